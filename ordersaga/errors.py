@@ -1,0 +1,51 @@
+"""The error tree. Each error carries its data as attributes.
+
+    OrderSagaError                      everything this package raises on purpose
+    ├── DeclarationError                a signal, step or choreography is declared wrongly (at import or start)
+    ├── NoTransaction                   a signal was to be recorded outside a transaction
+    ├── EnvelopeError                   an envelope cannot be accepted: undecodable, unsigned, too large, unknown
+    ├── ConfigurationError              settings are missing or unsafe
+    └── DatabaseAway                    a participant's database cannot be reached
+"""
+
+from __future__ import annotations
+
+
+class OrderSagaError(Exception):
+    """Everything this package raises on purpose."""
+
+
+class DeclarationError(OrderSagaError):
+    """A signal, step or choreography is declared wrongly; raised before the first message.
+
+    :ivar subject: what is wrong, by name (``inventory.reserve_stock``).
+    :ivar fault: what is wrong with it.
+    :ivar remedy: what to do.
+    """
+
+    def __init__(self, subject: str, fault: str, remedy: str) -> None:
+        super().__init__(f"{subject}: {fault}. {remedy}.")
+        self.subject, self.fault, self.remedy = subject, fault, remedy
+
+
+class NoTransaction(OrderSagaError):
+    """A signal was to be recorded outside a transaction, where it could outlive the change it tells of, or be lost."""
+
+
+class EnvelopeError(OrderSagaError):
+    """An envelope that cannot be accepted; it goes to the dead letters unread.
+
+    :ivar digest: the first 16 hexadecimal digits of the SHA-256 of its body, to find it by without printing it.
+    """
+
+    def __init__(self, fault: str, digest: str = "") -> None:
+        super().__init__(f"{fault} (body sha256 {digest})" if digest else fault)
+        self.fault, self.digest = fault, digest
+
+
+class ConfigurationError(OrderSagaError):
+    """Settings are missing or unsafe; the message names the variable and the remedy."""
+
+
+class DatabaseAway(OrderSagaError):
+    """A participant's database cannot be reached; nothing was changed, and the work may be done again later."""

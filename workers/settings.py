@@ -4,44 +4,96 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-SAMPLE_SECRET = "sample-secret-change-me-0123456789abcdef"
+from ordersaga.errors import ConfigurationError
+from workers.safety import SAMPLE_SECRET, signing_pairs, unsafe_defaults
+
+PREFIX = "ORDERSAGA_"
+
+
+def _names(value: Any) -> Any:
+    """Split comma separated text; leave everything else to pydantic."""
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
+def _pairs(value: str) -> str:
+    signing_pairs(value)
+    return value
+
+
+def _seconds(value: Any) -> Any:
+    """Read ``900`` or ``0.025`` as seconds; leave everything else to pydantic."""
+    try:
+        return timedelta(seconds=float(value)) if isinstance(value, str) else value
+    except (ValueError, OverflowError):
+        return value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names), Field(min_length=1)]
+Duration = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
+Pause = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), le=timedelta(seconds=1))]
 
 
 class Settings(BaseSettings):
-    """What the environment decides; every default serves one machine in development."""
+    """What the environment decides; every default serves one machine in development.
 
-    model_config = SettingsConfigDict(env_prefix="ORDERSAGA_", env_file=".env", extra="ignore", frozen=True)
+    Durations are read as seconds (``900``), ``[days ]HH:MM:SS`` or ISO 8601 (``PT15M``).
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     env: Literal["development", "test", "production"] = "development"
     debug: bool = False
-    secret_key: str = SAMPLE_SECRET
-    allowed_hosts: str = "localhost,127.0.0.1"
+    secret_key: Annotated[str, Field(min_length=1)] = SAMPLE_SECRET
+    allowed_hosts: Names = ("localhost", "127.0.0.1")
     orders_database_url: str = "postgresql://orders:orders@127.0.0.1:5432/ordersaga_orders"
     inventory_database_url: str = "postgresql://inventory:inventory@127.0.0.1:5432/ordersaga_inventory"
     payments_database_url: str = "postgresql://payments:payments@127.0.0.1:5432/ordersaga_payments"
     broker_url: str = "amqp://guest:guest@127.0.0.1:5672//"
-    signing_keys: str = f"sample:{SAMPLE_SECRET}"
+    signing_keys: Annotated[str, AfterValidator(_pairs)] = f"sample:{SAMPLE_SECRET}"
     """``id:secret`` pairs, comma separated; the first signs, all are accepted."""
-    participants: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=("workers.orders", "workers.inventory", "workers.payments", "workers.audit")
-    )
+    participants: Names = ("workers.orders", "workers.inventory", "workers.payments", "workers.audit")
     """Modules that hold a participant, comma separated in the environment; frozen into each saga when it starts."""
-    deadline: timedelta = timedelta(minutes=15)
-    watchdog: timedelta = timedelta(seconds=30)
-    watchdog_cap: timedelta = timedelta(minutes=10)
-    watchdog_rounds: int = 5
-    linger: timedelta = timedelta(milliseconds=25)
+    deadline: Duration = timedelta(minutes=15)
+    watchdog: Duration = timedelta(seconds=30)
+    watchdog_cap: Duration = timedelta(minutes=10)
+    watchdog_rounds: Annotated[int, Field(ge=1)] = 5
+    linger: Pause = timedelta(milliseconds=25)
+
+    @model_validator(mode="after")
+    def _safe_in_production(self) -> Self:
+        if self.env == "production" and (faults := unsafe_defaults(self)):
+            raise ValueError("\n  ".join(f"{PREFIX}{name.upper()} {fault}" for name, fault in faults))
+        return self
+
+
+def read(**overrides: Any) -> Settings:
+    """Read the environment afresh; ``overrides`` stand before it.
+
+    :raises ConfigurationError: when variables are malformed or unsafe; the message names each and its remedy, and
+        prints no value, since values may be secrets.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        faults = [
+            f"{PREFIX}{str(fault['loc'][0]).upper()}: {_plain(fault['msg'])}" if fault["loc"] else _plain(fault["msg"])
+            for fault in error.errors(include_input=False, include_url=False)
+        ]
+        raise ConfigurationError("Settings refused:\n  " + "\n  ".join(faults)) from None
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")
 
 
 @cache
 def settings() -> Settings:
-    """The settings of this process.
-
-    :raises pydantic.ValidationError: when a variable is malformed or unsafe; the message names it.
-    """
-    return Settings()
+    """The settings of this process; raises as :func:`read` does."""
+    return read()

@@ -1,0 +1,71 @@
+"""What production refuses: the defaults that make one machine in development easy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from workers.settings import Settings
+
+SAMPLE_SECRET = "sample-secret-change-me-0123456789abcdef"
+MIN_SECRET_BYTES = 32
+MAKE_ONE = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+
+
+def signing_pairs(text: str) -> dict[str, str]:
+    """Secrets by key id, in the order written.
+
+    :raises ValueError: when a pair lacks its id or secret, or an id stands twice.
+    """
+    pairs: dict[str, str] = {}
+    for number, pair in enumerate(text.split(","), start=1):
+        key, _, secret = pair.strip().partition(":")
+        if not key or not secret:
+            raise ValueError(f"pair {number} is not id:secret; write id:secret,id:secret, the first one signs")
+        if key in pairs:
+            raise ValueError(f"pair {number} repeats a key id; give each secret an id of its own")
+        pairs[key] = secret
+    return pairs
+
+
+def unsafe_defaults(settings: Settings) -> list[tuple[str, str]]:
+    """What stands in the way of production: ``(field, what is wrong and what to do)``."""
+    return list(_faults(settings))
+
+
+def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.debug:
+        yield "debug", "is on and would show internals to everyone; unset it"
+    if fault := _weak(settings.secret_key):
+        yield "secret_key", fault
+    for fault in {_weak(secret) for secret in signing_pairs(settings.signing_keys).values()} - {""}:
+        yield "signing_keys", fault
+    if any(host.strip(".") == "*" for host in settings.allowed_hosts):
+        yield "allowed_hosts", "accepts any host (*); list the names people type"
+    if any(_guest(url) or _same(url) for url in settings.broker_url.split(";")):
+        yield "broker_url", "uses guest:guest or a password equal to its user; give the broker a user of its own"
+    for name in ("orders_database_url", "inventory_database_url", "payments_database_url"):
+        if _same(getattr(settings, name)):
+            yield name, "has a password equal to its user; give the role a password of its own"
+
+
+def _weak(secret: str) -> str:
+    if SAMPLE_SECRET in secret:
+        return f"holds the sample secret, which everyone knows; {MAKE_ONE}"
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        return f"holds a secret shorter than {MIN_SECRET_BYTES} bytes; {MAKE_ONE}"
+    return ""
+
+
+def _guest(url: str) -> bool:
+    """An AMQP address without a user means guest:guest to kombu."""
+    parts = urlsplit(url)
+    known = (parts.username or "guest") == "guest" and (parts.password or "guest") == "guest"
+    return known and parts.scheme in {"amqp", "amqps", "pyamqp"}
+
+
+def _same(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.password) and unquote(parts.username or "") == unquote(parts.password or "")

@@ -1,0 +1,85 @@
+"""The port to a participant's database: borrow the caller's transaction, or begin one for a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+from ordersaga.errors import NoTransaction
+
+
+class Cursor(Protocol):
+    """What the engine needs of a DB-API cursor (``%s`` placeholders; lists become PostgreSQL arrays)."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def execute(self, sql: str, params: Sequence[Any] = ..., /) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+    def fetchone(self) -> Any: ...
+
+
+class Transaction(NamedTuple):
+    """An open transaction: what a step calls its ``db``, and a cursor on the same connection for the engine."""
+
+    db: Any
+    cursor: Cursor
+
+
+class Database(Protocol):
+    """A participant's database. One object serves a whole process; each thread gets a connection of its own."""
+
+    @property
+    def dsn(self) -> str:
+        """A libpq URL for the relay's own connection."""
+
+    def begin(self) -> AbstractContextManager[Transaction]:
+        """A new transaction (READ COMMITTED): committed at the end of the block, rolled back when it raises."""
+
+    def discard(self) -> None:
+        """Close this thread's connection, if any; the next :meth:`begin` makes a new one."""
+
+
+def borrow(db: object) -> Cursor:
+    """A cursor inside the transaction that the caller has open on ``db``.
+
+    ``db`` is a Django connection, a SQLAlchemy session or connection, or a psycopg connection. The engine never opens a
+    rival transaction and never commits yours.
+
+    :raises NoTransaction: when none is open, as a signal recorded then could be lost or outlive the change it tells of.
+    :raises TypeError: for anything else.
+    """
+    if hasattr(db, "in_atomic_block"):  # Django
+        if not db.in_atomic_block:
+            raise NoTransaction("no transaction is open on the Django connection: wrap the call in transaction.atomic()")
+        return db.cursor()  # type: ignore[attr-defined, no-any-return]
+    if hasattr(db, "in_transaction") and hasattr(db, "get_bind" if hasattr(db, "get_bind") else "engine"):  # SQLAlchemy
+        if not db.in_transaction():
+            raise NoTransaction("no transaction is open on the SQLAlchemy session: use `with session.begin():`")
+        connection = db.connection() if hasattr(db, "get_bind") else db
+        dbapi = connection.connection  # type: ignore[attr-defined]
+        if getattr(dbapi.dbapi_connection, "autocommit", False):
+            raise NoTransaction("the SQLAlchemy connection is in autocommit: use a session with transactions")
+        return dbapi.cursor()  # type: ignore[no-any-return]
+    if hasattr(db, "autocommit") and hasattr(db, "cursor"):  # psycopg2, psycopg
+        if db.autocommit:
+            raise NoTransaction("the connection is in autocommit: set autocommit = False")
+        return db.cursor()  # type: ignore[no-any-return]
+    raise TypeError(f"cannot borrow a transaction from {type(db).__name__}: pass a Django, SQLAlchemy or psycopg connection")
+
+
+def connection_lost(error: BaseException | None) -> bool:
+    """Whether ``error``, or what it was raised from, says that the database cannot be reached (or has just gone)."""
+    while error is not None:
+        names = {c.__name__ for c in type(error).__mro__}
+        if "DatabaseAway" in names:
+            return True
+        if names & {"OperationalError", "InterfaceError"}:
+            inner = getattr(error, "orig", None) or error
+            state = getattr(inner, "pgcode", None) or getattr(inner, "sqlstate", None)
+            inner = getattr(inner, "__cause__", None)
+            state = state or getattr(inner, "pgcode", None) or getattr(inner, "sqlstate", None)
+            # 08: connection; 57P01-3: shutting down, crashed, starting; 53300: no connection left
+            return state is None or state[:2] == "08" or state in ("57P01", "57P02", "57P03", "53300")
+        error = error.__cause__ or getattr(error, "orig", None)
+    return False

@@ -1,0 +1,182 @@
+"""What travels: up to some hundred signals of one topic in one signed message.
+
+A **row** is one signal said about one saga. A **pack** is the text of what one transaction said under one topic, with its
+head (who said it, in which step, task and attempt). An **envelope** is several packs, joined as text without parsing::
+
+    {"topic": "signal.OrderPlaced", "packs": [{"participant": "orders", ..., "signals": [[id, saga, cause, ...], ...]}]}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import orjson
+from pydantic import ValidationError
+
+from ordersaga.batch import SagaId
+from ordersaga.errors import ConfigurationError, EnvelopeError
+from ordersaga.signal import Signal
+
+MAX_BYTES = 8 * 1024 * 1024
+"""The largest envelope that is accepted."""
+FULL_BYTES = 1024 * 1024
+FULL_SIGNALS = 400
+"""An envelope is full at so many bytes or signals; it may exceed them by its last pack."""
+
+S = TypeVar("S")
+
+
+class Row(NamedTuple, Generic[S]):
+    """One signal as it travels."""
+
+    id: str
+    saga: SagaId
+    cause: str | None
+    version: int
+    at: str
+    again: int
+    trace: str | None
+    reason: str | None
+    data: S
+
+
+class Head(NamedTuple):
+    """Who said a pack: participant, step, Celery task id, attempt."""
+
+    participant: str
+    step: str | None
+    task: str | None
+    attempt: int
+
+
+class BadRow(NamedTuple):
+    """A row whose signal this participant cannot read."""
+
+    row: Row[Any]
+    error: Exception
+
+
+def row_text(row: Row[str]) -> str:
+    """A row as JSON; its ``data`` is JSON text already."""
+    return (
+        f'["{row.id}","{row.saga}",{_quoted(row.cause)},{row.version},"{row.at}",{row.again},'
+        f"{_quoted(row.trace)},{json.dumps(row.reason) if row.reason else 'null'},{row.data}]"
+    )
+
+
+def _quoted(text: str | None) -> str:
+    return "null" if text is None else f'"{text}"'
+
+
+def pack_text(head: Head, rows: Iterable[str]) -> str:
+    """A pack as JSON from rows as JSON."""
+    return (
+        f'{{"participant":"{head.participant}","step":{_quoted(head.step)},"task":{_quoted(head.task)},'
+        f'"attempt":{head.attempt},"signals":[{",".join(rows)}]}}'
+    )
+
+
+def envelope_text(topic: str, packs: Sequence[str]) -> bytes:
+    """An envelope from packs as JSON."""
+    return f'{{"topic":"{topic}","packs":[{",".join(packs)}]}}'.encode()
+
+
+def read_packs(body: bytes) -> list[tuple[Head, list[Row[Any]]]]:
+    """Any envelope, its signals' data as plain dictionaries.
+
+    :raises EnvelopeError: when it is no envelope.
+    """
+    try:
+        packs = orjson.loads(body)["packs"]
+        return [(Head(p["participant"], p["step"], p["task"], p["attempt"]), [Row(*s) for s in p["signals"]]) for p in packs]
+    except (ValueError, KeyError, TypeError) as error:
+        raise EnvelopeError(f"not an envelope: {error}", digest(body)) from error
+
+
+def read_rows(body: bytes) -> list[Row[Any]]:
+    """The rows of any envelope, whoever said them."""
+    return [row for _, rows in read_packs(body) for row in rows]
+
+
+class Reader:
+    """Reads envelopes of one signal; older versions are translated by its ``upcast``."""
+
+    def __init__(self, signal: type[Signal]) -> None:
+        self.signal = signal
+
+    def read(self, body: bytes) -> tuple[list[Row[Any]], list[BadRow]]:
+        """The readable rows and the others.
+
+        :raises EnvelopeError: when it is no envelope.
+        """
+        rows = read_rows(body)
+        good, bad = [], []
+        for row in rows:
+            try:
+                good.append(row._replace(data=self._signal(row)))
+            except (ValueError, ValidationError, TypeError, KeyError) as error:
+                bad.append(BadRow(row, error))
+        return good, bad
+
+    def _signal(self, row: Row[Any]) -> Signal:
+        data, current = row.data, self.signal.version
+        if row.version > current:
+            raise ValueError(f"{self.signal.__name__} version {row.version} is newer than {current}: deploy this pool first")
+        if row.version < current:
+            data = self.signal.upcast(row.version, data)
+        return self.signal.model_validate(data)
+
+
+def digest(body: bytes) -> str:
+    """A name for a body that does not print it."""
+    return hashlib.sha256(body).hexdigest()[:16]
+
+
+class Keyring:
+    """Keys that sign envelopes (HMAC-SHA256, RFC 2104): the first signs, all are accepted.
+
+    To rotate: add the new key last everywhere, then move it first, then drop the old one.
+    """
+
+    def __init__(self, keys: Sequence[tuple[str, bytes]]) -> None:
+        """:param keys: pairs of id and secret, the signing one first.
+
+        :raises ConfigurationError: without a key, with an id twice or a secret of fewer than 16 bytes.
+        """
+        if not keys:
+            raise ConfigurationError("no signing key: give at least one `id:secret`")
+        for name, secret in keys:
+            if not name or ":" in name or len(secret) < 16:
+                raise ConfigurationError(f"signing key {name!r}: an id without colon and a secret of 16 bytes or more")
+        if len({name for name, _ in keys}) < len(keys):
+            raise ConfigurationError("two signing keys share an id: give each its own")
+        self._keys = dict(keys)
+        self._signer = keys[0][0]
+
+    @classmethod
+    def parse(cls, text: str) -> Keyring:
+        """From ``id:secret,id:secret``."""
+        pairs = [part.strip().partition(":") for part in text.split(",") if part.strip()]
+        return cls([(name, secret.encode()) for name, _, secret in pairs])
+
+    def sign(self, message_id: str, topic: str, signals: int, body: bytes) -> str:
+        """``id:signature`` over everything a receiver acts upon."""
+        return f"{self._signer}:{self._mac(self._signer, message_id, topic, signals, body)}"
+
+    def verify(self, signature: str, message_id: str, topic: str, signals: int, body: bytes) -> None:
+        """:raises EnvelopeError: when the signature is missing, by an unknown key, or wrong."""
+        name, _, mac = signature.partition(":")
+        if name not in self._keys:
+            fault = f"signed with unknown key {name[:32]!r}" if name else "not signed"
+            raise EnvelopeError(fault, digest(body))
+        if not hmac.compare_digest(mac.encode(), self._mac(name, message_id, topic, signals, body).encode()):
+            raise EnvelopeError(f"wrong signature for key {name!r}", digest(body))
+
+    def _mac(self, name: str, message_id: str, topic: str, signals: int, body: bytes) -> str:
+        mac = hmac.new(self._keys[name], f"{message_id}\n{topic}\n{signals}\n".encode(), hashlib.sha256)
+        mac.update(body)
+        return mac.hexdigest()

@@ -1,0 +1,120 @@
+"""Which step of which saga has been done, refused, undone or barred at one participant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ordersaga.batch import SagaId
+from ordersaga.database import Cursor
+from ordersaga.outbox import next_pack
+from ordersaga.sql import journal as sql
+
+LATE = frozenset({"barred", "refused", "undone"})
+"""States that tell a late forward signal that its saga has turned."""
+UNSETTLED = frozenset({"undoing", "cornered"})
+
+
+class Entry(NamedTuple):
+    """One row of the journal."""
+
+    saga: SagaId
+    step: str
+    state: str
+    attempts: int
+    pack_id: int | None
+
+
+class Begun(NamedTuple):
+    """Which sagas a step may run for in this transaction, and what it found for the others."""
+
+    pack_id: int
+    runnable: list[SagaId]
+    attempts: int
+    found: dict[SagaId, Entry]
+
+
+class Journal:
+    """The journal of one participant, inside one open transaction."""
+
+    def __init__(self, cursor: Cursor, participant: str) -> None:
+        self._cursor = cursor
+        self._heard = f"{participant}.refusal"
+
+    def begin(self, step: str, sagas: Sequence[SagaId]) -> Begun:
+        """Write the step down as done for all sagas where it has not been (PROTOCOL rule 1), waiting for rivals.
+
+        The caller runs the step for ``runnable`` in this transaction, so that row and effect stand or fall together.
+        """
+        self._cursor.execute(sql.BEGIN, [step, list(sagas)])
+        rows = self._cursor.fetchall()
+        runnable = [saga for saga, _ in rows]
+        pack_id = rows[0][1] if rows else next_pack(self._cursor)
+        if len(runnable) == len(sagas):
+            return Begun(pack_id, runnable, 1, {})
+        found = self.lock(step, sorted(set(sagas) - set(runnable)))
+        again = [e for e in found.values() if e.state == "retrying"]
+        if again:
+            self._cursor.execute(sql.RESUME, [pack_id, step, [e.saga for e in again]])
+            runnable = sorted([*runnable, *(e.saga for e in again)])
+        attempts = 1 + max((e.attempts for e in again), default=0)
+        return Begun(pack_id, runnable, attempts, {s: e for s, e in found.items() if e.state != "retrying"})
+
+    def lock(self, step: str, sagas: Sequence[SagaId]) -> dict[SagaId, Entry]:
+        """The rows of one step, locked, as committed by now."""
+        self._cursor.execute(sql.LOCK, [step, list(sagas)])
+        return {saga: Entry(saga, step, state, n, pack) for saga, state, n, pack in self._cursor.fetchall()}
+
+    def set(self, step: str, state: str, sagas: Sequence[SagaId]) -> None:
+        """Move the rows of one step."""
+        if sagas:
+            self._cursor.execute(sql.SET_STATE, [state, step, list(sagas)])
+
+    def count_attempt(self, step: str, saga: SagaId) -> int | None:
+        """Note a failed attempt; gives their number, or None when the step may no longer run."""
+        self._cursor.execute(sql.RETRYING, [saga, step])
+        row = self._cursor.fetchone()
+        return None if row is None else int(row[0])
+
+    def give_up(self, step: str, saga: SagaId, pack_id: int) -> None:
+        """Turn ``retrying`` into ``refused`` (PROTOCOL rule 2): a late copy must not run the step after the roll-back."""
+        self._cursor.execute(sql.GIVE_UP, [pack_id, saga, step])
+
+    def hear_refusal(self, sagas: Sequence[SagaId]) -> list[SagaId]:
+        """Note that the participant has heard a refusal; gives the sagas for which this is the first."""
+        self._cursor.execute(sql.HEARD, [self._heard, list(sagas)])
+        return [saga for (saga,) in self._cursor.fetchall()]
+
+    def bar(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:
+        """Bar every step that has not run (no row, or ``retrying``); gives all rows as they now stand, locked."""
+        self._cursor.execute(sql.BAR, [list(sagas), list(steps)])
+        self._cursor.execute(sql.LOCK_ALL, [list(sagas), list(steps)])
+        entries = [Entry(*row) for row in self._cursor.fetchall()]
+        for step in steps:
+            self.set(step, "barred", [e.saga for e in entries if e.step == step and e.state == "retrying"])
+            self.set(step, "cornered", [e.saga for e in entries if e.step == step and e.state == "intent"])
+        moved = {"retrying": "barred", "intent": "cornered"}
+        return [e._replace(state=moved.get(e.state, e.state)) for e in entries]
+
+    def read(self, sagas: Sequence[SagaId], steps: Iterable[str]) -> list[Entry]:
+        """All rows of these sagas and steps, the note of a refusal heard among them."""
+        self._cursor.execute(sql.READ_ALL, [list(sagas), [*steps, self._heard]])
+        return [Entry(*row) for row in self._cursor.fetchall()]
+
+    def count_undo_attempt(self, saga: SagaId, steps: Sequence[str]) -> int:
+        """Note a failed attempt to undo; gives the largest number so far, 0 when nothing is being undone."""
+        self._cursor.execute(sql.MORE_ATTEMPTS, [saga, list(steps)])
+        return max((n for (n,) in self._cursor.fetchall()), default=0)
+
+    def bury(
+        self, participant: str, saga: SagaId, step: str, topic: str, signal: str, error: BaseException, trace: str, attempts: int
+    ) -> None:
+        """Keep a signal whose step was given up, for people to look at."""
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        values = [participant, saga, step, topic, signal, name, clean(str(error)), clean(trace), attempts]
+        self._cursor.execute(sql.DEAD_LETTER, values)
+
+
+def clean(text: str, limit: int = 20_000) -> str:
+    """Text that PostgreSQL can hold."""
+    return text[:limit].replace("\x00", "\\x00").encode(errors="replace").decode()

@@ -1,0 +1,109 @@
+"""A participant: a named set of steps that share a database, a queue and a pool of workers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from ordersaga.database import Database
+from ordersaga.errors import DeclarationError
+from ordersaga.step import Retry, Step
+
+NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
+ENGINE_TASKS = frozenset({"refusal", "hear_refusal", "hear_answer", "hear_attention", "retry_undo", "watch", "observe"})
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a saga's story, as an observer is told it. ``data`` is JSON text; ``at`` an ISO time in UTC."""
+
+    id: str
+    saga: str
+    cause: str | None
+    topic: str
+    participant: str
+    step: str | None
+    task: str | None
+    attempt: int
+    again: bool
+    at: str
+    reason: str | None
+    data: str
+
+
+Observer = Callable[..., None]
+
+
+class Participant:
+    """A domain of its own: steps, one database, one queue, one pool."""
+
+    def __init__(self, name: str, *, database: Database) -> None:
+        """:raises DeclarationError: when the name is not a short lower-case identifier."""
+        if not NAME.match(name):
+            raise DeclarationError(name, "is no name for a participant", "Use lower-case letters, digits and _, at most 31")
+        self.name, self.database = name, database
+        self.steps: dict[str, Step] = {}
+        self.observer: Observer | None = None
+
+    def step(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        retry: Retry = Retry(),
+        time_limit: timedelta = timedelta(seconds=30),
+        decides: bool = False,
+    ) -> Any:
+        """Declare a step: a function from one signal, or a :class:`Batch` of them, to the next.
+
+        What it hears and says stands in its type hints. It may ask for ``db`` (what the database lends: a session, a
+        connection) and, when it takes signals singly, ``saga``. It runs inside the engine's transaction and must not commit;
+        returned refusals turn the saga round, raised exceptions roll back and are tried again.
+
+        :param retry: how often and when it is tried again.
+        :param time_limit: of its transaction; PostgreSQL ends a statement that exceeds it, prefork pools end the process.
+        :param decides: the step is given only the sagas that this very transaction moves away from PENDING: to CONFIRMED,
+            or to ROLLING_BACK when it says refusals. Only the initiator's steps may decide.
+        :raises DeclarationError: at import, when the hints do not tell or the options contradict one another.
+        """
+
+        def declare(function: Callable[..., Any]) -> Step:
+            step = Step(self.name, function, retry=retry, time_limit=time_limit, decides=decides)
+            if step.name in self.steps or step.name in ENGINE_TASKS:
+                raise DeclarationError(step.key, "is a name in use", "Choose another")
+            for other in self.steps.values():
+                if other.arrow.hears is step.arrow.hears:
+                    raise DeclarationError(
+                        step.key,
+                        f"hears {step.arrow.hears.__name__}, and so does {other.key}",
+                        "One participant does one thing on one signal: call both from one step",
+                    )
+            self.steps[step.name] = step
+            return step
+
+        return declare if function is None else declare(function)
+
+    def observe(self, function: Observer) -> Observer:
+        """Declare the function that is told every event of every saga: ``def write(events: Sequence[Event], db)``.
+
+        An observer has no steps, is not counted among those who must answer, and is tried for ever.
+        """
+        if self.steps:
+            raise DeclarationError(self.name, "has steps and observes", "Give the observer a participant of its own")
+        self.observer = function
+        return function
+
+    def hearing(self, signal: str) -> Step | None:
+        """The step that hears the signal of that name, if any."""
+        return next((s for s in self.steps.values() if s.arrow.hears.__name__ == signal), None)
+
+    def __repr__(self) -> str:
+        return f"<Participant {self.name}: {', '.join(self.steps) or 'observes'}>"
+
+
+def observers(participants: Sequence[Participant]) -> bool:
+    """Whether anybody listens to notices."""
+    return any(p.observer is not None for p in participants)

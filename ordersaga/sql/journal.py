@@ -1,0 +1,68 @@
+"""Statements on the journal. Rows are taken in the order of saga and step everywhere, or two workers would deadlock."""
+
+# The insert waits for a rival's commit; what it then leaves out must be read again (PROTOCOL rule 3).
+BEGIN = """
+WITH pack AS (SELECT nextval('ordersaga_pack_id') AS id)
+INSERT INTO ordersaga_journal (saga_id, step, state, pack_id)
+SELECT saga, %s, 'done', pack.id FROM unnest(%s::uuid[]) AS saga, pack ORDER BY saga
+ON CONFLICT DO NOTHING RETURNING saga_id::text, pack_id
+"""
+
+NEXT_PACK = "SELECT nextval('ordersaga_pack_id')"
+
+LOCK = """
+SELECT saga_id::text, state, attempts, pack_id FROM ordersaga_journal
+WHERE step = %s AND saga_id = ANY(%s::uuid[]) ORDER BY saga_id FOR UPDATE
+"""
+
+SET_STATE = "UPDATE ordersaga_journal SET state = %s, at = now() WHERE step = %s AND saga_id = ANY(%s::uuid[])"
+
+RESUME = """
+UPDATE ordersaga_journal SET state = 'done', pack_id = %s, at = now() WHERE step = %s AND saga_id = ANY(%s::uuid[])
+"""
+
+RETRYING = """
+INSERT INTO ordersaga_journal (saga_id, step, state, attempts) VALUES (%s, %s, 'retrying', 1)
+ON CONFLICT (saga_id, step) DO UPDATE SET attempts = ordersaga_journal.attempts + 1, at = now()
+WHERE ordersaga_journal.state = 'retrying' RETURNING attempts
+"""
+
+GIVE_UP = """
+UPDATE ordersaga_journal SET state = 'refused', pack_id = %s, at = now()
+WHERE saga_id = %s AND step = %s AND state = 'retrying'
+"""
+
+HEARD = """
+INSERT INTO ordersaga_journal (saga_id, step, state)
+SELECT saga, %s, 'heard' FROM unnest(%s::uuid[]) AS saga ORDER BY saga
+ON CONFLICT DO NOTHING RETURNING saga_id::text
+"""
+
+BAR = """
+INSERT INTO ordersaga_journal (saga_id, step, state)
+SELECT saga, step, 'barred' FROM unnest(%s::uuid[]) AS saga, unnest(%s::text[]) AS step ORDER BY saga, step
+ON CONFLICT DO NOTHING RETURNING saga_id::text, step
+"""
+
+LOCK_ALL = """
+SELECT saga_id::text, step, state, attempts, pack_id FROM ordersaga_journal
+WHERE saga_id = ANY(%s::uuid[]) AND step = ANY(%s::text[]) ORDER BY saga_id, step FOR UPDATE
+"""
+
+READ_ALL = """
+SELECT saga_id::text, step, state, attempts, pack_id FROM ordersaga_journal
+WHERE saga_id = ANY(%s::uuid[]) AND step = ANY(%s::text[])
+"""
+
+MORE_ATTEMPTS = """
+UPDATE ordersaga_journal SET attempts = attempts + 1, at = now()
+WHERE saga_id = %s AND step = ANY(%s::text[]) AND state = 'undoing' RETURNING attempts
+"""
+
+PACKS = "SELECT id, topic, payload FROM ordersaga_pack WHERE id = ANY(%s::bigint[])"
+
+DEAD_LETTER = """
+INSERT INTO ordersaga_dead_letter (participant, saga_id, step, topic, signal, error, message, traceback, attempts)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (saga_id, step) DO NOTHING
+"""

@@ -1,0 +1,50 @@
+"""Statements on packs and the outbox."""
+
+SAY = """
+WITH said AS (
+    INSERT INTO ordersaga_pack (id, topic, payload) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[])
+)
+INSERT INTO ordersaga_outbox (participant, topic, signals, pack_id)
+SELECT %s, w.topic, w.signals, w.pack FROM unnest(%s::bigint[], %s::text[], %s::integer[]) AS w(pack, topic, signals)
+"""
+
+POST = """
+INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, signals, payload, due_at)
+SELECT %s, w.kind, w.topic, w.recipient, w.signals, w.payload, clock_timestamp() + w.later
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::interval[])
+    AS w(kind, topic, recipient, signals, payload, later)
+"""
+
+TIMERS = """
+INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)
+SELECT %s, %s, %s, %s, w.saga, 1, w.payload, clock_timestamp() + w.later
+FROM unnest(%s::uuid[], %s::text[], %s::interval[]) AS w(saga, payload, later)
+ON CONFLICT (saga_id, kind) WHERE saga_id IS NOT NULL DO NOTHING
+"""
+
+STRIKE = "DELETE FROM ordersaga_outbox WHERE saga_id = ANY(%s::uuid[]) AND kind = ANY(%s::text[])"
+
+# Asked before a writer's own rows are in: a NOTIFY takes a lock that all databases of the server share at commit, so it is
+# sent only when the relay may be asleep. ORDER BY makes the planner use the index, whose dead entries it learns to skip.
+PENDING = """
+SELECT 1 FROM ordersaga_outbox WHERE participant = %s AND due_at <= now() ORDER BY participant, due_at, id LIMIT 1
+"""
+
+WAKE = "SELECT pg_notify('ordersaga_outbox', %s)"
+
+CLAIM = """
+WITH due AS (
+    SELECT id FROM ordersaga_outbox WHERE participant = %s AND due_at <= now()
+    ORDER BY participant, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM ordersaga_outbox o USING due WHERE o.id = due.id
+    RETURNING o.id, o.topic, o.recipient, o.signals, o.payload, o.pack_id, o.due_at
+)
+SELECT g.topic, g.recipient, g.signals, coalesce(g.payload, p.payload)
+FROM gone g LEFT JOIN ordersaga_pack p ON p.id = g.pack_id AND p.topic = g.topic
+ORDER BY g.due_at, g.id
+"""
+
+NEXT_DUE = """
+SELECT extract(epoch FROM min(due_at) - clock_timestamp()) FROM ordersaga_outbox WHERE participant = %s
+"""

@@ -1,0 +1,57 @@
+"""Statements on the saga's row, in the initiator's database. Locks are taken in the order of the saga's id."""
+
+START = """
+INSERT INTO ordersaga_saga (id, name, participants, pack_id, deadline_at)
+SELECT saga, %s, %s::text[], %s, clock_timestamp() + %s FROM unnest(%s::uuid[]) AS saga
+"""
+
+LOCK = """
+SELECT id::text, status FROM ordersaga_saga WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE
+"""
+
+CONFIRM = """
+UPDATE ordersaga_saga SET status = 'CONFIRMED', moved_at = now(), rounds = 0, attention = NULL,
+    ended_at = CASE WHEN %s THEN now() END
+WHERE id = ANY(%s::uuid[]) AND status = 'PENDING'
+"""
+
+TURN = """
+UPDATE ordersaga_saga s SET status = 'ROLLING_BACK', refusal = r.refusal, refused_by = r.refused_by, reason = r.reason,
+    refused_with = r.refused_with, moved_at = now(), rounds = 0, attention = NULL
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS r(saga, refusal, refused_by, reason, refused_with)
+WHERE s.id = r.saga AND s.status IN ('PENDING', 'CONFIRMED') AND s.ended_at IS NULL
+RETURNING s.id::text
+"""
+
+COMPLETE = """
+UPDATE ordersaga_saga SET ended_at = now(), moved_at = now(), attention = NULL
+WHERE id = ANY(%s::uuid[]) AND status = 'CONFIRMED' AND ended_at IS NULL RETURNING id::text
+"""
+
+# Recorded whatever the status is: an answer may overtake the refusal it answers (PROTOCOL rule 7).
+ANSWER = """
+INSERT INTO ordersaga_answer (saga_id, participant)
+SELECT a.saga, a.participant FROM unnest(%s::uuid[], %s::text[]) AS a(saga, participant)
+JOIN ordersaga_saga s ON s.id = a.saga ORDER BY a.saga, a.participant
+ON CONFLICT DO NOTHING RETURNING saga_id::text
+"""
+
+MOVED = "UPDATE ordersaga_saga SET moved_at = now(), rounds = 0 WHERE id = ANY(%s::uuid[]) AND ended_at IS NULL"
+
+CLOSE = """
+UPDATE ordersaga_saga s SET status = 'ROLLED_BACK', ended_at = now(), moved_at = now(), attention = NULL
+WHERE id = ANY(%s::uuid[]) AND status = 'ROLLING_BACK'
+AND participants <@ (SELECT coalesce(array_agg(a.participant), '{}') FROM ordersaga_answer a WHERE a.saga_id = s.id)
+RETURNING id::text
+"""
+
+WATCH = """
+SELECT id::text, status, pack_id, refusal, refused_by, reason, refused_with, rounds,
+    ended_at IS NOT NULL AS ended, now() - moved_at AS still
+FROM ordersaga_saga WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE
+"""
+
+ROUND = "UPDATE ordersaga_saga SET rounds = rounds + 1 WHERE id = ANY(%s::uuid[])"
+
+ATTENTION = "UPDATE ordersaga_saga SET attention = %s WHERE id = ANY(%s::uuid[]) AND ended_at IS NULL"

@@ -1,0 +1,13 @@
+#!/usr/bin/env python3
+"""The stage's command line: ``./manage.py help`` lists the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)

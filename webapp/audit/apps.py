@@ -1,0 +1,11 @@
+"""The app ``audit``."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class AuditConfig(AppConfig):
+    name = "webapp.audit"
+    label = "audit"
+    verbose_name = "Audit trail and dead letters"

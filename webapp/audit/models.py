@@ -1,0 +1,85 @@
+"""What was heard of every saga, and the one desk of dead letters. Written by the audit participant alone."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class SagaEvent(models.Model):
+    """One thing that was said of one saga. Rows are only ever added; a trigger refuses the rest."""
+
+    class Kind(models.TextChoices):
+        SIGNAL = "signal", "signal"
+        REFUSAL = "refusal", "refusal"
+        ANSWER = "answer", "answer"
+        NOTICE = "notice", "notice"
+        ATTENTION = "attention", "attention"
+
+    id = models.BigAutoField(primary_key=True)
+    event_id = models.UUIDField(unique=True, help_text="the id of the signal or notice")
+    saga_id = models.UUIDField()
+    cause = models.UUIDField(null=True, help_text="the signal that led to it")
+    kind = models.TextField(choices=Kind)
+    name = models.TextField(help_text="the signal's or notice's name")
+    participant = models.TextField(help_text="who said it")
+    step = models.TextField(null=True)
+    task_id = models.TextField(null=True)
+    attempt = models.IntegerField(null=True)
+    again = models.BooleanField(help_text="said once more, after it had been said before")
+    reason = models.TextField(null=True, help_text="a refusal's, for people")
+    said_at = models.DateTimeField()
+    heard_at = models.DateTimeField(db_default=Now())
+    data = models.JSONField()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["saga_id", "id"], name="saga_event_story")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=["signal", "refusal", "answer", "notice", "attention"]),
+                name="saga_event_kind_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} by {self.participant}"
+
+
+class DeadLetter(models.Model):
+    """A message or signal that was given up, wherever that was; a repeated delivery makes no second row."""
+
+    class Source(models.TextChoices):
+        PARTICIPANT = "participant", "a participant gave the step up"
+        BROKER = "broker", "the broker gave the message up"
+        UNHEARD = "unheard", "nobody listens to it"
+
+    id = models.BigAutoField(primary_key=True)
+    source = models.TextField(choices=Source)
+    key = models.CharField(max_length=64, help_text="the same for each delivery of the same dead letter")
+    participant = models.TextField(help_text="the participant, or the queue where it died")
+    saga_id = models.UUIDField(null=True)
+    step = models.TextField(null=True)
+    topic = models.TextField(help_text="the signal's topic, as far as it can be told")
+    error = models.TextField()
+    message = models.TextField()
+    traceback = models.TextField()
+    body = models.BinaryField(help_text="as it came, undecoded")
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the body; the logs print its first 16 digits")
+    headers = models.JSONField()
+    attempts = models.IntegerField()
+    received_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["saga_id"], name="dead_letter_saga", condition=Q(saga_id__isnull=False))]
+        constraints = [
+            models.UniqueConstraint(fields=["key"], name="dead_letter_once"),
+            models.CheckConstraint(
+                condition=Q(source__in=["participant", "broker", "unheard"]), name="dead_letter_source_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic or 'unread'} at {self.participant}"

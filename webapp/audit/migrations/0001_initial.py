@@ -3,7 +3,6 @@
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-
 # One trigger for the three ways to lose history; a statement that would change no row is refused as well.
 APPEND_ONLY = """
 CREATE FUNCTION audit_sagaevent_append_only() RETURNS trigger LANGUAGE plpgsql AS $$

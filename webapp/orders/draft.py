@@ -1,0 +1,119 @@
+"""An order before it is written: checked against the published language and priced from the catalogue."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from webapp.orders.errors import OrderRefused
+from webapp.orders.models import KEY_LENGTH, Product
+from workers.signals import MAX_LINES, MAX_QUANTITY, Line, OrderPlaced
+
+P = TypeVar("P", bound=BaseModel)
+
+REMEDIES = {
+    "sku": "Use a SKU of the catalogue",
+    "quantity": f"Order 1 to {MAX_QUANTITY} of it, as a whole number",
+    "amount": "Give minor units, a whole number from 0 to 10**12",
+    "customer": "Use the customer's key: 1 to 64 letters, digits and . _ : -",
+    "currency": "Use a currency code such as EUR",
+    "lines": f"Order 1 to {MAX_LINES} lines",
+}
+
+
+class Item(NamedTuple):
+    """So many of one article. ``amount`` (minor units, the whole line) stands instead of price × quantity."""
+
+    sku: str
+    quantity: int
+    amount: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """An order to be placed; ``idempotency_key`` is the caller's name for it, at most 128 characters."""
+
+    customer: str
+    lines: Iterable[Item]
+    idempotency_key: str
+    currency: str = "EUR"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A checked and priced order, whose ``said`` still lacks its number.
+
+    ``digest`` is of what was asked for, so that the same order stays the same when prices change.
+    """
+
+    key: str
+    digest: str
+    said: OrderPlaced
+
+
+def drafts(orders: Iterable[NewOrder]) -> list[Draft]:
+    """Check and price ``orders``; one query, whatever their number.
+
+    :raises OrderRefused: for the first that cannot be placed.
+    """
+    read = [(order, _items(order)) for order in orders]
+    skus = {item.sku for _, items in read for item in items}
+    products = Product.objects.in_bulk(list(skus)) if skus else {}
+    return [_draft(order, items, products) for order, items in read]
+
+
+def _items(order: NewOrder) -> list[Item]:
+    """The lines of ``order`` as far as they can be checked without the catalogue."""
+    key = order.idempotency_key
+    if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH or not key.isprintable():
+        raise OrderRefused("idempotency_key", "is empty, too long or unprintable", f"Use 1 to {KEY_LENGTH} characters")
+    items = [Item(*line) for line in islice(order.lines, MAX_LINES + 1)]
+    if not 0 < len(items) <= MAX_LINES:
+        raise OrderRefused("lines", "are too many" if items else "are none", REMEDIES["lines"])
+    seen: set[str] = set()
+    for number, (sku, quantity, amount) in enumerate(items):
+        _say(Line, f"lines[{number}].", sku=sku, quantity=quantity, amount=0 if amount is None else amount)
+        if sku in seen:
+            raise OrderRefused(f"lines[{number}].sku", f"{sku} stands twice", "Add the quantities up in one line")
+        seen.add(sku)
+    return items
+
+
+def _draft(order: NewOrder, items: Sequence[Item], products: dict[str, Product]) -> Draft:
+    lines = []
+    for number, (sku, quantity, amount) in enumerate(items):
+        product = products.get(sku)
+        if product is None:
+            raise OrderRefused(f"lines[{number}].sku", f"{sku} is not in the catalogue", REMEDIES["sku"])
+        if product.currency != order.currency:
+            fault = f"{sku} is sold in {product.currency}, the order is in {order.currency}"
+            raise OrderRefused(f"lines[{number}].sku", fault, "Place one order for each currency")
+        whole = product.price * quantity if amount is None else amount
+        lines.append(_say(Line, f"lines[{number}].", sku=sku, quantity=quantity, amount=whole))
+    said = _say(
+        OrderPlaced,
+        "",
+        order="0",
+        customer=order.customer,
+        currency=order.currency,
+        amount=sum(line.amount for line in lines),
+        lines=tuple(lines),
+    )
+    content = json.dumps([order.customer, order.currency, sorted(items, key=lambda item: item.sku)])
+    return Draft(order.idempotency_key, hashlib.sha256(content.encode()).hexdigest(), said)
+
+
+def _say(part: type[P], where: str, **fields: object) -> P:
+    """Let the published language judge ``fields``; its rules are written there and nowhere else."""
+    try:
+        return part.model_validate(fields, strict=True)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        field = str(fault["loc"][0]) if fault["loc"] else part.__name__
+        raise OrderRefused(where + field, fault["msg"], REMEDIES.get(field, "Correct it")) from None

@@ -1,0 +1,103 @@
+"""Placing orders: order, lines and the saga's beginning in one transaction, the caller's if one is open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from ordersaga.ids import new_id
+from webapp.orders import draft as drafting
+from webapp.orders.draft import Draft, Item, NewOrder
+from webapp.orders.errors import IdempotencyConflict
+from webapp.orders.models import Order
+from workers.contract import order_saga
+
+# Orders whose keys are free, with their lines, in one statement. A rival's key is waited for, then passed over.
+INSERT = """
+    WITH placed AS (
+        INSERT INTO orders_order (saga_id, customer, currency, amount, idempotency_key, content_digest)
+        SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])
+        ON CONFLICT (idempotency_key) DO NOTHING
+        RETURNING saga_id, id, placed_at
+    ), lines AS (
+        INSERT INTO orders_orderline (order_id, number, sku, quantity, amount)
+        SELECT placed.id, line.number, line.sku, line.quantity, line.amount
+        FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::int[], %s::bigint[])
+            AS line (saga_id, number, sku, quantity, amount)
+        JOIN placed USING (saga_id)
+    )
+    SELECT saga_id, id, placed_at FROM placed
+"""
+
+
+def place_order(*, customer: str, lines: Iterable[Item], idempotency_key: str, currency: str = "EUR") -> Order:
+    """Place one order: recorded with its saga's first signal, or not at all.
+
+    The same key with the same content gives the same order back, however often and from however many processes.
+
+    :raises OrderRefused: when the order cannot be placed as it is; the error names the field and the remedy.
+    :raises IdempotencyConflict: when the key belongs to an order of other content.
+    """
+    return place_orders([NewOrder(customer, lines, idempotency_key, currency)])[0]
+
+
+def place_orders(orders: Iterable[NewOrder]) -> list[Order]:
+    """Place all of ``orders``, or none, in as many statements as one; the result is in their order.
+
+    :raises OrderRefused: for the first that cannot be placed.
+    :raises IdempotencyConflict: for the first whose key belongs to an order of other content.
+    """
+    wanted = drafting.drafts(orders)
+    with transaction.atomic():
+        placed = _insert(wanted)
+        if taken := [draft.key for draft in wanted if draft.key not in placed]:
+            # the insert has waited for whoever had these keys, so their orders can be read now
+            placed |= {order.idempotency_key: order for order in Order.objects.filter(idempotency_key__in=taken)}
+        for draft in wanted:
+            if placed[draft.key].content_digest != draft.digest:
+                raise IdempotencyConflict(draft.key, placed[draft.key].id)
+    return [placed[draft.key] for draft in wanted]
+
+
+def _insert(wanted: Iterable[Draft]) -> dict[str, Order]:
+    """Write the orders whose keys are free, with their lines, and begin their sagas; by key."""
+    # sorted by key: two processes that place the same orders wait for one another and never deadlock
+    drafts = {new_id(): draft for draft in sorted(wanted, key=lambda draft: draft.key)}
+    if not drafts:
+        return {}
+    rows = [(saga, d.said.customer, d.said.currency, d.said.amount, d.key, d.digest) for saga, d in drafts.items()]
+    lines = [
+        (saga, number, line.sku, line.quantity, line.amount)
+        for saga, draft in drafts.items()
+        for number, line in enumerate(draft.said.lines, start=1)
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT, [*_columns(rows), *_columns(lines)])
+        written = [_order(drafts[str(saga)], saga, number, at) for saga, number, at in cursor.fetchall()]
+    said = {str(o.saga_id): drafts[str(o.saga_id)].said.model_copy(update={"order": str(o.id)}) for o in written}
+    if said:
+        order_saga.start_many(said, db=connection)
+    return {order.idempotency_key: order for order in written}
+
+
+def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _order(draft: Draft, saga: UUID, number: int, placed_at: datetime) -> Order:
+    """The row just written, without reading it again."""
+    order = Order(
+        id=number,
+        saga_id=saga,
+        customer=draft.said.customer,
+        currency=draft.said.currency,
+        amount=draft.said.amount,
+        placed_at=placed_at,
+        idempotency_key=draft.key,
+        content_digest=draft.digest,
+    )
+    order._state.adding, order._state.db = False, connection.alias
+    return order

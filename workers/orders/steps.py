@@ -1,0 +1,67 @@
+"""The participant ``orders``: it holds the order's status and decides between confirm, expire and cancel.
+
+The engine has moved the saga's status, by compare-and-set, before a deciding step runs; the step is given only the
+sagas that this very transaction has moved. Import after :func:`workers.django.setup`.
+"""
+
+from __future__ import annotations
+
+from django.db.models.functions import Now
+
+from ordersaga import Batch, Participant
+from ordersaga.guests.django import DjangoDatabase
+from ordersaga.signal import DeadlinePassed
+from webapp.orders.models import CancelRequest, Order
+from workers.signals import (
+    CancelAsked,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderExpired,
+    PaymentCharged,
+    StockShipped,
+)
+
+orders = Participant("orders", database=DjangoDatabase("default"))
+
+
+@orders.step(decides=True)
+def confirm_order(charged: Batch[PaymentCharged]) -> Batch[OrderConfirmed]:
+    """Confirm the orders that are paid and still PENDING."""
+    Order.objects.filter(saga_id__in=charged).update(confirmed_at=Now())
+    return Batch({saga: OrderConfirmed(order=signal.order) for saga, signal in charged.items()})
+
+
+@confirm_order.undo
+def cancel_order(confirmed: Batch[OrderConfirmed]) -> None:
+    """Take the confirmation back: shipping has failed for good."""
+    Order.objects.filter(saga_id__in=confirmed).update(confirmed_at=None)
+
+
+@orders.step(decides=True)
+def expire_order(passed: Batch[DeadlinePassed]) -> Batch[OrderExpired]:
+    """Refuse the orders that are still PENDING when their time is up."""
+    numbers = Order.objects.filter(saga_id__in=passed).values_list("saga_id", "id")
+    return Batch({str(saga): OrderExpired(order=str(number)) for saga, number in numbers})
+
+
+@orders.step(decides=True)
+def cancel(asked: Batch[CancelAsked]) -> Batch[OrderCancelled]:
+    """Refuse the orders that are still PENDING when their customer cancels."""
+    _answer(asked, CancelRequest.Outcome.CANCELLED)
+    return Batch({saga: OrderCancelled(order=signal.order) for saga, signal in asked.items()})
+
+
+@cancel.too_late
+def tell_too_late(asked: Batch[CancelAsked]) -> None:
+    """Tell whoever asked that the order was no longer PENDING."""
+    _answer(asked, CancelRequest.Outcome.TOO_LATE)
+
+
+@orders.step
+def complete_order(shipped: Batch[StockShipped]) -> None:
+    """Hear that the goods are gone; the engine completes the saga."""
+
+
+def _answer(asked: Batch[CancelAsked], outcome: CancelRequest.Outcome) -> None:
+    numbers = [int(signal.order) for signal in asked.values()]
+    CancelRequest.objects.filter(order__in=numbers, outcome=None).update(outcome=outcome, answered_at=Now())

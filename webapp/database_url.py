@@ -10,7 +10,8 @@ def django_database(url: str) -> dict[str, Any]:
     """Translate ``postgresql://user:password@host:port/name?option=value`` into one entry of ``DATABASES``.
 
     ``?host=/socket/dir`` (and ``port``, ``user``, ``password``, ``dbname``) stand before the address, as in libpq;
-    other options are handed to the driver. ``postgresql+psycopg2://`` and the like are accepted: Django picks the driver.
+    other options are handed to the driver. ``postgresql+psycopg2://`` and the like are accepted; the driver is Django's
+    choice.
 
     :raises ValueError: when the address is not PostgreSQL's or names no database; the message prints no password.
     """

@@ -42,6 +42,8 @@ class Row(NamedTuple, Generic[S]):
     trace: str | None
     reason: str | None
     data: S
+    by: str = ""
+    """The participant that said it; told by the pack's head, not written in the row."""
 
 
 class Head(NamedTuple):
@@ -92,7 +94,13 @@ def read_packs(body: bytes) -> list[tuple[Head, list[Row[Any]]]]:
     """
     try:
         packs = orjson.loads(body)["packs"]
-        return [(Head(p["participant"], p["step"], p["task"], p["attempt"]), [Row(*s) for s in p["signals"]]) for p in packs]
+        return [
+            (
+                Head(p["participant"], p["step"], p["task"], p["attempt"]),
+                [Row(*s[:9], p["participant"]) for s in p["signals"]],
+            )
+            for p in packs
+        ]
     except (ValueError, KeyError, TypeError) as error:
         raise EnvelopeError(f"not an envelope: {error}", digest(body)) from error
 
@@ -117,12 +125,16 @@ class Reader:
         good, bad = [], []
         for row in rows:
             try:
-                good.append(row._replace(data=self._signal(row)))
+                good.append(row._replace(data=self.signal_of(row)))
             except (ValueError, ValidationError, TypeError, KeyError) as error:
                 bad.append(BadRow(row, error))
         return good, bad
 
-    def _signal(self, row: Row[Any]) -> Signal:
+    def signal_of(self, row: Row[Any]) -> Signal:
+        """The signal of a row whose data is a plain dictionary.
+
+        :raises ValueError: when its version cannot be read or its data is not valid (pydantic's error is one).
+        """
         data, current = row.data, self.signal.version
         if row.version > current:
             raise ValueError(f"{self.signal.__name__} version {row.version} is newer than {current}: deploy this pool first")

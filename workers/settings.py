@@ -58,8 +58,10 @@ class Settings(BaseSettings):
     broker_url: str = "amqp://guest:guest@127.0.0.1:5672//"
     signing_keys: Annotated[str, AfterValidator(_pairs)] = f"sample:{SAMPLE_SECRET}"
     """``id:secret`` pairs, comma separated; the first signs, all are accepted."""
-    participants: Names = ("workers.orders", "workers.inventory", "workers.payments", "workers.audit")
+    participants: Names = ("workers.orders", "workers.inventory", "workers.payments")
     """Modules that hold a participant, comma separated in the environment; frozen into each saga when it starts."""
+    observers: Names = ("workers.audit",)
+    """Modules that hold a participant which only listens."""
     deadline: Duration = timedelta(minutes=15)
     watchdog: Duration = timedelta(seconds=30)
     watchdog_cap: Duration = timedelta(minutes=10)

@@ -19,7 +19,7 @@ TIMERS = """
 INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)
 SELECT %s, %s, %s, %s, w.saga, 1, w.payload, clock_timestamp() + w.later
 FROM unnest(%s::uuid[], %s::text[], %s::interval[]) AS w(saga, payload, later)
-ON CONFLICT (saga_id, kind) WHERE saga_id IS NOT NULL DO NOTHING
+ON CONFLICT (saga_id, kind) WHERE saga_id IS NOT NULL DO UPDATE SET due_at = excluded.due_at
 """
 
 STRIKE = "DELETE FROM ordersaga_outbox WHERE saga_id = ANY(%s::uuid[]) AND kind = ANY(%s::text[])"
@@ -32,17 +32,22 @@ SELECT 1 FROM ordersaga_outbox WHERE participant = %s AND due_at <= now() ORDER 
 
 WAKE = "SELECT pg_notify('ordersaga_outbox', %s)"
 
+# Timers are not deleted but put off until somebody strikes them out: a lost message must not silence them for good.
 CLAIM = """
 WITH due AS (
     SELECT id FROM ordersaga_outbox WHERE participant = %s AND due_at <= now()
     ORDER BY participant, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM ordersaga_outbox o USING due WHERE o.id = due.id
-    RETURNING o.id, o.topic, o.recipient, o.signals, o.payload, o.pack_id, o.due_at
-)
-SELECT g.topic, g.recipient, g.signals, coalesce(g.payload, p.payload)
-FROM gone g LEFT JOIN ordersaga_pack p ON p.id = g.pack_id AND p.topic = g.topic
-ORDER BY g.due_at, g.id
+    DELETE FROM ordersaga_outbox o USING due WHERE o.id = due.id AND o.saga_id IS NULL
+    RETURNING o.id, o.topic, o.recipient, o.signals, o.payload, o.pack_id
+), renewed AS (
+    UPDATE ordersaga_outbox o SET due_at = now() + interval '10 minutes' FROM due
+    WHERE o.id = due.id AND o.saga_id IS NOT NULL
+    RETURNING o.id, o.topic, o.recipient, o.signals, o.payload, o.pack_id
+), claimed AS (SELECT * FROM gone UNION ALL SELECT * FROM renewed)
+SELECT c.topic, c.recipient, c.signals, coalesce(c.payload, p.payload)
+FROM claimed c LEFT JOIN ordersaga_pack p ON p.id = c.pack_id AND p.topic = c.topic
+ORDER BY c.id
 """
 
 NEXT_DUE = """

@@ -1,0 +1,215 @@
+"""A channel that publishes, takes and acknowledges with RabbitMQ's meaning."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from queue import Empty
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import psycopg
+from kombu.exceptions import ChannelError
+from kombu.transport import virtual
+from kombu.utils.json import dumps, loads
+
+from ordersaga.celery.pgmq.link import Row
+from ordersaga.celery.pgmq.topology import Topology, not_found
+
+logger = logging.getLogger(__name__)
+
+DELIVERY_COUNT = "x-delivery-count"
+TRANSIENT = 1
+"""AMQP's delivery mode of a message that need not survive the broker's fall."""
+
+
+class Held(NamedTuple):
+    """A delivered message, not yet acknowledged. ``read_ct`` proves that nobody has been given it since."""
+
+    table: str
+    msg_id: int
+    read_ct: int
+
+
+class Channel(Topology):
+    """Delivered messages stay this consumer's for ``visibility_timeout`` seconds, longer by ``extend_visibility``.
+
+    Upstream: half an hour, never longer: a killed worker's messages come back after half an hour, and a longer task
+    runs twice. Prefetched messages of a worker that stops wait as long.
+    """
+
+    default_visibility_timeout = 30
+    default_init_extension = False
+
+    def __init__(self, connection: Any, **options: Any) -> None:
+        self._held: dict[str, Held] = {}
+        self._held_lock = threading.Lock()
+        super().__init__(connection, **options)
+
+    # ------------------------------------------------------------------------------------------------- publishing
+
+    def basic_publish(
+        self, message: dict[str, Any], exchange: str, routing_key: str, mandatory: bool = False, **_: Any
+    ) -> None:
+        """Route it, durably; one statement.
+
+        Upstream: a message with headers and without a delay finds no SQL function when it goes to a topic.
+
+        :raises ChannelError: there is no such exchange, or it was ``mandatory`` and no queue hears it.
+        """
+        self._inplace_augment_message(message, exchange, routing_key)
+        properties = message["properties"]
+        heard = self.link.one(
+            "SELECT ordersaga_broker.publish(%s, %s, %s::jsonb, %s, %s)",
+            exchange or "",
+            routing_key or "",
+            dumps(message),
+            max(0, int(properties.get("DelaySeconds") or 0)),
+            properties.get("delivery_mode") != TRANSIENT,
+        )
+        if heard < 0:
+            raise not_found("exchange", exchange)
+        if mandatory and not heard:
+            text = f"NO_ROUTE - nobody hears {routing_key!r} at exchange {exchange!r}"
+            raise ChannelError(text, (60, 50), "Channel.basic_publish", "312")
+
+    # ------------------------------------------------------------------------------------------------- consuming
+
+    def basic_consume(
+        self, queue: str, no_ack: bool, callback: Callable[..., Any], consumer_tag: str, *args: Any, **kwargs: Any
+    ) -> None:
+        if no_ack:
+            self._noack_queues.add(queue)
+        self.connection.bell.listen(queue, self.canonical_queue_name(queue))
+        virtual.Channel.basic_consume(self, queue, no_ack, callback, consumer_tag, *args, **kwargs)
+
+    def basic_cancel(self, consumer_tag: str) -> None:
+        queue = self._tag_to_queue.get(consumer_tag)
+        super().basic_cancel(consumer_tag)
+        if queue is None or not self.link.usable:
+            return
+        try:
+            self.connection.bell.ignore(queue, self.canonical_queue_name(queue))
+            self.link.rows("SELECT ordersaga_broker.drop_unused(%s)", queue)
+        except psycopg.Error as error:
+            logger.debug("queue %s is left as it is: %s", queue, error)
+
+    def _receive(self, queue: str, quantity: int, no_ack: bool) -> list[Row]:
+        table = self.canonical_queue_name(queue)
+        if no_ack:
+            return self.link.rows("SELECT * FROM ordersaga_broker.pop(%s, %s)", table, quantity)
+        return self.link.rows(
+            "SELECT * FROM ordersaga_broker.take(%s, %s, %s)", table, self.visibility_timeout, quantity
+        )
+
+    def _payload(self, queue: str, row: Row, no_ack: bool) -> dict[str, Any]:
+        """The message as kombu wants it, and in hand from now on.
+
+        Upstream: the delivery tag is made by the publisher, so copies of one message share it, and so do its second and
+        third delivery: one acknowledgement then ends the wrong one. The delivery count stays hidden.
+        """
+        msg_id, read_ct, text = row
+        payload: dict[str, Any] = loads(text)
+        tag = str(uuid4())
+        payload["headers"] = {**(payload.get("headers") or {}), DELIVERY_COUNT: read_ct - 1}
+        properties = payload["properties"]
+        properties["delivery_tag"] = tag
+        properties["delivery_info"] = {**properties.get("delivery_info", {}), "redelivered": read_ct > 1}
+        if not no_ack:
+            with self._held_lock:
+                self._held[tag] = Held(self.canonical_queue_name(queue), msg_id, read_ct)
+        return payload
+
+    def _get(self, queue: str, timeout: float | None = None, no_ack: bool = False) -> dict[str, Any]:  # noqa: ARG002
+        rows = self._receive(queue, 1, no_ack)
+        if not rows:
+            raise Empty
+        return self._payload(queue, rows[0], no_ack)
+
+    def _get_bulk(self, queue: str, *_: Any, **__: Any) -> None:
+        """Deliver what the prefetch allows, a few at most; never wait here, or another queue's messages wait too."""
+        quantity = self._get_message_estimate() if self.qos.can_consume() else 0
+        no_ack = queue in self._noack_queues
+        rows = self._receive(queue, quantity, no_ack) if quantity else []
+        if not rows:
+            raise Empty
+        for payload in [self._payload(queue, row, no_ack) for row in rows]:  # all in hand, whatever a callback raises
+            self.connection._deliver(payload, queue)  # noqa: SLF001 - kombu's own way
+
+    # --------------------------------------------------------------------------------------------- acknowledging
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        if multiple:
+            raise NotImplementedError("multiple acknowledgements")
+        held = self._let_go(delivery_tag)
+        if held is not None:
+            self.link.rows("SELECT ordersaga_broker.acknowledge(%s, %s)", held.table, held.msg_id)
+        self._settled(delivery_tag)
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Give it back, or send it to the dead letters.
+
+        Upstream: what is rejected is deleted, and what kills every worker that touches it comes back for ever.
+        """
+        held = self._let_go(delivery_tag)
+        if held is not None and requeue:
+            self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held)
+        elif held is not None:
+            self.link.rows("SELECT ordersaga_broker.bury(%s, %s, %s, 'rejected')", *held)
+        self._settled(delivery_tag)
+
+    def _restore(self, message: Any, *_: Any) -> None:
+        held = self._let_go(message.delivery_tag)
+        if held is not None:
+            self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held)
+
+    def _let_go(self, delivery_tag: str) -> Held | None:
+        with self._held_lock:
+            return self._held.pop(delivery_tag, None)
+
+    def _settled(self, delivery_tag: str) -> None:
+        self.qos.ack(delivery_tag)
+        if self.connection is not None:
+            self.connection.bell.ring()  # a slot is free
+
+    def extend_visibility(self) -> int:
+        """Keep what is in hand for another ``visibility_timeout``, one statement a queue; how many are still in hand.
+
+        From any thread. What another consumer was given meanwhile is not touched.
+
+        :raises psycopg.OperationalError: the database is away.
+        """
+        with self._held_lock:
+            in_hand = list(self._held.values())
+        by_table: defaultdict[str, list[Held]] = defaultdict(list)
+        for held in in_hand:
+            by_table[held.table].append(held)
+        return sum(
+            self.link.one(
+                "SELECT ordersaga_broker.keep(%s, %s::bigint[], %s::integer[], %s)",
+                table,
+                [held.msg_id for held in some],
+                [held.read_ct for held in some],
+                self.visibility_timeout,
+            )
+            for table, some in by_table.items()
+        )
+
+    def close(self) -> None:
+        """Give back what is in hand, as RabbitMQ does, and stop consuming."""
+        if not self.closed and self.connection is not None and self.link.usable:
+            try:
+                for tag in list(self._held):
+                    held = self._let_go(tag)
+                    if held is not None:
+                        self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held)
+            except psycopg.Error as error:
+                logger.debug("what was in hand comes back by itself: %s", error)
+        super().close()
+
+
+def extend_visibility(channel: Any) -> int:
+    """Keep what ``channel`` has in hand from being given to others; of another transport's channel, nothing is kept."""
+    return channel.extend_visibility() if isinstance(channel, Channel) and not channel.closed else 0

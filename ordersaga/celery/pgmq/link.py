@@ -1,0 +1,138 @@
+"""The two connections of a transport: one for statements, and a bell that wakes the consumer."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from ordersaga.celery.pgmq.schema import ensure_schema
+
+Row = tuple[Any, ...]
+LINE = "line"
+
+
+class Link:
+    """One connection for statements, each its own transaction; threads take turns.
+
+    It is made when first needed, again after it was lost (whoever was using it is told), and again after a fork.
+
+    Upstream: a pool of up to ten connections with four threads of its own, which a fork leaves dead.
+    """
+
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
+        self._connect = connect
+        self._connection: psycopg.Connection[Any] | None = None
+        self._owner = 0
+        self._turn = threading.RLock()
+
+    def rows(self, statement: LiteralString, *values: object) -> list[Row]:
+        """Run one statement; its rows.
+
+        :raises psycopg.OperationalError: the database is away.
+        """
+        with self._turn:
+            connection = self._ready()
+            try:
+                return connection.execute(statement, values).fetchall()
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                self.close()
+                raise
+
+    def one(self, statement: LiteralString, *values: object) -> Any:
+        """Run one statement; the only column of its only row."""
+        return self.rows(statement, *values)[0][0]
+
+    @property
+    def usable(self) -> bool:
+        """Whether a statement would find an open connection; nothing is asked of the server."""
+        return self._connection is not None and self._owner == os.getpid() and not self._connection.closed
+
+    def close(self) -> None:
+        with self._turn:
+            connection, self._connection = self._connection, None
+            if connection is not None and self._owner == os.getpid():
+                connection.close()
+
+    def _ready(self) -> psycopg.Connection[Any]:
+        if self._connection is None or not self.usable:
+            connection = self._connect()
+            try:
+                ensure_schema(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection, self._owner = connection, os.getpid()
+        return self._connection
+
+
+class Bell:
+    """Wakes the consumer when one of its queues was given a message, and when a thread has freed a slot.
+
+    While it listens to a queue it also holds that queue's consumer key, so that nobody sweeps the queue away.
+
+    Upstream: a message that follows another within a quarter of a second rings no bell, nor does an acknowledgement
+    while the prefetch is used up: both wait for the next poll. Each process re-creates the triggers at its start,
+    locking the queue; here the publishing function notifies.
+    """
+
+    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
+        self._connect = connect
+        self._line: psycopg.Connection[Any] | None = None
+        self._ear, self._hammer = socket.socketpair()
+        self._ear.setblocking(False)
+        self._hammer.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._ear, selectors.EVENT_READ)
+
+    def listen(self, queue: str, table: str) -> None:
+        if self._line is None:
+            self._line = self._connect()
+            self._selector.register(self._line.fileno(), selectors.EVENT_READ, LINE)
+        self._line.execute(sql.SQL("LISTEN {}").format(sql.Identifier(f"broker.{table}")))
+        self._line.execute("SELECT pg_advisory_lock_shared(ordersaga_broker.consumer_key(%s))", [queue])
+
+    def ignore(self, queue: str, table: str) -> None:
+        if self._line is not None and not self._line.closed:
+            self._line.execute(sql.SQL("UNLISTEN {}").format(sql.Identifier(f"broker.{table}")))
+            self._line.execute("SELECT pg_advisory_unlock_shared(ordersaga_broker.consumer_key(%s))", [queue])
+
+    def ring(self) -> None:
+        """From any thread."""
+        try:
+            self._hammer.send(b".")
+        except OSError:
+            return  # it is ringing already, or the transport is closed
+
+    def wait(self, timeout: float) -> None:
+        """Until it rings, at most ``timeout`` seconds.
+
+        :raises psycopg.OperationalError: the line is dead; the consumer has to begin anew.
+        """
+        for key, _ in self._selector.select(timeout):
+            if key.data == LINE and self._line is not None:
+                self._line.pgconn.consume_input()
+                while self._line.pgconn.notifies():
+                    pass
+            else:
+                self._hush()
+
+    def close(self) -> None:
+        self._selector.close()
+        self._ear.close()
+        self._hammer.close()
+        if self._line is not None:
+            self._line.close()
+
+    def _hush(self) -> None:
+        try:
+            while self._ear.recv(4096):
+                pass
+        except BlockingIOError:
+            return

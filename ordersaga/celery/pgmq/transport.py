@@ -1,0 +1,147 @@
+"""The transport as kombu knows it, its registration, and the settings that Celery wants."""
+
+from __future__ import annotations
+
+import socket
+import time
+from queue import Empty
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+import psycopg
+from kombu import transport as kombu_transports
+from kombu.transport import pgmq as upstream
+from kombu.transport import virtual
+from psycopg.conninfo import make_conninfo
+
+from ordersaga.celery.pgmq.channel import Channel
+from ordersaga.celery.pgmq.link import Bell, Link
+from ordersaga.errors import ConfigurationError
+
+ALIAS = "pgmq"
+STATEMENT_TIMEOUT = 15
+"""Seconds after which the server gives up a statement of ours: all are short, so something is stuck."""
+
+
+class Transport(upstream.Transport):
+    """One statement connection, one bell.
+
+    Whatever is lost, connection or bell, is told at once as a connection error: Celery then connects and declares anew,
+    and what was in hand comes back when its visibility ends.
+    """
+
+    Channel = Channel
+    connection_errors = (*virtual.Transport.connection_errors, psycopg.OperationalError, psycopg.InterfaceError)
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)
+        self.link = Link(self._connect)
+        self._bell: Bell | None = None
+
+    @property
+    def bell(self) -> Bell:
+        if self._bell is None:
+            self._bell = Bell(self._connect)
+        return self._bell
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        """Connect with all that libpq understands.
+
+        Upstream: of ``conn_string`` only host, port, database, user and password are kept, the socket folder of a URL
+        not even that, and ``DATABASE_URL`` in the environment wins over the broker's URL.
+        """
+        client = self.client
+        options = client.transport_options
+        if given := options.get("conn_string"):
+            parts = {"password": client.password} if client.password else {}
+        else:
+            parts = {
+                "host": client.hostname or "localhost",
+                "port": client.port or self.default_port,
+                "dbname": (client.virtual_host or "").strip("/") or "postgres",
+                "user": client.userid,
+                "password": client.password,
+            }
+        timeout = options.get("statement_timeout", STATEMENT_TIMEOUT)
+        conninfo = make_conninfo(
+            given or "",
+            **{name: value for name, value in parts.items() if value is not None},
+            connect_timeout=max(2, int(client.connect_timeout or 5)),
+            application_name="ordersaga broker",
+            options=f"-c statement_timeout={int(timeout * 1000)}",
+        )
+        return psycopg.connect(conninfo, autocommit=True)
+
+    def establish_connection(self) -> Any:
+        self.link.rows("SELECT 1")
+        return virtual.Transport.establish_connection(self)
+
+    def verify_connection(self, connection: Any) -> bool:  # noqa: ARG002
+        """Whether the connection looks open.
+
+        Upstream: asks the server, before every single message.
+        """
+        return self.link.usable
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:  # noqa: ARG002
+        """Deliver what is there; else wait for the bell, and look again every ``polling_interval`` seconds.
+
+        Looking again finds what no bell announces: delayed messages, and those of consumers that died.
+
+        :raises socket.timeout: nothing came within ``timeout`` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        interval = self.polling_interval or 1.0
+        while True:
+            try:
+                self.cycle.get(self._deliver, timeout=timeout)
+            except Empty:
+                left = interval if deadline is None else min(interval, deadline - time.monotonic())
+                if left <= 0:
+                    raise socket.timeout from None  # noqa: UP041 - kombu's name for it
+                self.bell.wait(left)
+            else:
+                return
+
+    def close_connection(self, connection: Any) -> None:
+        try:
+            virtual.Transport.close_connection(self, connection)
+        finally:
+            bell, self._bell = self._bell, None
+            if bell is not None:
+                bell.close()
+            self.link.close()
+
+
+def install() -> None:
+    """Let ``pgmq://`` mean this transport, in this process; a second time does nothing."""
+    name = f"{Transport.__module__}:{Transport.__qualname__}"
+    if kombu_transports.TRANSPORT_ALIASES.get(ALIAS) != name:
+        kombu_transports.TRANSPORT_ALIASES[ALIAS] = name
+        kombu_transports._transport_cache.pop(ALIAS, None)  # noqa: SLF001 - it may hold kombu's own by now
+
+
+def broker_settings(url: str, **options: Any) -> dict[str, Any]:
+    """Celery's settings for a broker at ``url``, written as libpq writes its URLs but for the scheme.
+
+    ``pgmq://broker@/broker?host=/run/postgres`` is a socket's folder, ``pgmq://user:secret@host:5432/broker`` a server.
+    ``options`` are transport options over the defaults. The password stays in ``broker_url``, where Celery masks it.
+
+    :raises ConfigurationError: ``url`` is of another scheme, or names no database.
+    """
+    parts = urlsplit(url)
+    database = parts.path.strip("/")
+    if parts.scheme != ALIAS or not database:
+        raise ConfigurationError(f"BROKER: {ALIAS}://user@host/database is wanted, not {parts.scheme}://…")
+    query = dict(parse_qsl(parts.query))
+    secret = query.pop("password", None) or unquote(parts.password or "")
+    given = {"host": parts.hostname, "port": parts.port, "user": unquote(parts.username or "") or None}
+    conninfo = make_conninfo(
+        "", dbname=unquote(database), **{name: value for name, value in given.items() if value is not None} | query
+    )
+    login = quote(unquote(parts.username or ""), safe="") + (f":{quote(secret, safe='')}" if secret else "")
+    host = f"{parts.hostname or 'localhost'}:{parts.port or Transport.default_port}"
+    return {
+        "broker_url": f"{ALIAS}://{login}{'@' if login else ''}{host}/{database}",
+        "broker_transport_options": {"conn_string": conninfo, "init_extension": False, **options},
+    }

@@ -1,0 +1,216 @@
+"""The whole: all participants of a saga together, checked before the first message."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from ordersaga.errors import DeclarationError
+from ordersaga.outbox import ANSWER, ATTENTION, NOTICE
+from ordersaga.participant import Participant
+from ordersaga.saga import Saga
+from ordersaga.signal import DeadlinePassed, Refusal, Signal, topic_of
+from ordersaga.step import Step
+
+
+class Choreography:
+    """Participants that together carry out one kind of saga; nobody conducts."""
+
+    def __init__(self, saga: Saga, participants: Sequence[Participant]) -> None:
+        """Collect and check; see :meth:`check`.
+
+        :raises DeclarationError: naming the step, the fault and the remedy.
+        """
+        self.saga = saga
+        self.participants = {p.name: p for p in participants}
+        if len(self.participants) < len(participants):
+            raise DeclarationError(f"saga {saga.name}", "has two participants of one name", "Rename one")
+        self.steps = [step for p in participants for step in p.steps.values()]
+        self.observed = any(p.observer for p in participants)
+        self._hearers: defaultdict[type[Signal], list[Step]] = defaultdict(list)
+        for step in self.steps:
+            self._hearers[step.arrow.hears].append(step)
+        self.check()
+        self._order = {step.key: n for n, step in enumerate(self._forward(self.saga.begins_with))}
+
+    # -- what follows from the declarations -----------------------------------------------------------------------
+
+    def hearers(self, signal: type[Signal]) -> list[Step]:
+        """The steps that hear a signal."""
+        return self._hearers[signal]
+
+    def completes(self, step: Step) -> bool:
+        """Whether the saga is complete once this step is done: the initiator's listening end after the pivot."""
+        return step.participant == self.saga.initiator and not step.arrow.says and any(
+            step.arrow.hears in pivot.successes for pivot in self.pivots()
+        )
+
+    def ends_confirmed(self, step: Step) -> bool:
+        """Whether a confirming step completes the saga at once, as nothing follows it."""
+        return step.confirms and not any(self.hearers(said) for said in step.successes)
+
+    def confirming(self) -> list[Step]:
+        """Steps that decide that a saga succeeds."""
+        return [step for step in self.steps if step.confirms]
+
+    def pivots(self) -> list[Step]:
+        """Steps after the confirmation: they have no undo, and only their own failure turns a confirmed saga round."""
+        after = [s for c in self.confirming() for said in c.successes for s in self._forward(said)]
+        return [s for s in after if s.arrow.says]
+
+    def undo_order(self, steps: Sequence[Step]) -> list[Step]:
+        """Newest first: the reverse of the order in which the saga reaches them."""
+        return sorted(steps, key=lambda s: -self._order.get(s.key, len(self._order)))
+
+    def bindings(self, participant: Participant) -> list[str]:
+        """The routing keys that a participant's queue is bound to."""
+        to_itself = f"to.{participant.name}"
+        if participant.observer is not None:
+            return ["signal.#", "refusal.#", ANSWER, ATTENTION, NOTICE, to_itself]
+        keys = [topic_of(step.arrow.hears) for step in participant.steps.values()]
+        if participant.name == self.saga.initiator:
+            keys += [ANSWER, ATTENTION]
+        return [*keys, "refusal.#", to_itself]
+
+    # -- checks -----------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Every rule that can be checked before the first message.
+
+        :raises DeclarationError: at the first that is broken.
+        """
+        self._check_participants()
+        self._check_signals()
+        self._check_deciding()
+        self._check_ends()
+        for step in self.steps:
+            self._check_undo(step)
+
+    def _check_participants(self) -> None:
+        name = f"saga {self.saga.name}"
+        for listed in self.saga.participants:
+            found = self.participants.get(listed)
+            if found is None:
+                raise DeclarationError(name, f"lists {listed}, which is not here", "Add its module or take it off the list")
+            if not found.steps:
+                raise DeclarationError(listed, "is listed and cannot answer, having no steps", "Take it off the saga's list")
+        for participant in self.participants.values():
+            if participant.steps and participant.name not in self.saga.participants:
+                raise DeclarationError(
+                    participant.name, f"has steps and is not on the list of {name}", "List it: it must answer refusals"
+                )
+
+    def _check_signals(self) -> None:
+        names: dict[str, type[Signal]] = {}
+        said: defaultdict[type[Signal], list[str]] = defaultdict(list)
+        for signal, who in self._said():
+            if names.setdefault(signal.__name__, signal) is not signal:
+                raise DeclarationError(signal.__name__, "is the name of two signals", "Rename one: names travel")
+            said[signal].append(who)
+        for step in self.steps:
+            heard = step.arrow.hears
+            if names.setdefault(heard.__name__, heard) is not heard:
+                raise DeclarationError(heard.__name__, "is the name of two signals", "Rename one: names travel")
+            if heard not in said:
+                raise DeclarationError(step.key, f"hears {heard.__name__}, which nobody says", "Say it, or list it in `asks`")
+            for signal in step.successes:
+                if not self.hearers(signal) and signal not in self.saga.ends and not step.confirms:
+                    raise DeclarationError(
+                        step.key, f"says {signal.__name__}, which nobody hears", "Hear it, or list it in the saga's `ends`"
+                    )
+
+    def _said(self) -> Iterator[tuple[type[Signal], str]]:
+        yield self.saga.begins_with, "start"
+        yield DeadlinePassed, "engine"
+        for signal in self.saga.asks:
+            yield signal, "outside"
+        for step in self.steps:
+            for signal in step.arrow.says:
+                yield signal, step.key
+            for signal in step.undoing.arrow.says if step.undoing else ():
+                yield signal, step.key
+
+    def _check_deciding(self) -> None:
+        for step in self.steps:
+            if not step.decides:
+                continue
+            if step.participant != self.saga.initiator:
+                raise DeclarationError(
+                    step.key, "decides and is not the initiator's", f"Only {self.saga.initiator} holds the saga's status"
+                )
+            if step.refusals and step.undoing:
+                raise DeclarationError(step.key, "refuses and has an undo", "A deciding step has nothing to undo")
+
+    def _check_ends(self) -> None:
+        name = f"saga {self.saga.name}"
+        if not any(s.decides and s.refusals for s in self.hearers(DeadlinePassed)):
+            raise DeclarationError(
+                name,
+                "has a deadline that nobody keeps",
+                f"Let a step of {self.saga.initiator} with decides=True hear DeadlinePassed and say a refusal",
+            )
+        if not self.confirming():
+            raise DeclarationError(
+                name, "cannot succeed", f"Let a step of {self.saga.initiator} with decides=True say the last signal"
+            )
+        if len(self.confirming()) > 1:
+            raise DeclarationError(self.confirming()[1].key, "confirms, and so does another step", "Keep one")
+        reached = self._forward(self.saga.begins_with)
+        for step in self.confirming():
+            if step not in reached:
+                raise DeclarationError(
+                    step.key, f"cannot be reached from {self.saga.begins_with.__name__}", "Follow the signals: one is missing"
+                )
+        for step in self.steps:
+            if any(step in self._forward(said) for said in step.successes):
+                raise DeclarationError(step.key, "hears in the end what it said itself", "A saga must not run in a circle")
+        pivots = self.pivots()
+        if len(pivots) > 1:
+            raise DeclarationError(
+                pivots[1].key,
+                f"may refuse after the confirmation, and so may {pivots[0].key}",
+                "Keep one pivot; let the other hear the pivot's signal and say nothing",
+            )
+        for pivot in pivots:
+            if not any(self.completes(end) for said in pivot.successes for end in self.hearers(said)):
+                raise DeclarationError(
+                    pivot.key,
+                    f"is the last step and {self.saga.initiator} does not hear of it",
+                    f"Let a step of {self.saga.initiator} hear {pivot.successes[0].__name__} and return None",
+                )
+
+    def _check_undo(self, step: Step) -> None:
+        """A step may go without undo only if nothing can refuse once it is done."""
+        pivot = step in self.pivots()
+        if pivot and step.undoing:
+            raise DeclarationError(step.key, "comes after the confirmation and has an undo", "A pivot cannot be undone")
+        if pivot and step.refusals:
+            raise DeclarationError(
+                step.key, f"may say {step.refusals[0].__name__} after the confirmation", "Refuse before it, or raise"
+            )
+        if step.never_gives_up or step.confirms or pivot:
+            return
+        if step.undoing is None and step.successes:
+            raise DeclarationError(
+                step.key,
+                "has no undo and stands before a step that can refuse",
+                f"Add one beside it: @{step.name}.undo",
+            )
+        without = self._forward(self.saga.begins_with, without=step)
+        if any(s.confirms for s in without):
+            raise DeclarationError(
+                step.key,
+                "can fail, and the confirmation does not wait for it",
+                "Let the confirming step follow from what it says, or let it say nothing (then it is tried for ever)",
+            )
+
+    def _forward(self, signal: type[Signal], *, without: Step | None = None) -> list[Step]:
+        """Steps that follow from a signal, nearest first; ``without`` leaves one out and what only it leads to."""
+        found: list[Step] = []
+        wave = list(self.hearers(signal))
+        while wave:
+            step = wave.pop(0)
+            if step not in found and step is not without:
+                found.append(step)
+                wave += [s for said in step.arrow.says if not issubclass(said, Refusal) for s in self.hearers(said)]
+        return found

@@ -1,0 +1,127 @@
+"""What the rules of the protocol work on: one open transaction of one participant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from ordersaga.batch import SagaId
+from ordersaga.choreography import Choreography
+from ordersaga.database import Transaction
+from ordersaga.envelope import Row
+from ordersaga.journal import UNSETTLED, Journal
+from ordersaga.outbox import Outbox, strike
+from ordersaga.participant import Participant
+from ordersaga.signal import Refusal, Signal
+from ordersaga.sql import saga as sql
+
+
+class Turn(NamedTuple):
+    """Why a saga is turned round: the refusal's name, who said it, its reason, and its data as JSON."""
+
+    refusal: str
+    refused_by: str
+    reason: str
+    data: str
+
+    @classmethod
+    def by(cls, signal: Signal, participant: str) -> Turn:
+        """From a refusal about to be said."""
+        reason = signal.reason() if isinstance(signal, Refusal) else ""
+        return cls(type(signal).__name__, participant, reason, signal.model_dump_json())
+
+
+class Context:
+    """One transaction: the journal, the outbox, and the saga's row where this participant is the initiator."""
+
+    def __init__(self, tx: Transaction, participant: Participant, choreography: Choreography, outbox: Outbox) -> None:
+        self.tx, self.participant, self.choreography, self.outbox = tx, participant, choreography, outbox
+        self.cursor = tx.cursor
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The participant's journal."""
+        return Journal(self.cursor, self.participant.name)
+
+    @property
+    def initiates(self) -> bool:
+        """Whether this participant's database holds the saga's status."""
+        return self.participant.name == self.choreography.saga.initiator
+
+    @property
+    def keys(self) -> list[str]:
+        """The journal's names of this participant's steps."""
+        return sorted(step.key for step in self.participant.steps.values())
+
+    def by_saga(self, rows: Sequence[Row[Any]]) -> dict[SagaId, Row[Any]]:
+        """One row for each saga; a copy marked *again* counts before an ordinary one."""
+        found: dict[SagaId, Row[Any]] = {}
+        for row in rows:
+            if row.saga not in found or row.again > found[row.saga].again:
+                found[row.saga] = row
+        return found
+
+    # -- the saga's row ----------------------------------------------------------------------------------------------
+
+    def lock_sagas(self, sagas: Iterable[SagaId]) -> dict[SagaId, str]:
+        """Status of each saga, locked until this transaction ends; unknown ones are left out."""
+        self.cursor.execute(sql.LOCK, [sorted(sagas)])
+        return dict(self.cursor.fetchall())
+
+    def confirm(self, sagas: Sequence[SagaId], *, complete: bool) -> None:
+        """PENDING → CONFIRMED for sagas that this transaction has locked as PENDING."""
+        if sagas:
+            self.cursor.execute(sql.CONFIRM, [complete, list(sagas)])
+            strike(self.cursor, list(sagas), "deadline", *(["watchdog"] if complete else []))
+
+    def turn(self, turns: dict[SagaId, Turn]) -> None:
+        """PENDING or CONFIRMED → ROLLING_BACK for locked sagas; others stay."""
+        if turns:
+            columns = [list(c) for c in zip(*((saga, *turn) for saga, turn in sorted(turns.items())), strict=True)]
+            self.cursor.execute(sql.TURN, columns)
+            strike(self.cursor, list(turns), "deadline")
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def answer(self, causes: dict[SagaId, Row[Any]]) -> None:
+        """Say that nothing of these sagas is left here; the initiator notes its own answer at once and may close."""
+        for saga, cause in sorted(causes.items()):
+            self.outbox.answer(saga, cause)
+        if self.initiates and causes:
+            self.note_answers([(saga, self.participant.name) for saga in causes], causes)
+
+    def note_answers(self, answers: Sequence[tuple[SagaId, str]], causes: dict[SagaId, Row[Any]]) -> None:
+        """Record answers, whatever the status, and close what all have answered (PROTOCOL rule 7)."""
+        # Locked first: two transactions that each add the last answer but one must see each other's.
+        known = self.lock_sagas(saga for saga, _ in answers)
+        if not known:
+            return
+        self.cursor.execute(sql.ANSWER, [[s for s, _ in answers], [p for _, p in answers]])
+        new = {saga for (saga,) in self.cursor.fetchall()}
+        if new:
+            self.cursor.execute(sql.MOVED, [sorted(new)])
+        self.close(known, causes)
+
+    def close(self, sagas: Iterable[SagaId], causes: dict[SagaId, Row[Any]]) -> None:
+        """ROLLING_BACK → ROLLED_BACK where every participant of the saga's list has answered."""
+        self.cursor.execute(sql.CLOSE, [sorted(sagas)])
+        closed = sorted(saga for (saga,) in self.cursor.fetchall())
+        if closed:
+            strike(self.cursor, closed, "watchdog", "deadline")
+        for saga in closed:
+            self.outbox.notice(saga, causes.get(saga), "rolled back")
+
+    def settled(self, sagas: Sequence[SagaId]) -> tuple[set[SagaId], dict[SagaId, list[int]]]:
+        """Sagas whose refusal was heard here and of which nothing is left; and the packs of refusals said here."""
+        heard: set[SagaId] = set()
+        unsettled: set[SagaId] = set()
+        refused: dict[SagaId, list[int]] = {}
+        for entry in self.journal.read(sagas, self.keys):
+            if entry.state == "heard":
+                heard.add(entry.saga)
+            elif entry.state in UNSETTLED:
+                unsettled.add(entry.saga)
+            elif entry.state == "refused" and entry.pack_id is not None:
+                refused.setdefault(entry.saga, []).append(entry.pack_id)
+        return heard - unsettled, refused

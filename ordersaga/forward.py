@@ -1,0 +1,133 @@
+"""Forward steps: PROTOCOL rules 1 to 4, and 9 for what comes late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from ordersaga.batch import SagaId
+from ordersaga.context import Context, Turn
+from ordersaga.envelope import Row
+from ordersaga.journal import LATE, Entry, clean
+from ordersaga.outbox import next_pack, recorded, strike
+from ordersaga.signal import Refusal, Signal, StepFailed
+from ordersaga.sql import saga as sql
+from ordersaga.step import Arrow, Step
+
+
+def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> None:
+    """Run a step for every saga where it has not been done; repeat what must be repeated for the others."""
+    heard = context.by_saga(rows)
+    begun = context.journal.begin(step.key, sorted(heard))
+    context.outbox.head = context.outbox.head._replace(attempt=begun.attempts)
+    runnable = begun.runnable
+    if step.decides:
+        runnable = _decide(context, step, heard, runnable)
+    if runnable:
+        signals = {saga: heard[saga].data for saga in runnable}
+        said = step.arrow.run(step.function, signals, context.tx.db)
+        turned: dict[SagaId, Turn] = {}
+        refused: list[SagaId] = []
+        for saga, signal in said.items():
+            if signal is None:
+                continue
+            context.outbox.say(saga, signal, cause=heard[saga])
+            if isinstance(signal, Refusal):
+                refused.append(saga)
+                turned[saga] = Turn.by(signal, step.participant)
+        context.journal.set(step.key, "refused", sorted(refused))
+        if step.decides and step.refusals:
+            silent = [saga for saga in runnable if saga not in turned]
+            context.journal.set(step.key, "void", silent)
+            context.turn(turned)
+        elif step.confirms:
+            context.confirm(runnable, complete=context.choreography.ends_confirmed(step))
+        elif context.choreography.completes(step):
+            _complete(context, heard, runnable)
+    if begun.found:
+        _repeat(context, heard, begun.found)
+    context.outbox.flush(context.cursor, begun.pack_id)
+
+
+def _decide(context: Context, step: Step, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> list[SagaId]:
+    """The compare-and-set (rule 3): sagas that are PENDING, locked so until this transaction ends. The losers go void."""
+    status = context.lock_sagas(sagas)
+    winners = [saga for saga in sagas if status.get(saga) == "PENDING"]
+    losers = [saga for saga in sagas if status.get(saga) != "PENDING"]
+    context.journal.set(step.key, "void", losers)
+    if losers and step.late is not None:
+        Arrow.of(step.late, step.key).run(step.late, {saga: heard[saga].data for saga in losers}, context.tx.db)
+    for saga in losers:
+        context.outbox.notice(saga, heard[saga], "too late", step=step.key, status=status.get(saga))
+    return winners
+
+
+def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> None:
+    """The pivot is done (rule 12): the saga is complete and nobody needs to watch it any more."""
+    context.lock_sagas(sagas)
+    context.cursor.execute(sql.COMPLETE, [sagas])
+    completed = {saga for (saga,) in context.cursor.fetchall()}
+    if len(completed) < len(sagas):
+        missing = sorted(set(sagas) - completed)[:3]
+        raise RuntimeError(f"the pivot is done and the saga is not CONFIRMED and open: {missing}")
+    strike(context.cursor, sagas, "watchdog")
+    for saga in sagas:
+        context.outbox.notice(saga, heard[saga], "complete")
+
+
+def _repeat(context: Context, heard: dict[SagaId, Row[Any]], found: dict[SagaId, Entry]) -> None:
+    """A signal heard before (rule 9): no effect; what was said is said again where somebody may wait for it."""
+    packs: dict[SagaId, list[int]] = {
+        saga: [entry.pack_id]
+        for saga, entry in found.items()
+        if entry.state == "done" and heard[saga].again and entry.pack_id is not None
+    }
+    late = sorted(saga for saga, entry in found.items() if entry.state in LATE)
+    if late:
+        settled, refused = context.settled(late)
+        packs.update({saga: refused[saga] for saga in late if saga in refused})
+        context.answer({saga: heard[saga] for saga in late if saga in settled})
+    for saga, said in recorded(context.cursor, packs).items():
+        for topic, row in said:
+            context.outbox.say_again(saga, topic, row, heard[saga])
+
+
+def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Exception, trace: str) -> bool:
+    """Note that a step raised: a retry with backoff, or after the last attempt a dead letter and StepFailed (rule 2).
+
+    :returns: False when the step may no longer run, because a rival did it or a refusal barred it meanwhile.
+    """
+    attempts = context.journal.count_attempt(step.key, row.saga)
+    if attempts is None:
+        return False
+    context.outbox.head = context.outbox.head._replace(attempt=attempts)
+    summary = clean(f"{type(error).__name__}: {error}", 500)
+    spent = attempts >= step.retry.attempts or not isinstance(error, step.retry.transient)
+    context.outbox.notice(row.saga, row, "failed", reason=summary, step=step.key, attempt=attempts)
+    plain = _plain(row, step)
+    pack_id = None
+    if spent and not step.never_gives_up:
+        pack_id = next_pack(context.cursor)
+        context.journal.give_up(step.key, row.saga, pack_id)
+        context.outbox.say(row.saga, StepFailed(step=step.key, error=summary), cause=row)
+        signal = orjson.dumps(plain.data).decode()
+        context.journal.bury(context.participant.name, row.saga, step.key, topic, signal, error, trace, attempts)
+        context.outbox.notice(
+            row.saga, row, "dead letter", reason=summary, step=step.key, topic=topic, attempts=attempts,
+            error=f"{type(error).__module__}.{type(error).__qualname__}", traceback=clean(trace), signal=signal,
+        )  # fmt: skip
+    else:
+        if spent and attempts % step.retry.attempts == 0:
+            context.outbox.attention(row.saga, row, f"{step.key} keeps failing: {summary}")
+        context.outbox.retry(plain, context.outbox.head._replace(participant=row.by), topic, step.retry.wait(attempts))
+    context.outbox.flush(context.cursor, pack_id)
+    return True
+
+
+def _plain(row: Row[Any], step: Step) -> Row[Any]:
+    """The row with its signal as a dictionary again, in the version that this process writes."""
+    if isinstance(row.data, Signal):
+        return row._replace(data=row.data.model_dump(mode="json"), version=step.arrow.hears.version)
+    return row

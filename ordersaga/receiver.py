@@ -1,0 +1,201 @@
+"""An envelope reaches a participant: one transaction, whatever it holds.
+
+If the transaction fails, the envelope is taken apart and its signals are handled one by one, so that only the bad one
+takes the error path. While the database is away nothing is counted as a failure: the receiver waits.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from ordersaga import closing, rollback, watchdog
+from ordersaga.choreography import Choreography
+from ordersaga.context import Context
+from ordersaga.database import Transaction, connection_lost
+from ordersaga.envelope import Head, Reader, Row, read_packs, read_rows
+from ordersaga.errors import EnvelopeError, OrderSagaError
+from ordersaga.forward import fail, run
+from ordersaga.outbox import ANSWER, ATTENTION, UNDO, WATCHDOG, Outbox
+from ordersaga.participant import Event, Participant
+from ordersaga.step import Step
+
+Rows = Sequence[Row[Any]]
+Work = Callable[[Rows, Transaction], None]
+Patience = Callable[[float], bool]
+"""Waits so many seconds; False when the process is to stop instead."""
+
+
+class Stopping(OrderSagaError):
+    """The process stops while the database is away; the envelope goes back to the broker."""
+
+
+class Delivery(NamedTuple):
+    """What the transport knows of an envelope: the task it runs as, and how often it was delivered before."""
+
+    task: str | None = None
+    count: int = 0
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return True
+
+
+class Receiver:
+    """Handles what reaches one participant's queue. One object serves all threads of a process."""
+
+    SPLIT_AT = 2
+    """An envelope delivered so often before is taken apart: one of its signals may be killing the workers."""
+    LOST_CONNECTIONS = 5
+    """So many lost connections in a row, while the database answers, count as a failure of the step."""
+
+    def __init__(self, participant: Participant, choreography: Choreography, patience: Patience = _sleep) -> None:
+        self.participant, self.choreography, self.patience = participant, choreography, patience
+        self._readers = {step.name: Reader(step.arrow.hears) for step in participant.steps.values()}
+
+    def receive(self, topic: str, body: bytes, delivery: Delivery = Delivery()) -> None:
+        """Handle one envelope: when this returns its effects are committed and it may be acknowledged.
+
+        :raises EnvelopeError: when it is no envelope, or not for this participant.
+        :raises Stopping: when the process is to stop while the database is away.
+        """
+        if self.participant.observer is not None:
+            self._observe(topic, body)
+        elif self._split(topic, body, delivery):
+            return
+        elif topic.startswith("signal."):
+            self._forward(topic, body, delivery)
+        elif topic.startswith("refusal."):
+            hear = lambda rows, tx: rollback.hear(self._context(tx, "refusal", delivery), topic, rows)  # noqa: E731
+            park = lambda row, error, tx: rollback.park(self._context(tx, "refusal", delivery), topic, row, error)  # noqa: E731
+            self._apply(read_rows(body), hear, park)
+        elif topic == UNDO:
+            again = lambda rows, tx: rollback.undo_again(self._context(tx, UNDO, delivery), rows)  # noqa: E731
+            later = lambda row, error, tx: rollback.undo_later(self._context(tx, UNDO, delivery), row, error)  # noqa: E731
+            self._apply(read_rows(body), again, later)
+        elif topic in (ANSWER, ATTENTION, WATCHDOG):
+            handle = {ANSWER: closing.hear_answers, ATTENTION: closing.hear_attention, WATCHDOG: watchdog.watch}[topic]
+            self._apply(read_rows(body), lambda rows, tx: handle(self._context(tx, topic, delivery), rows), None)
+        else:
+            raise EnvelopeError(f"{self.participant.name} does not hear {topic}")
+
+    # -- kinds of envelopes ------------------------------------------------------------------------------------------
+
+    def _forward(self, topic: str, body: bytes, delivery: Delivery) -> None:
+        step = self.participant.hearing(topic.removeprefix("signal."))
+        if step is None:
+            raise EnvelopeError(f"{self.participant.name} does not hear {topic}")
+        good, bad = self._readers[step.name].read(body)
+
+        def work(rows: Rows, tx: Transaction) -> None:
+            run(self._context(tx, step.name, delivery), step, rows)
+
+        def failed(row: Row[Any], error: Exception, tx: Transaction) -> None:
+            if not fail(self._context(tx, step.name, delivery), step, topic, row, error, trace_of(error)):
+                run(self._context(tx, step.name, delivery), step, [row])
+
+        self._apply(good, work, failed, step)
+        for row, error in bad:
+            self._patiently(lambda tx, row=row, error=error: failed(row, error, tx))  # type: ignore[misc]
+
+    def _observe(self, topic: str, body: bytes) -> None:
+        events = [
+            Event(
+                r.id, r.saga, r.cause, topic, head.participant, head.step, head.task, head.attempt, bool(r.again), r.at, r.reason,
+                orjson.dumps(r.data).decode(),
+            )
+            for head, rows in read_packs(body)
+            for r in rows
+        ]  # fmt: skip
+        observer = self.participant.observer
+        assert observer is not None
+        self._patiently(lambda tx: observer(events, tx.db))
+
+    def _split(self, topic: str, body: bytes, delivery: Delivery) -> bool:
+        """Put the signals of an envelope that keeps coming back into the own queue, each alone."""
+        if delivery.count < self.SPLIT_AT:
+            return False
+        packs = read_packs(body)
+        if sum(len(rows) for _, rows in packs) < 2:
+            return False
+
+        def work(tx: Transaction) -> None:
+            outbox = self._context(tx, "split", delivery).outbox
+            for head, rows in packs:
+                for row in rows:
+                    outbox.retry(row, head, topic)
+            outbox.flush(tx.cursor)
+
+        self._patiently(work)
+        return True
+
+    # -- one transaction ---------------------------------------------------------------------------------------------
+
+    def _apply(
+        self, rows: Rows, work: Work, failed: Callable[[Row[Any], Exception, Transaction], None] | None, step: Step | None = None
+    ) -> None:
+        """``work`` on all rows in one transaction; if that fails, on each in its own; if that fails too, ``failed``."""
+        if not rows:
+            return
+        rows = sorted(rows, key=lambda row: row.saga)
+        limit = int(step.time_limit.total_seconds() * 1000) if step else None
+        try:
+            self._patiently(lambda tx: work(rows, tx), limit)
+        except Stopping:
+            raise
+        except Exception as error:
+            if len(rows) > 1:
+                for row in rows:
+                    self._apply([row], work, failed, step)
+            elif failed is None:
+                raise
+            else:
+                caught = error  # the name is unbound when this block ends, and the work below may be done twice
+                self._patiently(lambda tx: failed(rows[0], caught, tx))
+
+    def _patiently(self, work: Callable[[Transaction], None], limit_ms: int | None = None) -> None:
+        """Run ``work`` in a transaction; while the database is away, wait and do it again."""
+        lost, wait = 0, 0.05
+        while True:
+            try:
+                with self.participant.database.begin() as tx:
+                    if limit_ms:
+                        tx.cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(limit_ms)])
+                    work(tx)
+                return
+            except Exception as error:
+                if not connection_lost(error):
+                    raise
+                lost = lost + 1 if self._answers() else 0
+                if lost > self.LOST_CONNECTIONS:
+                    raise
+                if not self.patience(wait):
+                    raise Stopping(f"{self.participant.name} stops while its database is away") from error
+                wait = min(wait * 2, 2.0)
+
+    def _answers(self) -> bool:
+        """Whether the database can be reached by a new connection."""
+        try:
+            self.participant.database.discard()
+            with self.participant.database.begin() as tx:
+                tx.cursor.execute("SELECT 1")
+        except Exception as error:
+            if connection_lost(error):
+                return False
+            raise
+        return True
+
+    def _context(self, tx: Transaction, step: str, delivery: Delivery) -> Context:
+        outbox = Outbox(Head(self.participant.name, step, delivery.task, 1), notices=self.choreography.observed)
+        return Context(tx, self.participant, self.choreography, outbox)
+
+
+def trace_of(error: BaseException) -> str:
+    """The traceback as text."""
+    return "".join(traceback.format_exception(error))
+

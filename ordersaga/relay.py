@@ -1,0 +1,167 @@
+"""From the outbox to the broker: claim what is due, pack it into envelopes, publish with confirms, commit.
+
+A crash between a confirm and the commit publishes twice; the journal absorbs it.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import psycopg2
+
+from ordersaga.database import Cursor
+from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, envelope_text
+from ordersaga.ids import new_id
+from ordersaga.sql import outbox as sql
+
+CLAIM_ROWS = 400
+"""Rows claimed at a time; a row is a pack of one signal or of some hundred."""
+
+
+class Parcel(NamedTuple):
+    """An envelope with its address."""
+
+    id: str
+    topic: str
+    recipient: str | None
+    signals: int
+    body: bytes
+
+    @property
+    def routing_key(self) -> str:
+        """Where the exchange sends it: to all who hear the topic, or to one participant."""
+        return self.topic if self.recipient is None else f"to.{self.recipient}"
+
+
+Publish = Callable[[Sequence[Parcel]], None]
+"""Publishes parcels and returns once the broker has confirmed all of them; raises otherwise."""
+
+
+def claim(cursor: Cursor, participant: str, rows: int = CLAIM_ROWS) -> list[Parcel]:
+    """Take what is due out of the outbox, packed; the caller publishes it and commits, or rolls back."""
+    cursor.execute(sql.CLAIM, [participant, rows])
+    return list(parcels(cursor.fetchall()))
+
+
+def parcels(rows: Sequence[tuple[str, str | None, int, str]]) -> Iterator[Parcel]:
+    """Join packs of one topic and recipient into envelopes, in their order."""
+    open_: dict[tuple[str, str | None], list[tuple[int, str]]] = {}
+
+    def seal(address: tuple[str, str | None]) -> Parcel:
+        packs = open_.pop(address)
+        body = envelope_text(address[0], [payload for _, payload in packs])
+        return Parcel(new_id(), *address, sum(n for n, _ in packs), body)
+
+    for topic, recipient, signals, payload in rows:
+        address = (topic, recipient)
+        packs = open_.setdefault(address, [])
+        if packs and (
+            sum(n for n, _ in packs) + signals > FULL_SIGNALS or sum(len(p) for _, p in packs) + len(payload) > FULL_BYTES
+        ):
+            yield seal(address)
+            packs = open_.setdefault(address, [])
+        packs.append((signals, payload))
+    for address in list(open_):
+        yield seal(address)
+
+
+class Relay:
+    """Carries one participant's outbox to the broker until it is stopped. Many may run on one outbox."""
+
+    NET = 0.25
+    """Seconds after which the outbox is looked at though nobody called."""
+    POLLS = (0.001, 0.002, 0.004, 0.008)
+
+    def __init__(self, dsn: str, participant: str, publish: Publish, *, linger: timedelta = timedelta(milliseconds=25)) -> None:
+        """:param linger: how long to wait after an envelope that was not full, so that the next one gathers more; a lone
+        signal leaves at once (leading edge)."""
+        self._dsn, self._participant, self._publish = dsn, participant, publish
+        self._linger = linger.total_seconds()
+        self._connection: Any = None
+        self._stop = threading.Event()
+
+    def run(self, on_error: Callable[[Exception, float], None]) -> None:
+        """Carry until :meth:`stop`; errors are told to ``on_error`` with the seconds until the next try, and tried again."""
+        wait = 0.1
+        while not self._stop.is_set():
+            try:
+                self._carry()
+                wait = 0.1
+            except Exception as error:
+                self.close()
+                if self._stop.is_set():
+                    return
+                on_error(error, wait)
+                self._stop.wait(wait)
+                wait = min(wait * 2, 5.0)
+        self.close()
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to return after the round under way."""
+        self._stop.set()
+
+    def drain(self) -> int:
+        """One round: claim, publish, commit. Gives the number of signals sent.
+
+        :raises Exception: whatever publishing or the database raises; nothing is lost, all is claimed again.
+        """
+        connection = self._connect()
+        try:
+            with connection.cursor() as cursor:
+                claimed = claim(cursor, self._participant)
+            if claimed:
+                self._publish(claimed)
+            connection.commit()
+        except BaseException:
+            self._rollback()
+            raise
+        return sum(parcel.signals for parcel in claimed)
+
+    def close(self) -> None:
+        """Close the relay's connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _carry(self) -> None:
+        polls = iter(self.POLLS)
+        while not self._stop.is_set():
+            sent = self.drain()
+            if sent:
+                polls = iter(self.POLLS)
+                if sent < FULL_SIGNALS:
+                    self._stop.wait(self._linger)
+            elif (poll := next(polls, None)) is not None:
+                self._stop.wait(poll)
+            else:
+                self._sleep()
+                polls = iter(())
+
+    def _sleep(self) -> None:
+        """Until a writer calls, or the net."""
+        connection = self._connect()
+        connection.poll()
+        if not connection.notifies:
+            select.select([connection], [], [], self.NET)
+            connection.poll()
+        connection.notifies.clear()
+
+    def _connect(self) -> Any:
+        if self._connection is None:
+            connection = psycopg2.connect(self._dsn, connect_timeout=5, application_name=f"relay {self._participant}")
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("LISTEN ordersaga_outbox")
+            connection.autocommit = False
+            self._connection = connection
+        return self._connection
+
+    def _rollback(self) -> None:
+        try:
+            self._connection.rollback()
+        except psycopg2.Error:
+            self.close()

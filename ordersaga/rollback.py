@@ -1,0 +1,127 @@
+"""A refusal is heard: bar what has not run, undo what has, answer when nothing is left (PROTOCOL rules 5, 6 and 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from ordersaga.batch import SagaId
+from ordersaga.context import Context, Turn
+from ordersaga.envelope import Reader, Row
+from ordersaga.journal import Entry, clean
+from ordersaga.outbox import UNDO, next_pack, recorded
+from ordersaga.signal import topic_of
+from ordersaga.step import Undo
+
+
+def hear(context: Context, topic: str, rows: Sequence[Row[Any]]) -> None:
+    """Refusals of one name reach this participant, each of another saga."""
+    causes, entries = _turn_round(context, topic, rows)
+    undone = _undo(context, [e for e in entries if e.state == "done"], causes)
+    settled, _ = context.settled(sorted(causes))
+    context.answer({saga: cause for saga, cause in causes.items() if saga in settled})
+    context.outbox.flush(context.cursor, _pack(context, undone))
+
+
+def park(context: Context, topic: str, row: Row[Any], error: Exception) -> None:
+    """An undo raised: commit the bars, mark what is to be undone, and try the undo again later (rule 6)."""
+    _, entries = _turn_round(context, topic, [row])
+    undoable = {s.key for s in context.participant.steps.values() if s.undoing}
+    waiting = [e.step for e in entries if e.state == "done" and e.step in undoable]
+    for step in waiting:
+        context.journal.set(step, "undoing", [row.saga])
+    if waiting:
+        _put_off(context, row, error)
+    context.outbox.flush(context.cursor)
+
+
+def undo_again(context: Context, rows: Sequence[Row[Any]]) -> None:
+    """The undo of what is marked *undoing* is tried once more."""
+    causes = context.by_saga(rows)
+    locked = [entry for key in context.keys for entry in context.journal.lock(key, sorted(causes)).values()]
+    undone = _undo(context, [e for e in locked if e.state == "undoing"], causes)
+    settled, _ = context.settled(sorted(undone))
+    context.answer({saga: causes[saga] for saga in undone if saga in settled})
+    context.outbox.flush(context.cursor, _pack(context, undone))
+
+
+def undo_later(context: Context, row: Row[Any], error: Exception) -> None:
+    """An undo that is tried again raised once more."""
+    _put_off(context, row, error)
+    context.outbox.flush(context.cursor)
+
+
+def _put_off(context: Context, row: Row[Any], error: Exception) -> None:
+    """Count the attempt and try later; after the undo's attempts the saga needs attention, and it goes on at the cap."""
+    undos = {s.key: s.undoing for s in context.participant.steps.values() if s.undoing}
+    waiting = [e.step for e in context.journal.read([row.saga], sorted(undos)) if e.state == "undoing"]
+    if not waiting:
+        return
+    attempts = context.journal.count_undo_attempt(row.saga, waiting)
+    retry = min((undos[step].retry for step in waiting), key=lambda r: r.attempts)
+    summary = clean(f"{type(error).__name__}: {error}", 500)
+    context.outbox.notice(row.saga, row, "undo failed", reason=summary, steps=waiting, attempt=attempts)
+    if attempts % retry.attempts == 0:
+        context.outbox.attention(row.saga, row, f"undo of {', '.join(waiting)} keeps failing: {summary}")
+    context.outbox.retry(row, context.outbox.head, UNDO, retry.wait(attempts))
+
+
+def _turn_round(context: Context, topic: str, rows: Sequence[Row[Any]]) -> tuple[dict[SagaId, Row[Any]], list[Entry]]:
+    """Note the refusals, bar, and at the initiator turn the saga; gives the causes and the rows of those heard first."""
+    causes = context.by_saga(rows)
+    first = sorted(context.journal.hear_refusal(sorted(causes)))
+    entries: list[Entry] = []
+    if first:
+        before = {(e.saga, e.step) for e in context.journal.read(first, context.keys) if e.state != "retrying"}
+        entries = context.journal.bar(first, context.keys)
+        for saga in first:
+            barred = [e.step for e in entries if e.saga == saga and e.state == "barred" and (saga, e.step) not in before]
+            if barred:
+                context.outbox.notice(saga, causes[saga], "barred", steps=barred)
+        if context.initiates:
+            status = context.lock_sagas(first)
+            name = topic.removeprefix("refusal.")
+            context.turn({s: _turn_of(causes[s], name) for s in first if status.get(s) in ("PENDING", "CONFIRMED")})
+    return causes, entries
+
+
+def _turn_of(row: Row[Any], name: str) -> Turn:
+    return Turn(name, row.by, row.reason or name, orjson.dumps(row.data).decode())
+
+
+def _undo(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[Any]]) -> dict[SagaId, list[str]]:
+    """Run the undos of these rows, newest step first, each for all its sagas at once."""
+    undone: dict[SagaId, list[str]] = {}
+    for step in context.choreography.undo_order(list(context.participant.steps.values())):
+        mine = {e.saga: e for e in entries if e.step == step.key}
+        if not mine or step.undoing is None:
+            continue
+        sagas = sorted(mine)
+        signals = _said(context, step.undoing, [mine[saga] for saga in sagas])
+        said = step.undoing.arrow.run(step.undoing.function, signals, context.tx.db)
+        context.journal.set(step.key, "undone", sagas)
+        for saga, signal in said.items():
+            undone.setdefault(saga, []).append(step.key)
+            if signal is not None:
+                context.outbox.say(saga, signal, cause=causes[saga])
+    for saga, steps in undone.items():
+        context.outbox.notice(saga, causes[saga], "undone", steps=steps)
+    return undone
+
+
+def _said(context: Context, undo: Undo, entries: Sequence[Entry]) -> dict[SagaId, Any]:
+    """What the step had said, which its undo is given."""
+    reader = Reader(undo.arrow.hears)
+    packs = {e.saga: [e.pack_id] for e in entries if e.pack_id is not None}
+    topic = topic_of(undo.arrow.hears)
+    return {
+        saga: reader.signal_of(next(row for name, row in said if name == topic))
+        for saga, said in recorded(context.cursor, packs).items()
+    }
+
+
+def _pack(context: Context, undone: dict[SagaId, list[str]]) -> int | None:
+    """A pack for what the undos said, if any ran."""
+    return next_pack(context.cursor) if undone else None

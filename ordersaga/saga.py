@@ -1,0 +1,110 @@
+"""The contract of a saga: what begins it, who takes part, how long it may take. Starting one needs no participant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import islice
+from uuid import UUID
+
+from ordersaga.batch import SagaId
+from ordersaga.database import borrow
+from ordersaga.envelope import FULL_SIGNALS, Head
+from ordersaga.errors import DeclarationError
+from ordersaga.ids import new_id
+from ordersaga.outbox import WATCHDOG, Outbox, next_pack
+from ordersaga.signal import DeadlinePassed, Refusal, Signal, topic_of
+from ordersaga.sql import saga as sql
+
+
+@dataclass(frozen=True)
+class Watchdog:
+    """When a saga that does not move is reminded of what it waits for: after ``first``, then twice as long, up to ``cap``.
+
+    After ``rounds`` vain reminders it *needs attention*; the reminders go on.
+    """
+
+    first: timedelta = timedelta(seconds=30)
+    cap: timedelta = timedelta(minutes=10)
+    rounds: int = 5
+
+    def wait(self, rounds: int) -> timedelta:
+        """How long to wait after so many vain rounds."""
+        return min(self.first * 2 ** min(rounds, 30), self.cap)
+
+
+@dataclass(frozen=True)
+class Saga:
+    """What every participant agrees on before any step is declared.
+
+    :ivar name: of the kind of saga, such as ``order``.
+    :ivar begins_with: the signal that starts one.
+    :ivar initiator: the participant whose database holds the saga's status.
+    :ivar participants: names of those with steps, the initiator among them; frozen into each saga's row when it starts.
+    :ivar deadline: after which :class:`DeadlinePassed` is said to the initiator, by its database's clock.
+    :ivar asks: signals that the outside may say to a saga under way, such as a customer's wish to cancel.
+    :ivar ends: signals that nobody needs to hear.
+    """
+
+    name: str
+    begins_with: type[Signal]
+    initiator: str
+    participants: Sequence[str]
+    deadline: timedelta
+    asks: Sequence[type[Signal]] = ()
+    ends: Sequence[type[Signal]] = ()
+    watchdog: Watchdog = field(default_factory=Watchdog)
+
+    def __post_init__(self) -> None:
+        if self.initiator not in self.participants:
+            raise DeclarationError(f"saga {self.name}", f"{self.initiator} initiates it and takes no part", "List it too")
+        if len(set(self.participants)) < len(self.participants):
+            raise DeclarationError(f"saga {self.name}", "lists a participant twice", "List each once")
+        if self.deadline <= timedelta(0):
+            raise DeclarationError(f"saga {self.name}", "has no deadline", "Give it a positive one: a lost saga must end")
+        if issubclass(self.begins_with, Refusal):
+            raise DeclarationError(f"saga {self.name}", "begins with a refusal", "Begin with a plain signal")
+
+    def start(self, signal: Signal, *, db: object, saga: SagaId | None = None, trace: str | None = None) -> SagaId:
+        """Start one saga in the transaction open on ``db``: its row, its first signal, its deadline, its watchdog.
+
+        :param db: a Django connection, SQLAlchemy session or psycopg connection of the initiator's database.
+        :param saga: an id of your own (a UUID's text; version 7 keeps the tables quick), else a new one.
+        :param trace: a W3C ``traceparent`` that every later signal of the saga carries on.
+        :returns: the saga's id.
+        :raises NoTransaction: when no transaction is open.
+        """
+        saga = new_id() if saga is None else str(UUID(saga))
+        self.start_many({saga: signal}, db=db, trace=trace)
+        return saga
+
+    def start_many(self, signals: Mapping[SagaId, Signal], *, db: object, trace: str | None = None) -> None:
+        """Start many sagas at once, as :meth:`start` does; keys are their ids."""
+        for signal in signals.values():
+            if type(signal) is not self.begins_with:
+                raise TypeError(f"saga {self.name} begins with {self.begins_with.__name__}, not {type(signal).__name__}")
+        cursor = borrow(db)
+        rest = iter(sorted(signals.items()))
+        while part := dict(islice(rest, FULL_SIGNALS)):
+            outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)
+            pack_id = next_pack(cursor)
+            cursor.execute(sql.START, [self.name, list(self.participants), pack_id, self.deadline, list(part)])
+            for saga, signal in part.items():
+                outbox.say(saga, signal, trace=trace)
+                outbox.timer(saga, "deadline", topic_of(DeadlinePassed), self.deadline)
+                outbox.timer(saga, "watchdog", WATCHDOG, self.watchdog.first)
+            outbox.flush(cursor, pack_id)
+
+    def ask(self, saga: SagaId, signal: Signal, *, db: object) -> None:
+        """Say something to a saga from outside, in the transaction open on ``db`` (of the initiator's database).
+
+        :raises TypeError: when the saga does not listen to it.
+        :raises NoTransaction: when no transaction is open.
+        """
+        if type(signal) not in self.asks:
+            raise TypeError(f"saga {self.name} is not asked {type(signal).__name__}: list it in `asks`")
+        cursor = borrow(db)
+        outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)
+        outbox.say(str(UUID(saga)), signal)
+        outbox.flush(cursor, next_pack(cursor))

@@ -1,0 +1,76 @@
+"""The watchdog: a saga that does not move is reminded of what it waits for (PROTOCOL rule 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import orjson
+
+from ordersaga.batch import SagaId
+from ordersaga.context import Context
+from ordersaga.envelope import Row
+from ordersaga.outbox import WATCHDOG, recorded, strike
+from ordersaga.sql import saga as sql
+
+
+class Watched(NamedTuple):
+    """A saga's row as the watchdog reads it."""
+
+    saga: SagaId
+    status: str
+    pack_id: int
+    refusal: str | None
+    refused_by: str | None
+    reason: str | None
+    refused_with: str | None
+    rounds: int
+    ended: bool
+    still: timedelta
+
+
+def watch(context: Context, rows: Sequence[Row[Any]]) -> None:
+    """For sagas whose watchdog came due: say again what each waits for, unless it has moved, and come back later."""
+    causes = {row.saga: row for row in rows}
+    context.cursor.execute(sql.WATCH, [sorted(causes)])
+    watched = [Watched(*row) for row in context.cursor.fetchall()]
+    dog = context.choreography.saga.watchdog
+    ended = [w.saga for w in watched if w.ended]
+    if ended:
+        strike(context.cursor, ended, "watchdog", "deadline")
+    waiting = []
+    for w in watched:
+        if w.ended:
+            continue
+        if w.still < dog.wait(w.rounds):
+            context.outbox.timer(w.saga, "watchdog", WATCHDOG, dog.wait(w.rounds) - w.still)
+        else:
+            waiting.append(w)
+            context.outbox.timer(w.saga, "watchdog", WATCHDOG, dog.wait(w.rounds + 1))
+    if waiting:
+        _remind(context, waiting, causes)
+    context.outbox.flush(context.cursor)
+
+
+def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, Row[Any]]) -> None:
+    context.cursor.execute(sql.ROUND, [[w.saga for w in waiting]])
+    packs = {w.saga: [w.pack_id] for w in waiting if w.status == "PENDING"}
+    confirmed = [w.saga for w in waiting if w.status == "CONFIRMED"]
+    if confirmed:
+        confirming = [step.key for step in context.choreography.confirming()]
+        for entry in context.journal.read(confirmed, confirming):
+            if entry.pack_id is not None and entry.state == "done":
+                packs[entry.saga] = [entry.pack_id]
+    for saga, said in recorded(context.cursor, packs).items():
+        for topic, row in said:
+            context.outbox.say_again(saga, topic, row, causes[saga])
+    for w in waiting:
+        if w.status == "ROLLING_BACK":
+            data = orjson.loads(w.refused_with or "{}")
+            row = Row("", w.saga, None, 1, "", 1, None, w.reason, data)
+            context.outbox.say_again(w.saga, f"refusal.{w.refusal}", row, causes[w.saga])
+        context.outbox.notice(w.saga, causes[w.saga], "reminded", round=w.rounds + 1, status=w.status)
+        if w.rounds + 1 >= context.choreography.saga.watchdog.rounds:
+            reason = f"{w.status} and still after {w.rounds + 1} reminders"
+            context.cursor.execute(sql.ATTENTION, [reason, [w.saga]])

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 import orjson
@@ -28,6 +30,12 @@ Rows = Sequence[Row[Any]]
 Work = Callable[[Rows, Transaction], None]
 Patience = Callable[[float], bool]
 """Waits so many seconds; False when the process is to stop instead."""
+Guard = Callable[[timedelta], AbstractContextManager[None]]
+"""Ends what takes longer than a step's time limit allows, where the process can."""
+
+
+ENGINE_LIMIT = timedelta(seconds=60)
+"""The time limit of transactions that run no forward step."""
 
 
 class Stopping(OrderSagaError):
@@ -56,6 +64,7 @@ class Receiver:
 
     def __init__(self, participant: Participant, choreography: Choreography, patience: Patience = _sleep) -> None:
         self.participant, self.choreography, self.patience = participant, choreography, patience
+        self.guard: Guard = lambda _: nullcontext()
         self._readers = {step.name: Reader(step.arrow.hears) for step in participant.steps.values()}
 
     def receive(self, topic: str, body: bytes, delivery: Delivery = Delivery()) -> None:
@@ -143,7 +152,7 @@ class Receiver:
         if not rows:
             return
         rows = sorted(rows, key=lambda row: row.saga)
-        limit = int(step.time_limit.total_seconds() * 1000) if step else None
+        limit = step.time_limit if step else ENGINE_LIMIT
         try:
             self._patiently(lambda tx: work(rows, tx), limit)
         except Stopping:
@@ -158,14 +167,14 @@ class Receiver:
                 caught = error  # the name is unbound when this block ends, and the work below may be done twice
                 self._patiently(lambda tx: failed(rows[0], caught, tx))
 
-    def _patiently(self, work: Callable[[Transaction], None], limit_ms: int | None = None) -> None:
+    def _patiently(self, work: Callable[[Transaction], None], limit: timedelta = ENGINE_LIMIT) -> None:
         """Run ``work`` in a transaction; while the database is away, wait and do it again."""
         lost, wait = 0, 0.05
         while True:
             try:
-                with self.participant.database.begin() as tx:
-                    if limit_ms:
-                        tx.cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(limit_ms)])
+                with self.guard(limit), self.participant.database.begin() as tx:
+                    milliseconds = str(int(limit.total_seconds() * 1000))
+                    tx.cursor.execute("SELECT set_config('statement_timeout', %s, true)", [milliseconds])
                     work(tx)
                 return
             except Exception as error:

@@ -1,12 +1,13 @@
 """``pgmq://``: the queues of the embedded default, in PostgreSQL, mended until they keep RabbitMQ's promises.
 
-kombu 5.7 ships this transport; as shipped it loses or strands messages in ways the engine cannot live with. This package
-is the repair, a subclass of kombu's, and nothing else: the same declarations as on RabbitMQ work, and mean the same.
-Every departure carries a comment *Upstream:* with the fault, and ``tests/engine/test_pgmq_upstream_faults.py`` fails
-once a fault is gone, so that the repair can be thrown away piece by piece.
+kombu 5.7 ships this transport; as shipped it loses or strands messages in ways the engine cannot live with. Here is the
+repair, a subclass of kombu's, and nothing else: the same declarations as on RabbitMQ work, and mean the same. Each
+departure is signed *Upstream:* with the fault it mends, and ``tests/engine/test_pgmq_upstream_faults.py`` fails once a
+fault is gone, so that the repair can be thrown away piece by piece.
 
     names.py      what a queue's table is called, what a topic pattern means
-    schema.py     the broker's own tables and functions: who is bound to whom, dead letters, delivery limits
+    sql/          the broker's own tables and functions: who is bound to whom, dead letters, delivery limits
+    schema.py     installs them, once
     link.py       one connection for statements; one that listens, and wakes the consumer
     topology.py   declaring: exchanges, queues, bindings, known to every process
     channel.py    publishing, taking, acknowledging, keeping what is in hand

@@ -1,5 +1,8 @@
 """A channel that publishes, takes and acknowledges with RabbitMQ's meaning."""
 
+# mypy: allow-untyped-calls
+# kombu is typed here and there only.
+
 from __future__ import annotations
 
 import logging
@@ -136,7 +139,10 @@ class Channel(Topology):
         if not rows:
             raise Empty
         for payload in [self._payload(queue, row, no_ack) for row in rows]:  # all in hand, whatever a callback raises
-            self.connection._deliver(payload, queue)  # noqa: SLF001 - kombu's own way
+            if queue in self._active_queues:
+                self.connection._deliver(payload, queue)
+            else:  # a callback has just cancelled the consumer
+                self.basic_reject(payload["properties"]["delivery_tag"], requeue=True)
 
     # --------------------------------------------------------------------------------------------- acknowledging
 
@@ -167,7 +173,10 @@ class Channel(Topology):
 
     def _let_go(self, delivery_tag: str) -> Held | None:
         with self._held_lock:
-            return self._held.pop(delivery_tag, None)
+            held = self._held.pop(delivery_tag, None)
+        if held is None:
+            logger.warning("too late: the channel was closed and the message of tag %s given back", delivery_tag)
+        return held
 
     def _settled(self, delivery_tag: str) -> None:
         self.qos.ack(delivery_tag)
@@ -201,10 +210,10 @@ class Channel(Topology):
         """Give back what is in hand, as RabbitMQ does, and stop consuming."""
         if not self.closed and self.connection is not None and self.link.usable:
             try:
-                for tag in list(self._held):
-                    held = self._let_go(tag)
-                    if held is not None:
-                        self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held)
+                while self._held:
+                    with self._held_lock:
+                        _, held = self._held.popitem()
+                    self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held)
             except psycopg.Error as error:
                 logger.debug("what was in hand comes back by itself: %s", error)
         super().close()

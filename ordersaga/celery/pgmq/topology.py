@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from amqp.protocol import queue_declare_ok_t
+from amqp.protocol import queue_declare_ok_t  # type: ignore[import-untyped]
 from kombu.exceptions import ChannelError
 from kombu.transport import pgmq as upstream
 from kombu.transport.base import to_rabbitmq_queue_arguments
@@ -89,7 +89,7 @@ class Topology(upstream.Channel):
         auto_delete: bool = False,
         arguments: Arguments = None,
         **_: Any,
-    ) -> queue_declare_ok_t:
+    ) -> Any:
         name = queue or f"amq.gen-{uuid4()}"
         if not passive:
             given = arguments or {}
@@ -115,18 +115,14 @@ class Topology(upstream.Channel):
         else:
             self.link.rows("SELECT ordersaga_broker.drop_queue(%s)", queue)
 
-    def queue_bind(
-        self, queue: str, exchange: str | None = None, routing_key: str = "", arguments: Arguments = None, **_: Any
-    ) -> None:
+    def queue_bind(self, queue: str, exchange: str | None = None, routing_key: str = "", *_: Any, **__: Any) -> None:
         if not exchange:
             return  # every queue is bound to the default exchange by its name
         key = routing_key or ""
         if not self.link.one("SELECT ordersaga_broker.bind(%s, %s, %s, %s)", exchange, queue, key, topic_regex(key)):
             raise not_found("exchange", exchange)
 
-    def queue_unbind(
-        self, queue: str, exchange: str | None = None, routing_key: str = "", arguments: Arguments = None, **_: Any
-    ) -> None:
+    def queue_unbind(self, queue: str, exchange: str | None = None, routing_key: str = "", *_: Any, **__: Any) -> None:
         self.link.rows(
             "DELETE FROM ordersaga_broker.binding WHERE (exchange, queue, key) = (%s, %s, %s) RETURNING 1",
             exchange or "",

@@ -1,5 +1,8 @@
 """The transport as kombu knows it, its registration, and the settings that Celery wants."""
 
+# mypy: allow-untyped-calls
+# kombu is typed here and there only.
+
 from __future__ import annotations
 
 import socket
@@ -50,7 +53,7 @@ class Transport(upstream.Transport):
         Upstream: of ``conn_string`` only host, port, database, user and password are kept, the socket folder of a URL
         not even that, and ``DATABASE_URL`` in the environment wins over the broker's URL.
         """
-        client = self.client
+        client: Any = self.client
         options = client.transport_options
         if given := options.get("conn_string"):
             parts = {"password": client.password} if client.password else {}
@@ -83,7 +86,7 @@ class Transport(upstream.Transport):
         """
         return self.link.usable
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:  # noqa: ARG002
+    def drain_events(self, connection: Any, timeout: float | None = None, **_: Any) -> None:  # noqa: ARG002
         """Deliver what is there; else wait for the bell, and look again every ``polling_interval`` seconds.
 
         Looking again finds what no bell announces: delayed messages, and those of consumers that died.
@@ -92,9 +95,10 @@ class Transport(upstream.Transport):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         interval = self.polling_interval or 1.0
+        cycle: Any = self.cycle
         while True:
             try:
-                self.cycle.get(self._deliver, timeout=timeout)
+                cycle.get(self._deliver, timeout=timeout)
             except Empty:
                 left = interval if deadline is None else min(interval, deadline - time.monotonic())
                 if left <= 0:
@@ -118,7 +122,7 @@ def install() -> None:
     name = f"{Transport.__module__}:{Transport.__qualname__}"
     if kombu_transports.TRANSPORT_ALIASES.get(ALIAS) != name:
         kombu_transports.TRANSPORT_ALIASES[ALIAS] = name
-        kombu_transports._transport_cache.pop(ALIAS, None)  # noqa: SLF001 - it may hold kombu's own by now
+        kombu_transports._transport_cache.pop(ALIAS, None)  # it may hold kombu's own by now
 
 
 def broker_settings(url: str, **options: Any) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""A participant's pool: a Celery application that `celery -A … worker` runs with its ordinary options."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery, signals
+
+from ordersaga.celery import limits
+from ordersaga.celery.steps import Carrier, KeepVisible, Stopping
+from ordersaga.celery.topology import queue_of
+from ordersaga.celery.wire import SERIALIZER, install
+from ordersaga.choreography import Choreography
+from ordersaga.envelope import Keyring
+from ordersaga.outbox import ANSWER, ATTENTION, UNDO, WATCHDOG
+from ordersaga.participant import Participant
+from ordersaga.receiver import Delivery, Receiver
+
+HARD_FACTOR = 2
+"""A prefork child is ended when one transaction takes so many times its step's time limit."""
+
+
+class Door:
+    """What the worker's parts need to know: hangs on the Celery application as ``app.ordersaga``."""
+
+    def __init__(
+        self, participant: Participant, choreography: Choreography, keyring: Keyring, linger: timedelta, tasks: dict[str, str]
+    ) -> None:
+        self.participant, self.choreography, self.keyring, self.linger = participant, choreography, keyring, linger
+        self.tasks = tasks
+        self.stopping = Stopping()
+
+
+def make_pool(
+    participant: Participant,
+    choreography: Choreography,
+    *,
+    broker_url: str,
+    keyring: Keyring,
+    linger: timedelta = timedelta(milliseconds=25),
+    bootsteps: Sequence[type] = (),
+) -> Celery:
+    """The Celery application of one participant.
+
+    :param broker_url: ``amqp://…`` (RabbitMQ) or ``pgmq://…`` (the embedded broker).
+    :param bootsteps: more worker bootsteps, such as the audit's drain of dead letters.
+    """
+    install()
+    app = Celery(participant.name, set_as_current=True, fixups=[])
+    app.conf.update(broker(broker_url))
+    app.conf.update(
+        worker_consumer="ordersaga.celery.consumer:Consumer",
+        accept_content=["json", SERIALIZER],
+        task_queues=[queue_of(participant, choreography)],
+        task_default_queue=participant.name,
+        task_create_missing_queues=False,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_acks_on_failure=False,
+        task_acks_on_timeout=False,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        worker_prefetch_multiplier=1,
+        worker_detect_quorum_queues=True,
+        worker_cancel_long_running_tasks_on_connection_loss=True,
+        worker_enable_remote_control=True,
+        worker_hijack_root_logger=True,
+        worker_send_task_events=False,
+        broker_connection_retry=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+    )
+    receiver = Receiver(participant, choreography)
+    tasks = {topic: _task(app, name, receiver) for topic, name in _names(participant, choreography)}
+    door = Door(participant, choreography, keyring, linger, tasks)
+    app.ordersaga = door
+    receiver.patience = door.stopping.patience
+    _limit_children(receiver)
+    app.steps["worker"].add(Carrier)
+    app.steps["consumer"].add(KeepVisible)
+    for step in bootsteps:
+        app.steps["worker"].add(step)
+    app.user_options["preload"].clear()
+    app.set_default()
+    return app
+
+
+def broker(url: str) -> dict[str, Any]:
+    """Celery's settings for a broker by its URL."""
+    if url.startswith("pgmq"):
+        from ordersaga.celery import pgmq
+
+        pgmq.install()
+        return pgmq.broker_settings(url)
+    return {"broker_url": url, "broker_transport_options": {"confirm_publish": True}}
+
+
+def _names(participant: Participant, choreography: Choreography) -> list[tuple[str, str]]:
+    """Topics (or their beginnings, ending in a dot) and the task that handles each."""
+    name = participant.name
+    if participant.observer is not None:
+        topics = ["signal.", "refusal.", ANSWER, ATTENTION, "notice"]
+        return [(topic, f"{name}.observe") for topic in topics]
+    found = [(f"signal.{s.arrow.hears.__name__}", s.key) for s in participant.steps.values()]
+    found += [("refusal.", f"{name}.hear_refusal"), (UNDO, f"{name}.retry_undo")]
+    if name == choreography.saga.initiator:
+        found += [(ANSWER, f"{name}.hear_answer"), (ATTENTION, f"{name}.hear_attention"), (WATCHDOG, f"{name}.watch")]
+    return found
+
+
+def _task(app: Celery, name: str, receiver: Receiver) -> str:
+    if name in app.tasks:
+        return name
+
+    def handle(self: Any, body: bytes) -> None:
+        request = self.request
+        receiver.receive(request.ordersaga_topic, body, Delivery(request.id, request.ordersaga_count))
+
+    handle.__doc__ = f"Envelopes for {name}."
+    app.task(name=name, bind=True)(handle)
+    return name
+
+
+def _limit_children(receiver: Receiver) -> None:
+    """In each forked child, end transactions that take too long."""
+
+    def arm(**_: Any) -> None:
+        receiver.guard = lambda limit: limits.hard(limit.total_seconds() * HARD_FACTOR)
+
+    if sys.platform != "win32":
+        signals.worker_process_init.connect(arm, weak=False)
+
+

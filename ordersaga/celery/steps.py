@@ -1,0 +1,107 @@
+"""What every pool carries beside its tasks, as Celery bootsteps: its relay, and the will to stop."""
+
+from __future__ import annotations
+
+import mmap
+import threading
+import time
+from typing import Any
+
+from celery import bootsteps, signals
+from celery.utils.log import get_logger
+
+from ordersaga.relay import Relay
+from ordersaga.celery.wire import Publisher
+
+logger = get_logger(__name__)
+
+
+class Stopping:
+    """Tells the children of a prefork pool, too, that the worker is to stop: one shared byte, made before the fork."""
+
+    def __init__(self) -> None:
+        self._byte = mmap.mmap(-1, 1)
+        signals.worker_shutting_down.connect(self._set, weak=False)
+
+    def _set(self, **_: Any) -> None:
+        self._byte[0] = 1
+
+    def patience(self, seconds: float) -> bool:
+        """Wait; False when the worker is to stop instead."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if self._byte[0]:
+                return False
+            time.sleep(min(left, 0.1))
+        return not self._byte[0]
+
+
+class Carrier(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Runs the relay of the participant's outbox in a thread of the worker's main process."""
+
+    requires = {"celery.worker.components:Pool"}
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        self._relay: Relay | None = None
+        self._thread: threading.Thread | None = None
+        self._publisher: Publisher | None = None
+
+    def start(self, worker: Any) -> None:
+        """Begin to carry."""
+        door = worker.app.ordersaga
+        self._publisher = Publisher(worker.app.connection_for_write(), door.choreography, door.keyring)
+        database = door.participant.database
+        self._relay = Relay(database.dsn, door.participant.name, self._publisher, linger=door.linger)
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self._thread.start()
+
+    def stop(self, worker: Any) -> None:
+        """Finish the round under way."""
+        if self._relay is not None and self._thread is not None:
+            self._relay.stop()
+            self._thread.join(timeout=15)
+            self._relay = None
+
+    terminate = stop
+
+    def _run(self) -> None:
+        assert self._relay is not None and self._publisher is not None
+        try:
+            self._relay.run(self._told)
+        finally:
+            self._publisher.close()
+
+    def _told(self, error: Exception, wait: float) -> None:
+        logger.warning("relay: %s: %s; the outbox is kept, next try in %.1f s", type(error).__name__, error, wait)
+
+
+class KeepVisible(bootsteps.StartStopStep):  # type: ignore[misc]
+    """On the embedded broker: keeps messages out of others' sight while this process works on them."""
+
+    requires = {"celery.worker.consumer.tasks:Tasks"}
+    EVERY = 10.0
+
+    def __init__(self, consumer: Any, **_: Any) -> None:
+        self._entry: Any = None
+
+    def include_if(self, consumer: Any) -> bool:
+        """Only where messages come back by a time-out instead of by a closed connection."""
+        return bool(consumer.app.connection_for_read().transport.driver_type == "pgmq")
+
+    def start(self, consumer: Any) -> None:
+        """Begin to extend."""
+        from ordersaga.celery.pgmq import extend_visibility
+
+        def extend() -> None:
+            try:
+                extend_visibility(consumer.task_consumer.channel)
+            except Exception as error:
+                logger.warning("visibility could not be extended: %s", error)
+
+        self._entry = consumer.timer.call_repeatedly(self.EVERY, extend)
+
+    def stop(self, consumer: Any) -> None:
+        """Stop extending: what is left comes back to another worker."""
+        if self._entry is not None:
+            self._entry.cancel()
+            self._entry = None

@@ -1,0 +1,5 @@
+"""`celery -A workers.audit worker`."""
+
+from workers.pool import pool
+
+app = pool("audit")

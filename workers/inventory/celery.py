@@ -1,0 +1,5 @@
+"""`celery -A workers.inventory worker`."""
+
+from workers.pool import pool
+
+app = pool("inventory")

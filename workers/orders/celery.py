@@ -1,0 +1,5 @@
+"""`celery -A workers.orders worker`."""
+
+from workers.pool import pool
+
+app = pool("orders")

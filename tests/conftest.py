@@ -1,0 +1,227 @@
+"""The fixtures every test may ask for, and three rules: nothing skipped, logs on failure, nothing left running."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+from pytest_celery import CeleryBrokerCluster, CeleryTestBroker, CeleryTestContainer
+
+from tests.support.databases import Databases, copies, drop, migrated_templates
+from tests.support.janitor import janitor
+from tests.support.pools import PARTICIPANTS, Pool, PoolCluster, Pools
+from tests.support.postgres import Postgres
+from tests.support.processes import Process, running, stop_all
+from tests.support.proxy import Proxy
+from tests.support.rabbitmq import RabbitMQ
+
+hypothesis.settings.register_profile("ordersaga", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("ordersaga")
+
+_numbers = itertools.count(1)
+_skipped: list[str] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in [name for name in os.environ if name.startswith("ORDERSAGA_")]:
+        del os.environ[name]  # the caller's settings are not the tests'
+    os.environ["ORDERSAGA_ENV"] = "test"
+
+
+# ---------------------------------------------------------------------------------------------------------- servers
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The run's PostgreSQL server. A test that stops or kills it starts it again."""
+    server = Postgres()
+    server.start()
+    yield server
+    if server.process.alive:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """The run's RabbitMQ node. A test that stops or kills it starts it again."""
+    node = RabbitMQ()
+    node.start()
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def vhost(rabbitmq: RabbitMQ) -> Iterator[str]:
+    """The broker URL of a virtual host of this test's own."""
+    name = f"test-{next(_numbers)}"
+    yield rabbitmq.add_vhost(name)
+    rabbitmq.delete_vhost(name)
+
+
+@pytest.fixture(scope="session")
+def database_templates(postgres: Postgres) -> dict[str, str]:
+    return migrated_templates(postgres)
+
+
+@pytest.fixture
+def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
+    """The three participants' databases, migrated and empty, of this test's own."""
+    made = copies(postgres, database_templates)
+    yield made
+    drop(postgres, made)
+
+
+@pytest.fixture
+def environment(databases: Databases, vhost: str) -> dict[str, str]:
+    """What a process of the project needs in its environment: this test's databases and broker. Override to add."""
+    return {**databases.env, "ORDERSAGA_BROKER_URL": vhost}
+
+
+# -------------------------------------------------------------------------------------------------------- processes
+
+
+@pytest.fixture
+def spawn(environment: dict[str, str]) -> Iterator[Callable[..., Process]]:
+    """Starts a command in this test's environment: ``spawn("web", [sys.executable, "manage.py", …], env={…})``."""
+    started: list[Process] = []
+
+    def start(name: str, argv: list[str], *, env: dict[str, str] | None = None, **options: Any) -> Process:
+        process = Process(name, argv, env={**environment, **(env or {})}, **options)
+        started.append(process)
+        process.start()
+        return process
+
+    yield start
+    for process in reversed(started):
+        process.stop(timeout=10)
+
+
+@pytest.fixture
+def proxy() -> Iterator[Callable[[int], Proxy]]:
+    """Starts a TCP proxy before a port: ``proxy(postgres.port)``."""
+    started: list[Proxy] = []
+
+    def start(port: int) -> Proxy:
+        started.append(Proxy(port).start())
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def pools(environment: dict[str, str]) -> Iterator[Pools]:
+    """Starts Celery pools on this test's databases and broker: ``pools.start("inventory", processes=2)``."""
+    factory = Pools(environment)
+    yield factory
+    factory.teardown()
+
+
+@pytest.fixture
+def pool_plan() -> tuple[Pool, ...]:
+    """The pools pytest-celery's ``celery_setup`` runs; override for others."""
+    return tuple(Pool(name) for name in PARTICIPANTS)
+
+
+class BrokerContainer(CeleryTestContainer):
+    """The run's RabbitMQ node where pytest-celery expects a container."""
+
+    def __init__(self, node: RabbitMQ, url: str) -> None:
+        # No super().__init__: it wants Docker's client.
+        self.node, self.url = node, url
+
+    @property
+    def name(self) -> str:
+        return self.node.node
+
+    @property
+    def status(self) -> str:
+        return "running" if self.node.process.alive else "exited"
+
+    @property
+    def celeryconfig(self) -> dict[str, str]:
+        return {"url": self.url, "host_url": self.url}
+
+    def ready(self) -> bool:
+        return self.node.process.alive
+
+    def logs(self) -> str:
+        return self.node.process.logs(whole=True)
+
+    def reload(self) -> None:
+        """A process is always up to date."""
+
+    def kill(self, signal: str | int = "SIGKILL") -> None:  # noqa: ARG002 - pytest-celery's signature
+        self.node.kill()
+
+    def restart(self, timeout: float = 60) -> None:  # noqa: ARG002 - pytest-celery's signature
+        self.node.restart()
+
+
+@pytest.fixture
+def celery_broker(rabbitmq: RabbitMQ, vhost: str) -> CeleryTestBroker:
+    """pytest-celery's broker node: this test's virtual host."""
+    return CeleryTestBroker(BrokerContainer(rabbitmq, vhost))
+
+
+@pytest.fixture
+def celery_broker_cluster(celery_broker: CeleryTestBroker) -> CeleryBrokerCluster:
+    return CeleryBrokerCluster(celery_broker)
+
+
+@pytest.fixture
+def celery_backend_cluster() -> None:
+    """No result backend: a saga's results are in the databases."""
+
+
+@pytest.fixture
+def celery_worker_cluster(pools: Pools, pool_plan: tuple[Pool, ...]) -> PoolCluster:
+    """pytest-celery's workers: every process of ``pool_plan``, started and ready."""
+    return PoolCluster(*(worker for cluster in pools.launch(*pool_plan).values() for worker in cluster))
+
+
+# ------------------------------------------------------------------------------------------------------------ rules
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failing test shows the last lines of every process's log."""
+    report = yield
+    if report.failed:
+        for process in running:
+            report.sections.append((f"log of {process.name} ({process.log_path})", process.tail()))
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skipped.append(report.nodeid)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.skipped:
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Nothing is skipped silently, nothing stays."""
+    if _skipped and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    stop_all()
+    if janitor.cache_info().currsize:
+        janitor().finish()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _skipped:
+        terminalreporter.section("skipped, therefore failed", red=True)
+        terminalreporter.write_line("A skipped test proves nothing. Make it run, or delete it:")
+        for nodeid in _skipped:
+            terminalreporter.write_line(f"  {nodeid}")

@@ -1,0 +1,63 @@
+"""The participants' three databases: migrated once a run, copied for every test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from tests.support.postgres import Postgres
+from tests.support.processes import ROOT
+
+OWNERS = ("orders", "inventory", "payments")
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Databases:
+    """The URLs of one test's databases, each of its own role."""
+
+    orders: str
+    inventory: str
+    payments: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a process of the project needs in its environment to use them."""
+        urls = {f"ORDERSAGA_{owner.upper()}_DATABASE_URL": getattr(self, owner) for owner in OWNERS}
+        return {"ORDERSAGA_ENV": "test", **urls}
+
+
+def migrated_templates(postgres: Postgres) -> dict[str, str]:
+    """Three databases that ``manage.py migrate`` has made ready, by owner; nobody is connected to them."""
+    names = {owner: f"template_{owner}" for owner in OWNERS}
+    for owner, name in names.items():
+        postgres.create_role(owner)
+        postgres.create_database(name, owner)
+    env = Databases(**{owner: postgres.url(name, owner) for owner, name in names.items()}).env
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate"],
+        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"manage.py migrate ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return names
+
+
+def copies(postgres: Postgres, templates: dict[str, str]) -> Databases:
+    """A fresh copy of each template."""
+    number = next(_numbers)
+    return Databases(
+        **{
+            owner: postgres.create_database(f"{owner}_{number}", owner, template)
+            for owner, template in templates.items()
+        }
+    )
+
+
+def drop(postgres: Postgres, databases: Databases) -> None:
+    for owner in OWNERS:
+        postgres.drop_database(getattr(databases, owner).rpartition("/")[2])

@@ -1,0 +1,42 @@
+"""Waiting, bounded: never a bare sleep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(
+    check: Callable[[], T],
+    timeout: float = 10.0,
+    what: str = "",
+    *,
+    ignoring: tuple[type[Exception], ...] = (AssertionError,),
+) -> T:
+    """Ask ``check`` until it answers with something true, and hand that answer back.
+
+    ``timeout`` is in seconds. Exceptions of the ``ignoring`` kinds count as "not yet".
+
+    :raises AssertionError: when time is up; it says ``what`` was awaited and the last answer or exception.
+    """
+    deadline = time.monotonic() + timeout
+    pause = 0.01
+    while True:
+        failure: Exception | None = None
+        answer: T | None = None
+        try:
+            answer = check()
+            if answer:
+                return answer
+        except ignoring as error:
+            failure = error
+        if time.monotonic() >= deadline:
+            last = f"{type(failure).__name__}: {failure}" if failure else repr(answer)
+            raise AssertionError(
+                f"{what or check} did not come about within {timeout:g} s; last seen: {last}"
+            ) from failure
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        pause = min(pause * 1.5, 0.2)

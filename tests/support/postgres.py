@@ -1,0 +1,159 @@
+"""A private PostgreSQL server on a free port, as durable as a real one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from tests.support.janitor import janitor
+from tests.support.polling import eventually
+from tests.support.ports import free_port
+from tests.support.processes import Process, primary_group
+from tests.support.services import postgres_bin
+
+OWNER = "test_owner"
+PASSWORD = "private"
+
+SETTINGS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "max_connections": "200",
+    "listen_addresses": "127.0.0.1",
+    "jit": "off",  # short statements only
+    "log_line_prefix": "%m [%p] %d ",
+    "log_min_messages": "warning",
+}
+
+
+class Postgres:
+    """initdb once; ``start``, ``stop``, ``kill`` and ``restart`` keep the data and the port."""
+
+    def __init__(self) -> None:
+        programs = postgres_bin()
+        if programs is None:
+            raise RuntimeError("PostgreSQL's programs are not here; python -m tests.support.services says what to do")
+        self.port = free_port()
+        self.folder = janitor().folder("pg")
+        self._data = self.folder / "data"
+        self._user = unprivileged_user()
+        self._initdb(programs)
+        options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        argv: list[str | Path] = [
+            programs / "postgres",
+            "-D",
+            self._data,
+            "-p",
+            str(self.port),
+            "-k",
+            self.folder,
+            *options,
+        ]
+        self.process = Process("postgres", argv, log=self.folder / "server.log", user=self._user, cwd=self.folder)
+
+    def _initdb(self, programs: Path) -> None:
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        identity: dict[str, Any] = {}
+        if self._user:
+            shutil.chown(self.folder, self._user)
+            shutil.chown(password, self._user)
+            identity = {"user": self._user, "group": primary_group(self._user), "extra_groups": []}
+        argv: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            self._data,
+            "-U",
+            OWNER,
+            "--pwfile",
+            password,
+            "--auth=scram-sha-256",
+        ]
+        argv += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=self.folder, **identity)
+        if done.returncode:
+            raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
+
+    def start(self) -> None:
+        self.process.start()
+        eventually(self._answers, 60, "PostgreSQL", ignoring=(psycopg2.OperationalError,))
+
+    def _answers(self) -> bool:
+        if not self.process.alive:
+            raise RuntimeError(f"PostgreSQL ended with {self.process.returncode}:\n{self.process.tail()}")
+        with self.connect() as cursor:
+            cursor.execute("SELECT 1")
+        return True
+
+    def stop(self) -> None:
+        """A fast shutdown: open transactions are rolled back, then a checkpoint."""
+        self.process.send(signal.SIGINT)
+        self.process.wait(60)
+
+    def kill(self) -> None:
+        """Every server process at once with -9."""
+        self.process.kill()
+
+    def restart(self) -> None:
+        if self.process.alive:
+            self.stop()
+        self.start()
+
+    @contextmanager
+    def connect(self, database: str = "postgres") -> Iterator[Any]:
+        """A cursor of the superuser, in autocommit."""
+        connection = psycopg2.connect(self.url(database, OWNER), connect_timeout=5)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+        finally:
+            connection.close()
+
+    def url(self, database: str, role: str) -> str:
+        return f"postgresql://{role}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def create_role(self, role: str) -> None:
+        """A role that may log in and nothing more; a second time does nothing."""
+        with self.connect() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+            if cursor.fetchone() is None:
+                cursor.execute(
+                    sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(PASSWORD))
+                )
+
+    def create_database(self, database: str, role: str, template: str = "template1") -> str:
+        """A database owned by ``role`` and closed to all others, copied from ``template``; its URL.
+
+        Nobody may be connected to the template.
+        """
+        with self.connect() as cursor:
+            name, owner = sql.Identifier(database), sql.Identifier(role)
+            cursor.execute(
+                sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(name, owner, sql.Identifier(template))
+            )
+            cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+        return self.url(database, role)
+
+    def drop_database(self, database: str) -> None:
+        """Drop it, throwing out whoever is connected."""
+        with self.connect() as cursor:
+            cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+
+
+def unprivileged_user() -> str | None:
+    """Who runs the server: PostgreSQL refuses root. None: whoever runs the tests."""
+    import pwd
+
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in known else "nobody"

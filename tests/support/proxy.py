@@ -1,0 +1,149 @@
+"""A TCP proxy for tests in which a server goes away: cut, refuse, stall, delay."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Coroutine
+from typing import Any, Self
+
+from tests.support.ports import free_port
+
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: closing sends RST, as a crash does
+
+
+class Proxy:
+    """Passes on what comes to ``port`` to ``target``; a thread of its own does the work.
+
+    Use as a context manager, or ``start`` and ``close``.
+    """
+
+    def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
+        self.port = free_port()
+        self.target = (target_host, target_port)
+        self._delay = 0.0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy-{self.port}", daemon=True)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> Self:
+        self._thread.start()
+        self.accept()
+        return self
+
+    def close(self) -> None:
+        if self._loop.is_closed():
+            return
+        self.refuse()
+        self._run(self._end_tasks())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def through(self, url: str) -> str:
+        """``url`` of the target, led through the proxy."""
+        address = f"{self.target[0]}:{self.target[1]}"
+        if address not in url:
+            raise ValueError(f"{url} does not lead to {address}")
+        return url.replace(address, f"127.0.0.1:{self.port}")
+
+    @property
+    def connections(self) -> int:
+        return len(self._writers) // 2
+
+    def cut(self) -> None:
+        """Reset every open connection; new ones are still accepted."""
+        self._run(self._cut())
+
+    def refuse(self) -> None:
+        """Accept no more, as if no server were there, and reset what is open."""
+        self._run(self._refuse())
+
+    def accept(self) -> None:
+        """The server is there again."""
+        self._run(self._accept())
+
+    def stall(self) -> None:
+        """Keep connections open and pass nothing on, as when a cable is pulled; ``flow`` ends it, nothing is lost."""
+        self._loop.call_soon_threadsafe(self._flowing.clear)
+
+    def flow(self) -> None:
+        self._loop.call_soon_threadsafe(self._flowing.set)
+
+    def delay(self, seconds: float) -> None:
+        """Hold back each chunk (up to 64 KiB), in both directions, for so long; 0 ends it."""
+        self._delay = seconds
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _accept(self) -> None:
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def _refuse(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self._cut()
+
+    async def _cut(self) -> None:
+        for writer in list(self._writers):
+            self._reset(writer)
+        await asyncio.sleep(0)
+
+    async def _end_tasks(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _reset(self, writer: asyncio.StreamWriter) -> None:
+        raw = writer.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        writer.transport.abort()
+        self._writers.discard(writer)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        try:
+            onward_reader, onward_writer = await asyncio.open_connection(*self.target)
+        except OSError:
+            self._reset(writer)
+            self._tasks.discard(task)
+            return
+        self._writers.add(onward_writer)
+        try:
+            await asyncio.gather(self._pump(reader, onward_writer), self._pump(onward_reader, writer))
+        except (OSError, asyncio.CancelledError):
+            pass  # a side broke off or the proxy closes; both ends go below
+        finally:
+            self._reset(writer)
+            self._reset(onward_writer)
+            self._tasks.discard(task)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while chunk := await reader.read(65_536):
+            if self._delay:
+                await asyncio.sleep(self._delay)
+            await self._flowing.wait()
+            writer.write(chunk)
+            await writer.drain()
+        with contextlib.suppress(OSError):
+            writer.write_eof()

@@ -1,0 +1,202 @@
+"""A private RabbitMQ node: its own name, ports, port mapper, cookie and data, beside any other on the machine."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import amqp
+
+from tests.support.janitor import janitor
+from tests.support.polling import eventually
+from tests.support.ports import free_port, listens
+from tests.support.processes import Process
+from tests.support.services import epmd, rabbitmq_bin
+
+USER = "tester"
+PASSWORD = "private"
+
+CONFIG = """
+listeners.tcp.1 = 127.0.0.1:{amqp}
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {management}
+default_user = {user}
+default_pass = {password}
+disk_free_limit.absolute = 50MB
+log.console = true
+log.console.level = error
+log.file = false
+"""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What a passive declaration tells, at this very moment; unacknowledged messages are not counted."""
+
+    name: str
+    ready: int
+    consumers: int
+
+
+class RabbitMQ:
+    """One node. ``stop`` and ``kill`` leave its data; ``start`` and ``restart`` find it again on the same ports."""
+
+    def __init__(self) -> None:
+        programs, mapper = rabbitmq_bin(), epmd()
+        if programs is None or mapper is None:
+            raise RuntimeError("RabbitMQ's programs are not here; python -m tests.support.services says what to do")
+        self.port, self.management_port, distribution, mapper_port = (free_port() for _ in range(4))
+        self.folder = janitor().folder("mq")
+        self.node = f"{self.folder.name}@localhost"
+        self._programs = programs
+        self._write_files()
+        self.env = {
+            "HOME": str(self.folder),
+            "RABBITMQ_NODENAME": self.node,
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            # not the machine's /etc/rabbitmq/rabbitmq-env.conf
+            "RABBITMQ_CONF_ENV_FILE": str(self.folder / "none.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            "ERL_EPMD_PORT": str(mapper_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+        }
+        # Our own port mapper, in the foreground: the one that Erlang starts by itself outlives everything.
+        self._mapper = Process("epmd", [mapper], env=self.env, log=self.folder / "epmd.log", cwd=self.folder)
+        self.process = Process(
+            "rabbitmq", [programs / "rabbitmq-server"], env=self.env, log=self.folder / "server.log", cwd=self.folder
+        )
+
+    def _write_files(self) -> None:
+        ports = {"amqp": self.port, "management": self.management_port}
+        (self.folder / "rabbitmq.conf").write_text(CONFIG.format(user=USER, password=PASSWORD, **ports))
+        (self.folder / "none.conf").touch()
+        (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+        cookie = self.folder / ".erlang.cookie"
+        cookie.write_text(janitor().mark)
+        cookie.chmod(0o400)
+
+    def start(self) -> None:
+        if not self._mapper.alive:
+            self._mapper.start()
+            eventually(lambda: listens(int(self.env["ERL_EPMD_PORT"])), 10, "Erlang's port mapper")
+        self.process.start()
+        eventually(self._answers, 90, "RabbitMQ", ignoring=(OSError, amqp.AMQPError))
+
+    def _answers(self) -> bool:
+        if not self.process.alive:
+            raise RuntimeError(f"RabbitMQ ended with {self.process.returncode}:\n{self.process.tail()}")
+        self._ask("GET", "overview")
+        with self.connect("/"):
+            return True
+
+    def stop(self) -> None:
+        """An orderly shutdown of the broker; the port mapper stays for the next start."""
+        self.process.stop(60)
+
+    def kill(self, *, settle: bool = True) -> None:
+        """Broker, Erlang machine and its helpers at once with -9.
+
+        A quorum queue's name reaches the disk up to three seconds after its declaration was answered (seen on 3.10):
+        killed before, the node comes back with an empty queue of that name, confirmed messages gone. ``settle`` has the
+        names written first, so that a test may kill the node soon after its queues were declared.
+        """
+        if settle:
+            self.ctl("eval", "[dets:sync(Table) || Table <- dets:all()].")
+        self.process.kill()
+
+    def restart(self) -> None:
+        if self.process.alive:
+            self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """The end, at once, for the data goes too: nothing of the node is left running."""
+        self.process.kill()
+        self._mapper.kill()
+
+    def url(self, vhost: str) -> str:
+        return f"amqp://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
+
+    def connect(self, vhost: str, **options: Any) -> amqp.Connection:
+        """A plain AMQP connection, to be used as a context manager."""
+        address = f"127.0.0.1:{self.port}"
+        return amqp.Connection(
+            address, userid=USER, password=PASSWORD, virtual_host=vhost, connect_timeout=5, **options
+        )
+
+    def add_vhost(self, vhost: str) -> str:
+        """Create it and give its URL."""
+        self._ask("PUT", f"vhosts/{quote(vhost, safe='')}")
+        return self.url(vhost)
+
+    def delete_vhost(self, vhost: str) -> None:
+        self._ask("DELETE", f"vhosts/{quote(vhost, safe='')}")
+
+    def close_connections(self, vhost: str) -> int:
+        """Have the broker close every connection to ``vhost`` that it knows of (new ones: after seconds); how many."""
+        names = [c["name"] for c in self._ask("GET", f"vhosts/{quote(vhost, safe='')}/connections")]
+        for name in names:
+            self._ask("DELETE", f"connections/{quote(name, safe='')}")
+        return len(names)
+
+    def queues(self, vhost: str) -> dict[str, Queue]:
+        """The queues of ``vhost`` with their messages ready, as of now.
+
+        Other connections' exclusive queues, such as those of Celery's remote control, are left out.
+        """
+        rows = self._ask("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true")
+        found = {}
+        with self.connect(vhost) as connection:
+            for row in rows:
+                with suppress(amqp.ResourceLocked, amqp.NotFound), connection.channel() as channel:
+                    told = channel.queue_declare(row["name"], passive=True)
+                    found[told.queue] = Queue(told.queue, told.message_count, told.consumer_count)
+        return found
+
+    def unsettled(self, vhost: str) -> dict[str, int]:
+        """Messages ready or not yet acknowledged, by queue, asked from the queues themselves: exact, but slow (1 s)."""
+        rows = json.loads(self.ctl("list_queues", "-p", vhost, "--formatter=json", "name", "messages"))
+        return {row["name"]: row["messages"] for row in rows}
+
+    def ctl(self, *arguments: str) -> str:
+        """What ``rabbitmqctl --quiet …`` prints."""
+        argv: list[str | Path] = [self._programs / "rabbitmqctl", "--quiet", "--node", self.node, *arguments]
+        env = {**os.environ, **self.env}
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env, cwd=self.folder, timeout=60)
+        if done.returncode:
+            raise RuntimeError(f"rabbitmqctl {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in re.findall(r"\d+", self._ask("GET", "overview")["rabbitmq_version"])[:3])
+
+    def _ask(self, method: str, path: str) -> Any:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.management_port}/api/{path}", method=method)
+        token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        request.add_header("Authorization", f"Basic {token}")
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                body = answer.read()
+        except urllib.error.HTTPError as error:
+            if method == "DELETE" and error.code == 404:  # it is gone: what was wanted
+                return None
+            raise
+        return json.loads(body) if body else None

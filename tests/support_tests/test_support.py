@@ -1,0 +1,177 @@
+"""The ground the other tests stand on, tested itself."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import amqp
+import psutil
+import psycopg2
+import pytest
+
+from tests.support.janitor import janitor, marked
+from tests.support.polling import eventually
+from tests.support.postgres import Postgres
+from tests.support.processes import ROOT, Process
+from tests.support.proxy import Proxy
+from tests.support.rabbitmq import RabbitMQ
+
+
+def publish(rabbitmq: RabbitMQ, vhost: str, queue: str) -> None:
+    with rabbitmq.connect(vhost, confirm_publish=True) as connection:
+        channel = connection.channel()
+        channel.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
+        channel.basic_publish(amqp.Message("hello", delivery_mode=2), routing_key=queue)
+
+
+class TestPostgres:
+    def test_is_durable_and_not_run_by_root(self, postgres: Postgres) -> None:
+        with postgres.connect() as cursor:
+            cursor.execute("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
+            assert cursor.fetchone() == ("on", "on")
+        assert postgres.process.pid is not None
+        assert psutil.Process(postgres.process.pid).uids().real != 0
+
+    def test_a_copy_has_the_templates_rows_and_another_role_may_not_enter(self, postgres: Postgres) -> None:
+        for role in ("alice", "bob"):
+            postgres.create_role(role)
+        template = postgres.create_database("shape", "alice")
+        connection = psycopg2.connect(template)
+        with connection, connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE t AS SELECT 42 AS answer")
+        connection.close()
+
+        copy = postgres.create_database("copy", "alice", template="shape")
+
+        connection = psycopg2.connect(copy)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT answer FROM t")
+            assert cursor.fetchone() == (42,)
+        connection.close()
+        with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
+            psycopg2.connect(postgres.url("copy", "bob"))
+        for database in ("copy", "shape"):
+            postgres.drop_database(database)
+
+    def test_committed_rows_survive_kill_9(self, postgres: Postgres) -> None:
+        with postgres.connect() as cursor:
+            cursor.execute("CREATE TABLE survivor AS SELECT 1")
+        postgres.kill()
+        with pytest.raises(psycopg2.OperationalError), postgres.connect():
+            pass
+        postgres.start()
+        with postgres.connect() as cursor:
+            cursor.execute("DROP TABLE survivor")
+
+
+class TestRabbitMQ:
+    def test_a_vhost_is_made_and_goes_away(self, rabbitmq: RabbitMQ, vhost: str) -> None:
+        name = vhost.rpartition("/")[2]
+        publish(rabbitmq, name, "letters")
+        assert rabbitmq.queues(name)["letters"].ready == 1
+        rabbitmq.delete_vhost(name)
+        with pytest.raises(amqp.NotAllowed):
+            publish(rabbitmq, name, "letters")
+
+    def test_confirmed_messages_survive_kill_9(self, rabbitmq: RabbitMQ, vhost: str) -> None:
+        name = vhost.rpartition("/")[2]
+        publish(rabbitmq, name, "letters")
+        rabbitmq.kill()
+        rabbitmq.start()
+        # the queue's Raft leader is elected only after the node has said that it is ready
+        eventually(lambda: rabbitmq.queues(name)["letters"].ready == 1, 20, "the letter")
+        assert rabbitmq.unsettled(name) == {"letters": 1}
+
+
+class TestProxy:
+    def test_cut_ends_connections_and_refuse_ends_them_for_good(self, postgres: Postgres) -> None:
+        with Proxy(postgres.port) as proxy:
+            url = proxy.through(postgres.url("postgres", "test_owner"))
+            connection = psycopg2.connect(url)
+            assert proxy.connections == 1
+            proxy.cut()
+            with pytest.raises(psycopg2.OperationalError), connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            psycopg2.connect(url).close()
+            proxy.refuse()
+            with pytest.raises(psycopg2.OperationalError, match="refused"):
+                psycopg2.connect(url)
+            proxy.accept()
+            psycopg2.connect(url).close()
+
+    def test_delay_and_stall_hold_bytes_back_and_lose_none(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server, Proxy(server.getsockname()[1]) as proxy:
+            client = socket.create_connection(("127.0.0.1", proxy.port))
+            far, _ = server.accept()
+            far.settimeout(5)
+            proxy.delay(0.3)
+            begin = time.monotonic()
+            client.sendall(b"late")
+            assert far.recv(100) == b"late"
+            assert time.monotonic() - begin >= 0.3
+            proxy.delay(0)
+            proxy.stall()
+            client.sendall(b"held")
+            far.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                far.recv(100)
+            proxy.flow()
+            far.settimeout(5)
+            assert far.recv(100) == b"held"
+            client.close()
+            far.close()
+
+
+class TestProcesses:
+    def test_kill_leaves_no_child_even_one_in_another_group(self) -> None:
+        code = (
+            "import subprocess, time\n"
+            "subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+            "print('up', flush=True); time.sleep(600)"
+        )
+        process = Process("parent", [sys.executable, "-c", code]).start()
+        process.wait_for_log("up")
+        assert process.pid is not None
+        children = psutil.Process(process.pid).children()
+        process.kill()
+        assert process.returncode == -9
+        assert children
+        assert not any(child.is_running() for child in children)
+
+    def test_an_early_end_is_told_with_its_log(self) -> None:
+        process = Process("early", [sys.executable, "-c", "print('last words'); raise SystemExit(3)"]).start()
+        with pytest.raises(RuntimeError, match=r"ended with 3[\s\S]*last words"):
+            process.wait_for_log("never said")
+
+    def test_a_run_that_is_killed_leaves_neither_processes_nor_folders(self) -> None:
+        code = (
+            "from tests.support.janitor import janitor; from tests.support.processes import Process; import time\n"
+            "folder = janitor().folder('gone')\n"
+            "Process('orphan', ['setsid', '--fork', 'sleep', '600'], log=folder / 'log').start()\n"
+            "print(janitor().mark, folder, flush=True); time.sleep(600)"
+        )
+        victim = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert victim.stdout is not None
+        mark, folder = victim.stdout.readline().split()
+        eventually(lambda: [p for p in marked(mark) if p.name() == "sleep"], 5, "the orphan")
+        victim.kill()
+        victim.wait()
+        victim.stdout.close()
+        eventually(lambda: not marked(mark), 10, "no process left")
+        eventually(lambda: not Path(folder).exists(), 10, "no folder left")
+
+    @pytest.mark.usefixtures("rabbitmq")
+    def test_every_process_of_this_run_carries_its_mark(self) -> None:
+        names = {p.name() for p in marked(janitor().mark)}
+        assert "epmd" in names
+        assert "beam.smp" in names
+
+
+class TestPolling:
+    def test_says_what_was_awaited_and_what_was_seen(self) -> None:
+        with pytest.raises(AssertionError, match=r"the kettle did not come about within 0\.05 s; last seen: 0"):
+            eventually(lambda: 0, 0.05, "the kettle")

@@ -33,7 +33,8 @@ def _seconds(value: Any) -> Any:
         return value
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names), Field(min_length=1)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+SomeNames = Annotated[Names, Field(min_length=1)]
 Duration = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
 Pause = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), le=timedelta(seconds=1))]
 
@@ -51,17 +52,17 @@ class Settings(BaseSettings):
     env: Literal["development", "test", "production"] = "development"
     debug: bool = False
     secret_key: Annotated[str, Field(min_length=1)] = SAMPLE_SECRET
-    allowed_hosts: Names = ("localhost", "127.0.0.1")
+    allowed_hosts: SomeNames = ("localhost", "127.0.0.1")
     orders_database_url: str = "postgresql://orders:orders@127.0.0.1:5432/ordersaga_orders"
     inventory_database_url: str = "postgresql://inventory:inventory@127.0.0.1:5432/ordersaga_inventory"
     payments_database_url: str = "postgresql://payments:payments@127.0.0.1:5432/ordersaga_payments"
     broker_url: str = "amqp://guest:guest@127.0.0.1:5672//"
     signing_keys: Annotated[str, AfterValidator(_pairs)] = f"sample:{SAMPLE_SECRET}"
     """``id:secret`` pairs, comma separated; the first signs, all are accepted."""
-    participants: Names = ("workers.orders", "workers.inventory", "workers.payments")
+    participants: SomeNames = ("workers.orders", "workers.inventory", "workers.payments")
     """Modules that hold a participant, comma separated in the environment; frozen into each saga when it starts."""
     observers: Names = ("workers.audit",)
-    """Modules that hold a participant which only listens."""
+    """Modules that hold a participant which only listens; may be none."""
     deadline: Duration = timedelta(minutes=15)
     watchdog: Duration = timedelta(seconds=30)
     watchdog_cap: Duration = timedelta(minutes=10)

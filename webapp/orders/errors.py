@@ -5,8 +5,6 @@ OrderError
 └── IdempotencyConflict     the idempotency key belongs to another order
 """
 
-# ruff: noqa: N818 - named like the engine's errors, for what happened
-
 from __future__ import annotations
 
 

@@ -21,7 +21,7 @@ from workers.signals import (
     StockShipped,
 )
 
-orders = Participant("orders", database=DjangoDatabase("default"))
+orders = participant = Participant("orders", database=DjangoDatabase("default"))
 
 
 @orders.step(decides=True)

@@ -1,0 +1,145 @@
+"""The audit trail only grows and holds each event once; the desk holds each dead letter once."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from ordersaga.ids import new_id
+from ordersaga.participant import Event
+from webapp.audit.models import DeadLetter, SagaEvent
+from workers.audit.steps import Letter, write, write_dead_letters, write_events
+
+AT = "2026-01-02T03:04:05.678+00:00"
+
+pytestmark = pytest.mark.usefixtures("orders_database")
+
+
+def event(topic: str = "signal.StockReserved", *, data: str = '{"order": "1"}', **changed: Any) -> Event:
+    told: dict[str, Any] = {
+        "id": new_id(), "saga": new_id(), "cause": new_id(), "topic": topic, "participant": "inventory",
+        "step": "inventory.reserve_stock", "task": "t-1", "attempt": 1, "again": False, "at": AT, "reason": None,
+        "data": data,
+    }  # fmt: skip
+    return Event(**{**told, **changed})
+
+
+def heard(*events: Event) -> None:
+    with transaction.atomic():
+        write(events, connection)
+
+
+def buried(**changed: Any) -> Event:
+    data = {
+        "what": "dead letter", "step": "inventory.reserve_stock", "topic": "signal.OrderPlaced", "attempts": 5,
+        "error": "builtins.ValueError", "traceback": "Traceback …", "signal": '{"order":"1"}', **changed,
+    }  # fmt: skip
+    return event("notice", data=json.dumps(data), reason="ValueError: no")
+
+
+def test_an_event_is_written_with_cause_participant_task_attempt_and_times() -> None:
+    told = event(again=True, attempt=3)
+    heard(told)
+    row = SagaEvent.objects.get()
+    assert (str(row.event_id), str(row.saga_id), str(row.cause)) == (told.id, told.saga, told.cause)
+    assert (row.kind, row.name, row.participant, row.step) == (
+        "signal", "StockReserved", "inventory", "inventory.reserve_stock",
+    )  # fmt: skip
+    assert (row.task_id, row.attempt, row.again, row.data) == ("t-1", 3, True, {"order": "1"})
+    assert row.said_at.isoformat(timespec="milliseconds") == AT
+    assert row.heard_at > row.said_at
+
+
+@pytest.mark.parametrize(
+    ("topic", "data", "kind", "name"),
+    [
+        ("refusal.OutOfStock", "{}", "refusal", "OutOfStock"),
+        ("answer", "{}", "answer", "answer"),
+        ("attention", "{}", "attention", "attention"),
+        ("notice", '{"what": "barred"}', "notice", "barred"),
+        ("notice", "{}", "notice", "notice"),
+        ("novelty.Thing", "{}", "notice", "Thing"),
+    ],
+)
+def test_every_kind_of_topic_finds_its_place(topic: str, data: str, kind: str, name: str) -> None:
+    heard(event(topic, data=data))
+    row = SagaEvent.objects.get()
+    assert (row.kind, row.name) == (kind, name)
+
+
+def test_an_event_that_comes_again_makes_no_second_row() -> None:
+    events = [event() for _ in range(400)]
+    heard(*events)
+    heard(*events[::-1], event())
+    assert SagaEvent.objects.count() == 401
+
+
+def test_a_sagas_story_is_read_in_the_order_of_its_telling() -> None:
+    saga = new_id()
+    later, first = event(saga=saga, at="2026-01-02T03:04:06+00:00"), event(saga=saga, at=AT)
+    heard(later, first)
+    assert [str(e.event_id) for e in SagaEvent.objects.filter(saga_id=saga)] == [first.id, later.id]
+
+
+def test_two_workers_with_the_same_events_in_opposite_order_do_not_deadlock() -> None:
+    events = [event() for _ in range(400)]
+    together = Barrier(2)
+
+    def work(mine: list[Event]) -> None:
+        try:
+            with transaction.atomic():
+                connection.ensure_connection()
+                together.wait(timeout=20)
+                write_events(mine, connection)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(work, [events, events[::-1]]))
+    assert SagaEvent.objects.count() == 400
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE audit_sagaevent SET name = ''", "DELETE FROM audit_sagaevent", "TRUNCATE audit_sagaevent CASCADE"],
+)
+def test_the_trail_cannot_be_changed(statement: str) -> None:
+    heard(event())
+    with pytest.raises(DatabaseError, match="append-only"), connection.cursor() as cursor:
+        cursor.execute(statement)
+    assert SagaEvent.objects.count() == 1
+
+
+@pytest.mark.parametrize("data", ['{"a": "x\\u0000y"}', '{"a": "\\ud800"}', '{"a": ["\\uDFFF"]}', '{"a": "\\\\u0000"}'])
+def test_text_that_postgresql_cannot_hold_does_not_stop_the_trail(data: str) -> None:
+    heard(event(data=data, reason="no\0thing \ud800"))
+    assert SagaEvent.objects.get().data.keys() == {"a"}
+
+
+def test_a_buried_signal_stands_in_the_trail_and_on_the_desk() -> None:
+    told = buried()
+    heard(told, event())
+    heard(told)
+    letter = DeadLetter.objects.get()
+    assert (letter.source, letter.participant, str(letter.saga_id)) == ("participant", "inventory", told.saga)
+    assert (letter.topic, letter.step, letter.attempts) == ("signal.OrderPlaced", "inventory.reserve_stock", 5)
+    assert (letter.error, letter.message) == ("builtins.ValueError", "ValueError: no")
+    assert bytes(letter.body) == b'{"order":"1"}'
+    assert SagaEvent.objects.filter(name="dead letter").count() == 1
+
+
+def test_whatever_the_broker_gave_up_is_kept_byte_for_byte_once_for_each_delivery() -> None:
+    body = bytes(range(256))
+    letter = Letter(
+        "broker", "message-1", "inventory", body, headers={"x-death": [{"count": 1, "odd": b"\x00"}], "n\0": 1}
+    )
+    for _ in range(2):
+        write_dead_letters([letter, letter], connection)
+    write_dead_letters([Letter("broker", "message-2", "inventory", body)], connection)
+    assert [bytes(row.body) for row in DeadLetter.objects.all()] == [body, body]
+    assert len({row.digest for row in DeadLetter.objects.all()}) == 1

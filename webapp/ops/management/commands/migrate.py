@@ -1,0 +1,35 @@
+"""``manage.py migrate``: all three databases, Django's by Django and the participants' by Alembic."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.commands import migrate
+from django.db import DEFAULT_DB_ALIAS
+
+from workers.migrate import DOMAINS, pending
+from workers.migrate import migrate as migrate_domain
+
+
+class Command(migrate.Command):
+    help = "Bring all three databases up to date; with an app's name, or another --database, only what Django keeps."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        super().handle(*args, **options)
+        ours = not options["app_label"] and options["database"] == DEFAULT_DB_ALIAS
+        if not ours or options["prune"] or options["fake"]:
+            return
+        if options["plan"] or options["check_unapplied"]:
+            self._show_pending(fail=options["check_unapplied"])
+            return
+        for domain in DOMAINS:
+            if options["verbosity"]:
+                self.stdout.write(self.style.MIGRATE_HEADING(f"Bringing {domain} up to date"))
+            migrate_domain(domain)
+
+    def _show_pending(self, *, fail: bool) -> None:
+        waiting = [f"{domain}: {revision}" for domain in DOMAINS for revision in pending(domain)]
+        self.stdout.write("\n".join(waiting) or f"{' and '.join(DOMAINS)} are up to date")
+        if waiting and fail:
+            sys.exit(1)

@@ -62,6 +62,10 @@ class Choreography:
         """Newest first: the reverse of the order in which the saga reaches them."""
         return sorted(steps, key=lambda s: -self._order.get(s.key, len(self._order)))
 
+    def in_order(self) -> list[Step]:
+        """All steps in the order in which the saga reaches them, those it need not reach last."""
+        return sorted(self.steps, key=lambda s: self._order.get(s.key, len(self._order)))
+
     def bindings(self, participant: Participant) -> list[str]:
         """The routing keys that a participant's queue is bound to."""
         to_itself = f"to.{participant.name}"

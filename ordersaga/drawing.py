@@ -1,0 +1,130 @@
+"""A choreography drawn from its declarations: as text, as a Mermaid flowchart, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ordersaga.choreography import Choreography
+from ordersaga.signal import DeadlinePassed, Signal
+from ordersaga.step import Step
+
+
+def draw(choreography: Choreography, format: str = "text") -> str:
+    """The choreography as ``text``, ``mermaid`` or ``json``.
+
+    :raises ValueError: for another format.
+    """
+    formats: dict[str, Callable[[Choreography], str]] = {"text": _text, "mermaid": _mermaid, "json": _json}
+    if format not in formats:
+        raise ValueError(f"cannot draw as {format!r}: choose one of {', '.join(formats)}")
+    return formats[format](choreography)
+
+
+def _role(choreography: Choreography, step: Step) -> str:
+    if step.decides:
+        return "decides"
+    if step in choreography.pivots():
+        return "pivot"
+    if choreography.completes(step):
+        return "completes"
+    return "tried for ever" if step.never_gives_up else "step"
+
+
+def _said(step: Step) -> str:
+    return " | ".join([*(s.__name__ for s in step.successes), *(f"{s.__name__}!" for s in step.refusals)]) or "(nothing)"
+
+
+def _text(choreography: Choreography) -> str:
+    saga = choreography.saga
+    lines = [
+        f"Saga {saga.name}: begins with {saga.begins_with.__name__}, initiated by {saga.initiator}, deadline {saga.deadline}",
+        f"Answers are counted of: {', '.join(saga.participants)}",
+        "",
+    ]
+    rows = []
+    for step in choreography.in_order():
+        undo = f"undo: {step.undoing.name}" if step.undoing else ""
+        role = _role(choreography, step)
+        rows.append((step.arrow.hears.__name__, step.key, _said(step), undo, "" if role == "step" else role))
+    widths = [max(len(row[n]) for row in rows) for n in range(4)]
+    for heard, key, said, undo, role in rows:
+        line = f"{heard:<{widths[0]}} → {key:<{widths[1]}} → {said:<{widths[2]}}  {undo:<{widths[3]}}  {role}"
+        lines.append(line.rstrip())
+    lines += ["", "! = refusal: every participant bars what has not run, undoes what has, and answers"]
+    observers = [p.name for p in choreography.participants.values() if p.observer]
+    if observers:
+        lines.append(f"Everything is heard by: {', '.join(observers)}")
+    return "\n".join(lines)
+
+
+def _mermaid(choreography: Choreography) -> str:
+    saga = choreography.saga
+    lines = ["flowchart LR", f'    start(["{saga.begins_with.__name__}"])']
+    for participant in choreography.participants.values():
+        if participant.steps:
+            lines.append(f"    subgraph {participant.name}")
+            for step in participant.steps.values():
+                undo = f"<br/>undo: {step.undoing.name}" if step.undoing else ""
+                lines.append(f'        {_id(step)}["{step.name}{undo}"]')
+            lines.append("    end")
+    lines += _arrows(choreography, saga.begins_with, "start")
+    for asked in (DeadlinePassed, *saga.asks):
+        lines.append(f'    {asked.__name__}(["{asked.__name__}"])')
+        lines += _arrows(choreography, asked, asked.__name__)
+    refused = False
+    for step in choreography.steps:
+        for signal in step.successes:
+            lines += _arrows(choreography, signal, _id(step))
+        for signal in step.refusals:
+            refused = True
+            lines.append(f"    {_id(step)} -. {signal.__name__} .-> refused")
+    if refused:
+        lines.append('    refused{{"rolled back"}}')
+    return "\n".join(lines)
+
+
+def _arrows(choreography: Choreography, signal: type[Signal], source: str) -> list[str]:
+    label = "" if source in ("start", signal.__name__) else f"|{signal.__name__}|"
+    return [f"    {source} -->{label} {_id(step)}" for step in choreography.hearers(signal)]
+
+
+def _id(step: Step) -> str:
+    return step.key.replace(".", "_")
+
+
+def _json(choreography: Choreography) -> str:
+    saga = choreography.saga
+
+    def described(step: Step) -> dict[str, Any]:
+        return {
+            "participant": step.participant,
+            "step": step.name,
+            "hears": step.arrow.hears.__name__,
+            "says": [s.__name__ for s in step.successes],
+            "refuses": [s.__name__ for s in step.refusals],
+            "undo": step.undoing.name if step.undoing else None,
+            "role": _role(choreography, step),
+            "batched": step.arrow.batched,
+            "attempts": step.retry.attempts,
+            "time_limit_seconds": step.time_limit.total_seconds(),
+        }
+
+    signals = {s for step in choreography.steps for s in (step.arrow.hears, *step.arrow.says)}
+    return json.dumps(
+        {
+            "saga": saga.name,
+            "begins_with": saga.begins_with.__name__,
+            "initiator": saga.initiator,
+            "participants": list(saga.participants),
+            "observers": [p.name for p in choreography.participants.values() if p.observer],
+            "deadline_seconds": saga.deadline.total_seconds(),
+            "steps": [described(step) for step in choreography.in_order()],
+            "signals": {
+                s.__name__: {"version": s.version, "schema": s.model_json_schema()}
+                for s in sorted(signals, key=lambda s: s.__name__)
+            },
+        },
+        indent=2,
+    )

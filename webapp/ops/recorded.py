@@ -1,0 +1,80 @@
+"""Signals as they were once written, to prove that today's code still reads them.
+
+``workers/recorded/<Signal>.<version>.json`` holds one signal of each version that was ever in use. A deploy meets such
+signals in queues, outboxes and journals, so a change that cannot read them is refused by ``choreography --check``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ordersaga.choreography import Choreography
+from ordersaga.envelope import Reader, Row
+from ordersaga.signal import Signal
+
+FOLDER = Path(__file__).resolve().parents[2] / "workers" / "recorded"
+
+
+def spoken(choreography: Choreography) -> dict[str, type[Signal]]:
+    """Every signal of the choreography by its name."""
+    return {s.__name__: s for step in choreography.steps for s in (step.arrow.hears, *step.arrow.says)}
+
+
+def broken_contracts(choreography: Choreography, folder: Path = FOLDER) -> list[str]:
+    """What is wrong: recorded signals that cannot be read, and present versions that nobody has recorded."""
+    signals = spoken(choreography)
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        name, version = path.stem.rsplit(".", 1)
+        if name not in signals:
+            continue  # a participant that is not part of these settings
+        row: Row[Any] = Row("", "", None, int(version), "", 0, None, None, json.loads(path.read_text()))
+        try:
+            Reader(signals[name]).signal_of(row)
+        except (ValueError, KeyError, TypeError) as error:
+            found.append(
+                f"{name} version {version}, as recorded, cannot be read by version {signals[name].version}: {error}. "
+                f"Raise the version and translate in {name}.upcast()."
+            )
+    for name, signal in signals.items():
+        if signal.__module__.startswith("workers.") and not _path(folder, signal).exists():
+            found.append(f"{name} version {signal.version} is not recorded. Run: manage.py choreography --record")
+    return found
+
+
+def record(choreography: Choreography, folder: Path = FOLDER) -> Iterator[Path]:
+    """Write an example of each signal's present version where none is recorded; what is recorded is never changed."""
+    folder.mkdir(exist_ok=True)
+    for signal in spoken(choreography).values():
+        path = _path(folder, signal)
+        if signal.__module__.startswith("workers.") and not path.exists():
+            path.write_text(json.dumps(example(signal.model_json_schema()), indent=2) + "\n")
+            yield path
+
+
+def _path(folder: Path, signal: type[Signal]) -> Path:
+    return folder / f"{signal.__name__}.{signal.version}.json"
+
+
+def example(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> Any:
+    """The least value that a JSON schema of a signal allows (those keywords that pydantic writes for signals)."""
+    known = definitions if definitions is not None else schema.get("$defs", {})
+    if "$ref" in schema:
+        return example(known[schema["$ref"].rsplit("/", 1)[-1]], known)
+    if "enum" in schema:
+        return schema["enum"][0]
+    match schema.get("type"):
+        case "object":
+            return {name: example(part, known) for name, part in schema.get("properties", {}).items()}
+        case "array":
+            return [example(schema.get("items", {}), known)] * max(schema.get("minItems", 0), 1)
+        case "integer":
+            return max(schema.get("minimum", 0), 1)
+        case "string":
+            return "EUR" if schema.get("pattern") == "^[A-Z]{3}$" else "A-1"
+        case "boolean":
+            return True
+    raise ValueError(f"no example for {schema}")

@@ -1,20 +1,18 @@
-"""Placing and cancelling an order: what is refused, what is written, and what happens twice."""
+"""Placing an order: what is written, and what is refused before anything is."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from webapp.orders.cancelling import cancel_order
+from tests.stage.shop import nothing_is_written, open_shop, place, said
 from webapp.orders.draft import Item, NewOrder
-from webapp.orders.errors import IdempotencyConflict, OrderRefused
-from webapp.orders.models import Order, OrderLine, Product, Saga
-from webapp.orders.placing import place_order, place_orders
+from webapp.orders.errors import OrderRefused
+from webapp.orders.models import Order, OrderLine
+from webapp.orders.placing import place_orders
 from workers.signals import MAX_LINES, MAX_QUANTITY
 
 ENGINE_STATEMENTS = 8
@@ -23,30 +21,7 @@ ENGINE_STATEMENTS = 8
 
 @pytest.fixture(autouse=True)
 def _catalogue(orders_database: str) -> None:
-    Product.objects.bulk_create(
-        [
-            Product(sku="TEA", name="Tea", price=450, currency="EUR"),
-            Product(sku="MUG", name="Mug", price=1200, currency="EUR"),
-            Product(sku="FREE", name="Sample", price=0, currency="EUR"),
-            Product(sku="HAT", name="Hat", price=2500, currency="GBP"),
-            Product(sku="GOLD", name="Gold", price=10**12, currency="EUR"),
-        ]
-    )
-
-
-def place(**changed: Any) -> Order:
-    wanted = {"customer": "ann", "lines": [Item("TEA", 2), Item("MUG", 1)], "idempotency_key": "k1", **changed}
-    return place_order(**wanted)
-
-
-def said() -> list[str]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT topic FROM ordersaga_outbox WHERE kind = 'said' ORDER BY id")
-        return [topic for (topic,) in cursor.fetchall()]
-
-
-def nothing_is_written() -> bool:
-    return not (Order.objects.exists() or Saga.objects.exists() or OrderLine.objects.exists() or said())
+    open_shop()
 
 
 # -------------------------------------------------------------------------------- what is written
@@ -163,104 +138,3 @@ def test_a_refusal_leaves_the_callers_transaction_usable() -> None:
             place(lines=[])
         place()
     assert Order.objects.count() == 1
-
-
-# -------------------------------------------------------------------------------- what comes twice
-
-
-def test_the_same_key_and_content_give_the_same_order_back_and_say_nothing_more() -> None:
-    first = place()
-    second = place(lines=[Item("MUG", 1), Item("TEA", 2)])
-    assert second == first
-    assert said() == ["signal.OrderPlaced"]
-
-
-def test_the_same_order_stays_the_same_when_prices_have_changed() -> None:
-    first = place()
-    Product.objects.update(price=1)
-    assert place().amount == first.amount
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{"customer": "bob"}, {"lines": [Item("TEA", 3), Item("MUG", 1)]}, {"lines": [Item("TEA", 2, 1), Item("MUG", 1)]}],
-)
-def test_the_same_key_with_other_content_is_a_conflict(changed: dict[str, Any]) -> None:
-    first = place()
-    with transaction.atomic():
-        with pytest.raises(IdempotencyConflict) as conflict:
-            place(**changed)
-        assert (conflict.value.key, conflict.value.order) == ("k1", first.id)
-        place(idempotency_key="k2")
-    assert Order.objects.count() == 2
-
-
-def test_a_conflict_keeps_its_whole_batch_out() -> None:
-    place()
-    with pytest.raises(IdempotencyConflict):
-        place_orders([NewOrder("ann", [Item("TEA", 1)], "new"), NewOrder("ann", [Item("TEA", 1)], "k1")])
-    assert Order.objects.count() == 1
-
-
-def test_a_batch_may_hold_the_same_order_twice() -> None:
-    one, two = place_orders([NewOrder("ann", [Item("TEA", 1)], "same")] * 2)
-    assert one == two
-    assert (Order.objects.count(), OrderLine.objects.count(), Saga.objects.count()) == (1, 1, 1)
-
-
-def test_a_double_click_in_eight_threads_places_one_order() -> None:
-    together = Barrier(8)
-
-    def click(_: int) -> int:
-        try:
-            together.wait(timeout=20)
-            return place().id
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(8) as threads:
-        numbers = set(threads.map(click, range(8)))
-    assert len(numbers) == 1
-    assert (Order.objects.count(), Saga.objects.count(), len(said())) == (1, 1, 1)
-
-
-def test_two_who_place_the_same_batch_in_opposite_order_do_not_deadlock() -> None:
-    batch = [NewOrder("ann", [Item("TEA", 1)], f"key-{n}") for n in range(50)]
-    together = Barrier(2)
-
-    def seed(orders: list[NewOrder]) -> set[int]:
-        try:
-            together.wait(timeout=20)
-            return {order.id for order in place_orders(orders)}
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(2) as threads:
-        one, two = threads.map(seed, [batch, batch[::-1]])
-    assert one == two
-    assert Saga.objects.count() == 50
-
-
-# -------------------------------------------------------------------------------- cancelling
-
-
-def test_a_cancel_is_recorded_with_its_signal_in_one_transaction() -> None:
-    order = place()
-    request = cancel_order(order, "ann")
-    assert (request.asked_by, request.outcome) == ("ann", None)
-    assert said() == ["signal.OrderPlaced", "signal.CancelAsked"]
-
-
-def test_asking_twice_is_one_request() -> None:
-    order = place()
-    assert cancel_order(order, "ann") == cancel_order(order, "shop")
-    assert order.cancel_request.asked_by == "ann"
-
-
-def test_an_answered_request_says_nothing_more() -> None:
-    order = place()
-    request = cancel_order(order, "ann")
-    request.outcome, request.answered_at = "too_late", request.asked_at
-    request.save()
-    cancel_order(order, "ann")
-    assert said().count("signal.CancelAsked") == 1

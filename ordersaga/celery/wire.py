@@ -92,7 +92,13 @@ class Publisher:
         return self._producer
 
 
-def admit(message: Any, keyring: Keyring, tasks: dict[str, str], time_limits: dict[str, Any] | None = None) -> dict[str, Any]:
+def raw_body(message: Any) -> bytes:
+    """The body as bytes, whatever the transport made of it."""
+    body = message.body
+    return body.encode(errors="surrogateescape") if isinstance(body, str) else bytes(body or b"")
+
+
+def admit(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, Any]:
     """The Celery headers of a message that may be let in, made anew from what is signed.
 
     Nothing of the message's own headers is trusted but what the signature covers: no eta, no expiry, no other task's name.
@@ -100,9 +106,7 @@ def admit(message: Any, keyring: Keyring, tasks: dict[str, str], time_limits: di
     :param tasks: the task for each topic that this participant hears; a key ending in ``.`` stands for all that begin so.
     :raises EnvelopeError: when it must not be let in.
     """
-    body = message.body if isinstance(message.body, bytes) else bytes(message.body or b"", "utf-8") if isinstance(
-        message.body, str
-    ) else bytes(message.body)
+    body = raw_body(message)
     headers = message.headers or {}
     if len(body) > MAX_BYTES:
         raise EnvelopeError(f"{len(body):,} bytes are over the limit of {MAX_BYTES:,}", digest(body))

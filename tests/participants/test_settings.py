@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ordersaga.errors import ConfigurationError
-from workers.settings import PREFIX, SAMPLE_SECRET, Settings, read
+from workers.safety import SAMPLE_SECRET
+from workers.settings import PREFIX, Settings, read
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 GOOD_SECRET = "k3y" * 12

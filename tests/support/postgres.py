@@ -47,16 +47,8 @@ class Postgres:
         self._user = unprivileged_user()
         self._initdb(programs)
         options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
-        argv: list[str | Path] = [
-            programs / "postgres",
-            "-D",
-            self._data,
-            "-p",
-            str(self.port),
-            "-k",
-            self.folder,
-            *options,
-        ]
+        argv: list[str | Path] = [programs / "postgres", "-D", self._data, "-p", str(self.port), "-k", self.folder]
+        argv += options
         self.process = Process("postgres", argv, log=self.folder / "server.log", user=self._user, cwd=self.folder)
 
     def _initdb(self, programs: Path) -> None:
@@ -67,17 +59,8 @@ class Postgres:
             shutil.chown(self.folder, self._user)
             shutil.chown(password, self._user)
             identity = {"user": self._user, "group": primary_group(self._user), "extra_groups": []}
-        argv: list[str | Path] = [
-            programs / "initdb",
-            "-D",
-            self._data,
-            "-U",
-            OWNER,
-            "--pwfile",
-            password,
-            "--auth=scram-sha-256",
-        ]
-        argv += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
+        argv: list[str | Path] = [programs / "initdb", "-D", self._data, "-U", OWNER, "--pwfile", password]
+        argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
         done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=self.folder, **identity)
         if done.returncode:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")

@@ -36,7 +36,10 @@ disk_free_limit.absolute = 50MB
 log.console = true
 log.console.level = error
 log.file = false
+collect_statistics_interval = 500
 """
+
+ADVANCED_CONFIG = "[{rabbit, [{quorum_tick_interval, 500}]}].\n"  # how often quorum queues report; 5 s by default
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class RabbitMQ:
             "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "advanced.config"),
             # not the machine's /etc/rabbitmq/rabbitmq-env.conf
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "none.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
@@ -85,6 +89,7 @@ class RabbitMQ:
     def _write_files(self) -> None:
         ports = {"amqp": self.port, "management": self.management_port}
         (self.folder / "rabbitmq.conf").write_text(CONFIG.format(user=USER, password=PASSWORD, **ports))
+        (self.folder / "advanced.config").write_text(ADVANCED_CONFIG)
         (self.folder / "none.conf").touch()
         (self.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
         cookie = self.folder / ".erlang.cookie"
@@ -170,9 +175,9 @@ class RabbitMQ:
         return found
 
     def unsettled(self, vhost: str) -> dict[str, int]:
-        """Messages ready or not yet acknowledged, by queue, asked from the queues themselves: exact, but slow (1 s)."""
-        rows = json.loads(self.ctl("list_queues", "-p", vhost, "--formatter=json", "name", "messages"))
-        return {row["name"]: row["messages"] for row in rows}
+        """Messages ready or not yet acknowledged, by queue; the queues report them twice a second, ask twice."""
+        rows = self._ask("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true&enable_queue_totals=true")
+        return {row["name"]: row.get("messages", 0) for row in rows}
 
     def ctl(self, *arguments: str) -> str:
         """What ``rabbitmqctl --quiet …`` prints."""

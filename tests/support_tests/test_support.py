@@ -84,7 +84,7 @@ class TestRabbitMQ:
         rabbitmq.start()
         # the queue's Raft leader is elected only after the node has said that it is ready
         eventually(lambda: rabbitmq.queues(name)["letters"].ready == 1, 20, "the letter")
-        assert rabbitmq.unsettled(name) == {"letters": 1}
+        eventually(lambda: rabbitmq.unsettled(name) == {"letters": 1}, 5, "the letter in the queue's report")
 
 
 class TestProxy:

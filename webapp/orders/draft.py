@@ -70,7 +70,7 @@ def drafts(orders: Iterable[NewOrder]) -> list[Draft]:
 
 def _items(order: NewOrder) -> list[Item]:
     """The lines of ``order`` as far as they can be checked without the catalogue."""
-    key = order.idempotency_key
+    key: object = order.idempotency_key
     if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH or not key.isprintable():
         raise OrderRefused("idempotency_key", "is empty, too long or unprintable", f"Use 1 to {KEY_LENGTH} characters")
     items = [Item(*line) for line in islice(order.lines, MAX_LINES + 1)]

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     dependencies = []
 
     operations = [
-        migrations.RunSQL(create(), drop()),
+        migrations.RunSQL(tuple(create()), tuple(drop())),
         migrations.CreateModel(
             name="Saga",
             fields=[

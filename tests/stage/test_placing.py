@@ -60,7 +60,7 @@ def test_an_order_that_costs_nothing_is_placed() -> None:
     assert place(lines=[Item("FREE", 1)]).amount == 0
 
 
-def test_placing_takes_three_statements_and_the_engines() -> None:
+def test_placing_takes_two_statements_and_the_engines() -> None:
     place(idempotency_key="warm")
     with CaptureQueriesContext(connection) as captured:
         place()

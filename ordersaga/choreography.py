@@ -41,8 +41,10 @@ class Choreography:
 
     def completes(self, step: Step) -> bool:
         """Whether the saga is complete once this step is done: the initiator's listening end after the pivot."""
-        return step.participant == self.saga.initiator and not step.arrow.says and any(
-            step.arrow.hears in pivot.successes for pivot in self.pivots()
+        return (
+            step.participant == self.saga.initiator
+            and not step.arrow.says
+            and any(step.arrow.hears in pivot.successes for pivot in self.pivots())
         )
 
     def ends_confirmed(self, step: Step) -> bool:
@@ -87,6 +89,7 @@ class Choreography:
         self._check_signals()
         self._check_deciding()
         self._check_ends()
+        self._check_after_confirmation()
         for step in self.steps:
             self._check_undo(step)
 
@@ -165,6 +168,8 @@ class Choreography:
                 raise DeclarationError(
                     step.key, f"cannot be reached from {self.saga.begins_with.__name__}", "Follow the signals: one is missing"
                 )
+
+    def _check_after_confirmation(self) -> None:
         for step in self.steps:
             if any(step in self._forward(said) for said in step.successes):
                 raise DeclarationError(step.key, "hears in the end what it said itself", "A saga must not run in a circle")

@@ -40,7 +40,7 @@ class Database(Protocol):
         """Close this thread's connection, if any; the next :meth:`begin` makes a new one."""
 
 
-def borrow(db: object) -> Cursor:
+def borrow(db: Any) -> Cursor:
     """A cursor inside the transaction that the caller has open on ``db``.
 
     ``db`` is a Django connection, a SQLAlchemy session or connection, or a psycopg connection. The engine never opens a
@@ -52,28 +52,31 @@ def borrow(db: object) -> Cursor:
     if hasattr(db, "in_atomic_block"):  # Django
         if not db.in_atomic_block:
             raise NoTransaction("no transaction is open on the Django connection: wrap the call in transaction.atomic()")
-        return db.cursor()  # type: ignore[attr-defined, no-any-return]
-    if hasattr(db, "in_transaction") and hasattr(db, "get_bind" if hasattr(db, "get_bind") else "engine"):  # SQLAlchemy
+        return _cursor(db)
+    if hasattr(db, "in_transaction") and (hasattr(db, "get_bind") or hasattr(db, "engine")):  # SQLAlchemy
         if not db.in_transaction():
             raise NoTransaction("no transaction is open on the SQLAlchemy session: use `with session.begin():`")
         connection = db.connection() if hasattr(db, "get_bind") else db
-        dbapi = connection.connection  # type: ignore[attr-defined]
+        dbapi = connection.connection
         if getattr(dbapi.dbapi_connection, "autocommit", False):
             raise NoTransaction("the SQLAlchemy connection is in autocommit: use a session with transactions")
-        return dbapi.cursor()  # type: ignore[no-any-return]
+        return _cursor(dbapi)
     if hasattr(db, "autocommit") and hasattr(db, "cursor"):  # psycopg2, psycopg
         if db.autocommit:
             raise NoTransaction("the connection is in autocommit: set autocommit = False")
-        return db.cursor()  # type: ignore[no-any-return]
+        return _cursor(db)
     raise TypeError(f"cannot borrow a transaction from {type(db).__name__}: pass a Django, SQLAlchemy or psycopg connection")
+
+
+def _cursor(connection: Any) -> Cursor:
+    cursor: Cursor = connection.cursor()
+    return cursor
 
 
 def connection_lost(error: BaseException | None) -> bool:
     """Whether ``error``, or what it was raised from, says that the database cannot be reached (or has just gone)."""
     while error is not None:
         names = {c.__name__ for c in type(error).__mro__}
-        if "DatabaseAway" in names:
-            return True
         if names & {"OperationalError", "InterfaceError"}:
             inner = getattr(error, "orig", None) or error
             state = getattr(inner, "pgcode", None) or getattr(inner, "sqlstate", None)

@@ -11,15 +11,15 @@ from ordersaga.signal import DeadlinePassed, Signal
 from ordersaga.step import Step
 
 
-def draw(choreography: Choreography, format: str = "text") -> str:
+def draw(choreography: Choreography, style: str = "text") -> str:
     """The choreography as ``text``, ``mermaid`` or ``json``.
 
     :raises ValueError: for another format.
     """
     formats: dict[str, Callable[[Choreography], str]] = {"text": _text, "mermaid": _mermaid, "json": _json}
-    if format not in formats:
-        raise ValueError(f"cannot draw as {format!r}: choose one of {', '.join(formats)}")
-    return formats[format](choreography)
+    if style not in formats:
+        raise ValueError(f"cannot draw as {style!r}: choose one of {', '.join(formats)}")
+    return formats[style](choreography)
 
 
 def _role(choreography: Choreography, step: Step) -> str:
@@ -70,7 +70,8 @@ def _mermaid(choreography: Choreography) -> str:
                 lines.append(f'        {_id(step)}["{step.name}{undo}"]')
             lines.append("    end")
     lines += _arrows(choreography, saga.begins_with, "start")
-    for asked in (DeadlinePassed, *saga.asks):
+    requests: list[type[Signal]] = [DeadlinePassed, *saga.asks]
+    for asked in requests:
         lines.append(f'    {asked.__name__}(["{asked.__name__}"])')
         lines += _arrows(choreography, asked, asked.__name__)
     refused = False

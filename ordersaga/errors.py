@@ -1,11 +1,11 @@
 """The error tree. Each error carries its data as attributes.
 
-    OrderSagaError                      everything this package raises on purpose
-    ├── DeclarationError                a signal, step or choreography is declared wrongly (at import or start)
-    ├── NoTransaction                   a signal was to be recorded outside a transaction
-    ├── EnvelopeError                   an envelope cannot be accepted: undecodable, unsigned, too large, unknown
-    ├── ConfigurationError              settings are missing or unsafe
-    └── DatabaseAway                    a participant's database cannot be reached
+OrderSagaError                      everything this package raises on purpose
+├── DeclarationError                a signal, step or choreography is declared wrongly (at import or start)
+├── NoTransaction                   a signal was to be recorded outside a transaction
+├── EnvelopeError                   an envelope cannot be accepted: undecodable, unsigned, too large, unknown
+├── ConfigurationError              settings are missing or unsafe
+└── Stopping                        the process stops while the database is away
 """
 
 from __future__ import annotations
@@ -47,5 +47,5 @@ class ConfigurationError(OrderSagaError):
     """Settings are missing or unsafe; the message names the variable and the remedy."""
 
 
-class DatabaseAway(OrderSagaError):
-    """A participant's database cannot be reached; nothing was changed, and the work may be done again later."""
+class Stopping(OrderSagaError):
+    """The process stops while the database is away; the envelope goes back to the broker."""

@@ -107,7 +107,15 @@ class Journal:
         return max((n for (n,) in self._cursor.fetchall()), default=0)
 
     def bury(
-        self, participant: str, saga: SagaId, step: str, topic: str, signal: str, error: BaseException, trace: str, attempts: int
+        self,
+        participant: str,
+        saga: SagaId,
+        step: str,
+        topic: str,
+        signal: str,
+        error: BaseException,
+        trace: str,
+        attempts: int,
     ) -> None:
         """Keep a signal whose step was given up, for people to look at."""
         name = f"{type(error).__module__}.{type(error).__qualname__}"

@@ -20,10 +20,10 @@ from ordersaga.choreography import Choreography
 from ordersaga.context import Context
 from ordersaga.database import Transaction, connection_lost
 from ordersaga.envelope import Head, Reader, Row, read_packs, read_rows
-from ordersaga.errors import EnvelopeError, OrderSagaError
+from ordersaga.errors import EnvelopeError, Stopping
 from ordersaga.forward import fail, run
 from ordersaga.outbox import ANSWER, ATTENTION, UNDO, WATCHDOG, Outbox
-from ordersaga.participant import Event, Participant
+from ordersaga.participant import Event, Observer, Participant
 from ordersaga.step import Step
 
 Rows = Sequence[Row[Any]]
@@ -38,15 +38,11 @@ ENGINE_LIMIT = timedelta(seconds=60)
 """The time limit of transactions that run no forward step."""
 
 
-class Stopping(OrderSagaError):
-    """The process stops while the database is away; the envelope goes back to the broker."""
-
-
 class Delivery(NamedTuple):
     """What the transport knows of an envelope: the task it runs as, and how often it was delivered before."""
 
     task: str | None = None
-    count: int = 0
+    redeliveries: int = 0
 
 
 def _sleep(seconds: float) -> bool:
@@ -74,7 +70,7 @@ class Receiver:
         :raises Stopping: when the process is to stop while the database is away.
         """
         if self.participant.observer is not None:
-            self._observe(topic, body)
+            self._observe(self.participant.observer, topic, body)
         elif self._split(topic, body, delivery):
             return
         elif topic.startswith("signal."):
@@ -112,22 +108,13 @@ class Receiver:
         for row, error in bad:
             self._patiently(lambda tx, row=row, error=error: failed(row, error, tx))  # type: ignore[misc]
 
-    def _observe(self, topic: str, body: bytes) -> None:
-        events = [
-            Event(
-                r.id, r.saga, r.cause, topic, head.participant, head.step, head.task, head.attempt, bool(r.again), r.at, r.reason,
-                orjson.dumps(r.data).decode(),
-            )
-            for head, rows in read_packs(body)
-            for r in rows
-        ]  # fmt: skip
-        observer = self.participant.observer
-        assert observer is not None
+    def _observe(self, observer: Observer, topic: str, body: bytes) -> None:
+        events = [_event(topic, head, row) for head, rows in read_packs(body) for row in rows]
         self._patiently(lambda tx: observer(events, tx.db))
 
     def _split(self, topic: str, body: bytes, delivery: Delivery) -> bool:
         """Put the signals of an envelope that keeps coming back into the own queue, each alone."""
-        if delivery.count < self.SPLIT_AT:
+        if delivery.redeliveries < self.SPLIT_AT:
             return False
         packs = read_packs(body)
         if sum(len(rows) for _, rows in packs) < 2:
@@ -146,7 +133,11 @@ class Receiver:
     # -- one transaction ---------------------------------------------------------------------------------------------
 
     def _apply(
-        self, rows: Rows, work: Work, failed: Callable[[Row[Any], Exception, Transaction], None] | None, step: Step | None = None
+        self,
+        rows: Rows,
+        work: Work,
+        failed: Callable[[Row[Any], Exception, Transaction], None] | None,
+        step: Step | None = None,
     ) -> None:
         """``work`` on all rows in one transaction; if that fails, on each in its own; if that fails too, ``failed``."""
         if not rows:
@@ -158,14 +149,16 @@ class Receiver:
         except Stopping:
             raise
         except Exception as error:
-            if len(rows) > 1:
-                for row in rows:
-                    self._apply([row], work, failed, step)
-            elif failed is None:
+            if len(rows) == 1 and failed is None:
                 raise
-            else:
-                caught = error  # the name is unbound when this block ends, and the work below may be done twice
-                self._patiently(lambda tx: failed(rows[0], caught, tx))
+            caught = error  # `error` is unbound when this block ends
+        else:
+            return
+        if len(rows) > 1:
+            for row in rows:
+                self._apply([row], work, failed, step)
+        elif failed is not None:
+            self._patiently(lambda tx: failed(rows[0], caught, tx))
 
     def _patiently(self, work: Callable[[Transaction], None], limit: timedelta = ENGINE_LIMIT) -> None:
         """Run ``work`` in a transaction; while the database is away, wait and do it again."""
@@ -176,7 +169,6 @@ class Receiver:
                     milliseconds = str(int(limit.total_seconds() * 1000))
                     tx.cursor.execute("SELECT set_config('statement_timeout', %s, true)", [milliseconds])
                     work(tx)
-                return
             except Exception as error:
                 if not connection_lost(error):
                     raise
@@ -186,6 +178,8 @@ class Receiver:
                 if not self.patience(wait):
                     raise Stopping(f"{self.participant.name} stops while its database is away") from error
                 wait = min(wait * 2, 2.0)
+            else:
+                return
 
     def _answers(self) -> bool:
         """Whether the database can be reached by a new connection."""
@@ -204,7 +198,11 @@ class Receiver:
         return Context(tx, self.participant, self.choreography, outbox)
 
 
+def _event(topic: str, head: Head, row: Row[Any]) -> Event:
+    data = orjson.dumps(row.data).decode()
+    return Event(row.id, row.saga, row.cause, topic, *head, again=bool(row.again), at=row.at, reason=row.reason, data=data)
+
+
 def trace_of(error: BaseException) -> str:
     """The traceback as text."""
     return "".join(traceback.format_exception(error))
-

@@ -78,7 +78,8 @@ class Relay:
 
     def __init__(self, dsn: str, participant: str, publish: Publish, *, linger: timedelta = timedelta(milliseconds=25)) -> None:
         """:param linger: how long to wait after an envelope that was not full, so that the next one gathers more; a lone
-        signal leaves at once (leading edge)."""
+        signal leaves at once (leading edge).
+        """
         self._dsn, self._participant, self._publish = dsn, participant, publish
         self._linger = linger.total_seconds()
         self._connection: Any = None
@@ -91,7 +92,7 @@ class Relay:
             try:
                 self._carry()
                 wait = 0.1
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - told, and tried again: the outbox must be carried
                 self.close()
                 if self._stop.is_set():
                     return

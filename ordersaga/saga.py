@@ -31,7 +31,7 @@ class Watchdog:
 
     def wait(self, rounds: int) -> timedelta:
         """How long to wait after so many vain rounds."""
-        return min(self.first * 2 ** min(rounds, 30), self.cap)
+        return min(self.first * (1 << min(rounds, 30)), self.cap)
 
 
 @dataclass(frozen=True)

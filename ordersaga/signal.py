@@ -33,7 +33,7 @@ class Signal(Part):
         cls.version = version
 
     @classmethod
-    def upcast(cls, version: int, data: dict[str, Any]) -> dict[str, Any]:
+    def upcast(cls, version: int, data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG003 - for those that override it
         """Translate ``data`` as written by ``version`` (older than this class) into this version's fields.
 
         :raises ValueError: when that version can no longer be read, as every older one is unless this is overridden.

@@ -35,8 +35,8 @@ class Retry:
 
     def wait(self, attempts: int) -> timedelta:
         """How long to wait after so many failed attempts."""
-        wait = min(self.first * 2 ** min(attempts - 1, 40), self.cap)
-        return wait * (1 + self.jitter * (2 * random.random() - 1))  # noqa: S311 - jitter, not a secret
+        wait: timedelta = min(self.first * (1 << min(attempts - 1, 40)), self.cap)
+        return wait * (1 + self.jitter * (2 * random.random() - 1))
 
 
 @dataclass(frozen=True)

@@ -35,11 +35,12 @@ class Rehearsal:
         *,
         seed: int = 0,
         repeats: float = 0.0,
-        lose: Callable[[Mail], bool] = lambda mail: False,
+        lose: Callable[[Mail], bool] = lambda _: False,
     ) -> None:
         """:param repeats: the chance that a delivered envelope is delivered once more, later.
-        :param lose: asked once for each envelope and recipient; True drops it for good."""
-        self.choreography, self._random, self._repeats, self._lose = choreography, random.Random(seed), repeats, lose  # noqa: S311
+        :param lose: asked once for each envelope and recipient; True drops it for good.
+        """
+        self.choreography, self._random, self._repeats, self._lose = choreography, random.Random(seed), repeats, lose
         self._receivers = {name: Receiver(p, choreography) for name, p in choreography.participants.items()}
         self.mail: list[Mail] = []
         self.delivered: Counter[str] = Counter()
@@ -89,5 +90,3 @@ class Rehearsal:
 
 def _matches(pattern: str, key: str) -> bool:
     return key.startswith(pattern[:-1]) if pattern.endswith("#") else pattern == key
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -132,5 +132,3 @@ def _limit_children(receiver: Receiver) -> None:
 
     if sys.platform != "win32":
         signals.worker_process_init.connect(arm, weak=False)
-
-

@@ -14,10 +14,10 @@ from ordersaga.errors import EnvelopeError
 logger = get_logger(__name__)
 
 
-class Consumer(consumer.Consumer):  # type: ignore[misc]
+class Consumer(consumer.Consumer):
     """Checks every message before Celery sees it, and calls tasks by the participant's own names."""
 
-    class Blueprint(consumer.Consumer.Blueprint):  # type: ignore[misc]
+    class Blueprint(consumer.Consumer.Blueprint):
         """Without delayed delivery: deadlines and retries are rows in PostgreSQL, not ETAs in the broker."""
 
         default_steps = [s for s in consumer.Consumer.Blueprint.default_steps if "delayed_delivery" not in s]

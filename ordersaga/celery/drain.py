@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 from celery import bootsteps
 from celery.utils.log import get_logger
-from kombu import Consumer
+from kombu import Consumer, Queue
 
 from ordersaga.celery.topology import dead_queue_of, declare, unheard_queue
 from ordersaga.celery.wire import raw_body
@@ -41,73 +40,75 @@ class DeadMessage:
 Keep = Callable[[DeadMessage], None]
 
 
-def drain(keep: Keep) -> type[bootsteps.StartStopStep]:
+class Drain(bootsteps.StartStopStep):
+    """Empties the dead-letter queues in a thread of the worker's main process."""
+
+    requires = {"celery.worker.components:Pool"}
+    keep: Keep
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, worker: Any) -> None:
+        """Begin to drain."""
+        self._thread = threading.Thread(target=self._run, args=(worker.app,), name="dead letters", daemon=True)
+        self._thread.start()
+
+    def stop(self, worker: Any) -> None:
+        """Finish the message under way."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    terminate = stop
+
+    def _run(self, app: Any) -> None:
+        wait = 0.5
+        while not self._stop.is_set():
+            try:
+                self._drain(app)
+                wait = 0.5
+            except Exception as error:  # noqa: BLE001 - told, and tried again: dead letters must not be lost
+                logger.warning("dead letters wait: %s: %s; next try in %.1f s", type(error).__name__, error, wait)
+                self._stop.wait(wait)
+                wait = min(wait * 2, 10.0)
+
+    def _drain(self, app: Any) -> None:
+        choreography = app.ordersaga.choreography
+        with app.connection_for_read() as connection:
+            declare(connection, choreography)
+            with connection.channel() as channel:
+                channel.basic_qos(0, 10, False)
+                for queue in (unheard_queue(), *(dead_queue_of(p) for p in choreography.participants.values())):
+                    self._listen(channel, queue)
+                while not self._stop.is_set():
+                    try:
+                        connection.drain_events(timeout=1)
+                    except TimeoutError:
+                        connection.heartbeat_check()
+
+    def _listen(self, channel: Any, queue: Queue) -> None:
+        name = queue.name.removesuffix(".dead")
+
+        def on_message(message: Any, _: Exception | None = None) -> None:
+            self.keep(_raw(message, name))
+            message.ack()
+
+        consumer = Consumer(channel, [queue(channel)], on_message=on_message, auto_declare=False, on_decode_error=on_message)
+        consumer.consume()
+
+
+def drain(keep: Keep) -> type[Drain]:
     """A worker bootstep that gives every dead message to ``keep`` and acknowledges it once that has returned.
 
     ``keep`` may be given the same message again after a crash, and is called again after it raised.
     """
-
-    class Drain(bootsteps.StartStopStep):  # type: ignore[misc]
-        """Empties the dead-letter queues in a thread of the worker's main process."""
-
-        requires = {"celery.worker.components:Pool"}
-
-        def __init__(self, worker: Any, **_: Any) -> None:
-            self._stop = threading.Event()
-            self._thread: threading.Thread | None = None
-
-        def start(self, worker: Any) -> None:
-            """Begin to drain."""
-            self._thread = threading.Thread(target=self._run, args=(worker.app,), name="dead letters", daemon=True)
-            self._thread.start()
-
-        def stop(self, worker: Any) -> None:
-            """Finish the message under way."""
-            self._stop.set()
-            if self._thread is not None:
-                self._thread.join(timeout=10)
-
-        terminate = stop
-
-        def _run(self, app: Any) -> None:
-            wait = 0.5
-            while not self._stop.is_set():
-                try:
-                    self._drain(app)
-                    wait = 0.5
-                except Exception as error:
-                    logger.warning("dead letters wait: %s: %s; next try in %.1f s", type(error).__name__, error, wait)
-                    self._stop.wait(wait)
-                    wait = min(wait * 2, 10.0)
-
-        def _drain(self, app: Any) -> None:
-            choreography = app.ordersaga.choreography
-            with app.connection_for_read() as connection:
-                declare(connection, choreography)
-                queues = [unheard_queue(), *(dead_queue_of(p) for p in choreography.participants.values())]
-                names = {q.name: q.name.removesuffix(".dead") for q in queues}
-                with connection.channel() as channel:
-                    channel.basic_qos(0, 10, False)
-                    for queue in queues:
-
-                        def on_message(message: Any, name: str = names[queue.name]) -> None:
-                            keep(_raw(message, name))
-                            message.ack()
-
-                        consumer = Consumer(
-                            channel, [queue(channel)], on_message=on_message, auto_declare=False,
-                            on_decode_error=lambda message, _, name=names[queue.name]: on_message(message, name),
-                        )  # fmt: skip
-                        consumer.consume()
-                    while not self._stop.is_set():
-                        try:
-                            connection.drain_events(timeout=1)
-                        except (TimeoutError, socket.timeout):
-                            connection.heartbeat_check()
-
-    return Drain
+    return type("Drain", (Drain,), {"keep": staticmethod(keep)})
 
 
 def _raw(message: Any, queue: str) -> DeadMessage:
     properties = {k: v for k, v in (message.properties or {}).items() if k != "application_headers"}
-    return DeadMessage(queue, raw_body(message), dict(message.headers or {}), {**properties, "content_type": message.content_type})
+    return DeadMessage(
+        queue, raw_body(message), dict(message.headers or {}), {**properties, "content_type": message.content_type}
+    )

@@ -10,8 +10,8 @@ from typing import Any
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 
-from ordersaga.relay import Relay
 from ordersaga.celery.wire import Publisher
+from ordersaga.relay import Relay
 
 logger = get_logger(__name__)
 
@@ -36,7 +36,7 @@ class Stopping:
         return not self._byte[0]
 
 
-class Carrier(bootsteps.StartStopStep):  # type: ignore[misc]
+class Carrier(bootsteps.StartStopStep):
     """Runs the relay of the participant's outbox in a thread of the worker's main process."""
 
     requires = {"celery.worker.components:Pool"}
@@ -44,15 +44,14 @@ class Carrier(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, worker: Any, **_: Any) -> None:
         self._relay: Relay | None = None
         self._thread: threading.Thread | None = None
-        self._publisher: Publisher | None = None
 
     def start(self, worker: Any) -> None:
         """Begin to carry."""
         door = worker.app.ordersaga
-        self._publisher = Publisher(worker.app.connection_for_write(), door.choreography, door.keyring)
+        publisher = Publisher(worker.app.connection_for_write(), door.choreography, door.keyring)
         database = door.participant.database
-        self._relay = Relay(database.dsn, door.participant.name, self._publisher, linger=door.linger)
-        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self._relay = Relay(database.dsn, door.participant.name, publisher, linger=door.linger)
+        self._thread = threading.Thread(target=self._run, args=(self._relay, publisher), name="relay", daemon=True)
         self._thread.start()
 
     def stop(self, worker: Any) -> None:
@@ -64,18 +63,17 @@ class Carrier(bootsteps.StartStopStep):  # type: ignore[misc]
 
     terminate = stop
 
-    def _run(self) -> None:
-        assert self._relay is not None and self._publisher is not None
+    def _run(self, relay: Relay, publisher: Publisher) -> None:
         try:
-            self._relay.run(self._told)
+            relay.run(self._told)
         finally:
-            self._publisher.close()
+            publisher.close()
 
     def _told(self, error: Exception, wait: float) -> None:
         logger.warning("relay: %s: %s; the outbox is kept, next try in %.1f s", type(error).__name__, error, wait)
 
 
-class KeepVisible(bootsteps.StartStopStep):  # type: ignore[misc]
+class KeepVisible(bootsteps.StartStopStep):
     """On the embedded broker: keeps messages out of others' sight while this process works on them."""
 
     requires = {"celery.worker.consumer.tasks:Tasks"}
@@ -95,7 +93,7 @@ class KeepVisible(bootsteps.StartStopStep):  # type: ignore[misc]
         def extend() -> None:
             try:
                 extend_visibility(consumer.task_consumer.channel)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the next round tries again
                 logger.warning("visibility could not be extended: %s", error)
 
         self._entry = consumer.timer.call_repeatedly(self.EVERY, extend)

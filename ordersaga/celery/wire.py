@@ -10,8 +10,8 @@ import kombu.compression
 from kombu import Connection, Producer
 from kombu.serialization import register
 
-from ordersaga.choreography import Choreography
 from ordersaga.celery.topology import SIGNALS, declare
+from ordersaga.choreography import Choreography
 from ordersaga.envelope import MAX_BYTES, Keyring, digest
 from ordersaga.errors import EnvelopeError
 from ordersaga.relay import Parcel

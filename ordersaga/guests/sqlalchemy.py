@@ -11,7 +11,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
-from ordersaga.database import Transaction
+from ordersaga.database import Transaction, borrow
 
 
 class SqlAlchemyDatabase:
@@ -34,7 +34,7 @@ class SqlAlchemyDatabase:
     def begin(self) -> Iterator[Transaction]:
         """See :meth:`ordersaga.database.Database.begin`."""
         with Session(self.engine) as session, session.begin():
-            yield Transaction(session, session.connection().connection.cursor())
+            yield Transaction(session, borrow(session))
 
     def discard(self) -> None:
         """See :meth:`ordersaga.database.Database.discard`. Idle connections are closed; others stay with their threads."""

@@ -226,9 +226,7 @@ def _alone(data: Path) -> Iterator[None]:
 
 @contextmanager
 def _superuser(server: Embedded, database: str) -> Iterator[Any]:
-    connection = psycopg2.connect(
-        dbname=database, user=SUPERUSER, host=str(server.sockets), port=PORT, connect_timeout=5
-    )
+    connection = psycopg2.connect(dbname=database, user=SUPERUSER, host=str(server.sockets), port=PORT, connect_timeout=5)
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:

@@ -96,7 +96,7 @@ def hold(session: Session, orders: Mapping[SagaId, OrderPlaced]) -> dict[SagaId,
     """
     wanted = {line.sku for order in orders.values() for line in order.lines}
     _lock(session, wanted)
-    left: dict[Sku, int] = dict(session.execute(ON_HAND, {"skus": sorted(wanted)}).tuples().all())
+    left: dict[Sku, int] = dict(session.execute(ON_HAND, {"skus": sorted(wanted)}).all())
     lacking: dict[SagaId, Sku] = {}
     rows: list[dict[str, object]] = []
     units: dict[tuple[SagaId | None, Sku], int] = {}
@@ -156,6 +156,8 @@ def _lock(session: Session, skus: Iterable[Sku]) -> None:
 
 
 def _end(session: Session, kind: Kind, sagas: Collection[SagaId]) -> None:
+    if not sagas:
+        return
     ids = sorted(sagas)
     these = {"sagas": "{" + ",".join(ids) + "}", "first": ids[0], "last": ids[-1]}
     _lock(session, session.scalars(RESERVED, these))  # a reservation's SKU never changes, so the lock may come after

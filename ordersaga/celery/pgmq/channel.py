@@ -103,9 +103,7 @@ class Channel(Topology):
         table = self.canonical_queue_name(queue)
         if no_ack:
             return self.link.rows("SELECT * FROM ordersaga_broker.pop(%s, %s)", table, quantity)
-        return self.link.rows(
-            "SELECT * FROM ordersaga_broker.take(%s, %s, %s)", table, self.visibility_timeout, quantity
-        )
+        return self.link.rows("SELECT * FROM ordersaga_broker.take(%s, %s, %s)", table, self.visibility_timeout, quantity)
 
     def _payload(self, queue: str, row: Row, no_ack: bool) -> dict[str, Any]:
         """The message as kombu wants it, and in hand from now on.
@@ -125,7 +123,7 @@ class Channel(Topology):
                 self._held[tag] = Held(self.canonical_queue_name(queue), msg_id, read_ct)
         return payload
 
-    def _get(self, queue: str, timeout: float | None = None, no_ack: bool = False) -> dict[str, Any]:  # noqa: ARG002
+    def _get(self, queue: str, timeout: float | None = None, no_ack: bool = False) -> dict[str, Any]:
         rows = self._receive(queue, 1, no_ack)
         if not rows:
             raise Empty

@@ -52,10 +52,10 @@ class Topology(upstream.Channel):
         self,
         exchange: str | None = None,
         type: str = "direct",  # noqa: A002 - kombu's name
-        durable: bool = False,  # noqa: ARG002 - all are durable here
-        auto_delete: bool = False,  # noqa: ARG002 - an exchange without bindings costs nothing
+        durable: bool = False,
+        auto_delete: bool = False,
         arguments: Arguments = None,
-        nowait: bool = False,  # noqa: ARG002
+        nowait: bool = False,
         passive: bool = False,
     ) -> None:
         kind = type or "direct"
@@ -77,7 +77,7 @@ class Topology(upstream.Channel):
             text = f"PRECONDITION_FAILED - exchange {name!r} is already of another kind than {kind!r}"
             raise ChannelError(text, (40, 10), "Channel.exchange_declare", "406")
 
-    def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:  # noqa: ARG002
+    def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
         self.link.rows("DELETE FROM ordersaga_broker.exchange WHERE name = %s RETURNING 1", exchange)
 
     # ----------------------------------------------------------------------------------------------------- queues

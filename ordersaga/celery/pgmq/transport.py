@@ -79,14 +79,14 @@ class Transport(upstream.Transport):
         self.link.rows("SELECT 1")
         return virtual.Transport.establish_connection(self)
 
-    def verify_connection(self, connection: Any) -> bool:  # noqa: ARG002
+    def verify_connection(self, connection: Any) -> bool:
         """Whether the connection looks open.
 
         Upstream: asks the server, before every single message.
         """
         return self.link.usable
 
-    def drain_events(self, connection: Any, timeout: float | None = None, **_: Any) -> None:  # noqa: ARG002
+    def drain_events(self, connection: Any, timeout: float | None = None, **_: Any) -> None:
         """Deliver what is there; else wait for the bell, and look again every ``polling_interval`` seconds.
 
         Looking again finds what no bell announces: delayed messages, and those of consumers that died.

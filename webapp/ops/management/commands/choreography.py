@@ -51,6 +51,8 @@ class Command(BaseCommand):
             if broken:
                 raise CommandError("\n".join(broken))
             steps, signals = len(whole.steps), len({s.arrow.hears for s in whole.steps})
-            self.stdout.write(f"The choreography holds: {steps} steps, {signals} signals heard, every recorded signal is readable.")
+            self.stdout.write(
+                f"The choreography holds: {steps} steps, {signals} signals heard, every recorded signal is readable."
+            )
         else:
             self.stdout.write(draw(whole, options["format"]))

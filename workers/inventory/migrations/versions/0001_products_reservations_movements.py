@@ -44,12 +44,12 @@ def upgrade() -> None:
         sa.Column("on_hand", sa.BigInteger, server_default=sa.text("0"), nullable=False),
         sa.Column("held", sa.BigInteger, server_default=sa.text("0"), nullable=False),
         sa.Column("sold", sa.BigInteger, server_default=sa.text("0"), nullable=False),
-        sa.PrimaryKeyConstraint("sku", name="product_key"),
-        sa.CheckConstraint("received >= 0", "product_received_not_negative"),
-        sa.CheckConstraint("on_hand >= 0", "product_on_hand_not_negative"),
-        sa.CheckConstraint("held >= 0", "product_held_not_negative"),
-        sa.CheckConstraint("sold >= 0", "product_sold_not_negative"),
-        sa.CheckConstraint("on_hand + held + sold = received", "product_nothing_lost"),
+        sa.PrimaryKeyConstraint("sku", name=op.f("product_key")),
+        sa.CheckConstraint("received >= 0", op.f("product_received_not_negative")),
+        sa.CheckConstraint("on_hand >= 0", op.f("product_on_hand_not_negative")),
+        sa.CheckConstraint("held >= 0", op.f("product_held_not_negative")),
+        sa.CheckConstraint("sold >= 0", op.f("product_sold_not_negative")),
+        sa.CheckConstraint("on_hand + held + sold = received", op.f("product_nothing_lost")),
         postgresql_with={"fillfactor": 50},
     )
     op.create_table(
@@ -61,11 +61,11 @@ def upgrade() -> None:
         sa.Column("quantity", sa.Integer, nullable=False),
         sa.Column("state", sa.Text, server_default="held", nullable=False),
         sa.Column("at", TIMESTAMP(timezone=True), server_default=sa.func.now(), nullable=False),
-        sa.PrimaryKeyConstraint("saga_id", "line", name="reservation_key"),
-        sa.ForeignKeyConstraint(["sku"], ["product.sku"], name="reservation_sku_known"),
-        sa.CheckConstraint("line > 0", "reservation_line_counts_from_one"),
-        sa.CheckConstraint("quantity > 0", "reservation_quantity_positive"),
-        sa.CheckConstraint("state IN ('held', 'released', 'shipped')", "reservation_state_known"),
+        sa.PrimaryKeyConstraint("saga_id", "line", name=op.f("reservation_key")),
+        sa.ForeignKeyConstraint(["sku"], ["product.sku"], name=op.f("reservation_sku_known")),
+        sa.CheckConstraint("line > 0", op.f("reservation_line_counts_from_one")),
+        sa.CheckConstraint("quantity > 0", op.f("reservation_quantity_positive")),
+        sa.CheckConstraint("state IN ('held', 'released', 'shipped')", op.f("reservation_state_known")),
         postgresql_with={"fillfactor": 80},
     )
     op.create_table(
@@ -76,14 +76,12 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("quantity", sa.Integer, nullable=False),
         sa.Column("at", TIMESTAMP(timezone=True), server_default=sa.func.now(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="movement_key"),
-        sa.CheckConstraint("kind IN ('received', 'held', 'released', 'shipped')", "movement_kind_known"),
-        sa.CheckConstraint("(kind = 'received') = (saga_id IS NULL)", "movement_receipts_have_no_saga"),
-        sa.CheckConstraint("quantity > 0", "movement_quantity_positive"),
+        sa.PrimaryKeyConstraint("id", name=op.f("movement_key")),
+        sa.CheckConstraint("kind IN ('received', 'held', 'released', 'shipped')", op.f("movement_kind_known")),
+        sa.CheckConstraint("(kind = 'received') = (saga_id IS NULL)", op.f("movement_receipts_have_no_saga")),
+        sa.CheckConstraint("quantity > 0", op.f("movement_quantity_positive")),
     )
-    op.execute(
-        "CREATE UNIQUE INDEX movement_once ON movement (saga_id, sku, (kind = 'held')) WHERE saga_id IS NOT NULL"
-    )
+    op.execute("CREATE UNIQUE INDEX movement_once ON movement (saga_id, sku, (kind = 'held')) WHERE saga_id IS NOT NULL")
     for statement in (REFUSE, APPEND_ONLY, ENDS_ONCE, KEPT):
         op.execute(statement)
 

@@ -1,0 +1,38 @@
+"""What payments does in the order saga: charge an order whose goods are held, refund it when the saga is refused."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from ordersaga import Batch, Participant, Retry
+from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from workers.payments.gateway import Charge, Gateway, WalletGateway
+from workers.settings import settings
+from workers.signals import PaymentCharged, PaymentDeclined, PaymentRefunded, StockReserved
+
+payments = participant = Participant("payments", database=SqlAlchemyDatabase(settings().payments_database_url))
+
+
+def gateway(db: Session) -> Gateway:
+    """The gateway in use."""
+    return WalletGateway(db)
+
+
+@payments.step(retry=Retry(attempts=5))
+def charge(reserved: Batch[StockReserved], db: Session) -> Batch[PaymentCharged | PaymentDeclined]:
+    """Take what each order costs, or say why not."""
+    declined = gateway(db).charge([Charge(saga, s.order, s.customer, s.currency, s.amount) for saga, s in reserved.items()])
+    said: dict[str, PaymentCharged | PaymentDeclined] = {}
+    for saga, stock in reserved.items():
+        if saga in declined:
+            said[saga] = PaymentDeclined(order=stock.order, cause=declined[saga])
+        else:
+            said[saga] = PaymentCharged(order=stock.order, currency=stock.currency, amount=stock.amount)
+    return Batch(said)
+
+
+@charge.undo
+def refund(charged: Batch[PaymentCharged], db: Session) -> Batch[PaymentRefunded]:
+    """Give back what the ledger says was taken."""
+    gateway(db).refund(charged.keys())
+    return Batch({saga: PaymentRefunded(order=payment.order) for saga, payment in charged.items()})

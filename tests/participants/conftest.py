@@ -1,0 +1,68 @@
+"""Inventory's and payments' databases for tests that need no pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.orm import Session
+
+from tests.support.databases import Databases, copies, drop
+from tests.support.polling import eventually
+from tests.support.postgres import Postgres
+from workers.payments.seed import NewWallet, open_wallets
+
+
+@pytest.fixture(scope="session")
+def shared_databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
+    """One set for many tests: most never commit, and those that do keep to goods, customers and sagas of their own."""
+    made = copies(postgres, database_templates)
+    yield made
+    drop(postgres, made)
+
+
+def _engine(url: str) -> Iterator[Engine]:
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def inventory_engine(shared_databases: Databases) -> Iterator[Engine]:
+    yield from _engine(shared_databases.inventory)
+
+
+@pytest.fixture
+def payments_engine(shared_databases: Databases) -> Iterator[Engine]:
+    yield from _engine(shared_databases.payments)
+
+
+@pytest.fixture
+def stockroom(inventory_engine: Engine) -> Iterator[Session]:
+    """A transaction in inventory's database that is never committed."""
+    with Session(inventory_engine) as session:
+        yield session
+        session.rollback()
+
+
+@pytest.fixture
+def till(payments_engine: Engine) -> Iterator[Session]:
+    """A transaction in payments' database that is never committed, with one wallet: Ada's, of 100 cents."""
+    with Session(payments_engine) as session:
+        open_wallets(session, [NewWallet("ada", "EUR", 100)])
+        yield session
+        session.rollback()
+
+
+@pytest.fixture
+def until_one_waits() -> Callable[[Engine], None]:
+    """Waits until some session of an engine's database waits for another's lock."""
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+
+    def wait(engine: Engine) -> None:
+        with engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            eventually(lambda: connection.scalar(waiting), what="a session waits for another's lock")
+
+    return wait

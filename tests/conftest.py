@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """The run's PostgreSQL server. A test that stops or kills it starts it again."""
+    """The run's PostgreSQL server. A test may stop or kill it; the next fixture starts it again."""
     server = Postgres()
     server.start()
     yield server
@@ -47,7 +47,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[RabbitMQ]:
-    """The run's RabbitMQ node. A test that stops or kills it starts it again."""
+    """The run's RabbitMQ node. A test may stop or kill it; the next fixture starts it again."""
     node = RabbitMQ()
     node.start()
     yield node
@@ -58,7 +58,9 @@ def rabbitmq() -> Iterator[RabbitMQ]:
 def vhost(rabbitmq: RabbitMQ) -> Iterator[str]:
     """The broker URL of a virtual host of this test's own."""
     name = f"test-{next(_numbers)}"
+    rabbitmq.ensure()
     yield rabbitmq.add_vhost(name)
+    rabbitmq.ensure()
     rabbitmq.delete_vhost(name)
 
 
@@ -70,8 +72,10 @@ def database_templates(postgres: Postgres) -> dict[str, str]:
 @pytest.fixture
 def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
     """The three participants' databases, migrated and empty, of this test's own."""
+    postgres.ensure()
     made = copies(postgres, database_templates)
     yield made
+    postgres.ensure()
     drop(postgres, made)
 
 
@@ -210,6 +214,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
         _skipped.append(report.nodeid)
 
 
+@pytest.hookimpl(trylast=True)  # after the fixtures have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Nothing is skipped silently, nothing stays."""
     if _skipped and session.exitstatus == pytest.ExitCode.OK:

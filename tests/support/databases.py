@@ -50,14 +50,10 @@ def migrated_templates(postgres: Postgres) -> dict[str, str]:
 def copies(postgres: Postgres, templates: dict[str, str]) -> Databases:
     """A fresh copy of each template."""
     number = next(_numbers)
-    return Databases(
-        **{
-            owner: postgres.create_database(f"{owner}_{number}", owner, template)
-            for owner, template in templates.items()
-        }
-    )
+    names = {owner: f"{owner}_{number}" for owner in OWNERS}
+    postgres.create_databases({names[owner]: (owner, template) for owner, template in templates.items()})
+    return Databases(**{owner: postgres.url(name, owner) for owner, name in names.items()})
 
 
 def drop(postgres: Postgres, databases: Databases) -> None:
-    for owner in OWNERS:
-        postgres.drop_database(getattr(databases, owner).rpartition("/")[2])
+    postgres.drop_databases(*(getattr(databases, owner).rpartition("/")[2] for owner in OWNERS))

@@ -35,8 +35,6 @@ def eventually(
             failure = error
         if time.monotonic() >= deadline:
             last = f"{type(failure).__name__}: {failure}" if failure else repr(answer)
-            raise AssertionError(
-                f"{what or check} did not come about within {timeout:g} s; last seen: {last}"
-            ) from failure
+            raise AssertionError(f"{what or check} did not come about within {timeout:g} s; last seen: {last}") from failure
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(pause * 1.5, 0.2)

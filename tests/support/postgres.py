@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,11 @@ class Postgres:
         self.process.start()
         eventually(self._answers, 60, "PostgreSQL", ignoring=(psycopg2.OperationalError,))
 
+    def ensure(self) -> None:
+        """Start it if a test left it down."""
+        if not self.process.alive:
+            self.start()
+
     def _answers(self) -> bool:
         if not self.process.alive:
             raise RuntimeError(f"PostgreSQL ended with {self.process.returncode}:\n{self.process.tail()}")
@@ -109,27 +114,32 @@ class Postgres:
         with self.connect() as cursor:
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
             if cursor.fetchone() is None:
-                cursor.execute(
-                    sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(PASSWORD))
-                )
+                cursor.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(PASSWORD)))
 
     def create_database(self, database: str, role: str, template: str = "template1") -> str:
         """A database owned by ``role`` and closed to all others, copied from ``template``; its URL.
 
         Nobody may be connected to the template.
         """
-        with self.connect() as cursor:
-            name, owner = sql.Identifier(database), sql.Identifier(role)
-            cursor.execute(
-                sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(name, owner, sql.Identifier(template))
-            )
-            cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
+        self.create_databases({database: (role, template)})
         return self.url(database, role)
 
-    def drop_database(self, database: str) -> None:
-        """Drop it, throwing out whoever is connected."""
+    def create_databases(self, wanted: Mapping[str, tuple[str, str]]) -> None:
+        """Several at once: name to role and template."""
         with self.connect() as cursor:
-            cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+            for database, (role, template) in wanted.items():
+                self._create(cursor, database, role, template)
+
+    def _create(self, cursor: Any, database: str, role: str, template: str) -> None:
+        create = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}")
+        cursor.execute(create.format(*map(sql.Identifier, (database, role, template))))
+        cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
+
+    def drop_databases(self, *databases: str) -> None:
+        """Drop them, throwing out whoever is connected."""
+        with self.connect() as cursor:
+            for database in databases:
+                cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
 
 
 def unprivileged_user() -> str | None:

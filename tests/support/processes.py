@@ -105,9 +105,7 @@ class Process:
         try:
             code = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise AssertionError(
-                f"{self.name} (pid {self.pid}) did not end within {timeout:g} s:\n{self.tail()}"
-            ) from None
+            raise AssertionError(f"{self.name} (pid {self.pid}) did not end within {timeout:g} s:\n{self.tail()}") from None
         if self in running:
             running.remove(self)
         return code

@@ -103,6 +103,11 @@ class RabbitMQ:
         self.process.start()
         eventually(self._answers, 90, "RabbitMQ", ignoring=(OSError, amqp.AMQPError))
 
+    def ensure(self) -> None:
+        """Start it if a test left it down."""
+        if not self.process.alive:
+            self.start()
+
     def _answers(self) -> bool:
         if not self.process.alive:
             raise RuntimeError(f"RabbitMQ ended with {self.process.returncode}:\n{self.process.tail()}")
@@ -141,9 +146,7 @@ class RabbitMQ:
     def connect(self, vhost: str, **options: Any) -> amqp.Connection:
         """A plain AMQP connection, to be used as a context manager."""
         address = f"127.0.0.1:{self.port}"
-        return amqp.Connection(
-            address, userid=USER, password=PASSWORD, virtual_host=vhost, connect_timeout=5, **options
-        )
+        return amqp.Connection(address, userid=USER, password=PASSWORD, virtual_host=vhost, connect_timeout=5, **options)
 
     def add_vhost(self, vhost: str) -> str:
         """Create it and give its URL."""

@@ -54,8 +54,7 @@ class TestPostgres:
         connection.close()
         with pytest.raises(psycopg2.OperationalError, match="permission denied for database"):
             psycopg2.connect(postgres.url("copy", "bob"))
-        for database in ("copy", "shape"):
-            postgres.drop_database(database)
+        postgres.drop_databases("copy", "shape")
 
     def test_committed_rows_survive_kill_9(self, postgres: Postgres) -> None:
         with postgres.connect() as cursor:

@@ -42,7 +42,12 @@ class Outbox:
         self._said: defaultdict[str, list[str]] = defaultdict(list)
         self._news: defaultdict[str, list[str]] = defaultdict(list)
         self._posts: list[_Post] = []
-        self._timers: defaultdict[str, list[tuple[SagaId, str, timedelta]]] = defaultdict(list)
+        self._timers: defaultdict[tuple[str, str], list[tuple[SagaId, timedelta]]] = defaultdict(list)
+
+    def text_of(self, topic: str) -> tuple[str, int]:
+        """The pack of what was said under a topic, and how many signals it holds."""
+        rows = self._said[topic]
+        return pack_text(self.head, rows), len(rows)
 
     def say(self, saga: SagaId, signal: Signal, *, cause: Row[Any] | None = None, trace: str | None = None) -> None:
         """A signal for whoever hears it, kept in the pack that the journal's row points at."""
@@ -77,37 +82,26 @@ class Outbox:
 
     def timer(self, saga: SagaId, kind: str, topic: str, later: timedelta) -> None:
         """A row due later, which :meth:`strike` takes back; one of a kind for each saga."""
-        self._timers[f"{kind} {topic}"].append((saga, pack_text(self.head, [self._row(saga, None, "{}")]), later))
+        self._timers[kind, topic].append((saga, later))
 
     def flush(self, cursor: Cursor, pack_id: int | None = None) -> None:
-        """Write everything into the open transaction and wake the relay if it may be asleep.
+        """Write everything into the open transaction, and wake the relay at its commit if it may be asleep.
 
         :param pack_id: the pack that the journal's rows of this transaction point at.
         """
-        says_now = bool(self._said or self._news or self._posts)
-        if says_now:
-            cursor.execute(sql.PENDING, [self.head.participant])
-            awake = cursor.fetchone() is not None
-        if self._said:
-            packs = [(pack_id, t, len(rows), pack_text(self.head, rows)) for t, rows in self._said.items()]
-            self._write_packs(cursor, packs)
         for topic, rows in self._news.items():
             for part in chunks(rows):
                 self._posts.append(_Post("said", topic, None, len(part), pack_text(self.head, part), NOW))
-        if self._posts:
-            columns = [list(column) for column in zip(*self._posts, strict=True)]
-            cursor.execute(sql.POST, [self.head.participant, *columns])
-        for name, timers in self._timers.items():
-            kind, topic = name.split(" ")
-            sagas, payloads, later = (list(column) for column in zip(*timers, strict=True))
-            me = self.head.participant
-            cursor.execute(sql.TIMERS, [me, kind, topic, me, sagas, payloads, later])
-        if says_now and not awake:
-            cursor.execute(sql.WAKE, [self.head.participant])
-
-    def _write_packs(self, cursor: Cursor, packs: Iterable[tuple[int | None, str, int, str]]) -> None:
-        ids, topics, counts, payloads = (list(column) for column in zip(*packs, strict=True))
-        cursor.execute(sql.SAY, [ids, topics, payloads, self.head.participant, ids, topics, counts])
+        me = self.head.participant
+        if self._said or self._posts:
+            topics, said = list(self._said), list(self._said.values())
+            ids, counts = [pack_id] * len(topics), [len(rows) for rows in said]
+            packs = [pack_text(self.head, rows) for rows in said]
+            posts = [list(column) for column in zip(*self._posts, strict=True)] or [[]] * len(_Post._fields)
+            cursor.execute(sql.RECORD, [ids, topics, packs, me, ids, topics, counts, me, *posts, me])
+        for (kind, topic), timers in self._timers.items():
+            sagas, later = (list(column) for column in zip(*timers, strict=True))
+            cursor.execute(sql.TIMERS, [me, kind, topic, me, timer_text(me), sagas, later])
 
     def _row(
         self,
@@ -121,6 +115,13 @@ class Outbox:
     ) -> str:
         trace = trace or (cause.trace if cause else None)
         return row_text(Row(new_id(), saga, cause.id if cause else None, version, self._now, again, trace, reason, data))
+
+
+def timer_text(participant: str) -> str:
+    """The pack of a timer, with places for an id and a saga that PostgreSQL's format() fills."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    row = row_text(Row("%1$s", "%2$s", None, 1, at, 0, None, None, "{}"))
+    return pack_text(Head(participant, None, None, 1), [row])
 
 
 def chunks(rows: list[str]) -> Iterable[list[str]]:

@@ -13,7 +13,7 @@ from ordersaga.database import borrow
 from ordersaga.envelope import FULL_SIGNALS, Head
 from ordersaga.errors import DeclarationError
 from ordersaga.ids import new_id
-from ordersaga.outbox import WATCHDOG, Outbox, next_pack
+from ordersaga.outbox import WATCHDOG, Outbox, next_pack, timer_text
 from ordersaga.signal import DeadlinePassed, Refusal, Signal, topic_of
 from ordersaga.sql import saga as sql
 
@@ -88,13 +88,27 @@ class Saga:
         rest = iter(sorted(signals.items()))
         while part := dict(islice(rest, FULL_SIGNALS)):
             outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)
-            pack_id = next_pack(cursor)
-            cursor.execute(sql.START, [self.name, list(self.participants), pack_id, self.deadline, list(part)])
             for saga, signal in part.items():
                 outbox.say(saga, signal, trace=trace)
-                outbox.timer(saga, "deadline", topic_of(DeadlinePassed), self.deadline)
-                outbox.timer(saga, "watchdog", WATCHDOG, self.watchdog.first)
-            outbox.flush(cursor, pack_id)
+            topic = topic_of(self.begins_with)
+            payload, count = outbox.text_of(topic)
+            cursor.execute(
+                sql.START,
+                {
+                    "name": self.name,
+                    "initiator": self.initiator,
+                    "participants": list(self.participants),
+                    "sagas": list(part),
+                    "topic": topic,
+                    "payload": payload,
+                    "signals": count,
+                    "timer": timer_text(self.initiator),
+                    "deadline_topic": topic_of(DeadlinePassed),
+                    "deadline": self.deadline,
+                    "watchdog_topic": WATCHDOG,
+                    "watchdog": self.watchdog.first,
+                },
+            )
 
     def ask(self, saga: SagaId, signal: Signal, *, db: object) -> None:
         """Say something to a saga from outside, in the transaction open on ``db`` (of the initiator's database).

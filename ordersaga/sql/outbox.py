@@ -1,36 +1,35 @@
 """Statements on packs and the outbox."""
 
-SAY = """
+# All that a transaction says, in one statement. The probe for a pending row sees the table as it was before: a NOTIFY takes
+# a lock that all databases of the server share at commit, so it is sent only when the relay may be asleep. ORDER BY makes
+# the planner use the index, whose dead entries it learns to skip.
+RECORD = """
 WITH said AS (
     INSERT INTO ordersaga_pack (id, topic, payload) SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[])
+    RETURNING id
+), owed AS (
+    INSERT INTO ordersaga_outbox (participant, topic, signals, pack_id)
+    SELECT %s, w.topic, w.signals, w.pack FROM unnest(%s::bigint[], %s::text[], %s::integer[]) AS w(pack, topic, signals)
+), posted AS (
+    INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, signals, payload, due_at)
+    SELECT %s, w.kind, w.topic, w.recipient, w.signals, w.payload, clock_timestamp() + w.later
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::interval[])
+        AS w(kind, topic, recipient, signals, payload, later)
 )
-INSERT INTO ordersaga_outbox (participant, topic, signals, pack_id)
-SELECT %s, w.topic, w.signals, w.pack FROM unnest(%s::bigint[], %s::text[], %s::integer[]) AS w(pack, topic, signals)
+SELECT pg_notify('ordersaga_outbox', '') WHERE (
+    SELECT 1 FROM ordersaga_outbox WHERE participant = %s AND due_at <= now() ORDER BY participant, due_at, id LIMIT 1
+) IS NULL
 """
 
-POST = """
-INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, signals, payload, due_at)
-SELECT %s, w.kind, w.topic, w.recipient, w.signals, w.payload, clock_timestamp() + w.later
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::interval[])
-    AS w(kind, topic, recipient, signals, payload, later)
-"""
-
+# The signal of a timer says nothing but its saga, so the database writes it itself.
 TIMERS = """
 INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)
-SELECT %s, %s, %s, %s, w.saga, 1, w.payload, clock_timestamp() + w.later
-FROM unnest(%s::uuid[], %s::text[], %s::interval[]) AS w(saga, payload, later)
+SELECT %s, %s, %s, %s, w.saga, 1, format(%s, gen_random_uuid(), w.saga), clock_timestamp() + w.later
+FROM unnest(%s::uuid[], %s::interval[]) AS w(saga, later)
 ON CONFLICT (saga_id, kind) WHERE saga_id IS NOT NULL DO UPDATE SET due_at = excluded.due_at
 """
 
 STRIKE = "DELETE FROM ordersaga_outbox WHERE saga_id = ANY(%s::uuid[]) AND kind = ANY(%s::text[])"
-
-# Asked before a writer's own rows are in: a NOTIFY takes a lock that all databases of the server share at commit, so it is
-# sent only when the relay may be asleep. ORDER BY makes the planner use the index, whose dead entries it learns to skip.
-PENDING = """
-SELECT 1 FROM ordersaga_outbox WHERE participant = %s AND due_at <= now() ORDER BY participant, due_at, id LIMIT 1
-"""
-
-WAKE = "SELECT pg_notify('ordersaga_outbox', %s)"
 
 # Timers are not deleted but put off until somebody strikes them out: a lost message must not silence them for good.
 CLAIM = """
@@ -48,8 +47,4 @@ WITH due AS (
 SELECT c.topic, c.recipient, c.signals, coalesce(c.payload, p.payload)
 FROM claimed c LEFT JOIN ordersaga_pack p ON p.id = c.pack_id AND p.topic = c.topic
 ORDER BY c.id
-"""
-
-NEXT_DUE = """
-SELECT extract(epoch FROM min(due_at) - clock_timestamp()) FROM ordersaga_outbox WHERE participant = %s
 """

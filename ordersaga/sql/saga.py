@@ -1,8 +1,28 @@
 """Statements on the saga's row, in the initiator's database. Locks are taken in the order of the saga's id."""
 
+# Sagas, their first signal, deadline and watchdog in one statement: it bounds how fast orders can be placed one at a time.
 START = """
-INSERT INTO ordersaga_saga (id, name, participants, pack_id, deadline_at)
-SELECT saga, %s, %s::text[], %s, clock_timestamp() + %s FROM unnest(%s::uuid[]) AS saga
+WITH pack AS (
+    INSERT INTO ordersaga_pack (id, topic, payload) VALUES (nextval('ordersaga_pack_id'), %(topic)s, %(payload)s) RETURNING id
+), started AS (
+    INSERT INTO ordersaga_saga (id, name, participants, pack_id, deadline_at)
+    SELECT saga, %(name)s, %(participants)s::text[], pack.id, clock_timestamp() + %(deadline)s
+    FROM unnest(%(sagas)s::uuid[]) AS saga, pack
+), owed AS (
+    INSERT INTO ordersaga_outbox (participant, topic, signals, pack_id)
+    SELECT %(initiator)s, %(topic)s, %(signals)s, pack.id FROM pack
+), timed AS (
+    INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)
+    SELECT %(initiator)s, timer.kind, timer.topic, %(initiator)s, saga, 1, format(%(timer)s, gen_random_uuid(), saga),
+        clock_timestamp() + timer.later
+    FROM unnest(%(sagas)s::uuid[]) AS saga, (VALUES
+        ('deadline', %(deadline_topic)s, %(deadline)s), ('watchdog', %(watchdog_topic)s, %(watchdog)s)
+    ) AS timer(kind, topic, later)
+)
+SELECT pg_notify('ordersaga_outbox', '') WHERE (
+    SELECT 1 FROM ordersaga_outbox WHERE participant = %(initiator)s AND due_at <= now()
+    ORDER BY participant, due_at, id LIMIT 1
+) IS NULL
 """
 
 LOCK = """

@@ -8,18 +8,20 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
-from tests.support.databases import Databases, copies, drop
+from tests.support.databases import Databases, copies
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 from workers.payments.seed import NewWallet, open_wallets
 
 
 @pytest.fixture(scope="session")
-def shared_databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
-    """One set for many tests: most never commit, and those that do keep to goods, customers and sagas of their own."""
-    made = copies(postgres, database_templates)
-    yield made
-    drop(postgres, made)
+def shared_databases(postgres: Postgres, database_templates: dict[str, str]) -> Databases:
+    """One set for many tests: most never commit, and those that do keep to goods, customers and sagas of their own.
+
+    It goes when the run's server goes.
+    """
+    postgres.ensure()
+    return copies(postgres, database_templates)
 
 
 def _engine(url: str) -> Iterator[Engine]:
@@ -29,12 +31,14 @@ def _engine(url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def inventory_engine(shared_databases: Databases) -> Iterator[Engine]:
+def inventory_engine(postgres: Postgres, shared_databases: Databases) -> Iterator[Engine]:
+    postgres.ensure()
     yield from _engine(shared_databases.inventory)
 
 
 @pytest.fixture
-def payments_engine(shared_databases: Databases) -> Iterator[Engine]:
+def payments_engine(postgres: Postgres, shared_databases: Databases) -> Iterator[Engine]:
+    postgres.ensure()
     yield from _engine(shared_databases.payments)
 
 

@@ -24,9 +24,10 @@ MODELS: dict[Domain, MetaData] = {"inventory": Inventory.metadata, "payments": P
 @pytest.fixture
 def empty(postgres: Postgres) -> Iterator[str]:
     """The URL of an empty database."""
+    postgres.ensure()
     postgres.create_role("newcomer")
     yield postgres.create_database("empty", "newcomer")
-    postgres.drop_database("empty")
+    postgres.drop_databases("empty")
 
 
 def connect(url: str) -> Connection:

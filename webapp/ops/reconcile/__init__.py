@@ -1,0 +1,19 @@
+"""The auditor that trusts nobody: it reads the three databases itself and shares no code with engine or participants.
+
+=============  ==============================================================================================
+``sql``        one row of facts per saga from each database, sorted by saga
+``story``      those rows side by side: everything the books say of one saga
+``rules``      what must hold for a story: money and goods, journals, the rest
+``totals``     what must hold for a database as a whole: per SKU, per ledger transaction, per wallet, the outbox
+``books``      the databases, each read in one snapshot
+``auditor``    survey all, read the suspects again after the grace, name what still stands
+``codes``      every violation's name, and what it says
+``report``     for people, and as JSON
+=============  ==============================================================================================
+"""
+
+from webapp.ops.reconcile.auditor import Auditor
+from webapp.ops.reconcile.books import Unreadable
+from webapp.ops.reconcile.codes import Report, Violation
+
+__all__ = ["Auditor", "Report", "Unreadable", "Violation"]

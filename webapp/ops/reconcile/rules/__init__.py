@@ -1,0 +1,31 @@
+"""What must hold for one saga's story. A rule may branch on a story's shape only, see :func:`..story.shape`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from webapp.ops.reconcile.codes import Finding
+from webapp.ops.reconcile.rules.goods import goods
+from webapp.ops.reconcile.rules.journals import effects, loose_ends, refusals
+from webapp.ops.reconcile.rules.money import money
+from webapp.ops.reconcile.rules.orders import answers, cancellations, deadlines, orders, strangers
+from webapp.ops.reconcile.rules.trail import trail
+from webapp.ops.reconcile.story import Story
+
+Rule = Callable[[Story], Iterator[Finding]]
+
+SAGA_NAME = "order"
+"""The kind of saga that is an order; others are none of this auditor's business."""
+
+ORDERS: tuple[Rule, ...] = (orders, money, goods, effects, refusals, loose_ends, answers, cancellations, deadlines)
+
+
+def judge(story: Story, *, audited: bool) -> list[Finding]:
+    """The rules that a story breaks.
+
+    :param audited: whether somebody keeps an audit trail at all.
+    """
+    if not story.status or story.order.number is None:
+        return list(strangers(story)) if story.name in ("", SAGA_NAME) else []
+    rules = (*ORDERS, trail) if audited else ORDERS
+    return [finding for rule in rules for finding in rule(story)]

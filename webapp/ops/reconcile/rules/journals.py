@@ -1,0 +1,83 @@
+"""Journals: every effect has its row, every row its effect, and an ended saga leaves none open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from webapp.ops.reconcile.codes import Finding
+from webapp.ops.reconcile.rules.orders import CONFIRM
+from webapp.ops.reconcile.story import Story
+
+RESERVE, SHIP, CHARGE, COMPLETE = (
+    "inventory.reserve_stock", "inventory.ship_stock", "payments.charge", "orders.complete_order",
+)  # fmt: skip
+OPEN = ("retrying", "intent", "undoing", "cornered")
+OUTSIDE = ("intent", "cornered")
+"""An outside call is under way: whether it has its effect is not known yet."""
+READ = ("orders", "inventory", "payments")
+"""The participants whose journals are read; others, wherever they are, are taken at their word."""
+
+
+def effects(story: Story) -> Iterator[Finding]:
+    """Reservations, ledger, confirmation and end, each against its journal row."""
+    yield from _stock(story)
+    yield from _charge(story)
+    done = story.journal.get(CONFIRM) in ("done", "undoing")
+    yield from _pair(done, story.confirmed, "order", "confirmed", story.says_journal(CONFIRM))
+    complete = story.status == "CONFIRMED" and story.ended
+    yield from _pair(story.journal.get(COMPLETE) == "done", complete, "saga", "complete", story.says_journal(COMPLETE))
+
+
+def _pair(journal: bool, effect: bool, what: str, word: str, said: str) -> Iterator[Finding]:
+    if journal != effect:
+        code = "journal-without-effect" if journal else "effect-without-journal"
+        yield Finding(code, {what: word if effect else f"not {word}", "journal": said})
+
+
+def _stock(story: Story) -> Iterator[Finding]:
+    reserve, shipped = story.journal.get(RESERVE, ""), story.journal.get(SHIP) == "done"
+    if reserve in OUTSIDE:
+        return
+    expected = {"done": "held", "undoing": "held", "undone": "released"}.get(reserve)
+    if shipped and expected in ("held", None):
+        expected = "shipped"
+    actual = set(story.states)
+    if actual == ({expected} if expected else set()) and not (shipped and reserve != "done"):
+        return
+    lags = not actual or (expected != "held" and "held" in actual)
+    code = "journal-without-effect" if lags else "effect-without-journal"
+    yield Finding(code, {"stock": story.says_stock(), "journal": story.says_journal(RESERVE, SHIP)})
+
+
+def _charge(story: Story) -> Iterator[Finding]:
+    charge = story.journal.get(CHARGE, "")
+    if charge in OUTSIDE:
+        return
+    charged, refunded = charge in ("done", "undoing", "undone"), charge == "undone"
+    actual = (story.charges > 0, story.refunds > 0)
+    if actual != (charged, refunded):
+        lags = actual < (charged, refunded)
+        code = "journal-without-effect" if lags else "effect-without-journal"
+        yield Finding(code, {"ledger": story.says_money(), "journal": story.says_journal(CHARGE)})
+
+
+def refusals(story: Story) -> Iterator[Finding]:
+    """Who refused, and who heard of it."""
+    said = {"saga": story.says_orders(), "journal": story.says_journal()}
+    refusers = {step.partition(".")[0] for step in story.steps("refused")}
+    if story.refused_by in READ and story.refused_by not in refusers:
+        yield Finding("refusal-without-refuser", said)
+    if story.status == "ROLLED_BACK":
+        deaf = [p for p in READ if p in story.participants and story.journal.get(f"{p}.refusal") != "heard"]
+        if deaf:
+            yield Finding("refusal-not-heard", {**said, "not heard by": " ".join(deaf)})
+    refused = story.steps("heard", "refused")
+    if story.status == "CONFIRMED" and story.ended and refused:
+        yield Finding("refused-though-confirmed", {**said, "refused": " ".join(refused)})
+
+
+def loose_ends(story: Story) -> Iterator[Finding]:
+    """An ended saga waits for nobody."""
+    left = story.steps(*OPEN)
+    if story.ended and left:
+        yield Finding("journal-left-open", {"saga": story.says_orders(), "journal": story.says_journal(*left)})

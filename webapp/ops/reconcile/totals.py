@@ -1,0 +1,113 @@
+"""What must hold for a database as a whole. Each is read in one snapshot, so a disagreement needs no second look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from webapp.ops.reconcile.books import Books, Snapshot
+from webapp.ops.reconcile.codes import Violation
+
+COUNTS = {
+    "orders": ("SELECT count(*) FROM orders_order", "orders"),
+    "inventory": ("SELECT count(*) FROM product", "SKUs"),
+    "payments": ("SELECT count(*) FROM wallet", "wallets"),
+}
+
+# Per SKU: the counters, and what reservations and movements make of them.
+SKUS = """
+SELECT sku, p.sku IS NOT NULL, coalesce(p.received, 0), coalesce(p.on_hand, 0), coalesce(p.held, 0),
+    coalesce(p.sold, 0), coalesce(r.held, 0)::bigint, coalesce(r.sold, 0)::bigint, coalesce(m.received, 0)::bigint,
+    coalesce(m.held, 0)::bigint, coalesce(m.released, 0)::bigint, coalesce(m.shipped, 0)::bigint,
+    extract(epoch FROM now() - greatest(r.at, m.at))::float8
+FROM product p
+FULL JOIN (SELECT sku, sum(quantity) FILTER (WHERE state = 'held') AS held,
+    sum(quantity) FILTER (WHERE state = 'shipped') AS sold, max(at) AS at FROM reservation GROUP BY sku) AS r USING (sku)
+FULL JOIN (SELECT sku, sum(quantity) FILTER (WHERE kind = 'received') AS received,
+    sum(quantity) FILTER (WHERE kind = 'held') AS held, sum(quantity) FILTER (WHERE kind = 'released') AS released,
+    sum(quantity) FILTER (WHERE kind = 'shipped') AS shipped, max(at) AS at FROM movement GROUP BY sku) AS m USING (sku)
+WHERE p.on_hand IS DISTINCT FROM p.received - p.held - p.sold
+    OR p.held IS DISTINCT FROM coalesce(r.held, 0) OR p.sold IS DISTINCT FROM coalesce(r.sold, 0)
+    OR p.received IS DISTINCT FROM coalesce(m.received, 0) OR p.sold IS DISTINCT FROM coalesce(m.shipped, 0)
+    OR p.held IS DISTINCT FROM coalesce(m.held, 0) - coalesce(m.released, 0) - coalesce(m.shipped, 0)
+ORDER BY sku
+"""
+
+UNBALANCED = """
+SELECT b.transaction_id, b.currency, b.amount::bigint, t.kind, t.order_number, t.saga_id::text,
+    extract(epoch FROM now() - t.at)::float8
+FROM (SELECT transaction_id, currency, sum(amount) AS amount FROM ledger_entry GROUP BY transaction_id, currency
+    HAVING sum(amount) <> 0) AS b
+LEFT JOIN ledger_transaction t ON t.id = b.transaction_id ORDER BY b.transaction_id
+"""
+
+WALLETS = """
+SELECT coalesce('wallet:' || w.customer, e.account), w.balance, w.currency, coalesce(e.amount, 0)::bigint, e.currency
+FROM wallet w FULL JOIN (SELECT account, currency, sum(amount) AS amount FROM ledger_entry
+    WHERE account LIKE 'wallet:%' GROUP BY account, currency) AS e
+    ON e.account = 'wallet:' || w.customer AND e.currency = w.currency
+WHERE w.balance IS DISTINCT FROM coalesce(e.amount, 0) ORDER BY 1
+"""
+
+STALLED = """
+SELECT participant, topic, count(*), extract(epoch FROM now() - min(due_at))::float8
+FROM ordersaga_outbox WHERE due_at + %(grace)s < now() GROUP BY participant, topic ORDER BY participant, topic
+"""
+
+LETTERS = "SELECT count(*) FROM ordersaga_dead_letter WHERE state = 'open'"
+DESK = "SELECT count(*) FROM audit_deadletter WHERE source <> 'participant'"
+ATTENTION = "SELECT count(*), min(attention) FROM ordersaga_saga WHERE attention IS NOT NULL AND ended_at IS NULL"
+
+
+def looked_at(books: Books) -> dict[str, int]:
+    """How many orders, SKUs and wallets there are."""
+    return {what: int(books.snapshots[name].rows(count)[0][0]) for name, (count, what) in COUNTS.items()}
+
+
+def skus(inventory: Snapshot) -> Iterator[Violation]:
+    """On hand + held + sold = received, and reservations and movements explain each of them."""
+    for row in inventory.rows(SKUS):
+        sku, known, received, on_hand, held, sold, r_held, r_sold, m_in, m_held, m_released, m_shipped, age = row
+        product = {"SKU": sku, "product": f"on hand {on_hand}, held {held}, sold {sold}, received {received}"}
+        if not known:
+            product["product"] = "unknown"
+        if on_hand + held + sold != received:
+            yield Violation("stock-lost", {**product, "sum": str(on_hand + held + sold)}, age)
+        if not known or (held, sold) != (r_held, r_sold):
+            yield Violation(
+                "product-not-its-reservations", {**product, "reservations": f"held {r_held}, shipped {r_sold}"}, age
+            )
+        if not known or (received, held, sold) != (m_in, m_held - m_released - m_shipped, m_shipped):
+            moved = f"received {m_in}, held {m_held}, released {m_released}, shipped {m_shipped}"
+            yield Violation("product-not-its-movements", {**product, "movements": moved}, age)
+
+
+def ledger(payments: Snapshot) -> Iterator[Violation]:
+    """Every transaction sums to zero in each currency, every wallet is the sum of its entries."""
+    for number, currency, amount, kind, order, saga, age in payments.rows(UNBALANCED):
+        evidence = {"transaction": f"{number} ({kind or 'no row'})", "sum of its entries": f"{amount} {currency}"}
+        yield Violation("transaction-unbalanced", evidence, age, order, saga)
+    for account, balance, currency, amount, entered in payments.rows(WALLETS):
+        wallet = "no row" if balance is None else f"{balance} {currency}"
+        entries = {"wallet": wallet, "entries": f"{amount} {entered or currency}"}
+        yield Violation("wallet-not-its-entries", {"account": account, **entries})
+
+
+def outboxes(books: Books, grace: timedelta) -> Iterator[Violation]:
+    """What is due leaves."""
+    for name, snapshot in books.snapshots.items():
+        for participant, topic, rows, age in snapshot.rows(STALLED, {"grace": grace}):
+            evidence = {"database": name, "participant": participant, "topic": topic, "rows": str(rows)}
+            yield Violation("outbox-stalled", evidence, age)
+
+
+def warnings(books: Books) -> Iterator[str]:
+    """What is no violation, and yet waits for a person."""
+    count, why = books.snapshots["orders"].rows(ATTENTION)[0]
+    if count:
+        yield f"{count:,} saga(s) need attention, such as: {why}"
+    for name, snapshot in books.snapshots.items():
+        if letters := snapshot.rows(LETTERS)[0][0]:
+            yield f"{letters:,} open dead letter(s) in the {name} database"
+    if letters := books.snapshots["orders"].rows(DESK)[0][0]:
+        yield f"{letters:,} dead message(s) from the broker on the audit's desk"

@@ -99,7 +99,7 @@ def start(folder: Path) -> Embedded:
         server = Embedded(data, _socket_folder(data, user))
         _configure(server)
         if not _living(data):
-            (data / "postmaster.pid").unlink(missing_ok=True)  # left by a kill -9; its number may be another's by now
+            _bury(server)
             _launch(server, user)
         _await(server)
         _furnish(server)
@@ -171,6 +171,20 @@ def _launch(server: Embedded, user: str | None) -> None:
         raise EmbeddedError(f"{error}\n{_tail(log)}") from None
 
 
+def _bury(server: Embedded) -> None:
+    """Clear away what a killed server left: its children, who must not write beside the next one, and its lock files.
+
+    The files hold a process id. It may be another's by now, and PostgreSQL would believe that one.
+    """
+    children = [process for process in psutil.process_iter() if _works_in(process, server.data)]
+    _, stubborn = psutil.wait_procs(children, timeout=10)  # they end by themselves when they see that it is gone
+    for process in stubborn:
+        process.kill()
+    psutil.wait_procs(stubborn, timeout=10)
+    (server.data / "postmaster.pid").unlink(missing_ok=True)
+    (server.sockets / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
+
+
 def _await(server: Embedded, timeout: float = 120) -> None:
     """Until it answers; recovery after a kill takes its time."""
     deadline = time.monotonic() + timeout
@@ -206,14 +220,21 @@ def _living(data: Path, grace: float = 0) -> bool:
     deadline = time.monotonic() + grace
     while True:
         try:
-            process = psutil.Process(int((data / "postmaster.pid").read_text().split(maxsplit=1)[0]))
-            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data.resolve():
+            if _works_in(psutil.Process(int((data / "postmaster.pid").read_text().split(maxsplit=1)[0])), data):
                 return True
         except (OSError, ValueError, IndexError, psutil.Error):
             pass  # no file, half a file, no such process
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.05)
+
+
+def _works_in(process: psutil.Process, data: Path) -> bool:
+    """Whether it is a living process of the server of ``data``: they all work in that folder."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data.resolve()
+    except (OSError, psutil.Error):
+        return False
 
 
 @contextmanager

@@ -131,8 +131,10 @@ class Channel(Topology):
 
     def _get_bulk(self, queue: str, *_: Any, **__: Any) -> None:
         """Deliver what the prefetch allows, a few at most; never wait here, or another queue's messages wait too."""
-        quantity = self._get_message_estimate() if self.qos.can_consume() else 0
         no_ack = queue in self._noack_queues
+        quantity = self._get_message_estimate() if self.qos.can_consume() else 0
+        if no_ack:
+            quantity = 1  # kombu's mailboxes count replies by calls of drain_events
         rows = self._receive(queue, quantity, no_ack) if quantity else []
         if not rows:
             raise Empty

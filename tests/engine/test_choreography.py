@@ -1,0 +1,327 @@
+"""What cannot work is refused before the first message, by an error that names the step, the fault and the remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ordersaga import (
+    Batch,
+    Choreography,
+    DeadlinePassed,
+    DeclarationError,
+    Event,
+    Participant,
+    Refusal,
+    Saga,
+    Signal,
+    StepFailed,
+)
+from ordersaga.drawing import draw
+
+
+class Nowhere:
+    """A database that nobody connects to: these tests only declare."""
+
+    dsn = "postgresql://nobody@nowhere/none"
+
+    def begin(self) -> Any:
+        raise AssertionError("no step runs here")
+
+    def discard(self) -> None:
+        raise AssertionError("no step runs here")
+
+
+class Asked(Signal):
+    pass
+
+
+class Booked(Signal):
+    pass
+
+
+class Full(Refusal):
+    pass
+
+
+class Agreed(Signal):
+    pass
+
+
+class Sent(Signal):
+    pass
+
+
+class Late(Refusal):
+    pass
+
+
+class Wish(Signal):
+    pass
+
+
+class Trip:
+    """A small choreography that holds; tests bend one thing of it."""
+
+    def __init__(self) -> None:
+        self.desk = Participant("desk", database=Nowhere())
+        self.hotel = Participant("hotel", database=Nowhere())
+        self.others: list[Participant] = []
+        self.options: dict[str, Any] = {}
+
+        @self.hotel.step
+        def book(asked: Asked) -> Booked | Full:
+            return Booked()
+
+        @book.undo
+        def unbook(booked: Booked) -> None: ...
+
+        @self.hotel.step
+        def send(agreed: Agreed) -> Sent:
+            return Sent()
+
+        @self.desk.step(decides=True)
+        def agree(booked: Batch[Booked]) -> Batch[Agreed]:
+            return Batch({saga: Agreed() for saga in booked})
+
+        @self.desk.step(decides=True)
+        def expire(passed: Batch[DeadlinePassed]) -> Batch[Late]:
+            return Batch({saga: Late() for saga in passed})
+
+        @self.desk.step
+        def finish(sent: Batch[Sent]) -> None: ...
+
+        self.book, self.send, self.agree, self.expire, self.finish = book, send, agree, expire, finish
+
+    def whole(self) -> Choreography:
+        names = [p.name for p in (self.desk, self.hotel, *self.others) if p.steps]
+        options = {"participants": names, "deadline": timedelta(minutes=1), "initiator": "desk", "begins_with": Asked}
+        return Choreography(Saga("trip", **{**options, **self.options}), [self.desk, self.hotel, *self.others])
+
+
+@pytest.fixture
+def trip() -> Trip:
+    return Trip()
+
+
+def refused(make: Callable[[], object], *words: str) -> None:
+    with pytest.raises(DeclarationError) as caught:
+        make()
+    for word in words:
+        assert word in str(caught.value), f"{word!r} is missing in: {caught.value}"
+    assert caught.value.remedy in str(caught.value)
+
+
+def test_a_choreography_that_holds_knows_its_pivot_its_end_and_its_bindings(trip: Trip) -> None:
+    whole = trip.whole()
+    assert whole.pivots() == [trip.send]
+    assert whole.completes(trip.finish)
+    assert not whole.completes(trip.send)
+    assert whole.bindings(trip.hotel) == ["signal.Asked", "signal.Agreed", "refusal.#", "to.hotel"]
+    assert "answer" in whole.bindings(trip.desk)
+    assert [s.name for s in whole.undo_order([trip.book, trip.send])] == ["send", "book"]
+
+
+def test_a_signal_that_nobody_hears_is_refused_unless_it_is_an_end(trip: Trip) -> None:
+    del trip.desk.steps["finish"]
+    refused(trip.whole, "hotel.send", "Sent", "nobody hears", "ends")
+
+
+def test_a_step_that_hears_what_nobody_says_is_refused_unless_it_is_asked(trip: Trip) -> None:
+    @trip.desk.step(decides=True)
+    def cancel(wish: Wish) -> Late:
+        return Late()
+
+    refused(trip.whole, "desk.cancel", "Wish", "nobody says", "asks")
+    trip.options["asks"] = (Wish,)
+    trip.whole()
+
+
+def test_a_step_without_undo_before_one_that_can_refuse_is_refused(trip: Trip) -> None:
+    trip.book.undoing = None
+    refused(trip.whole, "hotel.book", "no undo", "@book.undo")
+
+
+def test_a_saga_whose_deadline_nobody_keeps_is_refused(trip: Trip) -> None:
+    del trip.desk.steps["expire"]
+    refused(trip.whole, "saga trip", "deadline", "DeadlinePassed")
+
+
+def test_a_saga_without_a_deadline_is_refused(trip: Trip) -> None:
+    trip.options["deadline"] = timedelta(0)
+    refused(trip.whole, "saga trip", "no deadline")
+
+
+def test_a_saga_that_cannot_succeed_is_refused(trip: Trip) -> None:
+    trip.agree.decides = False
+    trip.agree.arrow = trip.finish.arrow.__class__(Booked, (), False, True, frozenset())
+    trip.options["ends"] = (Sent,)
+    trip.options["asks"] = (Agreed,)
+    refused(trip.whole, "saga trip", "cannot succeed", "decides=True")
+
+
+def test_an_end_that_cannot_be_reached_is_refused(trip: Trip) -> None:
+    trip.options["begins_with"] = Wish
+    trip.options["asks"] = (Asked,)
+    refused(trip.whole, "desk.agree", "cannot be reached from Wish")
+
+
+def test_two_steps_of_one_participant_on_one_signal_are_refused(trip: Trip) -> None:
+    def book_again(asked: Asked) -> Booked:
+        return Booked()
+
+    refused(lambda: trip.hotel.step(book_again), "hotel.book_again", "Asked", "hotel.book")
+
+
+def test_only_the_initiator_decides(trip: Trip) -> None:
+    trip.options["initiator"] = "hotel"
+    refused(trip.whole, "desk.agree", "not the initiator's", "hotel")
+
+
+def test_a_deciding_step_that_refuses_has_no_undo_and_one_end(trip: Trip) -> None:
+    def both(wish: Wish) -> Agreed | Late:
+        return Late()
+
+    refused(lambda: trip.desk.step(both, decides=True), "desk.both", "both ends")
+
+
+def test_a_step_that_may_fail_beside_the_way_to_the_confirmation_is_refused(trip: Trip) -> None:
+    """Were it to fail after the confirmation, a shipped order would roll back."""
+    points = Participant("points", database=Nowhere())
+
+    @points.step
+    def award(booked: Booked) -> Wish:
+        return Wish()
+
+    @award.undo
+    def take_back(awarded: Wish) -> None: ...
+
+    trip.others.append(points)
+    trip.options["ends"] = (Wish,)
+    refused(trip.whole, "points.award", "the confirmation does not wait for it")
+
+
+def test_nothing_may_refuse_after_the_confirmation(trip: Trip) -> None:
+    bed = Participant("bed", database=Nowhere())
+
+    @bed.step
+    def make(agreed: Agreed) -> Wish:
+        return Wish()
+
+    @trip.desk.step
+    def hear(wish: Wish) -> None: ...
+
+    trip.others.append(bed)
+    refused(trip.whole, "after the confirmation", "one pivot")
+
+
+def test_a_pivot_cannot_be_undone(trip: Trip) -> None:
+    @trip.send.undo
+    def unsend(sent: Sent) -> None: ...
+
+    refused(trip.whole, "hotel.send", "pivot cannot be undone")
+
+
+def test_a_pivot_that_the_initiator_does_not_hear_of_is_refused(trip: Trip) -> None:
+    del trip.desk.steps["finish"]
+    trip.options["ends"] = (Sent,)
+    refused(trip.whole, "hotel.send", "desk does not hear of it")
+
+
+def test_a_saga_that_runs_in_a_circle_is_refused(trip: Trip) -> None:
+    ring = Participant("ring", database=Nowhere())
+
+    @ring.step
+    def turn(booked: Booked) -> Asked:
+        return Asked()
+
+    @turn.undo
+    def unturn(asked: Asked) -> None: ...
+
+    trip.others.append(ring)
+    refused(trip.whole, "circle")
+
+
+def test_a_listed_participant_that_cannot_answer_is_refused(trip: Trip) -> None:
+    empty = Participant("empty", database=Nowhere())
+    trip.others.append(empty)
+    trip.options["participants"] = ["desk", "hotel", "empty"]
+    refused(trip.whole, "empty", "cannot answer")
+
+
+def test_a_participant_with_steps_must_be_listed_and_a_listed_one_must_be_here(trip: Trip) -> None:
+    trip.options["participants"] = ["desk"]
+    refused(trip.whole, "hotel", "not on the list")
+    trip.options["participants"] = ["desk", "hotel", "ghost"]
+    refused(trip.whole, "ghost", "not here")
+
+
+def test_two_signals_of_one_name_are_refused(trip: Trip) -> None:
+    other = type("Wish", (Signal,), {})
+    trip.options["asks"] = (Wish, other)
+    refused(trip.whole, "Wish", "name of two signals")
+
+
+def test_the_engine_alone_says_step_failed(trip: Trip) -> None:
+    def fail(wish: Wish) -> StepFailed:
+        raise AssertionError
+
+    refused(lambda: trip.hotel.step(fail), "hotel.fail", "StepFailed", "raise")
+
+
+def test_hints_that_do_not_tell_are_refused(trip: Trip) -> None:
+    def silent(asked): ...  # type: ignore[no-untyped-def]
+
+    def odd(asked: int) -> Booked:
+        return Booked()
+
+    def asks_more(wish: Wish, clock: object) -> None: ...
+
+    def mixed(wish: Batch[Wish]) -> Booked:
+        return Booked()
+
+    def hears_refusal(full: Full) -> None: ...
+
+    refused(lambda: trip.hotel.step(silent), "hotel.silent", "Annotate")
+    refused(lambda: trip.hotel.step(odd), "hotel.odd", "no single signal")
+    refused(lambda: trip.hotel.step(asks_more), "hotel.asks_more", "clock", "`db` and `saga`")
+    refused(lambda: trip.hotel.step(mixed), "hotel.mixed", "Batch for both")
+    refused(lambda: trip.hotel.step(hears_refusal), "hotel.hears_refusal", "Full", "undo")
+
+
+def test_an_undo_is_given_what_its_step_said(trip: Trip) -> None:
+    del trip.hotel.steps["book"]
+
+    @trip.hotel.step
+    def book(asked: Asked) -> Booked | Full:
+        return Booked()
+
+    def undo_other(agreed: Agreed) -> None: ...
+
+    refused(lambda: book.undo(undo_other), "hotel.undo_other", "Agreed", "Booked")
+
+
+def test_an_observer_has_no_steps_and_hears_everything(trip: Trip) -> None:
+    log = Participant("log", database=Nowhere())
+
+    @log.observe
+    def write(events: list[Event], db: object) -> None: ...
+
+    trip.others.append(log)
+    assert trip.whole().bindings(log) == ["signal.#", "refusal.#", "answer", "attention", "notice", "to.log"]
+    refused(lambda: trip.hotel.observe(write), "hotel", "has steps and observes")
+
+
+def test_it_draws_itself_as_text_mermaid_and_json(trip: Trip) -> None:
+    whole = trip.whole()
+    assert "Asked  → hotel.book  → Booked | Full!  undo: unbook" in draw(whole)
+    assert "hotel_book -->|Booked| desk_agree" in draw(whole, "mermaid")
+    steps = {s["step"]: s for s in json.loads(draw(whole, "json"))["steps"]}
+    assert steps["send"]["role"] == "pivot"
+    assert steps["book"]["refuses"] == ["Full"]
+    with pytest.raises(ValueError, match="text, mermaid, json"):
+        draw(whole, "svg")

@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from ordersaga import Batch
 from tests.participants.bills import balance, bill, entries, give_back, saga, take, unexplained
 from workers.payments import ledger
+from workers.payments.ledger import Transfer
+from workers.payments.models import Kind
 from workers.payments.seed import NewWallet, open_wallets
 from workers.payments.steps import charge, refund
 from workers.signals import Decline, PaymentCharged, PaymentDeclined, PaymentRefunded, StockReserved
@@ -118,6 +120,22 @@ def test_what_was_never_charged_cannot_be_refunded(till: Session) -> None:
         give_back(till, 1, 2)
     assert refused.value.sagas == {saga(2)}
     assert balance(till) == 70
+
+
+def test_a_refund_is_not_taken_for_a_charge(till: Session) -> None:
+    take(till, bill(1, 30))
+    give_back(till, 1)
+    assert ledger.charges(till, [saga(1)]) == [Transfer(saga(1), "O-1", "wallet:ada", "sales", "EUR", 30)]
+
+
+@pytest.mark.parametrize(
+    ("source", "currency", "amount"),
+    [("wallet:ada", "EUR", 101), ("wallet:ada", "USD", 1), ("wallet:eve", "EUR", 1)],
+    ids=["too little", "another currency", "no wallet"],
+)
+def test_the_ledger_takes_nothing_that_a_wallet_cannot_give(till: Session, source: str, currency: str, amount: int) -> None:
+    with pytest.raises(ledger.WalletUnfit, match=source.removeprefix("wallet:")):
+        ledger.post(till, Kind.CHARGE, [Transfer(saga(1), "O-1", source, "sales", currency, amount)])
 
 
 def test_nobody_is_refunded_twice(till: Session) -> None:

@@ -89,7 +89,8 @@ class Participant:
     def observe(self, function: Observer) -> Observer:
         """Declare the function that is told every event of every saga: ``def write(events: Sequence[Event], db)``.
 
-        An observer has no steps, is not counted among those who must answer, and is tried for ever.
+        An observer has no steps and is not counted among those who must answer. An event that it cannot take is left to the
+        broker's dead letters, the others of its envelope are not.
         """
         if self.steps:
             raise DeclarationError(self.name, "has steps and observes", "Give the observer a participant of its own")

@@ -110,7 +110,12 @@ class Receiver:
 
     def _observe(self, observer: Observer, topic: str, body: bytes) -> None:
         events = [_event(topic, head, row) for head, rows in read_packs(body) for row in rows]
-        self._patiently(lambda tx: observer(events, tx.db))
+        try:
+            self._patiently(lambda tx: observer(events, tx.db))
+        except Stopping:
+            raise
+        except Exception:  # noqa: BLE001 - what fails again alone is raised
+            _each([lambda e=e: self._patiently(lambda tx: observer([e], tx.db)) for e in events])  # type: ignore[misc]
 
     def _split(self, topic: str, body: bytes, delivery: Delivery) -> bool:
         """Put the signals of an envelope that keeps coming back into the own queue, each alone."""
@@ -155,8 +160,7 @@ class Receiver:
         else:
             return
         if len(rows) > 1:
-            for row in rows:
-                self._apply([row], work, failed, step)
+            _each([lambda row=row: self._apply([row], work, failed, step) for row in rows])  # type: ignore[misc]
         elif failed is not None:
             self._patiently(lambda tx: failed(rows[0], caught, tx))
 
@@ -196,6 +200,20 @@ class Receiver:
     def _context(self, tx: Transaction, step: str, delivery: Delivery) -> Context:
         outbox = Outbox(Head(self.participant.name, step, delivery.task, 1), notices=self.choreography.observed)
         return Context(tx, self.participant, self.choreography, outbox)
+
+
+def _each(works: Sequence[Callable[[], None]]) -> None:
+    """Do all, though one fails; then raise the first failure: the envelope dies, and only what failed in it is undone."""
+    failure: Exception | None = None
+    for work in works:
+        try:
+            work()
+        except Stopping:
+            raise
+        except Exception as error:  # noqa: BLE001 - raised below
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
 def _event(topic: str, head: Head, row: Row[Any]) -> Event:

@@ -25,9 +25,8 @@ class Signal(Part):
 
     version: ClassVar[int] = 1
 
-    @classmethod
-    def __pydantic_init_subclass__(cls, *, version: int = 1, **kwargs: Any) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
+    def __init_subclass__(cls, *, version: int = 1, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
         if version < 1:
             raise DeclarationError(cls.__name__, f"version is {version}", "Versions count from 1")
         cls.version = version

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from billiard import current_process
 from celery import Celery, signals
+from celery.exceptions import Reject
 
 from ordersaga.celery import limits
-from ordersaga.celery.steps import Carrier, KeepVisible, Stopping
+from ordersaga.celery.steps import Carrier, KeepVisible, Will
 from ordersaga.celery.topology import queue_of
 from ordersaga.celery.wire import SERIALIZER, install
 from ordersaga.choreography import Choreography
 from ordersaga.envelope import Keyring
+from ordersaga.errors import EnvelopeError, Stopping
 from ordersaga.outbox import ANSWER, ATTENTION, UNDO, WATCHDOG
 from ordersaga.participant import Participant
 from ordersaga.receiver import Delivery, Receiver
@@ -31,7 +34,7 @@ class Door:
     ) -> None:
         self.participant, self.choreography, self.keyring, self.linger = participant, choreography, keyring, linger
         self.tasks = tasks
-        self.stopping = Stopping()
+        self.will = Will()
 
 
 def make_pool(
@@ -77,7 +80,7 @@ def make_pool(
     tasks = {topic: _task(app, name, receiver) for topic, name in _names(participant, choreography)}
     door = Door(participant, choreography, keyring, linger, tasks)
     app.ordersaga = door
-    receiver.patience = door.stopping.patience
+    receiver.patience = door.will.patience
     _limit_children(receiver)
     app.steps["worker"].add(Carrier)
     app.steps["consumer"].add(KeepVisible)
@@ -117,7 +120,12 @@ def _task(app: Celery, name: str, receiver: Receiver) -> str:
 
     def handle(self: Any, body: bytes) -> None:
         request = self.request
-        receiver.receive(request.ordersaga_topic, body, Delivery(request.id, request.ordersaga_count))
+        try:
+            receiver.receive(request.ordersaga_topic, body, Delivery(request.id, request.ordersaga_count))
+        except Stopping as error:
+            raise Reject(error, requeue=True) from error
+        except EnvelopeError as error:
+            raise Reject(error, requeue=False) from error
 
     handle.__doc__ = f"Envelopes for {name}."
     app.task(name=name, bind=True)(handle)
@@ -128,6 +136,8 @@ def _limit_children(receiver: Receiver) -> None:
     """In each forked child, end transactions that take too long."""
 
     def arm(**_: Any) -> None:
+        if current_process().name == "MainProcess":  # a solo pool says the same, and must not end the whole worker
+            return
         receiver.guard = lambda limit: limits.hard(limit.total_seconds() * HARD_FACTOR)
 
     if sys.platform != "win32":

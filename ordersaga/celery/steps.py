@@ -16,7 +16,7 @@ from ordersaga.relay import Relay
 logger = get_logger(__name__)
 
 
-class Stopping:
+class Will:
     """Tells the children of a prefork pool, too, that the worker is to stop: one shared byte, made before the fork."""
 
     def __init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def test_what_is_written_is_read() -> None:
     [(head, [read])] = read_packs(body(written))
     assert head == HEAD
     assert read.by == "orders"
-    assert read == written._replace(data={"cents": 7}, by="orders")
+    assert read == (*written[:-2], {"cents": 7}, "orders")
 
 
 @given(st.text(max_size=50), st.text(max_size=50))
@@ -124,10 +125,8 @@ def test_packs_of_one_topic_share_an_envelope_until_it_is_full() -> None:
         ("signal.A", None, 250, "{}"),
         ("signal.A", None, 1, "{}"),
     ]
-    sent = [(p.topic, p.recipient, p.signals) for p in parcels([*rows, ("signal.A", "desk", 1, "{}")])]
-    assert sent == [("signal.A", None, 400), ("signal.B", None, 1), ("signal.A", None, 1), ("signal.A", "desk", 1)] or sorted(
-        sent, key=str
-    ) == sorted([("signal.A", None, 400), ("signal.A", None, 1), ("signal.B", None, 1), ("signal.A", "desk", 1)], key=str)
+    sent = {(p.topic, p.recipient, p.signals) for p in parcels([*rows, ("signal.A", "desk", 1, "{}")])}
+    assert sent == {("signal.A", None, 400), ("signal.A", None, 1), ("signal.B", None, 1), ("signal.A", "desk", 1)}
 
 
 def test_rows_are_cut_so_that_each_part_fills_one_envelope() -> None:
@@ -142,10 +141,10 @@ def test_signals_refuse_what_they_do_not_know() -> None:
     with pytest.raises(ValueError, match="kilos"):
         Sized(kilos=float("nan"))
     with pytest.raises(ValueError, match="extra"):
-        Sized(kilos=1, extra=2)
+        Sized.model_validate({"kilos": 1, "extra": 2})
     sized = Sized(kilos=1)
     with pytest.raises(ValueError, match="frozen"):
-        sized.kilos = 2
+        setattr(sized, "kilos", 2)  # noqa: B010 - the type checker would refuse it, too
     with pytest.raises(DeclarationError, match="version is 0"):
 
         class Zero(Signal, version=0):
@@ -160,8 +159,6 @@ def test_a_refusal_says_its_reason_in_words() -> None:
 
 
 def test_ids_sort_by_time_and_are_version_7() -> None:
-    import uuid
-
     ids = [new_id() for _ in range(2000)]
     assert len(set(ids)) == 2000
     assert {uuid.UUID(i).version for i in ids} == {7}

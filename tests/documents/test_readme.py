@@ -1,0 +1,38 @@
+"""The README's code runs, and its saga, too."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from ordersaga.testing import Rehearsal
+from tests.support.databases import Databases
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def declared(**databases: str) -> dict[str, Any]:
+    """The names that the README's Python blocks define, its databases replaced."""
+    code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+    for name, url in databases.items():
+        code = code.replace(f"postgresql://{name}@localhost/{name}", url)
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - it is our own README
+    return names
+
+
+def test_the_saga_of_the_readme_is_confirmed(databases: Databases) -> None:
+    readme = declared(desk=databases.orders, hotel=databases.inventory)
+    assert isinstance(readme["desk"].database, SqlAlchemyDatabase)
+    with readme["desk"].database.begin() as tx:
+        saga = readme["trip"].start(readme["TripAsked"](guest="a"), db=tx.db)
+    Rehearsal(readme["choreography"]).run()
+    with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id::text, status, ended_at IS NOT NULL FROM ordersaga_saga")
+        assert cursor.fetchall() == [(saga, "CONFIRMED", True)]
+    for participant in ("desk", "hotel"):
+        readme[participant].database.discard()

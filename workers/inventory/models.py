@@ -82,7 +82,8 @@ class Reservation(Base):
         CheckConstraint("line > 0", "line_counts_from_one"),
         CheckConstraint("quantity > 0", "quantity_positive"),
         CheckConstraint("state IN ('held', 'released', 'shipped')", "state_known"),
-        {"postgresql_with": {"fillfactor": 80}},
+        # a reservation ends once, most on a page together: half a page of room keeps the index out of that too
+        {"postgresql_with": {"fillfactor": 50}},
     )
 
     saga_id: Mapped[str] = mapped_column(UUID(as_uuid=False), primary_key=True)

@@ -66,7 +66,7 @@ def upgrade() -> None:
         sa.CheckConstraint("line > 0", op.f("reservation_line_counts_from_one")),
         sa.CheckConstraint("quantity > 0", op.f("reservation_quantity_positive")),
         sa.CheckConstraint("state IN ('held', 'released', 'shipped')", op.f("reservation_state_known")),
-        postgresql_with={"fillfactor": 80},
+        postgresql_with={"fillfactor": 50},
     )
     op.create_table(
         "movement",

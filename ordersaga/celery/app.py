@@ -86,8 +86,6 @@ def make_pool(
     app.steps["consumer"].add(KeepVisible)
     for step in bootsteps:
         app.steps["worker"].add(step)
-    app.user_options["preload"].clear()
-    app.set_default()
     return app
 
 

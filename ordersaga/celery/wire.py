@@ -42,6 +42,7 @@ class Publisher:
 
     def __init__(self, connection: Connection, choreography: Choreography, keyring: Keyring) -> None:
         self._template, self._choreography, self._keyring = connection, choreography, keyring
+        self._connection: Connection | None = None
         self._producer: Producer | None = None
 
     def __call__(self, parcels: Sequence[Parcel]) -> None:
@@ -58,9 +59,12 @@ class Publisher:
 
     def close(self) -> None:
         """Close the connection; the next call opens a new one."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.connection.collapse() if hasattr(producer.connection, "collapse") else producer.connection.release()
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            raw = connection._connection
+            if hasattr(raw, "collapse"):  # py-amqp: without the handshake, which a broker that hangs would never answer
+                raw.collapse()
+            connection.release()
 
     def _publish(self, parcel: Parcel) -> None:
         signature = self._keyring.sign(parcel.id, parcel.topic, parcel.signals, parcel.body)
@@ -85,10 +89,9 @@ class Publisher:
 
     def _open(self) -> Producer:
         if self._producer is None:
-            connection = self._template.clone()
-            connection.connect()
-            declare(connection, self._choreography)
-            self._producer = Producer(connection)
+            self._connection = self._template.clone()
+            declare(self._connection, self._choreography)
+            self._producer = Producer(self._connection)
         return self._producer
 
 

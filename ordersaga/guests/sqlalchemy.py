@@ -21,14 +21,19 @@ class SqlAlchemyDatabase:
     """
 
     def __init__(self, url: str) -> None:
-        self.dsn = url
+        self._url = make_url(url)
         os.register_at_fork(after_in_child=self._forget)
+
+    @property
+    def dsn(self) -> str:
+        """The URL as libpq takes it, password included."""
+        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     @cached_property
     def engine(self) -> Engine:
         """The engine of this process; each thread holds at most one connection of it while a step runs."""
-        url = make_url(self.dsn).set(drivername="postgresql+psycopg2")
-        return create_engine(url, pool_size=64, max_overflow=0, connect_args={"connect_timeout": 5})
+        url = self._url.set(drivername="postgresql+psycopg2")
+        return create_engine(url, pool_size=64, max_overflow=-1, connect_args={"connect_timeout": 5})
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:

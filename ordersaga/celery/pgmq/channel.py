@@ -1,8 +1,5 @@
 """A channel that publishes, takes and acknowledges with RabbitMQ's meaning."""
 
-# mypy: allow-untyped-calls
-# kombu is typed here and there only.
-
 from __future__ import annotations
 
 import logging

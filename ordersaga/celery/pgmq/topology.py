@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from amqp.protocol import queue_declare_ok_t  # type: ignore[import-untyped]
+from amqp.protocol import queue_declare_ok_t
 from kombu.exceptions import ChannelError
 from kombu.transport import pgmq as upstream
 from kombu.transport.base import to_rabbitmq_queue_arguments

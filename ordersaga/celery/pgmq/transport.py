@@ -1,8 +1,5 @@
 """The transport as kombu knows it, its registration, and the settings that Celery wants."""
 
-# mypy: allow-untyped-calls
-# kombu is typed here and there only.
-
 from __future__ import annotations
 
 import socket

@@ -1,0 +1,182 @@
+"""The engine's tables refuse what the protocol does not allow, whoever writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.errors import CheckViolation, NotNullViolation, UniqueViolation
+
+from ordersaga.ids import new_id
+from tests.support.postgres import Postgres
+
+SAGA = "INSERT INTO ordersaga_saga (id, name, participants, pack_id, deadline_at) VALUES (%s, 'order', '{orders}', 1, now())"
+ROW = "INSERT INTO ordersaga_journal (saga_id, step, state, attempts, pack_id) VALUES (%s, %s, %s, %s, %s)"
+
+
+@pytest.fixture(scope="module")
+def schema(postgres: Postgres, database_templates: dict[str, str]) -> str:
+    """One database for all: every test has sagas of its own."""
+    return postgres.create_database("schema", "inventory", database_templates["inventory"])
+
+
+@pytest.fixture
+def cursor(schema: str) -> Iterator[Any]:
+    """A cursor that commits each statement by itself."""
+    connection = psycopg2.connect(schema)
+    connection.autocommit = True
+    yield connection.cursor()
+    connection.close()
+
+
+def test_a_saga_moves_only_as_the_protocol_allows(cursor: Any) -> None:
+    moves = {
+        ("PENDING", "CONFIRMED"), ("PENDING", "ROLLING_BACK"), ("CONFIRMED", "ROLLING_BACK"), ("ROLLING_BACK", "ROLLED_BACK"),
+    }  # fmt: skip
+    to = {
+        "PENDING": "status = 'PENDING', refusal = NULL, ended_at = NULL",
+        "CONFIRMED": "status = 'CONFIRMED', refusal = NULL, ended_at = NULL",
+        "ROLLING_BACK": "status = 'ROLLING_BACK', refusal = 'X', ended_at = NULL",
+        "ROLLED_BACK": "status = 'ROLLED_BACK', refusal = 'X', ended_at = now()",
+    }
+    ways: dict[str, list[str]] = {
+        "PENDING": [],
+        "CONFIRMED": ["CONFIRMED"],
+        "ROLLING_BACK": ["ROLLING_BACK"],
+        "ROLLED_BACK": ["ROLLING_BACK", "ROLLED_BACK"],
+    }
+    for start, way in ways.items():
+        for end, change in to.items():
+            if start == end:
+                continue
+            saga = new_id()
+            cursor.execute(SAGA, [saga])
+            for state in way:
+                cursor.execute(f"UPDATE ordersaga_saga SET {to[state]} WHERE id = %s", [saga])
+            move = f"UPDATE ordersaga_saga SET {change} WHERE id = %s"
+            if (start, end) in moves:
+                cursor.execute(move, [saga])
+            else:
+                with pytest.raises(CheckViolation, match="cannot go from"):
+                    cursor.execute(move, [saga])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "status = 'LOST'",
+        "status = 'ROLLING_BACK'",  # without a refusal
+        "refusal = 'X'",  # while pending
+        "ended_at = now()",  # while pending
+        "participants = '{}'",
+        "rounds = -1",
+    ],
+)
+def test_a_saga_cannot_be_what_makes_no_sense(cursor: Any, change: str) -> None:
+    saga = new_id()
+    cursor.execute(SAGA, [saga])
+    with pytest.raises(CheckViolation):
+        cursor.execute(f"UPDATE ordersaga_saga SET {change} WHERE id = %s", [saga])
+
+
+def test_a_complete_saga_cannot_be_turned_round(cursor: Any) -> None:
+    saga = new_id()
+    cursor.execute(SAGA, [saga])
+    cursor.execute("UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s", [saga])
+    with pytest.raises(CheckViolation, match="cannot go from"):
+        cursor.execute(
+            "UPDATE ordersaga_saga SET status = 'ROLLING_BACK', refusal = 'X', ended_at = NULL WHERE id = %s", [saga]
+        )
+
+
+def test_a_step_of_a_saga_is_done_once(cursor: Any) -> None:
+    saga = new_id()
+    cursor.execute(ROW, [saga, "inventory.reserve", "done", 0, 1])
+    with pytest.raises(UniqueViolation):
+        cursor.execute(ROW, [saga, "inventory.reserve", "done", 0, 2])
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "attempts", "pack"),
+    [
+        ("inventory.reserve", "finished", 0, 1),
+        ("inventory.reserve", "heard", 0, None),  # only a refusal is heard
+        ("inventory.refusal", "done", 0, 1),
+        ("inventory.reserve", "retrying", 0, None),  # nothing was tried
+        ("inventory.reserve", "barred", 0, 1),  # what never ran has said nothing
+        ("inventory.reserve", "done", 0, None),
+        ("inventory.reserve", "done", -1, 1),
+    ],
+)
+def test_a_journal_row_cannot_be_what_makes_no_sense(cursor: Any, step: str, state: str, attempts: int, pack: Any) -> None:
+    with pytest.raises(CheckViolation):
+        cursor.execute(ROW, [new_id(), step, state, attempts, pack])
+
+
+@pytest.mark.parametrize("last", ["barred", "undone", "refused", "void"])
+def test_what_has_ended_at_a_participant_never_runs_again(cursor: Any, last: str) -> None:
+    saga = new_id()
+    pack = None if last == "barred" else 1
+    cursor.execute(ROW, [saga, "inventory.reserve", last, 0, pack])
+    with pytest.raises(CheckViolation, match="cannot go from"):
+        cursor.execute("UPDATE ordersaga_journal SET state = 'done', pack_id = 2 WHERE saga_id = %s", [saga])
+
+
+def test_a_done_step_becomes_refused_only_in_the_transaction_that_ran_it(cursor: Any) -> None:
+    saga, late = new_id(), new_id()
+    refuse = "UPDATE ordersaga_journal SET state = 'refused' WHERE saga_id = %s"
+    cursor.execute("BEGIN")
+    cursor.execute(ROW, [saga, "inventory.reserve", "done", 0, 1])
+    cursor.execute(refuse, [saga])
+    cursor.execute("COMMIT")
+    cursor.execute(ROW, [late, "inventory.reserve", "done", 0, 1])
+    with pytest.raises(CheckViolation, match="cannot go from done to refused"):
+        cursor.execute(refuse, [late])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "kind = 'retry'",  # a retry without an address would be heard by everybody
+        "kind = 'deadline'",  # a timer belongs to a saga
+        "payload = NULL",
+        "pack_id = 1",  # words in two places
+        "signals = 0",
+    ],
+)
+def test_an_outbox_row_cannot_be_what_makes_no_sense(cursor: Any, columns: str) -> None:
+    cursor.execute("INSERT INTO ordersaga_outbox (participant, topic, signals, payload) VALUES ('p', 't', 1, '{}')")
+    with pytest.raises(CheckViolation):
+        cursor.execute(f"UPDATE ordersaga_outbox SET {columns}")
+
+
+def test_a_saga_has_one_deadline_and_a_dead_letter_once(cursor: Any) -> None:
+    saga = new_id()
+    timer = (
+        "INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload) "
+        "VALUES ('p', 'deadline', 't', 'p', %s, 1, '{}')"
+    )
+    cursor.execute(timer, [saga])
+    with pytest.raises(UniqueViolation):
+        cursor.execute(timer, [saga])
+    letter = (
+        "INSERT INTO ordersaga_dead_letter (participant, saga_id, step, topic, signal, error, message, traceback, attempts) "
+        "VALUES ('p', %s, 's', 't', '{}', 'E', '', '', 1)"
+    )
+    cursor.execute(letter, [saga])
+    with pytest.raises(UniqueViolation):
+        cursor.execute(letter, [saga])
+
+
+def test_an_answer_belongs_to_a_saga_and_counts_once(cursor: Any) -> None:
+    saga = new_id()
+    cursor.execute(SAGA, [saga])
+    cursor.execute("INSERT INTO ordersaga_answer VALUES (%s, 'payments')", [saga])
+    with pytest.raises(UniqueViolation):
+        cursor.execute("INSERT INTO ordersaga_answer VALUES (%s, 'payments')", [saga])
+    with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+        cursor.execute("INSERT INTO ordersaga_answer VALUES (%s, 'payments')", [new_id()])
+    with pytest.raises(NotNullViolation):
+        cursor.execute("INSERT INTO ordersaga_answer VALUES (%s, NULL)", [saga])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import kombu.compression
@@ -61,10 +62,11 @@ class Publisher:
         """Close the connection; the next call opens a new one."""
         connection, self._connection, self._producer = self._connection, None, None
         if connection is not None:
-            raw = connection._connection
-            if hasattr(raw, "collapse"):  # py-amqp: without the handshake, which a broker that hangs would never answer
-                raw.collapse()
-            connection.release()
+            socket = getattr(connection._connection, "transport", None)
+            if socket is not None:  # py-amqp: without the handshake, which a broker that hangs would never answer
+                socket.close()
+            with suppress(*connection.connection_errors):
+                connection.release()
 
     def _publish(self, parcel: Parcel) -> None:
         signature = self._keyring.sign(parcel.id, parcel.topic, parcel.signals, parcel.body)

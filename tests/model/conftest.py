@@ -1,0 +1,59 @@
+"""The real participants on one set of databases for all of a module's sagas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection, connections
+
+from tests.support.databases import OWNERS, Databases, copies, drop
+from tests.support.postgres import Postgres
+from webapp.database_url import django_database
+from workers.django import setup
+
+setup()
+
+from ordersaga import Choreography  # noqa: E402 - models may be imported once Django is set up
+from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase  # noqa: E402
+from tests.model.house import House  # noqa: E402
+from workers.contract import order_saga  # noqa: E402
+from workers.inventory.steps import inventory  # noqa: E402
+from workers.orders.steps import orders  # noqa: E402
+from workers.payments.steps import payments  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
+    """One set for all of a module's sagas, of which each keeps to its own article and customer.
+
+    Nothing here crashes the server, so that its commits need not wait for the disk.
+    """
+    made = copies(postgres, database_templates)
+    with postgres.connect() as cursor:
+        for owner in OWNERS:
+            name = getattr(made, owner).rpartition("/")[2]
+            cursor.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    yield made
+    drop(postgres, made)
+
+
+@pytest.fixture(scope="module")
+def house(databases: Databases) -> Iterator[House]:
+    """The three participants, at home in the module's databases."""
+    settings = connections["default"].settings_dict
+    before = dict(settings), inventory.database, payments.database
+    connection.close()
+    settings.update(django_database(databases.orders))
+    inventory.database, payments.database = (SqlAlchemyDatabase(url) for url in (databases.inventory, databases.payments))
+    house = House(Choreography(order_saga, [orders, inventory, payments]), databases)
+    retries = {step.key: step.retry for step in house.choreography.steps}
+    with house.levers():
+        yield house
+    for step in house.choreography.steps:
+        step.retry = retries[step.key]
+    connection.close()
+    inventory.database.discard()
+    payments.database.discard()
+    settings.update(before[0])
+    inventory.database, payments.database = before[1:]

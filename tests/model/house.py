@@ -1,0 +1,266 @@
+"""The real participants on real databases, played act by act as the model says, one saga for each trace."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import orjson
+import psycopg2
+from sqlalchemy.orm import Session
+
+from ordersaga import Choreography, Retry, receiver
+from ordersaga.context import Context
+from ordersaga.envelope import Head, Row, envelope_text, pack_text, read_packs, row_text
+from ordersaga.step import Step
+from ordersaga.testing import Mail, Rehearsal
+from tests.model.state import AGAIN, HEARD_AT, NAMES, NONE, STEPS, Act, Saga
+from tests.support.databases import Databases
+from webapp.orders.cancelling import cancel_order
+from webapp.orders.draft import Item
+from webapp.orders.models import CancelRequest, Product
+from webapp.orders.placing import place_order
+from workers.inventory import stock
+from workers.payments.seed import NewWallet, open_wallets
+
+PRICE = 100
+UNNOTICED = {"attention", "notice"}
+_numbers = itertools.count(1)
+
+ORDERS = """
+SELECT s.status, s.refusal, s.refused_with::json ->> 'step', s.ended_at IS NOT NULL,
+    ARRAY(SELECT participant FROM ordersaga_answer WHERE saga_id = s.id),
+    ARRAY(SELECT kind FROM ordersaga_outbox WHERE saga_id = s.id),
+    (SELECT json_object_agg(step, state) FROM ordersaga_journal WHERE saga_id = s.id)
+FROM ordersaga_saga s WHERE id = %s
+"""
+INVENTORY = """
+SELECT (SELECT json_object_agg(step, state) FROM ordersaga_journal WHERE saga_id = %(saga)s),
+    (SELECT held FROM product WHERE sku = %(sku)s), (SELECT sold FROM product WHERE sku = %(sku)s)
+"""
+PAYMENTS = """
+SELECT (SELECT json_object_agg(step, state) FROM ordersaga_journal WHERE saga_id = %(saga)s),
+    (SELECT count(*) FROM ledger_transaction WHERE saga_id = %(saga)s AND kind = 'charge'),
+    (SELECT count(*) FROM ledger_transaction WHERE saga_id = %(saga)s AND kind = 'refund')
+"""
+
+
+class Picture(NamedTuple):
+    """What can be compared between the model and the databases."""
+
+    status: str
+    turned_by: str
+    rows: dict[str, str]
+    heard: frozenset[str]
+    answers: frozenset[str]
+    charged: int
+    refunded: int
+    held: int
+    sold: int
+    mail: frozenset[tuple[str, str]]
+
+    @classmethod
+    def of(cls, saga: Saga) -> Picture:
+        """The model's side."""
+        rows = {name: row for name, row in zip(NAMES, saga.rows, strict=True) if row != NONE}
+        mail = frozenset((signal, to) for signal, to, _ in saga.mail)
+        return cls(
+            saga.status, saga.turned_by, rows, saga.heard, saga.answers, saga.charged, saga.refunded, saga.held, saga.sold, mail
+        )  # fmt: skip
+
+    def differences(self, other: Picture) -> list[str]:
+        """In words: what is here and not there, and the reverse."""
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in self._fields)
+        return [f"{name}: {_only(a, b)} here, {_only(b, a)} in the model" for name, a, b in pairs if a != b]
+
+
+def _only(mine: Any, theirs: Any) -> Any:
+    if isinstance(mine, dict):
+        return dict(sorted(mine.items() - theirs.items()))
+    return sorted(mine - theirs) if isinstance(mine, frozenset) else mine
+
+
+class Injected(Exception):
+    """A fault that the trace asks for."""
+
+
+class House:
+    """The choreography with levers: which step or undo raises, and whether for the last time."""
+
+    def __init__(self, choreography: Choreography, databases: Databases) -> None:
+        self.choreography, self.databases = choreography, databases
+        self.failing: set[str] = set()
+        self._readers: dict[str, Any] = {}
+
+    @contextmanager
+    def levers(self) -> Iterator[None]:
+        """While open, steps and undos raise when they are in ``failing``, after all their work but the commit."""
+        run = receiver.run
+
+        def run_and_raise(context: Context, step: Step, rows: Sequence[Row[Any]]) -> None:
+            run(context, step, rows)
+            if step.name in self.failing:
+                raise Injected(step.name)
+
+        with patch.object(receiver, "run", run_and_raise):
+            undone = [self._lever(s.undoing, f"undo {s.name}") for s in self.choreography.steps if s.undoing]
+            try:
+                yield
+            finally:
+                for put_back in undone:
+                    put_back()
+                for reader in self._readers.values():
+                    reader.close()
+
+    def _lever(self, owner: Any, name: str) -> Callable[[], None]:
+        function = owner.function
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            if name in self.failing:
+                raise Injected(name)
+            return result
+
+        owner.function = run
+        return lambda: setattr(owner, "function", function)
+
+    def read(self, owner: str, sql: str, params: Any) -> Any:
+        """One row of one participant's database."""
+        if owner not in self._readers:
+            self._readers[owner] = psycopg2.connect(getattr(self.databases, owner))
+            self._readers[owner].autocommit = True
+        with self._readers[owner].cursor() as cursor:
+            cursor.execute(sql, params)
+            return cursor.fetchone() if cursor.description else None
+
+    @contextmanager
+    def session(self, owner: str) -> Iterator[Session]:
+        with self.choreography.participants[owner].database.begin() as tx:
+            yield tx.db
+
+    def order(self) -> Play:
+        """A new order, just placed: of an article that is not in stock, by a customer without money."""
+        return Play(self, next(_numbers))
+
+
+class Play:
+    """One saga, played by the real participants."""
+
+    def __init__(self, house: House, number: int) -> None:
+        self.house, self.sku, self.customer = house, f"SKU-{number}", f"customer-{number}"
+        self.rehearsal = Rehearsal(house.choreography)
+        with house.session("inventory") as session:
+            stock.receive(session, {self.sku: 0})
+        Product.objects.create(sku=self.sku, name=self.sku, price=PRICE, currency="EUR")
+        self.order = place_order(customer=self.customer, lines=[Item(self.sku, 1)], idempotency_key=self.sku)
+        self.saga = str(self.order.saga_id)
+        self.bag: dict[tuple[str, str], Mail] = {}
+        self.gather()
+
+    def play(self, act: Act) -> None:
+        """Let one act happen."""
+        if act.how == "lost":
+            del self.bag[act.signal, act.to]
+        elif act.signal == "deadline":
+            self.rehearsal.due("deadline", self.saga)
+        elif act.signal == "cancel":
+            cancel_order(self.order, "the customer")
+        elif act.signal == "watchdog":
+            sql = "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s"
+            self.house.read("orders", sql, [self.saga])
+            self.rehearsal.due("watchdog", self.saga)
+            self.gather()
+            self.rehearsal.deliver(self.bag.pop(("watchdog", "orders")))
+        else:
+            self._hear(act)
+        self.gather()
+
+    def _hear(self, act: Act) -> None:
+        word = act.signal.removesuffix(AGAIN)
+        name = HEARD_AT.get(word) or (word.removeprefix("retry ") if word.startswith("retry ") else "")
+        failing: set[str] = set()
+        attempts = 10**9
+        if name and act.how == "done":
+            self._provide(name)
+        elif name and act.how in ("raises", "gives up"):
+            failing = {name}
+            attempts = 1 if act.how == "gives up" else attempts
+        elif "undo fails" in act.how:
+            failing = {f"undo {n}" for n, step in STEPS.items() if step.owner == act.to}
+        participant = self.house.choreography.participants[act.to]
+        self.house.failing = failing
+        for step in participant.steps.values():
+            step.retry = Retry(attempts=attempts)
+        self.rehearsal.deliver(self.bag[act.signal, act.to])
+        self.house.failing = set()
+        if name == "cancel" and not failing:
+            outcome = CancelRequest.objects.get(order=self.order).outcome
+            assert outcome, "whoever asked to cancel is told what became of it"
+
+    def _provide(self, step: str) -> None:
+        """What the step needs to succeed."""
+        if step == "reserve_stock":
+            with self.house.session("inventory") as session:
+                stock.receive(session, {self.sku: 1})
+        elif step == "charge":
+            with self.house.session("payments") as session:
+                open_wallets(session, [NewWallet(self.customer, "EUR", PRICE)])
+
+    def differences(self, saga: Saga) -> list[str]:
+        """Where the databases are not as the model is."""
+        return self.picture().differences(Picture.of(saga))
+
+    def gather(self) -> None:
+        """Take what is due out of the outboxes, each signal alone, by its name in the model."""
+        self.rehearsal.collect()
+        for mail in self.rehearsal.mail:
+            for head, rows in read_packs(mail.parcel.body):
+                for row in rows:
+                    word = _word(mail, head, row)
+                    if row.saga == self.saga and word and (word, mail.to) != ("Answer(orders)", "orders"):
+                        self.bag[word, mail.to] = alone(mail, head, row)
+        self.rehearsal.mail.clear()
+
+    def picture(self) -> Picture:
+        """What the databases hold, and what has been said."""
+        status, refusal, failed, ended, answers, timers, journal = self.house.read("orders", ORDERS, [self.saga])
+        keys = {"saga": self.saga, "sku": self.sku}
+        inventory, held, sold = self.house.read("inventory", INVENTORY, keys)
+        payments, charged, refunded = self.house.read("payments", PAYMENTS, keys)
+        rows = {**(journal or {}), **(inventory or {}), **(payments or {})}
+        steps = {key.partition(".")[2]: state for key, state in rows.items()}
+        assert ("deadline" in timers) == (status == "PENDING"), "a deadline is struck out when the saga leaves PENDING"
+        assert ("watchdog" in timers) == (not ended), "a watchdog stays until the saga ends"
+        complete = status == "ROLLED_BACK" or steps.get("complete_order") == "done"
+        assert ended == complete, "a saga ends when it is rolled back or complete"
+        turned_by = f"StepFailed({failed.partition('.')[2]})!" if failed else f"{refusal}!" if refusal else ""
+        heard = frozenset(key.partition(".")[0] for key in rows if key.endswith(".refusal"))
+        steps.pop("refusal", None)
+        return Picture(
+            status, turned_by, steps, heard, frozenset(answers), charged, refunded, held, sold, frozenset(self.bag)
+        )  # fmt: skip
+
+
+def alone(mail: Mail, head: Head, row: Row[Any]) -> Mail:
+    """The envelope of one signal."""
+    text = row_text(row._replace(data=orjson.dumps(row.data).decode()))
+    body = envelope_text(mail.parcel.topic, [pack_text(head, [text])])
+    return Mail(mail.to, mail.parcel._replace(signals=1, body=body))
+
+
+def _word(mail: Mail, head: Head, row: Row[Any]) -> str | None:
+    """A signal's name in the model."""
+    topic = mail.parcel.topic
+    kind, _, name = topic.partition(".")
+    again = AGAIN if row.again else ""
+    if topic == "answer":
+        return f"Answer({row.data['participant']})"
+    if kind == "refusal":
+        said = f"StepFailed({row.data['step'].partition('.')[2]})" if name == "StepFailed" else name
+        return f"{said}!{again}"
+    if kind == "signal":
+        return f"retry {head.step}{again}" if mail.parcel.recipient and head.step else name + again
+    return None if topic in UNNOTICED else topic

@@ -1,0 +1,34 @@
+"""The protocol holds in the model, in every state that can be reached; and the checker notices every mistake it should."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.model.checker import Checker
+from tests.model.mutants import HIDDEN, MUTANTS, NO_CANCEL, SCENARIOS
+from tests.model.state import Scenario
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_the_protocol_holds(scenario: Scenario):
+    result = Checker(scenario).check()
+
+    assert not result.fault, "\n".join([result.fault, *map(str, result.trace)])
+    assert {"CONFIRMED", "ROLLED_BACK"} == set(result.ends)
+
+
+@pytest.mark.parametrize(("flaw", "scenario"), MUTANTS, ids=lambda value: getattr(value, "name", value))
+def test_a_mistake_is_noticed(flaw: str, scenario: Scenario):
+    assert Checker(scenario, {flaw}).check().fault
+
+
+@pytest.mark.parametrize("flaw", HIDDEN)
+def test_a_guard_hides_another_while_nothing_is_lost(flaw: str):
+    """The day this fails, the checker sees the guard itself, and its test apart is no longer needed."""
+    assert not Checker(NO_CANCEL, {flaw}).check().fault
+
+
+def test_the_bars_of_the_initiator_hide_a_missing_compare_and_set():
+    flaws = {"confirm without compare-and-set", "orders undoes at once"}
+
+    assert not Checker(NO_CANCEL, flaws).check().fault

@@ -25,6 +25,7 @@ def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> None:
     runnable = begun.runnable
     if step.decides:
         runnable = _decide(context, step, heard, runnable)
+        _tell(context, step, heard, [saga for saga, entry in begun.found.items() if entry.state == "barred"])
     if runnable:
         signals = {saga: heard[saga].data for saga in runnable}
         said = step.arrow.run(step.function, signals, context.tx.db)
@@ -57,11 +58,17 @@ def _decide(context: Context, step: Step, heard: dict[SagaId, Row[Any]], sagas: 
     winners = [saga for saga in sagas if status.get(saga) == "PENDING"]
     losers = [saga for saga in sagas if status.get(saga) != "PENDING"]
     context.journal.set(step.key, "void", losers)
-    if losers and step.late is not None:
-        Arrow.of(step.late, step.key).run(step.late, {saga: heard[saga].data for saga in losers}, context.tx.db)
+    _tell(context, step, heard, losers)
     for saga in losers:
         context.outbox.notice(saga, heard[saga], "too late", step=step.key, status=status.get(saga))
     return winners
+
+
+def _tell(context: Context, step: Step, heard: dict[SagaId, Row[Any]], late: Sequence[SagaId]) -> None:
+    """Whoever asked for what comes too late is told so: the status has gone, or a refusal has barred the step."""
+    readable = {saga: heard[saga].data for saga in sorted(late) if isinstance(heard[saga].data, Signal)}
+    if readable and step.late is not None:
+        Arrow.of(step.late, step.key).run(step.late, readable, context.tx.db)
 
 
 def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> None:

@@ -190,7 +190,10 @@ class Step:
         return declare if function is None else declare(function)
 
     def too_late(self, function: Callable[..., None]) -> Callable[..., None]:
-        """Declare who is told of sagas that a deciding step came too late for; same parameters as the step."""
+        """Declare who is told of sagas that a deciding step came too late for; same parameters as the step.
+
+        It runs once more for each copy of a signal that a refusal had overtaken, and must not mind.
+        """
         if not self.decides:
             raise DeclarationError(self.key, "cannot come too late", "Only a step with decides=True can")
         arrow = Arrow.of(function, f"{self.participant}.{function.__name__}")

@@ -88,13 +88,17 @@ class Journal:
     def bar(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:
         """Bar every step that has not run (no row, or ``retrying``); gives all rows as they now stand, locked."""
         self._cursor.execute(sql.BAR, [list(sagas), list(steps)])
-        self._cursor.execute(sql.LOCK_ALL, [list(sagas), list(steps)])
-        entries = [Entry(*row) for row in self._cursor.fetchall()]
+        entries = self.lock_all(sagas, steps)
         for step in steps:
             self.set(step, "barred", [e.saga for e in entries if e.step == step and e.state == "retrying"])
             self.set(step, "cornered", [e.saga for e in entries if e.step == step and e.state == "intent"])
         moved = {"retrying": "barred", "intent": "cornered"}
         return [e._replace(state=moved.get(e.state, e.state)) for e in entries]
+
+    def lock_all(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:
+        """All rows of these sagas and steps, locked, as committed by now."""
+        self._cursor.execute(sql.LOCK_ALL, [list(sagas), list(steps)])
+        return [Entry(*row) for row in self._cursor.fetchall()]
 
     def read(self, sagas: Sequence[SagaId], steps: Iterable[str]) -> list[Entry]:
         """All rows of these sagas and steps, the note of a refusal heard among them."""

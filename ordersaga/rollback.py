@@ -17,9 +17,15 @@ from ordersaga.step import Undo
 
 
 def hear(context: Context, topic: str, rows: Sequence[Row[Any]]) -> None:
-    """Refusals of one name reach this participant, each of another saga."""
+    """Refusals of one name reach this participant, each of another saga.
+
+    One that was heard before and is said *again* tries what is *undoing*: the row that would have retried it may be lost.
+    """
     causes, entries = _turn_round(context, topic, rows)
-    undone = _undo(context, [e for e in entries if e.state == "done"], causes)
+    todo = [e for e in entries if e.state == "done"]
+    if reminded := sorted({saga for saga, row in causes.items() if row.again} - {e.saga for e in entries}):
+        todo += _undoing(context, reminded)
+    undone = _undo(context, todo, causes)
     settled, _ = context.settled(sorted(causes))
     context.answer({saga: cause for saga, cause in causes.items() if saga in settled})
     context.outbox.flush(context.cursor, _pack(context, undone))
@@ -34,14 +40,15 @@ def park(context: Context, topic: str, row: Row[Any], error: Exception) -> None:
         context.journal.set(step, "undoing", [row.saga])
     if waiting:
         _put_off(context, row, error)
+    elif not entries:  # heard before: what reminds of it will do so again, and no second row of retries is begun
+        context.outbox.notice(row.saga, row, "undo failed", reason=clean(f"{type(error).__name__}: {error}", 500))
     context.outbox.flush(context.cursor)
 
 
 def undo_again(context: Context, rows: Sequence[Row[Any]]) -> None:
     """The undo of what is marked *undoing* is tried once more."""
     causes = context.by_saga(rows)
-    locked = [entry for key in context.keys for entry in context.journal.lock(key, sorted(causes)).values()]
-    undone = _undo(context, [e for e in locked if e.state == "undoing"], causes)
+    undone = _undo(context, _undoing(context, sorted(causes)), causes)
     settled, _ = context.settled(sorted(undone))
     context.answer({saga: causes[saga] for saga in undone if saga in settled})
     context.outbox.flush(context.cursor, _pack(context, undone))
@@ -51,6 +58,11 @@ def undo_later(context: Context, row: Row[Any], error: Exception) -> None:
     """An undo that is tried again raised once more."""
     _put_off(context, row, error)
     context.outbox.flush(context.cursor)
+
+
+def _undoing(context: Context, sagas: Sequence[SagaId]) -> list[Entry]:
+    """What is still to be undone of these sagas, locked."""
+    return [e for e in context.journal.lock_all(sagas, context.keys) if e.state == "undoing"]
 
 
 def _put_off(context: Context, row: Row[Any], error: Exception) -> None:

@@ -45,11 +45,14 @@ class Rehearsal:
         self.mail: list[Mail] = []
         self.delivered: Counter[str] = Counter()
 
-    def collect(self, *, retries: bool = True) -> int:
-        """Take what is due out of all outboxes into the mail; ``retries`` are due at once. Gives how many envelopes."""
+    def collect(self, *participants: str, retries: bool = True) -> int:
+        """Take what is due out of the outboxes (all, or those of ``participants``) into the mail; gives how many envelopes.
+
+        :param retries: whether retries are due at once.
+        """
         before = len(self.mail)
-        for name, participant in self.choreography.participants.items():
-            with participant.database.begin() as tx:
+        for name in participants or self.choreography.participants:
+            with self.choreography.participants[name].database.begin() as tx:
                 if retries:
                     tx.cursor.execute(RETRIES, [name])
                 parcels = claim(tx.cursor, name)

@@ -17,7 +17,7 @@ from ordersaga.context import Context
 from ordersaga.envelope import Head, Row, envelope_text, pack_text, read_packs, row_text
 from ordersaga.step import Step
 from ordersaga.testing import Mail, Rehearsal
-from tests.model.state import AGAIN, HEARD_AT, NAMES, NONE, STEPS, Act, Saga
+from tests.model.state import AGAIN, HEARD_AT, NAMES, NONE, OWNED, STEPS, Act, Saga
 from tests.support.databases import Databases
 from webapp.orders.cancelling import cancel_order
 from webapp.orders.draft import Item
@@ -176,7 +176,7 @@ class Play:
             self.rehearsal.deliver(self.bag.pop(("watchdog", "orders")))
         else:
             self._hear(act)
-        self.gather()
+        self.gather(act.to if act.to in OWNED else "orders")
 
     def _hear(self, act: Act) -> None:
         word = act.signal.removesuffix(AGAIN)
@@ -213,9 +213,9 @@ class Play:
         """Where the databases are not as the model is."""
         return self.picture().differences(Picture.of(saga))
 
-    def gather(self) -> None:
-        """Take what is due out of the outboxes, each signal alone, by its name in the model."""
-        self.rehearsal.collect()
+    def gather(self, participant: str = "orders") -> None:
+        """Take what is due out of an outbox, each signal alone, by its name in the model."""
+        self.rehearsal.collect(participant)
         for mail in self.rehearsal.mail:
             for head, rows in read_packs(mail.parcel.body):
                 for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -22,8 +23,10 @@ from ordersaga.celery.pgmq.names import MAX_LENGTH, table_name, topic_regex
 from ordersaga.errors import ConfigurationError
 from tests.engine.pgmq_peer import LIMIT, VISIBILITY, connect
 from tests.support.embedded import BrokerDatabase, EmbeddedPostgres
+from tests.support.janitor import janitor
 from tests.support.polling import eventually
 from tests.support.processes import Process
+from webapp.ops import embedded
 
 Peer = Callable[..., Process]
 
@@ -68,7 +71,7 @@ def worker(broker: BrokerDatabase) -> Iterator[Peer]:
 
     yield start
     for process in started:
-        process.stop()
+        process.kill()
 
 
 @pytest.fixture
@@ -419,8 +422,7 @@ def test_a_worker_runs_tasks_and_stops_cleanly(
     assert process.terminate() == 0
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("pool", "ending"), [("prefork", signal.SIGTERM), ("threads", signal.SIGINT)])
 def test_a_worker_told_to_stop_ends_its_task_and_gives_back_the_rest(
     connection: Connection, app: Celery, worker: Peer, tmp_path: Path, pool: str, ending: int
 ) -> None:
@@ -432,11 +434,10 @@ def test_a_worker_told_to_stop_ends_its_task_and_gives_back_the_rest(
     process.send(ending)
     assert process.wait() == (1 if ending == signal.SIGINT else 0)  # Celery's own statuses
     assert words(book)[:2] == ["long begun", "long done"]
-    second = worker(pool)
+    worker(pool)
     eventually(lambda: words(book)[-1] == "later done", 10, "the other task, elsewhere")
     is_empty(connection, "inventory")
     assert words(book).count("long begun") == 1
-    second.terminate()
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
@@ -520,6 +521,18 @@ def test_a_second_start_finds_the_running_server(embedded_postgres: EmbeddedPost
         with psycopg2.connect(url.replace("pgmq://", "postgresql://")) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT current_user, current_setting('fsync'), current_setting('listen_addresses')")
             assert cursor.fetchone() == (name, "on", "")
+
+
+def test_data_at_the_end_of_a_long_path_has_its_socket_elsewhere() -> None:
+    data = janitor().folder("long") / ("x" * 80) / ("y" * 80) / "postgres"
+    server = embedded.start(data)
+    try:
+        assert len(str(server.sockets)) < embedded.SOCKET_LIMIT - len("/.s.PGSQL.5432.lock")
+        with psycopg2.connect(server.url("orders")) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    finally:
+        embedded.stop(data)
+        shutil.rmtree(server.sockets)
 
 
 # ---------------------------------------------------------------------------------------------------------- settings

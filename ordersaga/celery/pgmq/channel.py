@@ -1,5 +1,8 @@
 """A channel that publishes, takes and acknowledges with RabbitMQ's meaning."""
 
+# mypy: allow-untyped-calls
+# kombu is typed here and there only, and super() hides whose method it is.
+
 from __future__ import annotations
 
 import logging

@@ -1,5 +1,8 @@
 """The transport as kombu knows it, its registration, and the settings that Celery wants."""
 
+# mypy: allow-untyped-calls
+# kombu is typed here and there only, and super() hides whose method it is.
+
 from __future__ import annotations
 
 import socket

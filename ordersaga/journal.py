@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ordersaga.batch import SagaId
 from ordersaga.database import Cursor
 from ordersaga.outbox import next_pack
+from ordersaga.sql import among
 from ordersaga.sql import journal as sql
 
 LATE = frozenset({"barred", "refused", "undone"})
@@ -55,20 +56,20 @@ class Journal:
         found = self.lock(step, sorted(set(sagas) - set(runnable)))
         again = [e for e in found.values() if e.state == "retrying"]
         if again:
-            self._cursor.execute(sql.RESUME, [pack_id, step, [e.saga for e in again]])
+            self._cursor.execute(sql.RESUME, [pack_id, step, *among(e.saga for e in again)])
             runnable = sorted([*runnable, *(e.saga for e in again)])
         attempts = 1 + max((e.attempts for e in again), default=0)
         return Begun(pack_id, runnable, attempts, {s: e for s, e in found.items() if e.state != "retrying"})
 
     def lock(self, step: str, sagas: Sequence[SagaId]) -> dict[SagaId, Entry]:
         """The rows of one step, locked, as committed by now."""
-        self._cursor.execute(sql.LOCK, [step, list(sagas)])
+        self._cursor.execute(sql.LOCK, [step, *among(sagas)])
         return {saga: Entry(saga, step, state, n, pack) for saga, state, n, pack in self._cursor.fetchall()}
 
     def set(self, step: str, state: str, sagas: Sequence[SagaId]) -> None:
         """Move the rows of one step."""
         if sagas:
-            self._cursor.execute(sql.SET_STATE, [state, step, list(sagas)])
+            self._cursor.execute(sql.SET_STATE, [state, step, *among(sagas)])
 
     def count_attempt(self, step: str, saga: SagaId) -> int | None:
         """Note a failed attempt; gives their number, or None when the step may no longer run."""
@@ -97,12 +98,12 @@ class Journal:
 
     def lock_all(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:
         """All rows of these sagas and steps, locked, as committed by now."""
-        self._cursor.execute(sql.LOCK_ALL, [list(sagas), list(steps)])
+        self._cursor.execute(sql.LOCK_ALL, [*among(sagas), list(steps)])
         return [Entry(*row) for row in self._cursor.fetchall()]
 
     def read(self, sagas: Sequence[SagaId], steps: Iterable[str]) -> list[Entry]:
         """All rows of these sagas and steps, the note of a refusal heard among them."""
-        self._cursor.execute(sql.READ_ALL, [list(sagas), [*steps, self._heard]])
+        self._cursor.execute(sql.READ_ALL, [*among(sagas), [*steps, self._heard]])
         return [Entry(*row) for row in self._cursor.fetchall()]
 
     def count_undo_attempt(self, saga: SagaId, steps: Sequence[str]) -> int:

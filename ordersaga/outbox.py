@@ -14,6 +14,7 @@ from ordersaga.database import Cursor
 from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, Head, Row, pack_text, row_text
 from ordersaga.ids import new_id
 from ordersaga.signal import Refusal, Signal, topic_of
+from ordersaga.sql import among
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import outbox as sql
 
@@ -140,7 +141,7 @@ def chunks(rows: list[str]) -> Iterable[list[str]]:
 
 def strike(cursor: Cursor, sagas: list[SagaId], *kinds: str) -> None:
     """Take back the timers of these kinds."""
-    cursor.execute(sql.STRIKE, [sagas, list(kinds)])
+    cursor.execute(sql.STRIKE, [*among(sagas), list(kinds)])
 
 
 def next_pack(cursor: Cursor) -> int:

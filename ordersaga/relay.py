@@ -75,13 +75,26 @@ class Relay:
     NET = 0.25
     """Seconds after which the outbox is looked at though nobody called."""
     POLLS = (0.001, 0.002, 0.004, 0.008)
+    QUEUED_LINGER = 0.05
+    MAX_LINGER = 1.0
+    """Seconds of linger for each envelope that waits in a queue, and at most."""
 
-    def __init__(self, dsn: str, participant: str, publish: Publish, *, linger: timedelta = timedelta(milliseconds=25)) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        participant: str,
+        publish: Publish,
+        *,
+        linger: timedelta = timedelta(milliseconds=25),
+        waiting: Callable[[], int] = lambda: 0,
+    ) -> None:
         """:param linger: how long to wait after an envelope that was not full, so that the next one gathers more; a lone
-        signal leaves at once (leading edge).
+            signal leaves at once (leading edge).
+        :param waiting: how many envelopes wait in the fullest queue of those who work. The more there are, the longer the
+            linger: what waits in the outbox still grows into one envelope, what waits in the broker never does.
         """
         self._dsn, self._participant, self._publish = dsn, participant, publish
-        self._linger = linger.total_seconds()
+        self._linger, self._waiting = linger.total_seconds(), waiting
         self._connection: Any = None
         self._stop = threading.Event()
 
@@ -135,12 +148,15 @@ class Relay:
             if sent:
                 polls = iter(self.POLLS)
                 if sent < FULL_SIGNALS:
-                    self._stop.wait(self._linger)
+                    self._stop.wait(self._pause())
             elif (poll := next(polls, None)) is not None:
                 self._stop.wait(poll)
             else:
                 self._sleep()
                 polls = iter(())
+
+    def _pause(self) -> float:
+        return max(self._linger, min(self._waiting() * self.QUEUED_LINGER, self.MAX_LINGER))
 
     def _sleep(self) -> None:
         """Until a writer calls, or the net."""

@@ -50,7 +50,7 @@ class Carrier(bootsteps.StartStopStep):
         door = worker.app.ordersaga
         publisher = Publisher(worker.app.connection_for_write(), door.choreography, door.keyring)
         database = door.participant.database
-        self._relay = Relay(database.dsn, door.participant.name, publisher, linger=door.linger)
+        self._relay = Relay(database.dsn, door.participant.name, publisher, linger=door.linger, waiting=publisher.waiting)
         self._thread = threading.Thread(target=self._run, args=(self._relay, publisher), name="relay", daemon=True)
         self._thread.start()
 

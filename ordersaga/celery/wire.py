@@ -58,6 +58,12 @@ class Publisher:
             self.close()
             raise
 
+    def waiting(self) -> int:
+        """How many messages wait in the fullest queue of a participant with steps; the observer's may lag."""
+        channel = self._open().channel
+        workers = [p for p in self._choreography.participants.values() if p.steps]
+        return max(int(channel.queue_declare(queue=p.name, passive=True).message_count) for p in workers)
+
     def close(self) -> None:
         """Close the connection; the next call opens a new one."""
         connection, self._connection, self._producer = self._connection, None, None

@@ -1,5 +1,7 @@
 """Statements on the journal. Rows are taken in the order of saga and step everywhere, or two workers would deadlock."""
 
+from ordersaga.sql import AMONG
+
 # The insert waits for a rival's commit; what it then leaves out must be read again (PROTOCOL rule 3).
 BEGIN = """
 WITH pack AS (SELECT nextval('ordersaga_pack_id') AS id)
@@ -10,16 +12,14 @@ ON CONFLICT DO NOTHING RETURNING saga_id::text, pack_id
 
 NEXT_PACK = "SELECT nextval('ordersaga_pack_id')"
 
-LOCK = """
+LOCK = f"""
 SELECT saga_id::text, state, attempts, pack_id FROM ordersaga_journal
-WHERE step = %s AND saga_id = ANY(%s::uuid[]) ORDER BY saga_id FOR UPDATE
+WHERE step = %s AND {AMONG} ORDER BY saga_id FOR UPDATE
 """
 
-SET_STATE = "UPDATE ordersaga_journal SET state = %s, at = now() WHERE step = %s AND saga_id = ANY(%s::uuid[])"
+SET_STATE = f"UPDATE ordersaga_journal SET state = %s, at = now() WHERE step = %s AND {AMONG}"
 
-RESUME = """
-UPDATE ordersaga_journal SET state = 'done', pack_id = %s, at = now() WHERE step = %s AND saga_id = ANY(%s::uuid[])
-"""
+RESUME = f"UPDATE ordersaga_journal SET state = 'done', pack_id = %s, at = now() WHERE step = %s AND {AMONG}"
 
 RETRYING = """
 INSERT INTO ordersaga_journal (saga_id, step, state, attempts) VALUES (%s, %s, 'retrying', 1)
@@ -44,14 +44,14 @@ SELECT saga, step, 'barred' FROM unnest(%s::uuid[]) AS saga, unnest(%s::text[]) 
 ON CONFLICT DO NOTHING RETURNING saga_id::text, step
 """
 
-LOCK_ALL = """
+LOCK_ALL = f"""
 SELECT saga_id::text, step, state, attempts, pack_id FROM ordersaga_journal
-WHERE saga_id = ANY(%s::uuid[]) AND step = ANY(%s::text[]) ORDER BY saga_id, step FOR UPDATE
+WHERE {AMONG} AND step = ANY(%s::text[]) ORDER BY saga_id, step FOR UPDATE
 """
 
-READ_ALL = """
+READ_ALL = f"""
 SELECT saga_id::text, step, state, attempts, pack_id FROM ordersaga_journal
-WHERE saga_id = ANY(%s::uuid[]) AND step = ANY(%s::text[])
+WHERE {AMONG} AND step = ANY(%s::text[])
 """
 
 MORE_ATTEMPTS = """

@@ -1,5 +1,7 @@
 """Statements on packs and the outbox."""
 
+from ordersaga.sql import AMONG
+
 # All that a transaction says, in one statement. The probe for a pending row sees the table as it was before: a NOTIFY takes
 # a lock that all databases of the server share at commit, so it is sent only when the relay may be asleep. ORDER BY makes
 # the planner use the index, whose dead entries it learns to skip.
@@ -29,7 +31,7 @@ FROM unnest(%s::uuid[], %s::interval[]) AS w(saga, later)
 ON CONFLICT (saga_id, kind) WHERE saga_id IS NOT NULL DO UPDATE SET due_at = excluded.due_at
 """
 
-STRIKE = "DELETE FROM ordersaga_outbox WHERE saga_id = ANY(%s::uuid[]) AND kind = ANY(%s::text[])"
+STRIKE = f"DELETE FROM ordersaga_outbox WHERE {AMONG} AND kind = ANY(%s::text[])"
 
 # Timers are not deleted but put off until somebody strikes them out: a lost message must not silence them for good.
 CLAIM = """

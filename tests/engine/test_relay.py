@@ -1,0 +1,203 @@
+"""The relay carries what is due, once it is committed, in full envelopes, and loses nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
+import psycopg2
+import pytest
+
+from ordersaga import Saga, Signal
+from ordersaga.envelope import read_rows
+from ordersaga.ids import new_id
+from ordersaga.relay import Parcel, Relay, claim
+from tests.support.polling import eventually
+from tests.support.postgres import Postgres
+
+
+class Begun(Signal):
+    number: int
+
+
+SAGA = Saga("toy", begins_with=Begun, initiator="desk", participants=["desk"], deadline=timedelta(minutes=1))
+
+
+class Broker:
+    """A list that parcels are published to; it fails as often as it is told."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.parcels: list[Parcel] = []
+        self.failures = failures
+
+    def __call__(self, parcels: Sequence[Parcel]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("the broker is away")
+        self.parcels += parcels
+
+    @property
+    def numbers(self) -> list[int]:
+        return [row.data["number"] for p in self.parcels if p.topic == "signal.Begun" for row in read_rows(p.body)]
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Postgres, database_templates: dict[str, str]) -> str:
+    return postgres.create_database("relay", "orders", database_templates["orders"])
+
+
+@pytest.fixture
+def url(database: str) -> str:
+    """A database whose outbox is empty."""
+    with psycopg2.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM ordersaga_outbox")
+    return database
+
+
+def start(url: str, *numbers: int, together: bool = True) -> None:
+    connection = psycopg2.connect(url)
+    for part in [numbers] if together else [(n,) for n in numbers]:
+        SAGA.start_many({new_id(): Begun(number=n) for n in part}, db=connection)
+        connection.commit()
+    connection.close()
+
+
+def rows(url: str, kind: str = "said") -> int:
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM ordersaga_outbox WHERE kind = %s", [kind])
+        return int(cursor.fetchall()[0][0])
+
+
+@pytest.fixture
+def carried(url: str) -> Iterator[Any]:
+    """Starts a relay in a thread; stopped at the end."""
+    running: list[tuple[Relay, threading.Thread]] = []
+
+    def carry(broker: Broker, **options: Any) -> list[Exception]:
+        errors: list[Exception] = []
+        relay = Relay(url, "desk", broker, **options)
+        thread = threading.Thread(target=relay.run, args=(lambda error, _: errors.append(error),))
+        thread.start()
+        running.append((relay, thread))
+        return errors
+
+    yield carry
+    for relay, thread in running:
+        relay.stop()
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+def test_signals_of_many_transactions_leave_in_one_envelope(url: str) -> None:
+    start(url, *range(50), together=False)
+    broker = Broker()
+    relay = Relay(url, "desk", broker)
+    assert relay.drain() == 50
+    assert len(broker.parcels) == 1
+    assert sorted(broker.numbers) == list(range(50))
+    assert relay.drain() == 0
+    relay.close()
+
+
+def test_many_sagas_at_once_are_cut_into_full_envelopes(url: str) -> None:
+    start(url, *range(1000))
+    broker = Broker()
+    relay = Relay(url, "desk", broker)
+    relay.drain()
+    relay.close()
+    assert [p.signals for p in broker.parcels] == [400, 400, 200]
+
+
+def test_what_was_not_confirmed_stays_and_is_published_again(url: str) -> None:
+    start(url, 1)
+    broker = Broker(failures=1)
+    relay = Relay(url, "desk", broker)
+    with pytest.raises(ConnectionError):
+        relay.drain()
+    assert rows(url) == 1
+    relay.drain()
+    relay.close()
+    assert (broker.numbers, rows(url)) == ([1], 0)
+
+
+def test_a_crash_between_confirm_and_commit_publishes_twice_and_loses_nothing(url: str) -> None:
+    start(url, 1)
+    broker = Broker()
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        broker(claim(cursor, "desk"))
+        connection.rollback()
+    relay = Relay(url, "desk", broker)
+    relay.drain()
+    relay.close()
+    assert broker.numbers == [1, 1]
+
+
+def test_two_relays_share_an_outbox_and_send_nothing_twice(url: str, carried: Any) -> None:
+    one, two = Broker(), Broker()
+    carried(one)
+    carried(two)
+    start(url, *range(200), together=False)
+    eventually(lambda: rows(url) == 0, 30, "the outbox is empty")
+    eventually(lambda: len(one.numbers) + len(two.numbers) == 200, 10, "all are sent")
+    assert sorted(one.numbers + two.numbers) == list(range(200))
+
+
+def test_nothing_is_carried_before_its_transaction_commits(url: str) -> None:
+    connection = psycopg2.connect(url)
+    SAGA.start(Begun(number=1), db=connection)
+    relay = Relay(url, "desk", broker := Broker())
+    assert relay.drain() == 0
+    connection.rollback()
+    connection.close()
+    assert relay.drain() == 0
+    relay.close()
+    assert broker.parcels == []
+
+
+def test_a_relay_asleep_is_woken_by_the_writer_and_survives_an_absent_broker(url: str, carried: Any) -> None:
+    broker = Broker(failures=2)
+    errors = carried(broker)
+    start(url, 1)
+    eventually(lambda: broker.numbers == [1], 30, "the signal is sent")
+    assert len(errors) == 2
+    assert rows(url, "deadline") == 1
+
+
+def test_a_relay_survives_the_loss_of_its_connection(url: str, carried: Any) -> None:
+    broker = Broker()
+    carried(broker)
+    start(url, 1)
+    eventually(lambda: broker.numbers == [1], 30, "the first signal is sent")
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'relay desk' AND datname = current_database()"
+        )
+    start(url, 2)
+    eventually(lambda: broker.numbers == [1, 2], 30, "the second signal is sent")
+
+
+def test_a_timer_is_sent_when_it_is_due_and_again_until_it_is_struck_out(url: str) -> None:
+    start(url, 1)
+    due = "UPDATE ordersaga_outbox SET due_at = now() WHERE kind = 'deadline'"
+    relay = Relay(url, "desk", broker := Broker())
+    relay.drain()
+    assert [p.topic for p in broker.parcels] == ["signal.Begun"]
+    for _ in range(2):
+        with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute(due)
+        relay.drain()
+    relay.close()
+    assert [(p.topic, p.routing_key) for p in broker.parcels[1:]] == [("signal.DeadlinePassed", "to.desk")] * 2
+    assert rows(url, "deadline") == 1
+
+
+def test_the_more_waits_in_the_queues_the_longer_it_gathers(url: str) -> None:
+    waiting = [0]
+    relay = Relay(url, "desk", Broker(), linger=timedelta(milliseconds=25), waiting=lambda: waiting[0])
+    pauses = []
+    for waiting[0] in (0, 4, 1000):
+        pauses.append(relay._pause())
+    assert pauses == [0.025, pytest.approx(0.2), 1.0]

@@ -91,9 +91,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if _production else 0
 # Production stands behind a proxy that ends TLS and sends plain HTTP on: forms come from these origins.
-CSRF_TRUSTED_ORIGINS = (
-    [f"https://{'*' if host.startswith('.') else ''}{host}" for host in ALLOWED_HOSTS] if _production else []
-)
+CSRF_TRUSTED_ORIGINS = [f"https://{'*' if host.startswith('.') else ''}{host}" for host in ALLOWED_HOSTS] if _production else []
 
 LOGGING = {
     "version": 1,

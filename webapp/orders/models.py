@@ -109,9 +109,7 @@ class OrderLine(models.Model):
             models.UniqueConstraint(fields=["order", "number"], name="order_line_number_once"),
             models.UniqueConstraint(fields=["order", "product"], name="order_line_product_once"),
             models.CheckConstraint(condition=Q(number__gte=1), name="order_line_number_from_one"),
-            models.CheckConstraint(
-                condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY), name="order_line_quantity_sane"
-            ),
+            models.CheckConstraint(condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY), name="order_line_quantity_sane"),
             models.CheckConstraint(condition=Q(amount__gte=0), name="order_line_amount_not_negative"),
         ]
 

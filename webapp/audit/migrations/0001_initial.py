@@ -51,9 +51,7 @@ class Migration(migrations.Migration):
                 ("body", models.BinaryField(help_text="as it came, undecoded")),
                 (
                     "digest",
-                    models.CharField(
-                        help_text="SHA-256 of the body; the logs print its first 16 digits", max_length=64
-                    ),
+                    models.CharField(help_text="SHA-256 of the body; the logs print its first 16 digits", max_length=64),
                 ),
                 ("headers", models.JSONField()),
                 ("attempts", models.IntegerField()),
@@ -62,9 +60,7 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["-id"],
                 "indexes": [
-                    models.Index(
-                        condition=models.Q(("saga_id__isnull", False)), fields=["saga_id"], name="dead_letter_saga"
-                    )
+                    models.Index(condition=models.Q(("saga_id__isnull", False)), fields=["saga_id"], name="dead_letter_saga")
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("key",), name="dead_letter_once"),

@@ -64,9 +64,7 @@ class Migration(migrations.Migration):
                 ("confirmed_at", models.DateTimeField(null=True)),
                 (
                     "saga",
-                    models.OneToOneField(
-                        on_delete=django.db.models.deletion.PROTECT, related_name="order", to="orders.saga"
-                    ),
+                    models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name="order", to="orders.saga"),
                 ),
             ],
         ),
@@ -132,9 +130,7 @@ class Migration(migrations.Migration):
                 ("asked_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 (
                     "outcome",
-                    models.CharField(
-                        choices=[("cancelled", "cancelled"), ("too_late", "too late")], max_length=9, null=True
-                    ),
+                    models.CharField(choices=[("cancelled", "cancelled"), ("too_late", "too late")], max_length=9, null=True),
                 ),
                 ("answered_at", models.DateTimeField(null=True)),
             ],
@@ -185,9 +181,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="orderline",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("number__gte", 1)), name="order_line_number_from_one"
-            ),
+            constraint=models.CheckConstraint(condition=models.Q(("number__gte", 1)), name="order_line_number_from_one"),
         ),
         migrations.AddConstraint(
             model_name="orderline",
@@ -197,8 +191,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="orderline",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("amount__gte", 0)), name="order_line_amount_not_negative"
-            ),
+            constraint=models.CheckConstraint(condition=models.Q(("amount__gte", 0)), name="order_line_amount_not_negative"),
         ),
     ]

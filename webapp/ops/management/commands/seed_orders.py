@@ -1,0 +1,212 @@
+"""``manage.py seed_orders``: random orders over the catalogue, followed until they have settled."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import SystemRandom
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import Progress
+
+from ordersaga.ids import new_id
+from webapp.ops.remedies import FAILED, told_plainly
+from webapp.ops.seeding import EmptyCatalogue, Figures, Mix, Run, Shelf, Stop, Tally, plan
+from webapp.ops.seeding.hint import hint
+from webapp.ops.seeding.report import as_json, progress, show
+from webapp.orders.errors import OrderError
+
+OPEN, INTERRUPTED = 1, 130
+"""How the command ends when orders had not settled in time, and after Ctrl-C."""
+TIMEOUT = 120.0
+POLL = 0.25
+MOST = 10_000_000
+HELP = "Place random orders over the catalogue, and say how fast they settle and how."
+EPILOG = """
+A share is written 0.1 or 10%. The same --seed gives the same orders; they are new ones each time.
+Orders that are declined come from customers without money, who are blocked, or over their limit; those out of
+stock have one line of an article that is never there. Who cancels does so within a second: some come too late.
+
+exit status:
+  0    all were placed and, with --wait, have settled
+  1    with --wait: some had not settled in time
+  2    orders could not be placed; the message says what to do
+  130  Ctrl-C: what was placed is told, and goes on its way
+
+examples:
+  manage.py seed_orders --count 1000 --wait
+  manage.py seed_orders --count 1000 --decline 10% --out-of-stock 5% --cancel 5% --free 2% --wait --seed 7
+  manage.py seed_orders --count 6000 --rate 20           five minutes of quiet trade
+  manage.py seed_orders --count 50000 --batch 200 --wait --timeout 600 --json
+"""
+
+
+def share(text: str) -> float:
+    """``0.1`` or ``10%``."""
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no share: for a tenth write 0.1 or 10%") from None
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"{text!r} is not between 0 and 1 (0% and 100%): for a tenth write 0.1 or 10%")
+    return value
+
+
+def within(low: float, high: float, kind: type[int | float] = int) -> Callable[[str], float]:
+    """An option's type: a number from ``low`` to ``high``."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(-1)
+        if not low <= value <= high:
+            what = "a whole number" if kind is int else "a number"
+            raise ArgumentTypeError(f"{text!r} is not {what} from {low:,} to {high:,}")
+        return value
+
+    return read
+
+
+class Command(BaseCommand):
+    help = HELP
+    requires_system_checks = []
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep the examples as they are written."""
+        return super().create_parser(*args, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The options."""
+        add = parser.add_argument
+        add("--count", type=within(1, MOST), default=1000, metavar="N", help="how many orders (1000)")
+        add("--rate", type=within(0, 1e6, float), default=0.0, metavar="R", help="orders a second; 0: all it can (0)")
+        add("--batch", type=within(1, 1000), default=20, metavar="N", help="most orders in one transaction (20)")
+        add("--decline", type=share, default=0.0, metavar="SHARE", help="whose payment is declined (0)")
+        add("--out-of-stock", type=share, default=0.0, metavar="SHARE", help="with a line that is out of stock (0)")
+        add("--free", type=share, default=0.0, metavar="SHARE", help="that cost nothing (0)")
+        add("--cancel", type=share, default=0.0, metavar="SHARE", help="whose customer asks to cancel (0)")
+        add("--seed", type=int, metavar="N", help="the number that decides all that is random (another one each time)")
+        add("--customers", type=within(1, MOST), default=100, metavar="N", help="as many as seed_catalog made (100)")
+        add("--wait", action="store_true", help="wait until these orders have settled")
+        add("--timeout", type=within(0, 1e6, float), metavar="SECONDS", help=f"with --wait: how long ({TIMEOUT:g})")
+        add("--json", action="store_true", help="print one JSON object instead of the table")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Place, wait, tell."""
+        seed = SystemRandom().randrange(10**6) if options["seed"] is None else options["seed"]
+        mix = _mix(options)
+        stop = Stop()
+        key = f"seed-{new_id()}-"
+        with _heard(stop), told_plainly():
+            shelf = _shelf(mix)
+            with progress(Console(stderr=True, quiet=options["json"])) as bars:
+                seeding = _Seeding(key, bars, mix.count, follow=options["wait"], stop=stop)
+                orders = plan(mix, shelf, seed=seed, run=key, customers=options["customers"])
+                try:
+                    seeding.run.place(orders, batch=options["batch"], rate=options["rate"])
+                    if options["wait"]:
+                        seeding.wait(TIMEOUT if options["timeout"] is None else options["timeout"])
+                except OrderError as error:
+                    raise CommandError(
+                        f"{_placed(seeding.run, mix)} Then one was refused. {error}", returncode=FAILED
+                    ) from error
+            figures = seeding.figures()
+        if options["json"]:
+            print(as_json(seeding.run, figures, seed))  # noqa: T201 - this is what was asked for
+        else:
+            show(Console(highlight=False), seeding.run, figures, seed)
+        self._end(stop, seeding.run, figures, mix, waited=options["wait"])
+
+    def _end(self, stop: Stop, run: Run, figures: Figures, mix: Mix, *, waited: bool) -> None:
+        told = Console(stderr=True, highlight=False)
+        if stop.wanted:
+            told.print(f"\n  Stopped. {_placed(run, mix)} What was placed goes on its way.")
+            sys.exit(INTERRUPTED)
+        if waited and (left := sum(figures.open.values())):
+            told.print(f"\n  [bold red]{left:,} of {run.placed:,} orders have not settled in time.[/] {hint()}")
+            sys.exit(OPEN)
+
+
+class _Seeding:
+    """A run, its tally and its bars."""
+
+    def __init__(self, key: str, bars: Progress, count: int, *, follow: bool, stop: Stop) -> None:
+        self.run = Run(stop, self._show)
+        self._key, self._bars, self._stop = key, bars, stop
+        self._placing = bars.add_task("placing", total=count)
+        self._settling = bars.add_task("settled", total=count) if follow else None
+        self._tally: Tally | None = None
+        self._looked = 0.0
+
+    def wait(self, seconds: float) -> None:
+        """Until all that was placed has settled, for so many seconds at most."""
+        deadline = time.monotonic() + seconds
+        self._bars.update(self._placing, total=self.run.placed)
+        while self.run.placed and self._count() and time.monotonic() < deadline:
+            took = time.monotonic() - self._looked
+            if not self._stop.wait_until(min(deadline, time.monotonic() + max(POLL, took))):
+                return
+
+    def figures(self) -> Figures:
+        return Figures() if self.run.first is None else Tally(self._key, self.run.first).figures()
+
+    def _show(self) -> None:
+        self._bars.update(self._placing, completed=self.run.placed)
+        if self._settling is not None and time.monotonic() - self._looked > 2 * POLL:
+            self._count()
+
+    def _count(self) -> int:
+        """How many are open."""
+        if self._tally is None and self.run.first is not None:
+            self._tally = Tally(self._key, self.run.first)
+        self._looked = time.monotonic()
+        left = self._tally.open() if self._tally else 0
+        if self._settling is not None:
+            self._bars.update(self._settling, completed=self.run.placed - left)
+        return left
+
+
+def _mix(options: dict[str, Any]) -> Mix:
+    if options["timeout"] is not None and not options["wait"]:
+        raise CommandError("--timeout says how long to wait: say --wait, too", returncode=FAILED)
+    try:
+        return Mix(**{name: options[name] for name in ("count", "decline", "out_of_stock", "free", "cancel")})
+    except ValueError as error:
+        raise CommandError(f"{error}. Make the shares smaller.", returncode=FAILED) from error
+
+
+def _shelf(mix: Mix) -> Shelf:
+    shelf = Shelf.read()
+    try:
+        shelf.check(mix)
+    except EmptyCatalogue as error:
+        raise CommandError(f"{error} Run: manage.py seed_catalog", returncode=FAILED) from error
+    return shelf
+
+
+def _placed(run: Run, mix: Mix) -> str:
+    return f"{run.placed:,} of {mix.count:,} orders were placed."
+
+
+@contextmanager
+def _heard(stop: Stop) -> Iterator[None]:
+    """Let the first Ctrl-C be a wish, heard between two transactions; the second one ends at once."""
+
+    def wish(number: int, frame: Any) -> None:
+        if stop.wanted:
+            signal.default_int_handler(number, frame)
+        stop.wanted = True
+
+    before = signal.signal(signal.SIGINT, wish)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

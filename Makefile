@@ -3,6 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 EXIT ?=
+STARTED := $(shell date +%s)
 
 MINOR = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 VENV = .venv-$(MINOR)
@@ -50,7 +51,7 @@ format: venv  ## let ruff arrange the code
 	$(BIN)/ruff format .
 
 demo: venv  ## the whole house on this machine, nothing to install (EXIT=1 ends by itself)
-	$(BIN)/python manage.py demo $(if $(EXIT),--exit)
+	@$(BIN)/python manage.py demo --since $(STARTED) $(if $(EXIT),--exit) $(ARGS)
 
 pins: python  ## renew requirements.txt from the ranges of pyproject.toml
 	@"$(PYTHON)" -m venv --clear .venv-pins

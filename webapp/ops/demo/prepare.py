@@ -1,0 +1,39 @@
+"""Make the databases ready: schemas, catalogue, a login. A process of its own, with the servers in its environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from workers.django import setup
+
+USER = "admin"
+PASSWORD = "DEMO_PASSWORD"  # noqa: S105 - the name of a variable
+OURS = "--ours"
+"""Given when the orders database is the demo's own: the login's password is set, whatever it was."""
+FOREIGN_LOGIN = 3
+"""How this process ends when all is ready, and the user is there already with a password that is not ours."""
+
+
+def prepare(*, ours: bool) -> int:
+    setup()
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0, interactive=False)
+    call_command("seed_catalog")
+    password = os.environ[PASSWORD]
+    users = get_user_model().objects
+    user = users.filter(username=USER).first()
+    if user is None:
+        users.create_superuser(USER, password=password)
+    elif ours:
+        user.set_password(password)
+        user.save()
+    elif not (user.is_active and user.is_superuser and user.check_password(password)):
+        return FOREIGN_LOGIN
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(prepare(ours=OURS in sys.argv[1:]))

@@ -1,0 +1,165 @@
+"""The demo's children: each in a session of its own, its output in a file, known to the warden."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from webapp.ops.demo import warden
+from webapp.ops.demo.places import ROOT, Places, shown
+from webapp.ops.demo.ports import HOST, free_port, listens, taken
+from webapp.ops.demo.telling import DemoFailed
+
+PAUSE = 0.1
+TAIL = 15
+PORTS_TRIED = 5
+
+
+class Child:
+    """One process of the demo.
+
+    :ivar log: where it writes; None: it writes to the terminal.
+    """
+
+    def __init__(self, name: str, argv: Sequence[str], env: Mapping[str, str], places: Places, *, log: bool = True) -> None:
+        self.name, self._argv, self._env, self._places = name, [sys.executable, *argv], dict(env), places
+        self.log: Path | None = places.log(name) if log else None
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Child:
+        output = self.log.open("wb") if self.log else None
+        try:
+            self._popen = subprocess.Popen(  # noqa: S603 - our own commands
+                self._argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                cwd=ROOT,
+                env=self._env,
+                start_new_session=True,  # Ctrl-C at the terminal is heard by the demo alone, which ends all in order
+            )
+        finally:
+            if output:
+                output.close()
+        warden.note(self._places, self._popen.pid)
+        return self
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid if self._popen else 0
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs."""
+        return self._popen.poll() if self._popen else None
+
+    def said(self, text: str) -> bool:
+        return self.log is not None and text in self.log.read_text(errors="replace")
+
+    def ready(self) -> bool:
+        """Whether it does its work; a child that answers nobody is ready at once."""
+        return True
+
+    def interrupt(self, patience: float) -> None:
+        """Ctrl-C for this child: it has so many seconds to say goodbye."""
+        if self._popen is not None and self.returncode is None:
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                self._popen.send_signal(signal.SIGINT)
+                self._popen.wait(patience)
+
+    def failed(self) -> DemoFailed:
+        """That it ended when it should not have, with the end of its log."""
+        code = self.returncode or 0
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
+        if self.log is None:
+            return DemoFailed(f"{self.name} {how}.", "What it said stands above.")
+        remedy = f"All it said stands in {shown(self.log)}. To begin afresh: make clean demo"
+        return DemoFailed(f"{self.name} {how}.", remedy, self.tail())
+
+    def tail(self) -> str:
+        if self.log is None:
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").rstrip().splitlines()[-TAIL:])
+
+
+class Pool(Child):
+    """A participant's Celery pool."""
+
+    def __init__(self, module: str, env: Mapping[str, str], places: Places, concurrency: int = 1) -> None:
+        name = module.rsplit(".", 1)[-1]
+        worker = ["-m", "celery", "-A", module, "worker", "-n", f"{name}@demo", "-c", str(concurrency), "-l", "INFO"]
+        super().__init__(name, [*worker, "-E", "--without-gossip", "--without-mingle"], env, places)
+
+    def ready(self) -> bool:
+        return self.said(" ready.")
+
+
+class Page(Child):
+    """A web server on a port of the loopback: the wanted one, or a free one after it."""
+
+    def __init__(
+        self, name: str, command: Callable[[int], Sequence[str]], wanted: int, env: Mapping[str, str], places: Places
+    ) -> None:
+        super().__init__(name, [], env, places)
+        self._command, self._wanted, self._tries = command, wanted, 0
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def start(self) -> Child:
+        self.port = free_port(self._wanted)
+        self._argv = [sys.executable, *self._command(self.port)]
+        return super().start()
+
+    def ready(self) -> bool:
+        if self.returncode is not None and taken(self.port) and self._tries < PORTS_TRIED:
+            self._tries += 1  # somebody was quicker
+            self.start()
+        return listens(self.pid, self.port)
+
+
+def await_ready(children: Sequence[Child], timeout: float) -> None:
+    """Until all are.
+
+    :raises DemoFailed: one has ended, or time is up.
+    """
+    deadline = time.monotonic() + timeout
+    waiting = list(children)
+    while waiting:
+        waiting = [child for child in waiting if not child.ready()]
+        if waiting and time.monotonic() > deadline:
+            slow = waiting[0]
+            fault = f"{slow.name} is not ready after {timeout:g} s"
+            raise DemoFailed(f"{fault}.", "Is the machine very busy? Try again.", slow.tail())
+        watch(children)
+        time.sleep(PAUSE)
+
+
+def watch(children: Sequence[Child]) -> None:
+    """:raises DemoFailed: one of them has ended, though nobody asked it to."""
+    for child in children:
+        if child.returncode is not None:
+            raise child.failed()
+
+
+def run(child: Child, beside: Sequence[Child], goodbye: float = 5) -> int:
+    """Run ``child`` to its end, watching those that work ``beside`` it; its exit status.
+
+    :raises DemoFailed: one of those has ended.
+    """
+    child.start()
+    try:
+        while (code := child.returncode) is None:
+            watch(beside)
+            time.sleep(PAUSE)
+    except BaseException:
+        child.interrupt(goodbye)
+        raise
+    return code

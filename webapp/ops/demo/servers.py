@@ -1,0 +1,110 @@
+"""The servers of the demo: those named in the environment, embedded ones for all others."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import psycopg2
+
+from webapp.ops import embedded
+from webapp.ops.demo import warden
+from webapp.ops.demo.places import Places, shown
+from webapp.ops.demo.telling import DemoFailed
+from webapp.ops.postmaster import EmbeddedError
+
+BROKER = "ORDERSAGA_BROKER_URL"
+DATABASES = {name: f"ORDERSAGA_{name.upper()}_DATABASE_URL" for name in ("orders", "inventory", "payments")}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Which servers are given: variable → address. Only true environment variables count, ``.env`` does not."""
+
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Servers:
+        """``BROKER`` is a shorter name for the broker's variable, and stands before it."""
+        wanted = {variable: environment[variable] for variable in (*DATABASES.values(), BROKER) if environment.get(variable)}
+        if environment.get("BROKER"):
+            wanted[BROKER] = environment["BROKER"]
+        return cls(wanted)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether an embedded PostgreSQL is needed at all."""
+        return len(self.given) <= len(DATABASES)
+
+    def described(self, places: Places) -> str:
+        """For people, without passwords."""
+        if not self.given:
+            return f"embedded PostgreSQL 18 and broker, {shown(places.postgres)}"
+        names = [name for name, variable in DATABASES.items() if variable in self.given]
+        parts = [f"yours for {', '.join(names)}"] if names else []
+        parts += ["your broker"] if BROKER in self.given else []
+        return ", ".join([*parts, *(["the rest embedded"] if self.embedded else [])])
+
+    def start(self, places: Places) -> dict[str, str]:
+        """All addresses, by variable, of servers that answer.
+
+        :raises DemoFailed: when one does not.
+        """
+        for name, variable in DATABASES.items():
+            if variable in self.given:
+                _ask_database(name, variable, self.given[variable])
+        if BROKER in self.given:
+            _ask_broker(self.given[BROKER])
+        if not self.embedded:
+            return dict(self.given)
+        warden.note(places, postgres=True)
+        try:
+            urls = embedded.start(places.postgres).urls
+        except (EmbeddedError, OSError) as error:
+            fault, _, tail = str(error).partition("\n")
+            raise DemoFailed(
+                f"The embedded PostgreSQL cannot be had: {fault}", "To begin with new data: make clean demo", tail
+            ) from error
+        made = {DATABASES.get(role, BROKER): url for role, url in urls.items()}
+        return {**made, **self.given}
+
+
+def environment(addresses: Mapping[str, str], secret_key: str) -> dict[str, str]:
+    """What the demo's processes find in their environment."""
+    return {**os.environ, **addresses, "ORDERSAGA_SECRET_KEY": secret_key, "PYTHONUNBUFFERED": "1"}
+
+
+def as_shell(variables: Mapping[str, str]) -> str:
+    """Those of OrderSaga, for a shell to read."""
+    ours = {name: value for name, value in variables.items() if name.startswith("ORDERSAGA_")}
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(ours.items()))
+
+
+def _ask_database(name: str, variable: str, url: str) -> None:
+    try:
+        psycopg2.connect(url.replace("postgresql+psycopg2:", "postgresql:"), connect_timeout=5).close()
+    except psycopg2.Error as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        remedy = f"Start it and create the database, correct {variable}, or unset it to have an embedded one."
+        raise DemoFailed(f"The {name} database does not answer: {reason}.", remedy) from error
+
+
+def _ask_broker(url: str) -> None:
+    from celery import Celery
+
+    from ordersaga.celery.app import broker
+    from ordersaga.errors import ConfigurationError
+
+    try:
+        app = Celery("demo", set_as_current=False, fixups=[])
+        app.conf.update(broker(url))
+        with app.connection_for_write(connect_timeout=5) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=10)
+    except ConfigurationError as error:
+        raise DemoFailed("The broker's address cannot be used.", f"{error}.") from error
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        remedy = f"Start it, correct BROKER or {BROKER}, or unset both to have an embedded one."
+        raise DemoFailed(f"The broker does not answer: {reason}.", remedy) from error

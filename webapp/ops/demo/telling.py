@@ -1,0 +1,69 @@
+"""What the demo says: calm, one line for each thing that is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on.
+
+    :ivar fault: what happened.
+    :ivar remedy: what to do.
+    :ivar tail: the last lines of the log that tells more.
+    """
+
+    def __init__(self, fault: str, remedy: str, tail: str = "") -> None:
+        super().__init__(f"{fault} {remedy}")
+        self.fault, self.remedy, self.tail = fault, remedy, tail
+
+
+class Telling:
+    """The demo's voice."""
+
+    def __init__(self, since: float) -> None:
+        """:param since: when it all began, as ``time.time()``."""
+        self._console = Console(highlight=False)
+        self._since = since
+
+    def title(self, text: str, rest: str = "") -> None:
+        self._print("\n", (text, "bold"), "  " if rest else "", (rest, "dim"))
+
+    def line(self, text: str = "", style: str = "") -> None:
+        self._print((f"  {text}" if text else "", style))
+
+    @contextmanager
+    def step(self, what: str, detail: str) -> Iterator[None]:
+        """Say that it is being done, and how long it took."""
+        began = time.monotonic()
+        with self._console.status(f"  {what} …", spinner="dots"):
+            yield
+        took = f"{time.monotonic() - began:5.1f} s"
+        self._print(("  ✓ ", "green"), f"{what:<30}", (f"{detail:<52}", "dim"), took)
+
+    def pages(self, rows: Mapping[str, str]) -> None:
+        """A name and where it is found, line by line."""
+        table = Table(box=None, show_header=False, padding=(0, 2), pad_edge=False)
+        for name, where in rows.items():
+            table.add_row(Text(f"  {name}"), Text(where, style="cyan"))
+        self._console.print(table)
+
+    def age(self) -> str:
+        """How long it is since it all began."""
+        return f"{max(0.0, time.time() - self._since):.0f} s"
+
+    def failure(self, failed: DemoFailed) -> None:
+        self._print(("\n  ✗ ", "red"), (failed.fault, "bold red"))
+        if failed.tail:
+            self._console.print(Padding(Text(failed.tail, style="dim"), (0, 0, 0, 4)))
+        self._print(f"    {failed.remedy}")
+
+    def _print(self, *parts: str | tuple[str, str]) -> None:
+        self._console.print(Text.assemble(*parts), soft_wrap=True)

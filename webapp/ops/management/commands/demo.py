@@ -1,0 +1,45 @@
+"""``manage.py demo``: the whole house on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from webapp.ops.demo import Demo
+from webapp.ops.management.commands.seed_orders import within
+
+EPILOG = """
+Everything is bound to the loopback and lies under .run/. Servers of your own are used where they are named:
+  BROKER=amqp://me:secret@127.0.0.1:5672/demo make demo
+  ORDERSAGA_ORDERS_DATABASE_URL=… ORDERSAGA_INVENTORY_DATABASE_URL=… ORDERSAGA_PAYMENTS_DATABASE_URL=… make demo
+
+exit status:
+  0    every order has settled, and the books agree
+  1    not so, or something failed: the message says what to do
+  130  Ctrl-C before that was known
+"""
+
+
+class Command(BaseCommand):
+    help = "Start servers, pools and pages, run orders, compare the books, and stay until Ctrl-C."
+    requires_system_checks = []
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep the examples as they are written."""
+        raw = argparse.RawDescriptionHelpFormatter
+        return super().create_parser(*args, epilog=EPILOG, formatter_class=raw, **kwargs)
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """The options."""
+        parser.add_argument("--exit", action="store_true", help="end when the orders have settled and the books are compared")
+        parser.add_argument("--orders", type=within(1, 1_000_000), default=1000, metavar="N", help="how many (1000)")
+        parser.add_argument("--seed", type=int, default=7, metavar="N", help="decides all that is random (7)")
+        parser.add_argument("--since", type=float, help=argparse.SUPPRESS)  # when make began, for the clock
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Play."""
+        demo = Demo(orders=options["orders"], seed=options["seed"], stay=not options["exit"], since=options["since"])
+        sys.exit(demo.play())

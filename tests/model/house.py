@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from ordersaga.context import Context
 from ordersaga.envelope import Head, Row, envelope_text, pack_text, read_packs, row_text
 from ordersaga.step import Step
 from ordersaga.testing import Mail, Rehearsal
-from tests.model.state import AGAIN, HEARD_AT, NAMES, NONE, OWNED, STEPS, Act, Saga
+from tests.model.state import AGAIN, HEARD_AT, NAMES, NONE, OWNED, Act, Saga
 from tests.support.databases import Databases
 from webapp.orders.cancelling import cancel_order
 from webapp.orders.draft import Item
@@ -92,18 +93,19 @@ class House:
 
     def __init__(self, choreography: Choreography, databases: Databases) -> None:
         self.choreography, self.databases = choreography, databases
-        self.failing: set[str] = set()
+        self.failing: Counter[str] = Counter()
         self._readers: dict[str, Any] = {}
 
     @contextmanager
     def levers(self) -> Iterator[None]:
-        """While open, steps and undos raise when they are in ``failing``, after all their work but the commit."""
+        """While open, steps and undos raise as often as ``failing`` says, after all their work but the commit."""
         run = receiver.run
 
         def run_and_raise(context: Context, step: Step, rows: Sequence[Row[Any]]) -> None:
+            found = context.journal.read([row.saga for row in rows], [step.key])
             run(context, step, rows)
-            if step.name in self.failing:
-                raise Injected(step.name)
+            if all(entry.state == "retrying" for entry in found if entry.step == step.key):
+                self._raise(step.name)
 
         with patch.object(receiver, "run", run_and_raise):
             undone = [self._lever(s.undoing, f"undo {s.name}") for s in self.choreography.steps if s.undoing]
@@ -120,12 +122,21 @@ class House:
 
         def run(*args: Any, **kwargs: Any) -> Any:
             result = function(*args, **kwargs)
-            if name in self.failing:
-                raise Injected(name)
+            self._raise(name)
             return result
 
         owner.function = run
         return lambda: setattr(owner, "function", function)
+
+    def _raise(self, name: str) -> None:
+        if self.failing[name]:
+            self.failing[name] -= 1
+            raise Injected(name)
+
+    def retry(self, attempts: int) -> None:
+        """How often each step is tried."""
+        for step in self.choreography.steps:
+            step.retry = Retry(attempts=attempts)
 
     def read(self, owner: str, sql: str, params: Any) -> Any:
         """One row of one participant's database."""
@@ -141,24 +152,38 @@ class House:
         with self.choreography.participants[owner].database.begin() as tx:
             yield tx.db
 
-    def order(self) -> Play:
-        """A new order, just placed: of an article that is not in stock, by a customer without money."""
-        return Play(self, next(_numbers))
+    def order(self, **options: Any) -> Play:
+        """A new order, just placed: of an article that is not in stock, by a customer without money.
+
+        :param options: of its :class:`Rehearsal`.
+        """
+        return Play(self, next(_numbers), Rehearsal(self.choreography, **options))
+
+    def perform(self, trace: Sequence[tuple[Act, Saga]]) -> None:
+        """Walk a trace of the model with a new order, and compare after every step.
+
+        :raises AssertionError: at the first difference, with the story so far.
+        """
+        play = self.order()
+        play.gather()
+        for number, (act, saga) in enumerate(trace):
+            play.play(act)
+            differences = play.differences(saga)
+            assert not differences, "\n".join(["", *(str(a) for a, _ in trace[: number + 1]), *differences])
 
 
 class Play:
     """One saga, played by the real participants."""
 
-    def __init__(self, house: House, number: int) -> None:
+    def __init__(self, house: House, number: int, rehearsal: Rehearsal) -> None:
         self.house, self.sku, self.customer = house, f"SKU-{number}", f"customer-{number}"
-        self.rehearsal = Rehearsal(house.choreography)
+        self.rehearsal = rehearsal
         with house.session("inventory") as session:
             stock.receive(session, {self.sku: 0})
         Product.objects.create(sku=self.sku, name=self.sku, price=PRICE, currency="EUR")
         self.order = place_order(customer=self.customer, lines=[Item(self.sku, 1)], idempotency_key=self.sku)
         self.saga = str(self.order.saga_id)
         self.bag: dict[tuple[str, str], Mail] = {}
-        self.gather()
 
     def play(self, act: Act) -> None:
         """Let one act happen."""
@@ -169,38 +194,38 @@ class Play:
         elif act.signal == "cancel":
             cancel_order(self.order, "the customer")
         elif act.signal == "watchdog":
-            sql = "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s"
-            self.house.read("orders", sql, [self.saga])
-            self.rehearsal.due("watchdog", self.saga)
+            self.wake_watchdog()
             self.gather()
             self.rehearsal.deliver(self.bag.pop(("watchdog", "orders")))
         else:
             self._hear(act)
         self.gather(act.to if act.to in OWNED else "orders")
 
+    def wake_watchdog(self) -> None:
+        """The saga has been still for long."""
+        sql = "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s"
+        self.house.read("orders", sql, [self.saga])
+        self.rehearsal.due("watchdog", self.saga)
+
     def _hear(self, act: Act) -> None:
         word = act.signal.removesuffix(AGAIN)
         name = HEARD_AT.get(word) or (word.removeprefix("retry ") if word.startswith("retry ") else "")
-        failing: set[str] = set()
-        attempts = 10**9
+        failing: list[str] = []
         if name and act.how == "done":
-            self._provide(name)
+            self.provide(name)
         elif name and act.how in ("raises", "gives up"):
-            failing = {name}
-            attempts = 1 if act.how == "gives up" else attempts
+            failing = [name]
         elif "undo fails" in act.how:
-            failing = {f"undo {n}" for n, step in STEPS.items() if step.owner == act.to}
-        participant = self.house.choreography.participants[act.to]
-        self.house.failing = failing
-        for step in participant.steps.values():
-            step.retry = Retry(attempts=attempts)
+            failing = [f"undo {n}" for n in OWNED[act.to]]
+        self.house.retry(1 if act.how == "gives up" else 10**9)
+        self.house.failing = Counter(failing)
         self.rehearsal.deliver(self.bag[act.signal, act.to])
-        self.house.failing = set()
+        self.house.failing = Counter()
         if name == "cancel" and not failing:
             outcome = CancelRequest.objects.get(order=self.order).outcome
             assert outcome, "whoever asked to cancel is told what became of it"
 
-    def _provide(self, step: str) -> None:
+    def provide(self, step: str) -> None:
         """What the step needs to succeed."""
         if step == "reserve_stock":
             with self.house.session("inventory") as session:
@@ -208,6 +233,11 @@ class Play:
         elif step == "charge":
             with self.house.session("payments") as session:
                 open_wallets(session, [NewWallet(self.customer, "EUR", PRICE)])
+
+    def ended(self) -> bool:
+        """Whether the saga has its end."""
+        sql = "SELECT ended_at IS NOT NULL FROM ordersaga_saga WHERE id = %s"
+        return bool(self.house.read("orders", sql, [self.saga])[0])
 
     def differences(self, saga: Saga) -> list[str]:
         """Where the databases are not as the model is."""

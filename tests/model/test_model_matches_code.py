@@ -9,7 +9,7 @@ import pytest
 
 from tests.model.house import House
 from tests.model.state import Act, Scenario
-from tests.model.traces import Trace, finish, follow, repeated, shortest, telling, walk
+from tests.model.traces import finish, follow, repeated, shortest, telling, walk
 
 RACES = Scenario("refusals that race", errors=True, duplicates=False)
 REFUSALS = (
@@ -64,20 +64,20 @@ def test_only_refusals_that_exclude_one_another_never_meet(ways: dict[str, list[
 @pytest.mark.parametrize("end", ["StockShipped", *REFUSALS])
 def test_each_kind_of_end(house: House, ways: dict[str, list[Act]], end: str, seed: int):
     world, trace = follow(ways[end])
-    play(house, trace + finish(world, random.Random(seed)))
+    house.perform(trace + finish(world, random.Random(seed)))
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("pair", sorted(set(PAIRS) - NEVER_MEET))
 def test_each_pair_of_racing_refusals(house: House, ways: dict[str, list[Act]], pair: str, seed: int):
     world, trace = follow(ways[pair])
-    play(house, trace + finish(world, random.Random(seed)))
+    house.perform(trace + finish(world, random.Random(seed)))
 
 
 @pytest.mark.parametrize("end", ["StockShipped", *REFUSALS])
 def test_each_delivery_again_after_every_step(house: House, ways: dict[str, list[Act]], end: str):
     """After each step every piece of mail that was ever handled is handled once more, and changes nothing wrongly."""
-    play(house, repeated(ways[end]))
+    house.perform(repeated(ways[end]))
 
 
 def test_a_few_hundred_traces_of_everything_at_once(house: House):
@@ -85,15 +85,6 @@ def test_a_few_hundred_traces_of_everything_at_once(house: House):
     walks = (walk(rng, rng.randrange(3, 18)) for _ in range(140))
     told = 0
     for trace in telling(walks):
-        play(house, trace)
+        house.perform(trace)
         told += 1
     assert told > 80
-
-
-def play(house: House, trace: Trace) -> None:
-    """Walk a trace on the real databases and compare after every step."""
-    play = house.order()
-    for number, (act, saga) in enumerate(trace):
-        play.play(act)
-        differences = play.differences(saga)
-        assert not differences, "\n".join(["", *(str(a) for a, _ in trace[: number + 1]), *differences])

@@ -9,6 +9,8 @@ from webapp.ops.reconcile.story import Story
 
 CONFIRM, EXPIRE, CANCEL = "orders.confirm_order", "orders.expire_order", "orders.cancel"
 WAS_CONFIRMED = ("done", "undoing", "undone")
+CANCEL_STATES = {"cancelled": ("refused",), "too_late": ("void", "barred")}
+"""What the journal may say of the cancelling step, by what the customer was told. Barred: another refusal came first."""
 
 
 def strangers(story: Story) -> Iterator[Finding]:
@@ -64,7 +66,7 @@ def cancellations(story: Story) -> Iterator[Finding]:
         return
     if asked == "asked" and story.ended:
         yield Finding("cancel-unanswered", {"saga": story.says_orders(), "journal": story.says_journal(CANCEL)})
-    if asked != "asked" and state != {"cancelled": "refused", "too_late": "void"}.get(asked):
+    if asked != "asked" and state not in CANCEL_STATES.get(asked, ()):
         yield Finding("cancel-told-wrong", {"told": asked, "journal": story.says_journal(CANCEL)})
 
 

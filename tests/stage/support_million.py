@@ -170,7 +170,7 @@ def fill(orders: int, urls: Sequence[str], *, tell: bool = False) -> None:
                     started = time.monotonic()
                     cursor.execute(statement)
                     if tell:
-                        print(f"{time.monotonic() - started:6.1f} s  {' '.join(statement.split())[:70]}")
+                        print(f"{time.monotonic() - started:6.1f} s  {' '.join(statement.split())[:70]}")  # noqa: T201 - run by hand
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("VACUUM ANALYZE")

@@ -53,10 +53,10 @@ FROM (
     (SELECT saga_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
         CASE kind WHEN 'refusal' THEN participant || '!' ELSE participant || '.' || name END
     FROM audit_sagaevent {these} ORDER BY 1)
-) AS fact GROUP BY saga_id ORDER BY saga_id
+) AS fact GROUP BY fact.saga_id ORDER BY fact.saga_id
 """
 
-# Per saga: what reservations and movements say of goods held, released and shipped cancels out; SKUs count by their hash.
+# What a saga's reservations and movements say of goods held, released and shipped cancels out; SKUs count by a hash.
 INVENTORY = """
 SELECT saga_id::text, extract(epoch FROM now() - max(at))::float8,
     CASE WHEN min(number) = max(number) THEN max(number) ELSE min(number) || ' ' || max(number) END,
@@ -78,7 +78,7 @@ FROM (
     UNION ALL
     (SELECT saga_id, at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, step || '=' || state
     FROM ordersaga_journal {these} ORDER BY 1)
-) AS fact GROUP BY saga_id ORDER BY saga_id
+) AS fact GROUP BY fact.saga_id ORDER BY fact.saga_id
 """
 
 PAYMENTS = """
@@ -96,7 +96,7 @@ FROM (
     ) AS e ON true {moved} ORDER BY 1)
     UNION ALL
     (SELECT saga_id, at, NULL, NULL, NULL, step || '=' || state FROM ordersaga_journal {these} ORDER BY 1)
-) AS fact GROUP BY saga_id ORDER BY saga_id
+) AS fact GROUP BY fact.saga_id ORDER BY fact.saga_id
 """
 
 SURVEY = {"orders": ORDERS, "inventory": INVENTORY, "payments": PAYMENTS}

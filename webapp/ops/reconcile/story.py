@@ -11,7 +11,7 @@ from webapp.ops.reconcile.codes import Finding, Violation
 
 
 class OrderFacts(NamedTuple):
-    """One row of the orders database; ``age`` is that of its newest row, ``late`` counts from the deadline, in seconds."""
+    """One row of the orders database; in seconds, ``age`` is that of its newest row, ``late`` since the deadline."""
 
     saga: str
     age: float | None
@@ -59,7 +59,7 @@ NO_MONEY = MoneyFacts("", None, None, None, None, None, None)
 
 
 def shape(rows: Rows) -> tuple[object, ...]:
-    """All that rules may branch on: two stories of one shape break the same rules. There are few shapes, and many sagas."""
+    """All that rules may branch on: two stories of one shape break the same rules, and there are few shapes."""
     o, s, m = rows[0] or NO_ORDER, rows[1] or NO_STOCK, rows[2] or NO_MONEY
     return (
         *o[6:], s.states, s.disagree, s.journal, m.kinds, m.journal,
@@ -90,7 +90,7 @@ class Story:
 
     @property
     def age(self) -> float:
-        """Seconds since the newest row that tells of it (the audit trail's do not count), by that database's clock."""
+        """Seconds since the newest row that tells of it, the audit trail's left out, by that database's clock."""
         return min((row.age for row in self.known if row is not None and row.age is not None), default=math.inf)
 
     def violation(self, finding: Finding) -> Violation:

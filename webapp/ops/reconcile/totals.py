@@ -22,10 +22,12 @@ SELECT sku, p.sku IS NOT NULL, coalesce(p.received, 0), coalesce(p.on_hand, 0), 
     extract(epoch FROM now() - greatest(r.at, m.at))::float8
 FROM product p
 FULL JOIN (SELECT sku, sum(quantity) FILTER (WHERE state = 'held') AS held,
-    sum(quantity) FILTER (WHERE state = 'shipped') AS sold, max(at) AS at FROM reservation GROUP BY sku) AS r USING (sku)
+    sum(quantity) FILTER (WHERE state = 'shipped') AS sold, max(at) AS at
+    FROM reservation GROUP BY sku) AS r USING (sku)
 FULL JOIN (SELECT sku, sum(quantity) FILTER (WHERE kind = 'received') AS received,
     sum(quantity) FILTER (WHERE kind = 'held') AS held, sum(quantity) FILTER (WHERE kind = 'released') AS released,
-    sum(quantity) FILTER (WHERE kind = 'shipped') AS shipped, max(at) AS at FROM movement GROUP BY sku) AS m USING (sku)
+    sum(quantity) FILTER (WHERE kind = 'shipped') AS shipped, max(at) AS at
+    FROM movement GROUP BY sku) AS m USING (sku)
 WHERE p.on_hand IS DISTINCT FROM p.received - p.held - p.sold
     OR p.held IS DISTINCT FROM coalesce(r.held, 0) OR p.sold IS DISTINCT FROM coalesce(r.sold, 0)
     OR p.received IS DISTINCT FROM coalesce(m.received, 0) OR p.sold IS DISTINCT FROM coalesce(m.shipped, 0)

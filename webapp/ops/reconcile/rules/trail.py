@@ -1,4 +1,4 @@
-"""The audit trail of an ended order tells its beginning, everything that was said and refused and undone, and its end."""
+"""The audit trail of an ended order tells how it began, what was said, refused and undone, and how it ended."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def _violation(violation: Violation) -> RenderableType:
     )
     lines: list[RenderableType] = [Text("  " + " · ".join(part for part in head if part))]
     for side, said in violation.evidence.items():
-        lines.append(Padding(Text.assemble((f"{side}: ", "dim"), said), (0, 0, 0, 4)))
+        lines.append(Padding(Text.assemble((f"{side}: ", "dim"), said), (0, 0, 0, 4), expand=False))
     return Group(*lines)
 
 

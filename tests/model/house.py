@@ -61,15 +61,15 @@ class Picture(NamedTuple):
     refunded: int
     held: int
     sold: int
-    mail: frozenset[tuple[str, str]]
+    mail: frozenset[tuple[str, str, bool]]
 
     @classmethod
     def of(cls, saga: Saga) -> Picture:
         """The model's side."""
         rows = {name: row for name, row in zip(NAMES, saga.rows, strict=True) if row != NONE}
-        mail = frozenset((signal, to) for signal, to, _ in saga.mail)
         return cls(
-            saga.status, saga.turned_by, rows, saga.heard, saga.answers, saga.charged, saga.refunded, saga.held, saga.sold, mail
+            saga.status, saga.turned_by, rows, saga.heard, saga.answers, saga.charged, saga.refunded, saga.held, saga.sold,
+            saga.mail,
         )  # fmt: skip
 
     def differences(self, other: Picture) -> list[str]:
@@ -184,11 +184,13 @@ class Play:
         self.order = place_order(customer=self.customer, lines=[Item(self.sku, 1)], idempotency_key=self.sku)
         self.saga = str(self.order.saga_id)
         self.bag: dict[tuple[str, str], Mail] = {}
+        self.owed: set[tuple[str, str]] = set()
 
     def play(self, act: Act) -> None:
         """Let one act happen."""
         if act.how == "lost":
             del self.bag[act.signal, act.to]
+            self.owed.remove((act.signal, act.to))
         elif act.signal == "deadline":
             self.rehearsal.due("deadline", self.saga)
         elif act.signal == "cancel":
@@ -196,6 +198,7 @@ class Play:
         elif act.signal == "watchdog":
             self.wake_watchdog()
             self.gather()
+            self.owed.remove(("watchdog", "orders"))
             self.rehearsal.deliver(self.bag.pop(("watchdog", "orders")))
         else:
             self._hear(act)
@@ -220,6 +223,7 @@ class Play:
         self.house.retry(1 if act.how == "gives up" else 10**9)
         self.house.failing = Counter(failing)
         self.rehearsal.deliver(self.bag[act.signal, act.to])
+        self.owed.discard((act.signal, act.to))
         self.house.failing = Counter()
         if name == "cancel" and not failing:
             outcome = CancelRequest.objects.get(order=self.order).outcome
@@ -252,6 +256,7 @@ class Play:
                     word = _word(mail, head, row)
                     if row.saga == self.saga and word and (word, mail.to) != ("Answer(orders)", "orders"):
                         self.bag[word, mail.to] = alone(mail, head, row)
+                        self.owed.add((word, mail.to))
         self.rehearsal.mail.clear()
 
     def picture(self) -> Picture:
@@ -269,8 +274,9 @@ class Play:
         turned_by = f"StepFailed({failed.partition('.')[2]})!" if failed else f"{refusal}!" if refusal else ""
         heard = frozenset(key.partition(".")[0] for key in rows if key.endswith(".refusal"))
         steps.pop("refusal", None)
+        mail = frozenset((*letter, letter in self.owed) for letter in self.bag)
         return Picture(
-            status, turned_by, steps, heard, frozenset(answers), charged, refunded, held, sold, frozenset(self.bag)
+            status, turned_by, steps, heard, frozenset(answers), charged, refunded, held, sold, mail
         )  # fmt: skip
 
 

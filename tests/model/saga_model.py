@@ -76,7 +76,7 @@ def _outside(fresh: New, saga: Saga, scenario: Scenario) -> Iterator[tuple[Act, 
         draft = fresh()
         draft.say("CancelAsked", "orders")
         yield Act("customer", "cancel", "asks", owed=False), draft
-    if saga.lost and not owes(saga) and not ended(saga):
+    if saga.lost and not travelling(saga) and not ended(saga):
         draft = fresh()
         waits_for = {"PENDING": "OrderPlaced", "CONFIRMED": "OrderConfirmed"}.get(saga.status, saga.turned_by)
         draft.say(waits_for, "inventory", again=True)
@@ -109,8 +109,13 @@ def _count(new: New, who: str, flaws: Flaws) -> Outcomes:
 # ------------------------------------------------------------------------------------------------------- properties
 
 
+def travelling(saga: Saga) -> bool:
+    """Whether somebody has yet to hear something, so that the saga moves by itself."""
+    return any(owed for _, _, owed in saga.mail)
+
+
 def owes(saga: Saga) -> bool:
-    return saga.deadline or any(owed for _, _, owed in saga.mail)
+    return saga.deadline or travelling(saga)
 
 
 def books(saga: Saga) -> tuple[str, int, int, int]:

@@ -60,14 +60,14 @@ def test_only_refusals_that_exclude_one_another_never_meet(ways: dict[str, list[
     assert set(PAIRS) - ways.keys() == NEVER_MEET
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("end", ["StockShipped", *REFUSALS])
 def test_each_kind_of_end(house: House, ways: dict[str, list[Act]], end: str, seed: int):
     world, trace = follow(ways[end])
     house.perform(trace + finish(world, random.Random(seed)))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("pair", sorted(set(PAIRS) - NEVER_MEET))
 def test_each_pair_of_racing_refusals(house: House, ways: dict[str, list[Act]], pair: str, seed: int):
     world, trace = follow(ways[pair])
@@ -82,9 +82,9 @@ def test_each_delivery_again_after_every_step(house: House, ways: dict[str, list
 
 def test_a_few_hundred_traces_of_everything_at_once(house: House):
     rng = random.Random(2026)
-    walks = (walk(rng, rng.randrange(3, 18)) for _ in range(140))
+    walks = (walk(rng, rng.randrange(3, 18)) for _ in range(120))
     told = 0
     for trace in telling(walks):
         house.perform(trace)
         told += 1
-    assert told > 80
+    assert told > 70

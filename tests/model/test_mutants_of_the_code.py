@@ -1,0 +1,167 @@
+"""A test of the tests: a mistake in the engine is noticed where the model's traces are walked."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
+
+import psycopg2
+import pytest
+from django.db import Error
+from sqlalchemy.exc import DBAPIError
+
+from ordersaga import closing, context, forward, outbox, rollback
+from ordersaga.context import Context
+from ordersaga.envelope import Row
+from ordersaga.journal import Begun, Journal
+from ordersaga.sql import journal as journal_sql
+from ordersaga.sql import saga as saga_sql
+from tests.model.house import House
+from tests.model.state import Act
+from tests.model.traces import Trace, finish, follow, repeated
+
+NOTICED = (AssertionError, DBAPIError, Error, psycopg2.Error)
+"""A difference from the model, or the database's own refusal of a bad state."""
+
+RESERVED = [Act("inventory", "OrderPlaced", "done")]
+CHARGED = [*RESERVED, Act("payments", "StockReserved", "done")]
+DECLINED = [*RESERVED, Act("payments", "StockReserved", "refuses")]
+EXPIRED = [Act("clock", "deadline", "falls due"), Act("orders", "DeadlinePassed", "done")]
+BARRED = [Act("inventory", "OrderExpired!", "turns back")]
+RELEASED = [Act("inventory", "PaymentDeclined!", "turns back")]
+begin, bar, answer, note_answers = Journal.begin, Journal.bar, Context.answer, Context.note_answers
+hear, repeat = rollback.hear, forward._repeat
+
+
+def begin_though_barred(journal: Journal, step: str, sagas: Sequence[str]) -> Begun:
+    begun = begin(journal, step, sagas)
+    return begun._replace(runnable=sorted([*begun.runnable, *(s for s, e in begun.found.items() if e.state == "barred")]))
+
+
+def bar_only_what_has_no_row(journal: Journal, sagas: Sequence[str], steps: Sequence[str]) -> Any:
+    live = {e.step for e in journal.lock_all(sagas, steps) if e.state == "retrying"}
+    return bar(journal, sagas, [step for step in steps if step not in live])
+
+
+def note_only_while_rolling_back(self: Context, answers: Sequence[tuple[str, str]], causes: Any) -> None:
+    status = self.lock_sagas({saga for saga, _ in answers})
+    note_answers(self, [(s, p) for s, p in answers if status.get(s) == "ROLLING_BACK"], causes)
+
+
+def answer_once() -> Callable[[Context, dict[str, Any]], None]:
+    given: set[tuple[str, str]] = set()
+
+    def answer_new(self: Context, causes: dict[str, Any]) -> None:
+        new = {saga: cause for saga, cause in causes.items() if (self.participant.name, saga) not in given}
+        given.update((self.participant.name, saga) for saga in new)
+        answer(self, new)
+
+    return answer_new
+
+
+def hear_without_marks(context: Context, topic: str, rows: Sequence[Row[Any]]) -> None:
+    hear(context, topic, [row._replace(again=0) for row in rows])
+
+
+def repeat_without_marks(context: Context, heard: dict[str, Row[Any]], found: Any) -> None:
+    repeat(context, {saga: row._replace(again=0) for saga, row in heard.items()}, found)
+
+
+def nothing(*_: Any, **__: Any) -> None:
+    """Do nothing at all."""
+
+
+MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] = {
+    "no step is barred": (
+        lambda: patch.object(journal_sql, "BAR", journal_sql.BAR.replace("ORDER BY", "WHERE saga IS NULL ORDER BY")),
+        [*EXPIRED, *BARRED],
+    ),
+    "a barred step runs": (
+        lambda: patch.object(Journal, "begin", begin_though_barred),
+        [
+            *EXPIRED,
+            Act("inventory", "OrderExpired!", "turns back"),
+            Act("inventory", "OrderPlaced", "nothing, as it is barred"),
+        ],
+    ),
+    "a retrying step is not barred": (
+        lambda: patch.object(Journal, "bar", bar_only_what_has_no_row),
+        [Act("inventory", "OrderPlaced", "raises"), *EXPIRED, Act("inventory", "OrderExpired!", "turns back")],
+    ),
+    "StepFailed leaves no row": (
+        lambda: patch.object(Journal, "give_up", nothing),
+        [*RESERVED, Act("payments", "StockReserved", "gives up")],
+    ),
+    "answers are ignored while PENDING": (
+        lambda: patch.object(Context, "note_answers", note_only_while_rolling_back),
+        [*DECLINED, *RELEASED, Act("orders", "Answer(inventory)", "counted")],
+    ),
+    "the first answer closes": (
+        lambda: patch.object(saga_sql, "CLOSE", saga_sql.CLOSE.replace("participants <@", "'{}' <>")),
+        [*DECLINED, *RELEASED, Act("orders", "Answer(inventory)", "counted"), Act("orders", "PaymentDeclined!", "turns back")],
+    ),
+    "only the first refusal is answered": (
+        lambda: patch.object(Context, "answer", answer_once()),
+        [*DECLINED, *EXPIRED, Act("inventory", "OrderExpired!", "turns back")],
+    ),
+    "who lost the compare-and-set goes on": (
+        lambda: patch.object(forward, "_decide", lambda *arguments: arguments[-1]),
+        [*CHARGED, *EXPIRED],
+    ),
+    "a deadline is not struck out": (
+        lambda: patch.multiple(context, strike=nothing),
+        [*CHARGED],
+    ),
+    "what comes late is not answered": (lambda: patch.object(forward, "_repeat", nothing), [*DECLINED, *RELEASED]),
+    "an undo is given up": (
+        lambda: patch.object(outbox.Outbox, "retry", nothing),
+        [*DECLINED, Act("inventory", "PaymentDeclined!", "turns back, undo fails")],
+    ),
+    "a reminder does not undo": (
+        lambda: patch.object(rollback, "hear", hear_without_marks),
+        [
+            *DECLINED,
+            Act("inventory", "PaymentDeclined!", "turns back, undo fails"),
+            Act("payments", "StockReserved", "nothing, as it is refused"),
+            Act("inventory", "PaymentDeclined!*", "undoes at last"),
+        ],
+    ),
+    "a done step keeps silent though it is asked again": (
+        lambda: patch.object(forward, "_repeat", repeat_without_marks),
+        [*RESERVED, Act("payments", "StockReserved", "lost"), Act("clock", "watchdog", "reminds")],
+    ),
+    "answers are not heard": (lambda: patch.object(closing, "hear_answers", nothing), [*DECLINED, *RELEASED]),
+}
+
+
+def perform(house: House, acts: list[Act]) -> None:
+    """To the end in some orders, and once with every delivery repeated."""
+    for trace in traces(acts):
+        house.perform(trace)
+
+
+def traces(acts: list[Act]) -> Iterator[Trace]:
+    yield repeated(acts)
+    for seed in range(4):
+        world, trace = follow(acts)
+        yield trace + finish(world, random.Random(seed))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mistake_in_the_engine_is_noticed(house: House, mutant: str):
+    make, acts = MUTANTS[mutant]
+
+    with (
+        make(),
+        pytest.raises((AssertionError, DBAPIError, Error, psycopg2.Error)),
+    ):  # a difference, or the database guards itself
+        for trace in traces(acts):
+            house.perform(trace)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_without_the_mistake_the_same_traces_agree(house: House, mutant: str):
+    perform(house, MUTANTS[mutant][1])

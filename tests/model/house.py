@@ -13,7 +13,7 @@ import orjson
 import psycopg2
 from sqlalchemy.orm import Session
 
-from ordersaga import Choreography, Retry, receiver
+from ordersaga import Choreography, Retry, forward, receiver
 from ordersaga.context import Context
 from ordersaga.envelope import Head, Row, envelope_text, pack_text, read_packs, row_text
 from ordersaga.step import Step
@@ -99,7 +99,7 @@ class House:
     @contextmanager
     def levers(self) -> Iterator[None]:
         """While open, steps and undos raise as often as ``failing`` says, after all their work but the commit."""
-        run = receiver.run
+        run = forward.run
 
         def run_and_raise(context: Context, step: Step, rows: Sequence[Row[Any]]) -> None:
             found = context.journal.read([row.saga for row in rows], [step.key])

@@ -12,7 +12,8 @@ from ordersaga.receiver import Delivery, Receiver
 from ordersaga.relay import Parcel, claim
 
 TIMERS = "UPDATE ordersaga_outbox SET due_at = now() WHERE participant = %s AND kind = %s AND saga_id = coalesce(%s, saga_id)"
-RETRIES = "UPDATE ordersaga_outbox SET due_at = now() WHERE participant = %s AND kind = 'retry'"
+# retries and notices fall due later; in a rehearsal nobody waits for them
+RETRIES = "UPDATE ordersaga_outbox SET due_at = now() WHERE participant = %s AND (kind = 'retry' OR topic = 'notice')"
 
 
 class Mail(NamedTuple):

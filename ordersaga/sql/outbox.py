@@ -2,7 +2,8 @@
 
 from ordersaga.sql import AMONG
 
-# All that a transaction says, in one statement. The probe for a pending row sees the table as it was before: a NOTIFY takes
+# All that a transaction says, in one statement. Nobody waits for notices, so those of a second fall due together and share an
+# envelope. The probe for a pending row sees the table as it was before: a NOTIFY takes
 # a lock that all databases of the server share at commit, so it is sent only when the relay may be asleep. ORDER BY makes
 # the planner use the index, whose dead entries it learns to skip.
 RECORD = """
@@ -14,7 +15,9 @@ WITH said AS (
     SELECT %s, w.topic, w.signals, w.pack FROM unnest(%s::bigint[], %s::text[], %s::integer[]) AS w(pack, topic, signals)
 ), posted AS (
     INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, signals, payload, due_at)
-    SELECT %s, w.kind, w.topic, w.recipient, w.signals, w.payload, clock_timestamp() + w.later
+    SELECT %s, w.kind, w.topic, w.recipient, w.signals, w.payload, CASE
+        WHEN w.topic = 'notice' THEN date_trunc('second', clock_timestamp()) + interval '1 second'
+        ELSE clock_timestamp() + w.later END
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::interval[])
         AS w(kind, topic, recipient, signals, payload, later)
 )

@@ -11,17 +11,31 @@ from django.http import HttpRequest
 from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.orders.models import Order
 from webapp.read_only import ReadOnlyAdmin, as_number, as_uuid
+from webapp.shown import moment, unbroken
 
 SHOWN_BYTES = 4000
 
 
 @admin.register(SagaEvent)
 class SagaEventAdmin(ReadOnlyAdmin):
-    list_display = ("id", "saga_id", "kind", "name", "participant", "step", "attempt", "again", "said_at", "heard_at")
+    list_display = ("id", "said", "kind", "name", "participant", "step", "attempt", "repeated", "saga")
     list_filter = ("kind", "participant", "again")
     ordering = ("-id",)
     search_fields = ("saga_id",)  # shows the search box; get_search_results decides
     search_help_text = "order number, saga id or event id; the story is read from below"
+
+    @admin.display(ordering="said_at")
+    def said(self, event: SagaEvent) -> str | None:
+        return moment(event.said_at)
+
+    @admin.display(description="again")
+    def repeated(self, event: SagaEvent) -> str:
+        """A word: the usual icon for no is a red cross, as if something were wrong."""
+        return "again" if event.again else ""
+
+    @admin.display
+    def saga(self, event: SagaEvent) -> str:
+        return unbroken(event.saga_id)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[SagaEvent], search_term: str
@@ -38,12 +52,16 @@ class SagaEventAdmin(ReadOnlyAdmin):
 
 @admin.register(DeadLetter)
 class DeadLetterAdmin(ReadOnlyAdmin):
-    list_display = ("id", "source", "participant", "topic", "step", "message", "saga_id", "attempts", "received_at")
+    list_display = ("id", "source", "participant", "topic", "step", "message", "saga_id", "attempts", "received")
     list_filter = ("source", "participant", "topic")
     ordering = ("-id",)
     search_fields = ("digest",)
     search_help_text = "saga id, or the digest that a log printed"
     readonly_fields = ("shown_body",)
+
+    @admin.display(ordering="received_at")
+    def received(self, letter: DeadLetter) -> str | None:
+        return moment(letter.received_at)
 
     @admin.display(description="body")
     def shown_body(self, letter: DeadLetter) -> str:

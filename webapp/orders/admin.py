@@ -12,6 +12,7 @@ from django.http import HttpRequest
 
 from webapp.orders.models import CancelRequest, Order, OrderLine, Product, Saga
 from webapp.read_only import ReadOnly, ReadOnlyAdmin, as_number, as_uuid
+from webapp.shown import moment, money, story, unbroken
 
 
 class Open(admin.SimpleListFilter):
@@ -66,17 +67,38 @@ class CancelInline(ReadOnly, admin.StackedInline):
 
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
-    list_display = ("id", "customer", "amount", "currency", "status", "reason", "placed_at", "confirmed_at")
+    list_display = ("id", "shown_customer", "total", "status", "reason", "placed", "confirmed")
     list_filter = ("saga__status", OrderOpen, OrderAttention)
     list_select_related = ("saga",)
     ordering = ("-id",)
     search_fields = ("customer",)  # shows the search box; get_search_results decides
     search_help_text = "order number, customer or saga id"
     inlines = (LineInline, CancelInline)
+    readonly_fields = ("story",)
+
+    @admin.display(ordering="customer", description="customer")
+    def shown_customer(self, order: Order) -> str:
+        return unbroken(order.customer)
+
+    @admin.display(ordering="amount")
+    def total(self, order: Order) -> str:
+        return money(order.amount, order.currency)
 
     @admin.display(ordering="saga__status")
     def status(self, order: Order) -> str:
-        return order.saga.get_status_display()
+        return unbroken(order.saga.get_status_display())
+
+    @admin.display(ordering="placed_at")
+    def placed(self, order: Order) -> str | None:
+        return moment(order.placed_at)
+
+    @admin.display(ordering="confirmed_at")
+    def confirmed(self, order: Order) -> str | None:
+        return moment(order.confirmed_at)
+
+    @admin.display
+    def story(self, order: Order) -> str:
+        return story(order.saga_id)
 
     @admin.display
     def reason(self, order: Order) -> str:
@@ -90,12 +112,33 @@ class OrderAdmin(ReadOnlyAdmin):
 
 @admin.register(Saga)
 class SagaAdmin(ReadOnlyAdmin):
-    list_display = ("id", "order", "name", "status", "reason", "attention", "started_at", "moved_at", "ended_at")
+    list_display = ("shown_id", "order", "shown_status", "reason", "attention", "started", "ended")
+    readonly_fields = ("story",)
     list_filter = ("status", Open, Attention, "refusal")
     list_select_related = ("order",)
     ordering = ("-id",)
     search_fields = ("order__customer",)
     search_help_text = "order number, customer or saga id"
+
+    @admin.display(ordering="id", description="id")
+    def shown_id(self, saga: Saga) -> str:
+        return unbroken(saga.id)
+
+    @admin.display(ordering="status", description="status")
+    def shown_status(self, saga: Saga) -> str:
+        return unbroken(saga.get_status_display())
+
+    @admin.display(ordering="started_at")
+    def started(self, saga: Saga) -> str | None:
+        return moment(saga.started_at)
+
+    @admin.display(ordering="ended_at")
+    def ended(self, saga: Saga) -> str | None:
+        return moment(saga.ended_at)
+
+    @admin.display
+    def story(self, saga: Saga) -> str:
+        return story(saga.id)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Saga], search_term: str
@@ -105,9 +148,13 @@ class SagaAdmin(ReadOnlyAdmin):
 
 @admin.register(Product)
 class ProductAdmin(ReadOnlyAdmin):
-    list_display = ("sku", "name", "price", "currency")
+    list_display = ("sku", "name", "cost")
     search_fields = ("^sku", "^name")
     ordering = ("sku",)
+
+    @admin.display(ordering="price", description="price")
+    def cost(self, product: Product) -> str:
+        return money(product.price, product.currency)
 
 
 def _found(term: str, order: str = "", saga: str = "saga__") -> Q:

@@ -148,7 +148,7 @@ class Demo:
         else:
             say.line("\n  Not every order has settled, or the books disagree: see above.", "bold red")
         if self._stay:
-            command = f"set -a; . {shown(self._places.env)}; {_python()} manage.py seed_orders --count 300 --rate 5"
+            command = f"(set -a; . {shown(self._places.env)}; {_python()} manage.py seed_orders --count 300 --rate 5)"
             say.line("Ctrl-C ends it all. More orders, from another terminal here:")
             say.line(f"  {command}", "dim")
 

@@ -52,15 +52,24 @@ def put_away(places: Places) -> None:
         noted = [json.loads(line) for line in places.started.read_text().splitlines()]
     except FileNotFoundError:
         return
+    _tell(f"ending {noted}")
     groups = [one["pid"] for one in noted if "pid" in one and _ours(one["pid"], one["since"])]
     _signal(groups, signal.SIGTERM, leader_only=True)
     deadline = time.monotonic() + POLITE
     while time.monotonic() < deadline and any(_alive(pid) for pid in groups):
         time.sleep(0.05)
+    _tell(f"stubborn: {[pid for pid in groups if _alive(pid)]}")
     _signal(groups, signal.SIGKILL)
     if any("postgres" in one for one in noted):
         embedded.stop(places.postgres)
+    _tell("all ended")
     places.started.unlink()
+
+
+def _tell(text: str) -> None:
+    """To its log; called by the demo itself, to nobody."""
+    if __name__ == "__main__":
+        sys.stderr.write(f"{time.strftime('%X')} {text}\n")
 
 
 def _signal(groups: list[int], number: int, *, leader_only: bool = False) -> None:

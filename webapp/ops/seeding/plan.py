@@ -117,4 +117,4 @@ def plan(mix: Mix, shelf: Shelf, *, seed: int, run: str, customers: int = 100) -
         amount = 0 if fate == Fate.FREE else None
         items = [Item(sku, dice.randint(1, MOST_UNITS), amount) for sku in skus]
         after = dice.uniform(0, CANCEL_WITHIN) if cancel else None
-        yield Planned(NewOrder(customer, items, f"{run}-{number}", catalog.CURRENCY), after)
+        yield Planned(NewOrder(customer, items, f"{run}{number}", catalog.CURRENCY), after)

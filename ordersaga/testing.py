@@ -68,6 +68,10 @@ class Rehearsal:
         self.delivered[f"{mail.to} {mail.parcel.topic}"] += 1
         self._receivers[mail.to].receive(mail.parcel.topic, mail.parcel.body, Delivery(task=mail.parcel.id))
 
+    def waiting(self, to: str, topic: str) -> list[Mail]:
+        """The envelopes of a topic (``signal.OrderPlaced``) that wait for a participant."""
+        return [mail for mail in self.mail if mail.to == to and mail.parcel.topic == topic]
+
     def run(self, *, steps: int = 10_000) -> None:
         """Deliver until no mail is left and no outbox owes any. Timers wait: see :meth:`due`.
 

@@ -1,0 +1,67 @@
+"""Random choreographies, random faults, random orders of delivery with repeats, on the real journal: all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ordersaga.testing import Rehearsal
+from tests.engine.toys import DESK, Plan, Shape, Toy, empty_outbox, toy_database
+from tests.support.postgres import Postgres
+
+FOR_EVER = 10**6
+OWNERS = st.sampled_from([DESK, "shelf", "till", "van"])
+NEVER_GIVES_UP = {"complete"}
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Postgres) -> Iterator[str]:
+    with toy_database(postgres, "properties") as url:
+        yield url
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> Shape:
+    """Chains of one to four steps over some participants; some steps of some sagas refuse, raise for a while or for ever."""
+    owners = draw(st.lists(OWNERS, min_size=1, max_size=4))
+    batched = draw(st.lists(st.booleans(), min_size=len(owners), max_size=len(owners)))
+    ships = draw(st.none() | OWNERS)
+    names = [f"step{n}" for n in range(len(owners))]
+    faults = draw(
+        st.dictionaries(st.tuples(st.sampled_from([*names, "confirm", "ship", "complete"]), st.integers(0, 2)), plans())
+    )
+    kept = {
+        (name, number): Plan(min(plan.failures, 4), undo_failures=plan.undo_failures) if name in NEVER_GIVES_UP else plan
+        for (name, number), plan in faults.items()
+    }
+    return Shape(tuple(owners), tuple(batched), ships, kept)
+
+
+def plans() -> st.SearchStrategy[Plan]:
+    return st.builds(
+        Plan, failures=st.sampled_from([0, 1, 2, FOR_EVER]), refuses=st.booleans(), undo_failures=st.integers(0, 3)
+    )  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    shape=shapes(), seed=st.integers(0, 2**32), repeats=st.sampled_from([0.0, 0.3]), count=st.integers(1, 3), late=st.booleans()
+)
+def test_every_saga_ends_with_all_its_effects_or_with_none(
+    url: str, shape: Shape, seed: int, repeats: float, count: int, late: bool
+):
+    empty_outbox(url)
+    toy = Toy(shape, url)
+    rehearsal = Rehearsal(toy.choreography, seed=seed, repeats=repeats)
+    sagas = toy.start(count)
+    if late:
+        rehearsal.due("deadline", sagas[0])
+
+    rehearsal.run()
+
+    for saga in sagas:
+        toy.assert_all_or_nothing(saga)
+    toy.database.discard()

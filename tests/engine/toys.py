@@ -1,0 +1,228 @@
+"""Toy sagas on a real database: a chain of steps over some participants, each with an effect that can be counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import psycopg2
+from sqlalchemy import text
+
+from ordersaga import Batch, Choreography, DeadlinePassed, Participant, Refusal, Retry, Saga, Signal, Watchdog
+from ordersaga.database import Transaction
+from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from ordersaga.ids import new_id
+from ordersaga.sql import schema
+from ordersaga.step import Step
+from tests.support.postgres import Postgres
+
+EFFECT = "INSERT INTO effect (saga_id, step, change) SELECT saga, :step, :change FROM unnest(CAST(:sagas AS uuid[])) AS saga"
+DESK = "desk"
+
+
+class Number(Signal):
+    """A toy's signals carry the number of their saga, by which the plans tell what is to go wrong."""
+
+    number: int
+
+
+CHAIN: list[type[Number]] = [type(f"Heard{n}", (Number,), {"__module__": __name__}) for n in range(6)]
+REFUSALS: list[type[Refusal]] = [type(f"Refused{n}", (Refusal,), {"__module__": __name__}) for n in range(6)]
+
+
+class Confirmed(Number): ...
+
+
+class Shipped(Number): ...
+
+
+class Expired(Refusal): ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What goes wrong at one step for one saga."""
+
+    failures: int = 0
+    """How often the step raises before it works; many: for ever."""
+    refuses: bool = False
+    undo_failures: int = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A choreography: who owns each step of the chain, which of them hear batches, and whether goods are shipped."""
+
+    owners: tuple[str, ...]
+    batched: tuple[bool, ...]
+    ships: str | None = None
+    plans: dict[tuple[str, int], Plan] = field(default_factory=dict)
+
+
+class Raised(Exception):
+    """What a plan asks for."""
+
+
+class Watched(SqlAlchemyDatabase):
+    """A database that remembers why its transactions were rolled back."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.errors: list[Exception] = []
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        try:
+            with super().begin() as tx:
+                yield tx
+        except Exception as error:
+            self.errors.append(error)
+            raise
+
+
+class Toy:
+    """A shape brought to life in a database."""
+
+    def __init__(self, shape: Shape, url: str) -> None:
+        self.shape, self.database = shape, Watched(url)
+        self._failures = Counter({key: plan.failures for key, plan in shape.plans.items()})
+        self._undo_failures = Counter({key: plan.undo_failures for key, plan in shape.plans.items()})
+        names = {DESK, *shape.owners, *([shape.ships] if shape.ships else [])}
+        self.participants = {name: Participant(name, database=self.database) for name in sorted(names)}
+        for n, (owner, batched) in enumerate(zip(shape.owners, shape.batched, strict=True)):
+            self._step(owner, f"step{n}", CHAIN[n], CHAIN[n + 1], refusal=REFUSALS[n], batched=batched)
+        self._step(DESK, "confirm", CHAIN[len(shape.owners)], Confirmed, decides=True)
+        if shape.ships:
+            self._step(shape.ships, "ship", Confirmed, Shipped, undo=False)
+            self._step(DESK, "complete", Shipped, None, undo=False)
+        self._expire()
+        self.saga = Saga(
+            "toy", CHAIN[0], DESK, list(self.participants), timedelta(minutes=5), ends=(Confirmed,), watchdog=Watchdog()
+        )  # fmt: skip
+        self.choreography = Choreography(self.saga, list(self.participants.values()))
+
+    def _step(
+        self, owner: str, name: str, hears: type[Number], says: type[Number] | None, *,
+        refusal: type[Refusal] | None = None, batched: bool = False, decides: bool = False, undo: bool = True,
+    ) -> None:  # fmt: skip
+        def one(signal: Number, saga: str, db: Any) -> Signal | None:
+            return self._do(name, says, refusal, {saga: signal}, db)[saga]
+
+        def many(signals: Batch[Number], db: Any) -> Batch[Any]:
+            return Batch(self._do(name, says, refusal, dict(signals), db))
+
+        function = many if batched else one
+        said: Any = says if refusal is None else says | refusal  # type: ignore[operator]
+        function.__name__ = name
+        function.__annotations__ = {
+            "signals" if batched else "signal": Batch[hears] if batched else hears,  # type: ignore[valid-type]
+            "return": Batch[said] if batched else said,
+        }
+        step: Step = self.participants[owner].step(function, retry=Retry(attempts=3), decides=decides)
+        if undo:
+            self._undo(step, name, says)
+
+    def _undo(self, step: Step, name: str, said: type[Number] | None) -> None:
+        def undo(signal: Number, saga: str, db: Any) -> None:
+            self._change(db, f"{name}", -1, [saga])
+            self._raise(self._undo_failures, name, [signal])
+
+        undo.__name__ = f"undo_{name}"
+        undo.__annotations__ = {"signal": said, "return": None}
+        step.undo(undo, retry=Retry(attempts=2))
+
+    def _expire(self) -> None:
+        def expire(passed: DeadlinePassed) -> Expired:
+            return Expired()
+
+        self.participants[DESK].step(expire, decides=True)
+
+    def _do(
+        self, name: str, says: type[Number] | None, refusal: type[Refusal] | None, signals: dict[str, Number], db: Any
+    ) -> dict[str, Signal | None]:
+        refused = {
+            s for s, signal in signals.items() if refusal and self.shape.plans.get((name, signal.number), Plan()).refuses
+        }
+        self._change(db, name, 1, [saga for saga in signals if saga not in refused])
+        self._raise(self._failures, name, list(signals.values()))
+        return {
+            saga: refusal() if saga in refused and refusal else says(number=signal.number) if says else None
+            for saga, signal in signals.items()
+        }
+
+    def _change(self, db: Any, name: str, change: int, sagas: list[str]) -> None:
+        db.execute(text(EFFECT), {"step": name, "change": change, "sagas": sagas})
+
+    def _raise(self, failures: Counter[tuple[str, int]], name: str, signals: list[Number]) -> None:
+        for signal in signals:
+            if failures[name, signal.number]:
+                failures[name, signal.number] -= 1
+                raise Raised(name)
+
+    def assert_all_or_nothing(self, saga: str) -> str:
+        """The saga has ended and left no half of anything; gives its status."""
+        [(status, ended)] = self.rows("SELECT status, ended_at IS NOT NULL FROM ordersaga_saga WHERE id = %s", saga)
+        changes = dict(self.rows("SELECT step, sum(change) FROM effect WHERE saga_id = %s GROUP BY step", saga))
+        done = self.rows("SELECT count(*) FROM effect WHERE saga_id = %s AND change > 0 GROUP BY step", saga)
+        journal = dict(self.rows("SELECT step, state FROM ordersaga_journal WHERE saga_id = %s", saga))
+        answers = {who for (who,) in self.rows("SELECT participant FROM ordersaga_answer WHERE saga_id = %s", saga)}
+        steps = {step.name for step in self.choreography.steps if step.name != "expire"}
+
+        assert ended
+        assert {number for (number,) in done} <= {1}, "no step has its effect twice"
+        assert not {"retrying", "undoing"} & set(journal.values())
+        assert not self.rows("SELECT 1 FROM ordersaga_outbox WHERE saga_id = %s", saga), "no timer is left"
+        if status == "CONFIRMED":
+            assert changes == dict.fromkeys(steps, 1)
+            assert not answers
+            assert {state for key, state in journal.items() if not key.endswith(".expire")} == {"done"}
+        else:
+            assert status == "ROLLED_BACK"
+            assert not any(changes.values())
+            assert answers == self.participants.keys()
+            assert {f"{name}.refusal" for name in self.participants} <= journal.keys()
+            assert "done" not in journal.values()
+            assert len(journal) == len(self.choreography.steps) + len(self.participants), "every step is accounted for"
+        return str(status)
+
+    def start(self, count: int) -> list[str]:
+        """So many sagas, numbered from 0, in one transaction."""
+        sagas = sorted(new_id() for _ in range(count))
+        with self.database.begin() as tx:
+            self.saga.start_many({saga: CHAIN[0](number=n) for n, saga in enumerate(sagas)}, db=tx.db)
+        return sagas
+
+    def rows(self, sql: str, *params: Any) -> list[Any]:
+        """What a query finds."""
+        with self.database.begin() as tx:
+            tx.cursor.execute(sql, params)
+            return tx.cursor.fetchall()
+
+
+@contextmanager
+def toy_database(postgres: Postgres, name: str) -> Iterator[str]:
+    """A database with the engine's tables and one of effects; nothing in it needs to survive a crash of the server."""
+    postgres.create_role("toy")
+    url = postgres.create_database(name, "toy")
+    with postgres.connect() as cursor:
+        cursor.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        for statement in schema.create():
+            cursor.execute(statement)
+        cursor.execute("CREATE TABLE effect (saga_id uuid, step text, change integer)")
+    connection.close()
+    yield url
+    postgres.drop_databases(name)
+
+
+def empty_outbox(url: str) -> None:
+    """Forget what an earlier example has left."""
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM ordersaga_outbox")
+    connection.close()

@@ -54,7 +54,8 @@ def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> None:
 
 def _decide(context: Context, step: Step, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> list[SagaId]:
     """The compare-and-set (rule 3): sagas that are PENDING, locked so until this transaction ends. The losers go void."""
-    status = context.lock_sagas(sagas)
+    # all that were heard, in one go: late ones may have to be answered, and locks taken in two goes could meet in a circle
+    status = context.lock_sagas(heard) if sagas else {}
     winners = [saga for saga in sagas if status.get(saga) == "PENDING"]
     losers = [saga for saga in sagas if status.get(saga) != "PENDING"]
     context.journal.set(step.key, "void", losers)
@@ -73,7 +74,7 @@ def _tell(context: Context, step: Step, heard: dict[SagaId, Row[Any]], late: Seq
 
 def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> None:
     """The pivot is done (rule 12): the saga is complete and nobody needs to watch it any more."""
-    context.lock_sagas(sagas)
+    context.lock_sagas(heard)
     context.cursor.execute(sql.COMPLETE, [sagas])
     completed = {saga for (saga,) in context.cursor.fetchall()}
     if len(completed) < len(sagas):

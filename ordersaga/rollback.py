@@ -22,10 +22,7 @@ def hear(context: Context, topic: str, rows: Sequence[Row[Any]]) -> None:
     One that was heard before and is said *again* tries what is *undoing*: the row that would have retried it may be lost.
     """
     causes, entries = _turn_round(context, topic, rows)
-    todo = [e for e in entries if e.state == "done"]
-    if reminded := sorted({saga for saga, row in causes.items() if row.again} - {e.saga for e in entries}):
-        todo += _undoing(context, reminded)
-    undone = _undo(context, todo, causes)
+    undone = _undo(context, [e for e in entries if e.state in ("done", "undoing")], causes)
     settled, _ = context.settled(sorted(causes))
     context.answer({saga: cause for saga, cause in causes.items() if saga in settled})
     context.outbox.flush(context.cursor, _pack(context, undone))
@@ -40,7 +37,8 @@ def park(context: Context, topic: str, row: Row[Any], error: Exception) -> None:
         context.journal.set(step, "undoing", [row.saga])
     if waiting:
         _put_off(context, row, error)
-    elif not entries:  # heard before: what reminds of it will do so again, and no second row of retries is begun
+    elif any(e.state == "undoing" for e in entries):
+        # heard before: whoever reminds us will do so again, so no second row of retries is begun
         context.outbox.notice(row.saga, row, "undo failed", reason=clean(f"{type(error).__name__}: {error}", 500))
     context.outbox.flush(context.cursor)
 
@@ -81,7 +79,11 @@ def _put_off(context: Context, row: Row[Any], error: Exception) -> None:
 
 
 def _turn_round(context: Context, topic: str, rows: Sequence[Row[Any]]) -> tuple[dict[SagaId, Row[Any]], list[Entry]]:
-    """Note the refusals, bar, and at the initiator turn the saga; gives the causes and the rows of those heard first."""
+    """Note the refusals, bar, and at the initiator turn the saga.
+
+    Gives the causes, the rows of sagas that heard it for the first time, and what is undoing of those that are reminded.
+    The journal is locked first, then the sagas, all in one go: whoever locks in another order could meet us in a circle.
+    """
     causes = context.by_saga(rows)
     first = sorted(context.journal.hear_refusal(sorted(causes)))
     entries: list[Entry] = []
@@ -92,10 +94,12 @@ def _turn_round(context: Context, topic: str, rows: Sequence[Row[Any]]) -> tuple
             barred = [e.step for e in entries if e.saga == saga and e.state == "barred" and (saga, e.step) not in before]
             if barred:
                 context.outbox.notice(saga, causes[saga], "barred", steps=barred)
-        if context.initiates:
-            status = context.lock_sagas(first)
-            name = topic.removeprefix("refusal.")
-            context.turn({s: _turn_of(causes[s], name) for s in first if status.get(s) in ("PENDING", "CONFIRMED")})
+    if reminded := sorted(saga for saga, row in causes.items() if row.again and saga not in first):
+        entries += _undoing(context, reminded)
+    if first and context.initiates:
+        status = context.lock_sagas(causes)
+        name = topic.removeprefix("refusal.")
+        context.turn({s: _turn_of(causes[s], name) for s in first if status.get(s) in ("PENDING", "CONFIRMED")})
     return causes, entries
 
 

@@ -6,9 +6,3 @@ processes   children with their logs                ports       pages on free po
 warden      ends what was started, whatever happens script      what happens, in its order
 telling     what is said of it                  trail       waiting for the audit
 """
-
-from __future__ import annotations
-
-from webapp.ops.demo.script import Demo
-
-__all__ = ["Demo"]

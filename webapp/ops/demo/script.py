@@ -40,10 +40,10 @@ class Interrupted(BaseException):
 class Demo:
     """The demo; :meth:`play` does it all and puts all away, whatever happens."""
 
-    def __init__(self, *, orders: int, seed: int, stay: bool, since: float | None = None, places: Places | None = None) -> None:
+    def __init__(self, places: Places, *, orders: int, seed: int, stay: bool, since: float | None = None) -> None:
         """:param since: when the user asked for it, as ``time.time()``."""
         self._orders, self._seed, self._stay = orders, seed, stay
-        self._places = places or Places()
+        self._places = places
         self._telling = Telling(since or time.time())
         self._servers = Servers.of(os.environ)
         self._children: list[Child] = []

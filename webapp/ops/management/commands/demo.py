@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from webapp.ops.demo import Demo
+from webapp.ops.demo.places import Places
+from webapp.ops.demo.script import Demo
 from webapp.ops.management.commands.seed_orders import within
 
 EPILOG = """
@@ -37,9 +39,11 @@ class Command(BaseCommand):
         parser.add_argument("--exit", action="store_true", help="end when the orders have settled and the books are compared")
         parser.add_argument("--orders", type=within(1, 1_000_000), default=1000, metavar="N", help="how many (1000)")
         parser.add_argument("--seed", type=int, default=7, metavar="N", help="decides all that is random (7)")
+        parser.add_argument("--folder", type=Path, metavar="FOLDER", help="where data and logs are kept (.run)")
         parser.add_argument("--since", type=float, help=argparse.SUPPRESS)  # when make began, for the clock
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Play."""
-        demo = Demo(orders=options["orders"], seed=options["seed"], stay=not options["exit"], since=options["since"])
+        places = Places(options["folder"].absolute()) if options["folder"] else Places()
+        demo = Demo(places, orders=options["orders"], seed=options["seed"], stay=not options["exit"], since=options["since"])
         sys.exit(demo.play())

@@ -1,0 +1,138 @@
+"""``manage.py demo`` as a newcomer meets it: embedded servers, real processes, nothing left behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import sys
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.cookiejar import CookieJar
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.janitor import janitor
+from tests.support.polling import eventually
+from tests.support.processes import Process
+
+MARK = "DEMO_TEST"
+ORDERS = 60
+
+
+class Demos:
+    """Demos of one folder; ``left`` are the processes of theirs that still run."""
+
+    def __init__(self) -> None:
+        self.folder: Path = janitor().folder("demo") / "run"
+        self._mark = uuid.uuid4().hex
+        self._started: list[Process] = []
+
+    def start(self, *options: str) -> Process:
+        argv = [sys.executable, "manage.py", "demo", "--folder", str(self.folder), "--orders", str(ORDERS), *options]
+        name = f"demo-{self._mark[:6]}-{len(self._started)}"
+        self._started.append(Process(name, argv, env={MARK: self._mark, "COLUMNS": "120"}).start())
+        return self._started[-1]
+
+    def left(self, what: str = "") -> list[str]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) == self._mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(" ".join(process.cmdline()))
+            except psutil.Error:
+                continue
+        return [command for command in found if what in command]
+
+    def close(self) -> None:
+        for process in self._started:
+            process.stop(timeout=30)
+
+
+@pytest.fixture
+def demos() -> Iterator[Demos]:
+    demos = Demos()
+    yield demos
+    demos.close()
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """The ports that a demo would like best, taken by somebody."""
+    with ExitStack() as stack:
+        for port in (8000, 5555):
+            taker = stack.enter_context(socket.socket())
+            taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                taker.bind(("127.0.0.1", port))
+                taker.listen()
+            except OSError:
+                continue  # somebody has it already, which serves as well
+        yield
+
+
+def told(process: Process, pattern: str) -> str:
+    found = re.search(pattern, process.logs())
+    assert found, process.logs()
+    return found[1]
+
+
+def visitor(login_page: str, password: str) -> Callable[[str], str]:
+    """A browser that has logged in."""
+    jar = CookieJar()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    browser.open(login_page, timeout=10).read()
+    token = next(cookie.value for cookie in jar if cookie.name == "csrftoken")
+    form = {"username": "admin", "password": password, "csrfmiddlewaretoken": token, "next": "/admin/"}
+    browser.open(login_page, urllib.parse.urlencode(form).encode(), timeout=10).read()
+    return lambda page: str(browser.open(page, timeout=10).read().decode())
+
+
+@pytest.mark.usefixtures("busy")
+def test_it_settles_all_orders_shows_them_and_stays_until_ctrl_c(demos: Demos) -> None:
+    demo = demos.start()
+    demo.wait_for_log("Ctrl-C ends it all", timeout=120)
+    assert f"{ORDERS} settled in" in demo.logs()
+    assert "no violation" in demo.logs()
+
+    admin = told(demo, r"(http://127\.0\.0\.1:\d+/admin/)orders/order/")
+    flower = told(demo, r"Flower, the pools +(http://127\.0\.0\.1:\d+)")
+    assert ":8000/" not in admin
+    assert not flower.endswith(":5555")
+    visit = visitor(f"{admin}login/", told(demo, r"login +admin, password (\S+)"))
+    assert f"{ORDERS} results" in visit(f"{admin}orders/order/")
+    assert "StockReserved" in visit(f"{admin}audit/sagaevent/?q=1")
+    assert all(f"{pool}@demo" in visit(f"{flower}/workers") for pool in ("orders", "inventory", "payments", "audit"))
+
+    twin = demos.start()
+    assert twin.wait(30) == 1
+    assert f"already running, as process {demo.pid}. Its pages: {admin}" in twin.logs()
+
+    demo.send(signal.SIGINT)
+    assert demo.wait(30) == 0
+    assert demos.left() == []
+
+
+def test_killed_in_the_middle_it_leaves_nothing_and_runs_again_to_its_end(demos: Demos) -> None:
+    demo = demos.start("--exit")
+    eventually(lambda: len(demos.left("celery -A workers.")) >= 4, 90, "four pools")
+    demo.send(signal.SIGKILL)
+    again = demos.start("--exit")  # at once: it waits until the first one has been put away
+    assert again.wait(120) == 0, again.logs()
+    assert "Every order has settled and the books agree" in again.logs()
+    assert demos.left() == []
+
+
+def test_a_server_that_is_away_is_named_with_what_to_do(demos: Demos, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERSAGA_PAYMENTS_DATABASE_URL", "postgresql://me@127.0.0.1:1/away")
+    demo = demos.start("--exit")
+    assert demo.wait(30) == 1
+    assert "The payments database does not answer" in demo.logs()
+    assert "correct ORDERSAGA_PAYMENTS_DATABASE_URL, or unset it to have an embedded one" in demo.logs()
+    assert "Traceback" not in demo.logs()
+    assert demos.left() == []

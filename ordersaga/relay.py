@@ -42,13 +42,21 @@ Publish = Callable[[Sequence[Parcel]], None]
 
 
 def claim(cursor: Cursor, participant: str, rows: int = CLAIM_ROWS) -> list[Parcel]:
-    """Take what is due out of the outbox, packed; the caller publishes it and commits, or rolls back."""
+    """Take what is due out of the outbox, packed; the caller publishes it and commits, or rolls back.
+
+    Retries travel alone: a signal that kills workers was set apart so that it takes nobody with it.
+    """
     cursor.execute(sql.CLAIM, [participant, rows])
-    return list(parcels(cursor.fetchall()))
+    claimed = cursor.fetchall()
+    together = [row for alone, *row in claimed if not alone]
+    return [*parcels(together), *(parcel for alone, *row in claimed if alone for parcel in parcels([row]))]
 
 
-def parcels(rows: Sequence[tuple[str, str | None, int, str]]) -> Iterator[Parcel]:
-    """Join packs of one topic and recipient into envelopes, in their order."""
+def parcels(rows: Sequence[Sequence[Any]]) -> Iterator[Parcel]:
+    """Join packs of one topic and recipient into envelopes, in their order.
+
+    :param rows: topic, recipient, number of signals and text of each pack.
+    """
     open_: dict[tuple[str, str | None], list[tuple[int, str]]] = {}
 
     def seal(address: tuple[str, str | None]) -> Parcel:

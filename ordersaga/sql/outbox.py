@@ -43,13 +43,13 @@ WITH due AS (
     ORDER BY participant, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM ordersaga_outbox o USING due WHERE o.id = due.id AND o.saga_id IS NULL
-    RETURNING o.id, o.topic, o.recipient, o.signals, o.payload, o.pack_id
+    RETURNING o.id, o.kind, o.topic, o.recipient, o.signals, o.payload, o.pack_id
 ), renewed AS (
     UPDATE ordersaga_outbox o SET due_at = now() + interval '10 minutes' FROM due
     WHERE o.id = due.id AND o.saga_id IS NOT NULL
-    RETURNING o.id, o.topic, o.recipient, o.signals, o.payload, o.pack_id
+    RETURNING o.id, o.kind, o.topic, o.recipient, o.signals, o.payload, o.pack_id
 ), claimed AS (SELECT * FROM gone UNION ALL SELECT * FROM renewed)
-SELECT c.topic, c.recipient, c.signals, coalesce(c.payload, p.payload)
+SELECT c.kind = 'retry', c.topic, c.recipient, c.signals, coalesce(c.payload, p.payload)
 FROM claimed c LEFT JOIN ordersaga_pack p ON p.id = c.pack_id AND p.topic = c.topic
 ORDER BY c.id
 """

@@ -1,0 +1,127 @@
+"""Plain AMQP beside the engine: letters as a stranger, a forger or a faulty network would send them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import amqp
+
+from ordersaga.celery.wire import CONTENT_TYPE
+from ordersaga.envelope import Head, Keyring, Row, envelope_text, pack_text, row_text
+from ordersaga.ids import new_id
+from tests.support.rabbitmq import RabbitMQ
+
+THIS_KEY = "this:the-secret-with-which-the-pools-sign-now"
+NEXT_KEY = "next:the-secret-with-which-they-will-sign-soon"
+KEYRING = Keyring.parse(THIS_KEY)
+
+
+class Mail:
+    """Letters to the exchange of one virtual host."""
+
+    def __init__(self, rabbitmq: RabbitMQ, vhost: str) -> None:
+        self.rabbitmq, self.vhost = rabbitmq, vhost
+
+    def send(
+        self,
+        topic: str,
+        body: bytes,
+        *,
+        signals: int = 1,
+        to: str | None = None,
+        keyring: Keyring | None = KEYRING,
+        signature: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+        content_type: str = CONTENT_TYPE,
+        exchange: str = "ordersaga",
+    ) -> None:
+        """Send one letter and wait for the broker's confirmation.
+
+        :param to: only this participant gets it; by default whoever hears the topic.
+        :param keyring: signs it, unless it is None or ``signature`` stands instead.
+        """
+        letter_id = new_id()
+        all_headers: dict[str, Any] = {"task": topic, "id": letter_id, "ordersaga-signals": signals}
+        if signature is not None:
+            all_headers["ordersaga-signature"] = signature
+        elif keyring is not None:
+            all_headers["ordersaga-signature"] = keyring.sign(letter_id, topic, signals, body)
+        message = amqp.Message(
+            body,
+            content_type=content_type,
+            content_encoding="binary",
+            delivery_mode=2,
+            message_id=letter_id,
+            correlation_id=letter_id,
+            application_headers={**all_headers, **(headers or {})},
+        )
+        with self.rabbitmq.connect(self.vhost, confirm_publish=True) as connection:
+            key = f"to.{to}" if to else topic
+            connection.channel().basic_publish(message, exchange=exchange, routing_key=key)
+
+    def take(self, queue: str) -> Any:
+        """Take the oldest letter out of a queue and keep it back; None when there is none."""
+        with self.rabbitmq.connect(self.vhost) as connection:
+            return connection.channel().basic_get(queue, no_ack=True)
+
+    def deliver(self, letter: Any, to: str) -> None:
+        """Send a letter taken before to one participant's queue, as it was."""
+        with self.rabbitmq.connect(self.vhost, confirm_publish=True) as connection:
+            connection.channel().basic_publish(amqp.Message(letter.body, **letter.properties), "ordersaga", f"to.{to}")
+
+    @contextmanager
+    def copied(self, times: int) -> Iterator[None]:
+        """While it lasts, a man in the middle sends everything that is published so many times more."""
+
+        def copy(channel: Any, letter: Any) -> None:
+            headers = letter.properties.get("application_headers", {})
+            if "copied" not in headers:
+                properties = {**letter.properties, "application_headers": {**headers, "copied": 1}}
+                for _ in range(times):
+                    key = letter.delivery_info["routing_key"]
+                    channel.basic_publish(amqp.Message(letter.body, **properties), "ordersaga", key)
+
+        with self._listening(copy):
+            yield
+
+    @contextmanager
+    def overheard(self) -> Iterator[list[Any]]:
+        """All letters that are published while it lasts."""
+        letters: list[Any] = []
+        with self._listening(lambda _, letter: letters.append(letter)):
+            yield letters
+
+    @contextmanager
+    def _listening(self, hear: Callable[[Any, Any], None]) -> Iterator[None]:
+        stop, ready = threading.Event(), threading.Event()
+
+        def listen() -> None:
+            with self.rabbitmq.connect(self.vhost) as connection:
+                channel = connection.channel()
+                queue = channel.queue_declare("", exclusive=True).queue
+                channel.queue_bind(queue, "ordersaga", routing_key="#")
+                channel.basic_consume(queue, no_ack=True, callback=lambda letter: hear(channel, letter))
+                ready.set()
+                while not stop.is_set():
+                    try:
+                        connection.drain_events(timeout=0.1)
+                    except TimeoutError:
+                        continue
+
+        thread = threading.Thread(target=listen, name="eavesdropper")
+        thread.start()
+        try:
+            assert ready.wait(20)
+            yield
+        finally:
+            stop.set()
+            thread.join(20)
+
+
+def letter(topic: str, saga: str, data: str, *, version: int = 1, by: str = "orders") -> bytes:
+    """The body of an envelope of one signal; ``data`` is JSON."""
+    row = Row(new_id(), saga, None, version, "2026-01-01T00:00:00.000+00:00", 0, None, None, data)
+    return envelope_text(topic, [pack_text(Head(by, None, None, 1), [row_text(row)])])

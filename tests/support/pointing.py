@@ -1,0 +1,47 @@
+"""A process on a test's databases for a while: Django's default connection, and the participants' own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from django.db import connection, connections
+
+from ordersaga import Choreography
+from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from tests.support.databases import Databases
+from webapp.database_url import django_database
+
+
+@contextmanager
+def django_at(url: str) -> Iterator[None]:
+    """Django's default connection leads to ``url``, in every thread."""
+    given = connections["default"].settings_dict
+    before = dict(given)
+    connection.close()
+    given.update(django_database(url))
+    try:
+        yield
+    finally:
+        connection.close()
+        given.update(before)
+
+
+@contextmanager
+def participants_at(databases: Databases) -> Iterator[Choreography]:
+    """The order saga's participants in this process work on ``databases``."""
+    from workers.choreography import choreography
+
+    whole = choreography()
+    inventory, payments = SqlAlchemyDatabase(databases.inventory), SqlAlchemyDatabase(databases.payments)
+    try:
+        with (
+            django_at(databases.orders),
+            patch.object(whole.participants["inventory"], "database", inventory),
+            patch.object(whole.participants["payments"], "database", payments),
+        ):
+            yield whole
+    finally:
+        inventory.discard()
+        payments.discard()

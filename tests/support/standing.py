@@ -1,0 +1,45 @@
+"""The fixtures of tests on a standing house; the ``conftest.py`` of a folder asks for them by importing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.books import Books
+from tests.support.databases import OWNERS, Databases
+from tests.support.house import House
+from tests.support.pointing import participants_at
+from tests.support.postgres import Postgres
+from tests.support.rabbitmq import RabbitMQ
+from tests.support.shop import Shop
+from tests.support.theatre import Theatre
+
+
+@pytest.fixture(scope="package")
+def standing_house(
+    request: pytest.FixtureRequest, postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ
+) -> Iterator[House]:
+    """One house for a whole folder of tests."""
+    name = request.node.name.replace("/", "-").replace(".", "-") or "house"
+    with House(name, postgres, database_templates, rabbitmq) as house:
+        yield house
+
+
+@pytest.fixture
+def house(standing_house: House) -> Iterator[House]:
+    """The standing house, in order; when the test ends its books are checked."""
+    standing_house.ensure()
+    yield standing_house
+    standing_house.books.are_clean()
+
+
+@pytest.fixture
+def theatre(databases: Databases) -> Iterator[Theatre]:
+    """The participants in this process, on databases of the test's own; no server dies here, so no commit waits for a disk."""
+    books, shop = Books(databases), Shop(databases)
+    for owner in OWNERS:
+        books.ask(owner, f"ALTER DATABASE {getattr(databases, owner).rpartition('/')[2]} SET synchronous_commit = off")
+    shop.open()
+    with participants_at(databases) as choreography:
+        yield Theatre(choreography, shop, books)

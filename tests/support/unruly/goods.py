@@ -1,0 +1,22 @@
+"""What may be ordered to make inventory misbehave; everything else in the same batch is innocent."""
+
+from __future__ import annotations
+
+FAILS_TWICE = "FAILS-TWICE"
+"""To reserve it raises twice, then works."""
+FAILS = "FAILS"
+"""To reserve it never works."""
+HANGS = "HANGS"
+"""To reserve it never returns, and no database statement is to blame."""
+SLEEPS = "SLEEPS"
+"""To reserve it, a statement of the database never returns."""
+KILLS = "KILLS"
+"""To reserve it ends the process, as the kernel does when memory is short."""
+PAUSES, PAUSES_TOO = "PAUSES", "PAUSES-TOO"
+"""To reserve it stands still before the commit, while the switch PAUSES is on."""
+STICKS = "STICKS"
+"""To release it raises while the switch of this name is on."""
+UNSHIPPABLE = "UNSHIPPABLE"
+"""To ship it never works."""
+
+UNRULY = (FAILS_TWICE, FAILS, HANGS, SLEEPS, KILLS, PAUSES, PAUSES_TOO, STICKS, UNSHIPPABLE)

@@ -1,0 +1,92 @@
+"""The real inventory, with the misbehaviour of :mod:`tests.support.unruly.goods`; impatient, so that tests are quick."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from datetime import timedelta
+from functools import wraps
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from ordersaga import Batch, Retry, Signal
+from tests.support.unruly import goods
+from tests.support.unruly.switches import switches
+from workers.inventory.steps import participant, release_stock, reserve_stock, ship_stock
+from workers.signals import OrderConfirmed, OrderPlaced, StockReserved
+
+ATTEMPTS = text("SELECT coalesce(max(attempts), 0) FROM ordersaga_journal WHERE saga_id = :saga AND step = :step")
+ORDERED = text("SELECT DISTINCT sku FROM reservation WHERE saga_id = ANY(CAST(:sagas AS uuid[]))")
+
+__all__ = ["participant"]
+
+
+class Unruly(Exception):
+    """Raised on purpose."""
+
+
+def before_reserving(orders: Batch[OrderPlaced], db: Session) -> None:
+    for saga, order in orders.items():
+        asked = {line.sku for line in order.lines}
+        if goods.FAILS in asked:
+            raise Unruly("this never works")
+        if goods.FAILS_TWICE in asked and db.scalar(ATTEMPTS, {"saga": saga, "step": reserve_stock.key}) < 2:
+            raise Unruly("not yet")
+        if goods.KILLS in asked:
+            switches().pass_by(goods.KILLS)
+            os.kill(os.getpid(), signal.SIGKILL)
+        if goods.HANGS in asked:
+            switches().pass_by(goods.HANGS)
+            time.sleep(3600)
+        if goods.SLEEPS in asked:
+            db.execute(text("SELECT pg_sleep(3600)"))
+
+
+def after_reserving(orders: Batch[OrderPlaced], _: Session) -> None:
+    if {goods.PAUSES, goods.PAUSES_TOO} & {line.sku for order in orders.values() for line in order.lines}:
+        switches().pass_by(goods.PAUSES)
+        while switches().is_on(goods.PAUSES):
+            time.sleep(0.02)
+
+
+def before_releasing(held: Batch[StockReserved], db: Session) -> None:
+    if switches().is_on(goods.STICKS) and goods.STICKS in _ordered(held, db):
+        raise Unruly("the door is stuck")
+
+
+def before_shipping(confirmed: Batch[OrderConfirmed], db: Session) -> None:
+    if goods.UNSHIPPABLE in _ordered(confirmed, db):
+        raise Unruly("no lorry takes it")
+
+
+def _ordered(sagas: Iterable[str], db: Session) -> Collection[str]:
+    return set(db.scalars(ORDERED, {"sagas": list(sagas)}))
+
+
+def _around(
+    function: Callable[..., Any], before: Callable[..., None] | None = None, after: Callable[..., None] | None = None
+) -> Callable[..., Any]:
+    @wraps(function)
+    def wrapped(signals: Batch[Signal], db: Session) -> Any:
+        if before is not None:
+            before(signals, db)
+        said = function(signals, db)
+        if after is not None:
+            after(signals, db)
+        return said
+
+    return wrapped
+
+
+reserve_stock.function = _around(reserve_stock.function, before_reserving, after_reserving)
+ship_stock.function = _around(ship_stock.function, before_shipping)
+release_stock.function = _around(release_stock.function, before_releasing)
+quick = Retry(attempts=3, first=timedelta(milliseconds=100), cap=timedelta(milliseconds=300))
+reserve_stock.retry = ship_stock.retry = quick
+release_stock.retry = replace(quick, attempts=2)
+reserve_stock.time_limit = timedelta(seconds=float(os.environ.get("UNRULY_TIME_LIMIT", "30")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest.mock import patch
@@ -13,7 +13,7 @@ import pytest
 
 from ordersaga.context import Context
 from ordersaga.envelope import envelope_text, pack_text, read_packs, row_text
-from ordersaga.journal import Journal
+from ordersaga.journal import Entry, Journal
 from ordersaga.testing import Mail, Rehearsal
 from tests.engine.toys import DESK, Shape, Toy, empty_outbox, toy_database
 from tests.support.polling import eventually
@@ -198,6 +198,24 @@ def test_a_refusal_waits_for_the_step_under_way_and_then_undoes_it(url: str):
     journal = theatre.toy.rows("SELECT state FROM ordersaga_journal WHERE step = 'shelf.step0'" + mine(theatre))
     assert journal == [("undone",)] * SAGAS
     assert theatre.end() == {"ROLLED_BACK"}
+
+
+def test_a_refusal_that_does_not_read_again_after_a_conflict_is_noticed(url: str):
+    """A test of the test above: the mistake is real, and is seen."""
+    theatre = Theatre(url)
+    theatre.expire()
+    step, refusal = theatre.take("shelf", "signal.Heard0"), theatre.take("shelf", "refusal.Expired")
+    gate, bar = Gate(), Journal.bar
+
+    def bar_by_what_was_read_before(journal: Journal, sagas: Sequence[str], steps: Sequence[str]) -> list[Entry]:
+        before = {(e.saga, e.step) for e in journal.lock_all(sagas, steps)}
+        return [e for e in bar(journal, sagas, steps) if (e.saga, e.step) in before]
+
+    with held_at(gate, Journal, "begin", after=True), patch.object(Journal, "bar", bar_by_what_was_read_before):
+        theatre.queue_up(gate, step, refusal)
+
+    with pytest.raises(AssertionError):
+        theatre.end()
 
 
 def test_a_step_waits_for_the_refusal_under_way_and_finds_itself_barred(url: str):

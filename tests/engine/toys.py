@@ -116,7 +116,7 @@ class Toy:
             return Batch(self._do(name, says, refusal, dict(signals), db))
 
         function = many if batched else one
-        said: Any = says if refusal is None else says | refusal  # type: ignore[operator]
+        said: Any = says if refusal is None else says | refusal
         function.__name__ = name
         function.__annotations__ = {
             "signals" if batched else "signal": Batch[hears] if batched else hears,  # type: ignore[valid-type]

@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
 import orjson
@@ -18,7 +18,8 @@ from ordersaga.context import Context
 from ordersaga.envelope import Head, Row, envelope_text, pack_text, read_packs, row_text
 from ordersaga.step import Step
 from ordersaga.testing import Mail, Rehearsal
-from tests.model.state import AGAIN, HEARD_AT, NAMES, NONE, OWNED, Act, Saga
+from tests.model.picture import Picture
+from tests.model.state import AGAIN, HEARD_AT, OWNED, Act, Saga
 from tests.support.databases import Databases
 from webapp.orders.cancelling import cancel_order
 from webapp.orders.draft import Item
@@ -47,41 +48,6 @@ SELECT (SELECT json_object_agg(step, state) FROM ordersaga_journal WHERE saga_id
     (SELECT count(*) FROM ledger_transaction WHERE saga_id = %(saga)s AND kind = 'charge'),
     (SELECT count(*) FROM ledger_transaction WHERE saga_id = %(saga)s AND kind = 'refund')
 """
-
-
-class Picture(NamedTuple):
-    """What can be compared between the model and the databases."""
-
-    status: str
-    turned_by: str
-    rows: dict[str, str]
-    heard: frozenset[str]
-    answers: frozenset[str]
-    charged: int
-    refunded: int
-    held: int
-    sold: int
-    mail: frozenset[tuple[str, str, bool]]
-
-    @classmethod
-    def of(cls, saga: Saga) -> Picture:
-        """The model's side."""
-        rows = {name: row for name, row in zip(NAMES, saga.rows, strict=True) if row != NONE}
-        return cls(
-            saga.status, saga.turned_by, rows, saga.heard, saga.answers, saga.charged, saga.refunded, saga.held, saga.sold,
-            saga.mail,
-        )  # fmt: skip
-
-    def differences(self, other: Picture) -> list[str]:
-        """In words: what is here and not there, and the reverse."""
-        pairs = ((name, getattr(self, name), getattr(other, name)) for name in self._fields)
-        return [f"{name}: {_only(a, b)} here, {_only(b, a)} in the model" for name, a, b in pairs if a != b]
-
-
-def _only(mine: Any, theirs: Any) -> Any:
-    if isinstance(mine, dict):
-        return dict(sorted(mine.items() - theirs.items()))
-    return sorted(mine - theirs) if isinstance(mine, frozenset) else mine
 
 
 class Injected(Exception):

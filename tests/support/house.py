@@ -122,7 +122,7 @@ class House:
     @contextmanager
     def besides(self, name: str, **options: Any) -> Iterator[PoolCluster]:
         """For a while, more processes of the pool ``name``; options as for :meth:`Pools.start`."""
-        other = Pools(self.env)
+        other = Pools(self.env, after=100)
         try:
             yield other.start(name, **options)
         finally:

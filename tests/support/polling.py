@@ -38,3 +38,15 @@ def eventually(
             raise AssertionError(f"{what or check} did not come about within {timeout:g} s; last seen: {last}") from failure
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(pause * 1.5, 0.2)
+
+
+def throughout(check: Callable[[], T], seconds: float, what: str = "") -> None:
+    """Ask ``check`` for so long, and see that it answers with something true each time.
+
+    :raises AssertionError: at the first answer that is not.
+    """
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        answer = check()
+        assert answer, f"{what or check} did not last; seen: {answer!r}"
+        time.sleep(min(0.25, left))

@@ -204,9 +204,11 @@ class PoolCluster(CeleryWorkerCluster):
 class Pools:
     """Starts pools and knows those it started: ``pools["inventory"][0].kill()``."""
 
-    def __init__(self, env: Mapping[str, str], cwd: Path = ROOT) -> None:
+    def __init__(self, env: Mapping[str, str], cwd: Path = ROOT, *, after: int = 0) -> None:
+        """:param after: the processes of each pool are numbered from the next, as no two may share a node name."""
         self.env = dict(env)
         self.cwd = cwd
+        self._after = after
         self._folder = janitor().folder("pools")
         self._clusters: dict[str, PoolCluster] = {}
         self._count: dict[str, int] = {}
@@ -237,7 +239,7 @@ class Pools:
         for pool in pools:
             workers = list(self._clusters[pool.name]) if pool.name in self._clusters else []
             for _ in range(pool.processes):
-                number = self._count[pool.name] = self._count.get(pool.name, 0) + 1
+                number = self._count[pool.name] = self._count.get(pool.name, self._after) + 1
                 container = PoolContainer(pool, number, self.env, self.cwd, self._folder)
                 container.start()
                 workers.append(PoolWorker(container))

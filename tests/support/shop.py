@@ -43,9 +43,16 @@ _keys = itertools.count(1)
 class Shop:
     """Customers: ``ann`` and ``bob`` can pay; ``poor`` has nothing; ``blocked`` and ``limited`` (100 cents) are rich."""
 
-    def __init__(self, databases: Databases, participants: Sequence[str] = order_saga.participants) -> None:
+    def __init__(
+        self,
+        databases: Databases,
+        *,
+        participants: Sequence[str] = order_saga.participants,
+        watchdog: Watchdog = WATCHDOG,
+    ) -> None:
         """:param participants: those frozen into each saga that begins here, as the web's setting would have them."""
-        self.databases, self.participants = databases, tuple(participants)
+        self.databases = databases
+        self._contract = replace(order_saga, participants=tuple(participants), watchdog=watchdog)
 
     def open(self) -> None:
         """Fill the catalogue, the stock and the wallets."""
@@ -78,9 +85,7 @@ class Shop:
         self, orders: Iterable[Sequence[str | Item]], *, customer: str = "ann", deadline: timedelta | None = None
     ) -> list[SagaId]:
         """Place orders of these lines in one transaction, so that they travel in one envelope; their sagas."""
-        contract = replace(
-            order_saga, participants=self.participants, deadline=deadline or order_saga.deadline, watchdog=WATCHDOG
-        )
+        contract = replace(self._contract, deadline=deadline or order_saga.deadline)
         new = [
             NewOrder(customer, [line if isinstance(line, Item) else Item(line, 1) for line in lines], f"key-{next(_keys)}")
             for lines in orders

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
+from ordersaga import Watchdog
 from tests.support.books import Books
-from tests.support.databases import OWNERS, Databases
+from tests.support.databases import OWNERS, copies, drop
 from tests.support.house import House
 from tests.support.pointing import participants_at
 from tests.support.postgres import Postgres
@@ -34,12 +36,16 @@ def house(standing_house: House) -> Iterator[House]:
     standing_house.books.are_clean()
 
 
-@pytest.fixture
-def theatre(databases: Databases) -> Iterator[Theatre]:
-    """The participants in this process, on databases of the test's own; no server dies here, so no commit waits for a disk."""
-    books, shop = Books(databases), Shop(databases)
+@pytest.fixture(scope="package")
+def theatre(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Theatre]:
+    """The participants in this process, on databases that a folder's tests share; no server dies, so no commit waits for it."""
+    postgres.ensure()
+    databases = copies(postgres, database_templates)
+    books, shop = Books(databases), Shop(databases, watchdog=Watchdog(first=timedelta(hours=1), cap=timedelta(hours=1)))
     for owner in OWNERS:
         books.ask(owner, f"ALTER DATABASE {getattr(databases, owner).rpartition('/')[2]} SET synchronous_commit = off")
     shop.open()
     with participants_at(databases) as choreography:
         yield Theatre(choreography, shop, books)
+    postgres.ensure()
+    drop(postgres, databases)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+from tests.support.polling import eventually
+from tests.support.theatre import Theatre, deliver_all, to
+
+NO_REFUNDS = """
+CREATE FUNCTION no_refunds() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'the bank says no'; END $$;
+CREATE TRIGGER no_refunds BEFORE INSERT ON ledger_transaction FOR EACH ROW WHEN (NEW.kind = 'refund')
+    EXECUTE FUNCTION no_refunds();
+"""
+WAIT = """
+SELECT extract(epoch FROM due_at - created_at)::float FROM ordersaga_outbox WHERE kind = 'retry' AND participant = 'payments'
+"""
+
+
+def test_a_refund_backs_off_calls_for_help_and_is_never_forgotten(theatre: Theatre) -> None:
+    books, saga = theatre.books, theatre.shop.place("TEA")
+    rehearsal = theatre.rehearsal()
+    deliver_all(rehearsal, but=to("orders", "PaymentCharged"))
+    rehearsal.mail.clear()
+    books.ask("payments", NO_REFUNDS)
+    theatre.shop.cancel(saga)
+
+    waits: list[float] = []
+    while books.saga(saga).attention is None:
+        while rehearsal.collect(retries=False) or rehearsal.mail:
+            rehearsal.deliver(rehearsal.mail[0])
+        [(wait,)] = books.ask("payments", WAIT)
+        waits.append(wait)
+        assert len(waits) < 10
+        rehearsal.collect()
+
+    assert all(1.0 < longer / shorter < 4.0 for shorter, longer in pairwise(waits)), waits
+    assert 0.8 <= waits[0] <= 1.2
+    assert "refund keeps failing" in eventually(lambda: books.saga(saga).attention or "")
+    assert "the bank says no" in str(books.saga(saga).attention)
+    assert books.saga(saga).status == "ROLLING_BACK"
+
+    books.ask("payments", "DROP TRIGGER no_refunds ON ledger_transaction")
+    rehearsal.run()
+    books.all_rolled_back([saga], timeout=0)
+    assert books.saga(saga).attention is None
+    assert books.money(saga) == [("charge", -450), ("refund", 450)]
+    books.are_clean(timeout=0)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from unittest.mock import patch
+
+import pytest
+from kombu import Connection
+
+from ordersaga import Choreography
+from ordersaga.celery import wire
+from ordersaga.celery.app import broker
+from ordersaga.ids import new_id
+from ordersaga.relay import Parcel
+from tests.support.mail import KEYRING
+from tests.support.polling import eventually
+from tests.support.proxy import Proxy
+from tests.support.rabbitmq import RabbitMQ
+from workers.choreography import choreography
+
+
+def parcel(topic: str) -> Parcel:
+    return Parcel(new_id(), topic, None, 1, b"{}")
+
+
+def publisher(url: str, whole: Choreography) -> wire.Publisher:
+    settings = broker(url)
+    return wire.Publisher(
+        Connection(settings["broker_url"], transport_options=settings["broker_transport_options"]), whole, KEYRING
+    )
+
+
+@pytest.fixture
+def publish(vhost: str) -> Iterator[wire.Publisher]:
+    """A relay's publisher on a broker where no pool has ever been."""
+    one = publisher(vhost, choreography())
+    yield one
+    one.close()
+
+
+def test_what_is_said_before_its_hearer_ever_ran_waits_for_it(publish: wire.Publisher, rabbitmq: RabbitMQ, vhost: str) -> None:
+    publish([parcel("signal.OrderPlaced")])
+
+    queues = rabbitmq.queues(vhost.rpartition("/")[2])
+    assert (queues["inventory"].ready, queues["audit"].ready, queues["payments"].ready) == (1, 1, 0)
+
+
+def test_what_nobody_hears_is_kept(publish: wire.Publisher, rabbitmq: RabbitMQ, vhost: str) -> None:
+    publish([parcel("rumour")])
+
+    assert rabbitmq.queues(vhost.rpartition("/")[2])["ordersaga.unheard"].ready == 1
+
+
+def test_without_a_confirmation_publishing_fails(vhost: str, rabbitmq: RabbitMQ, proxy: Callable[[int], Proxy]) -> None:
+    between = proxy(rabbitmq.port)
+    publish = publisher(between.through(vhost), choreography())
+    publish([parcel("signal.OrderPlaced")])
+    between.stall()
+
+    with patch.object(wire, "CONFIRM_SECONDS", 1), pytest.raises((TimeoutError, OSError)):
+        publish([parcel("signal.OrderPlaced")])
+
+    between.flow()
+    publish([parcel("signal.OrderPlaced")])
+    publish.close()
+    name = vhost.rpartition("/")[2]
+    eventually(lambda: rabbitmq.queues(name)["inventory"].ready >= 2, 10, "those confirmed")

@@ -1,0 +1,109 @@
+"""Messages come more than once, late, and in any order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.house import House
+from tests.support.polling import eventually
+from tests.support.theatre import Theatre
+
+
+def test_each_delivery_three_times(house: House) -> None:
+    with house.mail.copied(2):
+        paid = house.shop.place_many(5, "TEA", "MUG")
+        declined = house.shop.place_many(3, "TEA", customer="poor")
+        lacking = house.shop.place_many(3, "GONE")
+        cancelled = house.shop.place("TEA")
+        house.shop.cancel(cancelled)
+
+        house.books.all_confirmed(paid)
+        house.books.all_rolled_back([*declined, *lacking])
+        house.books.all_ended([cancelled])
+
+    assert all(house.books.money(saga) == [("charge", -1650)] for saga in paid)
+    assert all(house.books.goods(saga) == {"TEA": "shipped", "MUG": "shipped"} for saga in paid)
+    assert all(Counter(house.books.trail(saga))["payments: PaymentCharged"] == 1 for saga in paid)
+
+
+def test_the_undo_comes_before_its_step(house: House) -> None:
+    with house.without("inventory"):
+        saga = house.shop.place("TEA")
+        order_placed = eventually(lambda: house.mail.take("inventory"), 30, "OrderPlaced")
+        house.shop.cancel(saga)
+        house.books.reaches(saga, "ROLLING_BACK")
+    house.books.all_rolled_back([saga])
+    assert house.books.journal(saga)["inventory.reserve_stock"] == "barred"
+
+    house.mail.deliver(order_placed, "inventory")
+
+    eventually(lambda: house.books.trail(saga).count("inventory: answer") == 2, 30, "the late step answered")
+    assert house.books.journal(saga)["inventory.reserve_stock"] == "barred"
+    assert house.books.goods(saga) == {}
+
+
+class EveryOrder:
+    """Runs a saga again and again until each order in which its envelopes can arrive has been seen: depth first."""
+
+    def __init__(self) -> None:
+        self._path: list[tuple[int, int]] = []
+        self.runs = 0
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            self._at = 0
+            yield self.runs
+            self.runs += 1
+            while self._path and self._path[-1][0] + 1 == self._path[-1][1]:
+                self._path.pop()
+            if not self._path:
+                return
+            choice, of = self._path[-1]
+            self._path[-1] = (choice + 1, of)
+
+    def choose(self, of: int) -> int:
+        """The next choice of this run among so many envelopes."""
+        if of == 1:
+            return 0
+        if self._at == len(self._path):
+            self._path.append((0, of))
+        choice, expected = self._path[self._at]
+        assert expected == of, "the run is not the same as the one before it"
+        self._at += 1
+        return choice
+
+
+def test_every_order_of_arrival_of_a_declined_order(theatre: Theatre) -> None:
+    shop, books = theatre.shop, theatre.books
+    orders = EveryOrder()
+    sagas = []
+    for _ in orders:
+        sagas.append(shop.place("TEA", customer="poor"))
+        rehearsal = theatre.rehearsal(lose=lambda mail: mail.to == "audit")
+        while rehearsal.collect() or rehearsal.mail:
+            rehearsal.mail.sort(key=lambda mail: (mail.to, mail.parcel.topic, mail.parcel.body.count(b'"orders"')))
+            rehearsal.deliver(rehearsal.mail[orders.choose(len(rehearsal.mail))])
+
+    assert orders.runs >= 30
+    books.all_rolled_back(sagas, timeout=0)
+    assert all(books.goods(saga) == {"TEA": "released"} and books.money(saga) == [] for saga in sagas)
+
+
+@pytest.mark.parametrize("repeats", [0.0, 0.4])
+def test_many_orders_of_arrival_with_cancellations(theatre: Theatre, repeats: float) -> None:
+    shop, books = theatre.shop, theatre.books
+    sagas: list[str] = []
+    for seed in range(5):
+        kinds = [shop.place("TEA"), shop.place("MUG", customer="poor"), shop.place("TEA", "GONE"), shop.place("HAT")]
+        shop.cancel(kinds[3])
+        theatre.rehearsal(seed=seed, repeats=repeats).run()
+        sagas += kinds
+
+    ends = books.all_ended(sagas, timeout=0)
+
+    assert ends["CONFIRMED"] >= 5
+    assert ends["ROLLED_BACK"] >= 10
+    books.are_clean(timeout=0)

@@ -1,0 +1,115 @@
+"""Messages that must not be let in end as dead letters on the one desk; the pools go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+from ordersaga.envelope import MAX_BYTES, Keyring, read_rows
+from ordersaga.ids import new_id
+from tests.support.books import Letter
+from tests.support.house import House
+from tests.support.mail import letter
+from tests.support.polling import eventually
+
+TOPIC = "signal.OrderPlaced"
+SAMPLE = '{"order":"1","customer":"ann","currency":"EUR","amount":450,"lines":[{"sku":"TEA","quantity":1,"amount":450}]}'
+STRANGER = Keyring([("stranger", b"a secret that no pool here knows")])
+IMPOSTOR = Keyring([("this", b"another secret under a known name")])
+
+
+def genuine() -> bytes:
+    return letter(TOPIC, new_id(), SAMPLE)
+
+
+def on_the_desk(house: House, body: bytes) -> Letter:
+    """The dead letter with this body, which must have come from the broker and only once."""
+    found = eventually(lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter")
+    assert len(found) == 1
+    assert found[0].source == "broker"
+    return found[0]
+
+
+@pytest.fixture(autouse=True)
+def _the_pools_go_on(house: House) -> Iterator[None]:
+    yield
+    house.books.all_confirmed([house.shop.place("TEA")])
+
+
+def test_undecodable(house: House) -> None:
+    body = b"\xff\xfe not an envelope" + os.urandom(16)
+    house.mail.send(TOPIC, body, to="inventory")
+    assert on_the_desk(house, body).error == "rejected"
+
+
+def test_of_a_content_type_that_nobody_reads(house: House) -> None:
+    body = b"\x80\x04pickled" + os.urandom(16)
+    house.mail.send(TOPIC, body, to="inventory", content_type="application/x-python-serialize")
+    on_the_desk(house, body)
+
+
+def test_unsigned(house: House) -> None:
+    body = genuine()
+    house.mail.send(TOPIC, body, to="inventory", keyring=None)
+    on_the_desk(house, body)
+
+
+@pytest.mark.parametrize("keyring", [STRANGER, IMPOSTOR], ids=["unknown key", "wrong secret"])
+def test_wrongly_signed(house: House, keyring: Keyring) -> None:
+    body = genuine()
+    house.mail.send(TOPIC, body, to="inventory", keyring=keyring)
+    on_the_desk(house, body)
+
+
+def test_oversized(house: House) -> None:
+    body = b" " * MAX_BYTES + genuine()
+    house.mail.send(TOPIC, body, to="inventory")
+    on_the_desk(house, body)
+
+
+def test_a_compression_bomb(house: House) -> None:
+    bomb = zlib.compress(b"0" * 64 * 1024 * 1024 + os.urandom(16))
+    house.mail.send(TOPIC, bomb, to="inventory", headers={"compression": "application/x-gzip"})
+    on_the_desk(house, bomb)
+
+
+def test_of_a_topic_that_this_pool_does_not_hear(house: House) -> None:
+    body = letter("signal.Unknown", new_id(), "{}")
+    house.mail.send("signal.Unknown", body, to="inventory")
+    assert on_the_desk(house, body).participant == "inventory"
+
+
+def test_of_a_topic_that_nobody_at_all_hears(house: House) -> None:
+    body = letter("rumour", new_id(), "{}")
+    house.mail.send("rumour", body)
+    found = eventually(lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter")
+    assert found[0].source == "unheard"
+
+
+def test_by_name_of_another_task_of_the_worker(house: House) -> None:
+    body = b'[[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
+    house.mail.send("celery.backend_cleanup", body, to="inventory", content_type="application/json")
+    on_the_desk(house, body)
+
+
+def test_of_a_version_that_cannot_be_read(house: House) -> None:
+    with house.without("inventory"):
+        sagas = house.shop.place_many(3)
+        said = read_rows(eventually(lambda: house.mail.take("inventory"), 30, "OrderPlaced").body)
+        for row, version in zip(said, (1, 0, 99), strict=True):
+            house.mail.send(TOPIC, letter(TOPIC, row.saga, json.dumps(row.data), version=version), to="inventory")
+    current, old, new = (row.saga for row in said)
+    assert {current, old, new} == set(sagas)
+
+    house.books.all_confirmed([current])
+    house.books.all_rolled_back([old, new])
+
+    assert "override upcast" in str(house.books.saga(old).reason)
+    assert "deploy this pool first" in str(house.books.saga(new).reason)
+    for saga in (old, new):
+        [dead] = eventually(lambda saga=saga: house.books.desk(saga), 30, "the dead letter")  # type: ignore[misc]
+        assert (dead.source, dead.participant, dead.step) == ("participant", "inventory", "inventory.reserve_stock")

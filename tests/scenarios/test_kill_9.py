@@ -1,0 +1,21 @@
+"""A pool is killed with -9 in the middle of its work: no order is lost, and none is rolled back for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.house import House
+from tests.support.pools import PARTICIPANTS
+
+
+@pytest.mark.parametrize("name", PARTICIPANTS)
+def test_a_pool_killed_under_load_and_started_again(house: House, name: str) -> None:
+    sagas = []
+    for number in range(30):
+        sagas += house.shop.place_many(5, "TEA", "MUG")
+        if number == 8:
+            house.pools[name].kill()
+        if number == 16:
+            house.pools[name].start(wait=False)
+
+    house.books.all_confirmed(sagas, timeout=120)

@@ -18,7 +18,7 @@ from ordersaga.sql import saga as sql
 
 
 class Turn(NamedTuple):
-    """Why a saga is turned round: the refusal's name, who said it, its reason, and its data as JSON."""
+    """Why a saga is turned round: the refusal's name, who said it, its reason, and ``[version, data]`` as JSON."""
 
     refusal: str
     refused_by: str
@@ -29,7 +29,7 @@ class Turn(NamedTuple):
     def by(cls, signal: Signal, participant: str) -> Turn:
         """From a refusal about to be said."""
         reason = signal.reason() if isinstance(signal, Refusal) else ""
-        return cls(type(signal).__name__, participant, reason, signal.model_dump_json())
+        return cls(type(signal).__name__, participant, reason, f"[{type(signal).version},{signal.model_dump_json()}]")
 
 
 class Context:

@@ -104,7 +104,7 @@ def _turn_round(context: Context, topic: str, rows: Sequence[Row[Any]]) -> tuple
 
 
 def _turn_of(row: Row[Any], name: str) -> Turn:
-    return Turn(name, row.by, row.reason or name, orjson.dumps(row.data).decode())
+    return Turn(name, row.by, row.reason or name, orjson.dumps([row.version, row.data]).decode())
 
 
 def _undo(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[Any]]) -> dict[SagaId, list[str]]:

@@ -67,8 +67,8 @@ def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, R
             context.outbox.say_again(saga, topic, row, causes[saga])
     for w in waiting:
         if w.status == "ROLLING_BACK":
-            data = orjson.loads(w.refused_with or "{}")
-            row = Row("", w.saga, None, 1, "", 1, None, w.reason, data)
+            version, data = orjson.loads(w.refused_with or "[1, {}]")
+            row = Row("", w.saga, None, version, "", 1, None, w.reason, data)
             context.outbox.say_again(w.saga, f"refusal.{w.refusal}", row, causes[w.saga])
         context.outbox.notice(w.saga, causes[w.saga], "reminded", round=w.rounds + 1, status=w.status)
         if w.rounds + 1 >= context.choreography.saga.watchdog.rounds:

@@ -33,7 +33,7 @@ UNNOTICED = {"attention", "notice"}
 _numbers = itertools.count(1)
 
 ORDERS = """
-SELECT s.status, s.refusal, s.refused_with::json ->> 'step', s.ended_at IS NOT NULL,
+SELECT s.status, s.refusal, s.refused_with::json -> 1 ->> 'step', s.ended_at IS NOT NULL,
     ARRAY(SELECT participant FROM ordersaga_answer WHERE saga_id = s.id),
     ARRAY(SELECT kind FROM ordersaga_outbox WHERE saga_id = s.id),
     (SELECT json_object_agg(step, state) FROM ordersaga_journal WHERE saga_id = s.id)

@@ -18,7 +18,7 @@ SOURCES = ordersaga workers webapp tests manage.py
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  Options: PYTHON=python3.13 · ARGS="-k expired" for test · EXIT=1 for demo'
+	@echo '  Options: PYTHON=python3.13 · ARGS="-k expired" for test · EXIT=1 BROKER=amqp://… for demo'
 
 python:
 	@command -v "$(PYTHON)" >/dev/null || \

@@ -78,7 +78,7 @@ class Child:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
         if self.log is None:
             return DemoFailed(f"{self.name} {how}.", "What it said stands above.")
-        remedy = f"All it said stands in {shown(self.log)}. To begin afresh: make clean demo"
+        remedy = f"All it said stands in {shown(self.log)}. To begin with new data: rm -r {shown(self._places.run)}"
         return DemoFailed(f"{self.name} {how}.", remedy, self.tail())
 
     def tail(self) -> str:

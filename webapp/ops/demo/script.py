@@ -56,21 +56,29 @@ class Demo:
             _not_in_production()
             self._places.make()
             with _interruptible(), lock.held(self._places) as mine, self._guarded(mine):
-                self._start(mine)
-                self._trade()
-                self._show()
-                if self._stay:
-                    self._wait()
+                return self._acts(mine)
         except DemoFailed as failed:
             self._telling.failure(failed)
             return FAILED
         except Interrupted:
             return INTERRUPTED if self._clean is None else self._status
-        return self._status
 
     @property
     def _status(self) -> int:
         return 0 if self._clean else FAILED
+
+    def _acts(self, mine: lock.Lock) -> int:
+        try:
+            self._start(mine)
+            self._trade()
+            self._show()
+            while self._stay:
+                watch(self._children)
+                time.sleep(PAUSE)
+        except DemoFailed as failed:
+            self._telling.failure(failed)
+            return FAILED
+        return self._status
 
     # ------------------------------------------------------------------------------------------------------- starting
 
@@ -152,11 +160,6 @@ class Demo:
             say.line("Ctrl-C ends it all. More orders, from another terminal here:")
             say.line(f"  {command}", "dim")
 
-    def _wait(self) -> None:
-        while True:
-            watch(self._children)
-            time.sleep(PAUSE)
-
     # --------------------------------------------------------------------------------------------------------- ending
 
     @contextmanager
@@ -169,6 +172,7 @@ class Demo:
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # what is begun is finished
+            self._telling.line()
             with self._telling.step("put away", "processes ended, data kept"):
                 if guard.stdin:
                     guard.stdin.close()

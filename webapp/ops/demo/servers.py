@@ -16,6 +16,7 @@ from webapp.ops.demo.telling import DemoFailed
 from webapp.ops.postmaster import EmbeddedError
 
 BROKER = "ORDERSAGA_BROKER_URL"
+BROKERS = ("amqp://", "amqps://", "pyamqp://", "pgmq://")
 DATABASES = {name: f"ORDERSAGA_{name.upper()}_DATABASE_URL" for name in ("orders", "inventory", "payments")}
 
 
@@ -65,7 +66,7 @@ class Servers:
         except (EmbeddedError, OSError) as error:
             fault, _, tail = str(error).partition("\n")
             raise DemoFailed(
-                f"The embedded PostgreSQL cannot be had: {fault}", "To begin with new data: make clean demo", tail
+                f"The embedded PostgreSQL cannot be had: {fault}", f"To begin with new data: rm -r {shown(places.run)}", tail
             ) from error
         made = {DATABASES.get(role, BROKER): url for role, url in urls.items()}
         return {**made, **self.given}
@@ -92,6 +93,8 @@ def _ask_database(name: str, variable: str, url: str) -> None:
 
 
 def _ask_broker(url: str) -> None:
+    if not url.startswith(BROKERS):
+        raise DemoFailed("The broker's address is of an unknown kind.", "Use amqp://… (RabbitMQ) or pgmq://… (PostgreSQL).")
     from celery import Celery
 
     from ordersaga.celery.app import broker

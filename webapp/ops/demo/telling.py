@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from textwrap import indent
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 
@@ -43,17 +42,15 @@ class Telling:
     def step(self, what: str, detail: str) -> Iterator[None]:
         """Say that it is being done, and how long it took."""
         began = time.monotonic()
-        with self._console.status(f"  {what} …", spinner="dots"):
+        with self._console.status(f"{what} …", spinner="dots"):
             yield
         took = f"{time.monotonic() - began:5.1f} s"
         self._print(("  ✓ ", "green"), f"{what:<30}", (f"{detail:<52}", "dim"), took)
 
     def pages(self, rows: Mapping[str, str]) -> None:
         """A name and where it is found, line by line."""
-        table = Table(box=None, show_header=False, padding=(0, 2), pad_edge=False)
         for name, where in rows.items():
-            table.add_row(Text(f"  {name}"), Text(where, style="cyan"))
-        self._console.print(table)
+            self._print(f"  {name:<18}", (where, "cyan"))
 
     def age(self) -> str:
         """How long it is since it all began."""
@@ -62,7 +59,7 @@ class Telling:
     def failure(self, failed: DemoFailed) -> None:
         self._print(("\n  ✗ ", "red"), (failed.fault, "bold red"))
         if failed.tail:
-            self._console.print(Padding(Text(failed.tail, style="dim"), (0, 0, 0, 4)))
+            self._print((indent(failed.tail, "    "), "dim"))
         self._print(f"    {failed.remedy}")
 
     def _print(self, *parts: str | tuple[str, str]) -> None:

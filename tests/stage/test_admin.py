@@ -19,9 +19,7 @@ from webapp.orders.draft import Item
 from webapp.orders.models import Order, Product
 from webapp.orders.placing import place_order
 
-OURS = [
-    m for label in ("orders", "audit") for m in apps.get_app_config(label).get_models() if m in admin.site._registry
-]
+OURS = [m for label in ("orders", "audit") for m in apps.get_app_config(label).get_models() if m in admin.site._registry]
 
 
 @pytest.fixture
@@ -97,18 +95,14 @@ def test_an_order_and_its_saga_are_found_by(by: str, listed: str, order: Order, 
 
 
 @pytest.mark.parametrize("term", ["nobody", "999999", "9" * 40, str(uuid4()), "%", "' OR 1=1 --"])
-def test_a_search_for_what_is_not_there_finds_nothing_and_breaks_nothing(
-    term: str, order: Order, staff: Client
-) -> None:
+def test_a_search_for_what_is_not_there_finds_nothing_and_breaks_nothing(term: str, order: Order, staff: Client) -> None:
     for model in (Order, type(order.saga), SagaEvent, DeadLetter):
         assert "0 results" in page(staff, model, q=term)
 
 
 def test_sagas_are_filtered_by_status_open_and_attention(order: Order, staff: Client) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s", [order.saga_id]
-        )
+        cursor.execute("UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s", [order.saga_id])
         cursor.execute("UPDATE ordersaga_saga SET attention = 'stuck' WHERE id = %s", [order.saga_id])
     saga, other = str(order.saga_id), str(Order.objects.get(customer="other-1").saga_id)
     for query in ({"status__exact": "CONFIRMED"}, {"open": "no"}, {"attention": "yes"}):

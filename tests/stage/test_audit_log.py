@@ -135,9 +135,7 @@ def test_a_buried_signal_stands_in_the_trail_and_on_the_desk() -> None:
 
 def test_whatever_the_broker_gave_up_is_kept_byte_for_byte_once_for_each_delivery() -> None:
     body = bytes(range(256))
-    letter = Letter(
-        "broker", "message-1", "inventory", body, headers={"x-death": [{"count": 1, "odd": b"\x00"}], "n\0": 1}
-    )
+    letter = Letter("broker", "message-1", "inventory", body, headers={"x-death": [{"count": 1, "odd": b"\x00"}], "n\0": 1})
     for _ in range(2):
         write_dead_letters([letter, letter], connection)
     write_dead_letters([Letter("broker", "message-2", "inventory", body)], connection)

@@ -3,6 +3,8 @@
 PYTHON ?= python3
 ARGS ?=
 EXIT ?=
+# Test processes side by side, each with servers of its own; most of the time they wait.
+JOBS ?= 2
 STARTED := $(shell date +%s)
 
 MINOR = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -38,7 +40,7 @@ $(BIN)/.installed: requirements.txt $(if $(FRESH),stale) | python
 
 test: venv  ## run every test on private servers and real processes (ARGS="-k foo" goes to pytest)
 	@$(BIN)/python -m tests.support.services
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: venv  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

@@ -20,6 +20,11 @@ running: list[Process] = []
 """Every process started and not yet seen to end, oldest first; a failing test prints the tails of their logs."""
 
 
+def _inherited() -> dict[str, str]:
+    """The tests' environment, but not Django's settings that some test has named in it: a process sets up what it needs."""
+    return {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+
+
 class Process:
     """One command. ``start`` may follow ``stop`` or ``kill``; the log goes on in the same file."""
 
@@ -73,7 +78,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.cwd,
-                env={**os.environ, **self.env, MARK: janitor().mark},
+                env={**_inherited(), **self.env, MARK: janitor().mark},
                 start_new_session=True,
                 **identity,  # type: ignore[call-overload]
             )

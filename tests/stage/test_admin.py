@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 import pytest
 from django.apps import apps
 from django.contrib import admin
@@ -94,7 +92,7 @@ def test_an_order_and_its_saga_are_found_by(by: str, listed: str, order: Order, 
     assert "1 result" in found
 
 
-@pytest.mark.parametrize("term", ["nobody", "999999", "9" * 40, str(uuid4()), "%", "' OR 1=1 --"])
+@pytest.mark.parametrize("term", ["nobody", "999999", "9" * 40, "0d7f3c52-1111-4222-8333-444455556666", "%", "' OR 1=1 --"])
 def test_a_search_for_what_is_not_there_finds_nothing_and_breaks_nothing(term: str, order: Order, staff: Client) -> None:
     for model in (Order, type(order.saga), SagaEvent, DeadLetter):
         assert "0 results" in page(staff, model, q=term)

@@ -6,6 +6,8 @@ from tests.support.polling import eventually
 from tests.support.theatre import Theatre
 from tests.support.unruly.goods import FAILS, KILLS
 
+DEADLINE_NOW = "UPDATE ordersaga_outbox SET due_at = now() WHERE saga_id = %s AND kind = 'deadline'"
+
 
 def test_a_signal_that_always_raises_leaves_by_the_error_path(house: House) -> None:
     poison = house.shop.place(FAILS)
@@ -21,27 +23,31 @@ def test_an_envelope_that_keeps_coming_back_is_taken_apart_and_stays_apart(theat
     rehearsal = theatre.rehearsal()
     rehearsal.collect()
     inventory = Receiver(theatre.choreography.participants["inventory"], theatre.choreography)
-    [envelope] = [mail.parcel for mail in rehearsal.mail if mail.to == "inventory"]
-    rehearsal.mail.clear()
+    [mail] = [mail for mail in rehearsal.mail if mail.to == "inventory"]
+    rehearsal.mail.remove(mail)
+    envelope = mail.parcel
     assert envelope.signals == 10
 
     inventory.receive(envelope.topic, envelope.body, Delivery(redeliveries=2))
     rehearsal.collect()
 
-    assert [(mail.to, mail.parcel.signals) for mail in rehearsal.mail] == [("inventory", 1)] * 10
+    assert [mail.parcel.signals for mail in rehearsal.mail if mail.to == "inventory"] == [1] * 10
     rehearsal.run()
     theatre.books.all_confirmed(sagas, timeout=0)
 
 
-def test_one_that_kills_workers_dies_at_the_broker_and_its_order_is_left_to_the_deadline(house: House) -> None:
-    poison = house.shop.place(KILLS)
-    after = house.shop.place_many(5)
+def test_a_signal_that_kills_dies_at_the_broker_alone_and_its_order_is_left_to_the_deadline(house: House) -> None:
+    with house.instead("inventory", concurrency=2) as [inventory]:
+        poison, *innocent = house.shop.place_all([[KILLS], *[["TEA"]] * 9])
 
-    house.books.all_confirmed(after)
-    [letter] = eventually(lambda: house.books.desk(poison), 120, "the dead letter")
-    assert (letter.source, letter.participant, letter.error) == ("broker", "inventory", "delivery_limit")
-    assert house.books.saga(poison).status == "PENDING"
-    house.books.ask("orders", "UPDATE ordersaga_outbox SET due_at = now() WHERE saga_id = %s AND kind = 'deadline'", poison)
-    house.books.all_rolled_back([poison])
+        house.books.all_confirmed(innocent)
+
+        [letter] = eventually(lambda: house.books.desk(poison), 120, "the dead letter")
+        assert (letter.source, letter.participant, letter.error) == ("broker", "inventory", "delivery_limit")
+        assert all(house.books.desk(saga) == [] for saga in innocent)
+        assert inventory.process.alive
+        assert house.books.saga(poison).status == "PENDING"
+        house.books.ask("orders", DEADLINE_NOW, poison)
+        house.books.all_rolled_back([poison])
     assert house.books.saga(poison).refusal == "OrderExpired"
     assert house.books.journal(poison)["inventory.reserve_stock"] == "barred"

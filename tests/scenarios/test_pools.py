@@ -1,4 +1,4 @@
-"""Pools as the Celery command line starts them: every kind, several processes, and steps that hang or kill."""
+"""Pools as the Celery command line starts them: every kind, several processes, and steps that hang."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.house import House
 from tests.support.polling import eventually
 from tests.support.pools import Pools
 from tests.support.processes import ROOT, Process
-from tests.support.unruly.goods import HANGS, KILLS, PAUSES, PAUSES_TOO, SLEEPS
+from tests.support.unruly.goods import HANGS, PAUSES, PAUSES_TOO, SLEEPS
 
 KINDS: dict[str, dict[str, Any]] = {
     "prefork": {"kind": "prefork", "concurrency": 2},
@@ -100,20 +100,6 @@ class TestInsteadOfInventory:
         assert house.books.saga(guilty).status == "PENDING"
         house.shop.cancel(guilty)
         house.books.all_rolled_back([guilty], timeout=90)
-
-    def test_a_signal_that_kills_is_dead_lettered_alone(self, pools: Pools, house: House) -> None:
-        [inventory] = pools.start("inventory", concurrency=2)
-        guilty, *innocent = house.shop.place_all([[KILLS], *[["TEA"]] * 9])
-
-        house.books.all_confirmed(innocent)
-
-        [letter] = eventually(lambda: house.books.desk(guilty), 90, "the dead letter")
-        assert (letter.source, letter.participant, letter.topic) == ("broker", "inventory", "signal.OrderPlaced")
-        assert letter.error == "delivery_limit"
-        assert all(house.books.desk(saga) == [] for saga in innocent)
-        assert inventory.process.alive
-        house.shop.cancel(guilty)
-        house.books.all_rolled_back([guilty])
 
 
 def _pids(folder: Path, count: int) -> list[int]:

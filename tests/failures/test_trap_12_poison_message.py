@@ -3,6 +3,7 @@ from __future__ import annotations
 from ordersaga.receiver import Delivery, Receiver
 from tests.support.house import House
 from tests.support.polling import eventually
+from tests.support.shop import ASLEEP, Shop
 from tests.support.theatre import Theatre
 from tests.support.unruly.goods import FAILS, KILLS
 
@@ -38,7 +39,7 @@ def test_an_envelope_that_keeps_coming_back_is_taken_apart_and_stays_apart(theat
 
 def test_a_signal_that_kills_dies_at_the_broker_alone_and_its_order_is_left_to_the_deadline(house: House) -> None:
     with house.instead("inventory", concurrency=2) as [inventory]:
-        poison, *innocent = house.shop.place_all([[KILLS], *[["TEA"]] * 9])
+        poison, *innocent = Shop(house.databases, watchdog=ASLEEP).place_all([[KILLS], *[["TEA"]] * 9])
 
         house.books.all_confirmed(innocent)
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from ordersaga.testing import Mail, Rehearsal
 from tests.support.house import House
 from tests.support.polling import eventually
-from tests.support.theatre import Theatre
+from tests.support.shop import ASLEEP, Shop
+from tests.support.theatre import Theatre, deliver_all
 
 
 def test_each_delivery_three_times(house: House) -> None:
@@ -31,7 +33,7 @@ def test_each_delivery_three_times(house: House) -> None:
 
 def test_the_undo_comes_before_its_step(house: House) -> None:
     with house.without("inventory"):
-        saga = house.shop.place("TEA")
+        saga = Shop(house.databases, watchdog=ASLEEP).place("TEA")
         order_placed = eventually(lambda: house.mail.take("inventory"), 30, "OrderPlaced")
         house.shop.cancel(saga)
         house.books.reaches(saga, "ROLLING_BACK")
@@ -76,16 +78,25 @@ class EveryOrder:
         return choice
 
 
+def under_way(rehearsal: Rehearsal) -> list[Mail]:
+    """What the deciders have not yet heard, in a fixed order; the audit's turn comes at the end."""
+    rehearsal.collect()
+    return sorted(
+        (mail for mail in rehearsal.mail if mail.to != "audit"),
+        key=lambda mail: (mail.to, mail.parcel.topic, mail.parcel.body.count(b'"orders"')),
+    )
+
+
 def test_every_order_of_arrival_of_a_declined_order(theatre: Theatre) -> None:
     shop, books = theatre.shop, theatre.books
     orders = EveryOrder()
     sagas = []
     for _ in orders:
         sagas.append(shop.place("TEA", customer="poor"))
-        rehearsal = theatre.rehearsal(lose=lambda mail: mail.to == "audit")
-        while rehearsal.collect() or rehearsal.mail:
-            rehearsal.mail.sort(key=lambda mail: (mail.to, mail.parcel.topic, mail.parcel.body.count(b'"orders"')))
-            rehearsal.deliver(rehearsal.mail[orders.choose(len(rehearsal.mail))])
+        rehearsal = theatre.rehearsal()
+        while waiting := under_way(rehearsal):
+            rehearsal.deliver(waiting[orders.choose(len(waiting))])
+        deliver_all(rehearsal)
 
     assert orders.runs >= 30
     books.all_rolled_back(sagas, timeout=0)
@@ -96,7 +107,7 @@ def test_every_order_of_arrival_of_a_declined_order(theatre: Theatre) -> None:
 def test_many_orders_of_arrival_with_cancellations(theatre: Theatre, repeats: float) -> None:
     shop, books = theatre.shop, theatre.books
     sagas: list[str] = []
-    for seed in range(5):
+    for seed in range(3):
         kinds = [shop.place("TEA"), shop.place("MUG", customer="poor"), shop.place("TEA", "GONE"), shop.place("HAT")]
         shop.cancel(kinds[3])
         theatre.rehearsal(seed=seed, repeats=repeats).run()
@@ -104,6 +115,6 @@ def test_many_orders_of_arrival_with_cancellations(theatre: Theatre, repeats: fl
 
     ends = books.all_ended(sagas, timeout=0)
 
-    assert ends["CONFIRMED"] >= 5
-    assert ends["ROLLED_BACK"] >= 10
+    assert ends["CONFIRMED"] >= 3
+    assert ends["ROLLED_BACK"] >= 6
     books.are_clean(timeout=0)

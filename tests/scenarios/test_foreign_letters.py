@@ -15,6 +15,7 @@ from tests.support.books import Letter
 from tests.support.house import House
 from tests.support.mail import letter
 from tests.support.polling import eventually
+from tests.support.shop import ASLEEP, Shop
 
 TOPIC = "signal.OrderPlaced"
 SAMPLE = '{"order":"1","customer":"ann","currency":"EUR","amount":450,"lines":[{"sku":"TEA","quantity":1,"amount":450}]}'
@@ -98,7 +99,7 @@ def test_by_name_of_another_task_of_the_worker(house: House) -> None:
 
 def test_of_a_version_that_cannot_be_read(house: House) -> None:
     with house.without("inventory"):
-        sagas = house.shop.place_many(3)
+        sagas = Shop(house.databases, watchdog=ASLEEP).place_many(3)
         said = read_rows(eventually(lambda: house.mail.take("inventory"), 30, "OrderPlaced").body)
         for row, version in zip(said, (1, 0, 99), strict=True):
             house.mail.send(TOPIC, letter(TOPIC, row.saga, json.dumps(row.data), version=version), to="inventory")

@@ -34,6 +34,8 @@ PRICES = {"TEA": 450, "MUG": 1200, "HAT": 2500, "GONE": 900, "FREE": 0, **dict.f
 """In cents. Of GONE there is none, of everything else plenty."""
 WATCHDOG = Watchdog(first=timedelta(seconds=5))
 """Sooner than in production."""
+ASLEEP = Watchdog(first=timedelta(hours=1), cap=timedelta(hours=1))
+"""For tests in which nobody shall be reminded."""
 RICH = 10**11
 LIMIT = 100
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 import pytest
 
-from ordersaga import Watchdog
 from tests.support.books import Books
 from tests.support.databases import OWNERS, copies, drop
 from tests.support.house import House
 from tests.support.pointing import participants_at
 from tests.support.postgres import Postgres
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.shop import Shop
+from tests.support.shop import ASLEEP, Shop
 from tests.support.theatre import Theatre
 
 
@@ -41,7 +39,7 @@ def theatre(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[
     """The participants in this process, on databases that a folder's tests share; no server dies, so no commit waits for it."""
     postgres.ensure()
     databases = copies(postgres, database_templates)
-    books, shop = Books(databases), Shop(databases, watchdog=Watchdog(first=timedelta(hours=1), cap=timedelta(hours=1)))
+    books, shop = Books(databases), Shop(databases, watchdog=ASLEEP)
     for owner in OWNERS:
         books.ask(owner, f"ALTER DATABASE {getattr(databases, owner).rpartition('/')[2]} SET synchronous_commit = off")
     shop.open()

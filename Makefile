@@ -40,7 +40,7 @@ $(BIN)/.installed: requirements.txt $(if $(FRESH),stale) | python
 
 test: venv  ## run every test on private servers and real processes (ARGS="-k foo" goes to pytest)
 	@$(BIN)/python -m tests.support.services
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: venv  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

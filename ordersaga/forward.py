@@ -14,7 +14,7 @@ from ordersaga.journal import LATE, Entry, clean
 from ordersaga.outbox import next_pack, recorded, strike
 from ordersaga.signal import Refusal, Signal, StepFailed
 from ordersaga.sql import saga as sql
-from ordersaga.step import Arrow, Step
+from ordersaga.step import Step
 
 
 def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> None:
@@ -69,7 +69,8 @@ def _tell(context: Context, step: Step, heard: dict[SagaId, Row[Any]], late: Seq
     """Whoever asked for what comes too late is told so: the status has gone, or a refusal has barred the step."""
     readable = {saga: heard[saga].data for saga in sorted(late) if isinstance(heard[saga].data, Signal)}
     if readable and step.late is not None:
-        Arrow.of(step.late, step.key).run(step.late, readable, context.tx.db)
+        arrow, function = step.late
+        arrow.run(function, readable, context.tx.db)
 
 
 def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> None:

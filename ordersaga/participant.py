@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -103,8 +103,3 @@ class Participant:
 
     def __repr__(self) -> str:
         return f"<Participant {self.name}: {', '.join(self.steps) or 'observes'}>"
-
-
-def observers(participants: Sequence[Participant]) -> bool:
-    """Whether anybody listens to notices."""
-    return any(p.observer is not None for p in participants)

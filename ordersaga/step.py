@@ -144,7 +144,7 @@ class Step:
         self.arrow = Arrow.of(function, self.key)
         self.retry, self.time_limit, self.decides = retry, time_limit, decides
         self.undoing: Undo | None = None
-        self.late: Callable[..., Any] | None = None
+        self.late: tuple[Arrow, Callable[..., Any]] | None = None
         if time_limit <= timedelta(0):
             raise DeclarationError(self.key, "has no time", "Give a positive time_limit")
         if issubclass(self.arrow.hears, Refusal):
@@ -199,7 +199,7 @@ class Step:
         arrow = Arrow.of(function, f"{self.participant}.{function.__name__}")
         if arrow.says or arrow.hears is not self.arrow.hears or arrow.batched != self.arrow.batched:
             raise DeclarationError(self.key, f"{function.__name__} does not hear the same", "Same parameters, result None")
-        self.late = function
+        self.late = (arrow, function)
         return function
 
     def __repr__(self) -> str:

@@ -122,7 +122,8 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
         context.journal.give_up(step.key, row.saga, pack_id)
         context.outbox.say(row.saga, StepFailed(step=step.key, error=summary), cause=row)
         signal = orjson.dumps(plain.data).decode()
-        context.journal.bury(context.participant.name, row.saga, step.key, topic, signal, error, trace, attempts)
+        kept = f"[{plain.version},{signal}]"  # so that it can be read again by a later deploy
+        context.journal.bury(context.participant.name, row.saga, step.key, topic, kept, error, trace, attempts)
         context.outbox.notice(
             row.saga, row, "dead letter", reason=summary, step=step.key, topic=topic, attempts=attempts,
             error=f"{type(error).__module__}.{type(error).__qualname__}", traceback=clean(trace), signal=signal,

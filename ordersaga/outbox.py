@@ -18,7 +18,7 @@ from ordersaga.sql import among
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import outbox as sql
 
-ANSWER, ATTENTION, NOTICE, WATCHDOG, UNDO = "answer", "attention", "notice", "watchdog", "undo"
+ANSWER, ATTENTION, NOTICE, WATCHDOG, UNDO, LETTER = "answer", "attention", "notice", "watchdog", "undo", "letter"
 """The engine's own topics, beside ``signal.*`` and ``refusal.*``."""
 
 NOW = timedelta(0)
@@ -39,7 +39,7 @@ class Outbox:
     def __init__(self, head: Head, *, notices: bool) -> None:
         """:param notices: whether an observer listens, so that what says no signal is told to it."""
         self.head, self._notices = head, notices
-        self._now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._said: defaultdict[str, list[str]] = defaultdict(list)
         self._news: defaultdict[str, list[str]] = defaultdict(list)
         self._posts: list[_Post] = []
@@ -78,8 +78,12 @@ class Outbox:
 
     def retry(self, row: Row[Any], head: Head, topic: str, later: timedelta = NOW) -> None:
         """A signal heard, once more and alone, to the own queue."""
+        self.forward(row, head, topic, to=self.head.participant, later=later)
+
+    def forward(self, row: Row[Any], head: Head, topic: str, *, to: str | None, later: timedelta = NOW) -> None:
+        """A row as it stands, to one participant's queue alone, or to all who hear its topic."""
         text = row_text(row._replace(data=orjson.dumps(row.data).decode()))
-        self._posts.append(_Post("retry", topic, self.head.participant, 1, pack_text(head, [text]), later))
+        self._posts.append(_Post("retry" if to else "said", topic, to, 1, pack_text(head, [text]), later))
 
     def timer(self, saga: SagaId, kind: str, topic: str, later: timedelta) -> None:
         """A row due later, which :meth:`strike` takes back; one of a kind for each saga."""
@@ -115,7 +119,7 @@ class Outbox:
         reason: str | None = None,
     ) -> str:
         trace = trace or (cause.trace if cause else None)
-        return row_text(Row(new_id(), saga, cause.id if cause else None, version, self._now, again, trace, reason, data))
+        return row_text(Row(new_id(), saga, cause.id if cause else None, version, self.now, again, trace, reason, data))
 
 
 def timer_text(participant: str) -> str:

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ordersaga import closing, rollback, watchdog
+from ordersaga import closing, desk, rollback, watchdog
 from ordersaga.choreography import Choreography
 from ordersaga.context import Context
 from ordersaga.database import Transaction, connection_lost
 from ordersaga.envelope import Head, Reader, Row, read_packs, read_rows
 from ordersaga.errors import EnvelopeError, Stopping
 from ordersaga.forward import fail, run
-from ordersaga.outbox import ANSWER, ATTENTION, UNDO, WATCHDOG, Outbox
+from ordersaga.outbox import ANSWER, ATTENTION, LETTER, UNDO, WATCHDOG, Outbox
 from ordersaga.participant import Event, Observer, Participant
 from ordersaga.step import Step
 
@@ -33,6 +33,14 @@ Patience = Callable[[float], bool]
 Guard = Callable[[timedelta], AbstractContextManager[None]]
 """Ends what takes longer than a step's time limit allows, where the process can."""
 
+
+OTHERS: dict[str, Callable[[Context, Rows], None]] = {
+    ANSWER: closing.hear_answers,
+    ATTENTION: closing.hear_attention,
+    WATCHDOG: watchdog.watch,
+    LETTER: desk.settle_letters,
+}
+"""The engine's own topics that need no step."""
 
 ENGINE_LIMIT = timedelta(seconds=60)
 """The time limit of transactions that run no forward step."""
@@ -83,8 +91,8 @@ class Receiver:
             again = lambda rows, tx: rollback.undo_again(self._context(tx, UNDO, delivery), rows)  # noqa: E731
             later = lambda row, error, tx: rollback.undo_later(self._context(tx, UNDO, delivery), row, error)  # noqa: E731
             self._apply(read_rows(body), again, later)
-        elif topic in (ANSWER, ATTENTION, WATCHDOG):
-            handle = {ANSWER: closing.hear_answers, ATTENTION: closing.hear_attention, WATCHDOG: watchdog.watch}[topic]
+        elif topic in OTHERS:
+            handle = OTHERS[topic]
             self._apply(read_rows(body), lambda rows, tx: handle(self._context(tx, topic, delivery), rows), None)
         else:
             raise EnvelopeError(f"{self.participant.name} does not hear {topic}")

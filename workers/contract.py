@@ -1,7 +1,8 @@
-"""The contract of the order saga: what begins it, who takes part, how long it may take."""
+"""The contract of the order saga: what begins it, who takes part, how long it may take; and its desk for operators."""
 
 from __future__ import annotations
 
+from ordersaga.desk import Desk
 from ordersaga.saga import Saga, Watchdog
 from workers.settings import settings
 from workers.signals import CancelAsked, OrderPlaced
@@ -15,3 +16,6 @@ order_saga = Saga(
     asks=(CancelAsked,),
     watchdog=Watchdog(settings().watchdog, settings().watchdog_cap, settings().watchdog_rounds),
 )
+
+order_desk = Desk(order_saga, observed=bool(settings().observers))
+"""What operators may do to sagas and dead letters."""

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from workers.settings import Settings
 
-SAMPLE_SECRET = "sample-secret-change-me-0123456789abcdef"  # noqa: S105 - published, and refused in production  # noqa: S105 - the one that production refuses
+SAMPLE_SECRET = "sample-secret-change-me-0123456789abcdef"  # noqa: S105 - the one that production refuses
 MIN_SECRET_BYTES = 32
 MAKE_ONE = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 

@@ -18,7 +18,7 @@ from ordersaga.celery.wire import SERIALIZER, install
 from ordersaga.choreography import Choreography
 from ordersaga.envelope import Keyring
 from ordersaga.errors import EnvelopeError, Stopping
-from ordersaga.outbox import ANSWER, ATTENTION, UNDO, WATCHDOG
+from ordersaga.outbox import ANSWER, ATTENTION, LETTER, UNDO, WATCHDOG
 from ordersaga.participant import Participant
 from ordersaga.receiver import Delivery, Receiver
 
@@ -106,7 +106,7 @@ def _names(participant: Participant, choreography: Choreography) -> list[tuple[s
         topics = ["signal.", "refusal.", ANSWER, ATTENTION, "notice"]
         return [(topic, f"{name}.observe") for topic in topics]
     found = [(f"signal.{s.arrow.hears.__name__}", s.key) for s in participant.steps.values()]
-    found += [("refusal.", f"{name}.hear_refusal"), (UNDO, f"{name}.retry_undo")]
+    found += [("refusal.", f"{name}.hear_refusal"), (UNDO, f"{name}.retry_undo"), (LETTER, f"{name}.settle_letter")]
     if name == choreography.saga.initiator:
         found += [(ANSWER, f"{name}.hear_answer"), (ATTENTION, f"{name}.hear_attention"), (WATCHDOG, f"{name}.watch")]
     return found

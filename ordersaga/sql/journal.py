@@ -66,3 +66,7 @@ INSERT INTO ordersaga_dead_letter (participant, saga_id, step, topic, signal, er
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (saga_id, step) DO NOTHING
 """
+
+SETTLE_LETTER = """
+UPDATE ordersaga_dead_letter SET state = %s WHERE saga_id = %s AND step = %s AND state = 'open' RETURNING topic, signal
+"""

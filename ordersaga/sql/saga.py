@@ -74,4 +74,10 @@ FROM ordersaga_saga WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE
 
 ROUND = "UPDATE ordersaga_saga SET rounds = rounds + 1 WHERE id = ANY(%s::uuid[])"
 
+# Rounds are counted anew: the person who looked has changed something.
+RESUME = """
+UPDATE ordersaga_saga SET attention = NULL, rounds = 0
+WHERE id = %s AND attention IS NOT NULL AND ended_at IS NULL RETURNING id
+"""
+
 ATTENTION = "UPDATE ordersaga_saga SET attention = %s WHERE id = ANY(%s::uuid[]) AND ended_at IS NULL"

@@ -57,6 +57,10 @@ class DeadLetter(models.Model):
         BROKER = "broker", "the broker gave the message up"
         UNHEARD = "unheard", "nobody listens to it"
 
+    class Outcome(models.TextChoices):
+        REPLAYED = "replayed", "replayed"
+        DISCARDED = "discarded", "discarded"
+
     id = models.BigAutoField(primary_key=True)
     source = models.TextField(choices=Source)
     key = models.CharField(max_length=64, help_text="the same for each delivery of the same dead letter")
@@ -72,14 +76,36 @@ class DeadLetter(models.Model):
     headers = models.JSONField()
     attempts = models.IntegerField()
     received_at = models.DateTimeField(db_default=Now())
+    outcome = models.TextField(choices=Outcome, null=True, help_text="what an operator decided")
+    settled_at = models.DateTimeField(null=True)
+    settled_by = models.TextField(null=True)
+    settled_why = models.TextField(null=True)
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["saga_id"], name="dead_letter_saga", condition=Q(saga_id__isnull=False))]
+        permissions = [
+            ("replay_deadletter", "Can replay dead letters"),
+            ("discard_deadletter", "Can discard dead letters"),
+        ]
+        indexes = [
+            models.Index(fields=["saga_id"], name="dead_letter_saga", condition=Q(saga_id__isnull=False)),
+            models.Index(fields=["-id"], name="dead_letter_open", condition=Q(outcome__isnull=True)),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["key"], name="dead_letter_once"),
             models.CheckConstraint(
                 condition=Q(source__in=["participant", "broker", "unheard"]), name="dead_letter_source_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(outcome__isnull=True, settled_at__isnull=True, settled_by__isnull=True, settled_why__isnull=True)
+                | Q(
+                    outcome__isnull=False,  # a comparison with NULL would satisfy the CHECK
+                    outcome__in=["replayed", "discarded"],
+                    settled_at__isnull=False,
+                    settled_by__isnull=False,
+                    settled_why__isnull=False,
+                ),
+                name="dead_letter_settled_whole",
             ),
         ]
 

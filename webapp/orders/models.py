@@ -56,6 +56,7 @@ class Saga(models.Model):
     class Meta:
         managed = False
         db_table = "ordersaga_saga"
+        permissions = [("resume_saga", "Can resume sagas that need attention")]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -76,6 +77,7 @@ class Order(models.Model):
     confirmed_at = models.DateTimeField(null=True)
 
     class Meta:
+        permissions = [("place_order", "Can place orders"), ("cancel_order", "Can ask for orders to be cancelled")]
         # one index each, where unique=True and db_index=True on text would make two
         indexes = [models.Index(fields=["customer"], name="order_customer", opclasses=["varchar_pattern_ops"])]
         constraints = [

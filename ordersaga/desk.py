@@ -1,0 +1,113 @@
+"""What an operator may do: wake a saga that needs attention, and settle dead letters.
+
+Every act is recorded in the transaction open on the initiator's database, like any signal; what concerns another participant
+is addressed to it. Each is safe when done twice, and is told in the saga's story with its reason and who did it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+import orjson
+
+from ordersaga.batch import SagaId
+from ordersaga.context import Context
+from ordersaga.database import borrow
+from ordersaga.envelope import Head, Row, read_packs
+from ordersaga.ids import new_id
+from ordersaga.outbox import LETTER, NOW, WATCHDOG, Outbox
+from ordersaga.saga import Saga
+from ordersaga.sql import journal as journal_sql
+from ordersaga.sql import saga as sql
+
+Decision = Literal["replayed", "discarded"]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The operators' desk of one kind of saga.
+
+    :ivar observed: whether an observer keeps the story; without one nothing is told.
+    """
+
+    saga: Saga
+    observed: bool = True
+
+    def resume(self, saga: SagaId, *, db: object, by: str, reason: str) -> bool:
+        """Take the flag *needs attention* off and remind the saga now of what it waits for.
+
+        The reminder tries failing undos and deciding steps at once; the vain rounds are counted anew.
+
+        :param db: a Django connection, SQLAlchemy session or psycopg connection of the initiator's database.
+        :returns: False when the saga has ended or needs no attention (any more): nothing was done.
+        :raises NoTransaction: when no transaction is open.
+        """
+        cursor = borrow(db)
+        cursor.execute(sql.RESUME, [str(UUID(saga))])
+        if cursor.fetchone() is None:
+            return False
+        outbox = self._outbox()
+        outbox.timer(saga, "watchdog", WATCHDOG, NOW)
+        outbox.notice(saga, None, "resumed", reason=reason, by=by)
+        outbox.flush(cursor)
+        return True
+
+    def send_again(self, topic: str, body: bytes, *, to: str | None, db: object, by: str, reason: str) -> int:
+        """Say the signals of a dead envelope once more, each alone and marked *again*; gives how many.
+
+        Journals absorb what was done meanwhile, and a saga that has turned is not disturbed. The caller has made sure that the
+        envelope is genuine (:meth:`Keyring.verify`): it is signed anew.
+
+        :param to: the participant where it died; None for all who hear the topic.
+        :raises EnvelopeError: when the body is no envelope.
+        :raises NoTransaction: when no transaction is open.
+        """
+        packs, cursor = read_packs(body), borrow(db)
+        outbox = self._outbox()
+        for head, rows in packs:
+            for row in rows:
+                outbox.forward(row._replace(again=1), head, topic, to=to)
+                outbox.notice(row.saga, row, "sent again", reason=reason, by=by, topic=topic, to=to)
+        outbox.flush(cursor)
+        return sum(len(rows) for _, rows in packs)
+
+    def settle(
+        self, saga: SagaId, step: str, decision: Decision, *, participant: str, db: object, by: str, reason: str
+    ) -> None:
+        """Ask a participant to settle one of its dead letters; it tells in the saga's story what it did.
+
+        :raises NoTransaction: when no transaction is open.
+        """
+        cursor = borrow(db)
+        outbox = self._outbox()
+        data = {"step": step, "decision": decision, "by": by}
+        row = Row(new_id(), str(UUID(saga)), None, 1, outbox.now, 0, None, reason, data)
+        outbox.forward(row, outbox.head, LETTER, to=participant)
+        outbox.flush(cursor)
+
+    def _outbox(self) -> Outbox:
+        return Outbox(Head(self.saga.initiator, None, None, 1), notices=self.observed)
+
+
+def settle_letters(context: Context, rows: Sequence[Row[Any]]) -> None:
+    """A participant settles its dead letters as it was asked to; one that was settled before stays as it is.
+
+    One to be replayed is heard again like any late copy, marked *again*: the journal decides what may still happen.
+    """
+    for row in rows:
+        step, decision = row.data["step"], row.data["decision"]
+        context.cursor.execute(journal_sql.SETTLE_LETTER, [decision, row.saga, step])
+        found = context.cursor.fetchone()
+        if found is None:
+            context.outbox.notice(row.saga, row, "dead letter settled before", reason=row.reason, step=step)
+            continue
+        context.outbox.notice(row.saga, row, f"dead letter {decision}", reason=row.reason, step=step, by=row.data["by"])
+        if decision == "replayed":
+            topic, signal = found
+            version, data = orjson.loads(signal)
+            again = row._replace(id=new_id(), cause=row.id, version=version, again=1, reason=None, data=data)
+            context.outbox.retry(again, context.outbox.head._replace(participant=row.by), topic)
+    context.outbox.flush(context.cursor)

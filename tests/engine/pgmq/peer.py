@@ -1,7 +1,7 @@
 """The other side of the tests of ``pgmq://``: a consumer, and a Celery application, in processes of their own.
 
-    python -m tests.engine.pgmq_peer hold|keep|settle QUEUE     says what it was given, one line each
-    celery -A tests.engine.pgmq_peer worker
+    python -m tests.engine.pgmq.peer hold|keep|settle QUEUE     says what it was given, one line each
+    celery -A tests.engine.pgmq.peer worker
 
 ``PEER_BROKER`` is the broker's URL, ``PEER_VISIBILITY`` its visibility timeout in seconds.
 """

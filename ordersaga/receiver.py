@@ -34,14 +34,6 @@ Guard = Callable[[timedelta], AbstractContextManager[None]]
 """Ends what takes longer than a step's time limit allows, where the process can."""
 
 
-OTHERS: dict[str, Callable[[Context, Rows], None]] = {
-    ANSWER: closing.hear_answers,
-    ATTENTION: closing.hear_attention,
-    WATCHDOG: watchdog.watch,
-    LETTER: desk.settle_letters,
-}
-"""The engine's own topics that need no step."""
-
 ENGINE_LIMIT = timedelta(seconds=60)
 """The time limit of transactions that run no forward step."""
 
@@ -91,8 +83,13 @@ class Receiver:
             again = lambda rows, tx: rollback.undo_again(self._context(tx, UNDO, delivery), rows)  # noqa: E731
             later = lambda row, error, tx: rollback.undo_later(self._context(tx, UNDO, delivery), row, error)  # noqa: E731
             self._apply(read_rows(body), again, later)
-        elif topic in OTHERS:
-            handle = OTHERS[topic]
+        elif topic in (ANSWER, ATTENTION, WATCHDOG, LETTER):
+            handle = {
+                ANSWER: closing.hear_answers,
+                ATTENTION: closing.hear_attention,
+                WATCHDOG: watchdog.watch,
+                LETTER: desk.settle_letters,
+            }[topic]
             self._apply(read_rows(body), lambda rows, tx: handle(self._context(tx, topic, delivery), rows), None)
         else:
             raise EnvelopeError(f"{self.participant.name} does not hear {topic}")

@@ -1,0 +1,146 @@
+"""Operators step in: a saga is resumed, dead letters are replayed and discarded. Real participants, mail by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import pytest
+
+from ordersaga.celery.drain import DeadMessage
+from ordersaga.envelope import Keyring
+from ordersaga.relay import Parcel
+from tests.support.books import Books
+from tests.support.theatre import Theatre, deliver_all, to
+from webapp.audit.desk import discard, replay
+from webapp.audit.models import DeadLetter
+from webapp.orders.resuming import resume_saga
+from webapp.refusals import ActRefused
+from workers.audit.dead_letters import keep
+from workers.settings import settings
+
+OURS = Keyring.parse(settings().signing_keys)
+FORGER = Keyring([("sample", b"a secret of somebody else's")])
+NO_RELEASE = """
+CREATE FUNCTION no_release() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the door is stuck'; END $$;
+CREATE TRIGGER no_release BEFORE UPDATE ON reservation FOR EACH ROW WHEN (NEW.state = 'released') EXECUTE FUNCTION no_release();
+"""
+NO_HOLD = """
+CREATE FUNCTION no_hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no shelf'; END $$;
+CREATE TRIGGER no_hold BEFORE INSERT ON reservation FOR EACH ROW EXECUTE FUNCTION no_hold();
+"""
+
+
+@contextmanager
+def broken(books: Books, how: str) -> Iterator[None]:
+    """While it lasts, inventory's database refuses; ``how`` names trigger and function alike."""
+    name = how.split("FUNCTION ")[1].split("(", maxsplit=1)[0]
+    books.ask("inventory", how)
+    try:
+        yield
+    finally:
+        books.ask("inventory", f"DROP FUNCTION {name} CASCADE")
+
+
+def died(parcel: Parcel, keyring: Keyring = OURS) -> int:
+    """The broker gives an envelope for inventory up; the id of its dead letter."""
+    signature = keyring.sign(parcel.id, parcel.topic, parcel.signals, parcel.body)
+    headers = {"task": parcel.topic, "id": parcel.id, "ordersaga-signals": parcel.signals, "ordersaga-signature": signature}
+    keep(DeadMessage("inventory", parcel.body, {**headers, "x-first-death-reason": "delivery_limit"}, {}))
+    return DeadLetter.objects.latest("id").id
+
+
+def test_a_resumed_saga_tries_its_failing_undo_at_once(theatre: Theatre) -> None:
+    books, saga, rehearsal = theatre.books, theatre.shop.place("TEA", customer="poor"), theatre.rehearsal()
+    with broken(books, NO_RELEASE):
+        while books.saga(saga).attention is None:
+            rehearsal.collect()
+            rehearsal.deliver(rehearsal.mail[0])
+        rehearsal.mail.clear()  # the row that would have retried the undo is lost
+
+    resume_saga(UUID(saga), by="staff 1", reason="the door is mended")
+    books.ask("orders", "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga)
+    rehearsal.run()
+
+    books.all_rolled_back([saga], timeout=0)
+    assert books.trail(saga).count("orders: resumed") == 1
+    with pytest.raises(ActRefused, match="has ended"):
+        resume_saga(UUID(saga), by="staff 1", reason="once more")
+
+
+def test_a_saga_that_goes_well_is_not_resumed(theatre: Theatre) -> None:
+    saga = theatre.shop.place("TEA")
+    with pytest.raises(ActRefused, match="needs no attention"):
+        resume_saga(UUID(saga), by="staff 1", reason="to see")
+    with pytest.raises(ActRefused, match="reason: is missing"):
+        resume_saga(UUID(saga), by="staff 1", reason="  ")
+    theatre.rehearsal().run()
+    theatre.books.all_confirmed([saga], timeout=0)
+
+
+def test_a_message_that_died_at_the_broker_is_replayed_once_and_its_order_confirms(theatre: Theatre) -> None:
+    books, saga, rehearsal = theatre.books, theatre.shop.place("TEA"), theatre.rehearsal()
+    [lost] = [mail for mail in deliver_all(rehearsal, but=to("inventory")) if mail.parcel.topic == "signal.OrderPlaced"]
+    rehearsal.mail.remove(lost)
+    letter = died(lost.parcel)
+
+    assert replay(letter, by="staff 1", reason="the worker is mended") == f"Dead letter {letter}: 1 signal goes to inventory."
+    with pytest.raises(ActRefused, match="was replayed before, by staff 1"):
+        replay(letter, by="staff 2", reason="me too")
+    rehearsal.run()
+
+    books.all_confirmed([saga], timeout=0)
+    assert books.money(saga) == [("charge", -450)]
+    assert books.trail(saga).count("orders: sent again") == 1
+
+
+def test_what_is_not_ours_is_not_signed_anew(theatre: Theatre) -> None:
+    saga, rehearsal = theatre.shop.place("TEA"), theatre.rehearsal()
+    rehearsal.collect("orders")
+    [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
+    letter = died(mail.parcel._replace(id=str(UUID(int=7))), FORGER)
+
+    with pytest.raises(ActRefused, match="not one of our messages"):
+        replay(letter, by="staff 1", reason="looks fine")
+    assert DeadLetter.objects.get(id=letter).outcome is None
+    discard(letter, by="staff 1", reason="forged")
+    rehearsal.run()
+    theatre.books.all_confirmed([saga], timeout=0)
+
+
+def test_a_participants_dead_letter_is_settled_by_the_participant_and_what_has_ended_is_not_revived(theatre: Theatre) -> None:
+    books, sagas, rehearsal = theatre.books, [theatre.shop.place("TEA") for _ in range(2)], theatre.rehearsal()
+    with broken(books, NO_HOLD):
+        deliver_all(rehearsal)
+    books.all_rolled_back(sagas, timeout=0)
+    first, second = (DeadLetter.objects.get(saga_id=saga).id for saga in sagas)
+
+    with pytest.raises(ActRefused, match="has ended"):
+        replay(first, by="staff 1", reason="the shelf is there now")
+    discard(first, by="staff 1", reason="known")
+    with pytest.raises(ActRefused, match="was discarded before"):
+        discard(first, by="staff 1", reason="known")
+    deliver_all(rehearsal)
+
+    state = "SELECT state FROM ordersaga_dead_letter WHERE saga_id = %s"
+    assert [books.ask("inventory", state, saga) for saga in sagas] == [[("discarded",)], [("open",)]]
+    assert books.trail(sagas[0]).count("inventory: dead letter discarded") == 1
+    assert DeadLetter.objects.get(id=second).outcome is None
+    assert theatre.books.goods(sagas[0]) == {}
+
+
+def test_a_letter_replayed_while_its_saga_rolls_back_runs_nothing(theatre: Theatre) -> None:
+    books, saga, rehearsal = theatre.books, theatre.shop.place("TEA"), theatre.rehearsal()
+    with broken(books, NO_HOLD):
+        waiting = deliver_all(rehearsal, but=to("payments", "refusal"))
+    assert books.saga(saga).status == "ROLLING_BACK"
+    assert waiting
+
+    replay(DeadLetter.objects.get(saga_id=saga).id, by="staff 1", reason="the shelf is there now")
+    deliver_all(rehearsal)
+
+    books.all_rolled_back([saga], timeout=0)
+    assert books.goods(saga) == {}
+    assert books.journal(saga)["inventory.reserve_stock"] == "refused"
+    assert "inventory: dead letter replayed" in books.trail(saga)

@@ -25,6 +25,7 @@ help:  ## this list
 python:
 	@command -v "$(PYTHON)" >/dev/null || \
 	  { echo "OrderSaga: '$(PYTHON)' is not there. Install Python 3.11 or newer, or say make … PYTHON=/path/to/python3." >&2; exit 1; }
+	@"$(PYTHON)" -c '' || { echo "OrderSaga: '$(PYTHON)' is found but does not run (above: why; a pyenv shim needs its version enabled). Say make … PYTHON=/path/to/python3." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "OrderSaga: '$(PYTHON)' is Python $(MINOR), but 3.11 or newer is needed. Say make … PYTHON=python3.13." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \

@@ -26,10 +26,11 @@ _numbers = itertools.count(1)
 _skipped: list[str] = []
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    for name in [name for name in os.environ if name.startswith("ORDERSAGA_")]:
-        del os.environ[name]  # the caller's settings are not the tests'
-    os.environ["ORDERSAGA_ENV"] = "test"
+# The caller's settings are not the tests', nor is what stands in the .env of this tree. Now, not in a hook: the conftest.py of
+# folders named on the command line are imported before any hook runs, and set Django up.
+for name in [name for name in os.environ if name.startswith("ORDERSAGA_")]:
+    del os.environ[name]
+os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 
 
 # ---------------------------------------------------------------------------------------------------------- servers

@@ -1,7 +1,8 @@
-"""The environment, read once: ``ORDERSAGA_*`` variables and an optional ``.env`` file."""
+"""The environment, read once: ``ORDERSAGA_*`` variables, and ``.env`` or the file that ``ORDERSAGA_DOTENV`` names."""
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from functools import cache
 from typing import Annotated, Any, Literal, Self
@@ -45,9 +46,7 @@ class Settings(BaseSettings):
     Durations are read as seconds (``900``), ``[days ]HH:MM:SS`` or ISO 8601 (``PT15M``).
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
 
     env: Literal["development", "test", "production"] = "development"
     debug: bool = False
@@ -82,8 +81,9 @@ def read(**overrides: Any) -> Settings:
     :raises ConfigurationError: when variables are malformed or unsafe; the message names each and its remedy, and
         prints no value, since values may be secrets.
     """
+    dotenv = os.environ.get(f"{PREFIX}DOTENV", ".env")
     try:
-        return Settings(**overrides)
+        return Settings(**{"_env_file": dotenv or None, **overrides})
     except ValidationError as error:
         faults = [
             f"{PREFIX}{str(fault['loc'][0]).upper()}: {_plain(fault['msg'])}" if fault["loc"] else _plain(fault["msg"])

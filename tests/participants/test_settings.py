@@ -121,3 +121,16 @@ def test_the_example_file_shows_every_variable_with_its_default() -> None:
     assert read(_env_file=EXAMPLE) == read()
     written = {line.partition("=")[0] for line in EXAMPLE.read_text().splitlines() if line and line[0] != "#"}
     assert written == {PREFIX + name.upper() for name in Settings.model_fields}
+
+
+def test_a_file_in_the_working_directory_counts_unless_another_or_none_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("ORDERSAGA_DEADLINE=1")
+    (tmp_path / "other.env").write_text("ORDERSAGA_DEADLINE=2")
+    seconds = []
+    for named in (".env", "other.env", ""):
+        monkeypatch.setenv("ORDERSAGA_DOTENV", named)
+        seconds.append(read().deadline.total_seconds())
+    monkeypatch.delenv("ORDERSAGA_DOTENV")
+    assert [*seconds, read().deadline.total_seconds()] == [1, 2, 900, 1]

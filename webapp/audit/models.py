@@ -37,7 +37,10 @@ class SagaEvent(models.Model):
 
     class Meta:
         ordering = ["id"]
-        indexes = [models.Index(fields=["saga_id", "id"], name="saga_event_story")]
+        indexes = [
+            models.Index(fields=["saga_id", "id"], name="saga_event_story"),
+            models.Index(fields=["task_id"], name="saga_event_task", condition=Q(task_id__isnull=False)),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(kind__in=["signal", "refusal", "answer", "notice", "attention"]),

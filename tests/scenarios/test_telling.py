@@ -1,0 +1,92 @@
+"""Commands tell what became of an order, and settle dead letters."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from tests.scenarios.test_operators import NO_HOLD, broken
+from tests.support.theatre import Theatre, deliver_all
+from webapp.audit.models import DeadLetter, SagaEvent
+from webapp.orders.models import Order
+
+
+@pytest.fixture
+def declined(theatre: Theatre) -> str:
+    saga = theatre.shop.place("TEA", customer="poor")
+    deliver_all(theatre.rehearsal())
+    return saga
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    call_command(*arguments)
+    return capsys.readouterr().out
+
+
+def ended(*arguments: str) -> tuple[Any, str]:
+    """How a command ends that cannot do what was asked, and what it says."""
+    with pytest.raises((CommandError, SystemExit)) as stopped:
+        call_command(*arguments)
+    return getattr(stopped.value, "returncode", getattr(stopped.value, "code", None)), str(stopped.value)
+
+
+def test_a_saga_is_told_as_a_tree_in_which_causes_stand_above_effects(
+    declined: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = told(capsys, "saga", declined).splitlines()
+    assert "rolled back: Payment declined: not enough money" in lines[1]
+    depth = {
+        name: line.index(name) for line in lines for name in ("OrderPlaced", "StockReserved", "PaymentDeclined") if name in line
+    }
+    assert depth["OrderPlaced"] < depth["StockReserved"] < depth["PaymentDeclined"]
+    assert "StockReserved · reserve_stock" in "".join(lines)
+    assert "undone · inventory.reserve_stock" in "".join(lines)
+    assert "not enough money" in "".join(lines[3:])
+
+
+def test_whatever_belongs_to_a_saga_finds_it(declined: str, capsys: pytest.CaptureFixture[str]) -> None:
+    order = Order.objects.get(saga_id=declined)
+    event = SagaEvent.objects.filter(saga_id=declined, task_id__isnull=False).latest("id")
+    for term in (str(order.id), declined, str(event.event_id), str(event.task_id), order.idempotency_key):
+        assert json.loads(told(capsys, "saga", term, "--json"))["saga"] == declined, term
+
+
+def test_the_story_as_json_holds_every_event_once(declined: str, capsys: pytest.CaptureFixture[str]) -> None:
+    story = json.loads(told(capsys, "saga", declined, "--json"))
+    ids = [event["event"] for event in story["events"]]
+    assert len(ids) == len(set(ids)) == SagaEvent.objects.filter(saga_id=declined).count()
+    assert (story["status"], story["refused_by"], story["waits_for"]) == ("ROLLED_BACK", "payments", [])
+
+
+@pytest.mark.parametrize("term", ["0", "nobody knows it", "00000000-0000-0000-0000-000000000000", "\0", "9" * 30])
+def test_an_id_that_nothing_has_ends_with_1_and_says_what_was_tried(theatre: Theatre, term: str) -> None:
+    code, message = ended("saga", term)
+    assert code == 1
+    assert "order number, saga id" in message
+
+
+def test_dead_letters_are_listed_shown_and_settled_once(theatre: Theatre, capsys: pytest.CaptureFixture[str]) -> None:
+    saga = theatre.shop.place("TEA")
+    with broken(theatre.books, NO_HOLD):
+        deliver_all(theatre.rehearsal())
+    letter = str(DeadLetter.objects.get(saga_id=saga).id)
+
+    assert letter in [str(json.loads(line)["id"]) for line in told(capsys, "dead_letters", "list", "--json").splitlines()]
+    assert "no shelf" in told(capsys, "dead_letters", "list", "--participant", "inventory")
+    assert "Traceback" in told(capsys, "dead_letters", "show", letter)
+    assert ended("dead_letters", "replay", letter, "--reason", "the shelf is there")[0] == 1
+    assert "is discarded" in told(capsys, "dead_letters", "discard", letter, "--reason", "known")
+    assert ended("dead_letters", "discard", letter, "--reason", "known")[0] == 1
+    assert "was discarded before, by command line: known" in capsys.readouterr().err
+    assert letter not in [line.split()[0] for line in told(capsys, "dead_letters", "list").splitlines()]
+    assert ended("dead_letters", "show", "999999999")[0] == 1
+
+
+def test_a_command_without_a_reason_or_with_a_senseless_id_is_refused(theatre: Theatre) -> None:
+    assert "--reason" in ended("dead_letters", "discard", "1")[1]
+    assert "no number from 1 up" in ended("dead_letters", "show", "-1")[1] + ended("dead_letters", "show", "x")[1]

@@ -1,0 +1,86 @@
+"""The whole story of one saga: what was said, in causal order, by whom, in which attempt."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.db import connection
+
+from webapp.audit.models import DeadLetter, SagaEvent
+from webapp.orders.models import Order, Saga
+
+MISSING = """
+    SELECT name FROM ordersaga_saga, unnest(participants) AS name
+    WHERE id = %s AND name NOT IN (SELECT participant FROM ordersaga_answer WHERE saga_id = id)
+"""
+ACTS = frozenset({"resumed", "sent again", "dead letter replayed", "dead letter discarded", "dead letter settled before"})
+"""Notices of what operators did."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One event with what it led to, in the order of saying."""
+
+    event: SagaEvent
+    led_to: list[Told] = field(default_factory=list)
+
+    @property
+    def by(self) -> str:
+        """Which operator did it, if one did: ``staff 3`` or ``command line``."""
+        return str(self.event.data.get("by", "")) if self.event.name in ACTS else ""
+
+    def walk(self, depth: int = 0) -> Iterator[tuple[int, Told]]:
+        """The event and all that came of it, each with its depth."""
+        yield depth, self
+        for told in self.led_to:
+            yield from told.walk(depth + 1)
+
+
+@dataclass(frozen=True)
+class Story:
+    """``order`` is None when the saga was begun by something else."""
+
+    saga: Saga
+    order: Order | None
+    begun_with: list[Told]
+    letters: list[DeadLetter]
+    waits_for: list[str]
+    """Participants whose answer to the refusal is missing; empty unless the saga is rolling back."""
+
+
+def story_of(saga: UUID) -> Story | None:
+    """The story of a saga as far as it was heard; four queries, whatever its length."""
+    found = Saga.objects.select_related("order").filter(id=saga).first()
+    if found is None:
+        return None
+    events = list(SagaEvent.objects.filter(saga_id=saga).order_by("said_at", "id"))
+    letters = list(DeadLetter.objects.filter(saga_id=saga).order_by("id"))
+    order = found.order if hasattr(found, "order") else None
+    return Story(found, order, _tree(events), letters, _missing_answers(found))
+
+
+def _tree(events: list[SagaEvent]) -> list[Told]:
+    """Causes before effects; an event whose cause was not heard begins a tree of its own."""
+    heard = {event.event_id: Told(event) for event in events}
+    beginnings = []
+    followers: defaultdict[UUID, list[Told]] = defaultdict(list)
+    for told in heard.values():
+        cause = told.event.cause
+        if cause in heard and cause != told.event.event_id:
+            followers[cause].append(told)
+        else:
+            beginnings.append(told)
+    for id_, told in heard.items():
+        told.led_to.extend(followers[id_])
+    return beginnings
+
+
+def _missing_answers(saga: Saga) -> list[str]:
+    if saga.status != Saga.Status.ROLLING_BACK:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(MISSING, [saga.id])
+        return [name for (name,) in cursor.fetchall()]

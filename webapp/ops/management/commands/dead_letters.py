@@ -1,0 +1,96 @@
+"""``manage.py dead_letters``: what was given up, looked at and settled."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+
+from webapp.audit.desk import discard, replay
+from webapp.audit.models import DeadLetter
+from webapp.ops.remedies import told_plainly
+from webapp.ops.telling import letters as telling
+from webapp.refusals import ActRefused
+
+REFUSED = 1
+BY = "command line"
+
+
+def positive(text: str) -> int:
+    """A number that an id or a limit can be."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
+        raise ArgumentTypeError(f"{text!r} is no number from 1 up")
+    return int(text)
+
+
+class Command(BaseCommand):
+    help = (
+        "List, show, replay and discard dead letters. Example: manage.py dead_letters replay 17 18 --reason 'worker mended'. "
+        "Ends with 0, with 1 when a letter was not found or an act was refused, with 2 when the database cannot be read."
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        acts = parser.add_subparsers(dest="act", required=True, metavar="list|show|replay|discard")
+        listing = acts.add_parser("list", help="the open ones, newest first")
+        listing.add_argument("--all", action="store_true", help="the settled ones too")
+        listing.add_argument("--participant", help="of this participant or queue")
+        listing.add_argument("--error", help="of this exception or reason")
+        listing.add_argument("--limit", type=positive, default=50, help="at most so many (50)")
+        listing.add_argument("--json", action="store_true", help="one JSON object a line")
+        showing = acts.add_parser("show", help="one of them, with traceback and body")
+        showing.add_argument("ids", metavar="ID", type=positive, nargs=1)
+        showing.add_argument("--json", action="store_true", help="one JSON object")
+        for act, what in (("replay", "have them heard once more"), ("discard", "settle them without replaying")):
+            settling = acts.add_parser(act, help=what)
+            settling.add_argument("ids", metavar="ID", type=positive, nargs="+")
+            settling.add_argument("--reason", required=True, help="why; stands in the saga's story")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        with told_plainly():
+            match options["act"]:
+                case "list":
+                    self._list(options)
+                case "show":
+                    self._show(options["ids"][0], as_json=options["json"])
+                case "replay":
+                    self._settle(replay, options["ids"], options["reason"])
+                case "discard":
+                    self._settle(discard, options["ids"], options["reason"])
+
+    def _list(self, options: dict[str, Any]) -> None:
+        wanted = {name: options[name] for name in ("participant", "error") if options[name] is not None}
+        if not options["all"]:
+            wanted["outcome"] = None
+        found = DeadLetter.objects.filter(**wanted).order_by("-id").defer("body", "traceback")[: options["limit"]]
+        if options["json"]:
+            for letter in found:
+                self.stdout.write(json.dumps(telling.record(letter, whole=False)))
+        elif not telling.listed(found, Console(highlight=False)):
+            self.stdout.write("No dead letters." if options["all"] else "No open dead letters. --all lists the settled ones.")
+
+    def _show(self, letter: int, *, as_json: bool) -> None:
+        found = DeadLetter.objects.filter(id=letter).first()
+        if found is None:
+            raise CommandError(f"There is no dead letter {letter}. manage.py dead_letters list --all", returncode=REFUSED)
+        if as_json:
+            self.stdout.write(json.dumps(telling.record(found, whole=True), indent=2))
+        else:
+            telling.show(found, Console(highlight=False))
+
+    def _settle(self, act: Callable[..., str], letters: Iterable[int], reason: str) -> None:
+        """Each by itself: one that is refused does not keep the others."""
+        refused = False
+        for letter in letters:
+            try:
+                self.stdout.write(act(letter, by=BY, reason=reason))
+            except ActRefused as error:
+                refused = True
+                self.stderr.write(str(error))
+        if refused:
+            sys.exit(REFUSED)

@@ -1,0 +1,39 @@
+"""``manage.py saga``: the story of one saga, as a tree with times."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+
+from webapp.audit.finding import TRIED, saga_of
+from webapp.audit.story import story_of
+from webapp.ops.remedies import told_plainly
+from webapp.ops.telling.sagas import as_json, show
+
+NOT_FOUND = 1
+
+
+class Command(BaseCommand):
+    help = (
+        "Tell the story of one saga: what was said, each line under what led to it. "
+        "Example: manage.py saga 4711. Ends with 0, with 1 when there is no such saga, with 2 when the database cannot be read."
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("id", metavar="ID|ORDER", help=TRIED)
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        with told_plainly():
+            saga = saga_of(options["id"])
+            story = story_of(saga) if saga else None
+        if story is None:
+            raise CommandError(f"Nothing has this id: {options['id']!r}. Tried: {TRIED}.", returncode=NOT_FOUND)
+        if options["json"]:
+            print(as_json(story))  # noqa: T201 - this is what was asked for
+        else:
+            show(story, Console(highlight=False))

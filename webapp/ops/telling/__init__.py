@@ -1,0 +1,1 @@
+"""Commands tell what is known: sagas as trees, dead letters as tables."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 
 from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
 from ordersaga.testing import Rehearsal
+from tests.documents.pages import page
 from tests.support.databases import Databases
-
-README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def declared(**databases: str) -> dict[str, Any]:
     """The names that the README's Python blocks define, its databases replaced."""
-    code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+    code = "\n".join(block.text for block in page("README.md").blocks_of("python"))
     for name, url in databases.items():
         code = code.replace(f"postgresql://{name}@localhost/{name}", url)
     names: dict[str, Any] = {"__name__": "readme"}

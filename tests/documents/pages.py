@@ -1,0 +1,110 @@
+"""The documents as a reader sees them: headings, links, code blocks, inline code."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cache, cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from tests.support.processes import ROOT
+
+FOLDERS = ("", "docs", "docs/reports", "deploy", "examples", "benchmarks")
+SHELLS = frozenset({"console", "sh", "bash", "shell"})
+
+
+class Block(NamedTuple):
+    """A fenced block; ``line`` is that of its fence, counted from 1."""
+
+    language: str
+    text: str
+    line: int
+
+
+class Page:
+    """One Markdown file."""
+
+    def __init__(self, path: Path, text: str | None = None) -> None:
+        """:param text: of a draft, which need not be there."""
+        self.path, self.name = path, str(path.relative_to(ROOT))
+        self.text = path.read_text() if text is None else text
+
+    @cached_property
+    def tokens(self) -> list[Token]:
+        return MarkdownIt("commonmark").enable("table").parse(self.text)
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        return [Block(t.info.split(" ")[0], t.content, (t.map or [0])[0] + 1) for t in self.tokens if t.type == "fence"]
+
+    def blocks_of(self, *languages: str) -> list[Block]:
+        return [block for block in self.blocks if block.language in languages]
+
+    @cached_property
+    def links(self) -> list[str]:
+        """Where its links and pictures lead, as written."""
+        inline = [child for token in self.tokens for child in token.children or []]
+        return [str(t.attrs.get("href") or t.attrs.get("src")) for t in inline if t.type in {"link_open", "image"}]
+
+    @cached_property
+    def anchors(self) -> set[str]:
+        """Headings by the names GitHub gives them, the second of two equal ones with ``-1``."""
+        seen: Counter[str] = Counter()
+        found = set()
+        for before, token in zip(self.tokens, self.tokens[1:], strict=False):
+            if before.type == "heading_open":
+                words = "".join(t.content for t in token.children or [] if t.type in {"text", "code_inline"})
+                slug = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
+                found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+                seen[slug] += 1
+        return found
+
+    @cached_property
+    def spans(self) -> list[str]:
+        """Inline code."""
+        return [t.content for token in self.tokens for t in token.children or [] if t.type == "code_inline"]
+
+    @cached_property
+    def prose(self) -> str:
+        """What a reader takes as words and names: all but the Python, which runs."""
+        fences = [t.content for t in self.tokens if t.type == "fence" and t.info.split(" ")[0] != "python"]
+        return "\n".join([*(t.content for t in self.tokens if t.type == "inline"), *fences])
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The files it tells its reader to write, by name: Python blocks that begin with ``# name.py``."""
+        named = [(re.match(r"# (\w+\.py)\n", block.text), block.text) for block in self.blocks_of("python")]
+        return {match[1]: text for match, text in named if match}
+
+    @cached_property
+    def commands(self) -> list[str]:
+        """The lines of its shell blocks that are typed: after ``$``, or all where no line has one."""
+        found = []
+        for block in self.blocks_of(*SHELLS):
+            lines = block.text.replace("\\\n", " ").splitlines()
+            typed = [line[2:] for line in lines if line.startswith("$ ")]
+            found += typed or [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        return found
+
+
+@cache
+def pages() -> list[Page]:
+    """Every document of the project."""
+    return [Page(path) for folder in FOLDERS for path in sorted(Path(ROOT, folder).glob("*.md"))]
+
+
+@cache
+def page(name: str) -> Page:
+    return next(found for found in pages() if found.name == name)
+
+
+@cache
+def names() -> set[str]:
+    """Every file and folder of the project; what hides behind a dot at the top, such as environments, is left out."""
+    top = [entry for entry in ROOT.iterdir() if not entry.name.startswith(".") or entry.is_file()]
+    found = {below for entry in top for below in (entry, *entry.rglob("*"))}
+    return {str(path.relative_to(ROOT)) for path in found if "__pycache__" not in path.parts}

@@ -1,0 +1,61 @@
+"""The files, tests and signals a document speaks of are there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.documents.pages import Page, names, pages
+from tests.support.processes import ROOT
+
+FILE = re.compile(r"(?<![\w./:@-])((?:[\w.*-]+/)*[\w.*-]+\.(?:py|sql|md|toml|yml|txt|json|service|csv))\b(?!\.\w)(?:::(\w+))?")
+MADE = frozenset({".env", "report.json", "CANCEL.json"})
+
+
+@cache
+def functions(path: str) -> frozenset[str]:
+    """The functions that a Python file defines, methods too."""
+    tree = ast.parse(Path(ROOT, path).read_text())
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+@cache
+def found(name: str) -> list[str]:
+    """The files of the project that a name may mean: whole paths, or their ends."""
+    pattern = name.removeprefix("./")
+    return [path for path in names() if PurePosixPath(path).match(pattern)]
+
+
+def wrong(one: Page) -> list[str]:
+    """Names that a document uses and that mean nothing."""
+    faults = []
+    for name, test in FILE.findall(one.prose):
+        if name in one.files or name in MADE:
+            continue
+        beside = Path(one.path.parent, name).resolve()
+        files = [str(beside.relative_to(ROOT))] if beside.is_relative_to(ROOT) and beside.exists() else found(name)
+        if not files:
+            faults.append(name)
+        elif test and not any(test in functions(file) for file in files):
+            faults.append(f"{name}::{test}")
+    return faults
+
+
+@pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
+def test_every_file_and_test_that_is_named_is_there(one: Page) -> None:
+    assert wrong(one) == []
+
+
+def test_a_name_that_means_nothing_is_noticed() -> None:
+    good = "forward.py, tests/failures/test_trap_*.py, [x](../ordersaga/saga.py), `tests/engine/test_relay.py::carried`"
+    text = f"{good} `ordersaga/sage.py`, ../saga.py and `test_trap_06_lost_update.py::test_nothing_of_the_kind`"
+
+    assert wrong(Page(Path(ROOT, "docs", "draft.md"), text)) == [
+        "ordersaga/sage.py",
+        "../saga.py",
+        "test_trap_06_lost_update.py::test_nothing_of_the_kind",
+    ]

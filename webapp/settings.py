@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "webapp.orders",
     "webapp.audit",
+    "webapp.flower",
 ]
 
 MIDDLEWARE = [
@@ -81,6 +82,9 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-gb"
 USE_I18N = True
+
+FLOWER_URL, FLOWER_APP = _ours.flower_url, _ours.participants[0]
+"""Where Flower is, and the application that it is started with."""
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

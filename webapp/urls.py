@@ -6,10 +6,16 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
+from webapp.flower.going import go
+from webapp.flower.views import flower
+
 admin.site.site_header = admin.site.site_title = "OrderSaga"
 admin.site.index_title = "Orders and their sagas"
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/flower/", flower, name="flower_home"),
+    path("admin/flower/<path:page>", flower, name="flower"),
+    path("admin/go/<path:term>", go, name="go"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

@@ -6,6 +6,7 @@ import os
 from datetime import timedelta
 from functools import cache
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -23,6 +24,17 @@ def _names(value: Any) -> Any:
 
 def _pairs(value: str) -> str:
     signing_pairs(value)
+    return value
+
+
+def _origin(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("is no address; write http://host:port or http://name:password@host:port, without a path")
     return value
 
 
@@ -67,6 +79,8 @@ class Settings(BaseSettings):
     watchdog_cap: Duration = timedelta(minutes=10)
     watchdog_rounds: Annotated[int, Field(ge=1)] = 5
     linger: Pause = timedelta(milliseconds=25)
+    flower_url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:5555"
+    """Where the web process reaches Flower; with the name and password of its basic auth, if it asks for them."""
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> Self:

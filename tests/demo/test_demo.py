@@ -101,13 +101,13 @@ def test_it_settles_all_orders_shows_them_and_stays_until_ctrl_c(demos: Demos) -
     assert "no violation" in demo.logs()
 
     admin = told(demo, r"(http://127\.0\.0\.1:\d+/admin/)orders/order/")
-    flower = told(demo, r"Flower, the pools +(http://127\.0\.0\.1:\d+)")
+    flower = told(demo, r"Flower, the pools +(http://127\.0\.0\.1:\d+/admin/flower/)")
     assert ":8000/" not in admin
-    assert not flower.endswith(":5555")
+    assert flower == f"{admin}flower/"
     visit = visitor(f"{admin}login/", told(demo, r"login +admin, password (\S+)"))
     assert f"{ORDERS} results" in visit(f"{admin}orders/order/")
     assert "StockReserved" in visit(f"{admin}audit/sagaevent/?q=1")
-    assert all(f"{pool}@demo" in visit(f"{flower}/workers") for pool in ("orders", "inventory", "payments", "audit"))
+    assert all(f"{pool}@demo" in visit(f"{flower}workers") for pool in ("orders", "inventory", "payments", "audit"))
 
     twin = demos.start()
     assert twin.wait(30) == 1

@@ -7,8 +7,10 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 
 from webapp.audit.models import DeadLetter, SagaEvent
+from webapp.flower.links import flower_task_url
 from webapp.orders.models import Order
 from webapp.read_only import ReadOnlyAdmin, as_number, as_uuid
 from webapp.shown import moment, unbroken
@@ -18,7 +20,7 @@ SHOWN_BYTES = 4000
 
 @admin.register(SagaEvent)
 class SagaEventAdmin(ReadOnlyAdmin):
-    list_display = ("id", "said", "kind", "name", "participant", "step", "attempt", "repeated", "saga")
+    list_display = ("id", "said", "kind", "name", "participant", "step", "attempt", "task", "repeated", "saga")
     list_filter = ("kind", "participant", "again")
     ordering = ("-id",)
     search_fields = ("saga_id",)  # shows the search box; get_search_results decides
@@ -32,6 +34,11 @@ class SagaEventAdmin(ReadOnlyAdmin):
     def repeated(self, event: SagaEvent) -> str:
         """A word: the usual icon for no is a red cross, as if something were wrong."""
         return "again" if event.again else ""
+
+    @admin.display
+    def task(self, event: SagaEvent) -> str | None:
+        """Where it ran, in Flower."""
+        return event.task_id and format_html('<a href="{}">task</a>', flower_task_url(event.task_id))
 
     @admin.display
     def saga(self, event: SagaEvent) -> str:

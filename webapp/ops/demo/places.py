@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+SECRETS = {"password": 9, "secret_key": 48, "flower": 24}
+"""Which there are, with their length in bytes."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,13 @@ class Places:
         self.logs.mkdir(parents=True, exist_ok=True)
 
     def secrets(self) -> dict[str, str]:
-        """The login's password and Django's secret: made once, readable by their owner alone."""
+        """The login's password, Django's secret and Flower's password: made once, readable by their owner alone."""
         path = self.run / "demo.secrets"
         try:
             kept = json.loads(path.read_text())
-            return {"password": str(kept["password"]), "secret_key": str(kept["secret_key"])}
+            return {name: str(kept[name]) for name in SECRETS}
         except (OSError, ValueError, KeyError, TypeError):
-            made = {"password": secrets.token_urlsafe(9), "secret_key": secrets.token_urlsafe(48)}
+            made = {name: secrets.token_urlsafe(length) for name, length in SECRETS.items()}
         private(path, json.dumps(made))
         return made
 

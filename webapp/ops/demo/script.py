@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,17 @@ class Demo:
         with say.step("schemas, catalogue, login", "manage.py migrate, manage.py seed_catalog"):
             self._prepare()
         self._pools = [Pool(module, env, self._places) for module in (*settings().participants, *settings().observers)]
-        self._web = Page("web", _web, WEB, env, self._places)
-        self._flower = Page("flower", _flower, FLOWER, env, self._places)
-        self._children = [*self._pools, self._web, self._flower]
+        flower = Page("flower", _flower, FLOWER, {**env, "FLOWER_BASIC_AUTH": _flower_login(secrets)}, self._places)
         with say.step(f"{len(self._pools)} pools, the admin, Flower", "celery -A workers.… worker"):
+            self._children = [*self._pools, flower]
             for child in self._children:
                 child.start()
+            await_ready([flower], READY)
+            # the web process is told where Flower is, which is sure only now
+            env["ORDERSAGA_FLOWER_URL"] = f"http://{_flower_login(secrets)}@{HOST}:{flower.port}"
+            private(self._places.env, as_shell(env))
+            self._web = Page("web", _web, WEB, env, self._places)
+            self._children.append(self._web.start())
             await_ready(self._children, READY)
         mine.tell(page=f"{self._web.url}/admin/")
 
@@ -146,7 +151,7 @@ class Demo:
                 "sagas": f"{admin}/orders/saga/",
                 "audit trail": f"{admin}/audit/sagaevent/",
                 "dead letters": f"{admin}/audit/deadletter/",
-                "Flower, the pools": self._flower.url,
+                "Flower, the pools": f"{admin}/flower/",
                 "login": self._login,
                 "logs": shown(self._places.logs),
             }
@@ -210,4 +215,10 @@ def _web(port: int) -> list[str]:
 
 def _flower(port: int) -> list[str]:
     app = settings().participants[0]
-    return ["-m", "celery", "-A", app, "flower", f"--address={HOST}", f"--port={port}", "--read_only=True"]
+    where = [f"--address={HOST}", f"--port={port}", "--url_prefix=admin/flower"]
+    return ["-m", "celery", "-A", app, "flower", *where, "--read_only=True"]
+
+
+def _flower_login(secrets: Mapping[str, str]) -> str:
+    """What the web process alone knows; people reach Flower through the admin."""
+    return f"web:{secrets['flower']}"

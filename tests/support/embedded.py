@@ -12,6 +12,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
+from ordersaga.embedded.server import PORT, SUPERUSER
 from tests.support.janitor import MARK, janitor
 from webapp.ops import embedded
 
@@ -45,7 +46,7 @@ class EmbeddedPostgres:
     def cursor(self, database: str = "postgres") -> Iterator[Any]:
         """Of the superuser, in autocommit."""
         sockets = str(self.server.sockets)
-        connection = psycopg2.connect(dbname=database, user=embedded.SUPERUSER, host=sockets, port=embedded.PORT)
+        connection = psycopg2.connect(dbname=database, user=SUPERUSER, host=sockets, port=PORT)
         connection.autocommit = True
         try:
             with connection.cursor() as cursor:
@@ -69,8 +70,8 @@ class BrokerDatabase:
         self.postgres = postgres
         self.name = name
         self.sockets: Path = postgres.server.sockets
-        self.url = f"pgmq://broker@/{name}?host={self.sockets}&port={embedded.PORT}"
-        self.conninfo = f"host={self.sockets} port={embedded.PORT} dbname={name} user=broker"
+        self.url = f"pgmq://broker@/{name}?host={self.sockets}&port={PORT}"
+        self.conninfo = f"host={self.sockets} port={PORT} dbname={name} user=broker"
 
     def ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement; its rows."""

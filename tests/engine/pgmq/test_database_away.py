@@ -12,6 +12,7 @@ import pytest
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from ordersaga.embedded.server import SOCKET_LIMIT
 from tests.engine.pgmq.peer import connect
 from tests.engine.pgmq.talk import Peer, publish, size, tell, words
 from tests.support.embedded import BrokerDatabase, EmbeddedPostgres
@@ -62,7 +63,7 @@ def test_data_at_the_end_of_a_long_path_has_its_socket_elsewhere() -> None:
     data = janitor().folder("long") / ("x" * 80) / ("y" * 80) / "postgres"
     server = embedded.start(data)
     try:
-        assert len(str(server.sockets)) < embedded.SOCKET_LIMIT - len("/.s.PGSQL.5432.lock")
+        assert len(str(server.sockets)) < SOCKET_LIMIT - len("/.s.PGSQL.5432.lock")
         with psycopg2.connect(server.url("orders")) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     finally:

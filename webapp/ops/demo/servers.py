@@ -13,7 +13,6 @@ from webapp.ops import embedded
 from webapp.ops.demo import warden
 from webapp.ops.demo.places import Places, shown
 from webapp.ops.demo.telling import DemoFailed
-from webapp.ops.postmaster import EmbeddedError
 
 BROKER = "ORDERSAGA_BROKER_URL"
 BROKERS = ("amqp://", "amqps://", "pyamqp://", "pgmq://")
@@ -63,7 +62,7 @@ class Servers:
         warden.note(places, postgres=True)
         try:
             urls = embedded.start(places.postgres).urls
-        except (EmbeddedError, OSError) as error:
+        except (embedded.EmbeddedError, OSError) as error:
             fault, _, tail = str(error).partition("\n")
             raise DemoFailed(
                 f"The embedded PostgreSQL cannot be had: {fault}", f"To begin with new data: rm -r {shown(places.run)}", tail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,10 +14,11 @@ from tests.support.databases import Databases
 from tests.support.processes import ROOT
 
 
-def manage(databases: Databases, *arguments: str) -> subprocess.CompletedProcess[str]:
+def manage(databases: Databases | dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = databases if isinstance(databases, dict) else databases.env
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
-        cwd=ROOT, env={**os.environ, **databases.env}, capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
 
@@ -52,3 +54,21 @@ def test_a_senseless_amount_is_refused_by_its_name(databases: Databases, option:
     refused = manage(databases, "seed_catalog", option)
     assert refused.returncode != 0
     assert option.partition("=")[0] in refused.stderr
+
+
+def test_the_example_brings_what_its_orders_need_and_nothing_more(databases: Databases) -> None:
+    first, second = (manage(databases, "seed_catalog", "--example", "cdnow", "--json") for _ in range(2))
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert json.loads(first.stdout) == {"articles": 1, "units": 20_000, "customers": 2357, "filled": 2349}
+    assert json.loads(second.stdout) == {"articles": 1, "units": 0, "customers": 2357, "filled": 0}
+    assert one(databases.payments, "SELECT sum(balance), count(DISTINCT currency) FROM wallet") == (24_409_194, 1)
+
+
+@pytest.mark.parametrize("domain", ["orders", "inventory", "payments"])
+def test_a_database_that_is_away_is_named(databases: Databases, domain: str) -> None:
+    env = {**databases.env, f"ORDERSAGA_{domain.upper()}_DATABASE_URL": f"postgresql://{domain}@127.0.0.1:1/nowhere"}
+    refused = manage(env, "seed_catalog")
+    assert refused.returncode == 2
+    assert f"The {domain} database does not answer" in refused.stderr
+    assert f"ORDERSAGA_{domain.upper()}_DATABASE_URL says where it should be." in refused.stderr
+    assert "Traceback" not in refused.stderr

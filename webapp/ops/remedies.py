@@ -1,4 +1,4 @@
-"""What goes wrong with the orders database, said without a traceback and with what to do."""
+"""What goes wrong with a database, said without a traceback and with what to do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import OperationalError, ProgrammingError, connection
 from django.db.utils import InterfaceError
+from sqlalchemy import exc
 
 FAILED = 2
 """How a command ends that could not do its work."""
@@ -29,6 +30,25 @@ def told_plainly() -> Iterator[None]:
         raise CommandError(
             f"The orders database does not answer at {_address()}: {_first_line(error)}. Is PostgreSQL running? "
             "ORDERSAGA_ORDERS_DATABASE_URL says where it should be.",
+            returncode=FAILED,
+        ) from error
+
+
+@contextmanager
+def told_of(domain: str) -> Iterator[None]:
+    """As :func:`told_plainly`, for the database of ``inventory`` or ``payments``."""
+    try:
+        yield
+    except exc.ProgrammingError as error:
+        if getattr(error.orig, "pgcode", None) != UNDEFINED_TABLE:
+            raise
+        raise CommandError(
+            f"The {domain} database lacks tables ({_first_line(error)}). Run: manage.py migrate", returncode=FAILED
+        ) from error
+    except exc.OperationalError as error:
+        raise CommandError(
+            f"The {domain} database does not answer: {_first_line(error)}. Is PostgreSQL running? "
+            f"ORDERSAGA_{domain.upper()}_DATABASE_URL says where it should be.",
             returncode=FAILED,
         ) from error
 

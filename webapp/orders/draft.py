@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,7 +15,9 @@ from webapp.orders.errors import OrderRefused
 from webapp.orders.models import KEY_LENGTH, Product
 from workers.signals import MAX_LINES, MAX_QUANTITY, Line, OrderPlaced
 
+A = ParamSpec("A")
 P = TypeVar("P", bound=BaseModel)
+T = TypeVar("T")
 
 REMEDIES = {
     "sku": "Use a SKU of the catalogue",
@@ -62,10 +64,27 @@ def drafts(orders: Iterable[NewOrder]) -> list[Draft]:
 
     :raises OrderRefused: for the first that cannot be placed.
     """
-    read = [(order, _items(order)) for order in orders]
-    skus = {item.sku for _, items in read for item in items}
+    found = []
+    for judged in judge(orders):
+        if isinstance(judged, OrderRefused):
+            raise judged
+        found.append(judged)
+    return found
+
+
+def judge(orders: Iterable[NewOrder]) -> list[Draft | OrderRefused]:
+    """Check and price each of ``orders`` by itself, in their order; one query, whatever their number."""
+    read = [(order, _tried(_items, order)) for order in orders]
+    skus = {item.sku for _, items in read if isinstance(items, list) for item in items}
     products = Product.objects.in_bulk(list(skus)) if skus else {}
-    return [_draft(order, items, products) for order, items in read]
+    return [items if isinstance(items, OrderRefused) else _tried(_draft, order, items, products) for order, items in read]
+
+
+def _tried(check: Callable[A, T], *args: A.args, **kwargs: A.kwargs) -> T | OrderRefused:
+    try:
+        return check(*args, **kwargs)
+    except OrderRefused as refused:
+        return refused
 
 
 def _items(order: NewOrder) -> list[Item]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -50,16 +51,31 @@ def place_orders(orders: Iterable[NewOrder]) -> list[Order]:
     :raises OrderRefused: for the first that cannot be placed.
     :raises IdempotencyConflict: for the first whose key belongs to an order of other content.
     """
-    wanted = drafting.drafts(orders)
+    return place_drafts(drafting.drafts(orders)).orders
+
+
+class Placed(NamedTuple):
+    """Orders in the order of their drafts; ``new`` of them were not there before."""
+
+    orders: list[Order]
+    new: int
+
+
+def place_drafts(wanted: Sequence[Draft]) -> Placed:
+    """Place what has been checked already: all, or none.
+
+    :raises IdempotencyConflict: for the first whose key belongs to an order of other content.
+    """
     with transaction.atomic():
         placed = _insert(wanted)
+        new = len(placed)
         if taken := [draft.key for draft in wanted if draft.key not in placed]:
             # the insert has waited for whoever had these keys, so their orders can be read now
             placed |= {order.idempotency_key: order for order in Order.objects.filter(idempotency_key__in=taken)}
         for draft in wanted:
             if placed[draft.key].content_digest != draft.digest:
                 raise IdempotencyConflict(draft.key, placed[draft.key].id)
-    return [placed[draft.key] for draft in wanted]
+    return Placed([placed[draft.key] for draft in wanted], new)
 
 
 def _insert(wanted: Iterable[Draft]) -> dict[str, Order]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from webapp.ops.seeding.following import TIMEOUT, Following
 from webapp.ops.seeding.plan import EmptyCatalogue, Mix, Planned, Shelf, plan
-from webapp.ops.seeding.run import Run, Stop
+from webapp.ops.seeding.run import Run
 from webapp.ops.seeding.tally import Figures, Tally
 
-__all__ = ["EmptyCatalogue", "Figures", "Mix", "Planned", "Run", "Shelf", "Stop", "Tally", "plan"]
+__all__ = ["TIMEOUT", "EmptyCatalogue", "Figures", "Following", "Mix", "Planned", "Run", "Shelf", "Tally", "plan"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -18,11 +19,12 @@ SHOWN = 12
 
 
 class Count(ProgressColumn):
-    """``340 of 1,000, 512/s``."""
+    """``340 of 1,000, 512/s``; without a total, ``340, 512/s``."""
 
     def render(self, task: Task) -> Text:
         speed = f", {task.completed / task.elapsed:,.0f}/s" if task.elapsed and task.completed else ""
-        return Text(f"{task.completed:,.0f} of {task.total or 0:,.0f}{speed}")
+        total = "" if task.total is None else f" of {task.total:,.0f}"
+        return Text(f"{task.completed:,.0f}{total}{speed}")
 
 
 def progress(console: Console) -> Progress:
@@ -40,9 +42,13 @@ def as_json(run: Run, figures: Figures, seed: int) -> str:
         "settled": figures.settled,
         "settled_per_second": round(figures.settled_per_second, 1),
     }
-    rest = {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(figures).items() if k not in told}
+    return json.dumps({**told, **{k: v for k, v in as_dict(figures).items() if k not in told}}, indent=2)
+
+
+def as_dict(figures: Figures) -> dict[str, Any]:
+    """The figures for JSON."""
     cancels = {outcome or "unanswered": count for outcome, count in figures.cancels.items()}
-    return json.dumps({**told, **rest, "cancels": cancels}, indent=2)
+    return {**{k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(figures).items()}, "cancels": cancels}
 
 
 def per_second(run: Run) -> float:
@@ -51,22 +57,23 @@ def per_second(run: Run) -> float:
 
 def show(console: Console, run: Run, figures: Figures, seed: int) -> None:
     """How fast it went, then what became of the orders, then of the wishes to cancel."""
-    speed = f" in {_seconds(run.seconds)} ({per_second(run):,.0f}/s)" if run.placed else ""
+    speed = f" in {seconds(run.seconds)} ({per_second(run):,.0f}/s)" if run.placed else ""
     console.print(f"  [bold]{run.placed:,}[/] placed{speed}, seed {seed}")
     if figures.settled:
         console.print(
-            f"  [bold]{figures.settled:,}[/] settled in {_seconds(figures.settling)}"
-            f" ({figures.settled_per_second:,.0f}/s); half within {_seconds(figures.median)},"
-            f" 99 % within {_seconds(figures.slowest)}"
+            f"  [bold]{figures.settled:,}[/] settled in {seconds(figures.settling)}"
+            f" ({figures.settled_per_second:,.0f}/s); half within {seconds(figures.median)},"
+            f" 99 % within {seconds(figures.slowest)}"
         )
     if run.placed:
         console.print()
-        console.print(_outcomes(figures))
+        console.print(outcomes(figures))
     if run.asked:
         console.print(f"\n  {_cancels(run.asked, figures)}")
 
 
-def _outcomes(figures: Figures) -> Table:
+def outcomes(figures: Figures) -> Table:
+    """What became of the orders, and why."""
     table = Table(box=None, header_style="dim", padding=(0, 1), pad_edge=False)
     table.add_column("  outcome", min_width=44)
     table.add_column("orders", justify="right")
@@ -97,5 +104,6 @@ def _cancels(asked: int, figures: Figures) -> str:
     return f"{asked:,} customers asked to cancel: {', '.join(parts)}"
 
 
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds >= 100 else f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+def seconds(length: float) -> str:
+    """``0.3 s`` and the like, as exact as people want it."""
+    return f"{length:.0f} s" if length >= 100 else f"{length:.1f} s" if length >= 1 else f"{length * 1000:.0f} ms"

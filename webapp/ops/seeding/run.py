@@ -10,26 +10,12 @@ from itertools import islice
 from django.db import transaction
 
 from webapp.ops.seeding.plan import Planned
+from webapp.ops.stopping import Stop
 from webapp.orders.cancelling import cancel_order
 from webapp.orders.models import Order
 from webapp.orders.placing import place_orders
 
-SLICE = 0.05
-"""Seconds after which a wait looks up."""
 WHO = "seed_orders"
-
-
-class Stop:
-    """The wish to stop, heard between two transactions: nothing is left half done. Set it from a signal's handler."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-    def wait_until(self, moment: float) -> bool:
-        """Until ``time.monotonic()`` is there; False when it is to stop instead."""
-        while not self.wanted and (left := moment - time.monotonic()) > 0:
-            time.sleep(min(left, SLICE))
-        return not self.wanted
 
 
 class Run:

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 
 from webapp.ops.demo.places import Places
 from webapp.ops.demo.script import Demo
-from webapp.ops.management.commands.seed_orders import within
+from webapp.ops.options import within
 
 EPILOG = """
 Everything is bound to the loopback and lies under .run/. Servers of your own are used where they are named:

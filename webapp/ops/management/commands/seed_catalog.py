@@ -2,60 +2,108 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+import json
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Collection
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from webapp.ops import catalog
+from webapp.ops.examples import EXAMPLES
+from webapp.ops.importing.record import FileRefused
+from webapp.ops.options import within
+from webapp.ops.remedies import FAILED, told_of, told_plainly
 from webapp.orders.models import Product
 from workers.inventory.seed import receive
 from workers.inventory.steps import inventory
+from workers.payments.ledger import WalletUnfit
 from workers.payments.seed import NewWallet, open_wallets
 from workers.payments.steps import payments
 
+MOST = 10**12
+PLENTY = 1_000_000
+EPILOG = f"""
+Besides come {catalog.SCARCE} articles without stock (SCARCE-0001 …), and {catalog.TROUBLED} customers each who are
+poor, blocked or limited (poor-0001 …), whose payments are declined. With --example there is only what those orders
+need; the other options do not matter then.
+
+exit status:
+  0    all is there
+  2    a database does not answer or lacks its tables, or an option makes no sense; the message says what to do
+
+examples:
+  manage.py seed_catalog
+  manage.py seed_catalog --products 5 --stock 100 --customers 10 --balance 50000
+  manage.py seed_catalog --example cdnow           what examples/cdnow needs
+"""
+
 
 class Command(BaseCommand):
-    help = (
-        "Fill the catalogue, the stock and the wallets up to what is asked for; again adds only what is missing. "
-        f"Besides come {catalog.SCARCE} articles without stock (SCARCE-0001 …), and {catalog.TROUBLED} customers each "
-        "who are poor, blocked or limited (poor-0001 …), whose payments are declined."
-    )
+    help = "Fill the catalogue, the stock and the wallets up to what is asked for; again adds only what is missing."
+    requires_system_checks = []
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep the examples as they are written."""
+        return super().create_parser(*args, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter, **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--products", type=int, default=50, help="articles, SKU-0001 and on (50)")
-        parser.add_argument("--stock", type=int, default=1_000_000, help="units on hand of each (1000000)")
-        parser.add_argument("--customers", type=int, default=100, help="customers, customer-0001 and on (100)")
-        parser.add_argument("--balance", type=int, default=10**9, help="cents in each wallet (1000000000)")
+        """The options."""
+        add = parser.add_argument
+        add("--products", type=within(0, PLENTY), default=50, metavar="N", help="articles, SKU-0001 and on (50)")
+        add("--stock", type=within(0, MOST), default=1_000_000, metavar="N", help="units on hand of each (1000000)")
+        add("--customers", type=within(0, PLENTY), default=100, metavar="N", help="customers, customer-0001 and on (100)")
+        add("--balance", type=within(0, MOST), default=10**9, metavar="N", help="cents in each wallet (1000000000)")
+        add("--example", choices=sorted(EXAMPLES), help="what the real orders of that folder under examples/ need")
+        add("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        for name in ("products", "stock", "customers", "balance"):
-            if options[name] < 0 or options[name] > 10**12:
-                raise CommandError(f"--{name} must be from 0 to 10**12")
-        goods = dict.fromkeys(catalog.skus(options["products"]), options["stock"])
-        goods |= dict.fromkeys(catalog.scarce_skus(), 0)
-        wallets = self._wallets(options["customers"], options["balance"])
-        Product.objects.bulk_create(
-            [
-                Product(sku=s, name=s.replace("-", " ").title(), price=catalog.price(s), currency=catalog.CURRENCY)
-                for s in goods
-            ],
-            ignore_conflicts=True,
-        )
-        with inventory.database.begin() as stock:
-            units = receive(stock.db, goods)
-        with payments.database.begin() as money:
-            filled = open_wallets(money.db, wallets)
-        if options["verbosity"]:
+        """Fill up, tell."""
+        products, goods, wallets = _example(options["example"]) if options["example"] else _shop(options)
+        with told_plainly():
+            Product.objects.bulk_create(products, ignore_conflicts=True)
+        units = _stocked(goods)
+        filled = _funded(wallets)
+        if options["json"]:
+            told = {"articles": len(goods), "units": units, "customers": len(wallets), "filled": filled}
+            self.stdout.write(json.dumps(told))
+        elif options["verbosity"]:
             self.stdout.write(
                 f"{len(goods)} articles, {units} units received; {len(wallets)} customers, {filled} wallets filled up"
             )
 
-    def _wallets(self, customers: int, balance: int) -> list[NewWallet]:
-        wallet = catalog.CURRENCY
-        return [
-            *(NewWallet(name, wallet, balance) for name in catalog.customers("customer", customers)),
-            *(NewWallet(name, wallet, 0) for name in catalog.customers("poor")),
-            *(NewWallet(name, wallet, balance, blocked=True) for name in catalog.customers("blocked")),
-            *(NewWallet(name, wallet, balance, order_limit=catalog.LIMIT) for name in catalog.customers("limited")),
-        ]
+
+def _shop(options: dict[str, Any]) -> tuple[list[Product], dict[str, int], list[NewWallet]]:
+    goods = dict.fromkeys(catalog.skus(options["products"]), options["stock"])
+    goods |= dict.fromkeys(catalog.scarce_skus(), 0)
+    money, balance = catalog.CURRENCY, options["balance"]
+    products = [Product(sku=s, name=s.replace("-", " ").title(), price=catalog.price(s), currency=money) for s in goods]
+    wallets = [
+        *(NewWallet(name, money, balance) for name in catalog.customers("customer", options["customers"])),
+        *(NewWallet(name, money, 0) for name in catalog.customers("poor")),
+        *(NewWallet(name, money, balance, blocked=True) for name in catalog.customers("blocked")),
+        *(NewWallet(name, money, balance, order_limit=catalog.LIMIT) for name in catalog.customers("limited")),
+    ]
+    return products, goods, wallets
+
+
+def _example(name: str) -> tuple[list[Product], dict[str, int], list[NewWallet]]:
+    try:
+        needs = EXAMPLES[name]()
+    except FileRefused as error:
+        raise CommandError(f"The orders of --example {name} are missing: {error}.", returncode=FAILED) from error
+    product = Product(sku=needs.sku, name=needs.name, price=needs.price, currency=needs.currency)
+    return [product], {needs.sku: needs.stock}, needs.wallets
+
+
+def _stocked(goods: dict[str, int]) -> int:
+    with told_of("inventory"), inventory.database.begin() as stock:
+        return receive(stock.db, goods)
+
+
+def _funded(wallets: Collection[NewWallet]) -> int:
+    with told_of("payments"), payments.database.begin() as money:
+        try:
+            return open_wallets(money.db, wallets)
+        except WalletUnfit as error:
+            raise CommandError(f"Wallets are open in another currency: {error}", returncode=FAILED) from error

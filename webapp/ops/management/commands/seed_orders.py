@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import time
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from random import SystemRandom
 from typing import Any
 
@@ -16,16 +12,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ordersaga.ids import new_id
+from webapp.ops.options import within
 from webapp.ops.remedies import FAILED, told_plainly
-from webapp.ops.seeding import EmptyCatalogue, Figures, Mix, Run, Shelf, Stop, Tally, plan
+from webapp.ops.seeding import TIMEOUT, EmptyCatalogue, Figures, Following, Mix, Run, Shelf, Tally, plan
 from webapp.ops.seeding.hint import hint
 from webapp.ops.seeding.report import as_json, progress, show
+from webapp.ops.stopping import Stop, heard
 from webapp.orders.errors import OrderError
 
 OPEN, INTERRUPTED = 1, 130
 """How the command ends when orders had not settled in time, and after Ctrl-C."""
-TIMEOUT = 120.0
-POLL = 0.25
 MOST = 10_000_000
 HELP = "Place random orders over the catalogue, and say how fast they settle and how."
 EPILOG = """
@@ -59,22 +55,6 @@ def share(text: str) -> float:
     return value
 
 
-def within(low: float, high: float, kind: type[int | float] = int) -> Callable[[str], float]:
-    """An option's type: a number from ``low`` to ``high``."""
-
-    def read(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = kind(-1)
-        if not low <= value <= high:
-            what = "a whole number" if kind is int else "a number"
-            raise ArgumentTypeError(f"{text!r} is not {what} from {low:,} to {high:,}")
-        return value
-
-    return read
-
-
 class Command(BaseCommand):
     help = HELP
     requires_system_checks = []
@@ -105,7 +85,7 @@ class Command(BaseCommand):
         mix = _mix(options)
         stop = Stop()
         key = f"seed-{new_id()}-"
-        with _heard(stop), told_plainly():
+        with heard(stop), told_plainly():
             shelf = _shelf(mix)
             with progress(Console(stderr=True, quiet=options["json"])) as bars:
                 seeding = _Seeding(key, bars, mix.count, follow=options["wait"], stop=stop)
@@ -140,38 +120,24 @@ class _Seeding:
 
     def __init__(self, key: str, bars: Progress, count: int, *, follow: bool, stop: Stop) -> None:
         self.run = Run(stop, self._show)
-        self._key, self._bars, self._stop = key, bars, stop
+        self._bars = bars
         self._placing = bars.add_task("placing", total=count)
-        self._settling = bars.add_task("settled", total=count) if follow else None
-        self._tally: Tally | None = None
-        self._looked = 0.0
+        self._following = Following(key, bars, count, stop) if follow else None
+        self._key = key
 
     def wait(self, seconds: float) -> None:
         """Until all that was placed has settled, for so many seconds at most."""
-        deadline = time.monotonic() + seconds
         self._bars.update(self._placing, total=self.run.placed)
-        while self.run.placed and self._count() and time.monotonic() < deadline:
-            took = time.monotonic() - self._looked
-            if not self._stop.wait_until(min(deadline, time.monotonic() + max(POLL, took))):
-                return
+        if self._following:
+            self._following.wait(self.run.first, self.run.placed, seconds)
 
     def figures(self) -> Figures:
         return Figures() if self.run.first is None else Tally(self._key, self.run.first).figures()
 
     def _show(self) -> None:
         self._bars.update(self._placing, completed=self.run.placed)
-        if self._settling is not None and time.monotonic() - self._looked > 2 * POLL:
-            self._count()
-
-    def _count(self) -> int:
-        """How many are open."""
-        if self._tally is None and self.run.first is not None:
-            self._tally = Tally(self._key, self.run.first)
-        self._looked = time.monotonic()
-        left = self._tally.open() if self._tally else 0
-        if self._settling is not None:
-            self._bars.update(self._settling, completed=self.run.placed - left)
-        return left
+        if self._following:
+            self._following.glance(self.run.first, self.run.placed)
 
 
 def _mix(options: dict[str, Any]) -> Mix:
@@ -194,19 +160,3 @@ def _shelf(mix: Mix) -> Shelf:
 
 def _placed(run: Run, mix: Mix) -> str:
     return f"{run.placed:,} of {mix.count:,} orders were placed."
-
-
-@contextmanager
-def _heard(stop: Stop) -> Iterator[None]:
-    """Let the first Ctrl-C be a wish, heard between two transactions; the second one ends at once."""
-
-    def wish(number: int, frame: Any) -> None:
-        if stop.wanted:
-            signal.default_int_handler(number, frame)
-        stop.wanted = True
-
-    before = signal.signal(signal.SIGINT, wish)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

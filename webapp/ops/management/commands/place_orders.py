@@ -1,0 +1,195 @@
+"""``manage.py place_orders``: real orders from a file."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import Progress
+
+from webapp.ops.importing.check import AT_ONCE, Findings, Job, check
+from webapp.ops.importing.formats import READERS, format_of
+from webapp.ops.importing.place import LineRefused, Placing
+from webapp.ops.importing.record import FileRefused, key, printable
+from webapp.ops.importing.report import as_json, show, show_faults
+from webapp.ops.importing.source import STDIN, opened
+from webapp.ops.options import within
+from webapp.ops.remedies import FAILED, told_plainly
+from webapp.ops.seeding import TIMEOUT, Figures, Following, Tally
+from webapp.ops.seeding.hint import hint
+from webapp.ops.seeding.report import progress
+from webapp.ops.stopping import Stop, heard
+
+NOT_ALL, INTERRUPTED = 1, 130
+"""How the command ends when something of the file is missing or unsettled, and after Ctrl-C."""
+LONGEST_NAME = 100
+AGAIN = "Run the same command again: it places what is missing, and nothing twice."
+HELP = "Place the orders of a file, each once, however often the command runs."
+EPILOG = """
+Two readings: first every line is judged, and nothing is placed if one is bad (unless --skip-bad); then the orders are
+placed, some hundred to a transaction. An order's place in the file (batch and line) is what tells it apart: the same
+file again places nothing twice, and two equal lines are two orders. The batch is the content's SHA-256 unless --batch
+names it; then a line that was placed may not change. A file of a million lines needs no more memory than a short one.
+
+formats, all UTF-8; money is in minor units (900 is 9.00 EUR):
+  csv    the first line names the columns: customer,sku,quantity and, if you like, amount,currency,order
+         customer  the customer's key: letters, digits and . _ : -       amount    for the whole line, instead of price
+         sku       of the catalogue; only once in an order                         x quantity
+         quantity  1 to 10000                                            currency  EUR unless given
+         order     rows that follow one another with the same name here are one order; without it each row is one
+  jsonl  one object a line: {"customer": "c-1", "currency": "EUR", "lines": [{"sku": "TEA", "quantity": 2, "amount": 900}]}
+         currency and amount may be left out
+  cdnow  the sample in examples/cdnow: customer, number, date, CDs, dollars for all of them, separated by blanks
+
+exit status:
+  0    every order of the file is placed and, with --wait, has settled
+  1    some were skipped as bad (--skip-bad) or, with --wait, have not settled in time
+  2    the file was refused, or something failed; the message says what to do
+  130  Ctrl-C: whole transactions stand; run the same command again to go on
+
+examples:
+  manage.py place_orders orders.csv
+  manage.py place_orders orders.jsonl --batch monday --wait --timeout 600
+  zcat orders.csv.gz | manage.py place_orders - --format csv --skip-bad --json
+  manage.py seed_catalog --example cdnow && manage.py place_orders examples/cdnow/cdnow_sample.txt --format cdnow --wait
+"""
+
+
+class Command(BaseCommand):
+    help = HELP
+    requires_system_checks = []
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep the examples as they are written."""
+        return super().create_parser(*args, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The options."""
+        add = parser.add_argument
+        add("file", metavar="FILE|-", help="the file, or - for standard input")
+        add("--format", choices=sorted(READERS), help="told by the ending .csv, .jsonl or .ndjson unless given")
+        add("--batch", metavar="NAME", help="the name under which these orders are known (the content's SHA-256)")
+        add("--skip-bad", action="store_true", help="place the good orders, leave the bad ones out")
+        add("--at-once", type=within(1, 1000), default=AT_ONCE, metavar="N", help=f"orders in one transaction ({AT_ONCE})")
+        add("--wait", action="store_true", help="wait until these orders have settled")
+        add("--timeout", type=within(0, 1e6, float), metavar="SECONDS", help=f"with --wait: how long ({TIMEOUT:g})")
+        add("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Judge, place, wait, tell."""
+        if options["timeout"] is not None and not options["wait"]:
+            raise CommandError("--timeout says how long to wait: say --wait, too", returncode=FAILED)
+        batch = options["batch"]
+        if batch is not None and not (0 < len(batch) <= LONGEST_NAME and batch.isprintable()):
+            raise CommandError(f"--batch: use 1 to {LONGEST_NAME} printable characters", returncode=FAILED)
+        stop = Stop()
+        with _named(options["file"]), told_plainly():
+            name = options["format"] or format_of(options["file"])
+            if options["file"] == STDIN and sys.stdin.isatty():
+                self.stderr.write("Reading standard input until Ctrl-D.")
+            with _or_nothing(), opened(options["file"]) as source:
+                run = _Import(Job(source, READERS[name], batch or source.digest), stop, options)
+                with heard(stop):
+                    run.go()
+        if status := run.end():
+            sys.exit(status)
+
+
+class _Import:
+    """One file from its first reading to its last order's end."""
+
+    def __init__(self, job: Job, stop: Stop, options: dict[str, Any]) -> None:
+        self.job, self._stop, self._options = job, stop, options
+        self._told = Console(stderr=True, highlight=False)
+        self.findings = Findings()
+        self.placing = Placing(job, stop)
+        self.figures: Figures | None = None
+
+    def go(self) -> None:
+        with progress(Console(stderr=True, quiet=self._options["json"])) as bars:
+            checking = bars.add_task("checked", total=None)
+            self.findings = check(self.job, self._stop, lambda count: bars.update(checking, completed=count))
+            if self._stop.wanted or self._refused:
+                return
+            if not self.findings.good and not self.findings.bad:
+                raise FileRefused("holds no order")
+            bars.remove_task(checking)
+            self._place(bars)
+
+    @property
+    def _refused(self) -> bool:
+        return bool(self.findings.bad) and not self._options["skip_bad"]
+
+    def _place(self, bars: Progress) -> None:
+        count, prefix = self.findings.good, key(self.job.batch, "")
+        bar = bars.add_task("placing", total=count)
+        following = Following(prefix, bars, count, self._stop) if self._options["wait"] else None
+
+        def show_placed() -> None:
+            done = placing.placed + placing.before
+            bars.update(bar, completed=done)
+            if following:
+                following.glance(placing.first, done)
+
+        self.placing = placing = Placing(self.job, self._stop, show_placed, skip_bad=self._options["skip_bad"])
+        try:
+            placing.run(self._options["at_once"])
+        except LineRefused as error:
+            raise CommandError(f"{self._so_far} Then one was refused. {error} {AGAIN}", returncode=FAILED) from error
+        if following and not self._stop.wanted:
+            timeout = TIMEOUT if self._options["timeout"] is None else self._options["timeout"]
+            following.wait(placing.first, placing.placed + placing.before, timeout)
+        if following and placing.first is not None:
+            self.figures = Tally(prefix, placing.first).figures()
+
+    def end(self) -> int:
+        """Tell how it went; the exit status."""
+        ended = "interrupted" if self._stop.wanted else "refused" if self._refused else "placed"
+        if self._options["json"]:
+            told = as_json(self.job, self.findings, self.placing, self.figures, ended=ended)
+            print(told)  # noqa: T201 - this is what was asked for
+        elif ended == "placed":
+            show(Console(highlight=False), self.job, self.findings, self.placing, self.figures)
+        if self.findings.bad:
+            show_faults(self._told, self.findings)
+        if self._stop.wanted:
+            self._told.print(f"  Stopped. {self._so_far} {AGAIN}")
+            return INTERRUPTED
+        if self._refused:
+            count = "One line is" if self.findings.bad == 1 else f"{self.findings.bad:,} lines are"
+            self._told.print(f"  [bold red]{count} bad, and nothing was placed.[/] Mend the file, or say --skip-bad.")
+            return FAILED
+        if self.figures and (left := sum(self.figures.open.values())):
+            self._told.print(f"  [bold red]{left:,} of {self.figures.placed:,} orders have not settled in time.[/] {hint()}")
+            return NOT_ALL
+        return NOT_ALL if self.placing.skipped else 0
+
+    @property
+    def _so_far(self) -> str:
+        done = self.placing.placed + self.placing.before
+        return f"{done:,} of {self.findings.good:,} orders are placed." if done else "Nothing was placed."
+
+
+@contextmanager
+def _named(file: str) -> Iterator[None]:
+    """:raises CommandError: instead of ``FileRefused``, with the file's name."""
+    try:
+        yield
+    except FileRefused as error:
+        name = "standard input" if file == STDIN else printable(file)
+        raise CommandError(f"{name} {error}.", returncode=FAILED) from error
+
+
+@contextmanager
+def _or_nothing() -> Iterator[None]:
+    """Ctrl-C before the first reading, or a second one later."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        Console(stderr=True).print(f"  Stopped. What was placed stands in whole transactions. {AGAIN}")
+        sys.exit(INTERRUPTED)

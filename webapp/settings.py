@@ -39,6 +39,9 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
+if _production:  # elsewhere runserver serves static files from where they are written
+    MIDDLEWARE.insert(1, "whitenoise.middleware.WhiteNoiseMiddleware")
+
 ROOT_URLCONF = "webapp.urls"
 WSGI_APPLICATION = "webapp.wsgi.application"
 
@@ -88,6 +91,12 @@ FLOWER_URL, FLOWER_APP = _ours.flower_url, _ours.participants[0]
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+if _production:
+    # Names with a digest of the content, kept by browsers for ever; manage.py collectstatic makes them, once a release.
+    STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    }
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _production
 SESSION_COOKIE_HTTPONLY = True

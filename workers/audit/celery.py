@@ -1,11 +1,11 @@
 """`celery -A workers.audit worker`."""
 
 from workers.django import setup
+from workers.pool import pool
 
 setup()
 
 from ordersaga.celery.drain import drain  # noqa: E402 - what follows stands on Django's models
 from workers.audit.dead_letters import keep  # noqa: E402
-from workers.pool import pool  # noqa: E402
 
 app = pool("audit", bootsteps=[drain(keep)])

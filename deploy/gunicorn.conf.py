@@ -1,0 +1,46 @@
+"""Gunicorn's settings: ``gunicorn --config deploy/gunicorn.conf.py``, from the project's folder.
+
+``WEB_BIND`` says where it listens, ``WEB_CONCURRENCY`` with how many processes, ``WEB_THREADS`` with how many threads each.
+
+Gunicorn tells Django that a request came by https when a proxy in ``FORWARDED_ALLOW_IPS`` (by default one on this host)
+says ``X-Forwarded-Proto: https``. So Django's SECURE_PROXY_SSL_HEADER, which would believe anybody, stays unset.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from ordersaga.errors import ConfigurationError
+from workers.settings import settings
+
+try:
+    settings()
+except ConfigurationError as refused:  # said once and here, not by each process with a traceback
+    sys.exit(str(refused))
+
+
+def number(name: str, default: int) -> int:
+    """A positive whole number from the environment, or the end of it all."""
+    text = os.environ.get(name, "") or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        sys.exit(f"{name}={text!r} is no number of processes or threads; write 1, 2, 3 …")
+    return int(text)
+
+
+wsgi_app = "webapp.wsgi:application"
+bind = os.environ.get("WEB_BIND", "127.0.0.1:8000")
+workers = number("WEB_CONCURRENCY", 2)
+worker_class = "gthread"
+threads = number("WEB_THREADS", 4)
+timeout = 60
+graceful_timeout = 30
+keepalive = 5
+max_requests, max_requests_jitter = 10_000, 1_000  # a leak of some package does not grow for ever
+accesslog = errorlog = "-"
+control_socket_disable = True  # it would be written to a home that need not be there
+if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a private file there
+    worker_tmp_dir = "/dev/shm"  # noqa: S108 - as above: a heartbeat must not wait for a disk

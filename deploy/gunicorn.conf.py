@@ -1,6 +1,6 @@
 """Gunicorn's settings: ``gunicorn --config deploy/gunicorn.conf.py``, from the project's folder.
 
-``WEB_BIND`` says where it listens, ``WEB_CONCURRENCY`` with how many processes, ``WEB_THREADS`` with how many threads each.
+``WEB_BIND`` says where it listens, ``WEB_PROCESSES`` with how many processes, ``WEB_THREADS`` with how many threads each.
 
 Gunicorn tells Django that a request came by https when a proxy in ``FORWARDED_ALLOW_IPS`` (by default one on this host)
 says ``X-Forwarded-Proto: https``. So Django's SECURE_PROXY_SSL_HEADER, which would believe anybody, stays unset.
@@ -33,7 +33,7 @@ def number(name: str, default: int) -> int:
 
 wsgi_app = "webapp.wsgi:application"
 bind = os.environ.get("WEB_BIND", "127.0.0.1:8000")
-workers = number("WEB_CONCURRENCY", 2)
+workers = number("WEB_PROCESSES", 2)
 worker_class = "gthread"
 threads = number("WEB_THREADS", 4)
 timeout = 60

@@ -47,6 +47,7 @@ def _seconds(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+Text = Annotated[str, Field(min_length=1)]
 SomeNames = Annotated[Names, Field(min_length=1)]
 Duration = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
 Pause = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), le=timedelta(seconds=1))]
@@ -62,12 +63,12 @@ class Settings(BaseSettings):
 
     env: Literal["development", "test", "production"] = "development"
     debug: bool = False
-    secret_key: Annotated[str, Field(min_length=1)] = SAMPLE_SECRET
+    secret_key: Text = SAMPLE_SECRET
     allowed_hosts: SomeNames = ("localhost", "127.0.0.1")
-    orders_database_url: str = "postgresql://orders:orders@127.0.0.1:5432/ordersaga_orders"
-    inventory_database_url: str = "postgresql://inventory:inventory@127.0.0.1:5432/ordersaga_inventory"
-    payments_database_url: str = "postgresql://payments:payments@127.0.0.1:5432/ordersaga_payments"
-    broker_url: str = "amqp://guest:guest@127.0.0.1:5672//"
+    orders_database_url: Text = "postgresql://orders:orders@127.0.0.1:5432/ordersaga_orders"
+    inventory_database_url: Text = "postgresql://inventory:inventory@127.0.0.1:5432/ordersaga_inventory"
+    payments_database_url: Text = "postgresql://payments:payments@127.0.0.1:5432/ordersaga_payments"
+    broker_url: Text = "amqp://guest:guest@127.0.0.1:5672//"
     signing_keys: Annotated[str, AfterValidator(_pairs)] = f"sample:{SAMPLE_SECRET}"
     """``id:secret`` pairs, comma separated; the first signs, all are accepted."""
     participants: SomeNames = ("workers.orders", "workers.inventory", "workers.payments")

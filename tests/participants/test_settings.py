@@ -95,6 +95,8 @@ def test_production_refuses_an_unsafe_value_and_says_what_to_do(
         ("SIGNING_KEYS", "no-colon-here"),
         ("SIGNING_KEYS", "a:one,a:two"),
         ("PARTICIPANTS", " , "),
+        ("ORDERS_DATABASE_URL", ""),
+        ("BROKER_URL", ""),
     ],
 )
 def test_a_malformed_value_is_refused_by_the_name_of_its_variable(

@@ -1,0 +1,154 @@
+"""The very commands of docker-compose.yml and of the units, with the same environment, as plain processes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from tests.deploy.conftest import Installation
+from tests.deploy.units import example, units
+from tests.support.polling import eventually
+from tests.support.processes import Process
+
+STAYING = ("orders", "inventory", "payments", "audit", "web", "flower")
+READY = 90.0
+
+
+def once(installation: Installation, service: str, *words: str) -> str:
+    """What a command of compose prints that ends by itself; it must succeed."""
+    found = installation.services()[service]
+    done = subprocess.run(
+        installation.command([*found.command[: len(found.command) - bool(words)], *words]),
+        cwd=installation.folder, env=installation.environment(found.environment),
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def migrated(installation: Installation) -> Installation:
+    once(installation, "migrate")
+    once(installation, "manage", "seed_catalog")
+    return installation
+
+
+def composed(installation: Installation) -> dict[str, Process]:
+    found = {}
+    for name in STAYING:
+        service = installation.services()[name]
+        found[name] = Process(
+            f"compose-{name}",
+            installation.command(service.command),
+            env=installation.environment(service.environment),
+            cwd=installation.folder,
+        )
+    return found
+
+
+def of_systemd(installation: Installation) -> dict[str, Process]:
+    """Their environment is what the environment file's example asks for, filled in."""
+    all_addresses = installation.services()["manage"].environment
+    filled = {name: all_addresses[name] for name in example() if name in all_addresses}
+    found = {}
+    for unit in units():
+        if unit.settings.get("Type") == ["oneshot"]:
+            continue
+        said = {**unit.environment, **filled}
+        name = unit.instance or unit.name.removeprefix("ordersaga-").removesuffix(".service")
+        words = installation.command(unit.command(said))
+        found[name] = Process(f"systemd-{name}", words, env=installation.environment(said), cwd=installation.folder)
+    return found
+
+
+class Running:
+    """All that stays up, started one way."""
+
+    def __init__(self, installation: Installation, processes: dict[str, Process]) -> None:
+        self.installation, self.processes = installation, processes
+
+    def healthy(self, name: str) -> bool:
+        """Whether compose's health check of that service passes."""
+        service = self.installation.services()[name]
+        done = subprocess.run(
+            self.installation.command(service.check), cwd=self.installation.folder,
+            env=self.installation.environment(service.environment), capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        return done.returncode == 0
+
+    def settles_an_order(self) -> None:
+        said = once(self.installation, "manage", "seed_orders", "--count", "1", "--wait", "--timeout", "60", "--json")
+        assert json.loads(said)["confirmed"] == 1, said
+
+    def ends_on_term(self) -> None:
+        for process in self.processes.values():
+            process.send(signal.SIGTERM)
+        assert {name: process.wait(60) for name, process in self.processes.items()} == dict.fromkeys(STAYING, 0)
+
+
+@contextmanager
+def running(installation: Installation, made: Callable[[Installation], dict[str, Process]]) -> Iterator[Running]:
+    processes = made(installation)
+    assert set(processes) == set(STAYING)
+    try:
+        for process in processes.values():
+            process.start()
+        for name in STAYING[:4]:
+            processes[name].wait_for_log(" ready.", READY)
+        yield Running(installation, processes)
+    finally:
+        for process in processes.values():
+            process.stop(timeout=20)
+
+
+def test_what_compose_runs_gets_healthy_settles_an_order_and_ends_on_term(migrated: Installation) -> None:
+    with running(migrated, composed) as house:
+        for name in STAYING:
+            eventually(partial(house.healthy, name), READY, f"{name} healthy")
+        house.settles_an_order()
+        _serves_the_admin(migrated)
+        house.ends_on_term()
+        assert [name for name in ("web", "flower", "inventory") if house.healthy(name)] == []
+
+
+def test_what_systemd_runs_settles_an_order_and_ends_on_term(migrated: Installation) -> None:
+    with running(migrated, of_systemd) as house:
+        for name in ("web", "flower"):
+            eventually(partial(house.healthy, name), READY, f"{name} healthy")
+        house.settles_an_order()
+        house.ends_on_term()
+
+
+def _serves_the_admin(installation: Installation) -> None:
+    """With static files of names that hold their digest, compressed and kept; https is believed of the proxy."""
+    page = _get(installation, "/admin/login/", {"X-Forwarded-Proto": "https"})
+    assert page.status == 200
+    assert page.getheader("Strict-Transport-Security")
+    text = page.read().decode()
+    [style] = {part for part in text.split('"') if part.startswith("/static/admin/css/base.") and part.endswith(".css")}
+    sheet = _get(installation, style, {"Accept-Encoding": "gzip"})
+    assert sheet.status == 200
+    assert sheet.getheader("Content-Encoding") == "gzip"
+    assert "immutable" in str(sheet.getheader("Cache-Control"))
+    assert not _get(installation, "/admin/login/", {}).getheader("Strict-Transport-Security")
+    assert _get(installation, "/admin/login/", {"Host": "elsewhere.example"}).status == 400
+
+
+def _get(installation: Installation, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", installation.web, timeout=20)
+    connection.request("GET", path, headers={"Host": "localhost", **headers})
+    return connection.getresponse()
+
+
+def test_nothing_is_written_where_the_image_is_read_only(migrated: Installation) -> None:
+    assert list(migrated.folder.rglob("__pycache__")) == []
+    assert {path.name for path in migrated.folder.iterdir()} == {
+        "manage.py", "ordersaga", "workers", "webapp", "deploy", "staticfiles",
+    }  # fmt: skip

@@ -1,0 +1,110 @@
+"""Whatever a deployment sets is read by somebody, and what must be set is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+from ordersaga.errors import ConfigurationError
+from tests.deploy.compose import secrets, services
+from tests.deploy.units import Unit, example, units
+from tests.support.processes import ROOT
+from workers.settings import PREFIX, Settings, read
+
+READ = {PREFIX + name.upper() for name in Settings.model_fields} | {f"{PREFIX}DOTENV"}
+SAFE = {"ORDERSAGA_ENV", "ORDERSAGA_SECRET_KEY", "ORDERSAGA_SIGNING_KEYS", "ORDERSAGA_BROKER_URL"}
+SAFE |= {f"ORDERSAGA_{owner}_DATABASE_URL" for owner in ("ORDERS", "INVENTORY", "PAYMENTS")}
+"""Those whose defaults production refuses, and that which makes it production."""
+
+
+def set_by(names: Mapping[str, object]) -> set[str]:
+    return {name for name in names if name.startswith(PREFIX)}
+
+
+def settings_of(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> Settings:
+    for name in set_by(os.environ):
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ORDERSAGA_DOTENV", "")
+    return read()
+
+
+OURS = sorted(name for name, service in services(secrets()).items() if service.ours)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_sets_what_must_be_set_and_nothing_that_nobody_reads(name: str) -> None:
+    said = set_by(services(secrets())[name].raw["environment"])
+    assert said <= READ
+    assert said >= SAFE
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_starts_in_production_and_is_content_with_its_settings(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert settings_of(monkeypatch, services(secrets())[name].environment).env == "production"
+
+
+def test_every_setting_may_be_given_to_compose(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = secrets() | {"ORDERSAGA_DEADLINE": "77", "ORDERSAGA_LINGER": "0.5", "ORDERSAGA_WATCHDOG": "9"}
+    found = settings_of(monkeypatch, services(given)["orders"].environment)
+    assert [found.deadline.total_seconds(), found.linger.total_seconds(), found.watchdog.total_seconds()] == [77, 0.5, 9]
+
+
+def test_what_is_left_open_to_compose_is_every_setting_but_debugging() -> None:
+    assert READ - set(services(secrets())["web"].raw["environment"]) == {"ORDERSAGA_DEBUG", "ORDERSAGA_DOTENV"}
+
+
+@pytest.mark.parametrize("unit", units(), ids=repr)
+def test_a_unit_sets_nothing_that_nobody_reads(unit: Unit) -> None:
+    assert set_by(unit.environment) <= READ
+
+
+def test_the_units_environment_file_asks_for_what_must_be_set() -> None:
+    assert SAFE <= set_by(example()) <= READ
+
+
+def test_the_units_environment_file_is_refused_until_it_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        settings_of(monkeypatch, example())
+    for name in SAFE - {"ORDERSAGA_ENV"}:
+        assert name in str(refused.value)
+
+
+# ------------------------------------------------------------------------------------------- settings that are refused
+
+COMMANDS = {
+    "pool": ["-m", "celery", "-A", "workers.audit", "worker"],
+    "flower": ["-m", "celery", "-A", "workers.orders", "flower"],
+    "web": ["-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"],
+    "migrate": ["manage.py", "migrate"],
+    "health": ["deploy/healthy.py", "http://127.0.0.1:1/"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_production_without_secrets_is_refused_in_words(name: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if key not in set_by(os.environ)}
+    environment |= {"ORDERSAGA_ENV": "production", "ORDERSAGA_DOTENV": ""}
+    done = subprocess.run(
+        [sys.executable, *COMMANDS[name]], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Settings refused:")
+    assert "ORDERSAGA_SECRET_KEY holds the sample secret" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_number_of_processes_that_is_none_is_refused_in_words() -> None:
+    done = subprocess.run(
+        [sys.executable, *COMMANDS["web"]], cwd=ROOT, env={**os.environ, "WEB_PROCESSES": "many"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.strip()) == (
+        1,
+        "WEB_PROCESSES='many' is no number of processes or threads; write 1, 2, 3 …",
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import http.client
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,20 +13,22 @@ from functools import partial
 import pytest
 
 from tests.deploy.conftest import Installation
+from tests.deploy.site import Site
 from tests.deploy.units import example, units
 from tests.support.polling import eventually
 from tests.support.processes import Process
 
 STAYING = ("orders", "inventory", "payments", "audit", "web", "flower")
 READY = 90.0
+PASSWORD = "only-for-this-test"
 
 
-def once(installation: Installation, service: str, *words: str) -> str:
+def once(installation: Installation, service: str, *words: str, **more: str) -> str:
     """What a command of compose prints that ends by itself; it must succeed."""
     found = installation.services()[service]
     done = subprocess.run(
         installation.command([*found.command[: len(found.command) - bool(words)], *words]),
-        cwd=installation.folder, env=installation.environment(found.environment),
+        cwd=installation.folder, env=installation.environment({**found.environment, **more}),
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -37,6 +39,9 @@ def once(installation: Installation, service: str, *words: str) -> str:
 def migrated(installation: Installation) -> Installation:
     once(installation, "migrate")
     once(installation, "manage", "seed_catalog")
+    once(
+        installation, "manage", "createsuperuser", "--noinput", "--username=ann", "--email=", DJANGO_SUPERUSER_PASSWORD=PASSWORD
+    )
     return installation
 
 
@@ -55,8 +60,9 @@ def composed(installation: Installation) -> dict[str, Process]:
 
 def of_systemd(installation: Installation) -> dict[str, Process]:
     """Their environment is what the environment file's example asks for, filled in."""
-    all_addresses = installation.services()["manage"].environment
-    filled = {name: all_addresses[name] for name in example() if name in all_addresses}
+    by_compose = {name: value for service in ("flower", "web", "manage")
+                  for name, value in installation.services()[service].environment.items()}  # fmt: skip
+    filled = {name: by_compose[name] for name in example()}
     found = {}
     for unit in units():
         if unit.settings.get("Type") == ["oneshot"]:
@@ -114,6 +120,7 @@ def test_what_compose_runs_gets_healthy_settles_an_order_and_ends_on_term(migrat
             eventually(partial(house.healthy, name), READY, f"{name} healthy")
         house.settles_an_order()
         _serves_the_admin(migrated)
+        _shows_flower_to_staff(migrated)
         house.ends_on_term()
         assert [name for name in ("web", "flower", "inventory") if house.healthy(name)] == []
 
@@ -128,23 +135,25 @@ def test_what_systemd_runs_settles_an_order_and_ends_on_term(migrated: Installat
 
 def _serves_the_admin(installation: Installation) -> None:
     """With static files of names that hold their digest, compressed and kept; https is believed of the proxy."""
-    page = _get(installation, "/admin/login/", {"X-Forwarded-Proto": "https"})
+    site = Site(installation)
+    page = site.get("/admin/login/")
     assert page.status == 200
-    assert page.getheader("Strict-Transport-Security")
-    text = page.read().decode()
-    [style] = {part for part in text.split('"') if part.startswith("/static/admin/css/base.") and part.endswith(".css")}
-    sheet = _get(installation, style, {"Accept-Encoding": "gzip"})
-    assert sheet.status == 200
-    assert sheet.getheader("Content-Encoding") == "gzip"
-    assert "immutable" in str(sheet.getheader("Cache-Control"))
-    assert not _get(installation, "/admin/login/", {}).getheader("Strict-Transport-Security")
-    assert _get(installation, "/admin/login/", {"Host": "elsewhere.example"}).status == 400
+    assert page.headers["Strict-Transport-Security"]
+    assert not site.get("/admin/login/", **{"X-Forwarded-Proto": "http"}).headers["Strict-Transport-Security"]
+    assert site.get("/admin/login/", Host="elsewhere.example").status == 400
+    [style] = set(re.findall(r'"(/static/admin/css/base\.\w+\.css)"', page.text))
+    sheet = site.get(style, **{"Accept-Encoding": "gzip"})
+    assert sheet.headers["Content-Encoding"] == "gzip"
+    assert "immutable" in sheet.headers["Cache-Control"]
 
 
-def _get(installation: Installation, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", installation.web, timeout=20)
-    connection.request("GET", path, headers={"Host": "localhost", **headers})
-    return connection.getresponse()
+def _shows_flower_to_staff(installation: Installation) -> None:
+    site = Site(installation)
+    assert site.get("/admin/flower/").status == 302
+    site.log_in("ann", PASSWORD)
+    flower = site.get("/admin/flower/workers")
+    assert flower.status == 200
+    assert "inventory@" in flower.text
 
 
 def test_nothing_is_written_where_the_image_is_read_only(migrated: Installation) -> None:

@@ -56,7 +56,7 @@ def test_every_setting_may_be_given_to_compose(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_left_open_to_compose_is_every_setting_but_debugging() -> None:
-    assert READ - set(services(secrets())["web"].raw["environment"]) == {"ORDERSAGA_DEBUG", "ORDERSAGA_DOTENV"}
+    assert READ - set(services(secrets())["web"].raw["environment"]) == {f"{PREFIX}DEBUG", f"{PREFIX}DOTENV"}
 
 
 @pytest.mark.parametrize("unit", units(), ids=repr)

@@ -1,0 +1,81 @@
+"""The real orders of ``examples/cdnow``, placed by the command while pool processes are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.support.books import Books
+from tests.support.killer import Killer
+from tests.support.pools import Pools
+from tests.support.processes import ROOT
+
+FILE = Path(ROOT, "examples", "cdnow", "cdnow_sample.txt")
+FUNDED = 24_409_194
+"""Cents in all wallets before."""
+
+
+class Trade(NamedTuple):
+    """How many lines of the file, how many of them in a transaction, and the seconds between two kills of each pool."""
+
+    lines: int
+    at_once: int
+    every: float
+
+    @property
+    def timeout(self) -> int:
+        return 120 + self.lines // 10
+
+
+def settle(trade: Trade, env: dict[str, str], pools: Pools, books: Books, folder: Path) -> None:
+    """Place them while processes are killed; all are confirmed, the books agree, and the money is the file's to the cent."""
+    lines = FILE.read_bytes().splitlines(keepends=True)[: trade.lines]
+    file = folder / "purchases.txt"
+    file.write_bytes(b"".join(lines))
+    pieces = sum(int(line.split()[3]) for line in lines)
+    cents = sum(int(Decimal(line.split()[4].decode()) * 100) for line in lines)
+    _manage(env, "seed_catalog", "--example", "cdnow", "--json")
+    before = _manage(env, "reconcile", "--grace=0", "--json")["looked_at"]["orders"]
+    how = [f"--at-once={trade.at_once}", f"--timeout={trade.timeout}"]
+    placing = ["place_orders", str(file), "--format=cdnow", "--json", "--wait", *how]
+
+    killer = Killer(pools, every=trade.every, of_each=True)
+    with subprocess.Popen(
+        [sys.executable, "manage.py", *placing],
+        cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        while process.poll() is None:
+            killer.look()
+            time.sleep(0.05)
+        said = process.stdout.read() if process.stdout else ""
+    killer.start_all()
+
+    assert process.returncode == 0, said
+    told = json.loads(said)
+    sys.stdout.write(f"{killer.kills} kills\n{said}\n")  # pytest -s shows the figures
+    assert (told["placed"], told["money"]) == (len(lines), {"USD": cents})
+    assert (told["outcomes"]["confirmed"], told["outcomes"]["rolled_back"]) == (len(lines), 0)
+    assert killer.kills >= len(list(pools))
+    books.are_clean(timeout=60)
+    report = _manage(env, "reconcile", "--grace=0", "--json")
+    assert (report["clean"], report["looked_at"]["orders"]) == (True, before + len(lines))
+    assert books.product("CDNOW-CD") == {"on_hand": 20_000 - pieces, "held": 0, "sold": pieces}
+    [(left,)] = books.ask("payments", "SELECT sum(balance) FROM wallet WHERE currency = 'USD'")
+    [(sales,)] = books.ask("payments", "SELECT sum(amount) FROM ledger_entry WHERE account = 'sales' AND currency = 'USD'")
+    assert (left, sales) == (FUNDED - cents, cents)
+    again = _manage(env, *placing)
+    assert (again["placed"], again["placed_before"]) == (0, len(lines))
+
+
+def _manage(env: dict[str, str], *words: str) -> Any:
+    """What the command says as JSON; it must end well."""
+    command = [sys.executable, "manage.py", *words]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)

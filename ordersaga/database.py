@@ -73,16 +73,54 @@ def _cursor(connection: Any) -> Cursor:
     return cursor
 
 
+LACKS_TABLES = "its tables are missing; create them with: manage.py migrate"
+"""What is said of a database that answers and has not been migrated yet."""
+
+_UNDEFINED_TABLE = "42P01"
+
+
 def connection_lost(error: BaseException | None) -> bool:
     """Whether ``error``, or what it was raised from, says that the database cannot be reached (or has just gone)."""
     while error is not None:
         names = {c.__name__ for c in type(error).__mro__}
         if names & {"OperationalError", "InterfaceError"}:
-            inner = getattr(error, "orig", None) or error
-            state = getattr(inner, "pgcode", None) or getattr(inner, "sqlstate", None)
-            inner = getattr(inner, "__cause__", None)
-            state = state or getattr(inner, "pgcode", None) or getattr(inner, "sqlstate", None)
+            state = _sqlstate(error)
             # 08: connection; 57P01-3: shutting down, crashed, starting; 53300: no connection left
             return state is None or state[:2] == "08" or state in ("57P01", "57P02", "57P03", "53300")
         error = error.__cause__ or getattr(error, "orig", None)
     return False
+
+
+def table_missing(error: BaseException | None) -> bool:
+    """Whether ``error``, or what it was raised from, says that a table does not exist."""
+    while error is not None:
+        if _sqlstate(error) == _UNDEFINED_TABLE:
+            return True
+        error = error.__cause__ or getattr(error, "orig", None)
+    return False
+
+
+def answers(cursor: Cursor) -> bool:
+    """Whether the database answers at all."""
+    cursor.execute("SELECT 1")
+    return True
+
+
+def furnished(cursor: Cursor) -> bool:
+    """Whether the engine's tables stand; the outbox is among the last that its migration creates."""
+    cursor.execute("SELECT to_regclass('ordersaga_outbox') IS NOT NULL")
+    return bool(cursor.fetchone()[0])
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without details and context."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    """As the drivers tell it: psycopg2, psycopg, either within SQLAlchemy's or Django's error."""
+    inner = getattr(error, "orig", None) or error
+    for each in (inner, inner.__cause__):
+        if state := getattr(each, "pgcode", None) or getattr(each, "sqlstate", None):
+            return str(state)
+    return None

@@ -6,6 +6,7 @@ takes the error path. While the database is away nothing is counted as a failure
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -18,13 +19,16 @@ import orjson
 from ordersaga import closing, desk, rollback, watchdog
 from ordersaga.choreography import Choreography
 from ordersaga.context import Context
-from ordersaga.database import Transaction, connection_lost
+from ordersaga.database import LACKS_TABLES, Cursor, Transaction, answers, connection_lost, first_line, furnished, table_missing
 from ordersaga.envelope import Head, Reader, Row, read_packs, read_rows
 from ordersaga.errors import EnvelopeError, Stopping
 from ordersaga.forward import fail, run
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, UNDO, WATCHDOG, Outbox
 from ordersaga.participant import Event, Observer, Participant
+from ordersaga.seldom import Seldom
 from ordersaga.step import Step
+
+logger = logging.getLogger(__name__)
 
 Rows = Sequence[Row[Any]]
 Work = Callable[[Rows, Transaction], None]
@@ -61,6 +65,7 @@ class Receiver:
     def __init__(self, participant: Participant, choreography: Choreography, patience: Patience = _sleep) -> None:
         self.participant, self.choreography, self.patience = participant, choreography, patience
         self.guard: Guard = lambda _: nullcontext()
+        self._seldom = Seldom()
         self._readers = {step.name: Reader(step.arrow.hears) for step in participant.steps.values()}
 
     def receive(self, topic: str, body: bytes, delivery: Delivery = Delivery()) -> None:
@@ -170,7 +175,7 @@ class Receiver:
             self._patiently(lambda tx: failed(rows[0], caught, tx))
 
     def _patiently(self, work: Callable[[Transaction], None], limit: timedelta = ENGINE_LIMIT) -> None:
-        """Run ``work`` in a transaction; while the database is away, wait and do it again."""
+        """Run ``work`` in a transaction; while the database is away or has no tables yet, wait and do it again."""
         lost, wait = 0, 0.05
         while True:
             try:
@@ -179,9 +184,13 @@ class Receiver:
                     tx.cursor.execute("SELECT set_config('statement_timeout', %s, true)", [milliseconds])
                     work(tx)
             except Exception as error:
-                if not connection_lost(error):
+                if connection_lost(error):
+                    lost = lost + 1 if self._answers() else 0
+                    self._tell(first_line(error))
+                elif table_missing(error) and not self._answers(furnished):
+                    self._tell(LACKS_TABLES)
+                else:
                     raise
-                lost = lost + 1 if self._answers() else 0
                 if lost > self.LOST_CONNECTIONS:
                     raise
                 if not self.patience(wait):
@@ -190,17 +199,20 @@ class Receiver:
             else:
                 return
 
-    def _answers(self) -> bool:
-        """Whether the database can be reached by a new connection."""
+    def _answers(self, question: Callable[[Cursor], bool] = answers) -> bool:
+        """Whether the database can be reached by a new connection, and says yes."""
         try:
             self.participant.database.discard()
             with self.participant.database.begin() as tx:
-                tx.cursor.execute("SELECT 1")
+                return question(tx.cursor)
         except Exception as error:
             if connection_lost(error):
                 return False
             raise
-        return True
+
+    def _tell(self, fault: str) -> None:
+        if self._seldom.due(fault):
+            logger.warning("%s waits for its database: %s", self.participant.name, fault)
 
     def _context(self, tx: Transaction, step: str, delivery: Delivery) -> Context:
         outbox = Outbox(Head(self.participant.name, step, delivery.task, 1), notices=self.choreography.observed)

@@ -11,7 +11,9 @@ from celery import bootsteps, signals
 from celery.utils.log import get_logger
 
 from ordersaga.celery.wire import Publisher
+from ordersaga.database import LACKS_TABLES, table_missing
 from ordersaga.relay import Relay
+from ordersaga.seldom import Seldom
 
 logger = get_logger(__name__)
 
@@ -44,6 +46,7 @@ class Carrier(bootsteps.StartStopStep):
     def __init__(self, worker: Any, **_: Any) -> None:
         self._relay: Relay | None = None
         self._thread: threading.Thread | None = None
+        self._seldom = Seldom()
 
     def start(self, worker: Any) -> None:
         """Begin to carry."""
@@ -70,6 +73,10 @@ class Carrier(bootsteps.StartStopStep):
             publisher.close()
 
     def _told(self, error: Exception, wait: float) -> None:
+        if table_missing(error):
+            if self._seldom.due(LACKS_TABLES):
+                logger.warning("relay: waits for its database: %s", LACKS_TABLES)
+            return
         logger.warning("relay: %s: %s; the outbox is kept, next try in %.1f s", type(error).__name__, error, wait)
 
 

@@ -1,0 +1,84 @@
+"""Pools that are started before their tables, or their database, exist: they wait, say so, and go on by themselves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.support.books import Books
+from tests.support.databases import Databases, copies, drop
+from tests.support.pointing import django_at
+from tests.support.polling import eventually
+from tests.support.pools import Pool, Pools
+from tests.support.postgres import Postgres
+from tests.support.processes import ROOT
+from tests.support.rabbitmq import RabbitMQ
+from tests.support.shop import Shop
+from webapp.orders.models import Product
+
+WAITS = "waits for its database: its tables are missing; create them with: manage.py migrate"
+PLAN = (
+    Pool("orders", kind="threads"), Pool("inventory", kind="prefork"), Pool("payments", kind="solo"),
+    Pool("audit", kind="threads"),
+)  # fmt: skip
+
+
+@contextmanager
+def unfurnished(postgres: Postgres, templates: dict[str, str]) -> Iterator[Databases]:
+    """Orders' database is migrated, inventory's is empty, payments' does not exist."""
+    postgres.ensure()
+    made = copies(postgres, templates)
+    empty, missing = (getattr(made, owner).rpartition("/")[2] for owner in ("inventory", "payments"))
+    postgres.drop_databases(empty, missing)
+    postgres.create_database(empty, "inventory")
+    yield made
+    postgres.ensure()
+    drop(postgres, made)
+
+
+def test_pools_started_before_the_tables_wait_and_go_on_by_themselves(
+    postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ, vhost: str
+) -> None:
+    name = vhost.rpartition("/")[2]
+    with unfurnished(postgres, database_templates) as databases:
+        env = {**databases.env, "ORDERSAGA_BROKER_URL": vhost}
+        pools, books = Pools(env), Books(databases)
+        try:
+            pools.launch(*PLAN)
+            with django_at(databases.orders):
+                Product.objects.create(sku="TEA", name="Tea", price=450, currency="EUR")
+            saga = Shop(databases).place("TEA")
+
+            [inventory], [payments] = pools["inventory"], pools["payments"]
+            inventory.process.wait_for_log(f"inventory {WAITS}")
+            inventory.process.wait_for_log(f"relay: {WAITS}")
+            payments.process.wait_for_log("does not exist")
+            eventually(lambda: rabbitmq.unsettled(name)["inventory"] == 1, 10, "the message is kept")
+
+            assert pools["inventory"].terminate(timeout=30) is None
+            assert inventory.process.returncode == 0
+            eventually(lambda: rabbitmq.unsettled(name)["inventory"] == 1, 10, "it went back to the queue")
+            pools["inventory"].start()
+            inventory.process.wait_for_log(f"inventory {WAITS}")
+
+            postgres.create_database(databases.payments.rpartition("/")[2], "payments")
+            migrate(databases)
+
+            # nothing was ever received, so the order ends as it should: out of stock, and payments has answered, too
+            assert books.reaches(saga, "ROLLED_BACK", timeout=60).refusal == "OutOfStock"
+            assert books.desk() == []
+            assert not any(books.dead_letters(owner, saga) for owner in ("orders", "inventory", "payments"))
+            books.are_clean()
+        finally:
+            pools.teardown()
+
+
+def migrate(databases: Databases) -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "-v0"],
+        cwd=ROOT, env={**os.environ, **databases.env}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -82,6 +82,8 @@ class Settings(BaseSettings):
     linger: Pause = timedelta(milliseconds=25)
     flower_url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:5555"
     """Where the web process reaches Flower; with the name and password of its basic auth, if it asks for them."""
+    retention: Duration = timedelta(days=90)
+    """How long ended sagas are remembered in full; ``manage.py prune`` refuses less than messages may come back."""
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> Self:

@@ -58,7 +58,7 @@ def test_pools_started_before_the_tables_wait_and_go_on_by_themselves(
             payments.process.wait_for_log("does not exist")
             eventually(lambda: rabbitmq.unsettled(name)["inventory"] == 1, 10, "the message is kept")
 
-            assert pools["inventory"].terminate(timeout=30) is None
+            pools["inventory"].terminate(timeout=30)
             assert inventory.process.returncode == 0
             eventually(lambda: rabbitmq.unsettled(name)["inventory"] == 1, 10, "it went back to the queue")
             pools["inventory"].start()

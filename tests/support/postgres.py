@@ -46,9 +46,7 @@ class Postgres:
         self._data = self.folder / "data"
         self._user = unprivileged_user()
         self._initdb(programs)
-        options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
         argv: list[str | Path] = [programs / "postgres", "-D", self._data, "-p", str(self.port), "-k", self.folder]
-        argv += options
         self.process = Process("postgres", argv, log=self.folder / "server.log", user=self._user, cwd=self.folder)
 
     def _initdb(self, programs: Path) -> None:
@@ -64,6 +62,8 @@ class Postgres:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=self.folder, **identity)
         if done.returncode:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
+        with (self._data / "postgresql.conf").open("a") as conf:  # ALTER SYSTEM stands before it, so a test may plant faults
+            conf.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
 
     def start(self) -> None:
         self.process.start()

@@ -1,0 +1,163 @@
+"""Faults of PostgreSQL: what a superuser does to have one, and to be rid of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ordersaga.ids import new_id
+from ordersaga.sql import schema
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault: what the superuser does in a database to have it, and to be rid of it."""
+
+    code: str
+    plant: tuple[str, ...]
+    heal: tuple[str, ...]
+    owner: str = "inventory"
+    level: str = "error"
+
+
+def altered(code: str, what: str, owner: str = "inventory", database: str = "inventory") -> Planted:
+    """A setting of one database."""
+    name = what.split(maxsplit=1)[0]
+    return Planted(
+        code, (f"ALTER DATABASE {{{database}}} SET {what}",), (f"ALTER DATABASE {{{database}}} RESET {name}",), "payments"
+    )
+
+
+def of_server(code: str, what: str) -> Planted:
+    """A setting of the server."""
+    name = what.split(maxsplit=1)[0]
+    return Planted(code, (f"ALTER SYSTEM SET {what}", RELOAD), (f"ALTER SYSTEM RESET {name}", RELOAD))
+
+
+RELOAD = "SELECT pg_reload_conf()"
+SAGA = new_id()
+NEW_SAGA = (
+    "INSERT INTO ordersaga_saga (id, name, participants, pack_id, deadline_at, attention)"
+    f" VALUES ('{SAGA}', 'order', ARRAY['orders'], 1, now(), 'an undo is spent')"
+)
+LETTER = (
+    "INSERT INTO audit_deadletter (source, key, participant, topic, error, message, traceback, body, digest, headers,"
+    " attempts) VALUES ('broker', 'k', 'inventory', 't', 'rejected', '', '', '', '', '{}', 1)"
+)
+DUE = (
+    "INSERT INTO ordersaga_outbox (participant, topic, signals, payload, due_at)"
+    " VALUES ('inventory', 'answer', 1, '[]', now() - interval '1 hour')"
+)
+REPLACE = "CREATE OR REPLACE"
+
+IN_POSTGRES = [
+    of_server("fsync", "fsync = off"),
+    of_server("full-page-writes", "full_page_writes = off"),
+    of_server("autovacuum", "autovacuum = off"),
+    altered("synchronous-commit", "synchronous_commit = off"),
+    altered("default-transaction-isolation", "default_transaction_isolation = 'serializable'"),
+    altered("default-transaction-read-only", "default_transaction_read_only = on"),
+    altered("lock-timeout", "lock_timeout = '2s'"),
+    altered("idle-in-transaction-session-timeout", "idle_in_transaction_session_timeout = '5s'"),
+    Planted(
+        "session-replication-role",
+        ("ALTER ROLE inventory IN DATABASE {inventory} SET session_replication_role = replica",),
+        ("ALTER ROLE inventory IN DATABASE {inventory} RESET session_replication_role",),
+    ),
+    Planted(
+        "connection-limit",
+        ("ALTER DATABASE {inventory} CONNECTION LIMIT 3",),
+        ("ALTER DATABASE {inventory} CONNECTION LIMIT -1",),
+    ),
+    Planted("role-too-strong", ("ALTER ROLE payments SUPERUSER",), ("ALTER ROLE payments NOSUPERUSER",)),
+    Planted("role-too-strong", ("ALTER ROLE payments CREATEDB",), ("ALTER ROLE payments NOCREATEDB",)),
+    Planted("role-too-strong", ("ALTER ROLE payments CREATEROLE",), ("ALTER ROLE payments NOCREATEROLE",)),
+    Planted("role-member-of", ("GRANT pg_read_all_data TO payments",), ("REVOKE pg_read_all_data FROM payments",)),
+    Planted(
+        "database-open",
+        ("GRANT CONNECT ON DATABASE {inventory} TO PUBLIC",),
+        ("REVOKE ALL ON DATABASE {inventory} FROM PUBLIC",),
+    ),
+    Planted(
+        "database-entered",
+        ("GRANT CONNECT ON DATABASE {inventory} TO payments",),
+        ("REVOKE ALL ON DATABASE {inventory} FROM payments",),
+    ),
+    Planted(
+        "database-of-another",
+        ("ALTER DATABASE {inventory} OWNER TO payments", "GRANT ALL ON DATABASE {inventory} TO inventory"),
+        ("ALTER DATABASE {inventory} OWNER TO inventory",),
+    ),
+    Planted(
+        "clock-apart",
+        (
+            "CREATE SCHEMA fast",
+            (
+                "CREATE FUNCTION fast.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS"
+                " $$ SELECT pg_catalog.clock_timestamp() + interval '1 minute' $$"
+            ),
+            "GRANT USAGE ON SCHEMA fast TO PUBLIC",
+            "ALTER DATABASE {inventory} SET search_path = public, fast, pg_catalog",
+        ),
+        ("ALTER DATABASE {inventory} RESET search_path", "DROP SCHEMA fast CASCADE"),
+    ),
+    Planted(
+        "trigger-disabled",
+        ("ALTER TABLE ordersaga_journal DISABLE TRIGGER ordersaga_journal_moves",),
+        ("ALTER TABLE ordersaga_journal ENABLE TRIGGER ordersaga_journal_moves",),
+    ),
+    Planted(
+        "trigger-missing",
+        (
+            "CREATE TABLE kept AS SELECT pg_get_triggerdef(oid) AS text FROM pg_trigger WHERE tgname = 'movement_append_only'",
+            "DROP TRIGGER movement_append_only ON movement",
+        ),
+        ("DO $$ BEGIN EXECUTE (SELECT text FROM kept); END $$", "DROP TABLE kept"),
+    ),
+    Planted(
+        "function-changed",
+        (f"{schema.JOURNAL_MOVES.partition('$$')[0].replace('CREATE', REPLACE)}$$ BEGIN RETURN NEW; END $$",),
+        (schema.JOURNAL_MOVES.replace("CREATE", REPLACE),),
+    ),
+    Planted(
+        "constraint-missing",
+        ("ALTER TABLE product DROP CONSTRAINT product_nothing_lost",),
+        ("ALTER TABLE product ADD CONSTRAINT product_nothing_lost CHECK (on_hand + held + sold = received)",),
+    ),
+    Planted(
+        "index-missing",
+        ("DROP INDEX ordersaga_outbox_due",),
+        ("CREATE INDEX ordersaga_outbox_due ON ordersaga_outbox (participant, due_at, id)",),
+    ),
+    Planted(
+        "index-missing",
+        ("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ordersaga_outbox_timer'::regclass",),
+        ("UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'ordersaga_outbox_timer'::regclass",),
+    ),
+    Planted(
+        "autovacuum-disabled",
+        ("ALTER TABLE ordersaga_outbox SET (autovacuum_enabled = false)",),
+        ("ALTER TABLE ordersaga_outbox RESET (autovacuum_enabled)",),
+        level="warning",
+    ),
+    Planted(
+        "migrations-missing",
+        ("DELETE FROM alembic_version",),
+        ("INSERT INTO alembic_version VALUES ((SELECT max(v) FROM kept_version))", "DROP TABLE kept_version"),
+    ),
+    Planted(
+        "migrations-missing",
+        ("DELETE FROM django_migrations WHERE app = 'audit' AND name LIKE '0002%'",),
+        ("INSERT INTO django_migrations (app, name, applied) VALUES ('audit', '0002_settled_dead_letters', now())",),
+        owner="orders",
+    ),
+    Planted(
+        "migrations-unknown",
+        ("INSERT INTO django_migrations (app, name, applied) VALUES ('audit', '9999_tomorrow', now())",),
+        ("DELETE FROM django_migrations WHERE name = '9999_tomorrow'",),
+        owner="orders",
+        level="warning",
+    ),
+    Planted("outbox-old", (DUE,), ("DELETE FROM ordersaga_outbox",), level="warning"),
+    Planted("sagas-need-attention", (NEW_SAGA,), ("DELETE FROM ordersaga_saga",), owner="orders", level="warning"),
+    Planted("dead-letters-open", (LETTER,), ("DELETE FROM audit_deadletter",), owner="orders", level="warning"),
+]

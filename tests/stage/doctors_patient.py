@@ -1,0 +1,107 @@
+"""A healthy house of servers for the doctor: databases, a virtual host with all queues, roles and a user of their own."""
+
+from __future__ import annotations
+
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from json import dumps
+from typing import Any
+from urllib.parse import quote
+
+from kombu import Connection
+
+from ordersaga.celery.topology import declare, queues
+from tests.support.databases import Databases, copies, drop
+from tests.support.postgres import Postgres
+from tests.support.rabbitmq import PASSWORD as ADMIN_PASSWORD
+from tests.support.rabbitmq import USER as ADMIN
+from tests.support.rabbitmq import RabbitMQ
+from webapp.ops.doctor import Finding, examine
+from workers.choreography import choreography
+from workers.settings import Settings, read
+
+VHOST, USER, SECRET = "doctor", "pools", "a-secret-of-its-own"
+
+
+class House:
+    """What the doctor looks at. The settings are production's, so that nothing is forgiven."""
+
+    def __init__(self, postgres: Postgres, databases: Databases, rabbitmq: RabbitMQ) -> None:
+        self.postgres, self.databases, self.rabbitmq = postgres, databases, rabbitmq
+        self.management = f"http://127.0.0.1:{rabbitmq.management_port}"
+        self.settings: Settings = read(
+            env="production",
+            secret_key="s" * 48,
+            signing_keys="k:" + "k" * 48,
+            orders_database_url=databases.orders,
+            inventory_database_url=databases.inventory,
+            payments_database_url=databases.payments,
+            broker_url=f"amqp://{USER}:{SECRET}@127.0.0.1:{rabbitmq.port}/{VHOST}",
+        )
+
+    def examined(self, management: str | None = None, **changed: Any) -> list[Finding]:
+        """What the doctor says, with some settings changed."""
+        ours = self.settings.model_copy(update=changed)
+        return examine(ours, choreography(), management=self.management if management is None else management)
+
+    def name(self, owner: str) -> str:
+        """Of the database of ``orders``, ``inventory`` or ``payments``."""
+        return str(getattr(self.databases, owner).rpartition("/")[2])
+
+    def run(self, owner: str, *statements: str) -> None:
+        """Statements of the superuser in a database; ``{orders}`` and so on stand for the databases' names."""
+        names = {each: self.name(each) for each in ("orders", "inventory", "payments")}
+        with self.postgres.connect(self.name(owner)) as cursor:
+            for statement in statements:
+                for each, name in names.items():
+                    statement = statement.replace(f"{{{each}}}", name)  # noqa: PLW2901 - read once
+                cursor.execute(statement)
+
+    def ask(self, method: str, path: str, **body: Any) -> None:
+        """The management interface, as its administrator; ``path`` is quoted by the caller."""
+        data = dumps(body).encode() if body else None
+        request = urllib.request.Request(f"{self.management}/api/{path}", data, method=method)
+        request.add_header("Authorization", "Basic " + b64encode(f"{ADMIN}:{ADMIN_PASSWORD}".encode()).decode())
+        request.add_header("Content-Type", "application/json")
+        urllib.request.urlopen(request, timeout=20).close()
+
+    def redeclare(self, queue: str, **arguments: Any) -> None:
+        """The same queue with other arguments; a None takes one away. Its bindings go with it and come back."""
+        wanted: Any
+        [wanted] = [q for q in queues(choreography()) if q.name == queue]
+        given = {**(wanted.queue_arguments or {}), **{f"x-{k.replace('_', '-')}": v for k, v in arguments.items()}}
+        self.ask("DELETE", f"queues/{VHOST}/{quote(queue, safe='')}")
+        self.ask("PUT", f"queues/{VHOST}/{quote(queue, safe='')}", durable=True,
+                 arguments={k: v for k, v in given.items() if v is not None})  # fmt: skip
+        with Connection(self.settings.broker_url) as connection, connection.channel() as channel:
+            for each in wanted.bindings:
+                wanted(channel).bind_to(each.exchange.name, each.routing_key)
+
+    def heal_queue(self, queue: str) -> None:
+        """As the pools declare it."""
+        self.ask("DELETE", f"queues/{VHOST}/{quote(queue, safe='')}")
+        self.declare()
+
+    def declare(self) -> None:
+        with Connection(self.settings.broker_url) as connection:
+            declare(connection, choreography())
+
+
+@contextmanager
+def healthy(postgres: Postgres, templates: dict[str, str], rabbitmq: RabbitMQ) -> Iterator[House]:
+    postgres.ensure()
+    rabbitmq.ensure()
+    databases = copies(postgres, templates)
+    rabbitmq.add_vhost(VHOST)
+    house = House(postgres, databases, rabbitmq)
+    house.ask("PUT", f"users/{USER}", password=SECRET, tags="management")
+    house.ask("PUT", f"permissions/{VHOST}/{USER}", configure=".*", write=".*", read=".*")
+    house.declare()
+    yield house
+    postgres.ensure()
+    drop(postgres, databases)
+    rabbitmq.ensure()
+    rabbitmq.delete_vhost(VHOST)
+    house.ask("DELETE", f"users/{USER}")

@@ -1,0 +1,16 @@
+"""A connection to the broker of the settings, whichever it is."""
+
+from __future__ import annotations
+
+from kombu import Connection
+
+from ordersaga.celery.app import broker
+
+
+def connection(url: str) -> Connection:
+    """Not yet connected; a context manager.
+
+    :raises ConfigurationError: when the address is of no broker that can be used.
+    """
+    given = broker(url)
+    return Connection(given["broker_url"], transport_options=given["broker_transport_options"], connect_timeout=5)

@@ -1,0 +1,50 @@
+"""What the settings themselves get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from urllib.parse import parse_qs, urlsplit
+
+from webapp.ops.doctor.finding import Finding, error, warning
+from workers.retention import horizon
+from workers.safety import unsafe_defaults
+from workers.settings import PREFIX, Settings
+
+URLS = ("orders_database_url", "inventory_database_url", "payments_database_url", "broker_url")
+
+
+def configuration(ours: Settings) -> Iterator[Finding]:
+    """Unsafe defaults where they would do harm, and a memory shorter than what may come back."""
+    away = [name for name in URLS if not _here(getattr(ours, name))]
+    if ours.env == "production":
+        for name, fault in unsafe_defaults(ours):
+            yield error(
+                "unsafe-default", f"{PREFIX}{name.upper()}", "production refuses it", fault.partition(";")[0], _do(fault)
+            )
+    elif ours.env == "development" and away:
+        yield warning(
+            "not-called-production", f"{PREFIX}ENV", "servers on other hosts, and nothing refuses unsafe defaults",
+            f"{ours.env}, with {', '.join(away)} elsewhere", f"Set {PREFIX}ENV=production; what is unsafe is named then",
+        )  # fmt: skip
+    if ours.retention <= (needed := horizon(ours)):
+        yield error(
+            "retention-too-short", f"{PREFIX}RETENTION", "a message that comes back later would be taken for a new one",
+            f"{ours.retention}, while messages may come back for {needed}", f"Set it to more than {needed} (default: 90 days)",
+        )  # fmt: skip
+
+
+def _do(fault: str) -> str:
+    return fault.partition("; ")[2].capitalize() or "Change it"
+
+
+def _here(url: str) -> bool:
+    """Whether a server runs on this machine, as far as its address tells."""
+    parts = urlsplit(url.split(";", maxsplit=1)[0])
+    host = parse_qs(parts.query).get("host", [parts.hostname or ""])[0]
+    if not host or host.startswith("/") or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,81 @@
+"""All areas in their order; what cannot be reached is one finding, and the rest is looked at all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psycopg2
+import psycopg2.errors
+from sqlalchemy.exc import ProgrammingError
+
+from ordersaga.choreography import Choreography
+from webapp.ops.doctor import clocks, guards, migrations, pgmq, roles, servers, waiting
+from webapp.ops.doctor.configuration import configuration
+from webapp.ops.doctor.finding import Finding, error
+from webapp.ops.doctor.patient import Patient
+from webapp.ops.doctor.rabbitmq import RabbitMQ
+from workers.settings import PREFIX, Settings
+
+DOMAINS = ("orders", "inventory", "payments")
+
+
+def examine(ours: Settings, choreography: Choreography, *, management: str = "") -> list[Finding]:
+    """Everything that is not as it should be; errors first.
+
+    :param management: the address of RabbitMQ's management interface, if it is not at the usual place.
+    :raises psycopg2.Error: when a database that was reached refuses to be read.
+    """
+    with ExitStack() as stack:
+        findings = list(_all(ours, choreography, management, stack))
+    return sorted(findings, key=lambda finding: finding.level != "error")
+
+
+def _all(ours: Settings, choreography: Choreography, management: str, stack: ExitStack) -> Iterator[Finding]:
+    yield from configuration(ours)
+    patients: list[Patient] = []
+    for domain in DOMAINS:
+        try:
+            patients.append(stack.enter_context(Patient(domain, getattr(ours, f"{domain}_database_url"))))
+        except psycopg2.Error as fault:
+            yield _unreachable(f"{domain} database", f"{PREFIX}{domain.upper()}_DATABASE_URL", fault)
+    everywhere = list(patients)
+    if ours.broker_url.startswith("pgmq"):
+        try:
+            broker = stack.enter_context(Patient("broker", ours.broker_url))
+            everywhere.append(broker)
+            yield from pgmq.topology(broker, choreography)
+        except psycopg2.Error as fault:
+            yield _unreachable("embedded broker", f"{PREFIX}BROKER_URL", fault)
+    else:
+        yield from RabbitMQ(ours.broker_url, choreography, management, production=ours.env == "production").examine()
+    yield from servers.server(everywhere)
+    for patient in everywhere:
+        yield from servers.database(patient)
+        yield from roles.strength(patient, [p.role for p in everywhere if p.role != patient.role])
+    yield from roles.fences(everywhere)
+    yield from clocks.clocks(everywhere)
+    for patient in patients:
+        try:
+            yield from _tables(patient)
+        except (psycopg2.errors.InsufficientPrivilege, ProgrammingError) as fault:  # SQLAlchemy's, from Alembic
+            yield error(
+                "tables-closed", patient.name, f"the role {patient.role} may not read its tables", _first_line(fault),
+                f"Whoever owns them: GRANT {patient.role} …, or migrate with the role that the pools use",
+            )  # fmt: skip
+
+
+def _tables(patient: Patient) -> Iterator[Finding]:
+    yield from migrations.migrations(patient)
+    if migrations.furnished(patient):
+        yield from guards.guards(patient)
+        yield from waiting.waiting(patient)
+
+
+def _unreachable(where: str, variable: str, fault: psycopg2.Error) -> Finding:
+    remedy = f"Start PostgreSQL; {variable} says where it should be, manage.py provision makes database and role"
+    return error("database-unreachable", where, "it cannot be reached", _first_line(fault), remedy)
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).strip() or type(fault).__name__).splitlines()[0]

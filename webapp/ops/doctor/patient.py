@@ -1,0 +1,69 @@
+"""A database that is examined: one connection, by the address of the settings, which only reads."""
+
+from __future__ import annotations
+
+import re
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+
+WHO = """
+SELECT current_database(), current_user, (SELECT system_identifier FROM pg_control_system())::text,
+    current_setting('server_version_num')::int
+"""
+
+
+class Patient:
+    """One database.
+
+    :ivar domain: ``orders``, ``inventory``, ``payments``, or ``broker`` for the embedded one.
+    :ivar server: the same text for all databases of one server.
+    """
+
+    def __init__(self, domain: str, url: str) -> None:
+        """:raises psycopg2.Error: when it cannot be reached."""
+        self.domain, self.url = domain, url
+        self._connection: Connection = psycopg2.connect(libpq(url), connect_timeout=5, application_name="doctor")
+        try:
+            self._connection.set_session(readonly=True, autocommit=True)
+            self.rows("SET statement_timeout = '20s'")
+            self.database, self.role, self.server, self.version = self.row(WHO)
+        except psycopg2.Error:
+            self._connection.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.domain} database"
+
+    def rows(self, statement: str, *values: object) -> list[Any]:
+        """Run one statement; its rows."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def row(self, statement: str, *values: object) -> Any:
+        """Run one statement; its only row."""
+        return self.rows(statement, *values)[0]
+
+    def one(self, statement: str, *values: object) -> Any:
+        """Run one statement; the only column of its only row."""
+        return self.row(statement, *values)[0]
+
+    def close(self) -> None:
+        """Leave it as it was."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def libpq(url: str) -> str:
+    """An address of the settings as libpq takes it."""
+    return re.sub(r"^(\w+\+\w+|pgmq)://", "postgresql://", url)

@@ -1,0 +1,74 @@
+"""The embedded broker: its own tables in PostgreSQL say which queue hears what, and what becomes of dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ordersaga.celery.pgmq.schema import STAMP
+from ordersaga.celery.topology import DEAD, SIGNALS, UNHEARD, queues
+from ordersaga.choreography import Choreography
+from webapp.ops.doctor.bindings import as_text, bindings_of
+from webapp.ops.doctor.finding import Finding, error
+from webapp.ops.doctor.patient import Patient
+
+DECLARE = "manage.py provision, or start any pool: it declares what is missing"
+
+QUEUES = """
+SELECT name, coalesce(delivery_limit, 0), coalesce(dead_exchange, ''), coalesce(dead_key, ''), transient,
+    to_regclass('pgmq.q_' || table_name) IS NOT NULL
+FROM ordersaga_broker.queue
+"""
+
+
+def topology(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
+    """Exchanges, queues and bindings."""
+    if not patient.one("SELECT to_regclass('ordersaga_broker.installed') IS NOT NULL"):
+        yield error("broker-not-furnished", "embedded broker", "its tables are missing", "no ordersaga_broker", DECLARE)
+        return
+    if (stamp := patient.one("SELECT max(stamp) FROM ordersaga_broker.installed")) != STAMP:
+        yield error(
+            "broker-other-version", "embedded broker", "its functions are not those of this program",
+            f"{stamp}, not {STAMP}", "Start any pool of this program: it installs its own",
+        )  # fmt: skip
+    yield from _exchanges(patient)
+    found = {name: rest for name, *rest in patient.rows(QUEUES)}
+    bound = patient.rows("SELECT queue, exchange, key FROM ordersaga_broker.binding")
+    queue: Any
+    for queue in queues(choreography):
+        where = f"queue {queue.name}"
+        if queue.name not in found:
+            yield error("queue-missing", where, "there is no such queue", "not found", DECLARE)
+            continue
+        given = queue.queue_arguments or {}
+        limit, dead, key, transient, stands = found[queue.name]
+        needed = {
+            "delivery-limit": (limit, given.get("x-delivery-limit") or 0),
+            "dead-letter-exchange": (dead, given.get("x-dead-letter-exchange") or ""),
+            "dead-letter-routing-key": (key, given.get("x-dead-letter-routing-key") or ""),
+            "queue-not-durable": (transient, False),
+            "queue-table-missing": (stands, True),
+        }
+        for code, (is_, should) in needed.items():
+            if is_ != should:
+                what = "messages may be lost, or come back for ever"
+                yield error(code, where, what, f"{is_ or 'none'}, not {should or 'none'}", DECLARE)
+        there = {(exchange, key) for name, exchange, key in bound if name == queue.name}
+        if missing := sorted(bindings_of(queue) - there):
+            what = "it does not hear what its participant waits for"
+            yield error("binding-missing", where, what, as_text(missing), DECLARE)
+
+
+def _exchanges(patient: Patient) -> Iterator[Finding]:
+    found = {name: (kind, alternate) for name, kind, alternate in patient.rows("SELECT * FROM ordersaga_broker.exchange")}
+    exchange: Any
+    for exchange in (UNHEARD, SIGNALS, DEAD):
+        where = f"exchange {exchange.name}"
+        if exchange.name not in found:
+            yield error("exchange-missing", where, "there is no such exchange", "not found", DECLARE)
+            continue
+        kind, alternate = found[exchange.name]
+        if kind != exchange.type:
+            yield error("exchange-differs", where, f"a {exchange.type} exchange is needed", kind, "Delete it; " + DECLARE)
+        if alternate != (exchange.arguments or {}).get("alternate-exchange"):
+            yield error("alternate-exchange", where, "signals that nobody hears are lost", f"{alternate or 'none'}", DECLARE)

@@ -1,0 +1,170 @@
+"""RabbitMQ: reachable, furnished, and every argument of its queues as the saga needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import amqp
+from kombu import Connection
+
+from ordersaga.celery.topology import DEAD, SIGNALS, UNHEARD, declare, queues
+from ordersaga.choreography import Choreography
+from webapp.ops import brokers
+from webapp.ops.doctor.bindings import as_text, bindings_of
+from webapp.ops.doctor.finding import Finding, error, warning
+from webapp.ops.rabbit import Management, ManagementError, vhost_of
+
+OLDEST = (3, 10)
+"""The first version that moves dead letters of quorum queues without losing any."""
+DECLARE = "manage.py provision, or start any pool: it declares what is missing"
+ANEW = "Stop the pools, wait until the queue is empty, delete it, and start them again: a pool declares it anew"
+TOO_STRONG = ("administrator", "policymaker")
+ARGUMENTS = (
+    "x-queue-type", "x-delivery-limit", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy",
+    "x-overflow", "x-max-length-bytes",
+)  # fmt: skip
+HARMLESS = {"ha-mode", "ha-sync-mode", "queue-leader-locator", "target-group-size", "queue-version"}
+"""What a policy may say of a queue without losing or changing a message."""
+
+
+class RabbitMQ:
+    """One virtual host, seen by the pools' user."""
+
+    def __init__(self, url: str, choreography: Choreography, management: str = "", *, production: bool = False) -> None:
+        """:param management: the address of the management interface; by default port 15672 of the broker's host."""
+        self.url, self.choreography, self.production = url, choreography, production
+        self.vhost = vhost_of(url)
+        self.where = f"virtual host {self.vhost}"
+        parts = urlsplit(url.split(";", maxsplit=1)[0])
+        self.user = unquote(parts.username or "guest")
+        given = unquote(parts.password or "guest")
+        self.management = Management(management, self.user, given) if management else Management.beside(url)
+
+    def examine(self) -> Iterator[Finding]:
+        """All of it."""
+        with brokers.connection(self.url) as connection:
+            try:
+                connection.connect()
+                version = connection.connection.server_properties.get("version", "")
+            except (*connection.connection_errors, *connection.channel_errors) as fault:
+                yield self._unreachable(fault)
+                return
+            if tuple(int(n) for n in version.split(".")[:2] if n.isdigit()) < OLDEST:
+                yield error(
+                    "broker-too-old", self.where, "RabbitMQ 3.10 or newer is needed", version or "unknown", "Upgrade it"
+                )
+            try:
+                yield from self._by_management()
+            except ManagementError as fault:
+                yield warning(
+                    "management-away", self.where, "bindings and policies could not be looked at", str(fault),
+                    "Enable the plugin (rabbitmq-plugins enable rabbitmq_management), give the user the tag management, "
+                    "or name the address: --rabbitmq-admin http://user:password@host:15672",
+                )  # fmt: skip
+                yield from self._by_amqp(connection)
+
+    def _unreachable(self, fault: Exception) -> Finding:
+        remedy = "Start RabbitMQ; ORDERSAGA_BROKER_URL says where it should be, manage.py provision makes user and virtual host"
+        return error("broker-unreachable", "broker", "it cannot be reached", " ".join(str(fault).split()), remedy)
+
+    # -- with the management interface -------------------------------------------------------------------------------
+
+    def _by_management(self) -> Iterator[Finding]:
+        found = {q["name"]: q for q in self.management.get("queues", self.vhost) or []}
+        bound = self.management.get("bindings", self.vhost) or []
+        exchanges = {e["name"]: e for e in self.management.get("exchanges", self.vhost) or []}
+        tags = self.management.get("whoami").get("tags", [])
+        for exchange in (UNHEARD, SIGNALS, DEAD):
+            yield from self._exchange(exchange, exchanges.get(exchange.name))
+        for queue in queues(self.choreography):
+            if queue.name not in found:
+                yield error("queue-missing", f"queue {queue.name}", "there is no such queue", "not found", DECLARE)
+                continue
+            yield from self._queue(queue, found[queue.name])
+            yield from self._bindings(queue, [b for b in bound if b["destination"] == queue.name and b["source"]])
+        yield from self._user(tags if isinstance(tags, list) else tags.split(","))
+
+    def _exchange(self, wanted: Any, found: dict[str, Any] | None) -> Iterator[Finding]:
+        where = f"exchange {wanted.name}"
+        if found is None:
+            yield error("exchange-missing", where, "there is no such exchange", "not found", DECLARE)
+            return
+        anew = "Stop the pools, delete the exchange, and start them again: a pool declares it anew"
+        if (found["type"], found["durable"]) != (wanted.type, True):
+            evidence = f"{found['type']}, {'durable' if found['durable'] else 'not durable'}"
+            yield error("exchange-differs", where, f"a durable {wanted.type} exchange is needed", evidence, anew)
+        needed = (wanted.arguments or {}).get("alternate-exchange")
+        if found["arguments"].get("alternate-exchange") != needed:
+            evidence = f"alternate-exchange = {found['arguments'].get('alternate-exchange')}"
+            yield error("alternate-exchange", where, "signals that nobody hears are lost", evidence, anew)
+
+    def _queue(self, wanted: Any, found: dict[str, Any]) -> Iterator[Finding]:
+        where = f"queue {wanted.name}"
+        needed = wanted.queue_arguments or {}
+        for name in ARGUMENTS:
+            if found["arguments"].get(name) != needed.get(name):
+                evidence = f"{name} = {found['arguments'].get(name)}, not {needed.get(name)}"
+                code = "queue-type" if name == "x-queue-type" else name.removeprefix("x-")
+                yield error(code, where, "messages may be lost, or come back for ever", evidence, ANEW)
+                if name == "x-queue-type":
+                    break  # the other arguments are those of its type
+        if not found["durable"]:
+            yield error("queue-not-durable", where, "a restart of the broker loses it", "durable = false", ANEW)
+        ruled = {k: v for k, v in (found.get("effective_policy_definition") or {}).items() if k not in HARMLESS}
+        if ruled:
+            names = " ".join(n for n in (found.get("policy"), found.get("operator_policy")) if n)
+            yield error(
+                "queue-policy", where, "a policy changes what becomes of its messages",
+                f"{names}: {', '.join(f'{k} = {v}' for k, v in sorted(ruled.items()))}",
+                f"rabbitmqctl clear_policy -p {self.vhost} {found.get('policy') or '…'}, or narrow its pattern",
+            )  # fmt: skip
+
+    def _bindings(self, wanted: Any, found: list[dict[str, Any]]) -> Iterator[Finding]:
+        where = f"queue {wanted.name}"
+        needed = bindings_of(wanted)
+        there = {(b["source"], b["routing_key"]) for b in found}
+        if missing := sorted(needed - there):
+            yield error("binding-missing", where, "it does not hear what its participant waits for", as_text(missing), DECLARE)
+        if strange := sorted(there - needed):
+            yield warning(
+                "binding-unknown", where, "it hears what its participant does not: each such message is dead-lettered",
+                as_text(strange), "Remove the binding once no older pool runs",
+            )  # fmt: skip
+
+    def _user(self, tags: list[str]) -> Iterator[Finding]:
+        if strong := [tag for tag in tags if tag in TOO_STRONG]:
+            say = error if self.production else warning
+            yield say(
+                "broker-user-too-strong", f"user {self.user}", "a fault in a pool could reach the whole broker",
+                ", ".join(strong), f"rabbitmqctl set_user_tags {self.user} management, or manage.py provision",
+            )  # fmt: skip
+
+    # -- without it --------------------------------------------------------------------------------------------------
+
+    def _by_amqp(self, connection: Connection) -> Iterator[Finding]:
+        """What is missing, passively; then what differs: the broker refuses to declare it as it should be."""
+        missing = False
+        for exchange in (UNHEARD, SIGNALS, DEAD):
+            if not _passes(connection, lambda channel, e=exchange: e(channel).declare(passive=True)):
+                missing = True
+                yield error("exchange-missing", f"exchange {exchange.name}", "there is no such exchange", "not found", DECLARE)
+        for queue in queues(self.choreography):
+            if not _passes(connection, lambda channel, q=queue: q(channel).queue_declare(passive=True)):
+                missing = True
+                yield error("queue-missing", f"queue {queue.name}", "there is no such queue", "not found", DECLARE)
+        if not missing:
+            try:
+                declare(connection, self.choreography)
+            except amqp.PreconditionFailed as fault:
+                yield error("topology-differs", self.where, "the broker refuses the declaration", fault.reply_text, ANEW)
+
+
+def _passes(connection: Connection, ask: Any) -> bool:
+    try:
+        with connection.channel() as channel:
+            ask(channel)
+    except amqp.NotFound:
+        return False
+    return True

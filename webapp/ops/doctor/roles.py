@@ -1,0 +1,102 @@
+"""Roles: each owns its own database and is nobody anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from webapp.ops.doctor.finding import Finding, error
+from webapp.ops.doctor.patient import Patient
+
+ATTRIBUTES = {
+    "rolsuper": "SUPERUSER",
+    "rolcreatedb": "CREATEDB",
+    "rolcreaterole": "CREATEROLE",
+    "rolbypassrls": "BYPASSRLS",
+    "rolreplication": "REPLICATION",
+}
+
+# Memberships at any depth, that of a superuser aside: it is a member of everything.
+MEMBERSHIPS = """
+WITH RECURSIVE member AS (
+    SELECT roleid FROM pg_auth_members WHERE member = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+    UNION SELECT m.roleid FROM pg_auth_members m JOIN member ON m.member = member.roleid
+)
+SELECT r.rolname FROM member JOIN pg_roles r ON r.oid = member.roleid
+WHERE r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolname LIKE 'pg\\_%%' OR r.rolname = ANY(%s) ORDER BY 1
+"""
+
+PUBLIC = """
+SELECT EXISTS (SELECT FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS a
+    WHERE d.datname = current_database() AND a.grantee = 0 AND a.privilege_type = 'CONNECT')
+"""
+
+FOREIGN = """
+SELECT d.datdba = r.oid, has_database_privilege(r.oid, d.oid, 'CONNECT')
+FROM pg_database d, pg_roles r WHERE d.datname = %s AND r.rolname = current_user
+"""
+
+
+def strength(patient: Patient, others: Sequence[str]) -> Iterator[Finding]:
+    """What a role is beyond its own database.
+
+    :param others: the roles of other domains.
+    """
+    role = patient.role
+    given = patient.row(f"SELECT {', '.join(ATTRIBUTES)} FROM pg_roles WHERE rolname = current_user")  # noqa: S608 - our names
+    too_much = [word for word, has in zip(ATTRIBUTES.values(), given, strict=True) if has]
+    if too_much:
+        no = " ".join(f"NO{word}" for word in too_much)
+        yield error(
+            "role-too-strong", f"role {role}", f"a fault in the {patient.domain} pool could reach everything",
+            " ".join(too_much), f"ALTER ROLE {role} {no}",
+        )  # fmt: skip
+    groups = [name for (name,) in patient.rows(MEMBERSHIPS, list(others))]
+    if groups and "SUPERUSER" not in too_much:
+        yield error(
+            "role-member-of", f"role {role}", "it may do what these roles may", ", ".join(groups),
+            f"REVOKE {', '.join(groups)} FROM {role}",
+        )  # fmt: skip
+
+
+def fences(patients: Sequence[Patient]) -> Iterator[Finding]:
+    """Whether domains share a database or a role, and who may enter another's database."""
+    neighbours = [(one, other) for one, other in combinations(patients, 2) if one.server == other.server]
+    for one, other in neighbours:
+        if one.database == other.database:
+            yield _shared("database-shared", "database", one, other, one.database)
+        elif one.role == other.role:
+            yield _shared("role-shared", "role", one, other, one.role)
+    for patient in patients:
+        if patient.one(PUBLIC):
+            yield error(
+                "database-open", patient.name, "whoever may log in may enter it", "PUBLIC has CONNECT",
+                f"REVOKE ALL ON DATABASE {patient.database} FROM PUBLIC",
+            )  # fmt: skip
+    for one, other in neighbours:
+        if one.database != other.database and one.role != other.role:
+            yield from _foreign(one, other)
+            yield from _foreign(other, one)
+
+
+def _foreign(one: Patient, other: Patient) -> Iterator[Finding]:
+    owns, enters = one.row(FOREIGN, other.database)
+    if one.one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") or other.one(PUBLIC):
+        return  # told by itself
+    if owns:
+        yield error(
+            "database-of-another", f"role {one.role}", f"it owns the {other.name}", f"{other.database} belongs to {one.role}",
+            f"ALTER DATABASE {other.database} OWNER TO {other.role}",
+        )  # fmt: skip
+    elif enters:
+        yield error(
+            "database-entered", f"role {one.role}", f"it may enter the {other.name}", f"CONNECT on {other.database}",
+            f"REVOKE ALL ON DATABASE {other.database} FROM {one.role}",
+        )  # fmt: skip
+
+
+def _shared(code: str, what: str, one: Patient, other: Patient, name: str) -> Finding:
+    return error(
+        code, f"{one.domain} and {other.domain}", f"two participants share one {what}", name,
+        "Give each domain a database and a role of its own: manage.py provision",
+    )  # fmt: skip

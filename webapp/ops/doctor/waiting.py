@@ -1,0 +1,46 @@
+"""What is no fault of the house and yet waits for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from webapp.ops.doctor.finding import Finding, warning
+from webapp.ops.doctor.patient import Patient
+
+OLD = 300
+"""Seconds after which what is due should long have left."""
+
+DUE = """
+SELECT participant, count(*), extract(epoch FROM clock_timestamp() - min(due_at))::float8 FROM ordersaga_outbox
+WHERE due_at < clock_timestamp() - make_interval(secs => %s) GROUP BY participant ORDER BY participant
+"""
+ATTENTION = """
+SELECT id::text, attention FROM ordersaga_saga WHERE attention IS NOT NULL AND ended_at IS NULL ORDER BY id LIMIT 101
+"""
+LETTERS = "SELECT id, error FROM audit_deadletter WHERE outcome IS NULL ORDER BY id DESC LIMIT 101"
+
+
+def waiting(patient: Patient) -> Iterator[Finding]:
+    """Of a database whose tables stand."""
+    for participant, rows, age in patient.rows(DUE, OLD):
+        yield warning(
+            "outbox-old", patient.name, f"what {participant} has said does not leave",
+            f"{rows:,} row(s), due for up to {age / 60:,.0f} min", f"Start the {participant} pool; its log tells more",
+        )  # fmt: skip
+    if patient.domain != "orders":
+        return
+    if sagas := patient.rows(ATTENTION):
+        yield warning(
+            "sagas-need-attention", patient.name, "sagas cannot go on by themselves",
+            f"{_count(sagas)}, such as {sagas[0][0]}: {sagas[0][1]}", "Mend the cause, then resume them in the admin",
+        )  # fmt: skip
+    if letters := patient.rows(LETTERS):
+        yield warning(
+            "dead-letters-open", patient.name, "dead letters wait on the desk",
+            f"{_count(letters)}, such as number {letters[0][0]}: {letters[0][1]}",
+            "Replay or discard each: manage.py dead_letters list, or the admin",
+        )  # fmt: skip
+
+
+def _count(rows: list[object]) -> str:
+    return f"{len(rows)}" if len(rows) <= 100 else "more than 100"

@@ -1,0 +1,67 @@
+"""``manage.py doctor``: what of the running servers is not as it should be, each with its remedy."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from typing import Any
+
+import psycopg2
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+
+from ordersaga.errors import OrderSagaError
+from webapp.ops.doctor.examination import examine
+from webapp.ops.doctor.report import as_json, show
+from webapp.ops.rabbit import Management
+from webapp.ops.remedies import FAILED
+from workers.settings import settings
+
+ILL = 1
+EXAMPLE = """
+examples:
+  manage.py doctor                                                    before a deploy, and when something is odd
+  manage.py doctor --json | jq -r '.findings[].code'                  for a monitor
+  manage.py doctor --rabbitmq-admin http://ops:secret@mq.local:15672  where the management interface is elsewhere
+
+exit codes: 0 nothing, or warnings only · 1 at least one error · 2 it could not look
+"""
+
+
+class Command(BaseCommand):
+    help = (
+        "Read the running broker and databases, and name what is not as it should be: settings, roles, clocks, tables, "
+        "queues. Changes nothing."
+    )
+    requires_system_checks = []
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep the examples as they are written."""
+        return super().create_parser(*args, epilog=EXAMPLE, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--rabbitmq-admin", metavar="URL", default="",
+            help="RabbitMQ's management interface (http://<the broker's host>:15672, with the broker's user)",
+        )  # fmt: skip
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        from workers.choreography import choreography
+
+        try:
+            if options["rabbitmq_admin"]:
+                Management(options["rabbitmq_admin"])
+            findings = examine(settings(), choreography(), management=options["rabbitmq_admin"])
+        except ValueError as error:
+            raise CommandError(f"--rabbitmq-admin: {error}", returncode=FAILED) from error
+        except OrderSagaError as error:
+            raise CommandError(str(error), returncode=FAILED) from error
+        except psycopg2.Error as error:
+            raise CommandError(f"A database refused to be read: {str(error).strip()}", returncode=FAILED) from error
+        if options["json"]:
+            self.stdout.write(as_json(findings))
+        else:
+            show(findings, Console(highlight=False))
+        if any(finding.level == "error" for finding in findings):
+            sys.exit(ILL)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
+from typing import NamedTuple
 from uuid import UUID
 
 from ordersaga.batch import SagaId
@@ -32,6 +33,18 @@ class Watchdog:
     def wait(self, rounds: int) -> timedelta:
         """How long to wait after so many vain rounds."""
         return min(self.first * (1 << min(rounds, 30)), self.cap)
+
+
+class Standing(NamedTuple):
+    """How a saga stands: ``PENDING``, ``CONFIRMED``, ``ROLLING_BACK`` or ``ROLLED_BACK``, and why it was turned round.
+
+    Confirmed sagas have ended once their last step is done. ``attention`` says why a person must look.
+    """
+
+    status: str
+    ended: bool
+    reason: str | None
+    attention: str | None
 
 
 @dataclass(frozen=True)
@@ -122,3 +135,13 @@ class Saga:
         outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)
         outbox.say(str(UUID(saga)), signal)
         outbox.flush(cursor, next_pack(cursor))
+
+    def standing(self, saga: SagaId, *, db: object) -> Standing | None:
+        """How a saga stands, by the initiator's database; None when it is not there.
+
+        :raises NoTransaction: when no transaction is open on ``db``.
+        """
+        cursor = borrow(db)
+        cursor.execute(sql.STANDING, [str(UUID(saga))])
+        found = cursor.fetchone()
+        return None if found is None else Standing(*found)

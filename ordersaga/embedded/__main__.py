@@ -14,7 +14,8 @@ from ordersaga.participant import NAME
 EXAMPLE = """
 examples:
   eval "$(python -m ordersaga.embedded start .postgres desk hotel)"
-      makes or starts the server whose data is in .postgres, and sets DESK_DATABASE_URL, HOTEL_DATABASE_URL and BROKER_URL
+      makes or starts the server whose data is in .postgres, and sets DESK_DATABASE_URL, HOTEL_DATABASE_URL
+      and ORDERSAGA_BROKER_URL
   python -m ordersaga.embedded stop .postgres
       ends it; the data stays
 """
@@ -45,15 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+BROKER_VARIABLE = "ORDERSAGA_BROKER_URL"
+"""Not ``BROKER_URL``: Celery's command line takes that one for its own, and cannot read a socket's address."""
+
+
 def _start(folder: Path, names: Sequence[str]) -> None:
     for role, url in start(folder, {name: name for name in names}).urls.items():
-        variable = "BROKER_URL" if role == BROKER else f"{role.upper()}_DATABASE_URL"
+        variable = BROKER_VARIABLE if role == BROKER else f"{role.upper()}_DATABASE_URL"
         sys.stdout.write(f"export {variable}='{url}'\n")
 
 
 def _name(text: str) -> str:
-    if not NAME.match(text) or text in {BROKER, SUPERUSER}:
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be a participant here: use lower-case letters, digits and _")
+    if text in {BROKER, SUPERUSER}:
+        raise argparse.ArgumentTypeError(f"{text!r} is taken, the server itself uses it: choose another name")
+    if not NAME.match(text):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a participant: use lower-case letters, digits and _")
     return text
 
 

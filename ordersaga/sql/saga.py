@@ -81,3 +81,5 @@ WHERE id = %s AND attention IS NOT NULL AND ended_at IS NULL RETURNING id
 """
 
 ATTENTION = "UPDATE ordersaga_saga SET attention = %s WHERE id = ANY(%s::uuid[]) AND ended_at IS NULL"
+
+STANDING = "SELECT status, ended_at IS NOT NULL, reason, attention FROM ordersaga_saga WHERE id = %s"

@@ -6,8 +6,10 @@ import re
 import shlex
 from typing import NamedTuple
 
-BETWEEN = frozenset({"|", "||", "&&", ";", "&"})
+BETWEEN = frozenset({"|", "||", "&&", ";", "&", "(", ")", ");", ")|"})
 SETS = re.compile(r"[A-Z_a-z]+=.*", re.DOTALL)
+PREFIXES = frozenset({"env", "exec", "export", "nohup", "sudo", "time"})
+REDIRECTION = re.compile(r"(?<!\S)\d?(?:>>?|<)(?:&\d|\s*[^\s|&;]+)")
 
 
 class Command(NamedTuple):
@@ -21,7 +23,8 @@ class Command(NamedTuple):
 def commands_of(line: str) -> list[Command]:
     """The commands of a line, those inside ``$( )`` too; comments and redirections are left out."""
     inner = re.findall(r"\$\(([^()]+)\)", line)
-    lexer = shlex.shlex(re.sub(r"\$\([^()]+\)", "SUBSTITUTED", line), posix=True, punctuation_chars="|&;<>")
+    plain = REDIRECTION.sub("", re.sub(r"\$\([^()]+\)", "SUBSTITUTED", line))
+    lexer = shlex.shlex(plain, posix=True, punctuation_chars="|&;()")
     lexer.whitespace_split = True
     parts: list[list[str]] = [[]]
     for word in lexer:
@@ -33,23 +36,10 @@ def commands_of(line: str) -> list[Command]:
     return [command for command in found if command.words] + [c for text in inner for c in commands_of(text)]
 
 
-def _command(part: list[str], line: str) -> Command:
-    words, sets = _without_redirections(part), []
-    while words and (SETS.fullmatch(words[0]) or words[0] in {"env", "exec", "nohup", "sudo", "time"}):
+def _command(words: list[str], line: str) -> Command:
+    sets = []
+    while words and (SETS.fullmatch(words[0]) or words[0] in PREFIXES):
         word = words.pop(0)
         if "=" in word:
             sets.append(word)
     return Command(tuple(sets), tuple(words), line)
-
-
-def _without_redirections(part: list[str]) -> list[str]:
-    words: list[str] = []
-    rest = iter(part)
-    for word in rest:
-        if set(word) <= set("<>&"):
-            next(rest, None)
-            if words and words[-1] == "2":
-                words.pop()
-        else:
-            words.append(word)
-    return words

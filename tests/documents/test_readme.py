@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg2
-
 from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from ordersaga.ids import new_id
 from ordersaga.testing import Rehearsal
 from tests.documents.pages import page
 from tests.support.databases import Databases
@@ -28,8 +27,8 @@ def test_the_saga_of_the_readme_is_confirmed(databases: Databases) -> None:
     with readme["desk"].database.begin() as tx:
         saga = readme["trip"].start(readme["TripAsked"](guest="a"), db=tx.db)
     Rehearsal(readme["choreography"]).run()
-    with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT id::text, status, ended_at IS NOT NULL FROM ordersaga_saga")
-        assert cursor.fetchall() == [(saga, "CONFIRMED", True)]
+    with readme["desk"].database.begin() as tx:
+        assert readme["trip"].standing(saga, db=tx.db) == ("CONFIRMED", True, None, None)
+        assert readme["trip"].standing(new_id(), db=tx.db) is None
     for participant in ("desk", "hotel"):
         readme[participant].database.discard()

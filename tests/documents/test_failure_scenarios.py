@@ -1,0 +1,22 @@
+"""The page of failures leaves none out that has a test."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.documents.pages import page
+from tests.support.processes import ROOT
+
+FAILURES = page("docs/FAILURE_SCENARIOS.md")
+
+
+def test_every_trap_has_its_place_in_order() -> None:
+    assert [int(n) for n in re.findall(r"^### (\d+)\. ", FAILURES.text, re.MULTILINE)] == list(range(1, 25))
+
+
+def test_every_trap_and_scenario_that_is_tested_is_linked() -> None:
+    tested = {file for folder in ("failures", "scenarios") for file in Path(ROOT, "tests", folder).glob("test_*.py")}
+    linked = {Path(FAILURES.path.parent, link).resolve() for link in FAILURES.links}
+
+    assert sorted(file.name for file in tested - linked) == []

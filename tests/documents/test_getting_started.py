@@ -1,0 +1,135 @@
+"""Getting started, followed to the letter in an empty folder: its files written, its commands typed, its saga run.
+
+Two things differ from what a reader does: the packages are those of this run instead of pip's, with the engine alone beside
+them (no stage, no other participants), and the addresses of the last part are those of private servers.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import os
+import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.documents.pages import Block, page
+from tests.support.janitor import janitor
+from tests.support.postgres import Postgres
+from tests.support.processes import ROOT, Process
+
+GUIDE = page("docs/GETTING_STARTED.md")
+INSTALLED_OTHERWISE = re.compile(r"python3 -m venv |pip install ")
+ADDRESS = re.compile(r"export (\w+_URL)=\S+example\.org\S*")
+NAMES = ("desk", "hotel", "airline")
+
+
+@pytest.fixture
+def project() -> Path:
+    """The newcomer's folder with the files of the guide; the engine, and only that, can be imported beside the packages."""
+    folder = janitor().folder("guide")
+    Path(folder, "site").mkdir()
+    Path(folder, "site", "ordersaga").symlink_to(ROOT / "ordersaga")
+    for name, text in GUIDE.files.items():
+        Path(folder, name).write_text(text)
+    return folder
+
+
+@pytest.fixture
+def addresses(postgres: Postgres, vhost: str) -> Iterator[dict[str, str]]:
+    """Real servers, empty, by the guide's variables."""
+    postgres.ensure()
+    for name in NAMES:
+        postgres.create_role(name)
+    made = {f"{name.upper()}_DATABASE_URL": postgres.create_database(f"guide_{name}", name) for name in NAMES}
+    yield {**made, "ORDERSAGA_BROKER_URL": vhost}
+    postgres.drop_databases(*(f"guide_{name}" for name in NAMES))
+
+
+@pytest.fixture
+def bash(project: Path) -> Iterator[Callable[..., str]]:
+    """Runs a script in the newcomer's folder; gives what it said."""
+    started: list[Process] = []
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = {"PYTHONPATH": str(project / "site"), "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+
+    def run(script: str, *, status: int = 0) -> str:
+        """Ended after a time that is long enough on a busy machine, with the pools' logs to tell why."""
+        process = Process("guide", ["timeout", "120", "bash", "-c", script], env=env, cwd=project)
+        started.append(process)
+        process.start()
+        ended = process.wait(150)
+        assert ended == status, "\n".join([process.logs(), *(log.read_text() for log in project.glob("*.log"))])
+        return process.logs()
+
+    yield run
+    for process in started:
+        process.stop(timeout=10)
+
+
+def script(blocks: list[Block], addresses: dict[str, str]) -> str:
+    """All that is typed, with a line between the blocks to tell their outputs apart."""
+    lines = ["set -e"]
+    for block in blocks:
+        typed = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
+        typed = [line for line in typed if not INSTALLED_OTHERWISE.search(line)]
+        here = [ADDRESS.sub(lambda m: f"export {m[1]}={shlex.quote(addresses[m[1]])}", line) for line in typed]
+        lines += [f"echo '--- line {block.line}'", *here]
+    return "\n".join(lines)
+
+
+def unfulfilled(block: Block, said: list[str]) -> list[str]:
+    """The lines that the guide promises of a block and that did not come, in its order; … stands for anything."""
+    rest = iter(line.strip() for line in said)
+    promised = [line for line in block.text.splitlines() if not line.startswith("$ ")]
+    return [line for line in promised if not any(fnmatch.fnmatchcase(real, _pattern(line)) for real in rest)]
+
+
+def _pattern(line: str) -> str:
+    return re.sub(r"([\[?*])", r"[\1]", line).replace("… ", "*").replace(" …", "*").replace("…", "*")
+
+
+def test_a_newcomer_ends_with_a_running_saga_of_their_own(bash: Callable[..., str], addresses: dict[str, str]) -> None:
+    blocks = GUIDE.blocks_of("console")
+
+    output = bash(script(blocks, addresses))
+
+    parts = re.split(r"^--- line (\d+)\n", output, flags=re.MULTILINE)[1:]
+    said = {int(line): text.splitlines() for line, text in zip(parts[::2], parts[1::2], strict=True)}
+    assert set(said) == {block.line for block in blocks}
+    assert {block.line: broken for block in blocks if (broken := unfulfilled(block, said[block.line]))} == {}
+    ends = re.findall(r"^(ann|bob|cid|dot) (\w+ .*)$", output, re.MULTILINE)
+    both_times = ["CONFIRMED", "CONFIRMED", "ROLLED_BACK Hotel full", "ROLLED_BACK Plane full"]
+    assert sorted(end.strip() for _, end in ends) == sorted(both_times * 2)
+
+
+def test_the_forgotten_undo_is_told_in_the_words_of_the_guide(bash: Callable[..., str], project: Path) -> None:
+    trip = Path(project, "trip.py")
+    trip.write_text(re.sub(r"@hold_room\.undo\n(?:.*\n){2}", "", trip.read_text()))
+    urls = "".join(f"export {name.upper()}_DATABASE_URL=postgresql://nowhere/{name}\n" for name in NAMES)
+    [told] = GUIDE.blocks_of("text")
+
+    said = bash(f"{urls}python -c 'import trip'", status=1)
+
+    assert said.splitlines()[-1] == told.text.strip()
+
+
+def test_the_saga_takes_no_more_than_forty_lines() -> None:
+    lines = [line for line in GUIDE.files["trip.py"].splitlines() if line.strip() and not line.startswith("#")]
+    participants = ast.literal_eval(re.findall(r"NAMES = (.*)", GUIDE.files["trip.py"])[0])
+
+    assert len(lines) <= 40
+    assert len(participants) == 3
+
+
+def test_whatever_the_engine_needs_beside_its_python_is_installed_with_it() -> None:
+    patterns = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["ordersaga"]
+    engine = Path(ROOT, "ordersaga")
+    others = {file for file in engine.rglob("*") if file.is_file() and file.suffix not in {".py", ".pyc"}}
+
+    assert others == {file for pattern in patterns for file in engine.glob(pattern)}

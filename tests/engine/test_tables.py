@@ -1,0 +1,57 @@
+"""The engine's tables are made where they are missing, and only there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from ordersaga import Choreography, DeadlinePassed, Participant, Refusal, Saga, Signal
+from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from ordersaga.tables import make_tables
+from tests.support.postgres import Postgres
+
+
+class Asked(Signal):
+    pass
+
+
+class Agreed(Signal):
+    pass
+
+
+class Late(Refusal):
+    pass
+
+
+@pytest.fixture
+def choreography(postgres: Postgres) -> Iterator[Choreography]:
+    postgres.create_role("bare")
+    desk = Participant("desk", database=SqlAlchemyDatabase(postgres.create_database("bare", "bare")))
+
+    @desk.step(decides=True)
+    def agree(asked: Asked) -> Agreed:
+        return Agreed()
+
+    @desk.step(decides=True)
+    def expire(passed: DeadlinePassed) -> Late:
+        return Late()
+
+    saga = Saga("bare", begins_with=Asked, initiator="desk", participants=["desk"], deadline=timedelta(minutes=1))
+    yield Choreography(saga, [desk])
+    desk.database.discard()
+    postgres.drop_databases("bare")
+
+
+def test_of_many_who_make_them_at_once_one_does(choreography: Choreography) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        made = sorted(threads.map(lambda _: make_tables(choreography), range(4)))
+
+    assert made == [[], [], [], ["desk"]]
+    with choreography.participants["desk"].database.begin() as tx:
+        saga = choreography.saga.start(Asked(), db=tx.db)
+        standing = choreography.saga.standing(saga, db=tx.db)
+    assert standing is not None
+    assert (standing.status, standing.ended) == ("PENDING", False)

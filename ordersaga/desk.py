@@ -88,6 +88,16 @@ class Desk:
         outbox.forward(row, outbox.head, LETTER, to=participant)
         outbox.flush(cursor)
 
+    def note(self, saga: SagaId, what: str, *, db: object, by: str, reason: str) -> None:
+        """Tell an operator's act in the saga's story; nothing else comes of it.
+
+        :raises NoTransaction: when no transaction is open.
+        """
+        cursor = borrow(db)
+        outbox = self._outbox()
+        outbox.notice(str(UUID(saga)), None, what, reason=reason, by=by)
+        outbox.flush(cursor)
+
     def _outbox(self) -> Outbox:
         return Outbox(Head(self.saga.initiator, None, None, 1), notices=self.observed)
 

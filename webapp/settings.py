@@ -48,6 +48,7 @@ WSGI_APPLICATION = "webapp.wsgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "webapp" / "templates"],  # what several apps share
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.urls import reverse
@@ -28,6 +29,19 @@ def moment(at: datetime | None) -> str | None:
     return unbroken(f"{timezone.localtime(at):%d %b %Y %H:%M:%S.%f}"[:-3]) if at else None
 
 
+def duration(span: timedelta) -> str:
+    """``2 d 3 h``, ``4 min 5 s``, ``0.120 s``: its two largest units."""
+    seconds = max(span.total_seconds(), 0.0)
+    if seconds < 10:
+        return f"{seconds:.3f} s"
+    days, rest = divmod(int(seconds), 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    first = next(n for n, (count, _) in enumerate(parts) if count or n == 3)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
+
+
 def unbroken(text: object) -> str:
     """On one line, however narrow the column."""
     return format_html('<span style="white-space: nowrap">{}</span>', text)
@@ -36,3 +50,31 @@ def unbroken(text: object) -> str:
 def story(saga: UUID) -> str:
     """A link to all that was said of a saga."""
     return format_html('<a href="{}?q={}">what was said of it</a>', reverse("admin:audit_sagaevent_changelist"), saga)
+
+
+LONGEST = 20_000
+"""Characters of a payload or traceback that a page shows."""
+
+
+def preformatted(text: str) -> str:
+    """As it is, line by line; the beginning of it, if it is very long."""
+    if not text:
+        return "none"
+    rest = f"\n… and {len(text) - LONGEST:,} characters more" if len(text) > LONGEST else ""
+    style = "margin: 0; white-space: pre-wrap; overflow-wrap: anywhere"
+    return format_html('<pre style="{}">{}{}</pre>', style, text[:LONGEST], rest)
+
+
+def as_json(value: object) -> str:
+    """A JSON value over several lines."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def payload(body: bytes) -> str:
+    """Bytes that came over the wire: as JSON over several lines if they are, else with what is no text as escapes."""
+    if len(body) <= 10 * LONGEST:
+        try:
+            return as_json(json.loads(body))
+        except (ValueError, RecursionError):
+            pass
+    return body[: 4 * LONGEST].decode("utf-8", "backslashreplace")

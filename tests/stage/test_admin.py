@@ -79,7 +79,8 @@ def test_nobody_adds_changes_or_deletes(model: type, order: Order, staff: Client
 def test_an_order_shows_its_lines_its_status_and_its_cancel_request(order: Order, staff: Client) -> None:
     shown = staff.get(f"/admin/orders/order/{order.id}/change/").content.decode()
     assert "TEA" in shown
-    assert "asked_by" in shown or "Asked by" in shown
+    assert "9.00 EUR" in shown
+    assert "ann, " in shown
     assert "pending" in page(staff, Order)
 
 
@@ -103,7 +104,7 @@ def test_sagas_are_filtered_by_status_open_and_attention(order: Order, staff: Cl
         cursor.execute("UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s", [order.saga_id])
         cursor.execute("UPDATE ordersaga_saga SET attention = 'stuck' WHERE id = %s", [order.saga_id])
     saga, other = str(order.saga_id), str(Order.objects.get(customer="other-1").saga_id)
-    for query in ({"status__exact": "CONFIRMED"}, {"open": "no"}, {"attention": "yes"}):
+    for query in ({"status": "CONFIRMED"}, {"open": "no"}, {"attention": "yes"}):
         found = page(staff, type(order.saga), **query)
         assert saga in found, query
         assert other not in found, query

@@ -1,34 +1,49 @@
-"""The audit trail and the desk of dead letters, to look at."""
+"""The audit trail, to look at, and the desk of dead letters, to act on."""
 
 # ruff: noqa: ARG002 - Django hands its hooks more than each needs
 
 from __future__ import annotations
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
+from webapp.acting import Act, ActingAdmin
+from webapp.audit import desk
+from webapp.audit.filters import Again, Error, Kind, Outcome, Participant, Source, Step
+from webapp.audit.groups import groups
 from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.flower.links import flower_task_url
-from webapp.orders.models import Order
+from webapp.orders.models import Order, Saga
+from webapp.people import shown
 from webapp.read_only import ReadOnlyAdmin, as_number, as_uuid
-from webapp.shown import moment, unbroken
-
-SHOWN_BYTES = 4000
+from webapp.shown import as_json, moment, payload, preformatted, unbroken
 
 
 @admin.register(SagaEvent)
 class SagaEventAdmin(ReadOnlyAdmin):
     list_display = ("id", "said", "kind", "name", "participant", "step", "attempt", "task", "repeated", "saga")
-    list_filter = ("kind", "participant", "again")
+    list_filter = (Kind, Again)
     ordering = ("-id",)
     search_fields = ("saga_id",)  # shows the search box; get_search_results decides
-    search_help_text = "order number, saga id or event id; the story is read from below"
+    search_help_text = "order number, saga id, event id or task id; the story is read from below"
+    fields = (
+        "id", "event_id", "saga", "cause", "kind", "name", "participant", "step", "task_id", "attempt", "again", "reason",
+        "said", "heard", "shown_data",
+    )  # fmt: skip
+    readonly_fields = fields
 
-    @admin.display(ordering="said_at")
+    @admin.display(description="said at")
     def said(self, event: SagaEvent) -> str | None:
         return moment(event.said_at)
+
+    @admin.display(description="heard at")
+    def heard(self, event: SagaEvent) -> str | None:
+        return moment(event.heard_at)
 
     @admin.display(description="again")
     def repeated(self, event: SagaEvent) -> str:
@@ -42,44 +57,130 @@ class SagaEventAdmin(ReadOnlyAdmin):
 
     @admin.display
     def saga(self, event: SagaEvent) -> str:
-        return unbroken(event.saga_id)
+        link = reverse("admin:orders_saga_change", args=[event.saga_id])
+        return format_html('<a href="{}">{}</a>', link, unbroken(event.saga_id))
+
+    @admin.display(description="data")
+    def shown_data(self, event: SagaEvent) -> str:
+        return preformatted(as_json(event.data))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[SagaEvent], search_term: str
     ) -> tuple[QuerySet[SagaEvent], bool]:
-        if not search_term.strip():
+        if not (term := search_term.strip()):
             return queryset, False
-        saga, number = as_uuid(search_term.strip()), as_number(search_term.strip())
-        if number is not None:
-            saga = Order.objects.filter(id=number).values_list("saga_id", flat=True).first()
-        if saga is None:
-            return queryset.none(), False
-        return queryset.filter(Q(saga_id=saga) | Q(event_id=saga)), False
+        if (number := as_number(term)) is not None:
+            return queryset.filter(saga_id__in=Order.objects.filter(id=number).values("saga_id")), False
+        if (id_ := as_uuid(term)) is not None:
+            return queryset.filter(Q(saga_id=id_) | Q(event_id=id_) | Q(task_id=str(id_))), False
+        return queryset.none(), False
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(ReadOnlyAdmin):
-    list_display = ("id", "source", "participant", "topic", "step", "message", "saga_id", "attempts", "received")
-    list_filter = ("source", "participant", "topic")
+class DeadLetterAdmin(ActingAdmin):
+    acts = (
+        Act(
+            "replay",
+            "Replay",
+            "audit.replay_deadletter",
+            "What died is said once more to whom it was for. What its saga does with it, the journals decide; "
+            "what was done already is not done again.",
+            desk.replay,
+            lambda letter: letter.outcome is None,
+        ),
+        Act(
+            "discard",
+            "Discard",
+            "audit.discard_deadletter",
+            "It is settled without being replayed, and stays to be read.",
+            desk.discard,
+            lambda letter: letter.outcome is None,
+        ),
+    )
+    change_list_template = "admin/audit/deadletter/change_list.html"
+    list_display = (
+        "id", "outcome_or_open", "source", "participant", "topic", "step", "error", "summary", "attempts", "received",
+    )  # fmt: skip
+    list_filter = (Outcome, Source, Participant, Step, Error)
     ordering = ("-id",)
-    search_fields = ("digest",)
-    search_help_text = "saga id, or the digest that a log printed"
-    readonly_fields = ("shown_body",)
+    search_fields = ("digest",)  # shows the search box; get_search_results decides
+    search_help_text = "order number, saga id, or the digest that a log printed"
+    fields = (
+        "id", "source", "participant", "its_saga", "step", "topic", "error", "message", "shown_traceback", "shown_body",
+        "shown_headers", "attempts", "digest", "received", "settled",
+    )  # fmt: skip
+    readonly_fields = fields
 
-    @admin.display(ordering="received_at")
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path("groups/", self.admin_site.admin_view(self.groups_view), name="audit_deadletter_groups"),
+            *super().get_urls(),
+        ]
+
+    def groups_view(self, request: HttpRequest) -> HttpResponse:
+        """Open letters by exception, step and queue."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Open dead letters, grouped",
+            "opts": self.opts,
+            "groups": groups(),
+        }
+        return TemplateResponse(request, "admin/audit/deadletter/groups.html", context)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
+        letters = super().get_queryset(request)
+        listed = request.resolver_match is not None and request.resolver_match.url_name == "audit_deadletter_changelist"
+        return letters.defer("body", "traceback", "headers") if listed else letters
+
+    @admin.display(description="outcome")
+    def outcome_or_open(self, letter: DeadLetter) -> str:
+        return letter.outcome or "open"
+
+    @admin.display(description="message")
+    def summary(self, letter: DeadLetter) -> str:
+        return letter.message[:120]
+
+    @admin.display
     def received(self, letter: DeadLetter) -> str | None:
         return moment(letter.received_at)
 
-    @admin.display(description="body")
+    @admin.display(description="saga")
+    def its_saga(self, letter: DeadLetter) -> str:
+        if letter.saga_id is None:
+            return "of more than one saga, or none that could be read"
+        known = Saga.objects.filter(id=letter.saga_id).exists()
+        link = reverse("admin:orders_saga_change", args=[letter.saga_id])
+        return format_html('<a href="{}">{}</a>', link, letter.saga_id) if known else f"{letter.saga_id} (not known here)"
+
+    @admin.display(description="traceback")
+    def shown_traceback(self, letter: DeadLetter) -> str:
+        return preformatted(letter.traceback)
+
+    @admin.display(description="payload")
     def shown_body(self, letter: DeadLetter) -> str:
-        """The beginning of it, with what is no text as escapes."""
-        return bytes(letter.body[:SHOWN_BYTES]).decode("utf-8", "backslashreplace")
+        return preformatted(payload(bytes(letter.body)))
+
+    @admin.display(description="headers")
+    def shown_headers(self, letter: DeadLetter) -> str:
+        return preformatted(as_json(letter.headers))
+
+    @admin.display
+    def settled(self, letter: DeadLetter) -> str:
+        if letter.outcome is None:
+            return "open"
+        by = str(letter.settled_by)
+        return format_html("{} by {}, {}: {}", letter.outcome, shown([by])[by], moment(letter.settled_at), letter.settled_why)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[DeadLetter], search_term: str
     ) -> tuple[QuerySet[DeadLetter], bool]:
-        term = search_term.strip()
-        if not term:
+        if not (term := search_term.strip()):
             return queryset, False
-        saga = as_uuid(term) if "-" in term else None
-        return queryset.filter(Q(saga_id=saga) if saga else Q(digest__startswith=term.lower())), False
+        if "-" in term and (saga := as_uuid(term)) is not None:
+            return queryset.filter(saga_id=saga), False
+        wanted = Q(digest__startswith=term.lower())
+        if (number := as_number(term)) is not None:
+            wanted |= Q(saga_id__in=Order.objects.filter(id=number).values("saga_id"))
+        return queryset.filter(wanted), False

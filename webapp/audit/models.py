@@ -40,6 +40,11 @@ class SagaEvent(models.Model):
         indexes = [
             models.Index(fields=["saga_id", "id"], name="saga_event_story"),
             models.Index(fields=["task_id"], name="saga_event_task", condition=Q(task_id__isnull=False)),
+            # what is rare is found by these; signals and notices are never far
+            models.Index(
+                fields=["kind", "id"], name="saga_event_rare", condition=Q(kind__in=["refusal", "answer", "attention"])
+            ),
+            models.Index(fields=["id"], name="saga_event_again", condition=Q(again=True)),
         ]
         constraints = [
             models.CheckConstraint(
@@ -93,6 +98,17 @@ class DeadLetter(models.Model):
         indexes = [
             models.Index(fields=["saga_id"], name="dead_letter_saga", condition=Q(saga_id__isnull=False)),
             models.Index(fields=["-id"], name="dead_letter_open", condition=Q(outcome__isnull=True)),
+            models.Index(fields=["outcome", "id"], name="dead_letter_settled", condition=Q(outcome__isnull=False)),
+            models.Index(fields=["source", "id"], name="dead_letter_source"),
+            models.Index(fields=["participant", "id"], name="dead_letter_participant"),
+            models.Index(fields=["step", "id"], name="dead_letter_step"),
+            models.Index(fields=["error", "id"], name="dead_letter_error"),
+            models.Index(fields=["digest"], name="dead_letter_digest", opclasses=["varchar_pattern_ops"]),
+            models.Index(  # groups are counted from it alone
+                fields=["participant", "step", "error", "received_at"],
+                name="dead_letter_groups",
+                condition=Q(outcome__isnull=True),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["key"], name="dead_letter_once"),

@@ -16,7 +16,10 @@ MISSING = """
     SELECT name FROM ordersaga_saga, unnest(participants) AS name
     WHERE id = %s AND name NOT IN (SELECT participant FROM ordersaga_answer WHERE saga_id = id)
 """
-ACTS = frozenset({"resumed", "sent again", "dead letter replayed", "dead letter discarded", "dead letter settled before"})
+ACTS = frozenset(
+    {"resumed", "sent again", "dead letter replayed", "dead letter discarded", "dead letter settled before"}
+    | {"cancel asked", "test order placed"}
+)
 """Notices of what operators did."""
 
 

@@ -1,4 +1,4 @@
-"""Orders and sagas to look at."""
+"""Orders, sagas and the catalogue: to look at, and to act on."""
 
 # ruff: noqa: ARG002 - Django hands its hooks more than each needs
 
@@ -8,97 +8,100 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
 
+from webapp.acting import Act, ActingAdmin
+from webapp.audit.story import story_of
+from webapp.orders import desk, searching, trying
+from webapp.orders.filters import Attention, Open, OrderAttention, OrderOpen, OrderStatus, RefusedWith, Status
 from webapp.orders.models import CancelRequest, Order, OrderLine, Product, Saga
-from webapp.read_only import ReadOnly, ReadOnlyAdmin, as_number, as_uuid
-from webapp.shown import moment, money, story, unbroken
-
-
-class Open(admin.SimpleListFilter):
-    """Sagas under way, or ended; ``path`` leads from the listed model to the saga."""
-
-    title = "open"
-    parameter_name = "open"
-    path = ""
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "under way"), ("no", "ended")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() in ("yes", "no"):
-            return queryset.filter(**{f"{self.path}ended_at__isnull": self.value() == "yes"})
-        return queryset
-
-
-class Attention(admin.SimpleListFilter):
-    """Sagas that a human should look at."""
-
-    title = "attention"
-    parameter_name = "attention"
-    path = ""
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "needed")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(**{f"{self.path}attention__isnull": False}) if self.value() == "yes" else queryset
-
-
-class OrderOpen(Open):
-    path = "saga__"
-
-
-class OrderAttention(Attention):
-    path = "saga__"
+from webapp.orders.telling import lines_of
+from webapp.orders.waiting import Stand, stand_of
+from webapp.people import shown
+from webapp.read_only import ReadOnly, ReadOnlyAdmin
+from webapp.shown import duration, moment, money, story, unbroken
 
 
 class LineInline(ReadOnly, admin.TabularInline):
     model = OrderLine
     extra = 0
-    fields = ("number", "product_id", "quantity", "amount")
+    fields = ("number", "product_id", "quantity", "total")
     readonly_fields = fields
+
+    @admin.display(description="amount")
+    def total(self, line: OrderLine) -> str:
+        return money(line.amount, line.order.currency)
 
 
 class CancelInline(ReadOnly, admin.StackedInline):
     model = CancelRequest
     extra = 0
+    fields = ("asked", "outcome", "answered_at")
+    readonly_fields = fields
+
+    @admin.display(description="asked")
+    def asked(self, request: CancelRequest) -> str:
+        return f"{shown([request.asked_by])[request.asked_by]}, {timezone.localtime(request.asked_at):%d %b %Y %H:%M:%S}"
 
 
 @admin.register(Order)
-class OrderAdmin(ReadOnlyAdmin):
+class OrderAdmin(ActingAdmin):
+    acts = (
+        Act(
+            "cancel",
+            "Cancel",
+            "orders.cancel_order",
+            "The wish to cancel is recorded and sent to the order's saga, which decides: once it is confirmed, it is too late.",
+            desk.cancel,
+            lambda order: order.saga.status == Saga.Status.PENDING,
+        ),
+    )
+    change_list_template = "admin/orders/order/change_list.html"
     list_display = ("id", "shown_customer", "total", "status", "reason", "placed", "confirmed")
-    list_filter = ("saga__status", OrderOpen, OrderAttention)
+    list_filter = (OrderStatus, OrderOpen, OrderAttention)
     list_select_related = ("saga",)
     ordering = ("-id",)
     search_fields = ("customer",)  # shows the search box; get_search_results decides
-    search_help_text = "order number, customer or saga id"
+    search_help_text = searching.HELP
     inlines = (LineInline, CancelInline)
-    readonly_fields = ("story",)
+    fields = ("id", "customer", "total", "status", "reason", "placed", "confirmed", "its_saga", "idempotency_key")
+    readonly_fields = fields
 
-    @admin.display(ordering="customer", description="customer")
+    def get_urls(self) -> list[URLPattern]:
+        place = self.admin_site.admin_view(lambda request: trying.place_view(self.admin_site, request))
+        return [path("place/", place, name="orders_order_place"), *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        may = {"may_place": request.user.has_perm(trying.PERMISSION)}
+        return super().changelist_view(request, {**may, **(extra_context or {})})
+
+    @admin.display(description="customer")
     def shown_customer(self, order: Order) -> str:
         return unbroken(order.customer)
 
-    @admin.display(ordering="amount")
+    @admin.display
     def total(self, order: Order) -> str:
         return money(order.amount, order.currency)
 
-    @admin.display(ordering="saga__status")
+    @admin.display
     def status(self, order: Order) -> str:
         return unbroken(order.saga.get_status_display())
 
-    @admin.display(ordering="placed_at")
+    @admin.display
     def placed(self, order: Order) -> str | None:
         return moment(order.placed_at)
 
-    @admin.display(ordering="confirmed_at")
+    @admin.display
     def confirmed(self, order: Order) -> str | None:
         return moment(order.confirmed_at)
 
-    @admin.display
-    def story(self, order: Order) -> str:
-        return story(order.saga_id)
+    @admin.display(description="saga")
+    def its_saga(self, order: Order) -> str:
+        link = reverse("admin:orders_saga_change", args=[order.saga_id])
+        return format_html('<a href="{}">{}</a>: its whole story', link, order.saga_id)
 
     @admin.display
     def reason(self, order: Order) -> str:
@@ -107,63 +110,127 @@ class OrderAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
     ) -> tuple[QuerySet[Order], bool]:
-        return queryset.filter(_found(search_term)), False
+        return queryset.filter(searching.orders_for(search_term)), False
 
 
 @admin.register(Saga)
-class SagaAdmin(ReadOnlyAdmin):
-    list_display = ("shown_id", "order", "shown_status", "reason", "attention", "started", "ended")
-    readonly_fields = ("story",)
-    list_filter = ("status", Open, Attention, "refusal")
+class SagaAdmin(ActingAdmin):
+    acts = (
+        Act(
+            "resume",
+            "Resume",
+            "orders.resume_saga",
+            "The mark is taken off, and the saga is reminded now of what it waits for; failing undos are tried at once.",
+            desk.resume,
+            lambda saga: saga.attention is not None and saga.ended_at is None,
+        ),
+    )
+    change_form_template = "admin/orders/saga/change_form.html"
+    list_display = ("shown_id", "order", "shown_status", "reason", "attention", "age", "started", "ended")
+    list_filter = (Status, Open, Attention, RefusedWith)
     list_select_related = ("order",)
     ordering = ("-id",)
-    search_fields = ("order__customer",)
-    search_help_text = "order number, customer or saga id"
+    search_fields = ("id",)  # shows the search box; get_search_results decides
+    search_help_text = searching.HELP
+    fields = (
+        "id", "its_order", "shown_status", "reason", "refusal", "refused_by", "attention", "age", "reached", "waits_for",
+        "until", "reminder", "rounds", "participants", "started", "moved", "ended", "heard",
+    )  # fmt: skip
+    readonly_fields = fields
 
-    @admin.display(ordering="id", description="id")
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+        if (saga := context.get("original")) is not None:
+            context.update(lines_of(saga.its_story))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Saga | None:
+        """The saga with all that is told of it: read once, shown in several places."""
+        saga: Saga | None = super().get_object(request, object_id, from_field)
+        if saga is not None:
+            saga.its_story = found = story_of(saga.id)  # type: ignore[attr-defined]
+            events = [told.event for begun in found.begun_with for _, told in begun.walk()] if found else []
+            saga.stand = stand_of(saga, events, found.waits_for if found else [])  # type: ignore[attr-defined]
+        return saga
+
+    @admin.display(description="id")
     def shown_id(self, saga: Saga) -> str:
         return unbroken(saga.id)
 
-    @admin.display(ordering="status", description="status")
+    @admin.display(description="order")
+    def its_order(self, saga: Saga) -> str:
+        if not hasattr(saga, "order"):
+            return "none"
+        total = money(saga.order.amount, saga.order.currency)
+        link = reverse("admin:orders_order_change", args=[saga.order.id])
+        return format_html('<a href="{}">order {}</a> of {}, {}', link, saga.order.id, saga.order.customer, total)
+
+    @admin.display(description="status")
     def shown_status(self, saga: Saga) -> str:
         return unbroken(saga.get_status_display())
 
-    @admin.display(ordering="started_at")
+    @admin.display
+    def age(self, saga: Saga) -> str:
+        """How long it took, or takes."""
+        return unbroken(duration((saga.ended_at or timezone.now()) - saga.started_at))
+
+    @admin.display
     def started(self, saga: Saga) -> str | None:
         return moment(saga.started_at)
 
-    @admin.display(ordering="ended_at")
+    @admin.display(description="last moved")
+    def moved(self, saga: Saga) -> str | None:
+        return moment(saga.moved_at)
+
+    @admin.display
     def ended(self, saga: Saga) -> str | None:
         return moment(saga.ended_at)
 
-    @admin.display
-    def story(self, saga: Saga) -> str:
+    @admin.display(description="reached")
+    def reached(self, saga: Saga) -> str:
+        return _stand(saga).reached
+
+    @admin.display(description="waits for")
+    def waits_for(self, saga: Saga) -> str:
+        return _stand(saga).waits_for or "nobody: it has ended"
+
+    @admin.display(description="until")
+    def until(self, saga: Saga) -> str | None:
+        return moment(_stand(saga).until)
+
+    @admin.display(description="next reminder")
+    def reminder(self, saga: Saga) -> str | None:
+        return moment(_stand(saga).reminded_at)
+
+    @admin.display(description="events")
+    def heard(self, saga: Saga) -> str:
         return story(saga.id)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Saga], search_term: str
     ) -> tuple[QuerySet[Saga], bool]:
-        return queryset.filter(_found(search_term, "order__", "")), False
+        return queryset.filter(searching.sagas_for(search_term)), False
 
 
 @admin.register(Product)
 class ProductAdmin(ReadOnlyAdmin):
     list_display = ("sku", "name", "cost")
-    search_fields = ("^sku", "^name")
+    search_fields = ("sku",)  # shows the search box; get_search_results decides
+    search_help_text = "how the SKU or the name begins"
     ordering = ("sku",)
+    fields = ("sku", "name", "cost")
+    readonly_fields = fields
 
-    @admin.display(ordering="price", description="price")
+    @admin.display(description="price")
     def cost(self, product: Product) -> str:
         return money(product.price, product.currency)
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
+    ) -> tuple[QuerySet[Product], bool]:
+        term = search_term.strip()
+        return queryset.filter(Q(sku__startswith=term) | Q(name__startswith=term)) if term else queryset, False
 
-def _found(term: str, order: str = "", saga: str = "saga__") -> Q:
-    """What somebody means by ``term``; each kind has its index, and what is neither number nor id is a customer."""
-    term = term.strip()
-    if not term:
-        return Q()
-    if (number := as_number(term)) is not None:
-        return Q(**{f"{order}id": number}) | Q(**{f"{order}customer": term})
-    if (saga_id := as_uuid(term)) is not None:
-        return Q(**{f"{saga}id": saga_id})
-    return Q(**{f"{order}customer__startswith": term})
+
+def _stand(saga: Saga) -> Stand:
+    stand: Stand = saga.stand  # type: ignore[attr-defined]  # put there by get_object
+    return stand

@@ -24,6 +24,7 @@ class Product(models.Model):
     currency = models.CharField(max_length=3)
 
     class Meta:
+        indexes = [models.Index(fields=["name"], name="product_name", opclasses=["varchar_pattern_ops"])]
         constraints = [models.CheckConstraint(condition=Q(price__gte=0), name="product_price_not_negative")]
 
     def __str__(self) -> str:

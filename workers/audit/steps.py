@@ -36,6 +36,8 @@ LETTERS = """
     ON CONFLICT (key) DO NOTHING
 """
 KINDS = frozenset(SagaEvent.Kind.values)
+NAME = 200
+"""Characters of a step's or an exception's name: both stand in indexes, which hold no long texts."""
 DEAD_LETTER = "dead letter"
 """What the engine's notice of a buried signal is called."""
 
@@ -133,11 +135,11 @@ def _event(event: Event) -> dict[str, Any]:
 
 def _letter(letter: Letter) -> tuple[Any, ...]:
     name = f"{letter.source}\0{letter.participant}\0{letter.key}".encode(errors="replace")
-    texts = (letter.topic, letter.error, letter.message, letter.traceback)
+    texts = (letter.topic, letter.error[:NAME], letter.message, letter.traceback)
     headers = json.dumps(_clean(dict(letter.headers)), default=lambda value: _clean(str(value)))
     digest = hashlib.sha256(letter.body).hexdigest()
     return (
-        *(hashlib.sha256(name).hexdigest(), letter.source, letter.participant, letter.saga, letter.step),
+        *(hashlib.sha256(name).hexdigest(), letter.source, letter.participant, letter.saga, letter.step and letter.step[:NAME]),
         *(_clean(text) for text in texts),
         *(letter.body, digest, headers, letter.attempts),
     )

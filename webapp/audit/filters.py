@@ -1,0 +1,69 @@
+"""What events and dead letters are filtered by; each has its index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from webapp.audit.models import DeadLetter, SagaEvent
+from webapp.filters import Choice, Seen
+
+
+class Kind(Choice):
+    title = "kind"
+    parameter_name = "kind"
+    cases = tuple((value, shown, {"kind": value}) for value, shown in SagaEvent.Kind.choices)
+
+
+class Again(Choice):
+    title = "again"
+    parameter_name = "again"
+    cases = (("yes", "said before", {"again": True}),)
+
+
+class Source(Choice):
+    title = "source"
+    parameter_name = "source"
+    cases = tuple((value, shown, {"source": value}) for value, shown in DeadLetter.Source.choices)
+
+
+class Outcome(Choice):
+    """Whoever opens the list wants those that nobody has settled yet."""
+
+    title = "outcome"
+    parameter_name = "outcome"
+    cases = (
+        ("open", "open", {"outcome__isnull": True}),
+        *((value, shown, {"outcome": value}) for value, shown in DeadLetter.Outcome.choices),
+        ("all", "all", {}),
+    )
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        return islice(super().choices(changelist), 1, None)  # Django's own "All", without a value, means open here
+
+    def value(self) -> str:
+        return super().value() or "open"
+
+
+class Participant(Seen):
+    title = "queue"
+    parameter_name = column = "participant"
+
+
+class Step(Seen):
+    title = "step"
+    parameter_name = column = "step"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """An empty value means those of no step: the groups page links so."""
+        return queryset.filter(step__isnull=True) if self.value() == "" else super().queryset(request, queryset)
+
+
+class Error(Seen):
+    title = "exception"
+    parameter_name = column = "error"

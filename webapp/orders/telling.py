@@ -1,0 +1,41 @@
+"""A saga's story as the lines of a table: who did what, how deep under its cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from webapp.audit.models import SagaEvent
+from webapp.audit.story import Story
+from webapp.flower.links import flower_task_url
+from webapp.people import shown
+
+DEEPEST = 12
+"""Levels that are still indented."""
+
+
+@dataclass(frozen=True)
+class TableLine:
+    event: SagaEvent
+    indent: float
+    after: str
+    steps: str
+    by: str
+    task: str | None
+    """Where it ran, in Flower."""
+
+
+def lines_of(story: Story | None) -> dict[str, Any]:
+    """``told`` and ``letters`` for the page; the operators' names take one query."""
+    if story is None:
+        return {"told": [], "letters": []}
+    walked = [pair for begun in story.begun_with for pair in begun.walk()]
+    who = shown([*(told.by for _, told in walked), *(letter.settled_by or "" for letter in story.letters)])
+    lines = []
+    for depth, told in walked:
+        event = told.event
+        after = (event.said_at - story.saga.started_at).total_seconds()
+        steps = ", ".join(event.data.get("steps") or []) or event.step or ""  # a notice tells which steps it is about
+        task = flower_task_url(event.task_id) if event.task_id else None
+        lines.append(TableLine(event, 0.5 + 1.2 * min(depth, DEEPEST), f"{after:+.3f} s", steps, who[told.by], task))
+    return {"told": lines, "letters": [(letter, who[letter.settled_by or ""]) for letter in story.letters]}

@@ -1,0 +1,83 @@
+"""The page that places a test order."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import ADDITION
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from webapp.acting import ReasonForm, log
+from webapp.orders.desk import place_test_order
+from webapp.orders.draft import Item, NewOrder
+from webapp.orders.errors import OrderError, OrderRefused
+from webapp.orders.models import Order, Product
+from webapp.people import told_as
+from workers.signals import MAX_QUANTITY
+
+PERMISSION = "orders.place_order"
+ROWS = 5
+"""Lines offered; a test order needs no more."""
+SUGGESTED = 50
+"""SKUs of the catalogue that are offered while typing."""
+
+
+class LineForm(forms.Form):
+    sku = forms.CharField(label="SKU", max_length=64, widget=forms.TextInput(attrs={"list": "catalogue"}))
+    quantity = forms.IntegerField(widget=forms.NumberInput(attrs={"min": 1, "max": MAX_QUANTITY}))
+
+
+class TestOrderForm(ReasonForm):
+    customer = forms.CharField(max_length=64, help_text="A key, no name. Without a wallet of this key payment is declined.")
+    currency = forms.CharField(max_length=3, initial="EUR")
+    key = forms.CharField(
+        max_length=64, widget=forms.HiddenInput, help_text="the same form places one order, however often sent"
+    )
+
+    field_order = ("customer", "currency", "reason", "key")
+
+
+Lines: type[Any] = forms.formset_factory(LineForm, extra=ROWS, max_num=ROWS, absolute_max=ROWS)
+
+
+def place_view(site: admin.AdminSite, request: HttpRequest) -> HttpResponse:
+    """Show the form; once it is filled well, place its order once, however often it is sent."""
+    if not request.user.has_perm(PERMISSION):
+        raise PermissionDenied
+    sent = request.POST if request.method == "POST" else None
+    form = TestOrderForm(sent, initial={"key": f"test-{uuid.uuid4()}"})
+    lines = Lines(sent, prefix="lines")
+    if sent is not None and all([form.is_valid(), lines.is_valid()]):
+        try:
+            return _place(request, form.cleaned_data, [line.cleaned_data for line in lines if line.has_changed()])
+        except OrderRefused as refused:
+            form.add_error(refused.field if refused.field in form.fields else None, str(refused))
+        except OrderError as error:
+            form.add_error(None, str(error))
+    context = {
+        **site.each_context(request),
+        "title": "Place a test order",
+        "opts": Order._meta,
+        "form": form,
+        "lines": lines,
+        "skus": list(Product.objects.order_by("sku").values_list("sku", flat=True)[:SUGGESTED]),
+    }
+    return TemplateResponse(request, "admin/orders/order/place.html", context)
+
+
+def _place(request: HttpRequest, wanted: dict[str, Any], lines: list[dict[str, Any]]) -> HttpResponse:
+    items = [Item(line["sku"], line["quantity"]) for line in lines]
+    new = NewOrder(wanted["customer"], items, wanted["key"], wanted["currency"])
+    with transaction.atomic():
+        order, placed = place_test_order(new, by=told_as(request.user), reason=wanted["reason"])
+        if placed:
+            log(request, order, ADDITION, f"Test order. Reason: {wanted['reason']}")
+    messages.success(request, f"Order {order.id} is placed." if placed else f"Order {order.id} was placed by this form before.")
+    return HttpResponseRedirect(reverse("admin:orders_order_change", args=[order.id]))

@@ -19,4 +19,5 @@ def test_every_trap_and_scenario_that_is_tested_is_linked() -> None:
     tested = {file for folder in ("failures", "scenarios") for file in Path(ROOT, "tests", folder).glob("test_*.py")}
     linked = {Path(FAILURES.path.parent, link).resolve() for link in FAILURES.links}
 
-    assert sorted(file.name for file in tested - linked) == []
+    missing = sorted(file.name for file in tested - linked)
+    assert missing == [], "docs/FAILURE_SCENARIOS.md tells of every trap and scenario: add a line with a link"

@@ -60,10 +60,10 @@ def bash(project: Path) -> Iterator[Callable[..., str]]:
 
     def run(script: str, *, status: int = 0) -> str:
         """Ended after a time that is long enough on a busy machine, with the pools' logs to tell why."""
-        process = Process("guide", ["timeout", "120", "bash", "-c", script], env=env, cwd=project)
+        process = Process("guide", ["timeout", "170", "bash", "-c", script], env=env, cwd=project)
         started.append(process)
         process.start()
-        ended = process.wait(150)
+        ended = process.wait(180)
         assert ended == status, "\n".join([process.logs(), *(log.read_text() for log in project.glob("*.log"))])
         return process.logs()
 
@@ -94,6 +94,7 @@ def _pattern(line: str) -> str:
     return re.sub(r"([\[?*])", r"[\1]", line).replace("… ", "*").replace(" …", "*").replace("…", "*")
 
 
+@pytest.mark.timeout(240)  # some twenty Python processes, one after the other
 def test_a_newcomer_ends_with_a_running_saga_of_their_own(bash: Callable[..., str], addresses: dict[str, str]) -> None:
     blocks = GUIDE.blocks_of("console")
 

@@ -95,14 +95,16 @@ class Relay:
         *,
         linger: timedelta = timedelta(milliseconds=25),
         waiting: Callable[[], int] = lambda: 0,
+        turned: Callable[[], None] = lambda: None,
     ) -> None:
         """:param linger: how long to wait after an envelope that was not full, so that the next one gathers more; a lone
             signal leaves at once (leading edge).
         :param waiting: how many envelopes wait in the fullest queue of those who work. The more there are, the longer the
             linger: what waits in the outbox still grows into one envelope, what waits in the broker never does.
+        :param turned: told after each round, be there something to carry or not.
         """
         self._dsn, self._participant, self._publish = dsn, participant, publish
-        self._linger, self._waiting = linger.total_seconds(), waiting
+        self._linger, self._waiting, self._turned = linger.total_seconds(), waiting, turned
         self._connection: Any = None
         self._stop = threading.Event()
 
@@ -153,6 +155,7 @@ class Relay:
         polls = iter(self.POLLS)
         while not self._stop.is_set():
             sent = self.drain()
+            self._turned()
             if sent:
                 polls = iter(self.POLLS)
                 if sent < FULL_SIGNALS:

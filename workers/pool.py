@@ -39,5 +39,6 @@ def pool(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
         broker_url=settings().broker_url,
         keyring=Keyring.parse(settings().signing_keys),
         linger=settings().linger,
+        run_dir=settings().run_dir,
         bootsteps=bootsteps,
     )

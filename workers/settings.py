@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -36,6 +37,10 @@ def _origin(value: str) -> str:
     if not known or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("is no address; write http://host:port or http://name:password@host:port, without a path")
     return value
+
+
+def _nothing(value: Any) -> Any:
+    return value or None
 
 
 def _seconds(value: Any) -> Any:
@@ -80,6 +85,8 @@ class Settings(BaseSettings):
     watchdog_cap: Duration = timedelta(minutes=10)
     watchdog_rounds: Annotated[int, Field(ge=1)] = 5
     linger: Pause = timedelta(milliseconds=25)
+    run_dir: Annotated[Path | None, BeforeValidator(_nothing)] = None
+    """Where the pools' processes show that they are alive; None: ``ordersaga-<user's number>`` in the temporary folder."""
     flower_url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:5555"
     """Where the web process reaches Flower; with the name and password of its basic auth, if it asks for them."""
     retention: Duration = timedelta(days=90)

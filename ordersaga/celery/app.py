@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from billiard import current_process
@@ -12,6 +13,7 @@ from celery import Celery, signals
 from celery.exceptions import Reject
 
 from ordersaga.celery import limits
+from ordersaga.celery.living import Living, NamedWorker, Turning
 from ordersaga.celery.steps import Carrier, KeepVisible, Will
 from ordersaga.celery.topology import queue_of
 from ordersaga.celery.wire import SERIALIZER, install
@@ -20,6 +22,7 @@ from ordersaga.envelope import Keyring
 from ordersaga.errors import EnvelopeError, Stopping
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, UNDO, WATCHDOG
 from ordersaga.participant import Participant
+from ordersaga.pulse import Pulse, default_folder
 from ordersaga.receiver import Delivery, Receiver
 
 HARD_FACTOR = 2
@@ -30,11 +33,28 @@ class Door:
     """What the worker's parts need to know: hangs on the Celery application as ``app.ordersaga``."""
 
     def __init__(
-        self, participant: Participant, choreography: Choreography, keyring: Keyring, linger: timedelta, tasks: dict[str, str]
+        self,
+        participant: Participant,
+        choreography: Choreography,
+        keyring: Keyring,
+        linger: timedelta,
+        tasks: dict[str, str],
+        run_dir: Path,
     ) -> None:
         self.participant, self.choreography, self.keyring, self.linger = participant, choreography, keyring, linger
-        self.tasks = tasks
+        self.tasks, self.run_dir = tasks, run_dir
         self.will = Will()
+        self.pulse: Pulse | None = None
+
+    def beat(self, part: str, words: str = "") -> None:
+        """A part of the process has turned round."""
+        if (pulse := self.pulse) is not None:
+            pulse.beat(part, words)
+
+    def rest(self, part: str) -> None:
+        """A part of the process cannot work for now."""
+        if (pulse := self.pulse) is not None:
+            pulse.rest(part)
 
 
 def make_pool(
@@ -44,11 +64,13 @@ def make_pool(
     broker_url: str,
     keyring: Keyring,
     linger: timedelta = timedelta(milliseconds=25),
+    run_dir: Path | None = None,
     bootsteps: Sequence[type] = (),
 ) -> Celery:
     """The Celery application of one participant.
 
     :param broker_url: ``amqp://…`` (RabbitMQ) or ``pgmq://…`` (the embedded broker).
+    :param run_dir: where its processes show that they are alive; a folder under the temporary one by default.
     :param bootsteps: more worker bootsteps, such as the audit's drain of dead letters.
     """
     install()
@@ -78,12 +100,13 @@ def make_pool(
     )
     receiver = Receiver(participant, choreography)
     tasks = {topic: _task(app, name, receiver) for topic, name in _names(participant, choreography)}
-    door = Door(participant, choreography, keyring, linger, tasks)
+    door = Door(participant, choreography, keyring, linger, tasks, run_dir or default_folder())
     app.ordersaga = door
     receiver.patience = door.will.patience
     _limit_children(receiver)
-    app.steps["worker"].add(Carrier)
-    app.steps["consumer"].add(KeepVisible)
+    app.Worker = app.subclass_with_self(NamedWorker, "Worker")
+    app.steps["worker"].update({Living, Carrier})
+    app.steps["consumer"].update({Turning, KeepVisible})
     for step in bootsteps:
         app.steps["worker"].add(step)
     return app

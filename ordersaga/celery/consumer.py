@@ -7,6 +7,7 @@ from typing import Any
 from celery.utils.log import get_logger
 from celery.worker import consumer
 
+from ordersaga.celery.living import CONSUMER
 from ordersaga.celery.wire import admit, raw_body
 from ordersaga.envelope import digest
 from ordersaga.errors import EnvelopeError
@@ -38,6 +39,12 @@ class Consumer(consumer.Consumer):
             return handle(message)
 
         return on_message
+
+    def perform_pending_operations(self) -> None:
+        """Called at each turn where there is no event loop."""
+        super().perform_pending_operations()
+        if self.hub is None:
+            self.app.ordersaga.beat(CONSUMER)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Celery would log the body and acknowledge it; we keep it and log its digest."""

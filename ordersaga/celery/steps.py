@@ -5,11 +5,13 @@ from __future__ import annotations
 import mmap
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 
+from ordersaga.celery.living import RELAY
 from ordersaga.celery.wire import Publisher
 from ordersaga.database import LACKS_TABLES, table_missing
 from ordersaga.relay import Relay
@@ -53,7 +55,10 @@ class Carrier(bootsteps.StartStopStep):
         door = worker.app.ordersaga
         publisher = Publisher(worker.app.connection_for_write(), door.choreography, door.keyring)
         database = door.participant.database
-        self._relay = Relay(database.dsn, door.participant.name, publisher, linger=door.linger, waiting=publisher.waiting)
+        self._beat = partial(door.beat, RELAY)
+        self._relay = Relay(
+            database.dsn, door.participant.name, publisher, linger=door.linger, waiting=publisher.waiting, turned=self._beat
+        )
         self._thread = threading.Thread(target=self._run, args=(self._relay, publisher), name="relay", daemon=True)
         self._thread.start()
 
@@ -73,7 +78,9 @@ class Carrier(bootsteps.StartStopStep):
             publisher.close()
 
     def _told(self, error: Exception, wait: float) -> None:
-        if table_missing(error):
+        lacks = table_missing(error)
+        self._beat(LACKS_TABLES if lacks else f"the last round failed: {type(error).__name__}")
+        if lacks:
             if self._seldom.due(LACKS_TABLES):
                 logger.warning("relay: waits for its database: %s", LACKS_TABLES)
             return

@@ -16,7 +16,7 @@ from tests.deploy.conftest import Installation
 from tests.deploy.site import Site
 from tests.deploy.units import example, units
 from tests.support.polling import eventually
-from tests.support.processes import Process
+from tests.support.processes import Process, run_dir
 
 STAYING = ("orders", "inventory", "payments", "audit", "web", "flower")
 READY = 90.0
@@ -85,7 +85,8 @@ class Running:
         service = self.installation.services()[name]
         done = subprocess.run(
             self.installation.command(service.check), cwd=self.installation.folder,
-            env=self.installation.environment(service.environment), capture_output=True, check=False, timeout=60,
+            capture_output=True, check=False, timeout=60,
+            env={**self.installation.environment(service.environment), "ORDERSAGA_RUN_DIR": run_dir()},
         )  # fmt: skip
         return done.returncode == 0
 

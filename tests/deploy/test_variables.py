@@ -55,8 +55,9 @@ def test_every_setting_may_be_given_to_compose(monkeypatch: pytest.MonkeyPatch) 
     assert [found.deadline.total_seconds(), found.linger.total_seconds(), found.watchdog.total_seconds()] == [77, 0.5, 9]
 
 
-def test_what_is_left_open_to_compose_is_every_setting_but_debugging() -> None:
-    assert READ - set(services(secrets())["web"].raw["environment"]) == {f"{PREFIX}DEBUG", f"{PREFIX}DOTENV"}
+def test_what_is_left_open_to_compose_is_every_setting_but_debugging_and_places_of_the_container() -> None:
+    left = {f"{PREFIX}{name}" for name in ("DEBUG", "DOTENV", "RUN_DIR")}
+    assert READ - set(services(secrets())["web"].raw["environment"]) == left
 
 
 @pytest.mark.parametrize("unit", units(), ids=repr)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,12 @@ running: list[Process] = []
 def _inherited() -> dict[str, str]:
     """The tests' environment, but not Django's settings that some test has named in it: a process sets up what it needs."""
     return {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+
+
+@cache
+def run_dir() -> str:
+    """Where the pools of this test run show that they are alive."""
+    return str(janitor().folder("run"))
 
 
 class Process:
@@ -78,7 +85,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.cwd,
-                env={**_inherited(), **self.env, MARK: janitor().mark},
+                env={**_inherited(), "ORDERSAGA_RUN_DIR": run_dir(), **self.env, MARK: janitor().mark},
                 start_new_session=True,
                 **identity,  # type: ignore[call-overload]
             )

@@ -28,6 +28,11 @@ class Places:
         return self.run / "logs"
 
     @property
+    def pools(self) -> Path:
+        """Where the pools show that they are alive."""
+        return self.run / "pools"
+
+    @property
     def lock(self) -> Path:
         return self.run / "demo.lock"
 

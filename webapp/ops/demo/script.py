@@ -90,6 +90,7 @@ class Demo:
             env = environment(self._servers.start(self._places), secrets["secret_key"])
         if BROKER not in self._servers.given:
             env.setdefault("ORDERSAGA_LINGER", LINGER)
+        env.setdefault("ORDERSAGA_RUN_DIR", str(self._places.pools))
         self._env, self._password = env, secrets["password"]
         private(self._places.env, as_shell(env))
         with say.step("schemas, catalogue, login", "manage.py migrate, manage.py seed_catalog"):

@@ -1,0 +1,90 @@
+"""A pool's process shows that it is alive, and tells its domain by its name."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from celery import bootsteps
+from celery.apps.worker import Worker
+from celery.concurrency import solo
+from celery.utils.log import get_logger
+from celery.utils.nodenames import default_nodename, host_format
+from celery.worker import state
+
+from ordersaga.pulse import EVERY, Pulse
+
+logger = get_logger(__name__)
+
+CONSUMER, RELAY = "consumer", "relay"
+"""The parts of a process that must turn round."""
+
+
+class NamedWorker(Worker):
+    """A worker named by its participant unless ``-n`` says otherwise: ``inventory-4711@host``.
+
+    The process number keeps several of one pool on one host apart: two of one name would answer for each other.
+    """
+
+    def __init__(self, app: Any = None, hostname: str | None = None, **options: Any) -> None:
+        if hostname in (None, host_format(default_nodename(None))):  # Celery's own, which says nothing
+            hostname = f"{self.app.ordersaga.participant.name}-{os.getpid()}@{socket.gethostname()}"
+        super().__init__(app, hostname, **options)
+
+
+class Living(bootsteps.StartStopStep):
+    """Writes the process's sign of life while it runs; see :mod:`ordersaga.pulse`."""
+
+    requires = {"celery.worker.components:Pool"}
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        self._pulse: Pulse | None = None
+
+    def start(self, worker: Any) -> None:
+        """Begin to write; a pool that cannot works as well, and says that nobody will see it."""
+        door = worker.app.ordersaga
+        pulse = Pulse(door.run_dir, door.participant.name, worker.hostname, (CONSUMER, RELAY))
+        if isinstance(worker.pool, solo.TaskPool):  # its one thread does the work and hears nobody meanwhile
+            pulse.occupied = lambda: (CONSUMER,) if state.active_requests else ()
+        try:
+            pulse.start()
+        except OSError as error:
+            logger.warning("no sign of life can be written, so health checks will not find this process: %s", error)
+            return
+        door.pulse = self._pulse = pulse
+
+    def stop(self, worker: Any) -> None:
+        """Leave nothing behind."""
+        if self._pulse is not None:
+            worker.app.ordersaga.pulse = None
+            self._pulse.stop()
+            self._pulse = None
+
+    terminate = stop
+
+
+class Turning(bootsteps.StartStopStep):
+    """Tells that the consumer is connected and turns round, wherever Celery runs an event loop.
+
+    Where it does not, :class:`ordersaga.celery.consumer.Consumer` tells.
+    """
+
+    requires = {"celery.worker.consumer.tasks:Tasks"}
+
+    def __init__(self, consumer: Any, **_: Any) -> None:
+        self._entry: Any = None
+
+    def start(self, consumer: Any) -> None:
+        """The consumer listens."""
+        door = consumer.app.ordersaga
+        door.beat(CONSUMER)
+        if consumer.hub is not None:
+            self._entry = consumer.timer.call_repeatedly(EVERY, door.beat, (CONSUMER,))
+
+    def stop(self, consumer: Any) -> None:
+        """The connection is lost, or the process is to end."""
+        if self._entry is not None:
+            self._entry.cancel()
+            self._entry = None
+        consumer.app.ordersaga.rest(CONSUMER)

@@ -1,0 +1,52 @@
+"""The web process says whether it lives and whether it can serve, and to strangers no more than that."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+STRANGER = Client(SERVER_NAME="10.1.2.3")
+
+
+@pytest.fixture
+def away(orders_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+    monkeypatch.setitem(connection.settings_dict, "PASSWORD", "unspoken")
+
+
+def test_a_process_that_answers_is_alive_whatever_the_database_does(away: None) -> None:
+    answer = STRANGER.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"alive": True})
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_with_its_database_and_all_migrations_it_is_ready(orders_database: str) -> None:
+    answer = STRANGER.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "reasons": []})
+
+
+def test_without_its_database_it_is_not_and_says_nothing_of_where_that_is(away: None) -> None:
+    answer = STRANGER.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {"ready": False, "reasons": ["the orders database does not answer"]}
+
+
+def test_with_a_migration_missing_it_is_not(orders_database: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'audit' AND name = '0001_initial' RETURNING id, applied")
+        [row] = cursor.fetchall()
+    try:
+        answer = STRANGER.get("/readyz")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO django_migrations VALUES (%s, 'audit', '0001_initial', %s)", row)
+    assert answer.status_code == 503
+    assert answer.json()["reasons"] == ["1 of the orders database's migrations are not applied: manage.py migrate"]
+
+
+def test_nothing_else_is_answered_there(orders_database: str) -> None:
+    assert STRANGER.post("/readyz").status_code == 405
+    assert STRANGER.get("/readyz/").status_code == 400  # a name that the site does not answer to

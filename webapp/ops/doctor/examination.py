@@ -54,6 +54,7 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
         yield from servers.database(patient)
         yield from roles.strength(patient, [p.role for p in everywhere if p.role != patient.role])
     yield from roles.fences(everywhere)
+    yield from _readers(ours)
     yield from clocks.clocks(everywhere)
     for patient in patients:
         try:
@@ -63,6 +64,16 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
                 "tables-closed", patient.name, f"the role {patient.role} may not read its tables", _first_line(fault),
                 f"Whoever owns them: GRANT {patient.role} …, or migrate with the role that the pools use",
             )  # fmt: skip
+
+
+def _readers(ours: Settings) -> Iterator[Finding]:
+    for domain in DOMAINS:
+        if url := getattr(ours, f"{domain}_reader_url", None):
+            try:
+                with Patient(domain, url) as patient:
+                    yield from roles.readers(patient)
+            except psycopg2.OperationalError as fault:
+                yield _unreachable(f"{domain} database, for readers", f"{PREFIX}{domain.upper()}_READER_URL", fault)
 
 
 def _tables(patient: Patient) -> Iterator[Finding]:

@@ -79,6 +79,23 @@ def fences(patients: Sequence[Patient]) -> Iterator[Finding]:
             yield from _foreign(other, one)
 
 
+MAY_WRITE = """
+SELECT string_agg(DISTINCT relname, ', ' ORDER BY relname) FROM pg_class
+WHERE relkind IN ('r', 'v', 'p') AND relnamespace = current_schema()::regnamespace
+AND has_table_privilege(oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+"""
+
+
+def readers(patient: Patient) -> Iterator[Finding]:
+    """The role of the web's pages on another domain's database: it may only read."""
+    yield from strength(patient, [])
+    if tables := patient.one(MAY_WRITE):
+        yield error(
+            "reader-may-write", f"role {patient.role}", f"it may change the {patient.name}", tables,
+            f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {patient.role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {patient.role}",
+        )  # fmt: skip
+
+
 def _foreign(one: Patient, other: Patient) -> Iterator[Finding]:
     owns, enters = one.row(FOREIGN, other.database)
     if one.one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") or other.one(PUBLIC):

@@ -1,0 +1,196 @@
+"""Fresh servers are made ready by ``provision``; after ``migrate`` the doctor finds nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2.errors
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.support.postgres import OWNER, Postgres
+from tests.support.processes import ROOT
+from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ
+from webapp.ops.doctor import examine
+from webapp.ops.doctor.patient import Patient
+from webapp.ops.doctor.roles import readers
+from webapp.ops.provision import Work
+from webapp.ops.provision.postgres import Place, administrator, database
+from webapp.ops.provision.reader import reader
+from workers.choreography import choreography
+from workers.settings import Settings, read
+
+ROLES = {"orders": "new_orders", "inventory": "new_inventory", "payments": "new_payments", "broker": "new_broker"}
+SECRET = "p%40ss%2Fw:rd"  # as it stands in an address
+VHOST = "new/house"
+
+
+class Site:
+    """Servers on which nothing of ours stands yet."""
+
+    def __init__(self, postgres: Postgres, rabbitmq: RabbitMQ) -> None:
+        self.postgres, self.rabbitmq = postgres, rabbitmq
+        self.urls = {name: f"postgresql://{role}:{SECRET}@127.0.0.1:{postgres.port}/{role}" for name, role in ROLES.items()}
+        self.amqp = f"amqp://new-pools:{SECRET}@127.0.0.1:{rabbitmq.port}/new%2Fhouse"
+        self.postgres_admin = postgres.url("postgres", OWNER)
+        self.rabbitmq_admin = f"http://{USER}:{PASSWORD}@127.0.0.1:{rabbitmq.management_port}"
+
+    def settings(self, **changed: Any) -> Settings:
+        urls = {f"{name}_database_url": self.urls[name] for name in ("orders", "inventory", "payments")}
+        return read(**{"env": "test", "broker_url": self.amqp, **urls, **changed})
+
+    def clear(self) -> None:
+        self.postgres.drop_databases(*ROLES.values())
+        with self.postgres.connect() as cursor:
+            for role in ROLES.values():
+                cursor.execute(f"DROP ROLE IF EXISTS {role}")
+        self.rabbitmq.delete_vhost(VHOST)
+        self.rabbitmq._ask("DELETE", "users/new-pools")
+
+
+@pytest.fixture
+def site(postgres: Postgres, rabbitmq: RabbitMQ) -> Iterator[Site]:
+    postgres.ensure()
+    rabbitmq.ensure()
+    made = Site(postgres, rabbitmq)
+    yield made
+    made.clear()
+
+
+def provision(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ours: Settings, *options: str
+) -> dict[str, Any]:
+    """What the command tells, as JSON; under ``exit`` how it ended."""
+    monkeypatch.setattr("webapp.ops.management.commands.provision.settings", lambda: ours)
+    status = 0
+    try:
+        call_command("provision", "--json", *options)
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    return {**json.loads(capsys.readouterr().out), "exit": status}
+
+
+def test_fresh_servers_are_made_ready_and_the_doctor_finds_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = site.settings()
+    admins = ["--postgres-admin", site.postgres_admin, "--rabbitmq-admin", site.rabbitmq_admin]
+
+    dry = provision(monkeypatch, capsys, ours, *admins, "--dry-run")
+    assert dry["exit"] == 1
+    assert {"role new_orders", "database new_payments", f"virtual host {VHOST}", "user new-pools"} <= set(dry["missing"])
+    assert provision(monkeypatch, capsys, ours, *admins, "--dry-run") == dry, "nothing was changed"
+
+    assert provision(monkeypatch, capsys, ours, *admins)["exit"] == 0
+    again = provision(monkeypatch, capsys, ours, *admins)
+    assert (again["made"], again["left_alone"]) == ([], [])
+    assert provision(monkeypatch, capsys, ours, *admins, "--dry-run")["exit"] == 0
+
+    migrate(ours)
+    assert examine(ours, choreography(), management=site.rabbitmq_admin.replace(f"{USER}:{PASSWORD}@", "")) == []
+    assert provision(monkeypatch, capsys, ours, *admins)["made"] == []
+
+
+def test_the_embedded_kind_of_broker_is_made_ready_too(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = site.settings(broker_url=site.urls["broker"].replace("postgresql", "pgmq"))
+    admin = ["--postgres-admin", site.postgres_admin]
+
+    assert "database new_broker" in provision(monkeypatch, capsys, ours, *admin, "--dry-run")["missing"]
+    provision(monkeypatch, capsys, ours, *admin)
+    assert provision(monkeypatch, capsys, ours, *admin)["made"] == []
+    assert {f.code for f in examine(ours, choreography())} == {"migrations-missing"}
+
+
+def test_what_has_grown_too_strong_is_put_right_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = site.settings()
+    admins = ["--postgres-admin", site.postgres_admin, "--rabbitmq-admin", site.rabbitmq_admin]
+    provision(monkeypatch, capsys, ours, *admins)
+    with site.postgres.connect() as cursor:
+        cursor.execute("ALTER ROLE new_orders SUPERUSER PASSWORD 'forgotten'")
+        cursor.execute("GRANT CONNECT ON DATABASE new_payments TO PUBLIC")
+    site.rabbitmq._ask("DELETE", f"queues/{VHOST.replace('/', '%2F')}/payments")
+
+    made = provision(monkeypatch, capsys, ours, *admins)["made"]
+
+    assert made == [
+        "role new_orders NOSUPERUSER",
+        "password of role new_orders",
+        "database new_payments closed to others",
+        "queue payments",
+    ]
+
+
+def test_a_reader_reads_the_tables_that_are_there_and_those_to_come_and_writes_nothing(site: Site) -> None:
+    owner = Place.of("OWNER", site.urls["inventory"])
+    place = Place.of("READER", site.urls["inventory"].replace("//new_inventory:", "//new_reader:"))
+    try:
+        database(Work(dry=False), site.postgres_admin, owner)
+        with administrator(owner.url) as cursor:
+            cursor.execute("CREATE TABLE before (n int)")
+        work = Work(dry=False)
+        reader(work, site.postgres_admin, place, owner)
+        with administrator(owner.url) as cursor:
+            cursor.execute("CREATE TABLE after (n int)")
+
+        with Patient("inventory", place.url) as patient:
+            assert patient.rows("SELECT * FROM before UNION ALL SELECT * FROM after") == []
+            assert list(readers(patient)) == []
+        with administrator(place.url) as cursor, pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+            cursor.execute("INSERT INTO before VALUES (1)")
+        again = Work(dry=False)
+        reader(again, site.postgres_admin, place, owner)
+        assert (len(work.missing), again.missing) == (5, [])
+
+        with administrator(owner.url) as cursor:
+            cursor.execute("GRANT INSERT ON before TO new_reader")
+        with Patient("inventory", place.url) as patient:
+            assert [(f.code, f.evidence) for f in readers(patient)] == [("reader-may-write", "before")]
+    finally:
+        site.postgres.drop_databases(owner.database)
+        with site.postgres.connect() as cursor:
+            cursor.execute("DROP ROLE IF EXISTS new_reader")
+
+
+def migrate(ours: Settings) -> None:
+    urls = {f"ORDERSAGA_{n.upper()}_DATABASE_URL": getattr(ours, f"{n}_database_url") for n in ROLES if n != "broker"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "-v0"],
+        cwd=ROOT, env={**os.environ, **urls}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "Nothing to do"),
+        (["--postgres-admin", "mysql://x"], "write postgresql://"),
+        (["--postgres-admin", "stock=postgresql://x"], "DOMAIN being orders"),
+        (["--postgres-admin", "postgresql://nobody@127.0.0.1:1/postgres"], "Is PostgreSQL running"),
+        (["--rabbitmq-admin", "mq.local"], "begins with http"),
+        (["--rabbitmq-admin", "http://127.0.0.1:1"], "does not answer"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_a_remedy(
+    site: Site, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.setattr("webapp.ops.management.commands.provision.settings", site.settings)
+    with pytest.raises(CommandError, match=said) as refused:
+        call_command("provision", *options)
+    assert refused.value.returncode == 2
+
+
+def test_an_administrator_is_not_given_to_the_pools(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = site.settings(orders_database_url=site.postgres_admin)
+    monkeypatch.setattr("webapp.ops.management.commands.provision.settings", lambda: ours)
+    with pytest.raises(CommandError, match="names the administrator itself"):
+        call_command("provision", "--postgres-admin", site.postgres_admin)

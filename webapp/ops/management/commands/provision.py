@@ -1,0 +1,149 @@
+"""``manage.py provision``: given servers are made ready for the addresses of the settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from typing import Any
+
+import psycopg2
+from django.core.management.base import BaseCommand, CommandError
+
+from ordersaga.errors import OrderSagaError
+from webapp.ops.provision import CannotProvision, Work
+from webapp.ops.provision.postgres import Place, database, first_line
+from webapp.ops.provision.rabbitmq import broker, elsewhere
+from webapp.ops.provision.reader import reader
+from webapp.ops.provision.topology import topology
+from webapp.ops.rabbit import Management, ManagementError
+from webapp.ops.remedies import FAILED
+from workers.settings import PREFIX, Settings, settings
+
+MISSING = 1
+DOMAINS = ("orders", "inventory", "payments")
+READERS = ("inventory", "payments")
+ALL = ""
+EXAMPLE = """
+examples:
+  manage.py provision --dry-run --postgres-admin postgresql://postgres:secret@db.local/postgres
+  manage.py provision --postgres-admin orders=postgresql://postgres:a@db1/postgres \\
+      --postgres-admin inventory=postgresql://postgres:b@db2/postgres --postgres-admin payments=postgresql://postgres:c@db3/postgres
+  PROVISION_POSTGRES_ADMIN=postgresql://… PROVISION_RABBITMQ_ADMIN=http://… manage.py provision
+                                            keeps the passwords out of the list of processes
+Names and passwords of what is made are those of ORDERSAGA_…_DATABASE_URL and ORDERSAGA_BROKER_URL. Then: manage.py migrate,
+and manage.py doctor. A part whose administrator is not given is left alone.
+
+exit codes: 0 all is there · 1 with --dry-run, something is missing · 2 it could not do its work
+"""
+
+
+class Command(BaseCommand):
+    help = (
+        "Make given servers ready: databases, roles that own theirs and nothing else, virtual host, user, queues. What is "
+        "there is left alone, so it may be run again at any time."
+    )
+    requires_system_checks = []
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep the examples as they are written."""
+        return super().create_parser(*args, epilog=EXAMPLE, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--postgres-admin", action="append", default=[], metavar="[DOMAIN=]URL",
+            help="a superuser of the server of all databases, or of one: orders, inventory, payments, broker "
+            "(PROVISION_POSTGRES_ADMIN in the environment, for all)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--rabbitmq-admin", metavar="URL", default="",
+            help="RabbitMQ's management interface with an administrator, http://admin:password@host:15672 "
+            "(PROVISION_RABBITMQ_ADMIN in the environment)",
+        )  # fmt: skip
+        parser.add_argument("--dry-run", action="store_true", help="say what is missing and change nothing")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        word = "missing" if options["dry_run"] else "made"
+        quiet = options["json"] or not options["verbosity"]
+        work = Work(options["dry_run"], lambda what: None if quiet else self.stdout.write(f"{word}: {what}"))
+        try:
+            left_alone = self._provision(work, settings(), options)
+        except (CannotProvision, OrderSagaError) as error:
+            raise CommandError(str(error), returncode=FAILED) from error
+        except psycopg2.Error as error:
+            raise CommandError(f"PostgreSQL refused: {first_line(error)}", returncode=FAILED) from error
+        if options["json"]:
+            self.stdout.write(json.dumps({"dry_run": work.dry, word: work.missing, "left_alone": left_alone}, indent=2))
+        elif not quiet:
+            for part in left_alone:
+                self.stdout.write(f"left alone: {part}")
+            self.stdout.write(f"{len(work.missing)} {word}" if work.missing else "nothing is missing")
+        if work.dry and work.missing:
+            sys.exit(MISSING)
+
+    def _provision(self, work: Work, ours: Settings, options: dict[str, Any]) -> list[str]:
+        """What was left alone."""
+        admins = _admins(options["postgres_admin"] or [a for a in [os.environ.get("PROVISION_POSTGRES_ADMIN", "")] if a])
+        management = options["rabbitmq_admin"] or os.environ.get("PROVISION_RABBITMQ_ADMIN", "")
+        if not admins and not management:
+            raise CannotProvision("Nothing to do: give --postgres-admin URL, --rabbitmq-admin URL, or both")
+        left_alone = []
+        for domain in DOMAINS:
+            if admin := admins.get(domain, admins.get(ALL)):
+                _domain(work, ours, domain, admin)
+            else:
+                left_alone.append(f"the {domain} database (no --postgres-admin)")
+        left_alone += _broker(work, ours, admins, management)
+        return left_alone
+
+
+def _admins(given: list[str]) -> dict[str, str]:
+    """Addresses by domain; one for all the others under :data:`ALL`."""
+    found = {}
+    for each in given:
+        domain, equals, url = each.partition("=")
+        if "://" in domain or not equals:
+            domain, url = ALL, each
+        if domain not in (*DOMAINS, "broker", ALL) or not url.startswith(("postgresql://", "postgres://")):
+            raise CannotProvision("--postgres-admin: write postgresql://… or DOMAIN=postgresql://…, DOMAIN being "
+                                  f"{', '.join(DOMAINS)} or broker")  # fmt: skip
+        found[domain] = url
+    return found
+
+
+def _domain(work: Work, ours: Settings, domain: str, admin: str) -> None:
+    owner = Place.of(f"{PREFIX}{domain.upper()}_DATABASE_URL", getattr(ours, f"{domain}_database_url"))
+    database(work, admin, owner)
+    if domain in READERS and (url := getattr(ours, f"{domain}_reader_url", None)):
+        reader(work, admin, Place.of(f"{PREFIX}{domain.upper()}_READER_URL", url), owner)
+
+
+def _broker(work: Work, ours: Settings, admins: dict[str, str], management: str) -> list[str]:
+    from workers.choreography import choreography
+
+    if ours.broker_url.startswith("pgmq"):
+        admin = admins.get("broker", admins.get(ALL))
+        if not admin:
+            return ["the embedded broker (no --postgres-admin)"]
+        place = Place.of(f"{PREFIX}BROKER_URL", ours.broker_url)
+        before = len(work.missing)
+        database(work, admin, place)
+        if not (work.dry and len(work.missing) > before):
+            topology(work, ours.broker_url, choreography())
+        return []
+    if not management:
+        return ["RabbitMQ (no --rabbitmq-admin)"]
+    try:
+        host = Management(management)
+    except ValueError as error:
+        raise CannotProvision(f"--rabbitmq-admin: {error}") from error
+    if broker(work, host, ours.broker_url):
+        topology(work, ours.broker_url, choreography(), host.url)
+    elif work.dry:
+        work.need("exchanges, queues and bindings", lambda: None)
+    try:
+        return [f"{vhost}, which the broker's user may enter, too" for vhost in elsewhere(host, ours.broker_url)]
+    except ManagementError:
+        return []

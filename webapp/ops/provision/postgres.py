@@ -1,0 +1,192 @@
+"""A database for each domain, owned by a role that is nobody anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from webapp.ops.doctor.patient import libpq
+from webapp.ops.doctor.roles import ATTRIBUTES
+from webapp.ops.provision.work import CannotProvision, Work
+
+Cursor = Any
+
+PUBLIC_MAY_CREATE = """
+SELECT EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) AS a
+    WHERE n.nspname = 'public' AND a.grantee = 0 AND a.privilege_type = 'CREATE')
+"""
+PUBLIC_MAY_ENTER = """
+SELECT EXISTS (SELECT FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS a
+    WHERE d.datname = %s AND a.grantee = 0)
+"""
+SYSTEM = "SELECT system_identifier::text FROM pg_control_system()"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What an address of the settings wants to be there."""
+
+    variable: str
+    url: str
+    role: str
+    password: str
+    database: str
+
+    @classmethod
+    def of(cls, variable: str, url: str) -> Place:
+        """:raises CannotProvision: when the address does not say all of it."""
+        try:
+            given = parse_dsn(libpq(url))
+        except psycopg2.ProgrammingError as error:
+            raise CannotProvision(f"{variable} is no PostgreSQL address") from error
+        if not given.get("user") or not given.get("dbname"):
+            raise CannotProvision(f"{variable} must name a role and a database: postgresql://role:password@host:5432/database")
+        return cls(variable, libpq(url), given["user"], given.get("password", ""), given["dbname"])
+
+
+@contextmanager
+def administrator(url: str, database: str = "") -> Iterator[Cursor]:
+    """A cursor in autocommit, in the address's database or another of the same server.
+
+    :raises CannotProvision: when the server does not answer or refuses.
+    """
+    dsn = make_dsn(libpq(url), **({"dbname": database} if database else {}), connect_timeout=5)
+    try:
+        connection = psycopg2.connect(dsn, application_name="provision")
+    except psycopg2.Error as error:
+        raise CannotProvision(
+            f"--postgres-admin: {first_line(error)}. Is PostgreSQL running, and is the role right?"
+        ) from error
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise CannotProvision(f"--postgres-admin may not do this: {first_line(error)}. Give a superuser's address.") from error
+    finally:
+        connection.close()
+
+
+def database(work: Work, admin: str, place: Place) -> None:
+    """The role and its database, closed to all others.
+
+    :param admin: the address of a superuser of the same server.
+    """
+    with administrator(admin) as cursor:
+        cursor.execute("SELECT current_user")
+        if cursor.fetchone()[0] == place.role:
+            raise CannotProvision(f"{place.variable} names the administrator itself; give the domain a role of its own")
+        there = role(work, cursor, place)
+        if there:
+            there = _database(work, cursor, place)
+        elif not _exists(cursor, "pg_database", "datname", place.database):
+            work.need(f"database {place.database}", lambda: None)
+    if there:
+        with administrator(admin, place.database) as cursor:
+            _schema(work, cursor, place)
+            password(work, cursor, place)
+            _same_server(cursor, place)
+
+
+def role(work: Work, cursor: Cursor, place: Place) -> bool:
+    """A role that may log in and nothing else. Whether it is there now."""
+    name = sql.Identifier(place.role)
+    if not _exists(cursor, "pg_roles", "rolname", place.role):
+        make = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(place.password or None))
+        return work.need(f"role {place.role}", lambda: cursor.execute(make))
+    cursor.execute(f"SELECT {', '.join(ATTRIBUTES)}, rolcanlogin FROM pg_roles WHERE rolname = %s", [place.role])  # noqa: S608
+    *strong, may_log_in = cursor.fetchone()
+    wrong = [f"NO{word}" for word, has in zip(ATTRIBUTES.values(), strong, strict=True) if has]
+    wrong += [] if may_log_in else ["LOGIN"]
+    if wrong:
+        alter = sql.SQL("ALTER ROLE {} " + " ".join(wrong)).format(name)
+        work.need(f"role {place.role} {' '.join(wrong)}", lambda: cursor.execute(alter))
+    return True
+
+
+def _database(work: Work, cursor: Cursor, place: Place) -> bool:
+    names = {"database": sql.Identifier(place.database), "role": sql.Identifier(place.role)}
+    there = _exists(cursor, "pg_database", "datname", place.database)
+    if not there:
+        make = sql.SQL("CREATE DATABASE {database} OWNER {role} ENCODING 'UTF8' TEMPLATE template0").format(**names)
+        there = work.need(f"database {place.database}", lambda: cursor.execute(make))
+    if not there:
+        return False
+    cursor.execute(
+        "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding) FROM pg_database WHERE datname = %s", [place.database]
+    )
+    owner, encoding = cursor.fetchone()
+    if encoding != "UTF8":
+        raise CannotProvision(f"Database {place.database} is encoded in {encoding}; drop it, or name another: UTF8 is needed")
+    if owner != place.role:
+        give = sql.SQL("ALTER DATABASE {database} OWNER TO {role}").format(**names)
+        work.need(f"database {place.database} owned by {place.role} (not {owner})", lambda: cursor.execute(give))
+    cursor.execute(PUBLIC_MAY_ENTER, [place.database])
+    if cursor.fetchone()[0]:
+        close = sql.SQL("REVOKE ALL ON DATABASE {database} FROM PUBLIC").format(**names)
+        work.need(f"database {place.database} closed to others", lambda: cursor.execute(close))
+    return True
+
+
+def _schema(work: Work, cursor: Cursor, place: Place) -> None:
+    """The schema belongs to the role, so that nobody else may put anything in its way."""
+    cursor.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'public'")
+    [owner] = cursor.fetchone() or [None]
+    if owner != place.role:
+        give = sql.SQL("ALTER SCHEMA public OWNER TO {0}" if owner else "CREATE SCHEMA public AUTHORIZATION {0}")
+        work.need(
+            f"schema public of {place.database} owned by {place.role}",
+            lambda: cursor.execute(give.format(sql.Identifier(place.role))),
+        )
+    cursor.execute(PUBLIC_MAY_CREATE)
+    if cursor.fetchone()[0]:
+        close = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+        work.need(f"schema public of {place.database} closed to others", lambda: cursor.execute(close))
+
+
+def password(work: Work, cursor: Cursor, place: Place) -> None:
+    """The role comes in with the password of the settings, which is set when it does not."""
+    try:
+        psycopg2.connect(place.url, connect_timeout=5).close()
+    except psycopg2.OperationalError as error:
+        if "authentication failed" not in str(error) and "no password" not in str(error):
+            raise CannotProvision(f"{place.variable}: {first_line(error)}") from error
+        alter = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(place.role), sql.Literal(place.password))
+        if work.need(f"password of role {place.role}", lambda: cursor.execute(alter)):
+            try:
+                psycopg2.connect(place.url, connect_timeout=5).close()
+            except psycopg2.OperationalError as again:
+                raise CannotProvision(f"{place.variable}: {first_line(again)}; see pg_hba.conf of that server") from again
+
+
+def _same_server(cursor: Cursor, place: Place) -> None:
+    cursor.execute(SYSTEM)
+    admins = cursor.fetchone()[0]
+    try:
+        connection = psycopg2.connect(place.url, connect_timeout=5)
+    except psycopg2.OperationalError:  # a dry run, and the password is still to be set
+        return
+    with connection.cursor() as own:
+        own.execute(SYSTEM)
+        [theirs] = own.fetchone() or [None]
+    connection.close()
+    if theirs != admins:
+        raise CannotProvision(
+            f"--postgres-admin leads to another server than {place.variable}; give each its own: --postgres-admin orders=URL …"
+        )
+
+
+def _exists(cursor: Cursor, table: str, column: str, name: str) -> bool:
+    cursor.execute(f"SELECT EXISTS (SELECT FROM {table} WHERE {column} = %s)", [name])  # noqa: S608 - catalogues, by us
+    return bool(cursor.fetchone()[0])
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without details."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

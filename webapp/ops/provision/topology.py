@@ -1,0 +1,49 @@
+"""Exchanges, queues and bindings: what the doctor misses is declared, as the pools would."""
+
+from __future__ import annotations
+
+from kombu.exceptions import KombuError
+
+from ordersaga.celery.topology import declare
+from ordersaga.choreography import Choreography
+from webapp.ops import brokers
+from webapp.ops.doctor import pgmq
+from webapp.ops.doctor.finding import Finding
+from webapp.ops.doctor.patient import Patient
+from webapp.ops.doctor.rabbitmq import RabbitMQ
+from webapp.ops.provision.work import CannotProvision, Work
+
+
+def topology(work: Work, url: str, choreography: Choreography, management: str = "") -> None:
+    """All of it, on a broker that lets the pools' user in.
+
+    :raises CannotProvision: when a queue stands that is of another kind: it may hold messages, so it is left alone.
+    """
+    wrong = [f for f in _findings(url, choreography, management) if f.level == "error"]
+    missing = [f"{f.where}: {f.evidence}" if f.code == "binding-missing" else f.where for f in wrong if _makes(f)]
+    for what in missing[:-1]:
+        work.need(what, lambda: None)
+    if missing:
+        work.need(missing[-1], lambda: _declare(url, choreography))
+    if differs := [f for f in wrong if not _makes(f)]:
+        raise CannotProvision("\n".join(f"{f.where}: {f.what} ({f.evidence}). {f.remedy}." for f in differs))
+
+
+def _makes(finding: Finding) -> bool:
+    """Whether declaring makes it right."""
+    return finding.code.endswith("-missing") or finding.code in {"broker-not-furnished", "broker-other-version"}
+
+
+def _findings(url: str, choreography: Choreography, management: str) -> list[Finding]:
+    if url.startswith("pgmq"):
+        with Patient("broker", url) as patient:
+            return list(pgmq.topology(patient, choreography))
+    return list(RabbitMQ(url, choreography, management).examine())
+
+
+def _declare(url: str, choreography: Choreography) -> None:
+    with brokers.connection(url) as connection:
+        try:
+            declare(connection, choreography)
+        except (*connection.connection_errors, *connection.channel_errors, KombuError) as error:
+            raise CannotProvision(f"The broker refused the queues: {error}") from error

@@ -92,7 +92,7 @@ def readers(patient: Patient) -> Iterator[Finding]:
     if tables := patient.one(MAY_WRITE):
         yield error(
             "reader-may-write", f"role {patient.role}", f"it may change the {patient.name}", tables,
-            f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {patient.role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {patient.role}",
+            f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {patient.role}; then: manage.py provision",
         )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.db import DataError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -33,6 +34,7 @@ class KeysetList(ChangeList):
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         for name in (AFTER, BEFORE, LAST):  # other filters begin at their first page
             self.params.pop(name, None)
+            self.filter_params.pop(name, None)
         return super().get_queryset(request, exclude_parameters)
 
     def get_results(self, request: HttpRequest) -> None:
@@ -40,7 +42,7 @@ class KeysetList(ChangeList):
         backwards = AFTER not in asked and (BEFORE in asked or LAST in asked)
         try:
             rows = list(self._rows(asked.get(AFTER), asked.get(BEFORE), backwards=backwards)[: self.list_per_page + 1])
-        except (ValueError, TypeError, ValidationError):
+        except (ValueError, TypeError, ValidationError, DataError):
             raise IncorrectLookupParameters from None
         more, rows = len(rows) > self.list_per_page, rows[: self.list_per_page]
         if backwards:

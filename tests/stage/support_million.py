@@ -161,21 +161,30 @@ PAYMENTS = [
 def fill(orders: int, urls: Sequence[str], *, tell: bool = False) -> None:
     """Write the books of so many orders into migrated, empty databases: orders, inventory, payments."""
     for url, statements in zip(urls, (ORDERS, INVENTORY, PAYMENTS), strict=True):
-        connection = psycopg2.connect(url)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute("SET LOCAL synchronous_commit = off")
-                cursor.execute("SELECT set_config('book.orders', %s, true)", [str(orders)])
-                for statement in (BOOKED, *statements):
-                    started = time.monotonic()
-                    cursor.execute(statement)
-                    if tell:
-                        print(f"{time.monotonic() - started:6.1f} s  {' '.join(statement.split())[:70]}")  # noqa: T201 - run by hand
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute("VACUUM ANALYZE")
-        finally:
-            connection.close()
+        _fill(orders, url, statements, tell=tell)
+
+
+def fill_orders(orders: int, url: str, *more: str) -> None:
+    """Write the orders database's part alone, and what ``more`` statements add."""
+    _fill(orders, url, [*ORDERS, *more])
+
+
+def _fill(orders: int, url: str, statements: Sequence[str], *, tell: bool = False) -> None:
+    connection = psycopg2.connect(url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit = off")
+            cursor.execute("SELECT set_config('book.orders', %s, true)", [str(orders)])
+            for statement in (BOOKED, *statements):
+                started = time.monotonic()
+                cursor.execute(statement)
+                if tell:
+                    print(f"{time.monotonic() - started:6.1f} s  {' '.join(statement.split())[:70]}")  # noqa: T201 - run by hand
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
+    finally:
+        connection.close()
 
 
 if __name__ == "__main__":

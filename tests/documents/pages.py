@@ -13,7 +13,7 @@ from markdown_it.token import Token
 
 from tests.support.processes import ROOT
 
-FOLDERS = ("", "docs", "docs/reports", "deploy", "examples", "benchmarks")
+FOLDERS = ("", "docs", "docs/reports", "deploy", "deploy/systemd", "examples", "benchmarks")
 SHELLS = frozenset({"console", "sh", "bash", "shell"})
 
 

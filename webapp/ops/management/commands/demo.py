@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from webapp.ops.demo.places import Places
-from webapp.ops.demo.script import Demo
 from webapp.ops.options import within
 
 EPILOG = """
@@ -44,6 +43,11 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Play."""
+        try:
+            from webapp.ops.demo.script import Demo
+        except ModuleNotFoundError as absent:
+            what = f"The demo needs {absent.name}, which an installation for production leaves out"
+            raise CommandError(f"{what}. Run it from a clone: make demo") from absent
         places = Places(options["folder"].absolute()) if options["folder"] else Places()
         demo = Demo(places, orders=options["orders"], seed=options["seed"], stay=not options["exit"], since=options["since"])
         sys.exit(demo.play())

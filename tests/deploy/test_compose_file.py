@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from importlib.resources import files
 
@@ -82,6 +83,11 @@ def test_ours_may_do_nothing_but_its_work(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert isinstance(service["command"], list), "a shell in between would not pass TERM on"
+
+
+def test_postgres_runs_the_script_that_makes_the_databases_by_itself() -> None:
+    [script] = [v.split(":")[0] for v in raw()["services"]["postgres"]["volumes"] if v.startswith("./")]
+    assert os.access(ROOT / script, os.X_OK), "the image reads a script that is not executable into its own shell, -u and all"
 
 
 def test_the_image_does_not_run_as_root() -> None:

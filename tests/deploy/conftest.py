@@ -14,7 +14,7 @@ from tests.deploy.compose import Service
 from tests.support.janitor import janitor
 from tests.support.ports import free_port
 from tests.support.postgres import OWNER, PASSWORD, Postgres
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, run_dir
 from tests.support.rabbitmq import RabbitMQ
 
 DATABASES = ("ordersaga_orders", "ordersaga_inventory", "ordersaga_payments")
@@ -39,6 +39,7 @@ class Installation:
             "127.0.0.1:5555": f"127.0.0.1:{self.flower}",
             "--port=5555": f"--port={self.flower}",
             "/opt/ordersaga/venv/bin/": f"{release.PROGRAMS}/",
+            "/run/ordersaga": run_dir(),
         }
 
     def here(self, text: str) -> str:

@@ -23,7 +23,7 @@ def test_its_table_has_every_setting_with_its_default() -> None:
 def test_the_services_it_names_are_in_the_compose_file() -> None:
     services = set(raw()["services"])
     named = set(re.findall(r"docker compose (?:run --rm|run --rm -T|exec|exec -T) (\w+)", DOCUMENT))
-    assert named == {"manage", "postgres"}
+    assert named == {"manage", "postgres", "inventory"}
     assert named <= services
     for words in re.findall(r"docker compose (?:stop|logs --follow) ([a-z ]+)$", DOCUMENT, re.MULTILINE):
         assert set(words.split()) <= services

@@ -62,7 +62,7 @@ def of_systemd(installation: Installation) -> dict[str, Process]:
     """Their environment is what the environment file's example asks for, filled in."""
     by_compose = {name: value for service in ("flower", "web", "manage")
                   for name, value in installation.services()[service].environment.items()}  # fmt: skip
-    filled = {name: by_compose[name] for name in example()}
+    filled = {name: value or by_compose[name] for name, value in example().items()}
     found = {}
     for unit in units():
         if unit.settings.get("Type") == ["oneshot"]:
@@ -128,7 +128,7 @@ def test_what_compose_runs_gets_healthy_settles_an_order_and_ends_on_term(migrat
 
 def test_what_systemd_runs_settles_an_order_and_ends_on_term(migrated: Installation) -> None:
     with running(migrated, of_systemd) as house:
-        for name in ("web", "flower"):
+        for name in STAYING:
             eventually(partial(house.healthy, name), READY, f"{name} healthy")
         house.settles_an_order()
         house.ends_on_term()

@@ -83,7 +83,6 @@ COMMANDS = {
     "flower": ["-m", "celery", "-A", "workers.orders", "flower"],
     "web": ["-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"],
     "migrate": ["manage.py", "migrate"],
-    "health": ["deploy/healthy.py", "http://127.0.0.1:1/"],
 }
 
 

@@ -94,7 +94,7 @@ class Page:
 @cache
 def pages() -> list[Page]:
     """Every document of the project."""
-    return [Page(path) for folder in FOLDERS for path in sorted(Path(ROOT, folder).glob("*.md"))]
+    return [Page(Path(ROOT, name)) for name in sorted(names()) if name.endswith(".md")]
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from webapp.books.router import DOMAINS, alias, reader_database
 from webapp.database_url import django_database
 from workers.settings import settings
 
@@ -26,6 +27,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "webapp.orders",
     "webapp.audit",
+    "webapp.books",
     "webapp.flower",
 ]
 
@@ -70,6 +72,11 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
     },
 }
+# Stock and ledger are looked at where they are. In production nobody does before a role that may only read is named.
+for _domain in DOMAINS:
+    if _url := _ours.reader_url(_domain):
+        DATABASES[alias(_domain)] = reader_database(_url)
+DATABASE_ROUTERS = ["webapp.books.router.BooksRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

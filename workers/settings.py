@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     orders_database_url: Text = "postgresql://orders:orders@127.0.0.1:5432/ordersaga_orders"
     inventory_database_url: Text = "postgresql://inventory:inventory@127.0.0.1:5432/ordersaga_inventory"
     payments_database_url: Text = "postgresql://payments:payments@127.0.0.1:5432/ordersaga_payments"
+    inventory_reader_url: str = ""
+    payments_reader_url: str = ""
+    """Roles that may only read, for the pages on stock and ledger. Empty: see :meth:`reader_url`."""
     broker_url: Text = "amqp://guest:guest@127.0.0.1:5672//"
     signing_keys: Annotated[str, AfterValidator(_pairs)] = f"sample:{SAMPLE_SECRET}"
     """``id:secret`` pairs, comma separated; the first signs, all are accepted."""
@@ -91,6 +94,12 @@ class Settings(BaseSettings):
     """Where the web process reaches Flower; with the name and password of its basic auth, if it asks for them."""
     retention: Duration = timedelta(days=90)
     """How long ended sagas are remembered in full; ``manage.py prune`` refuses less than messages may come back."""
+
+    def reader_url(self, domain: Literal["inventory", "payments"]) -> str | None:
+        """How the web process reads a participant's database: by the participant's own role, except in production."""
+        url: str = getattr(self, f"{domain}_reader_url")
+        own: str = getattr(self, f"{domain}_database_url")
+        return url or (None if self.env == "production" else own)
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> Self:

@@ -134,7 +134,7 @@ class SagaAdmin(ActingAdmin):
     search_help_text = searching.HELP
     fields = (
         "id", "its_order", "shown_status", "reason", "refusal", "refused_by", "attention", "age", "reached", "waits_for",
-        "until", "reminder", "rounds", "participants", "started", "moved", "ended", "heard",
+        "until", "reminder", "rounds", "participants", "started", "moved", "ended", "heard", "its_books",
     )  # fmt: skip
     readonly_fields = fields
 
@@ -204,6 +204,11 @@ class SagaAdmin(ActingAdmin):
     @admin.display(description="events")
     def heard(self, saga: Saga) -> str:
         return story(saga.id)
+
+    @admin.display(description="stock and ledger")
+    def its_books(self, saga: Saga) -> str:
+        lists = [reverse(f"admin:books_{model}_changelist") for model in ("movement", "ledgertransaction")]
+        return format_html('<a href="{0}?q={2}">its goods</a>, <a href="{1}?q={2}">its money</a>', *lists, saga.id)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Saga], search_term: str

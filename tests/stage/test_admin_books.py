@@ -1,0 +1,174 @@
+"""Stock and ledger in the admin: read through roles that may only read, and a sentence when they cannot be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import InternalError, ProgrammingError, connection, connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from tests.stage import support_million
+from tests.support.databases import OWNERS, Databases, copies, drop
+from tests.support.ports import free_port
+from tests.support.postgres import Postgres
+from webapp.books.models import Stock, Wallet
+from webapp.books.router import ReadOnlyBooks, alias, reader_database
+from webapp.database_url import django_database
+from workers.settings import read
+
+ORDERS = 2_000
+LISTS = ["stock", "movement", "wallet", "ledgertransaction"]
+READER = "ordersaga_reader"
+
+
+@pytest.fixture(scope="module")
+def books(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
+    """Three databases with the books of some orders; a role that may only read two of them."""
+    made = copies(postgres, database_templates)
+    support_million.fill(ORDERS, [getattr(made, owner) for owner in OWNERS])
+    postgres.create_role(READER)
+    for database in (url.rpartition("/")[2] for url in (made.inventory, made.payments)):
+        with postgres.connect(database) as cursor:
+            cursor.execute(f"GRANT CONNECT ON DATABASE {database} TO {READER}")
+            cursor.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {READER}")
+    yield made
+    drop(postgres, made)
+
+
+@pytest.fixture
+def client(books: Databases, postgres: Postgres) -> Iterator[Client]:
+    aliases = {"default": django_database(books.orders)}
+    for domain in ("inventory", "payments"):
+        database = getattr(books, domain).rpartition("/")[2]
+        aliases[alias(domain)] = reader_database(postgres.url(database, READER))
+    before = {name: dict(connections[name].settings_dict) for name in aliases}
+    point(aliases)
+    client = Client(SERVER_NAME="localhost")
+    client.force_login(User.objects.get_or_create(username="anna", is_staff=True, is_superuser=True)[0])
+    yield client
+    point(before)
+
+
+def point(aliases: dict[str, dict[str, object]]) -> None:
+    for name, given in aliases.items():
+        connections[name].close()
+        connections[name].settings_dict.update(given)
+
+
+def page(client: Client, path: str, **query: str) -> str:
+    answer = client.get(f"/admin/books/{path}", query)
+    assert answer.status_code == 200
+    return re.sub(r"<span[^>]*>|</span>", "", answer.content.decode())
+
+
+def test_stock_shows_where_every_unit_is(client: Client) -> None:
+    product = Stock.objects.get(pk="SKU-7")
+    html = page(client, "stock/", q="SKU-7")
+    assert [f'field-{name}">{getattr(product, name)}<' in html for name in ("on_hand", "sold", "received")] == [True] * 3
+    assert "1 result" in html
+    assert "0 results" in page(client, "stock/", q="SKU-")
+
+
+def test_a_sagas_goods_and_money_are_found_by_its_order(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT saga_id, amount FROM orders_order WHERE id = 77")
+        saga, amount = cursor.fetchone()
+    for term in ("77", str(saga)):
+        assert f"/admin/orders/saga/{saga}/change/" in page(client, "movement/", q=term)
+        assert f"{amount / 100:,.2f} EUR" in page(client, "ledgertransaction/", q=term)
+    assert "shipped since" in page(
+        client, re.findall(r"/admin/books/(movement/\d+/change/)", page(client, "movement/", q="77"))[0]
+    )
+    ledger = page(
+        client, re.findall(r"/admin/books/(ledgertransaction/\d+/change/)", page(client, "ledgertransaction/", q="77"))[0]
+    )
+    assert "wallet:customer-77:" in ledger
+    assert f"-{amount / 100:,.2f} EUR" in ledger
+    assert "0 results" in page(client, "movement/", q="nonsense")
+    saga_page = client.get(f"/admin/orders/saga/{saga}/change/").content.decode()
+    assert f"/admin/books/movement/?q={saga}" in saga_page
+
+
+@pytest.mark.parametrize("listed", LISTS)
+def test_a_list_neither_counts_nor_reads_more_for_a_later_page(listed: str, client: Client) -> None:
+    domain = alias("inventory" if listed in ("stock", "movement") else "payments")
+    asked = []
+    for query in ({}, {"last": "1"}):
+        with CaptureQueriesContext(connections[domain]) as captured:
+            html = page(client, f"{listed}/", **query)
+        assert not [query for query in captured.captured_queries if "COUNT(" in query["sql"].upper()]
+        asked.append(len(captured))
+    assert asked == [1, 1]
+    assert "Traceback" not in html
+
+
+@pytest.mark.parametrize("listed", LISTS)
+def test_nobody_adds_changes_or_deletes(listed: str, client: Client) -> None:
+    html = page(client, f"{listed}/")
+    thing = re.findall(rf"/admin/books/({listed}/[^/]+)/change/", html)[0]
+    assert client.get(f"/admin/books/{thing}/change/").status_code == 200
+    assert client.post(f"/admin/books/{thing}/change/", {}).status_code == 403
+    assert client.post(f"/admin/books/{thing}/delete/", {"post": "yes"}).status_code == 403
+    assert client.get(f"/admin/books/{listed}/add/").status_code == 403
+
+
+def test_who_may_not_look_gets_403(client: Client) -> None:
+    guest = Client(SERVER_NAME="localhost")
+    guest.force_login(User.objects.get_or_create(username="guest", is_staff=True)[0])
+    assert [guest.get(f"/admin/books/{listed}/").status_code for listed in LISTS] == [403] * len(LISTS)
+
+
+def test_nothing_here_writes_by_django_nor_by_sql(client: Client, books: Databases) -> None:
+    with pytest.raises(ReadOnlyBooks):
+        Stock.objects.filter(pk="SKU-7").update(sold=0)
+    with pytest.raises(ReadOnlyBooks):
+        Wallet(customer="thief", currency="EUR", balance=1, blocked=False).save()
+    with pytest.raises((InternalError, ProgrammingError)), connections[alias("payments")].cursor() as cursor:
+        cursor.execute("UPDATE wallet SET balance = 10^12 WHERE customer = 'customer-1'")
+
+
+def test_even_the_participants_own_role_only_reads_here(client: Client, books: Databases) -> None:
+    point({alias("payments"): reader_database(books.payments)})
+    with pytest.raises(InternalError, match="read-only"), connections[alias("payments")].cursor() as cursor:
+        cursor.execute("UPDATE wallet SET balance = 10^12 WHERE customer = 'customer-1'")
+
+
+def test_a_database_that_is_away_is_told_and_not_raised(client: Client) -> None:
+    point({alias("inventory"): reader_database(f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/stock")})
+    for path in ("stock/", "movement/", "stock/SKU-7/change/"):
+        answer = client.get(f"/admin/books/{path}")
+        html = answer.content.decode()
+        assert answer.status_code == 503
+        assert "The inventory database cannot be read now" in html
+        assert "ORDERSAGA_INVENTORY_READER_URL" in html
+        assert "secret-word" not in html
+    assert client.get("/admin/books/wallet/").status_code == 200
+    assert client.get("/admin/orders/order/").status_code == 200
+
+
+def test_a_role_that_may_not_read_and_tables_that_are_missing_are_told(client: Client, books: Databases) -> None:
+    point({alias("inventory"): reader_database(books.orders)})  # a database without stock
+    answer = client.get("/admin/books/stock/")
+    assert answer.status_code == 503
+    assert "manage.py migrate" in answer.content.decode()
+
+
+def test_production_reads_nothing_before_a_reader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read().reader_url("inventory") == read().inventory_database_url
+    given = read(inventory_reader_url="postgresql://reader@db/stock")
+    assert given.reader_url("inventory") == "postgresql://reader@db/stock"
+    assert given.model_copy(update={"env": "production"}).reader_url("payments") is None
+
+
+def test_without_a_reader_the_page_says_what_to_set(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(connections.settings, alias("inventory"))
+    connections[alias("inventory")].close()
+    del connections[alias("inventory")]
+    answer = client.get("/admin/books/stock/")
+    assert answer.status_code == 503
+    assert "ORDERSAGA_INVENTORY_READER_URL" in answer.content.decode()
+    monkeypatch.undo()

@@ -1,0 +1,133 @@
+"""Stock and ledger: what inventory and payments have written, to look at."""
+
+# ruff: noqa: ARG002 - Django hands its hooks more than each needs
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+
+from webapp.books.borrowed import BorrowedAdmin
+from webapp.books.models import LedgerEntry, LedgerTransaction, Movement, Reservation, Stock, Wallet
+from webapp.orders.models import Order
+from webapp.read_only import as_number, as_uuid
+from webapp.shown import moment, money, unbroken
+
+OF_A_SAGA = "order number or saga id"
+
+
+def saga_link(saga: UUID | None) -> str:
+    if saga is None:
+        return ""
+    return format_html('<a href="{}">{}</a>', reverse("admin:orders_saga_change", args=[saga]), unbroken(saga))
+
+
+def of_saga(queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+    """Rows of the saga that an order number or saga id names: the orders database knows which that is."""
+    if not (term := term.strip()):
+        return queryset
+    saga = as_uuid(term)
+    if (number := as_number(term)) is not None:
+        saga = Order.objects.filter(id=number).values_list("saga_id", flat=True).first()
+    return queryset.none() if saga is None else queryset.filter(saga_id=saga)
+
+
+class ByKey(BorrowedAdmin):
+    """Found by the whole of its key."""
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        return queryset.filter(pk=term) if term else queryset, False
+
+
+class BySaga(BorrowedAdmin):
+    """Found by its saga."""
+
+    search_fields = ("saga_id",)  # shows the search box; get_search_results decides
+    search_help_text = OF_A_SAGA
+
+    @admin.display(description="saga")
+    def its_saga(self, row: Any) -> str:
+        return saga_link(row.saga_id)
+
+    @admin.display(description="at")
+    def moved(self, row: Any) -> str | None:
+        return moment(row.at)
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        return of_saga(queryset, search_term), False
+
+
+@admin.register(Stock)
+class StockAdmin(ByKey):
+    list_display = fields = readonly_fields = ("sku", "on_hand", "held", "sold", "received")
+    ordering = ("sku",)
+    search_fields = ("sku",)  # shows the search box; get_search_results decides
+    search_help_text = "a whole SKU"
+
+
+@admin.register(Movement)
+class MovementAdmin(BySaga):
+    list_display = ("id", "moved", "sku", "kind", "quantity", "its_saga")
+    fields = (*list_display, "reservations")
+    readonly_fields = fields
+    ordering = ("-id",)
+
+    @admin.display(description="its saga's reservations")
+    def reservations(self, movement: Movement) -> str:
+        if movement.saga_id is None:
+            return "none: a receipt"
+        lines = Reservation.objects.filter(saga_id=movement.saga_id).order_by("line")
+        return _lines((f"line {r.line}: {r.quantity} × {r.sku}, {r.state} since", moment(r.at)) for r in lines)
+
+
+@admin.register(Wallet)
+class WalletAdmin(ByKey):
+    list_display = ("customer", "balance_shown", "blocked", "limit")
+    fields = readonly_fields = list_display
+    ordering = ("customer",)
+    search_fields = ("customer",)  # shows the search box; get_search_results decides
+    search_help_text = "a customer's whole key"
+
+    @admin.display(description="balance")
+    def balance_shown(self, wallet: Wallet) -> str:
+        return money(wallet.balance, wallet.currency)
+
+    @admin.display(description="most for one order")
+    def limit(self, wallet: Wallet) -> str:
+        return "" if wallet.order_limit is None else money(wallet.order_limit, wallet.currency)
+
+
+@admin.register(LedgerTransaction)
+class LedgerTransactionAdmin(BySaga):
+    list_display = ("id", "moved", "kind", "amount", "order_number", "its_saga")
+    fields = (*list_display, "entries_shown")
+    readonly_fields = fields
+    ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerTransaction]:
+        """What moved: the sum of what was added somewhere, which is what was taken elsewhere."""
+        added = LedgerEntry.objects.filter(transaction=OuterRef("pk"), amount__gt=0).order_by()
+        moved = added.values("currency").annotate(moved=Sum("amount"))
+        return super().get_queryset(request).annotate(
+            moved_amount=Subquery(moved.values("moved")[:1]), moved_currency=Subquery(moved.values("currency")[:1])
+        )  # fmt: skip
+
+    @admin.display
+    def amount(self, row: Any) -> str:
+        return "free" if row.moved_amount is None else money(int(row.moved_amount), row.moved_currency)
+
+    @admin.display(description="entries")
+    def entries_shown(self, row: LedgerTransaction) -> str:
+        entries = LedgerEntry.objects.filter(transaction=row.pk).order_by("account", "currency")
+        return _lines((f"{entry.account}:", money(entry.amount, entry.currency)) for entry in entries)
+
+
+def _lines(rows: Any) -> str:
+    return format_html_join("", "<div>{} {}</div>", rows) or "none"

@@ -1,0 +1,11 @@
+"""The app ``books``: stock and ledger, to look at."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class BooksConfig(AppConfig):
+    name = "webapp.books"
+    label = "books"
+    verbose_name = "Stock and ledger"

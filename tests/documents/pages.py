@@ -104,7 +104,8 @@ def page(name: str) -> Page:
 
 @cache
 def names() -> set[str]:
-    """Every file and folder of the project; what hides behind a dot at the top, such as environments, is left out."""
-    top = [entry for entry in ROOT.iterdir() if not entry.name.startswith(".") or entry.is_file()]
+    """Every file and folder of the project; environments and what is built are left out."""
+    made = {"build", "dist", "staticfiles", "ordersaga.egg-info"}
+    top = [entry for entry in ROOT.iterdir() if entry.is_file() or not (entry.name.startswith(".") or entry.name in made)]
     found = {below for entry in top for below in (entry, *entry.rglob("*"))}
     return {str(path.relative_to(ROOT)) for path in found if "__pycache__" not in path.parts}

@@ -109,6 +109,13 @@ def test_a_newcomer_ends_with_a_running_saga_of_their_own(bash: Callable[..., st
     assert sorted(end.strip() for _, end in ends) == sorted(both_times * 2)
 
 
+def test_what_the_guide_promises_and_does_not_come_is_noticed() -> None:
+    block = Block("console", "$ python ask.py\nann CONFIRMED\n… seats left\nbob …\n", 1)
+
+    assert unfulfilled(block, ["noise", "ann CONFIRMED ", "3 seats left", "bob ROLLED_BACK"]) == []
+    assert unfulfilled(block, ["3 seats left", "ann CONFIRMED", "bob"]) == ["… seats left", "bob …"]
+
+
 def test_the_forgotten_undo_is_told_in_the_words_of_the_guide(bash: Callable[..., str], project: Path) -> None:
     trip = Path(project, "trip.py")
     trip.write_text(re.sub(r"@hold_room\.undo\n(?:.*\n){2}", "", trip.read_text()))

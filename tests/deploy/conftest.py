@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,12 @@ from tests.support.processes import ROOT, run_dir
 from tests.support.rabbitmq import RabbitMQ
 
 DATABASES = ("ordersaga_orders", "ordersaga_inventory", "ordersaga_payments")
+
+
+def broker_tags() -> list[str]:
+    """What the image's one user may do in the management interface, by the file that compose mounts."""
+    text = (ROOT / "deploy" / "rabbitmq" / "ordersaga.conf").read_text()
+    return re.findall(r"^default_user_tags\.(\w+) = true$", text, re.MULTILINE)
 
 
 class Installation:
@@ -74,7 +81,7 @@ def installation(postgres: Postgres, rabbitmq: RabbitMQ, database_templates: dic
         )
     rabbitmq.add_vhost("ordersaga")
     rabbitmq.ctl("add_user", "ordersaga", made.given["RABBITMQ_PASSWORD"])
-    rabbitmq.ctl("set_user_tags", "ordersaga", "administrator")
+    rabbitmq.ctl("set_user_tags", "ordersaga", *broker_tags())
     rabbitmq.ctl("set_permissions", "-p", "ordersaga", "ordersaga", ".*", ".*", ".*")
     yield made
     rabbitmq.ensure()

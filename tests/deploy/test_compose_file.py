@@ -12,6 +12,7 @@ from jsonschema.validators import validator_for
 
 from tests.deploy import compose
 from tests.deploy.compose import VARIABLE, Missing, raw, secrets, services, texts
+from tests.deploy.conftest import broker_tags
 from tests.support.processes import ROOT
 
 POOLS = {"orders", "inventory", "payments", "audit"}
@@ -76,6 +77,11 @@ def test_the_databases_are_migrated_before_anything_of_ours_starts(name: str) ->
     assert after["postgres"] == {"condition": "service_healthy"}
 
 
+def test_flower_starts_after_the_pools_whose_queues_it_asks_for_once() -> None:
+    after = raw()["services"]["flower"]["depends_on"]
+    assert after == dict.fromkeys([*POOLS, "rabbitmq"], {"condition": "service_healthy"})
+
+
 @pytest.mark.parametrize("name", sorted(ALL - {"postgres", "rabbitmq"}))
 def test_ours_may_do_nothing_but_its_work(name: str) -> None:
     service = raw()["services"][name]
@@ -99,6 +105,12 @@ def test_data_is_kept_in_volumes_and_the_brokers_node_keeps_its_name() -> None:
     assert "rabbitmq:/var/lib/rabbitmq" in raw()["services"]["rabbitmq"]["volumes"]
     assert raw()["services"]["rabbitmq"]["hostname"]
     assert set(raw()["volumes"]) == {"postgres", "rabbitmq"}
+
+
+def test_the_pools_are_no_administrators_of_the_broker() -> None:
+    [line] = [v for v in raw()["services"]["rabbitmq"]["volumes"] if v.startswith("./")]
+    assert line == "./deploy/rabbitmq/ordersaga.conf:/etc/rabbitmq/conf.d/20-ordersaga.conf:ro"
+    assert broker_tags() == ["management"]
 
 
 def test_a_pools_name_may_be_given_to_many() -> None:

@@ -155,6 +155,13 @@ def _shows_flower_to_staff(installation: Installation) -> None:
     flower = site.get("/admin/flower/workers")
     assert flower.status == 200
     assert "inventory@" in flower.text
+    eventually(lambda: _queues(site) >= {"orders", "inventory", "payments", "audit"}, 60, "all queues in Flower")
+
+
+def _queues(site: Site) -> set[str]:
+    """Those on Flower's page of the broker; it asks the pools anew, of which a busy one may answer too late."""
+    site.get("/admin/flower/workers?refresh=1")
+    return set(re.findall(r'<tr id="(\w+)">', site.get("/admin/flower/broker").text))
 
 
 def test_nothing_is_written_where_the_image_is_read_only(migrated: Installation) -> None:

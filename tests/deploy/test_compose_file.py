@@ -79,7 +79,7 @@ def test_the_databases_are_migrated_before_anything_of_ours_starts(name: str) ->
 
 def test_flower_starts_after_the_pools_whose_queues_it_asks_for_once() -> None:
     after = raw()["services"]["flower"]["depends_on"]
-    assert after == dict.fromkeys([*POOLS, "rabbitmq"], {"condition": "service_healthy"})
+    assert after == {name: {"condition": "service_healthy"} for name in [*POOLS, "rabbitmq"]}
 
 
 @pytest.mark.parametrize("name", sorted(ALL - {"postgres", "rabbitmq"}))

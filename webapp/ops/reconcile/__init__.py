@@ -9,6 +9,7 @@
 ``auditor``    survey all, read the suspects again after the grace, name what still stands
 ``codes``      every violation's name, and what it says
 ``report``     for people, and as JSON
+``watching``   looking again and again: what has come, what has gone
 =============  ==============================================================================================
 """
 

@@ -43,7 +43,7 @@ def show(report: Report, console: Console) -> None:
         console.print()
         console.print(f"[bold red]{code}[/]: {escape(MEANING[code])}")
         for violation in islice(violations, SHOWN):
-            console.print(_violation(violation))
+            console.print(violation_shown(violation))
         if (more := report.counts[code] - SHOWN) > 0:
             console.print(f"  … and {more:,} more (--json tells more of them)")
     for warning in report.warnings:
@@ -80,7 +80,7 @@ def _checks(report: Report) -> Table:
     return table
 
 
-def _violation(violation: Violation) -> RenderableType:
+def violation_shown(violation: Violation) -> RenderableType:
     head: Iterable[str] = (
         f"order {violation.order}" if violation.order else "",
         f"saga {violation.saga}" if violation.saga else "",

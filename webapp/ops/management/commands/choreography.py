@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from ordersaga.drawing import draw
 from ordersaga.errors import OrderSagaError
+from webapp.ops import command
 from webapp.ops.recorded import broken_contracts, record
 
-EXAMPLE = """
+EPILOG = """
+exit status:
+  0    done; with --check: it can work
+  1    it cannot work, or recorded signals can no longer be read; the message says what to do
+
 examples:
   manage.py choreography                       the saga as text
   manage.py choreography --format mermaid      for a document
@@ -20,14 +25,11 @@ examples:
 """
 
 
-class Command(BaseCommand):
+class Command(command.Command):
     """Draw and check the choreography of the settings."""
 
     help = "Check the saga's declarations before the first message, and draw them."
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep the examples as they are written."""
-        return super().create_parser(*args, epilog=EXAMPLE, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+    epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""

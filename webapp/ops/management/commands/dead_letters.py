@@ -8,11 +8,12 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 
 from webapp.audit.desk import discard, replay
 from webapp.audit.models import DeadLetter
+from webapp.ops import command
 from webapp.ops.remedies import told_plainly
 from webapp.ops.telling import letters as telling
 from webapp.refusals import ActRefused
@@ -28,12 +29,24 @@ def positive(text: str) -> int:
     return int(text)
 
 
-class Command(BaseCommand):
-    help = (
-        "List, show, replay and discard dead letters. Example: manage.py dead_letters replay 17 18 --reason 'worker mended'. "
-        "Ends with 0, with 1 when a letter was not found or an act was refused, with 2 when the database cannot be read."
-    )
-    requires_system_checks = []
+EPILOG = """
+exit status:
+  0    done
+  1    a letter was not found, or an act was refused; the others were done
+  2    the database cannot be read; the message says what to do
+
+examples:
+  manage.py dead_letters list
+  manage.py dead_letters list --all --participant inventory --json
+  manage.py dead_letters show 17
+  manage.py dead_letters replay 17 18 --reason "the worker is mended"
+  manage.py dead_letters discard 19 --reason "a test's"
+"""
+
+
+class Command(command.Command):
+    help = "List, show, replay and discard dead letters."
+    epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         acts = parser.add_subparsers(dest="act", required=True, metavar="list|show|replay|discard")

@@ -7,13 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from webapp.ops import command
 from webapp.ops.demo.places import Places
 from webapp.ops.options import within
 
 EPILOG = """
-Everything is bound to the loopback and lies under .run/. Servers of your own are used where they are named:
+Everything is bound to the loopback and lies under .run/. Servers of your own are used where they are named.
+
+examples:
+  manage.py demo
+  manage.py demo --exit --orders 200
   BROKER=amqp://me:secret@127.0.0.1:5672/demo make demo
   ORDERSAGA_ORDERS_DATABASE_URL=… ORDERSAGA_INVENTORY_DATABASE_URL=… ORDERSAGA_PAYMENTS_DATABASE_URL=… make demo
 
@@ -24,14 +29,9 @@ exit status:
 """
 
 
-class Command(BaseCommand):
+class Command(command.Command):
     help = "Start servers, pools and pages, run orders, compare the books, and stay until Ctrl-C."
-    requires_system_checks = []
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep the examples as they are written."""
-        raw = argparse.RawDescriptionHelpFormatter
-        return super().create_parser(*args, epilog=EPILOG, formatter_class=raw, **kwargs)
+    epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The options."""

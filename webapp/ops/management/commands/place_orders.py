@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import Progress
 
+from webapp.ops import command
 from webapp.ops.importing.check import AT_ONCE, Findings, Job, check
 from webapp.ops.importing.formats import READERS, format_of
 from webapp.ops.importing.place import LineRefused, Placing
@@ -60,13 +61,9 @@ examples:
 """
 
 
-class Command(BaseCommand):
+class Command(command.Command):
     help = HELP
-    requires_system_checks = []
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep the examples as they are written."""
-        return super().create_parser(*args, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+    epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""

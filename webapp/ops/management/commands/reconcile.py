@@ -8,16 +8,35 @@ from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.utils import timezone
 from rich.console import Console
 
-from webapp.ops.reconcile import Auditor, Unreadable
+from webapp.ops import command
+from webapp.ops.options import within
+from webapp.ops.reconcile import Auditor, Report, Unreadable
 from webapp.ops.reconcile.report import as_json, show
+from webapp.ops.reconcile.watching import Watch, as_line, show_changes
 from workers.settings import settings
 
-VIOLATIONS, UNREADABLE = 1, 2
-"""How the command ends when something is wrong, and when it could not look."""
+VIOLATIONS, UNREADABLE, INTERRUPTED = 1, 2, 130
+"""How the command ends when something is wrong, when it could not look, and after Ctrl-C without --watch."""
 GRACE = timedelta(seconds=60)
+EVERY = 60.0
+EPILOG = """
+With --watch every look is one line; below it stands what has come and what has gone since the look before. While a
+database cannot be read it says so and looks again. Ctrl-C ends it, with the status of the last look.
+
+exit status:
+  0    nothing disagrees
+  1    something does; the evidence is printed
+  2    a database cannot be read
+  130  Ctrl-C before that was known
+
+examples:
+  manage.py reconcile
+  manage.py reconcile --grace 0 --json | jq .counts
+  manage.py reconcile --watch 300                  every five minutes
+"""
 
 
 def grace(text: str) -> timedelta:
@@ -31,42 +50,85 @@ def grace(text: str) -> timedelta:
     return given
 
 
-class Command(BaseCommand):
-    help = (
-        "Compare the three databases, order by order, and name what disagrees. Ends with 0 when nothing does, "
-        "1 when something does, 2 when a database cannot be read."
-    )
-    requires_system_checks = []
+class Command(command.Command):
+    help = "Compare the three databases, order by order, and name what disagrees."
+    epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        """The options."""
         parser.add_argument(
             "--grace", type=grace, default=GRACE, metavar="SECONDS",
             help="how old a disagreement must be before it is called a violation (60); what is younger is read again",
         )  # fmt: skip
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        parser.add_argument(
+            "--watch", type=within(0.1, 86_400, float), nargs="?", const=EVERY, metavar="SECONDS",
+            help=f"look again so many seconds after each look ({EVERY:g}), until Ctrl-C",
+        )  # fmt: skip
+        parser.add_argument("--json", action="store_true", help="print one JSON object; with --watch one line for each look")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        told = Console(stderr=True)
+        """Look once, or again and again."""
+        looking = _Looking(options["grace"], as_json=options["json"])
+        try:
+            if options["watch"] is None:
+                looking.once()
+            else:
+                looking.on_and_on(options["watch"])
+        except KeyboardInterrupt:
+            if options["watch"] is None or looking.status is None:
+                looking.told.print("Stopped.")
+                looking.status = INTERRUPTED
+        if looking.status:
+            sys.exit(looking.status)
 
-        def wait(seconds: float, suspects: int) -> None:
-            told.print(f"{suspects:,} suspect(s) are younger than the grace; reading them again in {seconds:.0f} s")
-            time.sleep(seconds)
 
+class _Looking:
+    """``status`` is how the last look ended, None before the first."""
+
+    def __init__(self, grace: timedelta, *, as_json: bool) -> None:
+        self.told = Console(stderr=True)
+        self.status: int | None = None
+        self._json = as_json
         ours = settings()
         urls = {
             "orders": ours.orders_database_url,
             "inventory": ours.inventory_database_url,
             "payments": ours.payments_database_url,
         }
-        auditor = Auditor(urls, options["grace"], audited="workers.audit" in ours.observers, wait=wait)
-        try:
-            report = auditor.audit()
-        except Unreadable as error:
-            told.print(str(error), style="bold red", markup=False, highlight=False)
-            sys.exit(UNREADABLE)
-        if options["json"]:
+        self._auditor = Auditor(urls, grace, audited="workers.audit" in ours.observers, wait=self._wait)
+
+    def once(self) -> None:
+        report = self._look()
+        if report is None:
+            return
+        if self._json:
             print(as_json(report))  # noqa: T201 - this is what was asked for
         else:
             show(report, Console(highlight=False))
-        if not report.clean:
-            sys.exit(VIOLATIONS)
+
+    def on_and_on(self, seconds: float) -> None:
+        watch = Watch()
+        while True:
+            report = self._look()
+            if report is not None:
+                found = (timezone.now(), report, *watch.changes(report))
+                if self._json:
+                    print(as_line(*found), flush=True)  # noqa: T201 - this is what was asked for
+                else:
+                    show_changes(Console(highlight=False), *found)
+            time.sleep(seconds)
+
+    def _look(self) -> Report | None:
+        """None when a database cannot be read; that is told."""
+        try:
+            report = self._auditor.audit()
+        except Unreadable as error:
+            self.told.print(str(error), style="bold red", markup=False, highlight=False)
+            self.status = UNREADABLE
+            return None
+        self.status = 0 if report.clean else VIOLATIONS
+        return report
+
+    def _wait(self, seconds: float, suspects: int) -> None:
+        self.told.print(f"{suspects:,} suspect(s) are younger than the grace; reading them again in {seconds:.0f} s")
+        time.sleep(seconds)

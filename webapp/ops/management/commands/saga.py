@@ -5,23 +5,34 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 
 from webapp.audit.finding import TRIED, saga_of
 from webapp.audit.story import story_of
+from webapp.ops import command
 from webapp.ops.remedies import told_plainly
 from webapp.ops.telling.sagas import as_json, show
 
 NOT_FOUND = 1
 
 
-class Command(BaseCommand):
-    help = (
-        "Tell the story of one saga: what was said, each line under what led to it. "
-        "Example: manage.py saga 4711. Ends with 0, with 1 when there is no such saga, with 2 when the database cannot be read."
-    )
-    requires_system_checks = []
+EPILOG = """
+exit status:
+  0    told
+  1    nothing has this id
+  2    the database cannot be read; the message says what to do
+
+examples:
+  manage.py saga 4711                                      by the order's number
+  manage.py saga 0198c5a0-6f3e-7cc1-9d4e-2f6b1d1f0a11      by an id: of the saga, of something said of it, of a task
+  manage.py saga 4711 --json | jq '.events[].name'
+"""
+
+
+class Command(command.Command):
+    help = "Tell the story of one saga: what was said, each line under what led to it."
+    epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("id", metavar="ID|ORDER", help=TRIED)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from collections.abc import Collection
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from webapp.ops import catalog
+from webapp.ops import catalog, command
 from webapp.ops.examples import EXAMPLES
 from webapp.ops.importing.record import FileRefused
 from webapp.ops.options import within
@@ -39,13 +39,9 @@ examples:
 """
 
 
-class Command(BaseCommand):
+class Command(command.Command):
     help = "Fill the catalogue, the stock and the wallets up to what is asked for; again adds only what is missing."
-    requires_system_checks = []
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep the examples as they are written."""
-        return super().create_parser(*args, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+    epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""

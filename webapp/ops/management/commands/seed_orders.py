@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError
 from random import SystemRandom
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import Progress
 
 from ordersaga.ids import new_id
+from webapp.ops import command
 from webapp.ops.options import within
 from webapp.ops.remedies import FAILED, told_plainly
 from webapp.ops.seeding import TIMEOUT, EmptyCatalogue, Figures, Following, Mix, Run, Shelf, Tally, plan
@@ -55,13 +56,9 @@ def share(text: str) -> float:
     return value
 
 
-class Command(BaseCommand):
+class Command(command.Command):
     help = HELP
-    requires_system_checks = []
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep the examples as they are written."""
-        return super().create_parser(*args, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+    epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""

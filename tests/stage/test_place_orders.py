@@ -374,6 +374,24 @@ def test_a_file_that_changes_meanwhile_is_not_placed(
     assert nothing_is_written()
 
 
+def test_an_article_that_goes_between_the_readings_stops_the_placing_at_its_line(
+    run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = check.check
+
+    def and_forget(*args: Any) -> Any:
+        found = really(*args)
+        Product.objects.filter(sku="MUG").delete()
+        return found
+
+    monkeypatch.setattr(place_orders, "check", and_forget)
+    stopped = run(write(GOOD), "--at-once=1")
+    assert stopped.status == 2
+    assert "1 of 3 orders are placed. Then one was refused. line 3: sku: MUG is not in the catalogue." in stopped.err
+    assert "Run the same command again" in stopped.err
+    assert Order.objects.count() == 1
+
+
 def test_a_long_file_needs_no_more_memory_than_a_short_one(write: Callable[..., str], orders_database: str) -> None:
     def peak(path: str) -> int:
         tracemalloc.start()

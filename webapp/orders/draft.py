@@ -12,7 +12,7 @@ from typing import NamedTuple, ParamSpec, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from webapp.orders.errors import OrderRefused
-from webapp.orders.models import KEY_LENGTH, Product
+from webapp.orders.models import FORGOTTEN, KEY_LENGTH, Product
 from workers.signals import MAX_LINES, MAX_QUANTITY, Line, OrderPlaced
 
 A = ParamSpec("A")
@@ -92,6 +92,8 @@ def _items(order: NewOrder) -> list[Item]:
     key: object = order.idempotency_key
     if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH or not key.isprintable():
         raise OrderRefused("idempotency_key", "is empty, too long or unprintable", f"Use 1 to {KEY_LENGTH} characters")
+    if key.startswith(FORGOTTEN):
+        raise OrderRefused("idempotency_key", f"begins with {FORGOTTEN}, as keys that were pruned do", "Use another")
     items = [Item(*line) for line in islice(order.lines, MAX_LINES + 1)]
     if not 0 < len(items) <= MAX_LINES:
         raise OrderRefused("lines", "are too many" if items else "are none", REMEDIES["lines"])

@@ -13,6 +13,8 @@ from workers.signals import MAX_QUANTITY
 
 KEY_LENGTH = 128
 """The longest idempotency key, in characters."""
+FORGOTTEN = "forgotten:"
+"""How a key begins that was spent and pruned; the order's number follows."""
 
 
 class Product(models.Model):

@@ -22,7 +22,8 @@ SELECT saga_id::text,
 FROM (
     (SELECT id AS saga_id, greatest(started_at, moved_at, ended_at) AS at, deadline_at,
         NULL::text AS number, NULL::text AS bill, NULL::text AS goods,
-        name || '|' || status || '|' || CASE WHEN ended_at IS NULL THEN '' ELSE 'ended' END || '|'
+        name || '|' || status || '|' || CASE WHEN ended_at IS NULL THEN ''
+            WHEN ended_at < (SELECT forgotten FROM ops_horizon) THEN 'forgotten' ELSE 'ended' END || '|'
             || CASE WHEN ended_at IS NULL AND greatest(deadline_at, moved_at) + %(grace)s < now()
                 THEN 'overdue' ELSE '' END || '|'
             || coalesce(refusal, '') || '|' || coalesce(refused_by, '') || '|' || array_to_string(participants, ' ')

@@ -84,6 +84,7 @@ class Story:
         name, status, ended, overdue, refusal, refused_by, participants = (self.order.status or "||||||").split("|")
         self.name, self.status, self.refusal, self.refused_by = name, status, refusal, refused_by
         self.ended, self.overdue = bool(ended), bool(overdue)
+        self.forgotten = ended == "forgotten"  # ended before the horizon of pruning
         self.participants = participants.split()
         confirmed, self.cancel, wrong_sum = (self.order.flags or "||").split("|", 2)
         self.confirmed, self.wrong_sum = bool(confirmed), bool(wrong_sum)

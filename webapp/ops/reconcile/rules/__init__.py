@@ -8,7 +8,7 @@ from webapp.ops.reconcile.codes import Finding
 from webapp.ops.reconcile.rules.goods import goods
 from webapp.ops.reconcile.rules.journals import effects, loose_ends, refusals
 from webapp.ops.reconcile.rules.money import money
-from webapp.ops.reconcile.rules.orders import answers, cancellations, deadlines, orders, strangers
+from webapp.ops.reconcile.rules.orders import answers, cancellations, deadlines, orders, strangers, sums
 from webapp.ops.reconcile.rules.trail import trail
 from webapp.ops.reconcile.story import Story
 
@@ -19,6 +19,9 @@ SAGA_NAME = "order"
 
 ORDERS: tuple[Rule, ...] = (orders, money, goods, effects, refusals, loose_ends, answers, cancellations, deadlines)
 
+BUSINESS: tuple[Rule, ...] = (sums, money, goods)
+"""What holds for ever. Of orders that ended before the horizon, journals, answers and trail may have been pruned."""
+
 
 def judge(story: Story, *, audited: bool) -> list[Finding]:
     """The rules that a story breaks.
@@ -27,5 +30,8 @@ def judge(story: Story, *, audited: bool) -> list[Finding]:
     """
     if not story.status or story.order.number is None:
         return list(strangers(story)) if story.name in ("", SAGA_NAME) else []
-    rules = (*ORDERS, trail) if audited else ORDERS
+    if story.forgotten:
+        rules: tuple[Rule, ...] = BUSINESS
+    else:
+        rules = (*ORDERS, trail) if audited else ORDERS
     return [finding for rule in rules for finding in rule(story)]

@@ -34,7 +34,7 @@ def strangers(story: Story) -> Iterator[Finding]:
 
 
 def orders(story: Story) -> Iterator[Finding]:
-    """The saga's status is what the deciding steps have decided; the order is worth its lines."""
+    """The saga's status is what the deciding steps have decided, and :func:`sums`."""
     state = story.journal.get(CONFIRM, "no row")
     confirmed = {"PENDING": state not in WAS_CONFIRMED, "CONFIRMED": state == "done"}
     agrees = confirmed.get(story.status, True)
@@ -45,6 +45,11 @@ def orders(story: Story) -> Iterator[Finding]:
     if not agrees:
         said = {"status": story.says_orders(), "journal": story.says_journal(CONFIRM, EXPIRE, CANCEL)}
         yield Finding("status-disagrees", said)
+    yield from sums(story)
+
+
+def sums(story: Story) -> Iterator[Finding]:
+    """The order is worth its lines."""
     if story.wrong_sum:
         said = {"order": story.order.bill or "0", "lines": f"{story.order.goods or 'none'}, of another sum"}
         yield Finding("order-not-its-lines", said)

@@ -1,0 +1,66 @@
+"""The journal is pruned past a retention longer than anything may come back, so that it neither grows nor forgets too early."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.support.prunings import age, pruned, rows
+from tests.support.theatre import Theatre
+from workers.retention import BROKER_KEEPS, horizon
+from workers.settings import settings
+
+MONTH = timedelta(days=30)
+
+
+def test_what_ended_long_ago_is_forgotten_and_the_books_stay_clean(theatre: Theatre) -> None:
+    old = [theatre.shop.place("TEA"), theatre.shop.place("GONE"), theatre.shop.place("FREE")]
+    theatre.rehearsal().run()
+    before = {saga: (theatre.books.saga(saga), theatre.books.money(saga), theatre.books.goods(saga)) for saga in old}
+    age(theatre, old, days=31)
+    young = [theatre.shop.place("TEA"), theatre.shop.place("GONE")]
+    theatre.rehearsal().run()
+
+    gone = pruned(theatre, MONTH)
+
+    assert gone["sagas"] == 3
+    assert all(rows(theatre, saga) == {} for saga in old)
+    assert all(rows(theatre, saga).keys() >= {"orders", "inventory", "payments", "trail"} for saga in young)
+    assert {s: (theatre.books.saga(s), theatre.books.money(s), theatre.books.goods(s)) for s in old} == before
+    theatre.books.are_clean(timeout=0)
+    assert pruned(theatre, MONTH)["sagas"] == 0
+
+
+def test_all_that_may_come_back_within_the_horizon_still_finds_its_journal(theatre: Theatre) -> None:
+    saga = theatre.shop.place("TEA")
+    rehearsal, delivered = theatre.rehearsal(), []
+    rehearsal.collect()
+    while rehearsal.mail:
+        delivered.append(rehearsal.mail[0])
+        rehearsal.deliver(rehearsal.mail[0])
+        rehearsal.collect()
+    money, moved = theatre.books.money(saga), theatre.books.movements(saga)
+    age(theatre, [saga], days=29)
+    pruned(theatre, MONTH)
+
+    for mail in delivered:
+        rehearsal.deliver(mail)
+    rehearsal.run()
+
+    assert len(delivered) >= 5
+    assert (theatre.books.money(saga), theatre.books.movements(saga)) == (money, moved)
+    theatre.books.are_clean(timeout=0)
+
+
+@pytest.mark.parametrize("days", ["P1D", "P7D"])
+def test_a_retention_shorter_than_what_may_come_back_is_refused(days: str) -> None:
+    with pytest.raises(CommandError, match="is too short: a message may come back for 7 days") as refused:
+        call_command("prune", "--retention", days)
+    assert refused.value.returncode == 2
+
+
+def test_the_horizon_counts_deadline_reminders_retries_and_the_broker() -> None:
+    ours = settings().model_copy(update={"deadline": timedelta(days=2), "watchdog": timedelta(minutes=1), "watchdog_rounds": 2})
+    assert horizon(ours) == timedelta(days=2) + timedelta(minutes=3) + timedelta(hours=1) + BROKER_KEEPS

@@ -1,0 +1,197 @@
+"""What pruning takes and leaves, interrupted, twice at once, and refused by the database itself."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import psycopg2.errors
+import pytest
+from django.core.management import call_command
+
+from tests.support.prunings import age, opened, pruned, rows
+from tests.support.standing import theatre
+from tests.support.theatre import Theatre
+from webapp.ops.pruning import Pruned, prune
+from webapp.orders.draft import Item, NewOrder
+from webapp.orders.errors import OrderRefused
+from webapp.orders.placing import place_orders
+from workers.settings import read
+
+__all__ = ["theatre"]
+
+MONTH = timedelta(days=30)
+KEY = "SELECT idempotency_key, id FROM orders_order WHERE saga_id = %s"
+PACKS = "SELECT count(*) FROM ordersaga_pack"
+LETTER = """
+INSERT INTO audit_deadletter
+    (source, key, participant, saga_id, topic, error, message, traceback, body, digest, headers, attempts)
+VALUES ('broker', %s, 'inventory', %s, 't', 'rejected', '', '', '', '', '{}', 1)
+"""
+SETTLED = (
+    "UPDATE audit_deadletter SET outcome = 'discarded', settled_at = now() - interval '40 days', settled_by = 'staff 1',"
+    " settled_why = 'a test' WHERE saga_id = %s"
+)
+
+
+@pytest.fixture
+def old(theatre: Theatre) -> Iterator[list[str]]:
+    """Five orders that ended more than a month ago: three confirmed, two rolled back."""
+    sagas = [theatre.shop.place("TEA") for _ in range(3)] + [theatre.shop.place("GONE") for _ in range(2)]
+    theatre.rehearsal().run()
+    age(theatre, sagas, days=31)
+    yield sagas
+    theatre.books.are_clean(timeout=0)
+
+
+def test_a_dry_run_counts_and_changes_nothing(theatre: Theatre, old: list[str]) -> None:
+    counted = pruned(theatre, MONTH, dry=True)
+    assert counted["sagas"] == 5
+    assert pruned(theatre, MONTH, dry=True) == counted
+
+    gone = pruned(theatre, MONTH)
+    assert {kind: gone[kind] for kind in counted if kind != "packs"} == {k: counted[k] for k in counted}
+
+
+def test_packs_go_when_nothing_points_at_them_any_more(theatre: Theatre, old: list[str]) -> None:
+    together = theatre.shop.place_many(2)  # both in the packs of one transaction
+    theatre.rehearsal().run()
+    age(theatre, together[:1], days=31)  # all packs are old now
+
+    gone = pruned(theatre, MONTH)
+    assert gone["packs"] > 0
+    kept = sum(theatre.books.ask(owner, PACKS)[0][0] for owner in ("orders", "inventory", "payments"))
+    assert kept >= 3, "what the other order has said is kept"
+
+    age(theatre, together[1:], days=31)
+    pruned(theatre, MONTH)
+    assert [theatre.books.ask(owner, PACKS)[0][0] for owner in ("orders", "inventory", "payments")] == [0, 0, 0]
+
+
+def test_an_order_with_an_open_dead_letter_is_remembered_until_it_is_settled(theatre: Theatre, old: list[str]) -> None:
+    theatre.books.ask("orders", LETTER, old[0], old[0])
+    assert pruned(theatre, MONTH)["sagas"] == 4
+    assert rows(theatre, old[0])
+
+    theatre.books.ask("orders", SETTLED, old[0])
+    gone = pruned(theatre, MONTH)
+    assert (gone["sagas"], gone["letters of the desk"]) == (1, 1)
+    assert rows(theatre, old[0]) == {}
+
+
+def test_an_open_order_is_never_forgotten(theatre: Theatre) -> None:
+    saga = theatre.shop.place("TEA")
+    age(theatre, [saga], days=365)
+    assert pruned(theatre, MONTH)["sagas"] == 0
+    theatre.rehearsal().run()
+    theatre.books.all_confirmed([saga], timeout=0)
+
+
+def test_spent_keys_are_forgotten_and_cannot_be_asked_for(theatre: Theatre, old: list[str]) -> None:
+    pruned(theatre, MONTH)
+    [(key, number)] = theatre.books.ask("orders", KEY, old[0])
+    assert key == f"forgotten:{number}"
+    with pytest.raises(OrderRefused, match="idempotency_key"):
+        place_orders([NewOrder("ann", [Item("TEA", 1)], key)])
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_interrupted_anywhere_it_leaves_whole_batches_and_goes_on_the_next_time(
+    theatre: Theatre, old: list[str], after: int
+) -> None:
+    told = Counter[str]()
+
+    def interrupt(_: Pruned) -> None:
+        told["times"] += 1
+        if told["times"] == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pruned(theatre, MONTH, batch=1, tell=interrupt)
+    theatre.books.are_clean(timeout=0)
+    assert all(rows(theatre, saga) == {} or len(rows(theatre, saga)) >= 4 for saga in old)
+    pruned(theatre, MONTH)
+    assert all(rows(theatre, saga) == {} for saga in old)
+
+
+def test_two_at_once_take_each_order_once_and_none_fails(theatre: Theatre) -> None:
+    sagas = theatre.shop.place_many(30)
+    theatre.rehearsal().run()
+    age(theatre, sagas, days=31)
+
+    def run() -> Counter[str]:
+        with opened(theatre.books.databases) as databases:
+            return prune(databases, MONTH, batch=4).gone
+
+    with ThreadPoolExecutor(2) as threads:
+        gone = [each.result(60) for each in [threads.submit(run) for _ in range(2)]]
+
+    assert all(rows(theatre, saga) == {} for saga in sagas)
+    assert sum(each["keys"] for each in gone) == 30
+    theatre.books.are_clean(timeout=0)
+
+
+def test_reconcile_still_sees_money_that_is_missing_of_a_forgotten_order(theatre: Theatre, old: list[str]) -> None:
+    pruned(theatre, MONTH)
+    theatre.books.ask("inventory", "ALTER TABLE reservation DISABLE TRIGGER USER")
+    held = "UPDATE reservation SET quantity = quantity + %s WHERE saga_id = %s"
+    theatre.books.ask("inventory", held, 1, old[0])
+    try:
+        assert "goods-not-as-ordered" in {v.code for v in theatre.books.reconcile().violations}
+    finally:
+        theatre.books.ask("inventory", held, -1, old[0])
+        theatre.books.ask("inventory", "ALTER TABLE reservation ENABLE TRIGGER USER")
+
+
+# ------------------------------------------------------------------------------------------ what the database refuses
+
+
+def test_the_audit_trail_refuses_to_lose_what_is_young_even_while_pruning(theatre: Theatre) -> None:
+    saga = theatre.shop.place("TEA")
+    theatre.rehearsal().run()
+    for pruning, refusal in (("off", "append-only"), ("on", "keeps what was heard after the horizon")):
+        with pytest.raises(psycopg2.errors.RestrictViolation, match=refusal):
+            theatre.books.ask(
+                "orders",
+                "SELECT set_config('ordersaga.pruning', %s, true); DELETE FROM audit_sagaevent WHERE saga_id = %s",
+                pruning,
+                saga,
+            )
+    assert theatre.books.trail(saga)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ops_horizon SET forgotten = now()",
+        "UPDATE ops_horizon SET forgotten = now() - interval '10 years'",
+        "DELETE FROM ops_horizon",
+        "TRUNCATE ops_horizon",
+    ],
+)
+def test_the_horizon_comes_no_nearer_than_a_week_and_never_goes_back(theatre: Theatre, statement: str) -> None:
+    pruned(theatre, MONTH)
+    with pytest.raises((psycopg2.errors.CheckViolation, psycopg2.errors.RestrictViolation)):
+        theatre.books.ask("orders", statement)
+
+
+# -------------------------------------------------------------------------------------------------------- the command
+
+
+def test_the_command_says_what_went(
+    theatre: Theatre, old: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    urls = theatre.books.databases
+    ours = read(
+        env="test",
+        orders_database_url=urls.orders, inventory_database_url=urls.inventory, payments_database_url=urls.payments,
+    )  # fmt: skip
+    monkeypatch.setattr("webapp.ops.management.commands.prune.settings", lambda: ours)
+    call_command("prune", "--retention", "P30D", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["gone"]["sagas"] == 5
+    call_command("prune", "--retention", "P30D")
+    assert "nothing gone" in capsys.readouterr().out

@@ -1,0 +1,142 @@
+"""``manage.py prune``: forget what ended longer ago than the retention."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from datetime import timedelta
+from typing import Any
+
+import psycopg2
+from django.core.management.base import BaseCommand, CommandError
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ordersaga.errors import OrderSagaError
+from webapp.ops.pruning import Databases, Pruned, prune
+from webapp.ops.remedies import FAILED
+from workers.retention import horizon
+from workers.settings import Duration, Settings, settings
+
+INTERRUPTED = 130
+UNDEFINED_TABLE = "42P01"
+EXAMPLE = """
+examples:
+  manage.py prune --dry-run                       what would go
+  manage.py prune                                 each night, from cron or a systemd timer
+  manage.py prune --retention P30D --batch 200    keep a month; smaller batches on a busy house
+
+What goes: journals, packs, answers, audit events and settled dead letters of orders that ended longer ago, and their
+idempotency keys. What stays: orders and lines, sagas with their status, reservations, movements, the ledger; and everything
+of an order that is open, or has an open dead letter. A retention that is not longer than messages may come back is refused.
+
+exit codes: 0 done · 2 it could not do its work, or the retention is too short · 130 interrupted (whole batches are kept)
+"""
+
+
+def duration(text: str) -> timedelta:
+    """As in the settings: seconds, ``[days ]HH:MM:SS`` or ISO 8601."""
+    try:
+        given: timedelta = TypeAdapter(Duration).validate_python(text)
+    except ValidationError as error:
+        raise ArgumentTypeError(f"{text!r} is no duration; write P90D, or seconds") from error
+    return given
+
+
+def size(text: str) -> int:
+    """From 1 to 10,000."""
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise ArgumentTypeError(f"{text!r} is no number from 1 to 10000")
+    return int(text)
+
+
+class Command(BaseCommand):
+    help = (
+        "Forget what ended longer ago than the retention: journals, packs, the audit trail, spent keys. Safe while the house "
+        "works, twice at once, and interrupted: every batch is a transaction of its own."
+    )
+    requires_system_checks = []
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep the examples as they are written."""
+        return super().create_parser(*args, epilog=EXAMPLE, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--retention", type=duration, metavar="DURATION", help="instead of ORDERSAGA_RETENTION (P90D)")
+        parser.add_argument("--batch", type=size, default=500, metavar="N", help="orders of one transaction (500)")
+        parser.add_argument("--dry-run", action="store_true", help="count what would go and change nothing")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        ours = settings()
+        retention = options["retention"] or ours.retention
+        if retention <= (needed := horizon(ours)):
+            raise CommandError(
+                f"A retention of {retention} is too short: a message may come back for {needed} (deadline, reminders, retries, "
+                "and a week in the broker), and would be taken for a new one. Set ORDERSAGA_RETENTION or --retention to more.",
+                returncode=FAILED,
+            )
+        pruned: Pruned | None = None
+        with Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
+            console=Console(stderr=True), transient=True, disable=options["json"],
+        ) as progress:  # fmt: skip
+            task = progress.add_task("reading")
+
+            def tell(now: Pruned) -> None:
+                nonlocal pruned
+                pruned = now
+                progress.update(task, description=_sentence(now, dry=options["dry_run"]))
+
+            try:
+                with _databases(ours) as databases:
+                    pruned = prune(databases, retention, batch=options["batch"], dry=options["dry_run"], tell=tell)
+            except KeyboardInterrupt:
+                self._told(pruned, options, interrupted=True)
+                sys.exit(INTERRUPTED)
+            except OrderSagaError as error:
+                raise CommandError(str(error), returncode=FAILED) from error
+            except psycopg2.Error as error:
+                raise CommandError(_fault(error), returncode=FAILED) from error
+        self._told(pruned, options, interrupted=False)
+
+    def _told(self, pruned: Pruned | None, options: dict[str, Any], *, interrupted: bool) -> None:
+        if options["json"]:
+            told = {
+                "dry_run": options["dry_run"],
+                "interrupted": interrupted,
+                "horizon": pruned.horizon.isoformat() if pruned else None,
+                "gone": dict(pruned.gone) if pruned else {},
+            }
+            self.stdout.write(json.dumps(told, indent=2))
+        elif pruned is not None:
+            self.stdout.write(_sentence(pruned, dry=options["dry_run"]) + (" (interrupted)" if interrupted else ""))
+
+
+def _databases(ours: Settings) -> Databases:
+    """Of all participants, those of other packages too."""
+    from workers.choreography import choreography
+
+    others = {
+        name: getattr(ours, f"{name}_database_url", None) or participant.database.dsn
+        for name, participant in choreography().participants.items()
+        if name != choreography().saga.initiator and participant.steps
+    }
+    return Databases(ours.orders_database_url, others)
+
+
+def _sentence(pruned: Pruned, *, dry: bool) -> str:
+    gone = ", ".join(f"{count:,} {kind}" for kind, count in pruned.gone.items() if count) or "nothing"
+    verb = "would go, and the packs that nobody would point at" if dry else "gone"
+    return f"of what ended before {pruned.horizon:%Y-%m-%d %H:%M}: {gone} {verb}"
+
+
+def _fault(error: psycopg2.Error) -> str:
+    text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    if error.pgcode == UNDEFINED_TABLE:
+        return f"A database lacks tables ({text}). Run: manage.py migrate"
+    if error.pgcode is None:
+        return f"A database does not answer: {text}. Is PostgreSQL running? ORDERSAGA_…_DATABASE_URL say where it should be."
+    return f"A database refused: {text}"

@@ -1,0 +1,73 @@
+"""The horizon: what ended before it may be forgotten, and nothing else, whoever asks.
+
+The audit trail stays append-only: a row may go only when it was heard before the horizon and the transaction says that it
+prunes. The horizon never goes back, and never comes nearer than a week, in which any message may still come back.
+"""
+
+from django.db import migrations
+
+HORIZON = """
+CREATE TABLE ops_horizon (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    forgotten timestamptz NOT NULL DEFAULT '-infinity'
+);
+INSERT INTO ops_horizon DEFAULT VALUES;
+
+CREATE FUNCTION ops_horizon_moves() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'UPDATE' THEN
+        RAISE EXCEPTION 'the horizon is one row: % refused', TG_OP USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF NEW.forgotten < OLD.forgotten OR NEW.forgotten > now() - interval '7 days' THEN
+        RAISE EXCEPTION 'the horizon cannot go from % to %', OLD.forgotten, NEW.forgotten USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER ops_horizon_moves BEFORE INSERT OR UPDATE OR DELETE ON ops_horizon
+    FOR EACH ROW EXECUTE FUNCTION ops_horizon_moves();
+CREATE TRIGGER ops_horizon_kept BEFORE TRUNCATE ON ops_horizon
+    FOR EACH STATEMENT EXECUTE FUNCTION ops_horizon_moves();
+"""
+DROP_HORIZON = """
+DROP TABLE ops_horizon;
+DROP FUNCTION ops_horizon_moves();
+"""
+
+APPEND_ONLY = """
+CREATE OR REPLACE FUNCTION audit_sagaevent_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND current_setting('ordersaga.pruning', true) = 'on' THEN
+        RETURN NULL;  -- each row is looked at by the other trigger
+    END IF;
+    RAISE EXCEPTION 'the audit trail is append-only: % refused', TG_OP USING ERRCODE = 'restrict_violation';
+END $$;
+
+CREATE FUNCTION audit_sagaevent_forgotten() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.heard_at >= (SELECT forgotten FROM ops_horizon) THEN
+        RAISE EXCEPTION 'the audit trail keeps what was heard after the horizon: DELETE of event % refused', OLD.event_id
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER audit_sagaevent_forgotten BEFORE DELETE ON audit_sagaevent
+    FOR EACH ROW EXECUTE FUNCTION audit_sagaevent_forgotten();
+"""
+APPEND_ONLY_AS_BEFORE = """
+DROP TRIGGER audit_sagaevent_forgotten ON audit_sagaevent;
+DROP FUNCTION audit_sagaevent_forgotten();
+CREATE OR REPLACE FUNCTION audit_sagaevent_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the audit trail is append-only: % refused', TG_OP USING ERRCODE = 'restrict_violation';
+END $$;
+"""
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = [("audit", "0002_settled_dead_letters"), ("orders", "0001_initial")]
+
+    operations = [
+        migrations.RunSQL([HORIZON], [DROP_HORIZON]),
+        migrations.RunSQL([APPEND_ONLY], [APPEND_ONLY_AS_BEFORE]),
+    ]

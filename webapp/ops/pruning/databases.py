@@ -1,0 +1,63 @@
+"""The participants' databases, each over one connection; every batch is a transaction of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg2
+
+from webapp.ops.doctor.patient import libpq
+
+
+class Databases:
+    """:ivar orders: the initiator's, where the saga's status, the audit trail and the horizon are.
+    :ivar others: each further one, once.
+    """
+
+    def __init__(self, orders: str, others: Mapping[str, str]) -> None:
+        """:param others: addresses by participant; several may share one database.
+
+        :raises psycopg2.Error: when one cannot be reached: pruning one without the other would help nobody.
+        """
+        self._stack = ExitStack()
+        try:
+            self.orders = self._connect(orders)
+            self.others = {name: self._connect(url) for name, url in _distinct(orders, others).items()}
+        except psycopg2.Error:
+            self._stack.close()
+            raise
+
+    def _connect(self, url: str) -> Any:
+        connection = psycopg2.connect(libpq(url), connect_timeout=10, application_name="prune")
+        self._stack.callback(connection.close)
+        return connection
+
+    @property
+    def all(self) -> list[Any]:
+        """Those of the participants first, the initiator's last: it knows what is left to do."""
+        return [*self.others.values(), self.orders]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+
+def _distinct(orders: str, others: Mapping[str, str]) -> dict[str, str]:
+    seen, found = {orders}, {}
+    for name, url in others.items():
+        if url not in seen:
+            seen.add(url)
+            found[name] = url
+    return found
+
+
+@contextmanager
+def transaction(connection: Any) -> Iterator[Any]:
+    """A cursor in a transaction that is committed at the end, and rolled back when interrupted."""
+    with connection, connection.cursor() as cursor:
+        yield cursor

@@ -1,0 +1,92 @@
+"""Statements of pruning. Rows are locked in one order everywhere, so that two prunings wait for one another."""
+
+HORIZON = """
+UPDATE ops_horizon SET forgotten = now() - %s WHERE forgotten < now() - %s
+"""
+WHEN = "SELECT greatest(forgotten, now() - %s) FROM ops_horizon"
+
+# A window of the orders' journal: whoever is in it has not been forgotten yet. It is walked by its own index.
+WINDOW = "SELECT saga_id::text FROM ordersaga_journal WHERE saga_id > %s GROUP BY saga_id ORDER BY saga_id LIMIT %s"
+
+# Ended before the horizon, heard of before it, and no letter open: an operator may still send that one again.
+ENDED = """
+SELECT s.id::text FROM ordersaga_saga s WHERE s.id = ANY(%(sagas)s::uuid[]) AND s.ended_at < %(horizon)s
+AND NOT EXISTS (SELECT FROM audit_sagaevent e WHERE e.saga_id = s.id AND e.heard_at >= %(horizon)s)
+AND NOT EXISTS (SELECT FROM audit_deadletter d WHERE d.saga_id = s.id AND d.outcome IS NULL)
+ORDER BY s.id
+"""
+
+# At any participant.
+UNSETTLED = """
+SELECT saga_id::text FROM ordersaga_journal
+WHERE saga_id = ANY(%(sagas)s::uuid[]) AND (state IN ('retrying', 'intent', 'undoing', 'cornered') OR at >= %(horizon)s)
+UNION SELECT saga_id::text FROM ordersaga_dead_letter WHERE saga_id = ANY(%(sagas)s::uuid[]) AND state = 'open'
+UNION SELECT saga_id::text FROM ordersaga_outbox WHERE saga_id = ANY(%(sagas)s::uuid[])
+"""
+
+JOURNAL = """
+WITH gone AS (
+    SELECT saga_id, step FROM ordersaga_journal WHERE saga_id = ANY(%(sagas)s::uuid[]) ORDER BY saga_id, step FOR UPDATE
+)
+DELETE FROM ordersaga_journal j USING gone WHERE j.saga_id = gone.saga_id AND j.step = gone.step
+"""
+LETTERS = """
+WITH gone AS (
+    SELECT id FROM ordersaga_dead_letter WHERE saga_id = ANY(%(sagas)s::uuid[]) AND state <> 'open' ORDER BY id FOR UPDATE
+)
+DELETE FROM ordersaga_dead_letter d USING gone WHERE d.id = gone.id
+"""
+ANSWERS = """
+WITH gone AS (
+    SELECT saga_id, participant FROM ordersaga_answer WHERE saga_id = ANY(%(sagas)s::uuid[])
+    ORDER BY saga_id, participant FOR UPDATE
+)
+DELETE FROM ordersaga_answer a USING gone WHERE a.saga_id = gone.saga_id AND a.participant = gone.participant
+"""
+PRUNES = "SELECT set_config('ordersaga.pruning', 'on', true)"
+EVENTS = """
+WITH gone AS (SELECT id FROM audit_sagaevent WHERE saga_id = ANY(%(sagas)s::uuid[]) ORDER BY id FOR UPDATE)
+DELETE FROM audit_sagaevent e USING gone WHERE e.id = gone.id
+"""
+# The order stays, so its key stays unique; nobody may ask for it any more, see webapp.orders.draft.
+KEYS = """
+WITH spent AS (SELECT id FROM orders_order WHERE saga_id = ANY(%(sagas)s::uuid[]) ORDER BY id FOR UPDATE)
+UPDATE orders_order o SET idempotency_key = 'forgotten:' || o.id FROM spent
+WHERE o.id = spent.id AND o.idempotency_key <> 'forgotten:' || o.id
+"""
+
+# The desk of dead letters, whatever saga they belong to.
+DESK = """
+WITH gone AS (
+    SELECT id FROM audit_deadletter WHERE outcome IS NOT NULL AND settled_at < %(horizon)s
+    ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+)
+DELETE FROM audit_deadletter d USING gone WHERE d.id = gone.id
+"""
+DESK_COUNT = "SELECT count(*) FROM audit_deadletter WHERE outcome IS NOT NULL AND settled_at < %(horizon)s"
+
+# Packs are numbered as they are made. The walk ends at the first young one.
+PACKS = "SELECT id, created_at < %(horizon)s FROM ordersaga_pack WHERE id > %(after)s ORDER BY id LIMIT %(batch)s"
+POINTED_AT = """
+SELECT pack_id FROM ordersaga_journal WHERE pack_id <= %(last)s
+UNION SELECT pack_id FROM ordersaga_outbox WHERE pack_id <= %(last)s
+UNION SELECT pack_id FROM ordersaga_saga WHERE ended_at IS NULL AND pack_id <= %(last)s
+"""
+DROP_PACKS = """
+WITH gone AS (
+    SELECT id, topic FROM ordersaga_pack WHERE id = ANY(%(packs)s::bigint[]) ORDER BY id, topic FOR UPDATE SKIP LOCKED
+)
+DELETE FROM ordersaga_pack p USING gone WHERE p.id = gone.id AND p.topic = gone.topic
+"""
+
+COUNTS = {
+    "journal rows": "SELECT count(*) FROM ordersaga_journal WHERE saga_id = ANY(%(sagas)s::uuid[])",
+    "settled letters": (
+        "SELECT count(*) FROM ordersaga_dead_letter WHERE saga_id = ANY(%(sagas)s::uuid[]) AND state <> 'open'"
+    ),
+}
+ORDERS_COUNTS = {
+    "answers": "SELECT count(*) FROM ordersaga_answer WHERE saga_id = ANY(%(sagas)s::uuid[])",
+    "audit events": "SELECT count(*) FROM audit_sagaevent WHERE saga_id = ANY(%(sagas)s::uuid[])",
+    "keys": ("SELECT count(*) FROM orders_order WHERE saga_id = ANY(%(sagas)s::uuid[]) AND idempotency_key !~ '^forgotten:'"),
+}

@@ -18,6 +18,8 @@ from webapp.ops.rabbit import Management, ManagementError, vhost_of
 
 OLDEST = (3, 10)
 """The first version that moves dead letters of quorum queues without losing any."""
+UNCOUNTED = (4, 3)
+"""The first version whose quorum queues leave killed workers out of the delivery count."""
 DECLARE = "manage.py provision, or start any pool: it declares what is missing"
 ANEW = "Stop the pools, wait until the queue is empty, delete it, and start them again: a pool declares it anew"
 TOO_STRONG = ("administrator", "policymaker")
@@ -51,10 +53,7 @@ class RabbitMQ:
             except (*connection.connection_errors, *connection.channel_errors) as fault:
                 yield self._unreachable(fault)
                 return
-            if tuple(int(n) for n in version.split(".")[:2] if n.isdigit()) < OLDEST:
-                yield error(
-                    "broker-too-old", self.where, "RabbitMQ 3.10 or newer is needed", version or "unknown", "Upgrade it"
-                )
+            yield from self._of_age(tuple(int(n) for n in version.split(".")[:2] if n.isdigit()))
             try:
                 yield from self._by_management()
             except ManagementError as fault:
@@ -64,6 +63,16 @@ class RabbitMQ:
                     "or name the address: --rabbitmq-admin http://user:password@host:15672",
                 )  # fmt: skip
                 yield from self._by_amqp(connection)
+
+    def _of_age(self, version: tuple[int, ...]) -> Iterator[Finding]:
+        shown = ".".join(map(str, version)) or "unknown"
+        if version < OLDEST:
+            yield error("broker-too-old", self.where, "RabbitMQ 3.10 or newer is needed", shown, "Upgrade it")
+        elif version >= UNCOUNTED:
+            yield warning(
+                "broker-too-new", self.where, "it does not count deliveries to workers that were killed, so nothing keeps a "
+                "message from killing them for ever", shown, "Run RabbitMQ 3.10 to 4.2",
+            )  # fmt: skip
 
     def _unreachable(self, fault: Exception) -> Finding:
         remedy = "Start RabbitMQ; ORDERSAGA_BROKER_URL says where it should be, manage.py provision makes user and virtual host"

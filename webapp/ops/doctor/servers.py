@@ -8,8 +8,8 @@ from itertools import groupby
 from webapp.ops.doctor.finding import Finding, error, warning
 from webapp.ops.doctor.patient import Patient
 
-MIN_VERSION = 14
-"""PostgreSQL's oldest major version that compresses packs with lz4."""
+MIN_VERSION = 15
+"""PostgreSQL's oldest major version that the tests run on."""
 CONNECTIONS = 15
 """What a database needs at least: a pool of several processes, its relay, the web and a command."""
 FULL = 0.85

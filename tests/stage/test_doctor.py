@@ -204,6 +204,11 @@ def test_servers_that_are_not_there_are_each_named(house: House) -> None:
     assert codes(found) == {"database-unreachable", "broker-unreachable"}
 
 
+def test_a_broker_of_another_kind_is_named_without_its_password(house: House) -> None:
+    [found] = house.examined(broker_url="redis://:secret@127.0.0.1")
+    assert (found.code, found.evidence) == ("broker-unknown", "redis://…")
+
+
 def test_a_wrong_password_of_the_broker_is_told_as_such(house: House) -> None:
     [found] = house.examined(broker_url=house.settings.broker_url.replace("a-secret", "another"))
     assert found.code == "broker-unreachable"

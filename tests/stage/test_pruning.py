@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import psycopg2.errors
 import pytest
@@ -15,7 +16,7 @@ from django.core.management import call_command
 from tests.support.prunings import age, opened, pruned, rows
 from tests.support.standing import theatre
 from tests.support.theatre import Theatre
-from webapp.ops.pruning import Pruned, prune
+from webapp.ops.pruning import Pruned, prune, sagas
 from webapp.orders.draft import Item, NewOrder
 from webapp.orders.errors import OrderRefused
 from webapp.orders.placing import place_orders
@@ -195,3 +196,30 @@ def test_the_command_says_what_went(
     assert told["gone"]["sagas"] == 5
     call_command("prune", "--retention", "P30D")
     assert "nothing gone" in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_with_130_and_tells_what_is_gone_already(
+    theatre: Theatre, old: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    urls = theatre.books.databases
+    ours = read(
+        env="test",
+        orders_database_url=urls.orders, inventory_database_url=urls.inventory, payments_database_url=urls.payments,
+    )  # fmt: skip
+    monkeypatch.setattr("webapp.ops.management.commands.prune.settings", lambda: ours)
+    forget = sagas.forget
+
+    def interrupted_by_the_second(*given: Any) -> Counter[str]:
+        monkeypatch.setattr(sagas, "forget", ctrl_c)
+        return forget(*given)
+
+    def ctrl_c(*_: object) -> Counter[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sagas, "forget", interrupted_by_the_second)
+    with pytest.raises(SystemExit) as ended:
+        call_command("prune", "--retention", "P30D", "--batch", "2", "--json")
+    assert ended.value.code == 130
+    told = json.loads(capsys.readouterr().out)
+    assert told["interrupted"]
+    assert 0 < told["gone"]["sagas"] <= 2

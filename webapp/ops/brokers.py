@@ -6,6 +6,14 @@ from kombu import Connection
 
 from ordersaga.celery.app import broker
 
+AMQP = ("amqp://", "amqps://", "pyamqp://")
+KINDS = "Use amqp://… (RabbitMQ) or pgmq://… (PostgreSQL)"
+
+
+def kind(url: str) -> str:
+    """The address without what may be secret."""
+    return f"{url.partition('://')[0][:20]}://…"
+
 
 def connection(url: str) -> Connection:
     """Not yet connected; a context manager.

@@ -10,6 +10,7 @@ import psycopg2.errors
 from sqlalchemy.exc import ProgrammingError
 
 from ordersaga.choreography import Choreography
+from webapp.ops import brokers
 from webapp.ops.doctor import clocks, guards, migrations, pgmq, roles, servers, waiting
 from webapp.ops.doctor.configuration import configuration
 from webapp.ops.doctor.finding import Finding, error
@@ -47,6 +48,11 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
             yield from pgmq.topology(broker, choreography)
         except psycopg2.Error as fault:
             yield _unreachable("embedded broker", f"{PREFIX}BROKER_URL", fault)
+    elif not ours.broker_url.startswith(brokers.AMQP):
+        yield error(
+            "broker-unknown", f"{PREFIX}BROKER_URL", "it names a broker of another kind", brokers.kind(ours.broker_url),
+            brokers.KINDS,
+        )  # fmt: skip
     else:
         yield from RabbitMQ(ours.broker_url, choreography, management, production=ours.env == "production").examine()
     yield from servers.server(everywhere)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
@@ -49,6 +50,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         from workers.choreography import choreography
 
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells what it is when it is only asked
         try:
             if options["rabbitmq_admin"]:
                 Management(options["rabbitmq_admin"])

@@ -12,6 +12,7 @@ import psycopg2
 from django.core.management.base import BaseCommand, CommandError
 
 from ordersaga.errors import OrderSagaError
+from webapp.ops import brokers
 from webapp.ops.provision import CannotProvision, Work
 from webapp.ops.provision.postgres import Place, database, first_line
 from webapp.ops.provision.rabbitmq import broker, elsewhere
@@ -133,6 +134,10 @@ def _broker(work: Work, ours: Settings, admins: dict[str, str], management: str)
         if not (work.dry and len(work.missing) > before):
             topology(work, ours.broker_url, choreography())
         return []
+    if not ours.broker_url.startswith(brokers.AMQP):
+        raise CannotProvision(
+            f"{PREFIX}BROKER_URL names a broker of another kind: {brokers.kind(ours.broker_url)}. {brokers.KINDS}"
+        )
     if not management:
         return ["RabbitMQ (no --rabbitmq-admin)"]
     try:

@@ -33,7 +33,7 @@ class Installation:
     def __init__(self, postgres: Postgres, rabbitmq: RabbitMQ) -> None:
         self.given = compose.secrets()
         # the roles are shared with all other tests of this run, which know them by this password
-        self.given |= dict.fromkeys(("ORDERS_PASSWORD", "INVENTORY_PASSWORD", "PAYMENTS_PASSWORD"), PASSWORD)
+        self.given |= dict.fromkeys((f"{role}_PASSWORD" for role in ("ORDERS", "INVENTORY", "PAYMENTS", "READER")), PASSWORD)
         self.folder: Path = janitor().folder("app")
         self.web, self.flower = free_port(), free_port()
         self.hosts = {

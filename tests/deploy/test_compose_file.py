@@ -150,7 +150,9 @@ def test_the_secrets_are_new_each_time() -> None:
 
 def test_a_process_knows_the_passwords_of_what_it_uses_alone() -> None:
     given = secrets()
-    owned = {name: given[f"{name.upper()}_PASSWORD"] for name in ("orders", "inventory", "payments", "rabbitmq", "flower")}
+    owned = {
+        name: given[f"{name.upper()}_PASSWORD"] for name in ("orders", "inventory", "payments", "reader", "rabbitmq", "flower")
+    }
     known = {
         name: {owner for owner, password in owned.items() if any(password in value for value in service.environment.values())}
         for name, service in services(given).items()
@@ -164,7 +166,7 @@ def test_a_process_knows_the_passwords_of_what_it_uses_alone() -> None:
         "audit": {"orders", "rabbitmq"},
         "inventory": {"inventory", "rabbitmq"},
         "payments": {"payments", "rabbitmq"},
-        "web": {"orders", "flower"},
+        "web": {"orders", "reader", "flower"},
         "flower": {"rabbitmq", "flower"},
     }
 

@@ -94,6 +94,12 @@ class Running:
         said = once(self.installation, "manage", "seed_orders", "--count", "1", "--wait", "--timeout", "60", "--json")
         assert json.loads(said)["confirmed"] == 1, said
 
+    def pleases_the_doctor(self) -> None:
+        """Not a warning: roles, queues, policies and clocks are as they should be."""
+        management = self.installation.here("http://@rabbitmq:15672").replace("@", "")
+        said = once(self.installation, "manage", "doctor", "--json", "--rabbitmq-admin", management)
+        assert json.loads(said)["findings"] == []
+
     def ends_on_term(self) -> None:
         for process in self.processes.values():
             process.send(signal.SIGTERM)
@@ -120,8 +126,10 @@ def test_what_compose_runs_gets_healthy_settles_an_order_and_ends_on_term(migrat
         for name in STAYING:
             eventually(partial(house.healthy, name), READY, f"{name} healthy")
         house.settles_an_order()
+        house.pleases_the_doctor()
         _serves_the_admin(migrated)
         _shows_flower_to_staff(migrated)
+        _shows_stock_to_staff(migrated)
         house.ends_on_term()
         assert [name for name in ("web", "flower", "inventory") if house.healthy(name)] == []
 
@@ -156,6 +164,15 @@ def _shows_flower_to_staff(installation: Installation) -> None:
     assert flower.status == 200
     assert "inventory@" in flower.text
     eventually(lambda: _queues(site) >= {"orders", "inventory", "payments", "audit"}, 60, "all queues in Flower")
+
+
+def _shows_stock_to_staff(installation: Installation) -> None:
+    """Read from inventory's database by a role that may only read."""
+    site = Site(installation)
+    site.log_in("ann", PASSWORD)
+    stock = site.get("/admin/books/stock/")
+    assert stock.status == 200
+    assert "SKU-0001" in stock.text
 
 
 def _queues(site: Site) -> set[str]:

@@ -65,7 +65,9 @@ def test_a_task_has_a_page_that_leads_to_flower_and_to_its_sagas(order: Order, s
     assert f'href="/admin/orders/order/{order.id}/change/"' in page
 
 
-@pytest.mark.parametrize("term", ["0", "9" * 40, "nobody's", "<script>", "00000000-0000-4000-8000-000000000000", "a/b/c", "%00", "x" * 3000])
+@pytest.mark.parametrize(
+    "term", ["0", "9" * 40, "nobody's", "<script>", "00000000-0000-4000-8000-000000000000", "a/b/c", "%00", "x" * 3000]
+)
 def test_what_is_not_there_is_told_with_what_was_tried(order: Order, staff: Client, term: str) -> None:
     answer = staff.get(f"/admin/go/{term}")
     assert answer.status_code == 404

@@ -15,6 +15,7 @@ from ordersaga.outbox import Outbox, strike
 from ordersaga.participant import Participant
 from ordersaga.signal import Refusal, Signal
 from ordersaga.sql import saga as sql
+from ordersaga.sql import uuids
 
 
 class Turn(NamedTuple):
@@ -66,13 +67,13 @@ class Context:
 
     def lock_sagas(self, sagas: Iterable[SagaId]) -> dict[SagaId, str]:
         """Status of each saga, locked until this transaction ends; unknown ones are left out."""
-        self.cursor.execute(sql.LOCK, [sorted(sagas)])
+        self.cursor.execute(sql.LOCK, [uuids(sorted(sagas))])
         return dict(self.cursor.fetchall())
 
     def confirm(self, sagas: Sequence[SagaId], *, complete: bool) -> None:
         """PENDING → CONFIRMED for sagas that this transaction has locked as PENDING."""
         if sagas:
-            self.cursor.execute(sql.CONFIRM, [complete, list(sagas)])
+            self.cursor.execute(sql.CONFIRM, [complete, uuids(sagas)])
             strike(self.cursor, list(sagas), "deadline", *(["watchdog"] if complete else []))
 
     def turn(self, turns: dict[SagaId, Turn]) -> None:
@@ -100,12 +101,12 @@ class Context:
         self.cursor.execute(sql.ANSWER, [[s for s, _ in answers], [p for _, p in answers]])
         new = {saga for (saga,) in self.cursor.fetchall()}
         if new:
-            self.cursor.execute(sql.MOVED, [sorted(new)])
+            self.cursor.execute(sql.MOVED, [uuids(sorted(new))])
         self.close(known, causes)
 
     def close(self, sagas: Iterable[SagaId], causes: dict[SagaId, Row[Any]]) -> None:
         """ROLLING_BACK → ROLLED_BACK where every participant of the saga's list has answered."""
-        self.cursor.execute(sql.CLOSE, [sorted(sagas)])
+        self.cursor.execute(sql.CLOSE, [uuids(sorted(sagas))])
         closed = sorted(saga for (saga,) in self.cursor.fetchall())
         if closed:
             strike(self.cursor, closed, "watchdog", "deadline")

@@ -97,7 +97,7 @@ def read_packs(body: bytes) -> list[tuple[Head, list[Row[Any]]]]:
         return [
             (
                 Head(p["participant"], p["step"], p["task"], p["attempt"]),
-                [Row(*s)._replace(by=p["participant"]) for s in p["signals"]],
+                [Row._make((*s, p["participant"])) for s in p["signals"]],
             )
             for p in packs
         ]

@@ -14,6 +14,7 @@ from ordersaga.journal import LATE, Entry, clean
 from ordersaga.outbox import next_pack, recorded, strike
 from ordersaga.signal import Refusal, Signal, StepFailed
 from ordersaga.sql import saga as sql
+from ordersaga.sql import uuids
 from ordersaga.step import Step
 
 
@@ -76,7 +77,7 @@ def _tell(context: Context, step: Step, heard: dict[SagaId, Row[Any]], late: Seq
 def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> None:
     """The pivot is done (rule 12): the saga is complete and nobody needs to watch it any more."""
     context.lock_sagas(heard)
-    context.cursor.execute(sql.COMPLETE, [sagas])
+    context.cursor.execute(sql.COMPLETE, [uuids(sagas)])
     completed = {saga for (saga,) in context.cursor.fetchall()}
     if len(completed) < len(sagas):
         missing = sorted(set(sagas) - completed)[:3]

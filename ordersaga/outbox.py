@@ -102,8 +102,9 @@ class Outbox:
             topics, said = list(self._said), list(self._said.values())
             ids, counts = [pack_id] * len(topics), [len(rows) for rows in said]
             packs = [pack_text(self.head, rows) for rows in said]
-            posts = [list(column) for column in zip(*self._posts, strict=True)] or [[]] * len(_Post._fields)
-            cursor.execute(sql.RECORD, [ids, topics, packs, me, ids, topics, counts, me, *posts, me])
+            *posts, texts, later = [list(column) for column in zip(*self._posts, strict=True)] or [[]] * len(_Post._fields)
+            values = [ids, topics, *packs, me, ids, topics, counts, me, *posts, *texts, later, me]
+            cursor.execute(sql.record(len(packs), len(texts)), values)
         for (kind, topic), timers in self._timers.items():
             sagas, later = (list(column) for column in zip(*timers, strict=True))
             cursor.execute(sql.TIMERS, [me, kind, topic, me, timer_text(me), sagas, later])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from ordersaga.database import Database
 from ordersaga.errors import DeclarationError
@@ -18,8 +17,7 @@ ENGINE_TASKS = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One line of a saga's story, as an observer is told it. ``data`` is JSON text; ``at`` an ISO time in UTC."""
 
     id: str

@@ -17,6 +17,7 @@ from ordersaga.ids import new_id
 from ordersaga.outbox import WATCHDOG, Outbox, next_pack, timer_text
 from ordersaga.signal import DeadlinePassed, Refusal, Signal, topic_of
 from ordersaga.sql import saga as sql
+from ordersaga.sql import uuids
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Saga:
                     "name": self.name,
                     "initiator": self.initiator,
                     "participants": list(self.participants),
-                    "sagas": list(part),
+                    "sagas": uuids(part),
                     "topic": topic,
                     "payload": payload,
                     "signals": count,

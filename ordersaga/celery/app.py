@@ -12,7 +12,7 @@ from billiard import current_process
 from celery import Celery, signals
 from celery.exceptions import Reject
 
-from ordersaga.celery import limits
+from ordersaga.celery import heap, limits
 from ordersaga.celery.living import Living, NamedWorker, Turning
 from ordersaga.celery.steps import Carrier, KeepVisible, Will
 from ordersaga.celery.topology import queue_of
@@ -104,6 +104,7 @@ def make_pool(
     app.ordersaga = door
     receiver.patience = door.will.patience
     _limit_children(receiver)
+    heap.connect()
     app.Worker = app.subclass_with_self(NamedWorker, "Worker")
     app.steps["worker"].update({Living, Carrier})
     app.steps["consumer"].update({Turning, KeepVisible})

@@ -37,7 +37,8 @@ SETTINGS = {
 class Postgres:
     """initdb once; ``start``, ``stop``, ``kill`` and ``restart`` keep the data and the port."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        """:param settings: more of postgresql.conf."""
         programs = postgres_bin()
         if programs is None:
             raise RuntimeError("PostgreSQL's programs are not here; python -m tests.support.services says what to do")
@@ -45,11 +46,11 @@ class Postgres:
         self.folder = janitor().folder("pg")
         self._data = self.folder / "data"
         self._user = unprivileged_user()
-        self._initdb(programs)
+        self._initdb(programs, {**SETTINGS, **settings})
         argv: list[str | Path] = [programs / "postgres", "-D", self._data, "-p", str(self.port), "-k", self.folder]
         self.process = Process("postgres", argv, log=self.folder / "server.log", user=self._user, cwd=self.folder)
 
-    def _initdb(self, programs: Path) -> None:
+    def _initdb(self, programs: Path, settings: Mapping[str, str]) -> None:
         password = self.folder / "password"
         password.write_text(PASSWORD)
         identity: dict[str, Any] = {}
@@ -63,7 +64,7 @@ class Postgres:
         if done.returncode:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
         with (self._data / "postgresql.conf").open("a") as conf:  # ALTER SYSTEM stands before it, so a test may plant faults
-            conf.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
+            conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
     def start(self) -> None:
         self.process.start()

@@ -10,6 +10,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Literal
 
 import orjson
@@ -19,13 +21,15 @@ from ordersaga.guests.django import DjangoDatabase
 from ordersaga.participant import Event, Participant
 from webapp.audit.models import SagaEvent
 
-# One JSON text: quoting thirteen PostgreSQL arrays of 400 costs the driver five times as much CPU.
+# Events of one pack have most in common, and ids need no quoting: that costs PostgreSQL half of what a JSON object for each
+# event does. As arrays of their own the texts would cost the driver five times as much, so they travel as one JSON array.
 EVENTS = """
     INSERT INTO audit_sagaevent
-        (event_id, saga_id, cause, kind, name, participant, step, task_id, attempt, again, reason, said_at, data)
-    SELECT * FROM json_to_recordset(%s::json) AS event
-        (id uuid, saga uuid, cause uuid, kind text, name text, participant text, step text, task text, attempt int,
-         again bool, reason text, at timestamptz, data jsonb)
+        (kind, name, participant, step, task_id, attempt, event_id, saga_id, cause, said_at, again, reason, data)
+    SELECT %s, %s, %s, nullif(%s, ''), nullif(%s, ''), %s, event.id, event.saga, event.cause, event.at, event.again,
+        event.told ->> 0, (event.told -> 1)::jsonb
+    FROM ROWS FROM (unnest(%s::uuid[]), unnest(%s::uuid[]), unnest(%s::uuid[]), unnest(%s::timestamptz[]),
+        unnest(%s::bool[]), json_array_elements(%s::json)) AS event (id, saga, cause, at, again, told)
     ON CONFLICT (event_id) DO NOTHING
 """
 LETTERS = """
@@ -72,12 +76,12 @@ def write(events: Sequence[Event], db: BaseDatabaseWrapper) -> None:
 
 
 def write_events(events: Iterable[Event], db: BaseDatabaseWrapper) -> None:
-    """Add ``events`` to the trail in one statement, in the order of their saying; those it has are passed over."""
+    """Add ``events`` to the trail, those of one pack in one statement; those it has are passed over."""
     # a fixed order, so that two workers with the same events wait for one another and never deadlock
-    rows = [_event(event) for event in sorted(events, key=lambda event: (event.at, event.id))]
-    if rows:
-        with db.cursor() as cursor:
-            cursor.execute(EVENTS, [orjson.dumps(rows).decode()])
+    ordered = sorted(((_common(event), event.at, event.id, event) for event in events), key=itemgetter(0, 1, 2))
+    with db.cursor() as cursor:
+        for common, pack in groupby(ordered, key=itemgetter(0)):
+            cursor.execute(EVENTS, [*common, *_columns([event for *_, event in pack])])
 
 
 def write_dead_letters(letters: Iterable[Letter], db: BaseDatabaseWrapper) -> None:
@@ -111,26 +115,29 @@ def letters_of(events: Iterable[Event]) -> list[Letter]:
     return letters
 
 
-def _event(event: Event) -> dict[str, Any]:
+def _common(event: Event) -> tuple[str, str, str, str, str, int]:
+    """What the events of a pack share: kind, name, participant, step, task, attempt; "" where there is none."""
     kind, _, name = event.topic.partition(".")
-    data = event.data if _holds(event.data) else json.dumps(_clean(json.loads(event.data)))
     if kind == "notice":
-        name = str(json.loads(data).get("what", kind))
-    return {
-        "id": event.id,
-        "saga": event.saga,
-        "cause": event.cause,
-        "kind": kind if kind in KINDS else "notice",
-        "name": name or kind,
-        "participant": event.participant,
-        "step": event.step,
-        "task": event.task,
-        "attempt": event.attempt,
-        "again": event.again,
-        "reason": _clean(event.reason),
-        "at": event.at,
-        "data": orjson.Fragment(data),
-    }
+        name = str(json.loads(event.data).get("what", kind))
+    known = kind if kind in KINDS else "notice"
+    return known, _clean(name or kind), event.participant, event.step or "", event.task or "", event.attempt
+
+
+def _columns(events: Sequence[Event]) -> list[str]:
+    """Ids, sagas, causes, times and repeats as arrays, which need no quotes; reasons and data as one JSON text."""
+    told = [
+        (_clean(e.reason), orjson.Fragment(e.data if _holds(e.data) else json.dumps(_clean(json.loads(e.data)))))
+        for e in events
+    ]
+    arrays = (
+        (e.id for e in events),
+        (e.saga for e in events),
+        (e.cause or "NULL" for e in events),
+        (e.at for e in events),
+        ("t" if e.again else "f" for e in events),
+    )
+    return [*("{" + ",".join(array) + "}" for array in arrays), orjson.dumps(told).decode()]
 
 
 def _letter(letter: Letter) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ sagas that this very transaction has moved. Import after :func:`workers.django.s
 
 from __future__ import annotations
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
 
 from ordersaga import Batch, Participant
@@ -24,10 +25,15 @@ from workers.signals import (
 orders = participant = Participant("orders", database=DjangoDatabase("default"))
 
 
+# As one array: the ORM would prepare each of 400 ids by itself, which costs more than the update.
+CONFIRM = "UPDATE orders_order SET confirmed_at = statement_timestamp() WHERE saga_id = ANY(%s::uuid[])"
+
+
 @orders.step(decides=True)
-def confirm_order(charged: Batch[PaymentCharged]) -> Batch[OrderConfirmed]:
+def confirm_order(charged: Batch[PaymentCharged], db: BaseDatabaseWrapper) -> Batch[OrderConfirmed]:
     """Confirm the orders that are paid and still PENDING."""
-    Order.objects.filter(saga_id__in=charged).update(confirmed_at=Now())
+    with db.cursor() as cursor:
+        cursor.execute(CONFIRM, ["{" + ",".join(charged) + "}"])
     return Batch({saga: OrderConfirmed(order=signal.order) for saga, signal in charged.items()})
 
 

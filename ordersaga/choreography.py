@@ -10,6 +10,7 @@ from ordersaga.outbox import ANSWER, ATTENTION, NOTICE
 from ordersaga.participant import Participant
 from ordersaga.saga import Saga
 from ordersaga.signal import DeadlinePassed, Refusal, Signal, topic_of
+from ordersaga.sql.outbox import OBSERVERS
 from ordersaga.step import Step
 
 
@@ -31,6 +32,7 @@ class Choreography:
         for step in self.steps:
             self._hearers[step.arrow.hears].append(step)
         self.check()
+        self._heard = {ANSWER, ATTENTION, NOTICE, *(topic_of(step.arrow.hears) for step in self.steps)}
         self._order = {step.key: n for n, step in enumerate(self._forward(self.saga.begins_with))}
 
     # -- what follows from the declarations -----------------------------------------------------------------------
@@ -72,11 +74,15 @@ class Choreography:
         """The routing keys that a participant's queue is bound to."""
         to_itself = f"to.{participant.name}"
         if participant.observer is not None:
-            return ["signal.#", "refusal.#", ANSWER, ATTENTION, NOTICE, to_itself]
+            return [f"to.{OBSERVERS}", NOTICE, to_itself]
         keys = [topic_of(step.arrow.hears) for step in participant.steps.values()]
         if participant.name == self.saga.initiator:
             keys += [ANSWER, ATTENTION]
         return [*keys, "refusal.#", to_itself]
+
+    def is_heard(self, topic: str) -> bool:
+        """Whether somebody hears a topic at once; else it is for the observers alone, who hear everything."""
+        return topic in self._heard or topic.startswith("refusal.")
 
     # -- checks -----------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
+from ordersaga.choreography import Choreography
 from ordersaga.database import Cursor
 from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, envelope_text
 from ordersaga.ids import new_id
@@ -41,13 +42,17 @@ Publish = Callable[[Sequence[Parcel]], None]
 """Publishes parcels and returns once the broker has confirmed all of them; raises otherwise."""
 
 
-def claim(cursor: Cursor, participant: str, rows: int = CLAIM_ROWS) -> list[Parcel]:
+def claim(cursor: Cursor, participant: str, choreography: Choreography | None = None, rows: int = CLAIM_ROWS) -> list[Parcel]:
     """Take what is due out of the outbox, packed; the caller publishes it and commits, or rolls back.
 
-    Retries travel alone: a signal that kills workers was set apart so that it takes nobody with it.
+    Retries travel alone: a signal that kills workers was set apart so that it takes nobody with it. What goes to participants
+    becomes due to the observers of ``choreography``, if it has any; what only they hear is not sent twice.
     """
-    cursor.execute(sql.CLAIM, [participant, rows])
+    observed = choreography is not None and choreography.observed
+    cursor.execute(sql.CLAIM, [observed, participant, rows])
     claimed = cursor.fetchall()
+    if choreography is not None and observed:
+        claimed = [row for row in claimed if row[2] is not None or choreography.is_heard(row[1])]
     together = [row for alone, *row in claimed if not alone]
     return [*parcels(together), *(parcel for alone, *row in claimed if alone for parcel in parcels([row]))]
 
@@ -93,17 +98,19 @@ class Relay:
         participant: str,
         publish: Publish,
         *,
+        choreography: Choreography | None = None,
         linger: timedelta = timedelta(milliseconds=25),
         waiting: Callable[[], int] = lambda: 0,
         turned: Callable[[], None] = lambda: None,
     ) -> None:
-        """:param linger: how long to wait after an envelope that was not full, so that the next one gathers more; a lone
+        """:param choreography: whose observers hear what is carried; None: nobody observes.
+        :param linger: how long to wait after an envelope that was not full, so that the next one gathers more; a lone
             signal leaves at once (leading edge).
         :param waiting: how many envelopes wait in the fullest queue of those who work. The more there are, the longer the
             linger: what waits in the outbox still grows into one envelope, what waits in the broker never does.
         :param turned: told after each round, be there something to carry or not.
         """
-        self._dsn, self._participant, self._publish = dsn, participant, publish
+        self._dsn, self._participant, self._publish, self._choreography = dsn, participant, publish, choreography
         self._linger, self._waiting, self._turned = linger.total_seconds(), waiting, turned
         self._connection: Any = None
         self._stop = threading.Event()
@@ -136,7 +143,7 @@ class Relay:
         connection = self._connect()
         try:
             with connection.cursor() as cursor:
-                claimed = claim(cursor, self._participant)
+                claimed = claim(cursor, self._participant, self._choreography)
             if claimed:
                 self._publish(claimed)
             connection.commit()
@@ -152,15 +159,19 @@ class Relay:
             self._connection = None
 
     def _carry(self) -> None:
-        polls = iter(self.POLLS)
+        polls, stream = iter(self.POLLS), False
         while not self._stop.is_set():
             sent = self.drain()
             self._turned()
             if sent:
                 polls = iter(self.POLLS)
                 if sent < FULL_SIGNALS:
-                    self._stop.wait(self._pause())
+                    self._stop.wait(self._pause() if stream else self._linger)
+                stream = True
             elif (poll := next(polls, None)) is not None:
+                stream = (
+                    False  # what comes by itself cannot grow, and asking the broker for its queues costs as much as a publish
+                )
                 self._stop.wait(poll)
             else:
                 self._sleep()

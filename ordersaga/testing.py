@@ -10,10 +10,14 @@ from typing import NamedTuple
 from ordersaga.choreography import Choreography
 from ordersaga.receiver import Delivery, Receiver
 from ordersaga.relay import Parcel, claim
+from ordersaga.sql.outbox import OBSERVERS
 
 TIMERS = "UPDATE ordersaga_outbox SET due_at = now() WHERE participant = %s AND kind = %s AND saga_id = coalesce(%s, saga_id)"
-# retries and notices fall due later; in a rehearsal nobody waits for them
-RETRIES = "UPDATE ordersaga_outbox SET due_at = now() WHERE participant = %s AND (kind = 'retry' OR topic = 'notice')"
+# retries and what observers hear fall due later; in a rehearsal nobody waits for them
+RETRIES = """
+UPDATE ordersaga_outbox SET due_at = now()
+WHERE participant = %s AND (kind = 'retry' OR topic = 'notice' OR recipient = %s)
+"""
 
 
 class Mail(NamedTuple):
@@ -55,8 +59,8 @@ class Rehearsal:
         for name in participants or self.choreography.participants:
             with self.choreography.participants[name].database.begin() as tx:
                 if retries:
-                    tx.cursor.execute(RETRIES, [name])
-                parcels = claim(tx.cursor, name)
+                    tx.cursor.execute(RETRIES, [name, OBSERVERS])
+                parcels = claim(tx.cursor, name, self.choreography)
             for parcel in parcels:
                 self.mail += [m for m in self._addressed(parcel) if not self._lose(m)]
         return len(self.mail) - before

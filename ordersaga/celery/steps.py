@@ -57,7 +57,13 @@ class Carrier(bootsteps.StartStopStep):
         database = door.participant.database
         self._beat = partial(door.beat, RELAY)
         self._relay = Relay(
-            database.dsn, door.participant.name, publisher, linger=door.linger, waiting=publisher.waiting, turned=self._beat
+            database.dsn,
+            door.participant.name,
+            publisher,
+            choreography=door.choreography,
+            linger=door.linger,
+            waiting=publisher.waiting,
+            turned=self._beat,
         )
         self._thread = threading.Thread(target=self._run, args=(self._relay, publisher), name="relay", daemon=True)
         self._thread.start()

@@ -48,19 +48,27 @@ ON CONFLICT (saga_id, kind) WHERE saga_id IS NOT NULL DO UPDATE SET due_at = exc
 
 STRIKE = f"DELETE FROM ordersaga_outbox WHERE {AMONG} AND kind = ANY(%s::text[])"
 
+OBSERVERS = "all-observers"
+"""The recipient of what observers hear; no participant can have this name."""
+
 # Timers are not deleted but put off until somebody strikes them out: a lost message must not silence them for good.
-CLAIM = """
+# What goes to participants is then due to the observers, as nobody waits for them: with all else of its topic and second.
+CLAIM = f"""
 WITH due AS (
-    SELECT id FROM ordersaga_outbox WHERE participant = %s AND due_at <= now()
+    SELECT id, recipient, saga_id IS NOT NULL AS timer, %s AND recipient IS NULL AND topic <> 'notice' AS overheard
+    FROM ordersaga_outbox WHERE participant = %s AND due_at <= now()
     ORDER BY participant, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED
 ), gone AS (
-    DELETE FROM ordersaga_outbox o USING due WHERE o.id = due.id AND o.saga_id IS NULL
-    RETURNING o.id, o.kind, o.topic, o.recipient, o.signals, o.payload, o.pack_id
-), renewed AS (
-    UPDATE ordersaga_outbox o SET due_at = now() + interval '10 minutes' FROM due
-    WHERE o.id = due.id AND o.saga_id IS NOT NULL
-    RETURNING o.id, o.kind, o.topic, o.recipient, o.signals, o.payload, o.pack_id
-), claimed AS (SELECT * FROM gone UNION ALL SELECT * FROM renewed)
+    DELETE FROM ordersaga_outbox o USING due WHERE o.id = due.id AND NOT due.timer AND NOT due.overheard
+    RETURNING o.id, o.kind, o.topic, due.recipient, o.signals, o.payload, o.pack_id
+), stayed AS (
+    UPDATE ordersaga_outbox o SET
+        recipient = CASE WHEN due.timer THEN o.recipient ELSE '{OBSERVERS}' END,
+        due_at = CASE WHEN due.timer THEN now() + interval '10 minutes'
+            ELSE date_trunc('second', clock_timestamp()) + interval '1 second' END
+    FROM due WHERE o.id = due.id AND (due.timer OR due.overheard)
+    RETURNING o.id, o.kind, o.topic, due.recipient, o.signals, o.payload, o.pack_id
+), claimed AS (SELECT * FROM gone UNION ALL SELECT * FROM stayed)
 SELECT c.kind = 'retry', c.topic, c.recipient, c.signals, coalesce(c.payload, p.payload)
 FROM claimed c LEFT JOIN ordersaga_pack p ON p.id = c.pack_id AND p.topic = c.topic
 ORDER BY c.id

@@ -219,7 +219,7 @@ def test_an_observer_has_no_steps_and_hears_everything(trip: Trip) -> None:
     def write(events: list[Event], db: object) -> None: ...
 
     trip.others.append(log)
-    assert trip.whole().bindings(log) == ["signal.#", "refusal.#", "answer", "attention", "notice", "to.log"]
+    assert trip.whole().bindings(log) == ["to.all-observers", "notice", "to.log"]
     refused(lambda: trip.hotel.observe(write), "hotel", "has steps and observes")
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from ordersaga import Saga, Signal
+from ordersaga import Choreography, Saga, Signal
 from ordersaga.envelope import read_rows
 from ordersaga.ids import new_id
 from ordersaga.relay import Parcel, Relay, claim
+from ordersaga.sql.outbox import OBSERVERS
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 
@@ -108,6 +109,41 @@ def test_many_sagas_at_once_are_cut_into_full_envelopes(url: str) -> None:
     relay.drain()
     relay.close()
     assert [p.signals for p in broker.parcels] == [400, 400, 200]
+
+
+def observed(*heard: str) -> Choreography:
+    """As much of a choreography as the relay asks for: observed, and what others hear of it."""
+    whole = Choreography.__new__(Choreography)
+    whole.observed, whole._heard = True, set(heard)
+    return whole
+
+
+def test_what_participants_hear_is_due_to_the_observers_later_all_of_a_second_together(url: str) -> None:
+    start(url, *range(50), together=False)
+    broker = Broker()
+    relay = Relay(url, "desk", broker, choreography=observed("signal.Begun"))
+    assert (relay.drain(), [p.routing_key for p in broker.parcels]) == (50, ["signal.Begun"])
+    start(url, *range(50, 60), together=False)
+
+    def all_carried() -> bool:
+        relay.drain()
+        return rows(url) == 0
+
+    eventually(all_carried, 5, "the second's end")
+    relay.close()
+    copies = [p.signals for p in broker.parcels if p.routing_key == f"to.{OBSERVERS}"]
+    assert (sum(copies), len(copies) <= 2) == (60, True)  # two, if a second ended just between
+    assert sorted(broker.numbers) == sorted([*range(60), *range(60)])
+
+
+def test_what_only_observers_hear_is_sent_to_them_alone(url: str) -> None:
+    start(url, 1)
+    broker = Broker()
+    relay = Relay(url, "desk", broker, choreography=observed())
+    assert (relay.drain(), rows(url)) == (0, 1)
+    eventually(relay.drain, 5, "the second's end")
+    relay.close()
+    assert [p.routing_key for p in broker.parcels] == [f"to.{OBSERVERS}"]
 
 
 def test_what_was_not_confirmed_stays_and_is_published_again(url: str) -> None:

@@ -11,6 +11,7 @@ from ordersaga.celery import wire
 from ordersaga.celery.app import broker
 from ordersaga.ids import new_id
 from ordersaga.relay import Parcel
+from ordersaga.sql.outbox import OBSERVERS
 from tests.support.mail import KEYRING
 from tests.support.polling import eventually
 from tests.support.proxy import Proxy
@@ -18,8 +19,8 @@ from tests.support.rabbitmq import RabbitMQ
 from workers.choreography import choreography
 
 
-def parcel(topic: str) -> Parcel:
-    return Parcel(new_id(), topic, None, 1, b"{}")
+def parcel(topic: str, recipient: str | None = None) -> Parcel:
+    return Parcel(new_id(), topic, recipient, 1, b"{}")
 
 
 def publisher(url: str, whole: Choreography) -> wire.Publisher:
@@ -38,7 +39,7 @@ def publish(vhost: str) -> Iterator[wire.Publisher]:
 
 
 def test_what_is_said_before_its_hearer_ever_ran_waits_for_it(publish: wire.Publisher, rabbitmq: RabbitMQ, vhost: str) -> None:
-    publish([parcel("signal.OrderPlaced")])
+    publish([parcel("signal.OrderPlaced"), parcel("signal.OrderPlaced", OBSERVERS)])
 
     queues = rabbitmq.queues(vhost.rpartition("/")[2])
     assert (queues["inventory"].ready, queues["audit"].ready, queues["payments"].ready) == (1, 1, 0)

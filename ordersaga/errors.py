@@ -5,6 +5,7 @@ OrderSagaError                      everything this package raises on purpose
 ├── NoTransaction                   a signal was to be recorded outside a transaction
 ├── EnvelopeError                   an envelope cannot be accepted: undecodable, unsigned, too large, unknown
 ├── ConfigurationError              settings are missing or unsafe
+├── Unhandled                       an envelope could not be handled: what is told of it outside the process
 └── Stopping                        the process stops while the database is away
 """
 
@@ -49,3 +50,9 @@ class ConfigurationError(OrderSagaError):
 
 class Stopping(OrderSagaError):
     """The process stops while the database is away; the envelope goes back to the broker."""
+
+
+class Unhandled(OrderSagaError):
+    """An envelope could not be handled. Its message tells the kind of what was raised and not its words, which may hold
+    anything: Celery logs it, and sends it to whoever watches.
+    """

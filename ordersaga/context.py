@@ -19,7 +19,9 @@ from ordersaga.sql import saga as sql
 from ordersaga.sql import uuids
 
 KNOWN = re.compile(r"^[\w.:-]{1,64}$")
-"""What people may know a saga by; anything else found in that place is not written into logs."""
+UNREAD = re.compile(r"^[\d._/-]{1,64}$")
+"""What people may know a saga by; anything else found in that place is not written into logs. Of a signal that nobody here has
+read and found valid, only a number is believed."""
 
 
 class Turn(NamedTuple):
@@ -81,7 +83,7 @@ class Context:
                 self.cursor.execute(sql.BEGUN_WITH, [row.saga])
                 packs += [pack for (pack,) in self.cursor.fetchall()]
             said = recorded(self.cursor, {row.saga: packs})[row.saga]
-            found = (about_of(self.choreography, other) for _, other in said)
+            found = (_about(row.saga, name, other.data.get(name), KNOWN) for _, other in said)
             return next((each for each in found if name in each), about)
         return about
 
@@ -152,8 +154,11 @@ class Context:
 
 def about_of(choreography: Choreography, row: Row[Any]) -> dict[str, str]:
     """As :meth:`Context.about`, by the signal at hand alone."""
-    name = choreography.saga.known_by
-    if name is None:
-        return {"saga": row.saga}
-    known = row.data.get(name) if isinstance(row.data, dict) else getattr(row.data, name, None)
-    return {"saga": row.saga, **({name: known} if isinstance(known, str) and KNOWN.match(known) else {})}
+    data, name = row.data, choreography.saga.known_by
+    if isinstance(data, Signal):
+        return _about(row.saga, name, getattr(data, name or "", None), KNOWN)
+    return _about(row.saga, name, data.get(name) if isinstance(data, dict) else None, UNREAD)
+
+
+def _about(saga: SagaId, name: str | None, known: Any, believed: re.Pattern[str]) -> dict[str, str]:
+    return {"saga": saga, **({name: known} if name and isinstance(known, str) and believed.match(known) else {})}

@@ -4,6 +4,7 @@ OrderSagaError                      everything this package raises on purpose
 ├── DeclarationError                a signal, step or choreography is declared wrongly (at import or start)
 ├── NoTransaction                   a signal was to be recorded outside a transaction
 ├── EnvelopeError                   an envelope cannot be accepted: undecodable, unsigned, too large, unknown
+├── UnreadableVersion               a signal is of a version that this process cannot read
 ├── ConfigurationError              settings are missing or unsafe
 ├── Unhandled                       an envelope could not be handled: what is told of it outside the process
 └── Stopping                        the process stops while the database is away
@@ -42,6 +43,10 @@ class EnvelopeError(OrderSagaError):
     def __init__(self, fault: str, digest: str = "") -> None:
         super().__init__(f"{fault} (body sha256 {digest})" if digest else fault)
         self.fault, self.digest = fault, digest
+
+
+class UnreadableVersion(OrderSagaError, ValueError):
+    """A signal is of a version that this process cannot read; the message says what to do."""
 
 
 class ConfigurationError(OrderSagaError):

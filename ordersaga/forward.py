@@ -12,7 +12,7 @@ from ordersaga.batch import SagaId
 from ordersaga.context import Context, Turn
 from ordersaga.envelope import Row
 from ordersaga.journal import LATE, Entry, clean
-from ordersaga.logs import Line, bound, failure
+from ordersaga.logs import Line, bound, failure, told
 from ordersaga.outbox import next_pack, recorded, strike
 from ordersaga.signal import Refusal, Signal, StepFailed
 from ordersaga.sql import saga as sql
@@ -132,7 +132,7 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
     if spent and not step.never_gives_up:
         pack_id = next_pack(context.cursor)
         context.journal.give_up(step.key, row.saga, pack_id)
-        context.outbox.say(row.saga, StepFailed(step=step.key, error=summary), cause=row)
+        context.outbox.say(row.saga, StepFailed(step=step.key, error=told(error)), cause=row)
         signal = orjson.dumps(plain.data).decode()
         kept = f"[{plain.version},{signal}]"  # so that it can be read again by a later deploy
         context.journal.bury(context.participant.name, row.saga, step.key, topic, kept, error, trace, attempts)
@@ -144,7 +144,7 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
     else:
         wait = step.retry.wait(attempts)
         if spent and attempts % step.retry.attempts == 0:
-            context.outbox.attention(row.saga, row, f"{step.key} keeps failing: {summary}")
+            context.outbox.attention(row.saga, row, f"{step.key} keeps failing: {told(error)}")
             logger.error(Line("keeps failing, needs attention", **about, **failure(error, whole=True)))
         else:
             logger.warning(Line("failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error)))

@@ -12,7 +12,7 @@ from ordersaga.batch import SagaId
 from ordersaga.context import Context, Turn
 from ordersaga.envelope import Reader, Row
 from ordersaga.journal import Entry, clean
-from ordersaga.logs import Line, failure
+from ordersaga.logs import Line, failure, told
 from ordersaga.outbox import UNDO, next_pack, recorded
 from ordersaga.signal import topic_of
 from ordersaga.step import Undo
@@ -82,7 +82,7 @@ def _put_off(context: Context, row: Row[Any], error: Exception) -> None:
     about = {**context.about(row, look_up=True), "step": ", ".join(waiting), "attempt": attempts}
     wait = retry.wait(attempts)
     if attempts % retry.attempts == 0:
-        context.outbox.attention(row.saga, row, f"undo of {', '.join(waiting)} keeps failing: {summary}")
+        context.outbox.attention(row.saga, row, f"undo of {', '.join(waiting)} keeps failing: {told(error)}")
         logger.error(Line("undo keeps failing, needs attention", **about, **failure(error, whole=True)))
     else:
         logger.warning(Line("undo failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error)))

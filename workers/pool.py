@@ -60,6 +60,7 @@ def application(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
 def set_up_logs(loglevel: int | str | None = logging.INFO, logfile: str | None = None, **_: Any) -> None:
     """Celery's ``setup_logging``: its options ``--loglevel`` and ``--logfile`` hold, its formats do not."""
     ours = settings()
+    logging.captureWarnings(True)
     dictConfig(configuration(json=ours.logs_json, level=loglevel or logging.INFO, file=logfile, words=ours.debug))
 
 

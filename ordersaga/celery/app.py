@@ -148,7 +148,7 @@ def _task(app: Celery, name: str, receiver: Receiver) -> str:
     def handle(self: Any, body: bytes) -> None:
         # What is raised here Celery logs, and tells to whoever watches its events: no more than may be told.
         request = self.request
-        with bound(participant=receiver.participant.name, task_name=name, topic=request.ordersaga_topic, task=request.id):
+        with bound(participant=receiver.participant.name, step=name, topic=request.ordersaga_topic, task=request.id):
             try:
                 receiver.receive(request.ordersaga_topic, body, Delivery(request.id, request.ordersaga_count))
             except Stopping as error:

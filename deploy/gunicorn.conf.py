@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from ordersaga.errors import ConfigurationError
+from ordersaga.guests.structlog import ACCESS_FORMAT, configuration
 from workers.settings import settings
 
 try:
@@ -40,7 +41,8 @@ timeout = 60
 graceful_timeout = 30
 keepalive = 5
 max_requests, max_requests_jitter = 10_000, 1_000  # a leak of some package does not grow for ever
-accesslog = errorlog = "-"
+logconfig_dict = configuration(json=settings().logs_json, words=settings().debug)  # accesses and errors, too
+access_log_format = ACCESS_FORMAT
 control_socket_disable = True  # it would be written to a home that need not be there
 if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a private file there
     worker_tmp_dir = "/dev/shm"  # noqa: S108 - as above: a heartbeat must not wait for a disk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,11 +12,16 @@ from ordersaga.choreography import Choreography
 from ordersaga.database import Transaction
 from ordersaga.envelope import Row
 from ordersaga.journal import UNSETTLED, Journal
-from ordersaga.outbox import Outbox, strike
+from ordersaga.outbox import Outbox, recorded, strike
 from ordersaga.participant import Participant
 from ordersaga.signal import Refusal, Signal
 from ordersaga.sql import saga as sql
 from ordersaga.sql import uuids
+
+KNOWN = re.compile(r"^[\w.:-]{1,64}$")
+UNREAD = re.compile(r"^[\d._/-]{1,64}$")
+"""What people may know a saga by; anything else found in that place is not written into logs. Of a signal that nobody here has
+read and found valid, only a number is believed."""
 
 
 class Turn(NamedTuple):
@@ -62,6 +68,24 @@ class Context:
             if row.saga not in found or row.again > found[row.saga].again:
                 found[row.saga] = row
         return found
+
+    # -- the log -----------------------------------------------------------------------------------------------------
+
+    def about(self, row: Row[Any], *, look_up: bool = False) -> dict[str, str]:
+        """What a line of the log says of a saga: its id, and what people know it by.
+
+        :param look_up: ask the database if the signal at hand does not tell; for lines that are rare.
+        """
+        about, name = about_of(self.choreography, row), self.choreography.saga.known_by
+        if look_up and name is not None and name not in about:
+            packs = [entry.pack_id for entry in self.journal.read([row.saga], self.keys) if entry.pack_id is not None]
+            if self.initiates:
+                self.cursor.execute(sql.BEGUN_WITH, [row.saga])
+                packs += [pack for (pack,) in self.cursor.fetchall()]
+            said = recorded(self.cursor, {row.saga: packs})[row.saga]
+            found = (_about(row.saga, name, other.data.get(name), KNOWN) for _, other in said)
+            return next((each for each in found if name in each), about)
+        return about
 
     # -- the saga's row ----------------------------------------------------------------------------------------------
 
@@ -126,3 +150,15 @@ class Context:
             elif entry.state == "refused" and entry.pack_id is not None:
                 refused.setdefault(entry.saga, []).append(entry.pack_id)
         return heard - unsettled, refused
+
+
+def about_of(choreography: Choreography, row: Row[Any]) -> dict[str, str]:
+    """As :meth:`Context.about`, by the signal at hand alone."""
+    data, name = row.data, choreography.saga.known_by
+    if isinstance(data, Signal):
+        return _about(row.saga, name, getattr(data, name or "", None), KNOWN)
+    return _about(row.saga, name, data.get(name) if isinstance(data, dict) else None, UNREAD)
+
+
+def _about(saga: SagaId, name: str | None, known: Any, believed: re.Pattern[str]) -> dict[str, str]:
+    return {"saga": saga, **({name: known} if name and isinstance(known, str) and believed.match(known) else {})}

@@ -82,13 +82,21 @@ _UNDEFINED_TABLE = "42P01"
 def connection_lost(error: BaseException | None) -> bool:
     """Whether ``error``, or what it was raised from, says that the database cannot be reached (or has just gone)."""
     while error is not None:
-        names = {c.__name__ for c in type(error).__mro__}
-        if names & {"OperationalError", "InterfaceError"}:
-            state = _sqlstate(error)
-            # 08: connection; 57P01-3: shutting down, crashed, starting; 53300: no connection left
-            return state is None or state[:2] == "08" or state in ("57P01", "57P02", "57P03", "53300")
+        if _operational(error):
+            return speaks_of_connection(error)
         error = error.__cause__ or getattr(error, "orig", None)
     return False
+
+
+def speaks_of_connection(error: BaseException) -> bool:
+    """Whether ``error`` is a driver's own word that the database cannot be reached."""
+    state = _sqlstate(error)
+    # 08: connection; 57P01-3: shutting down, crashed, starting; 53300: no connection left
+    return _operational(error) and (state is None or state[:2] == "08" or state in ("57P01", "57P02", "57P03", "53300"))
+
+
+def _operational(error: BaseException) -> bool:
+    return bool({c.__name__ for c in type(error).__mro__} & {"OperationalError", "InterfaceError"})
 
 
 def table_missing(error: BaseException | None) -> bool:
@@ -117,10 +125,28 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def fault_of(error: BaseException) -> str:
+    """What the database says is wrong, by names of the schema and without any row's values; empty when it is no such error."""
+    state = _sqlstate(error)
+    if state is None:
+        return ""
+    diagnosis = next((each.diag for each in _inner(error) if hasattr(each, "diag")), None)
+    names = [f"{part} {name}" for part in _PARTS if (name := getattr(diagnosis, f"{part}_name", None))]
+    return ", ".join([f"SQLSTATE {state}", *names])
+
+
+_PARTS = ("table", "column", "constraint")
+
+
 def _sqlstate(error: BaseException) -> str | None:
-    """As the drivers tell it: psycopg2, psycopg, either within SQLAlchemy's or Django's error."""
-    inner = getattr(error, "orig", None) or error
-    for each in (inner, inner.__cause__):
+    """As the drivers tell it."""
+    for each in _inner(error):
         if state := getattr(each, "pgcode", None) or getattr(each, "sqlstate", None):
             return str(state)
     return None
+
+
+def _inner(error: BaseException) -> list[BaseException]:
+    """The drivers' own errors, psycopg2's or psycopg's, that may stand within SQLAlchemy's or Django's."""
+    inner = getattr(error, "orig", None) or error
+    return [each for each in (inner, inner.__cause__) if each is not None]

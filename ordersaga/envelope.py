@@ -18,7 +18,7 @@ import orjson
 from pydantic import ValidationError
 
 from ordersaga.batch import SagaId
-from ordersaga.errors import ConfigurationError, EnvelopeError
+from ordersaga.errors import ConfigurationError, EnvelopeError, UnreadableVersion
 from ordersaga.signal import Signal
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -137,7 +137,8 @@ class Reader:
         """
         data, current = row.data, self.signal.version
         if row.version > current:
-            raise ValueError(f"{self.signal.__name__} version {row.version} is newer than {current}: deploy this pool first")
+            fault = f"{self.signal.__name__} version {row.version} is newer than {current}: deploy this pool first"
+            raise UnreadableVersion(fault)
         if row.version < current:
             data = self.signal.upcast(row.version, data)
         return self.signal.model_validate(data)

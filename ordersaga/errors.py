@@ -4,7 +4,9 @@ OrderSagaError                      everything this package raises on purpose
 ├── DeclarationError                a signal, step or choreography is declared wrongly (at import or start)
 ├── NoTransaction                   a signal was to be recorded outside a transaction
 ├── EnvelopeError                   an envelope cannot be accepted: undecodable, unsigned, too large, unknown
+├── UnreadableVersion               a signal is of a version that this process cannot read
 ├── ConfigurationError              settings are missing or unsafe
+├── Unhandled                       an envelope could not be handled: what is told of it outside the process
 └── Stopping                        the process stops while the database is away
 """
 
@@ -43,9 +45,19 @@ class EnvelopeError(OrderSagaError):
         self.fault, self.digest = fault, digest
 
 
+class UnreadableVersion(OrderSagaError, ValueError):
+    """A signal is of a version that this process cannot read; the message says what to do."""
+
+
 class ConfigurationError(OrderSagaError):
     """Settings are missing or unsafe; the message names the variable and the remedy."""
 
 
 class Stopping(OrderSagaError):
     """The process stops while the database is away; the envelope goes back to the broker."""
+
+
+class Unhandled(OrderSagaError):
+    """An envelope could not be handled. Its message tells the kind of what was raised and not its words, which may hold
+    anything: Celery logs it, and sends it to whoever watches.
+    """

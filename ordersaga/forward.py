@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,15 +12,21 @@ from ordersaga.batch import SagaId
 from ordersaga.context import Context, Turn
 from ordersaga.envelope import Row
 from ordersaga.journal import LATE, Entry, clean
+from ordersaga.logs import Line, bound, failure, told
 from ordersaga.outbox import next_pack, recorded, strike
 from ordersaga.signal import Refusal, Signal, StepFailed
 from ordersaga.sql import saga as sql
 from ordersaga.sql import uuids
 from ordersaga.step import Step
 
+logger = logging.getLogger(__name__)
 
-def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> None:
-    """Run a step for every saga where it has not been done; repeat what must be repeated for the others."""
+
+def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> int:
+    """Run a step for every saga where it has not been done; repeat what must be repeated for the others.
+
+    :returns: which attempt this was.
+    """
     heard = context.by_saga(rows)
     begun = context.journal.begin(step.key, sorted(heard))
     context.outbox.head = context.outbox.head._replace(attempt=begun.attempts)
@@ -29,7 +36,9 @@ def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> None:
         _tell(context, step, heard, [saga for saga, entry in begun.found.items() if entry.state == "barred"])
     if runnable:
         signals = {saga: heard[saga].data for saga in runnable}
-        said = step.arrow.run(step.function, signals, context.tx.db)
+        about = context.about(rows[0]) if len(rows) == 1 else {}
+        with bound(attempt=begun.attempts, **about):
+            said = step.arrow.run(step.function, signals, context.tx.db)
         turned: dict[SagaId, Turn] = {}
         refused: list[SagaId] = []
         for saga, signal in said.items():
@@ -51,6 +60,7 @@ def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> None:
     if begun.found:
         _repeat(context, heard, begun.found)
     context.outbox.flush(context.cursor, begun.pack_id)
+    return begun.attempts
 
 
 def _decide(context: Context, step: Step, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> list[SagaId]:
@@ -114,6 +124,7 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
         return False
     context.outbox.head = context.outbox.head._replace(attempt=attempts)
     summary = clean(f"{type(error).__name__}: {error}", 500)
+    about = {**context.about(row, look_up=True), "step": step.key, "attempt": attempts}
     spent = attempts >= step.retry.attempts or not isinstance(error, step.retry.transient)
     context.outbox.notice(row.saga, row, "failed", reason=summary, step=step.key, attempt=attempts)
     plain = _plain(row, step)
@@ -121,7 +132,7 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
     if spent and not step.never_gives_up:
         pack_id = next_pack(context.cursor)
         context.journal.give_up(step.key, row.saga, pack_id)
-        context.outbox.say(row.saga, StepFailed(step=step.key, error=summary), cause=row)
+        context.outbox.say(row.saga, StepFailed(step=step.key, error=told(error)), cause=row)
         signal = orjson.dumps(plain.data).decode()
         kept = f"[{plain.version},{signal}]"  # so that it can be read again by a later deploy
         context.journal.bury(context.participant.name, row.saga, step.key, topic, kept, error, trace, attempts)
@@ -129,10 +140,15 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
             row.saga, row, "dead letter", reason=summary, step=step.key, topic=topic, attempts=attempts,
             error=f"{type(error).__module__}.{type(error).__qualname__}", traceback=clean(trace), signal=signal,
         )  # fmt: skip
+        logger.error(Line("given up, a dead letter", **about, **failure(error, whole=True)))
     else:
+        wait = step.retry.wait(attempts)
         if spent and attempts % step.retry.attempts == 0:
-            context.outbox.attention(row.saga, row, f"{step.key} keeps failing: {summary}")
-        context.outbox.retry(plain, context.outbox.head._replace(participant=row.by), topic, step.retry.wait(attempts))
+            context.outbox.attention(row.saga, row, f"{step.key} keeps failing: {told(error)}")
+            logger.error(Line("keeps failing, needs attention", **about, **failure(error, whole=True)))
+        else:
+            logger.warning(Line("failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error)))
+        context.outbox.retry(plain, context.outbox.head._replace(participant=row.by), topic, wait)
     context.outbox.flush(context.cursor, pack_id)
     return True
 

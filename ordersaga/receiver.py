@@ -12,17 +12,18 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
 from ordersaga import closing, desk, rollback, watchdog
 from ordersaga.choreography import Choreography
-from ordersaga.context import Context
+from ordersaga.context import Context, about_of
 from ordersaga.database import LACKS_TABLES, Cursor, Transaction, answers, connection_lost, first_line, furnished, table_missing
 from ordersaga.envelope import Head, Reader, Row, read_packs, read_rows
 from ordersaga.errors import EnvelopeError, Stopping
 from ordersaga.forward import fail, run
+from ordersaga.logs import Line, bound, failure
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, UNDO, WATCHDOG, Outbox
 from ordersaga.participant import Event, Observer, Participant
 from ordersaga.seldom import Seldom
@@ -30,8 +31,10 @@ from ordersaga.step import Step
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Rows = Sequence[Row[Any]]
-Work = Callable[[Rows, Transaction], None]
+Work = Callable[[Rows, Transaction], int | None]
+"""Handles rows in a transaction; gives the attempt that this was, where attempts are counted."""
 Patience = Callable[[float], bool]
 """Waits so many seconds; False when the process is to stop instead."""
 Guard = Callable[[timedelta], AbstractContextManager[None]]
@@ -74,6 +77,10 @@ class Receiver:
         :raises EnvelopeError: when it is no envelope, or not for this participant.
         :raises Stopping: when the process is to stop while the database is away.
         """
+        with bound(participant=self.participant.name, topic=topic, task=delivery.task):
+            self._receive(topic, body, delivery)
+
+    def _receive(self, topic: str, body: bytes, delivery: Delivery) -> None:
         if self.participant.observer is not None:
             self._observe(self.participant.observer, topic, body)
         elif self._split(topic, body, delivery):
@@ -107,24 +114,28 @@ class Receiver:
             raise EnvelopeError(f"{self.participant.name} does not hear {topic}")
         good, bad = self._readers[step.name].read(body)
 
-        def work(rows: Rows, tx: Transaction) -> None:
-            run(self._context(tx, step.name, delivery), step, rows)
+        def work(rows: Rows, tx: Transaction) -> int:
+            return run(self._context(tx, step.name, delivery), step, rows)
 
         def failed(row: Row[Any], error: Exception, tx: Transaction) -> None:
             if not fail(self._context(tx, step.name, delivery), step, topic, row, error, trace_of(error)):
                 run(self._context(tx, step.name, delivery), step, [row])
 
-        self._apply(good, work, failed, step)
-        for row, error in bad:
-            self._patiently(lambda tx, row=row, error=error: failed(row, error, tx))  # type: ignore[misc]
+        with bound(step=step.key):
+            self._apply(good, work, failed, step)
+            for row, error in bad:
+                self._patiently(lambda tx, row=row, error=error: failed(row, error, tx))  # type: ignore[misc]
 
     def _observe(self, observer: Observer, topic: str, body: bytes) -> None:
         events = [_event(topic, head, row) for head, rows in read_packs(body) for row in rows]
+        began = time.perf_counter()
         try:
             self._patiently(lambda tx: observer(events, tx.db))
+            logger.info(Line("done", signals=len(events), seconds=_since(began)))
         except Stopping:
             raise
-        except Exception:  # noqa: BLE001 - what fails again alone is raised
+        except Exception as error:  # noqa: BLE001 - what fails again alone is raised
+            logger.warning(Line("failed together, now one by one", signals=len(events), **failure(error)))
             _each([lambda e=e: self._patiently(lambda tx: observer([e], tx.db)) for e in events])  # type: ignore[misc]
 
     def _split(self, topic: str, body: bytes, delivery: Delivery) -> bool:
@@ -143,6 +154,8 @@ class Receiver:
             outbox.flush(tx.cursor)
 
         self._patiently(work)
+        signals = sum(len(rows) for _, rows in packs)
+        logger.warning(Line("keeps coming back, taken apart", signals=signals, redeliveries=delivery.redeliveries))
         return True
 
     # -- one transaction ---------------------------------------------------------------------------------------------
@@ -153,14 +166,19 @@ class Receiver:
         work: Work,
         failed: Callable[[Row[Any], Exception, Transaction], None] | None,
         step: Step | None = None,
+        level: int = logging.INFO,
     ) -> None:
-        """``work`` on all rows in one transaction; if that fails, on each in its own; if that fails too, ``failed``."""
+        """``work`` on all rows in one transaction; if that fails, on each in its own; if that fails too, ``failed``.
+
+        A batch of hundreds is one line of the log, at ``level``.
+        """
         if not rows:
             return
+        began = time.perf_counter()
         rows = sorted(rows, key=lambda row: row.saga)
         limit = step.time_limit if step else ENGINE_LIMIT
         try:
-            self._patiently(lambda tx: work(rows, tx), limit)
+            attempt = self._patiently(lambda tx: work(rows, tx), limit)
         except Stopping:
             raise
         except Exception as error:
@@ -168,13 +186,17 @@ class Receiver:
                 raise
             caught = error  # `error` is unbound when this block ends
         else:
+            if logger.isEnabledFor(level):
+                about = about_of(self.choreography, rows[0]) if len(rows) == 1 else {}
+                logger.log(level, Line("done", **about, attempt=attempt, signals=len(rows), seconds=_since(began)))
             return
         if len(rows) > 1:
-            _each([lambda row=row: self._apply([row], work, failed, step) for row in rows])  # type: ignore[misc]
+            logger.warning(Line("failed together, now one by one", signals=len(rows), **failure(caught)))
+            _each([lambda row=row: self._apply([row], work, failed, step, logging.DEBUG) for row in rows])  # type: ignore[misc]
         elif failed is not None:
             self._patiently(lambda tx: failed(rows[0], caught, tx))
 
-    def _patiently(self, work: Callable[[Transaction], None], limit: timedelta = ENGINE_LIMIT) -> None:
+    def _patiently(self, work: Callable[[Transaction], T], limit: timedelta = ENGINE_LIMIT) -> T:
         """Run ``work`` in a transaction; while the database is away or has no tables yet, wait and do it again."""
         lost, wait = 0, 0.05
         while True:
@@ -182,7 +204,7 @@ class Receiver:
                 with self.guard(limit), self.participant.database.begin() as tx:
                     milliseconds = str(int(limit.total_seconds() * 1000))
                     tx.cursor.execute("SELECT set_config('statement_timeout', %s, true)", [milliseconds])
-                    work(tx)
+                    result = work(tx)
             except Exception as error:
                 if connection_lost(error):
                     lost = lost + 1 if self._answers() else 0
@@ -197,7 +219,7 @@ class Receiver:
                     raise Stopping(f"{self.participant.name} stops while its database is away") from error
                 wait = min(wait * 2, 2.0)
             else:
-                return
+                return result
 
     def _answers(self, question: Callable[[Cursor], bool] = answers) -> bool:
         """Whether the database can be reached by a new connection, and says yes."""
@@ -217,6 +239,10 @@ class Receiver:
     def _context(self, tx: Transaction, step: str, delivery: Delivery) -> Context:
         outbox = Outbox(Head(self.participant.name, step, delivery.task, 1), notices=self.choreography.observed)
         return Context(tx, self.participant, self.choreography, outbox)
+
+
+def _since(began: float) -> float:
+    return round(time.perf_counter() - began, 4)
 
 
 def _each(works: Sequence[Callable[[], None]]) -> None:

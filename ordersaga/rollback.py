@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,12 @@ from ordersaga.batch import SagaId
 from ordersaga.context import Context, Turn
 from ordersaga.envelope import Reader, Row
 from ordersaga.journal import Entry, clean
+from ordersaga.logs import Line, failure, told
 from ordersaga.outbox import UNDO, next_pack, recorded
 from ordersaga.signal import topic_of
 from ordersaga.step import Undo
+
+logger = logging.getLogger(__name__)
 
 
 def hear(context: Context, topic: str, rows: Sequence[Row[Any]]) -> None:
@@ -40,6 +44,8 @@ def park(context: Context, topic: str, row: Row[Any], error: Exception) -> None:
     elif any(e.state == "undoing" for e in entries):
         # heard before: whoever reminds us will do so again, so no second row of retries is begun
         context.outbox.notice(row.saga, row, "undo failed", reason=clean(f"{type(error).__name__}: {error}", 500))
+        steps = ", ".join(e.step for e in entries if e.state == "undoing")
+        logger.warning(Line("undo failed again", **context.about(row, look_up=True), step=steps, **failure(error)))
     context.outbox.flush(context.cursor)
 
 
@@ -73,9 +79,14 @@ def _put_off(context: Context, row: Row[Any], error: Exception) -> None:
     retry = min((undos[step].retry for step in waiting), key=lambda r: r.attempts)
     summary = clean(f"{type(error).__name__}: {error}", 500)
     context.outbox.notice(row.saga, row, "undo failed", reason=summary, steps=waiting, attempt=attempts)
+    about = {**context.about(row, look_up=True), "step": ", ".join(waiting), "attempt": attempts}
+    wait = retry.wait(attempts)
     if attempts % retry.attempts == 0:
-        context.outbox.attention(row.saga, row, f"undo of {', '.join(waiting)} keeps failing: {summary}")
-    context.outbox.retry(row, context.outbox.head, UNDO, retry.wait(attempts))
+        context.outbox.attention(row.saga, row, f"undo of {', '.join(waiting)} keeps failing: {told(error)}")
+        logger.error(Line("undo keeps failing, needs attention", **about, **failure(error, whole=True)))
+    else:
+        logger.warning(Line("undo failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error)))
+    context.outbox.retry(row, context.outbox.head, UNDO, wait)
 
 
 def _turn_round(context: Context, topic: str, rows: Sequence[Row[Any]]) -> tuple[dict[SagaId, Row[Any]], list[Entry]]:

@@ -59,6 +59,8 @@ class Saga:
     :ivar deadline: after which :class:`DeadlinePassed` is said to the initiator, by its database's clock.
     :ivar asks: signals that the outside may say to a saga under way, such as a customer's wish to cancel.
     :ivar ends: signals that nobody needs to hear.
+    :ivar known_by: the field of its signals by which people know a saga, such as ``order``; lines of the log carry it where a
+        signal at hand does.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Saga:
     asks: Sequence[type[Signal]] = ()
     ends: Sequence[type[Signal]] = ()
     watchdog: Watchdog = field(default_factory=Watchdog)
+    known_by: str | None = None
 
     def __post_init__(self) -> None:
         if self.initiator not in self.participants:
@@ -79,6 +82,9 @@ class Saga:
             raise DeclarationError(f"saga {self.name}", "has no deadline", "Give it a positive one: a lost saga must end")
         if issubclass(self.begins_with, Refusal):
             raise DeclarationError(f"saga {self.name}", "begins with a refusal", "Begin with a plain signal")
+        if self.known_by is not None and self.known_by not in self.begins_with.model_fields:
+            fault = f"is known by {self.known_by}, which {self.begins_with.__name__} does not hold"
+            raise DeclarationError(f"saga {self.name}", fault, "Name a field of the signal that begins it")
 
     def start(self, signal: Signal, *, db: object, saga: SagaId | None = None, trace: str | None = None) -> SagaId:
         """Start one saga in the transaction open on ``db``: its row, its first signal, its deadline, its watchdog.

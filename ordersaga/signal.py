@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from ordersaga.errors import DeclarationError
+from ordersaga.errors import DeclarationError, UnreadableVersion
 
 
 class Part(BaseModel):
@@ -37,7 +37,8 @@ class Signal(Part):
 
         :raises ValueError: when that version can no longer be read, as every older one is unless this is overridden.
         """
-        raise ValueError(f"{cls.__name__} version {version} cannot be read by version {cls.version}; override upcast()")
+        fault = f"{cls.__name__} version {version} cannot be read by version {cls.version}; override upcast()"
+        raise UnreadableVersion(fault)
 
 
 class Refusal(Signal):
@@ -54,7 +55,10 @@ class DeadlinePassed(Signal):
 
 
 class StepFailed(Refusal):
-    """A step was given up after its last attempt; said by the engine in that step's name."""
+    """A step was given up after its last attempt; said by the engine in that step's name.
+
+    ``error`` is what everybody may be told; the rest stands in the dead letter.
+    """
 
     step: str
     error: str

@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from ordersaga.batch import Batch, SagaId
 from ordersaga.errors import DeclarationError
+from ordersaga.logs import bound
 from ordersaga.signal import Refusal, Signal, StepFailed
 
 
@@ -87,11 +88,13 @@ class Arrow:
         extra = {"db": db} if "db" in self.asks else {}
         if self.batched:
             result = function(Batch(signals), **extra)
-            said = dict.fromkeys(signals) if result is None else dict(result)
-        elif "saga" in self.asks:
-            said = {saga: function(signal, saga=saga, **extra) for saga, signal in signals.items()}
+            said: dict[SagaId, Any] = dict.fromkeys(signals) if result is None else dict(result)
         else:
-            said = {saga: function(signal, **extra) for saga, signal in signals.items()}
+            said = {}
+            for saga, signal in signals.items():
+                own = {**extra, "saga": saga} if "saga" in self.asks else extra
+                with bound(saga=saga):
+                    said[saga] = function(signal, **own)
         if said.keys() != signals.keys():
             wrong = sorted(said.keys() ^ signals.keys())[:3]
             raise TypeError(f"{function.__name__} must say something for each saga it was given and no other; see {wrong}")

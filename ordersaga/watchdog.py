@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -11,9 +12,12 @@ import orjson
 from ordersaga.batch import SagaId
 from ordersaga.context import Context
 from ordersaga.envelope import Row
+from ordersaga.logs import Line
 from ordersaga.outbox import WATCHDOG, recorded, strike
 from ordersaga.sql import saga as sql
 from ordersaga.sql import uuids
+
+logger = logging.getLogger(__name__)
 
 
 class Watched(NamedTuple):
@@ -56,6 +60,7 @@ def watch(context: Context, rows: Sequence[Row[Any]]) -> None:
 
 def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, Row[Any]]) -> None:
     context.cursor.execute(sql.ROUND, [uuids(w.saga for w in waiting)])
+    logger.info(Line("reminded of what they wait for", sagas=len(waiting)))
     packs = {w.saga: [w.pack_id] for w in waiting if w.status == "PENDING"}
     confirmed = [w.saga for w in waiting if w.status == "CONFIRMED"]
     if confirmed:
@@ -75,3 +80,5 @@ def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, R
         if w.rounds + 1 >= context.choreography.saga.watchdog.rounds:
             reason = f"{w.status} and still after {w.rounds + 1} reminders"
             context.cursor.execute(sql.ATTENTION, [reason, [w.saga]])
+            about = context.about(causes[w.saga], look_up=True)
+            logger.error(Line("stands still, needs attention", **about, status=w.status, reminders=w.rounds + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ordersaga.guests.structlog import configuration
 from webapp.books.router import DOMAINS, alias, reader_database
 from webapp.database_url import django_database
 from workers.settings import settings
@@ -115,14 +116,6 @@ SECURE_HSTS_SECONDS = 30 * 24 * 3600 if _production else 0
 # Production stands behind a proxy that ends TLS and sends plain HTTP on: forms come from these origins.
 CSRF_TRUSTED_ORIGINS = [f"https://{'*' if host.startswith('.') else ''}{host}" for host in ALLOWED_HOSTS] if _production else []
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {
-        "django": {"handlers": [], "level": "INFO", "propagate": True},
-        "alembic.runtime.plugins": {"level": "WARNING"},
-    },
-}
+# What commands say is read by people. Servers write as the environment wishes: see webapp/wsgi.py and workers/pool.py.
+LOGGING = configuration(json=False, words=_ours.debug)
+SERVER_LOGGING = configuration(json=_ours.logs_json, words=_ours.debug)

@@ -15,6 +15,7 @@ order_saga = Saga(
     deadline=settings().deadline,
     asks=(CancelAsked,),
     watchdog=Watchdog(settings().watchdog, settings().watchdog_cap, settings().watchdog_rounds),
+    known_by="order",
 )
 
 order_desk = Desk(order_saga, observed=bool(settings().observers))

@@ -5,15 +5,19 @@ Settings that are refused end the process here, with the message alone: Celery w
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from logging.config import dictConfig
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 
 from ordersaga.celery.app import make_pool
 from ordersaga.envelope import Keyring
 from ordersaga.errors import ConfigurationError, DeclarationError
+from ordersaga.guests.structlog import configuration
 from workers.settings import settings
 
 
@@ -30,7 +34,16 @@ with _told():
 
 
 def pool(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
-    """The pool of the participant of that name."""
+    """The pool of the participant of that name, for Celery's command line; its log is as the settings wish."""
+    app = application(name, bootsteps=bootsteps)
+    set_up_logs()  # Celery asks only where a worker starts; Flower would be left with Django's
+    signals.setup_logging.connect(set_up_logs)
+    signals.celeryd_init.connect(_without_banner)
+    return app
+
+
+def application(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
+    """The Celery application of the participant of that name."""
     with _told():
         whole = choreography()
     return make_pool(
@@ -42,3 +55,15 @@ def pool(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
         run_dir=settings().run_dir,
         bootsteps=bootsteps,
     )
+
+
+def set_up_logs(loglevel: int | str | None = logging.INFO, logfile: str | None = None, **_: Any) -> None:
+    """Celery's ``setup_logging``: its options ``--loglevel`` and ``--logfile`` hold, its formats do not."""
+    ours = settings()
+    logging.captureWarnings(True)
+    dictConfig(configuration(json=ours.logs_json, level=loglevel or logging.INFO, file=logfile, words=ours.debug))
+
+
+def _without_banner(instance: Any, **_: Any) -> None:
+    """What a machine reads is lines of JSON and nothing else."""
+    instance.quiet = instance.quiet or settings().logs_json

@@ -94,6 +94,13 @@ class Settings(BaseSettings):
     """Where the web process reaches Flower; with the name and password of its basic auth, if it asks for them."""
     retention: Duration = timedelta(days=90)
     """How long ended sagas are remembered in full; ``manage.py prune`` refuses less than messages may come back."""
+    log_format: Annotated[Literal["json", "console"] | None, BeforeValidator(_nothing)] = None
+    """How pools, web and Flower write their logs; None: json in production, console elsewhere."""
+
+    @property
+    def logs_json(self) -> bool:
+        """Whether logs are for machines."""
+        return (self.log_format or ("json" if self.env == "production" else "console")) == "json"
 
     def reader_url(self, domain: Literal["inventory", "payments"]) -> str | None:
         """How the web process reads a participant's database: by the participant's own role, except in production."""

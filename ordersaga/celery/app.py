@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -19,11 +20,14 @@ from ordersaga.celery.topology import queue_of
 from ordersaga.celery.wire import SERIALIZER, install
 from ordersaga.choreography import Choreography
 from ordersaga.envelope import Keyring
-from ordersaga.errors import EnvelopeError, Stopping
+from ordersaga.errors import EnvelopeError, Stopping, Unhandled
+from ordersaga.logs import Line, bound, failure, told
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, UNDO, WATCHDOG
 from ordersaga.participant import Participant
 from ordersaga.pulse import Pulse, default_folder
 from ordersaga.receiver import Delivery, Receiver
+
+logger = logging.getLogger(__name__)
 
 HARD_FACTOR = 2
 """A prefork child is ended when one transaction takes so many times its step's time limit."""
@@ -74,6 +78,7 @@ def make_pool(
     :param bootsteps: more worker bootsteps, such as the audit's drain of dead letters.
     """
     install()
+    logging.getLogger("celery.pool").setLevel(logging.INFO)  # at DEBUG it tells the arguments of tasks: whole envelopes
     app = Celery(participant.name, set_as_current=True, fixups=[])
     app.conf.update(broker(broker_url))
     app.conf.update(
@@ -141,13 +146,19 @@ def _task(app: Celery, name: str, receiver: Receiver) -> str:
         return name
 
     def handle(self: Any, body: bytes) -> None:
+        # What is raised here Celery logs, and tells to whoever watches its events: no more than may be told.
         request = self.request
-        try:
-            receiver.receive(request.ordersaga_topic, body, Delivery(request.id, request.ordersaga_count))
-        except Stopping as error:
-            raise Reject(error, requeue=True) from error
-        except EnvelopeError as error:
-            raise Reject(error, requeue=False) from error
+        with bound(participant=receiver.participant.name, step=name, topic=request.ordersaga_topic, task=request.id):
+            try:
+                receiver.receive(request.ordersaga_topic, body, Delivery(request.id, request.ordersaga_count))
+            except Stopping as error:
+                raise Reject(error, requeue=True) from None
+            except EnvelopeError as error:
+                logger.log(logging.ERROR, Line("refused, to the dead letters", error=told(error)))
+                raise Reject(error, requeue=False) from None
+            except Exception as error:  # noqa: BLE001 - raised anew, without its words
+                logger.log(logging.ERROR, Line("not handled, to the dead letters", **failure(error, whole=True)))
+                raise Unhandled(told(error)) from None
 
     handle.__doc__ = f"Envelopes for {name}."
     app.task(name=name, bind=True)(handle)

@@ -11,6 +11,7 @@ from ordersaga.celery.living import CONSUMER
 from ordersaga.celery.wire import admit, raw_body
 from ordersaga.envelope import digest
 from ordersaga.errors import EnvelopeError
+from ordersaga.logs import told
 
 logger = get_logger(__name__)
 
@@ -52,6 +53,6 @@ class Consumer(consumer.Consumer):
 
     def _refuse(self, message: Any, error: Exception) -> None:
         if not isinstance(error, EnvelopeError):
-            error = EnvelopeError(f"cannot be decoded: {type(error).__name__}: {error}", digest(raw_body(message)))
+            error = EnvelopeError(f"cannot be decoded: {told(error)}", digest(raw_body(message)))
         logger.error("message refused, to the dead letters: %s", error)
         message.reject_log_error(logger, self.connection_errors)

@@ -13,6 +13,8 @@ from kombu import Consumer, Queue
 
 from ordersaga.celery.topology import dead_queue_of, declare, unheard_queue
 from ordersaga.celery.wire import raw_body
+from ordersaga.envelope import digest
+from ordersaga.logs import Line, told
 
 logger = get_logger(__name__)
 
@@ -70,7 +72,7 @@ class Drain(bootsteps.StartStopStep):
                 self._drain(app)
                 wait = 0.5
             except Exception as error:  # noqa: BLE001 - told, and tried again: dead letters must not be lost
-                logger.warning("dead letters wait: %s: %s; next try in %.1f s", type(error).__name__, error, wait)
+                logger.warning("dead letters wait: %s; next try in %.1f s", told(error), wait)
                 self._stop.wait(wait)
                 wait = min(wait * 2, 10.0)
 
@@ -92,8 +94,10 @@ class Drain(bootsteps.StartStopStep):
         name = queue.name.removesuffix(".dead")
 
         def on_message(message: Any, _: Exception | None = None) -> None:
-            self.keep(_raw(message, name))
+            dead = _raw(message, name)
+            self.keep(dead)
             message.ack()
+            logger.warning(Line("dead letter kept", queue=dead.queue, reason=dead.reason, body=digest(dead.body)))
 
         consumer = Consumer(channel, [queue(channel)], on_message=on_message, auto_declare=False, on_decode_error=on_message)
         consumer.consume()

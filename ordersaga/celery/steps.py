@@ -14,6 +14,7 @@ from celery.utils.log import get_logger
 from ordersaga.celery.living import RELAY
 from ordersaga.celery.wire import Publisher
 from ordersaga.database import LACKS_TABLES, table_missing
+from ordersaga.logs import bound, told
 from ordersaga.relay import Relay
 from ordersaga.seldom import Seldom
 
@@ -55,7 +56,7 @@ class Carrier(bootsteps.StartStopStep):
         door = worker.app.ordersaga
         publisher = Publisher(worker.app.connection_for_write(), door.choreography, door.keyring)
         database = door.participant.database
-        self._beat = partial(door.beat, RELAY)
+        self._beat, self._name = partial(door.beat, RELAY), door.participant.name
         self._relay = Relay(
             database.dsn,
             door.participant.name,
@@ -79,7 +80,8 @@ class Carrier(bootsteps.StartStopStep):
 
     def _run(self, relay: Relay, publisher: Publisher) -> None:
         try:
-            relay.run(self._told)
+            with bound(participant=self._name):
+                relay.run(self._told)
         finally:
             publisher.close()
 
@@ -90,7 +92,7 @@ class Carrier(bootsteps.StartStopStep):
             if self._seldom.due(LACKS_TABLES):
                 logger.warning("relay: waits for its database: %s", LACKS_TABLES)
             return
-        logger.warning("relay: %s: %s; the outbox is kept, next try in %.1f s", type(error).__name__, error, wait)
+        logger.warning("relay: %s; the outbox is kept, next try in %.1f s", told(error), wait)
 
 
 class KeepVisible(bootsteps.StartStopStep):
@@ -114,7 +116,7 @@ class KeepVisible(bootsteps.StartStopStep):
             try:
                 extend_visibility(consumer.task_consumer.channel)
             except Exception as error:  # noqa: BLE001 - the next round tries again
-                logger.warning("visibility could not be extended: %s", error)
+                logger.warning("visibility could not be extended: %s", told(error))
 
         self._entry = consumer.timer.call_repeatedly(self.EVERY, extend)
 

@@ -33,7 +33,8 @@ class SqlAlchemyDatabase:
     def engine(self) -> Engine:
         """The engine of this process; each thread holds at most one connection of it while a step runs."""
         url = self._url.set(drivername="postgresql+psycopg2")
-        return create_engine(url, pool_size=64, max_overflow=-1, connect_args={"connect_timeout": 5})
+        # errors do not tell the parameters of a statement, which are those of a whole batch
+        return create_engine(url, pool_size=64, max_overflow=-1, hide_parameters=True, connect_args={"connect_timeout": 5})
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:

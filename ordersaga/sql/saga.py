@@ -29,6 +29,8 @@ LOCK = """
 SELECT id::text, status FROM ordersaga_saga WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE
 """
 
+BEGUN_WITH = "SELECT pack_id FROM ordersaga_saga WHERE id = %s"
+
 CONFIRM = """
 UPDATE ordersaga_saga SET status = 'CONFIRMED', moved_at = now(), rounds = 0, attention = NULL,
     ended_at = CASE WHEN %s THEN now() END

@@ -21,6 +21,8 @@ from tests.support.processes import Process, run_dir
 STAYING = ("orders", "inventory", "payments", "audit", "web", "flower")
 READY = 90.0
 PASSWORD = "only-for-this-test"
+FAREWELL = ("", "worker: Warm shutdown (MainProcess)")
+"""What Celery prints past all logging when it is told to stop."""
 
 
 def once(installation: Installation, service: str, *words: str, **more: str) -> str:
@@ -100,6 +102,17 @@ class Running:
         said = once(self.installation, "manage", "doctor", "--json", "--rabbitmq-admin", management)
         assert json.loads(said)["findings"] == []
 
+    def wrote_for_machines(self) -> None:
+        """Every line of every process is JSON, but Celery's farewell; the web's accesses are without what was asked for."""
+        lines = {
+            name: [json.loads(line) for line in process.logs().splitlines() if line not in FAREWELL]
+            for name, process in self.processes.items()
+        }
+        asked = [line for line in lines["web"] if line["event"] == "GET /admin/flower/workers"]
+        assert {line["status"] for line in asked} == {200}
+        assert all(line["logger"] == "gunicorn.access" and line["seconds"] > 0 for line in asked)
+        assert [line for line in lines["inventory"] if line.get("step") == "inventory.reserve_stock" and line.get("order")]
+
     def ends_on_term(self) -> None:
         for process in self.processes.values():
             process.send(signal.SIGTERM)
@@ -131,6 +144,7 @@ def test_what_compose_runs_gets_healthy_settles_an_order_and_ends_on_term(migrat
         _shows_flower_to_staff(migrated)
         _shows_stock_to_staff(migrated)
         house.ends_on_term()
+        house.wrote_for_machines()
         assert [name for name in ("web", "flower", "inventory") if house.healthy(name)] == []
 
 

@@ -59,6 +59,13 @@ def test_unsigned(house: House) -> None:
     on_the_desk(house, body)
 
 
+@pytest.mark.parametrize("saga", ["no saga", "7"])
+def test_unsigned_and_of_a_saga_that_cannot_be(house: House, saga: str) -> None:
+    body = letter(TOPIC, saga, SAMPLE).replace(b'"7"', b"7")
+    house.mail.send(TOPIC, body, to="inventory", keyring=None)
+    on_the_desk(house, body)
+
+
 @pytest.mark.parametrize("keyring", [STRANGER, IMPOSTOR], ids=["unknown key", "wrong secret"])
 def test_wrongly_signed(house: House, keyring: Keyring) -> None:
     body = genuine()

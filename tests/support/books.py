@@ -58,6 +58,10 @@ class Books:
         columns = "status, refusal, refused_by, reason, attention, participants, ended_at IS NOT NULL"
         return SagaRow(*self.ask("orders", f"SELECT {columns} FROM ordersaga_saga WHERE id = %s", saga)[0])
 
+    def order(self, saga: str) -> str:
+        """The number of the saga's order."""
+        return str(self.ask("orders", "SELECT id FROM orders_order WHERE saga_id = %s", saga)[0][0])
+
     def statuses(self, sagas: Sequence[str]) -> Counter[str]:
         """How many sagas stand where; ``open CONFIRMED`` is not yet complete."""
         statement = """

@@ -37,8 +37,8 @@ class Mail:
         headers: Mapping[str, Any] | None = None,
         content_type: str = CONTENT_TYPE,
         exchange: str = "ordersaga",
-    ) -> None:
-        """Send one letter and wait for the broker's confirmation.
+    ) -> str:
+        """Send one letter and wait for the broker's confirmation; gives its id.
 
         :param to: only this participant gets it; by default whoever hears the topic.
         :param keyring: signs it, unless it is None or ``signature`` stands instead.
@@ -61,6 +61,7 @@ class Mail:
         with self.rabbitmq.connect(self.vhost, confirm_publish=True) as connection:
             key = f"to.{to}" if to else topic
             connection.channel().basic_publish(message, exchange=exchange, routing_key=key)
+        return letter_id
 
     def take(self, queue: str) -> Any:
         """Take the oldest letter out of a queue and keep it back; None when there is none."""
@@ -88,21 +89,21 @@ class Mail:
             yield
 
     @contextmanager
-    def overheard(self) -> Iterator[list[Any]]:
-        """All letters that are published while it lasts."""
+    def overheard(self, exchange: str = "ordersaga") -> Iterator[list[Any]]:
+        """All letters that are published to a topic exchange while it lasts."""
         letters: list[Any] = []
-        with self._listening(lambda _, letter: letters.append(letter)):
+        with self._listening(lambda _, letter: letters.append(letter), exchange):
             yield letters
 
     @contextmanager
-    def _listening(self, hear: Callable[[Any, Any], None]) -> Iterator[None]:
+    def _listening(self, hear: Callable[[Any, Any], None], exchange: str = "ordersaga") -> Iterator[None]:
         stop, ready = threading.Event(), threading.Event()
 
         def listen() -> None:
             with self.rabbitmq.connect(self.vhost) as connection:
                 channel = connection.channel()
                 queue = channel.queue_declare("", exclusive=True).queue
-                channel.queue_bind(queue, "ordersaga", routing_key="#")
+                channel.queue_bind(queue, exchange, routing_key="#")
                 channel.basic_consume(queue, no_ack=True, callback=lambda letter: hear(channel, letter))
                 ready.set()
                 while not stop.is_set():

@@ -182,6 +182,13 @@ class RabbitMQ:
         rows = self._ask("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true&enable_queue_totals=true")
         return {row["name"]: row.get("messages", 0) for row in rows}
 
+    def described(self, vhost: str) -> str:
+        """All that the management interface tells of a virtual host, as JSON: names, arguments, bindings, connections."""
+        name = quote(vhost, safe="")
+        pages = [f"{what}/{name}" for what in ("queues", "exchanges", "bindings", "consumers")]
+        pages += [f"vhosts/{name}/connections", f"vhosts/{name}/channels"]
+        return json.dumps([self._ask("GET", page) for page in pages])
+
     def ctl(self, *arguments: str) -> str:
         """What ``rabbitmqctl --quiet …`` prints."""
         argv: list[str | Path] = [self._programs / "rabbitmqctl", "--quiet", "--node", self.node, *arguments]

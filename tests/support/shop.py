@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -68,10 +68,15 @@ class Shop:
         with _session(self.databases.payments) as db:
             open_wallets(db, [*wallets, NewWallet("limited", "EUR", RICH, order_limit=LIMIT)])
 
-    def stock(self, sku: str, units: int, price: int = 100) -> None:
+    def open_wallets(self, balances: Mapping[str, int]) -> None:
+        """Customers of the test's own, with what they have."""
+        with _session(self.databases.payments) as db:
+            open_wallets(db, [NewWallet(name, "EUR", balance) for name, balance in balances.items()])
+
+    def stock(self, sku: str, units: int, price: int = 100, title: str = "") -> None:
         """An article of the test's own, of which there are so many."""
         with django_at(self.databases.orders):
-            Product.objects.create(sku=sku, name=sku.title(), price=price, currency="EUR")
+            Product.objects.create(sku=sku, name=title or sku.title(), price=price, currency="EUR")
         with _session(self.databases.inventory) as db:
             receive(db, {sku: units})
 

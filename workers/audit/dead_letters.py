@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from ordersaga.celery.drain import DeadMessage
 from ordersaga.envelope import digest, read_rows
 from ordersaga.errors import EnvelopeError
@@ -27,9 +29,9 @@ def keep(message: DeadMessage) -> None:
 
 
 def _saga(body: bytes) -> str | None:
-    """The saga of a lone signal; of many it is in the body."""
+    """The saga of a lone signal; of many it is in the body. Anybody may have written it, and it need not be one."""
     try:
         rows = read_rows(body)
-    except EnvelopeError:
+        return str(UUID(rows[0].saga)) if len(rows) == 1 else None
+    except (EnvelopeError, ValueError, AttributeError):
         return None
-    return rows[0].saga if len(rows) == 1 else None

@@ -6,6 +6,8 @@ FAILS_TWICE = "FAILS-TWICE"
 """To reserve it raises twice, then works."""
 FAILS = "FAILS"
 """To reserve it never works."""
+BLABS = "BLABS"
+"""To reserve it fails with an error of the database that tells the customer."""
 HANGS = "HANGS"
 """To reserve it never returns, and no database statement is to blame."""
 SLEEPS = "SLEEPS"
@@ -19,4 +21,4 @@ STICKS = "STICKS"
 UNSHIPPABLE = "UNSHIPPABLE"
 """To ship it never works."""
 
-UNRULY = (FAILS_TWICE, FAILS, HANGS, SLEEPS, KILLS, PAUSES, PAUSES_TOO, STICKS, UNSHIPPABLE)
+UNRULY = (FAILS_TWICE, FAILS, BLABS, HANGS, SLEEPS, KILLS, PAUSES, PAUSES_TOO, STICKS, UNSHIPPABLE)

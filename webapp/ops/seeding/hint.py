@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.pool import pool
+from workers.pool import application
 from workers.settings import settings
 
 PATIENCE = 2.0
@@ -25,7 +25,7 @@ def hint() -> str:
 
 def _listening(name: str) -> set[str]:
     """The queues that some pool listens to."""
-    app = pool(name)
+    app = application(name)
     with app.connection_for_write(connect_timeout=PATIENCE) as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * PATIENCE)
         answers = app.control.inspect(timeout=PATIENCE, connection=connection).active_queues() or {}

@@ -35,6 +35,8 @@ def before_reserving(orders: Batch[OrderPlaced], db: Session) -> None:
         asked = {line.sku for line in order.lines}
         if goods.FAILS in asked:
             raise Unruly("this never works")
+        if goods.BLABS in asked:
+            db.execute(text("SELECT CAST(:customer AS integer)"), {"customer": order.customer})
         if goods.FAILS_TWICE in asked and db.scalar(ATTEMPTS, {"saga": saga, "step": reserve_stock.key}) < 2:
             raise Unruly("not yet")
         if goods.KILLS in asked:

@@ -1,0 +1,116 @@
+"""structlog as the writer of the log: every line as JSON for machines, or as words for people.
+
+All that is logged passes here, whoever logs it: the engine's lines, structlog's, and those of Celery, Django and gunicorn.
+Each carries what is under way (:func:`ordersaga.logs.under_way`); of exceptions no line tells more than
+:func:`ordersaga.logs.told`, and of addresses not the query.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import orjson
+import structlog
+
+from ordersaga.logs import Line, trace_told, under_way
+
+Event = MutableMapping[str, Any]
+
+QUERY = re.compile(r"\?\S*")
+WEB = ("django.server", "django.request", "django.security", "gunicorn")
+"""Loggers that tell addresses of pages: what was searched for stands in their query."""
+ACCESS = "gunicorn.access"
+SERVERS = ("django", "django.server", "gunicorn.error", ACCESS)
+"""Loggers that bring handlers of their own."""
+SECRETIVE = ("celery.pool", "django.db.backends")
+"""Loggers that at DEBUG tell the arguments of tasks and the parameters of statements."""
+REPEATING = ("celery.app.trace", "celery.worker.strategy", "alembic.runtime.plugins")
+"""Loggers whose INFO says less than what is said anyway: of each task the engine has a line."""
+ACCESS_FORMAT = "%(m)s %(U)s"
+"""Gunicorn's ``access_log_format``, the rest being fields of their own; without query, referer, user and host."""
+
+
+def configuration(*, json: bool, level: int | str = "INFO", file: str | None = None, words: bool = False) -> dict[str, Any]:
+    """What :func:`logging.config.dictConfig`, Django's ``LOGGING`` and gunicorn's ``logconfig_dict`` take.
+
+    :param level: of the root logger.
+    :param file: where lines go instead of standard error; one that is moved away is begun anew.
+    :param words: tell exceptions whole, with their words: for development alone.
+    """
+    output = {"class": "logging.handlers.WatchedFileHandler", "filename": file, "encoding": "utf-8"}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "ordersaga": {"()": formatter, "json": json, "words": words, "colors": not file and sys.stderr.isatty()}
+        },
+        "handlers": {"ordersaga": {**(output if file else {"class": "logging.StreamHandler"}), "formatter": "ordersaga"}},
+        "root": {"handlers": ["ordersaga"], "level": level},
+        "loggers": {
+            **{name: {"level": "INFO"} for name in SECRETIVE},
+            **{name: {"level": "WARNING"} for name in REPEATING if level not in ("DEBUG", logging.DEBUG)},
+            **{name: {"level": "INFO", "handlers": [], "propagate": True} for name in SERVERS},
+        },
+    }
+
+
+def formatter(*, json: bool, words: bool = False, colors: bool = False) -> logging.Formatter:
+    """The formatter of all lines. Makes structlog's own loggers write through the standard library, and so through here."""
+    first: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper("iso"),
+    ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *first, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderer = structlog.processors.JSONRenderer(_dumps) if json else structlog.dev.ConsoleRenderer(colors=colors)
+    errors = structlog.processors.format_exc_info if words else _errors
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*first, _take_apart],
+        pass_foreign_args=True,
+        processors=[_fields, errors, structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+
+
+def _take_apart(_: Any, __: str, event: Event) -> Event:
+    """A line of the engine, an access of gunicorn's, and whatever else names an address."""
+    record: logging.LogRecord = event["_record"]
+    atoms = event.pop("positional_args")
+    if isinstance(record.msg, Line):
+        event["event"] = record.msg.event
+        event.update(record.msg.fields)
+    elif record.name == ACCESS and isinstance(atoms, Mapping):
+        event.update(status=int(atoms["s"]), bytes=atoms["B"], seconds=int(atoms["D"]) / 1_000_000)
+    elif record.name.startswith(WEB):
+        event["event"] = QUERY.sub("", event["event"])
+    return event
+
+
+def _fields(_: Any, __: str, event: Event) -> Event:
+    for name, value in under_way().items():
+        event.setdefault(name, value)
+    event["pid"] = event["_record"].process
+    return event
+
+
+def _errors(_: Any, __: str, event: Event) -> Event:
+    """Exceptions without their words."""
+    given = event.pop("exc_info", None)
+    if given is True:
+        given = sys.exc_info()
+    error = given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        event["exception"] = trace_told(error)
+    return event
+
+
+def _dumps(event: Mapping[str, Any], **_: Any) -> str:
+    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode(errors="replace")

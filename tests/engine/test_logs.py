@@ -1,0 +1,124 @@
+"""Lines of the log: what is bound stands in them, and of errors no more than may be told."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import logging
+from collections.abc import Callable
+
+import psycopg2
+import pytest
+import structlog
+from psycopg2 import errors
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import IntegrityError
+
+from ordersaga import logs
+from ordersaga.errors import EnvelopeError
+from ordersaga.guests.structlog import ACCESS, ACCESS_FORMAT, formatter
+from ordersaga.logs import Line, bound, failure, told, trace_told
+from tests.support.postgres import Postgres
+from workers.signals import Line as OrderLine
+
+WORDS = "Ann Example, 1 Some Street"
+
+
+def raised(act: Callable[[], object]) -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - whatever it is
+        act()
+    assert isinstance(caught.value, Exception)
+    return caught.value
+
+
+def written(message: object, *args: object, name: str = "some.logger", error: Exception | None = None) -> dict[str, object]:
+    """A line as machines read it."""
+    info = (type(error), error, error.__traceback__) if error else None
+    record = logging.LogRecord(name, logging.ERROR, __file__, 1, message, args, info)
+    found: dict[str, object] = json.loads(formatter(json=True).format(record))
+    return found
+
+
+def test_its_examples_are_true() -> None:
+    assert doctest.testmod(logs, optionflags=doctest.ELLIPSIS).failed == 0
+
+
+def test_what_is_bound_ends_with_its_block() -> None:
+    with bound(step="a.step", task="1"), bound(task="2", attempt=None):
+        line = written("hello")
+    assert (line["step"], line["task"], "attempt" in line) == ("a.step", "2", False)
+    assert "task" not in written("hello")
+
+
+def test_an_error_of_the_database_tells_names_of_the_schema_and_no_value(
+    postgres: Postgres, database_templates: dict[str, str]
+) -> None:
+    postgres.ensure()
+    engine = create_engine(make_url(postgres.create_database("told", "orders")).set(drivername="postgresql+psycopg2"))
+    with engine.begin() as db:
+        db.execute(text("CREATE TABLE person (name text CONSTRAINT person_once UNIQUE)"))
+    insert = text("INSERT INTO person VALUES (:name), (:name)")
+
+    def twice() -> None:
+        with engine.begin() as db:
+            db.execute(insert, {"name": WORDS})
+
+    error = raised(twice)
+    engine.dispose()
+    assert isinstance(error, IntegrityError)
+    assert WORDS in str(error)
+    assert told(error) == "IntegrityError: SQLSTATE 23505, table person, constraint person_once"
+    assert WORDS not in trace_told(error)
+    assert "then" in trace_told(error)
+    assert isinstance(error.orig, errors.UniqueViolation)
+
+
+def test_a_signal_that_is_not_valid_is_told_by_its_fields() -> None:
+    error = raised(lambda: OrderLine.model_validate({"sku": WORDS, "quantity": 0, "amount": 1, WORDS: 1}))
+    assert told(error) == "ValidationError: Line: sku string_pattern_mismatch, quantity greater_than_equal, extra_forbidden"
+
+
+def test_the_words_of_a_connection_and_of_our_own_errors_are_told() -> None:
+    refused = raised(lambda: psycopg2.connect("postgresql://127.0.0.1:1/nowhere"))
+    assert "Connection refused" in told(refused)
+    assert told(EnvelopeError("not signed", "abc")) == "EnvelopeError: not signed (body sha256 abc)"
+
+
+def test_one_error_raised_from_another_is_not_taken_for_it() -> None:
+    def wrapped() -> None:
+        try:
+            psycopg2.connect("postgresql://127.0.0.1:1/nowhere")
+        except psycopg2.OperationalError as error:
+            raise RuntimeError(WORDS) from error
+
+    assert told(raised(wrapped)) == "RuntimeError"
+
+
+def test_no_line_tells_the_words_of_its_exception() -> None:
+    error = raised(lambda: dict[str, str]()[WORDS])
+    line = written("something broke", error=error)
+    assert WORDS not in json.dumps(line)
+    assert str(line["exception"]).endswith("KeyError")
+
+
+def test_an_access_tells_neither_query_nor_whence() -> None:
+    atoms = {"m": "GET", "U": "/admin/orders/order/", "q": WORDS, "f": WORDS, "s": "200", "B": 12, "D": 1500}
+    line = written(ACCESS_FORMAT, atoms, name=ACCESS)
+    assert (line["event"], line["status"], line["bytes"], line["seconds"]) == ("GET /admin/orders/order/", 200, 12, 0.0015)
+    assert WORDS not in json.dumps(line)
+    assert "Ann" not in json.dumps(written('"%s" %s', "GET /admin/?q=Ann+Example HTTP/1.1", "200", name="django.server"))
+
+
+def test_structlogs_own_loggers_carry_what_is_under_way(caplog: pytest.LogCaptureFixture) -> None:
+    form = formatter(json=True)
+    with bound(step="a.step"), caplog.at_level("INFO"):
+        structlog.get_logger("mine").info("reserved", sku="TEA")
+        line = json.loads(form.format(caplog.records[-1]))
+    assert (line["event"], line["sku"], line["step"]) == ("reserved", "TEA", "a.step")
+
+
+def test_under_anybodys_logging_a_line_reads_as_text() -> None:
+    error = raised(lambda: dict[str, str]()[WORDS])
+    said = str(Line("given up", saga="7", **failure(error, whole=True)))
+    assert said.startswith("given up saga=7 error=KeyError\n")
+    assert WORDS not in said

@@ -1,0 +1,181 @@
+"""A canary: a customer whose key, an article whose title and a reason whose words occur nowhere else go every way an order can.
+
+Afterwards they are found in the databases and in the bodies of the signals that need them, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import pytest
+
+from ordersaga.ids import new_id
+from tests.support.flower import Flower
+from tests.support.house import House
+from tests.support.mail import letter
+from tests.support.pointing import django_at
+from tests.support.polling import eventually
+from tests.support.pools import PARTICIPANTS, Pool, Pools
+from tests.support.unruly.goods import BLABS, PAUSES
+from webapp.orders import desk
+
+WORD = f"canary{secrets.token_hex(6)}"
+CUSTOMER, POOR = f"{WORD}-customer", f"{WORD}-without-money"
+TITLE, REASON = f"{WORD} of some street", f"{WORD} asked by telephone"
+ARTICLE, SAGA = "ARTICLE-OF-A-CANARY", new_id()
+
+
+ALL, JSON = ("-E", "-l", "DEBUG"), {"ORDERSAGA_LOG_FORMAT": "json"}
+TALKATIVE = (
+    Pool("orders", args=ALL, env=JSON),
+    Pool("inventory", args=ALL, env=JSON),
+    Pool("payments", args=ALL, kind="solo"),
+    Pool("audit", args=ALL, env=JSON, kind="threads"),
+)
+"""Every pool is asked to say all it can; one in words, the others for machines."""
+
+
+class Seen(NamedTuple):
+    """What could be seen from outside while the canary was about."""
+
+    sagas: dict[str, str]
+    sent: set[str]
+    letters: list[Any]
+    events: list[Any]
+    flower: str
+    broker: str
+    logs: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def seen(standing_house: House) -> Iterator[Seen]:
+    house = standing_house
+    house.ensure()
+    flower = Flower(house.env)
+    house.rabbitmq.ctl("set_log_level", "debug")
+    with house.all_away(), ExitStack() as stack:
+        others = Pools(house.env, after=200)
+        stack.callback(others.teardown)
+        pools = others.launch(*TALKATIVE)
+        stack.callback(flower.process.stop)
+        flower.start()
+        letters = stack.enter_context(house.mail.overheard())
+        events = stack.enter_context(house.mail.overheard("celeryev"))
+        sagas, sent = go_every_way(house)
+        eventually(lambda: shows_all_ends(flower), 30, "all ends of tasks in Flower")
+        broker = house.rabbitmq.described(house.vhost) + house.rabbitmq.process.logs()
+        found = seen_in(flower)
+        logs = {name: "\n".join(worker.process.logs() for worker in cluster) for name, cluster in pools.items()}
+        yield Seen(sagas, sent, letters, events, found, broker, {**logs, "flower": flower.process.logs()})
+    house.rabbitmq.ctl("set_log_level", "error")
+
+
+def shows_all_ends(flower: Flower) -> bool:
+    shown = {task["state"] for task in json.loads(flower.get("api/tasks?limit=1000")).values()}
+    assert shown >= {"SUCCESS", "FAILURE"}, shown
+    return True
+
+
+def seen_in(flower: Flower) -> str:
+    pages = ["api/tasks?limit=1000", "api/workers?refresh=1", "api/task/types", "tasks"]
+    pages += [f"{page}/{task}" for task in json.loads(flower.get(pages[0])) for page in ("api/task/info", "task")]
+    return "\n".join(flower.get(page) for page in pages)
+
+
+def go_every_way(house: House) -> tuple[dict[str, str], set[str]]:
+    """Place and send all of it, and wait for its ends; sagas by what became of them, and the ids of strangers' letters."""
+    shop, books = house.shop, house.books
+    shop.stock(ARTICLE, 1000, title=TITLE)
+    shop.open_wallets({CUSTOMER: 10**6, POOR: 0})
+    sagas = {
+        "confirmed": shop.place(ARTICLE, customer=CUSTOMER),
+        "declined": shop.place(ARTICLE, customer=POOR),
+        "out of stock": shop.place(ARTICLE, "GONE", customer=CUSTOMER),
+        "failed": shop.place(ARTICLE, BLABS, customer=CUSTOMER),
+        "cancelled": cancelled_by_staff(house),
+    }
+    books.all_ended(list(sagas.values()))
+    sent = {house.mail.send(topic, body, to=to) for topic, body, to in strange_letters()}
+    # where the broker puts what no queue is bound to: while the test overhears, there is one
+    sent.add(
+        house.mail.send("rumour", letter("rumour", SAGA, json.dumps({"customer": CUSTOMER})), exchange="ordersaga.unheard")
+    )
+    wanted = len(sent) + 1  # and the failed order's
+    eventually(lambda: len(dead_letters(house)) == wanted, 60, f"{wanted} dead letters")
+    return sagas, sent
+
+
+def dead_letters(house: House) -> list[tuple[str, str, str]]:
+    found = house.books.desk()
+    return [(dead.participant, dead.topic, dead.error) for dead in found if WORD.encode() in dead.body]
+
+
+def cancelled_by_staff(house: House) -> str:
+    house.switches.on(PAUSES)
+    saga = house.shop.place(ARTICLE, PAUSES, customer=CUSTOMER)
+    eventually(lambda: house.switches.came_by(PAUSES), 30, "inventory at work")
+    with django_at(house.databases.orders):
+        desk.cancel(int(house.books.order(saga)), by="staff 3", reason=REASON)
+    house.books.reaches(saga, "ROLLING_BACK")
+    house.switches.off(PAUSES)
+    return saga
+
+
+def strange_letters() -> list[tuple[str, bytes, str]]:
+    """What no step sees, or cannot read: topic, body and whose queue."""
+    malformed = {"order": CUSTOMER, "customer": TITLE, CUSTOMER: 1}
+    return [
+        ("signal.OrderPlaced", WORD.encode() + b"\xff", "inventory"),
+        ("signal.OrderPlaced", letter("signal.OrderPlaced", SAGA, json.dumps(malformed)), "inventory"),
+        ("signal.Unknown", letter("signal.Unknown", SAGA, json.dumps({"customer": CUSTOMER})), "inventory"),
+        # whose saga is none, so that the database refuses it and tells the value
+        ("answer", letter("answer", WORD, json.dumps({"participant": CUSTOMER})), "orders"),
+        ("notice", letter("notice", WORD, json.dumps({"what": TITLE})), "audit"),
+    ]
+
+
+@pytest.mark.parametrize("name", [*PARTICIPANTS, "flower"])
+def test_no_log_tells_it(seen: Seen, name: str) -> None:
+    assert WORD not in seen.logs[name]
+
+
+def test_logs_tell_what_happened_all_the_same(seen: Seen) -> None:
+    assert "DataError: SQLSTATE 22P02" in seen.logs["inventory"]
+    assert "ValidationError: OrderPlaced: customer string_pattern_mismatch, currency missing" in seen.logs["inventory"]
+    assert "not handled, to the dead letters" in seen.logs["orders"]
+    assert "not handled, to the dead letters" in seen.logs["audit"]
+
+
+def test_neither_flower_nor_the_events_it_hears_tell_it(seen: Seen) -> None:
+    told = [json.loads(event.body) for event in seen.events]
+    kinds = {each["type"] for some in told for each in (some if isinstance(some, list) else [some])}
+    assert {"task-received", "task-succeeded", "task-failed", "task-rejected"} <= kinds
+    assert [event.body for event in seen.events if WORD in event.body] == []
+    assert WORD not in seen.flower
+
+
+def test_the_broker_tells_it_neither_by_names_nor_in_its_log(seen: Seen) -> None:
+    assert '"orders"' in seen.broker
+    assert WORD not in seen.broker
+
+
+def test_only_bodies_hold_it_and_only_of_those_that_need_it(seen: Seen) -> None:
+    ours = [each for each in seen.letters if each.properties["message_id"] not in seen.sent]
+    outside = [(each.delivery_info["routing_key"], each.properties) for each in ours]
+    assert WORD not in repr(outside)
+    topics = {json.loads(each.body)["topic"] for each in ours if WORD.encode() in raw(each)}
+    assert topics == {"signal.OrderPlaced", "signal.StockReserved", "notice"}
+
+
+def test_the_dead_letter_keeps_the_words_for_those_who_may_read_it(standing_house: House, seen: Seen) -> None:
+    [dead] = standing_house.books.desk(seen.sagas["failed"])
+    assert CUSTOMER in dead.message
+    assert WORD not in str(standing_house.books.saga(seen.sagas["failed"]))
+
+
+def raw(message: Any) -> bytes:
+    return message.body.encode() if isinstance(message.body, str) else bytes(message.body)

@@ -15,11 +15,12 @@ from ordersaga.errors import OrderSagaError
 from webapp.ops import brokers, command
 from webapp.ops.entrance import FAILED
 from webapp.ops.provision import CannotProvision, Work
-from webapp.ops.provision.postgres import Place, database, first_line
+from webapp.ops.provision.postgres import Place, database
 from webapp.ops.provision.rabbitmq import broker, elsewhere
 from webapp.ops.provision.reader import reader
-from webapp.ops.provision.topology import topology
+from webapp.ops.provision.topology import answers, topology
 from webapp.ops.rabbit import Management, ManagementError
+from webapp.ops.remedies import first_line
 from workers.settings import PREFIX, Settings, settings
 
 MISSING = 1
@@ -146,6 +147,7 @@ def _broker(work: Work, ours: Settings, admins: dict[str, str], management: str)
         host = Management(management)
     except ValueError as error:
         raise CannotProvision(f"--rabbitmq-admin: {error}") from error
+    answers(ours.broker_url)
     if broker(work, host, ours.broker_url):
         topology(work, ours.broker_url, choreography(), host.url)
     elif work.dry:

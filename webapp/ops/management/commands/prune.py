@@ -22,6 +22,7 @@ from workers.retention import horizon
 from workers.settings import Duration, Settings, settings
 
 INTERRUPTED = 130
+LONGEST = timedelta(days=36_500)
 UNDEFINED_TABLE = "42P01"
 EPILOG = """
 What goes: journals, packs, answers, audit events and settled dead letters of orders that ended longer ago, and their
@@ -46,13 +47,15 @@ def duration(text: str) -> timedelta:
     try:
         given: timedelta = TypeAdapter(Duration).validate_python(text)
     except ValidationError as error:
-        raise ArgumentTypeError(f"{text!r} is no duration; write P90D, or seconds") from error
+        raise ArgumentTypeError(f"{text[:40]!r} is no duration; write P90D, or seconds") from error
+    if given > LONGEST:
+        raise ArgumentTypeError(f"{text[:40]!r} is longer than {LONGEST.days:,} days")
     return given
 
 
 def size(text: str) -> int:
     """From 1 to 10,000."""
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 10_000:
         raise ArgumentTypeError(f"{text!r} is no number from 1 to 10000")
     return int(text)
 

@@ -16,6 +16,7 @@ from tests.support.databases import Databases
 from tests.support.polling import eventually
 from tests.support.postgres import OWNER, Postgres
 from tests.support.processes import ROOT, Process
+from webapp.ops.console import printable
 
 NOWHERE = {"ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
 SUPERUSER = ("createsuperuser", "--noinput", "--username=ann", "--email=")
@@ -103,3 +104,36 @@ def test_what_a_database_refuses_is_told_with_a_remedy(
     assert refused.returncode == 2, refused.stderr
     assert remedy in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("dead_letters", "list", "--participant", "\udcff"), "--participant: use printable characters"),
+        (("prune", "--retention", "P99999999D"), "is longer than 36,500 days"),
+        (("prune", "--batch", "\u0663"), "is no number from 1 to 10000"),
+        (("place_orders", "", "--format", "csv"), "FILE is empty. Name a file that is there"),
+        (("migrate", "orders", "--json"), "leave out what asks for a part"),
+        (("demo", "--folder", "/dev/null/nowhere", "--exit"), "Name another folder: manage.py demo --folder FOLDER"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_asked(words: tuple[str, ...], said: str) -> None:
+    refused = manage(NOWHERE, *words)
+    assert refused.returncode == (1 if words[0] == "demo" else 2)
+    assert said in refused.stderr + refused.stdout
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_database_that_a_newer_program_has_migrated_is_left_alone(databases: Databases) -> None:
+    link = psycopg2.connect(databases.payments)
+    with link, link.cursor() as cursor:
+        cursor.execute("UPDATE alembic_version SET version_num = '9999'")
+    link.close()
+    for words in (("migrate",), ("migrate", "--check", "--json")):
+        refused = manage(databases, *words)
+        assert refused.returncode == 2, refused.stderr
+        assert "The payments database is newer than this program: it stands at 9999" in refused.stderr
+
+
+def test_what_a_letter_says_cannot_command_the_terminal() -> None:
+    assert printable("red \x1b[31m\ud800\nnext", keep="\n") == "red \\x1b[31m\\ud800\nnext"

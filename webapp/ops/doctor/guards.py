@@ -47,9 +47,10 @@ AND 'autovacuum_enabled' = ANY(SELECT split_part(o, '=', 1) FROM unnest(reloptio
     WHERE split_part(o, '=', 2) IN ('false', 'off', 'no', '0')) ORDER BY 1
 """
 
-UNLOGGED = (
-    "SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relnamespace = current_schema()::regnamespace ORDER BY 1"
-)
+UNLOGGED = """
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u' AND relnamespace = current_schema()::regnamespace
+ORDER BY 1
+"""
 
 
 def standing(patient: Patient) -> frozenset[str]:

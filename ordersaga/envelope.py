@@ -65,7 +65,7 @@ class BadRow(NamedTuple):
 def row_text(row: Row[str]) -> str:
     """A row as JSON; its ``data`` is JSON text already."""
     return (
-        f'["{row.id}","{row.saga}",{_quoted(row.cause)},{row.version},"{row.at}",{row.again},'
+        f'["{row.id}","{row.saga}",{_quoted(row.cause)},{row.version},"{row.at}",{int(row.again)},'
         f"{_quoted(row.trace)},{json.dumps(row.reason) if row.reason else 'null'},{row.data}]"
     )
 

@@ -28,7 +28,7 @@ _skipped: list[str] = []
 
 # The caller's settings are not the tests', nor is what stands in the .env of this tree. Now, not in a hook: the conftest.py of
 # folders named on the command line are imported before any hook runs, and set Django up.
-for name in [name for name in os.environ if name.startswith("ORDERSAGA_")]:
+for name in [name for name in os.environ if name.startswith(("ORDERSAGA_", "PROVISION_"))]:
     del os.environ[name]
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 

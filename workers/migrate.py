@@ -17,6 +17,8 @@ from alembic import command, context
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, MetaData, NullPool, create_engine, make_url, text
 
 from workers.settings import settings
@@ -36,12 +38,18 @@ def migrate(which: Domain, *, url: str | None = None) -> None:
 
 
 def pending(which: Domain, *, url: str | None = None) -> list[str]:
-    """The revisions that :func:`migrate` would run, oldest first, as ``0001 words``."""
+    """The revisions that :func:`migrate` would run, oldest first, as ``0001 words``.
+
+    :raises alembic.util.exc.CommandError: when the database stands at a revision that this program does not know.
+    """
     config = configuration(which, url=url)
     with _connect(config) as connection:
         done = MigrationContext.configure(connection).get_current_heads()
-    revisions = ScriptDirectory.from_config(config).iterate_revisions("head", done or "base")
-    return [f"{r.revision} {r.doc}" for r in reversed(list(revisions))]
+    try:
+        revisions = list(ScriptDirectory.from_config(config).iterate_revisions("head", done or "base"))
+    except RevisionError as error:
+        raise CommandError(f"it stands at {', '.join(done)}, which is no revision of this program") from error
+    return [f"{r.revision} {r.doc}" for r in reversed(revisions)]
 
 
 def check(which: Domain, *, url: str | None = None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ordersaga.signal import Part, Refusal, Signal
 
@@ -30,12 +30,19 @@ class Line(Part):
     amount: Money
 
 
+def _each_sku_once(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Two lines of one SKU may mean two prices, or a mistake: whoever orders says which, by adding them up."""
+    if len(lines) > 1 and len({line.sku for line in lines}) < len(lines):
+        raise ValueError("a SKU stands twice; add its quantities up in one line")
+    return lines
+
+
 class OrderPlaced(Signal):
     order: OrderNumber
     customer: Customer
     currency: Currency
     amount: Money
-    lines: Annotated[tuple[Line, ...], Field(min_length=1, max_length=MAX_LINES)]
+    lines: Annotated[tuple[Line, ...], Field(min_length=1, max_length=MAX_LINES), AfterValidator(_each_sku_once)]
 
 
 class StockReserved(Signal):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +20,8 @@ from ordersaga.relay import Parcel
 CONTENT_TYPE = "application/vnd.ordersaga+json"
 SERIALIZER = "ordersaga"
 CONFIRM_SECONDS = 10
+MANY = 10**6
+"""More deliveries than that nobody has counted."""
 
 
 def install() -> None:
@@ -119,6 +121,8 @@ def admit(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, An
     """
     body = raw_body(message)
     headers = message.headers or {}
+    if not body:  # kombu would not decode it, and the worker die of what it gives instead
+        raise EnvelopeError("empty", digest(body))
     if len(body) > MAX_BYTES:
         raise EnvelopeError(f"{len(body):,} bytes are over the limit of {MAX_BYTES:,}", digest(body))
     if headers.get("compression"):
@@ -143,6 +147,12 @@ def admit(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, An
         "retries": 0,
         "timelimit": [None, None],
         "ordersaga_topic": topic,
-        "ordersaga_count": int(headers.get("x-delivery-count") or 0),
+        "ordersaga_count": redeliveries(headers),
         "origin": headers.get("origin"),
     }
+
+
+def redeliveries(headers: Mapping[str, Any]) -> int:
+    """As the broker counts them; the first time the header is still the sender's, who may write anything."""
+    count = headers.get("x-delivery-count")
+    return count if isinstance(count, int) and 0 <= count < MANY else 0

@@ -66,6 +66,12 @@ def test_any_text_survives(reason: str, value: str) -> None:
     assert (read.data, read.reason) == ({"t": value}, reason or None)
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_a_mark_that_came_as_a_truth_value_goes_on_as_a_number(again: bool) -> None:
+    [read] = read_rows(body(row({"cents": 5})._replace(again=again)))
+    assert read.again is int(again)
+
+
 def test_older_versions_are_translated_and_newer_ones_are_set_aside() -> None:
     good, bad = Reader(Price).read(body(row({"cents": 5}), row({"euros": 2}, version=2), row({"x": 1}, version=4)))
     assert [r.data for r in good] == [Price(cents=5), Price(cents=200)]

@@ -73,6 +73,29 @@ def test_wrongly_signed(house: House, keyring: Keyring) -> None:
     on_the_desk(house, body)
 
 
+def test_empty(house: House) -> None:
+    house.mail.send(TOPIC, b"", to="inventory")
+    assert on_the_desk(house, b"").participant == "inventory"
+
+
+def test_of_a_delivery_count_that_is_no_number_it_is_heard_as_any_other(house: House) -> None:
+    with house.without("inventory"):
+        [saga] = Shop(house.databases, watchdog=ASLEEP).place_many(1)
+        said = eventually(lambda: house.mail.take("inventory"), 30, "OrderPlaced")
+        house.mail.send(TOPIC, said.body, to="inventory", headers={"x-delivery-count": "many"})
+    house.books.all_confirmed([saga])
+
+
+@pytest.mark.parametrize("saga", ["x", "", "\0", "\ud800", 5, None])
+def test_a_dead_letter_of_no_saga_at_all_does_not_keep_the_others_from_the_desk(house: House, saga: object) -> None:
+    pack = {"participant": "orders", "step": None, "task": None, "attempt": 1, "signals": [[new_id(), saga, *[None] * 7]]}
+    strange, other = json.dumps({"packs": [pack]}).encode(), genuine()
+    for each in (strange, other):
+        house.mail.send(TOPIC, each, to="inventory", keyring=None, headers={"x-delivery-count": 2**40})
+    assert on_the_desk(house, other)
+    assert on_the_desk(house, strange)
+
+
 def test_oversized(house: House) -> None:
     body = b" " * MAX_BYTES + genuine()
     house.mail.send(TOPIC, body, to="inventory")

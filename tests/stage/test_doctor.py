@@ -97,6 +97,15 @@ def exchange_anew(house: House) -> None:
     house.declare()
 
 
+def exchange_that_goes_with_its_queues(house: House) -> None:
+    house.ask("DELETE", f"exchanges/{VHOST}/ordersaga")
+    house.ask(
+        "PUT", f"exchanges/{VHOST}/ordersaga", type="topic", durable=True, auto_delete=True,
+        arguments={"alternate-exchange": "ordersaga.unheard"},
+    )  # fmt: skip
+    rebind(house)
+
+
 def no_longer(path: str) -> Callable[[House], None]:
     return lambda house: house.ask("DELETE", path)
 
@@ -117,6 +126,8 @@ IN_RABBITMQ = {
     "the alternate exchange is gone": ("alternate-exchange", alternate_lost, exchange_anew),
     "dead letters' exchange is gone": ("exchange-missing", no_longer(f"exchanges/{VHOST}/ordersaga.dead"), House.declare),
     "a policy lets messages expire": ("queue-policy", policy, no_longer(f"policies/{VHOST}/short")),
+    "messages expire": ("queue-argument", *queue(message_ttl=1000)),
+    "an exchange goes with its queues": ("exchange-differs", exchange_that_goes_with_its_queues, exchange_anew),
     "an administrator runs the pools": ("broker-user-too-strong", tagged("administrator"), tagged("management")),
 }
 
@@ -134,6 +145,14 @@ def test_a_fault_in_rabbitmq_is_found_and_nothing_else(house: House, fault: str)
     else:
         assert codes(found) == {code}, found
     eventually(lambda: not house.examined(), 10, "health")  # policies go slowly
+
+
+def test_who_takes_messages_without_acknowledging_is_found(house: House) -> None:
+    with Connection(house.settings.broker_url) as connection, connection.channel() as channel:
+        channel.basic_consume("inventory", no_ack=True, callback=lambda _: None)
+        [found] = eventually(house.examined, 10, "the consumer")
+        assert (found.code, found.where) == ("consumer-without-ack", "queue inventory")
+    eventually(lambda: not house.examined(), 10, "health")
 
 
 def test_without_the_management_interface_it_asks_by_amqp(house: House) -> None:

@@ -142,6 +142,7 @@ CSV_FAULTS = [
     ("ann,TEA," + "9" * 5000, "line 2: quantity: '9999"),
     ("ann,TEA,", "line 2: quantity: is missing"),
     ("ann,GOLD,2", "line 2: amount: Input should be less than or equal to 1000000000000"),
+    ("ann,TEA\r1", "line 2: line: is not CSV: a carriage return stands inside it; end lines with LF or CRLF."),
     ("ann,HAT,1", "line 2: sku: HAT is sold in GBP, the order is in EUR. Place one order for each currency."),
     ("ann smith,TEA,1", "line 2: customer: String should match pattern"),
     (",TEA,1", "line 2: customer: String should have at least 1 character"),
@@ -175,7 +176,7 @@ ORDER_FAULTS = [
     ("A,ann,EUR,TEA,1,\nA,ann,GBP,HAT,2,", "line 3: currency: is 'GBP' here and 'EUR' in line 2 of the same order"),
     ("A,ann,EUR,TEA,1,-5", "line 2: amount: Input should be greater than or equal to 0"),
     ("A,ann,EUR,TEA,1,4.50", "line 2: amount: '4.50' is no number. Write a whole number"),
-    ("A,ann,euros,TEA,1,", "line 2: sku: TEA is sold in EUR, the order is in euros"),
+    ("A,ann,euros,TEA,1,", "line 2: currency: String should match pattern"),
     ("\n".join(f"A,ann,EUR,SKU-{n},1," for n in range(500)), "line 2: lines: are too many. Order 1 to 100 lines."),
 ]
 
@@ -205,7 +206,7 @@ JSON_FAULTS = [
     ({"customer": "a\0b", "lines": [LINE]}, "line 1: customer: String should match pattern"),
     ({"customer": "\ud800", "lines": [LINE]}, "line 1: customer: "),
     ({"customer": "ann", "lines": [{"sku": "\udfff", "quantity": 1}]}, "line 1: lines[0].sku: "),
-    ({"customer": "ann", "currency": "\ud800", "lines": [LINE]}, "TEA is sold in EUR, the order is in \\ud800"),
+    ({"customer": "ann", "currency": "\ud800", "lines": [LINE]}, "currency: Input should be a valid string"),
     ({"customer": "ann", "lines": [{"sku": "TEA", "quantity": True}]}, "lines[0].quantity: Input should be a valid integer"),
     ({"customer": "ann", "lines": [{"sku": "TEA", "quantity": 1.0}]}, "lines[0].quantity: Input should be a valid integer"),
     ({"customer": "ann", "lines": [{"sku": "TEA", "quantity": 10**30}]}, "line 1: lines[0].quantity: "),

@@ -116,7 +116,7 @@ LONG = [Item(f"S{n}", 1) for n in range(MAX_LINES + 1)]
         ({"customer": "a\0b"}, "customer"),
         ({"customer": "\udfff"}, "customer"),
         ({"customer": "c" * 65}, "customer"),
-        ({"currency": "euro", "lines": [Item("TEA", 1)]}, "lines[0].sku"),
+        ({"currency": "euro", "lines": [Item("TEA", 1)]}, "currency"),
         ({"idempotency_key": ""}, "idempotency_key"),
         ({"idempotency_key": "k" * 129}, "idempotency_key"),
         ({"idempotency_key": "k\0"}, "idempotency_key"),

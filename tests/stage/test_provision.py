@@ -19,7 +19,7 @@ from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ
 from webapp.ops.doctor import examine
 from webapp.ops.doctor.patient import Patient
 from webapp.ops.doctor.roles import readers
-from webapp.ops.provision import Work
+from webapp.ops.provision import CannotProvision, Work
 from webapp.ops.provision.postgres import Place, administrator, database
 from webapp.ops.provision.reader import reader
 from workers.choreography import choreography
@@ -158,6 +158,42 @@ def test_a_reader_reads_the_tables_that_are_there_and_those_to_come_and_writes_n
         site.postgres.drop_databases(owner.database)
         with site.postgres.connect() as cursor:
             cursor.execute("DROP ROLE IF EXISTS new_reader")
+
+
+@pytest.mark.parametrize("changed", ["orders_database_url", "broker_url"])
+def test_settings_that_name_another_server_are_refused_before_anything_is_made(
+    site: Site, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    away = site.settings(**{changed: f"{getattr(site.settings(), changed).partition(':')[0]}://new:{SECRET}@127.0.0.1:1/new"})
+    monkeypatch.setattr("webapp.ops.management.commands.provision.settings", lambda: away)
+    option = {"orders_database_url": ["--postgres-admin", site.postgres_admin]}
+    with pytest.raises(CommandError, match=rf"ORDERSAGA_{changed.upper()}: .*efused.*must"):
+        call_command("provision", *option.get(changed, ["--rabbitmq-admin", site.rabbitmq_admin]))
+    with site.postgres.connect() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = 'new'")
+        assert cursor.fetchone() == (0,)
+    assert "new" not in {vhost["name"] for vhost in site.rabbitmq._ask("GET", "vhosts")}
+
+
+def test_another_server_that_answers_is_told_from_the_administrators(site: Site) -> None:
+    other = Postgres()
+    other.start()
+    try:
+        with pytest.raises(CannotProvision, match="leads to another server than PLACE"):
+            database(Work(dry=False), site.postgres_admin, Place.of("PLACE", other.url("new_orders", "new_orders")))
+        with site.postgres.connect() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = 'new_orders'")
+            assert cursor.fetchone() == (0,)
+    finally:
+        other.kill()
+
+
+def test_a_dry_run_tells_of_a_role_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readers = {f"{n}_reader_url": site.urls[n].replace(f"//{ROLES[n]}:", "//new_reader:") for n in ("inventory", "payments")}
+    told = provision(monkeypatch, capsys, site.settings(**readers), "--postgres-admin", site.postgres_admin, "--dry-run")
+    assert told["missing"].count("role new_reader") == 1
 
 
 def migrate(ours: Settings) -> None:

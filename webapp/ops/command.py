@@ -1,19 +1,59 @@
-"""The operators' commands: their help ends with exit statuses and examples, as they are written."""
+"""The operators' commands: their own options first, then exit statuses and examples, readable in eighty columns."""
 
 from __future__ import annotations
 
-from argparse import RawDescriptionHelpFormatter
+import re
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, DjangoHelpFormatter
+
+
+class Help(DjangoHelpFormatter):
+    """Keeps the lines of tables and examples, and folds what is too long for the terminal."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(indent + line for line in folded(text, width - len(indent)))
 
 
 class Command(BaseCommand):
-    """``epilog`` is shown below the options, line by line."""
+    """``epilog`` is shown below the options."""
 
     epilog = ""
     requires_system_checks = []
 
     def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep the epilog's lines."""
-        return super().create_parser(*args, epilog=self.epilog, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+        """Django's, with the epilog."""
+        return super().create_parser(*args, epilog=self.epilog, formatter_class=Help, **kwargs)
+
+
+def folded(text: str, width: int) -> Iterator[str]:
+    """Lines of at most ``width``: paragraphs are filled, an indented line is folded by itself under its last column."""
+    paragraph: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        if line and not line.startswith(" "):
+            paragraph.append(line)
+            continue
+        yield from textwrap.wrap(" ".join(paragraph), width)
+        paragraph = []
+        yield from _fold(line, width)
+
+
+def _fold(line: str, width: int) -> list[str]:
+    if len(line) <= width:
+        return [line]
+    indent = len(line) - len(line.lstrip())
+    columns = re.fullmatch(r"(.*\S {2,})(\S.*)", line)
+    if columns is None:
+        return _wrapped(line, width, "", indent + 4)
+    before, last = columns.groups()
+    if len(before) <= width // 2:
+        return _wrapped(last, width, before, len(before))
+    return [*_fold(before.rstrip(), width), *_wrapped(last, width, " " * (indent + 4), indent + 4)]
+
+
+def _wrapped(text: str, width: int, before: str, hanging: int) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=before, subsequent_indent=" " * hanging, break_long_words=False, break_on_hyphens=False
+    )

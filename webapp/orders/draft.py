@@ -11,9 +11,10 @@ from typing import NamedTuple, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from ordersaga.signal import Part
 from webapp.orders.errors import OrderRefused
 from webapp.orders.models import FORGOTTEN, KEY_LENGTH, Product
-from workers.signals import MAX_LINES, MAX_QUANTITY, Line, OrderPlaced
+from workers.signals import MAX_LINES, MAX_QUANTITY, Currency, Line, OrderPlaced
 
 A = ParamSpec("A")
 P = TypeVar("P", bound=BaseModel)
@@ -59,6 +60,12 @@ class Draft:
     said: OrderPlaced
 
 
+class Priced(Part):
+    """What must be right before prices are looked up."""
+
+    currency: Currency
+
+
 def drafts(orders: Iterable[NewOrder]) -> list[Draft]:
     """Check and price ``orders``; one query, whatever their number.
 
@@ -97,6 +104,7 @@ def _items(order: NewOrder) -> list[Item]:
     items = [Item(*line) for line in islice(order.lines, MAX_LINES + 1)]
     if not 0 < len(items) <= MAX_LINES:
         raise OrderRefused("lines", "are too many" if items else "are none", REMEDIES["lines"])
+    _say(Priced, "", currency=order.currency)
     seen: set[str] = set()
     for number, (sku, quantity, amount) in enumerate(items):
         _say(Line, f"lines[{number}].", sku=sku, quantity=quantity, amount=0 if amount is None else amount)

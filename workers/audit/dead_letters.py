@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from ordersaga.celery.drain import DeadMessage
+from ordersaga.celery.wire import redeliveries
 from ordersaga.envelope import digest, read_rows
 from ordersaga.errors import EnvelopeError
 from workers.audit.steps import Letter, audit, write_dead_letters
@@ -22,16 +23,16 @@ def keep(message: DeadMessage) -> None:
         error=message.reason,
         message=f"the broker gave it up: {message.reason}",
         headers={**message.headers, **{f"property {k}": v for k, v in message.properties.items()}},
-        attempts=int(message.headers.get("x-delivery-count") or 0) + 1,
+        attempts=redeliveries(message.headers) + 1,
     )
     with audit.database.begin() as tx:
         write_dead_letters([letter], tx.db)
 
 
 def _saga(body: bytes) -> str | None:
-    """The saga of a lone signal; of many it is in the body. Anybody may have written it, and it need not be one."""
+    """The saga of a lone signal, if it is an id at all: nothing vouches for what died here. Of many it is in the body."""
     try:
-        rows = read_rows(body)
-        return str(UUID(rows[0].saga)) if len(rows) == 1 else None
-    except (EnvelopeError, ValueError, AttributeError):
+        [row] = read_rows(body)
+        return str(UUID(row.saga))
+    except (EnvelopeError, ValueError, AttributeError, TypeError):
         return None

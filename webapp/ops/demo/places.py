@@ -8,6 +8,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from webapp.ops.demo.telling import DemoFailed
+
 ROOT = Path(__file__).resolve().parents[3]
 SECRETS = {"password": 9, "secret_key": 48, "flower": 24}
 """Which there are, with their length in bytes."""
@@ -50,7 +52,13 @@ class Places:
         return self.logs / f"{name}.log"
 
     def make(self) -> None:
-        self.logs.mkdir(parents=True, exist_ok=True)
+        """:raises DemoFailed: when nothing may be written there."""
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DemoFailed(
+                f"{shown(self.logs)} cannot be made: {error.strerror}.", "Name another folder: manage.py demo --folder FOLDER"
+            ) from error
 
     def secrets(self) -> dict[str, str]:
         """The login's password, Django's secret and Flower's password: made once, readable by their owner alone."""

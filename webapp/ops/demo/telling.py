@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from textwrap import indent
 
-from rich.console import Console
 from rich.text import Text
+
+from webapp.ops.console import Console
 
 
 class DemoFailed(Exception):

@@ -64,7 +64,7 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
     yield from clocks.clocks(everywhere)
     for patient in patients:
         try:
-            yield from _tables(patient)
+            yield from _tables(patient, choreography)
         except (psycopg2.errors.InsufficientPrivilege, ProgrammingError) as fault:  # SQLAlchemy's, from Alembic
             yield error(
                 "tables-closed", patient.name, f"the role {patient.role} may not read its tables", _first_line(fault),
@@ -82,11 +82,11 @@ def _readers(ours: Settings) -> Iterator[Finding]:
                 yield _unreachable(f"{domain} database, for readers", f"{PREFIX}{domain.upper()}_READER_URL", fault)
 
 
-def _tables(patient: Patient) -> Iterator[Finding]:
+def _tables(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
     yield from migrations.migrations(patient)
     if migrations.furnished(patient):
         yield from guards.guards(patient)
-        yield from waiting.waiting(patient)
+        yield from waiting.waiting(patient, list(choreography.participants))
 
 
 def _unreachable(where: str, variable: str, fault: psycopg2.Error) -> Finding:

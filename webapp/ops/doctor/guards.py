@@ -47,6 +47,11 @@ AND 'autovacuum_enabled' = ANY(SELECT split_part(o, '=', 1) FROM unnest(reloptio
     WHERE split_part(o, '=', 2) IN ('false', 'off', 'no', '0')) ORDER BY 1
 """
 
+UNLOGGED = """
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u' AND relnamespace = current_schema()::regnamespace
+ORDER BY 1
+"""
+
 
 def standing(patient: Patient) -> frozenset[str]:
     """The guards of a database, as the record writes them."""
@@ -84,6 +89,9 @@ def guards(patient: Patient) -> Iterator[Finding]:
         yield error(
             "trigger-disabled", patient.name, "a guard sleeps", name, f"ALTER TABLE {table} ENABLE TRIGGER ALL (as superuser)"
         )
+    for (table,) in patient.rows(UNLOGGED):
+        what = "a crash of the server empties it, and what it held was acknowledged"
+        yield error("table-unlogged", patient.name, what, table, f"ALTER TABLE {table} SET LOGGED")
     for (table,) in patient.rows(UNCLEANED):
         yield warning(
             "autovacuum-disabled", patient.name, f"{table} grows for ever", "autovacuum_enabled = false",

@@ -27,6 +27,8 @@ ARGUMENTS = (
     "x-queue-type", "x-delivery-limit", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy",
     "x-overflow", "x-max-length-bytes",
 )  # fmt: skip
+PLACING = {"x-queue-leader-locator", "x-quorum-initial-group-size", "x-quorum-target-group-size"}
+"""Arguments that say on which nodes a queue lives, not what becomes of its messages."""
 HARMLESS = {"ha-mode", "ha-sync-mode", "queue-leader-locator", "target-group-size", "queue-version"}
 """What a policy may say of a queue without losing or changing a message."""
 
@@ -84,6 +86,7 @@ class RabbitMQ:
         found = {q["name"]: q for q in self.management.get("queues", self.vhost) or []}
         bound = self.management.get("bindings", self.vhost) or []
         exchanges = {e["name"]: e for e in self.management.get("exchanges", self.vhost) or []}
+        consumers = self.management.get("consumers", self.vhost) or []
         tags = self.management.get("whoami").get("tags", [])
         for exchange in (UNHEARD, SIGNALS, DEAD):
             yield from self._exchange(exchange, exchanges.get(exchange.name))
@@ -93,6 +96,7 @@ class RabbitMQ:
                 continue
             yield from self._queue(queue, found[queue.name])
             yield from self._bindings(queue, [b for b in bound if b["destination"] == queue.name and b["source"]])
+            yield from self._consumers(queue, [c for c in consumers if c["queue"]["name"] == queue.name])
         yield from self._user(tags if isinstance(tags, list) else tags.split(","))
 
     def _exchange(self, wanted: Any, found: dict[str, Any] | None) -> Iterator[Finding]:
@@ -101,8 +105,12 @@ class RabbitMQ:
             yield error("exchange-missing", where, "there is no such exchange", "not found", DECLARE)
             return
         anew = "Stop the pools, delete the exchange, and start them again: a pool declares it anew"
-        if (found["type"], found["durable"]) != (wanted.type, True):
-            evidence = f"{found['type']}, {'durable' if found['durable'] else 'not durable'}"
+        wrong = {
+            "not durable": not found["durable"], "gone when unbound": found["auto_delete"], "internal": found["internal"]
+        }  # fmt: skip
+        marks = [word for word, is_so in wrong.items() if is_so]
+        if marks or found["type"] != wanted.type:
+            evidence = ", ".join([found["type"], *marks])
             yield error("exchange-differs", where, f"a durable {wanted.type} exchange is needed", evidence, anew)
         needed = (wanted.arguments or {}).get("alternate-exchange")
         if found["arguments"].get("alternate-exchange") != needed:
@@ -119,6 +127,10 @@ class RabbitMQ:
                 yield error(code, where, "messages may be lost, or come back for ever", evidence, ANEW)
                 if name == "x-queue-type":
                     break  # the other arguments are those of its type
+        else:
+            for name in sorted(found["arguments"].keys() - {*ARGUMENTS, *PLACING}):
+                evidence = f"{name} = {found['arguments'][name]}, which no pool has asked for"
+                yield error("queue-argument", where, "it changes what becomes of its messages", evidence, ANEW)
         if not found["durable"]:
             yield error("queue-not-durable", where, "a restart of the broker loses it", "durable = false", ANEW)
         ruled = {k: v for k, v in (found.get("effective_policy_definition") or {}).items() if k not in HARMLESS}
@@ -140,6 +152,15 @@ class RabbitMQ:
             yield warning(
                 "binding-unknown", where, "it hears what its participant does not: each such message is dead-lettered",
                 as_text(strange), "Remove the binding once no older pool runs",
+            )  # fmt: skip
+
+    def _consumers(self, wanted: Any, found: list[dict[str, Any]]) -> Iterator[Finding]:
+        if hasty := sorted(
+            c["channel_details"].get("connection_name", c["consumer_tag"]) for c in found if not c["ack_required"]
+        ):
+            yield error(
+                "consumer-without-ack", f"queue {wanted.name}", "what it has taken is lost when it ends",
+                ", ".join(hasty), "End whatever has opened that connection: it is no pool",
             )  # fmt: skip
 
     def _user(self, tags: list[str]) -> Iterator[Finding]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from webapp.ops.doctor.finding import Finding, warning
+from webapp.ops.doctor.finding import Finding, error, warning
 from webapp.ops.doctor.patient import Patient
 
 OLD = 300
@@ -17,11 +17,18 @@ WHERE due_at < clock_timestamp() - make_interval(secs => %s) GROUP BY participan
 ATTENTION = """
 SELECT id::text, attention FROM ordersaga_saga WHERE attention IS NOT NULL AND ended_at IS NULL ORDER BY id LIMIT 101
 """
+ABSENT = """
+SELECT name FROM (SELECT DISTINCT unnest(participants) AS name FROM ordersaga_saga WHERE ended_at IS NULL) AS awaited
+WHERE name <> ALL(%s) ORDER BY name
+"""
 LETTERS = "SELECT id, error FROM audit_deadletter WHERE outcome IS NULL ORDER BY id DESC LIMIT 101"
 
 
-def waiting(patient: Patient) -> Iterator[Finding]:
-    """Of a database whose tables stand."""
+def waiting(patient: Patient, participants: Sequence[str]) -> Iterator[Finding]:
+    """Of a database whose tables stand.
+
+    :param participants: those of the settings; what an open saga waits for was frozen when it began.
+    """
     for participant, rows, age in patient.rows(DUE, OLD):
         yield warning(
             "outbox-old", patient.name, f"what {participant} has said does not leave",
@@ -29,6 +36,11 @@ def waiting(patient: Patient) -> Iterator[Finding]:
         )  # fmt: skip
     if patient.domain != "orders":
         return
+    if absent := [name for (name,) in patient.rows(ABSENT, list(participants))]:
+        yield error(
+            "participant-absent", patient.name, "open sagas wait for who is no participant of the settings, and never end",
+            ", ".join(absent), "Name its module in ORDERSAGA_PARTICIPANTS, and run its pool, until they have ended",
+        )  # fmt: skip
     if sagas := patient.rows(ATTENTION):
         yield warning(
             "sagas-need-attention", patient.name, "sagas cannot go on by themselves",

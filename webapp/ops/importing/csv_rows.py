@@ -41,7 +41,7 @@ def read(lines: Lines) -> Iterator[Record | Fault]:
 def _header(lines: Lines) -> list[str]:
     for number, text in lines:
         if isinstance(text, Fault):
-            raise FileRefused(f"cannot be read as CSV: {text}")
+            raise FileRefused(f"cannot be read as CSV: {str(text).rstrip('.')}")
         try:
             columns = [name.strip() for name in _cells(text)]
         except csv.Error as error:
@@ -61,7 +61,9 @@ def _check(number: int, columns: list[str]) -> None:
 
 
 def _cells(text: str) -> list[str]:
-    """:raises csv.Error: when quotes are left open: a value ends with its line."""
+    """:raises csv.Error: when quotes are left open: a value ends with its line; and where a line is ended as long ago."""
+    if "\r" in text:
+        raise csv.Error("a carriage return stands inside it; end lines with LF or CRLF")
     return next(csv.reader([text], strict=True))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from webapp.ops.console import printable
 from webapp.orders.draft import Item, NewOrder
 from webapp.orders.errors import OrderRefused
 
@@ -59,11 +60,6 @@ class Record:
 def key(batch: str, line: int | str) -> str:
     """The idempotency key of the order at that line; without a line, how all of the batch begin."""
     return f"{batch}:{line}"
-
-
-def printable(text: str) -> str:
-    """``text`` with escapes for what a terminal should not be given: control characters, lone surrogates."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 Lines = Iterator[tuple[int, str | Fault]]

@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.console import Console
 
+from webapp.ops.console import printable
 from webapp.ops.importing.check import Findings, Job
 from webapp.ops.importing.place import Placing
-from webapp.ops.importing.record import printable
 from webapp.ops.seeding import Figures
 from webapp.ops.seeding.report import as_dict, outcomes, seconds
 

@@ -82,6 +82,8 @@ def opened(name: str) -> Iterator[Source]:
     """
     with ExitStack() as stack:
         try:
+            if not name:
+                raise FileRefused("is empty. Name a file that is there, or - for standard input")
             file: BinaryIO = sys.stdin.buffer if name == STDIN else stack.enter_context(Path(name).open("rb"))
             if name == STDIN or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 copy = stack.enter_context(tempfile.TemporaryFile(prefix="place-orders-"))

@@ -14,6 +14,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from webapp.ops.doctor.patient import libpq
 from webapp.ops.doctor.roles import ATTRIBUTES
 from webapp.ops.provision.work import CannotProvision, Work
+from webapp.ops.remedies import first_line
 
 Cursor = Any
 
@@ -25,6 +26,8 @@ PUBLIC_MAY_ENTER = """
 SELECT EXISTS (SELECT FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS a
     WHERE d.datname = %s AND a.grantee = 0)
 """
+ADDRESS = {"host", "hostaddr", "port"}
+OTHER = "Both must name the same server; for several servers: --postgres-admin orders=URL --postgres-admin inventory=URL …"
 SYSTEM = "SELECT system_identifier::text FROM pg_control_system()"
 
 
@@ -82,6 +85,7 @@ def database(work: Work, admin: str, place: Place) -> None:
         cursor.execute("SELECT current_user")
         if cursor.fetchone()[0] == place.role:
             raise CannotProvision(f"{place.variable} names the administrator itself; give the domain a role of its own")
+        _leads_there(cursor, admin, place)
         there = role(work, cursor, place)
         if there:
             there = _database(work, cursor, place)
@@ -92,6 +96,26 @@ def database(work: Work, admin: str, place: Place) -> None:
             _schema(work, cursor, place)
             password(work, cursor, place)
             _same_server(cursor, place)
+
+
+def _leads_there(cursor: Cursor, admin: str, place: Place) -> None:
+    """Before anything is made: that the settings name the administrator's server, as far as the administrator is let in there.
+
+    :raises CannotProvision: when nobody answers there, or another server.
+    """
+    there = {name: value for name, value in parse_dsn(libpq(admin)).items() if name not in ADDRESS}
+    there |= {name: value for name, value in parse_dsn(place.url).items() if name in ADDRESS}
+    try:
+        connection = psycopg2.connect(make_dsn(**there, connect_timeout=5))
+    except psycopg2.OperationalError as error:
+        if "FATAL" in str(error):  # a server answers, and does not know this administrator or has no such door
+            return
+        raise CannotProvision(f"{place.variable}: {first_line(error)}. {OTHER}") from error
+    try:
+        with connection.cursor() as answering:
+            _compare(cursor, answering, place)
+    finally:
+        connection.close()
 
 
 def role(work: Work, cursor: Cursor, place: Place) -> bool:
@@ -166,27 +190,27 @@ def password(work: Work, cursor: Cursor, place: Place) -> None:
 
 
 def _same_server(cursor: Cursor, place: Place) -> None:
-    cursor.execute(SYSTEM)
-    admins = cursor.fetchone()[0]
+    """The same, once the role itself may come in."""
     try:
         connection = psycopg2.connect(place.url, connect_timeout=5)
     except psycopg2.OperationalError:  # a dry run, and the password is still to be set
         return
-    with connection.cursor() as own:
-        own.execute(SYSTEM)
-        [theirs] = own.fetchone() or [None]
-    connection.close()
-    if theirs != admins:
-        raise CannotProvision(
-            f"--postgres-admin leads to another server than {place.variable}; give each its own: --postgres-admin orders=URL …"
-        )
+    try:
+        with connection.cursor() as answering:
+            _compare(cursor, answering, place)
+    finally:
+        connection.close()
+
+
+def _compare(admins: Cursor, theirs: Cursor, place: Place) -> None:
+    found = []
+    for cursor in (admins, theirs):
+        cursor.execute(SYSTEM)
+        found += cursor.fetchone()
+    if len(set(found)) > 1:
+        raise CannotProvision(f"--postgres-admin leads to another server than {place.variable}. {OTHER}")
 
 
 def _exists(cursor: Cursor, table: str, column: str, name: str) -> bool:
     cursor.execute(f"SELECT EXISTS (SELECT FROM {table} WHERE {column} = %s)", [name])  # noqa: S608 - catalogues, by us
     return bool(cursor.fetchone()[0])
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without details."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import amqp
 from kombu.exceptions import KombuError
 
 from ordersaga.celery.topology import declare
@@ -12,6 +13,22 @@ from webapp.ops.doctor.finding import Finding
 from webapp.ops.doctor.patient import Patient
 from webapp.ops.doctor.rabbitmq import RabbitMQ
 from webapp.ops.provision.work import CannotProvision, Work
+from webapp.ops.remedies import first_line
+
+
+def answers(url: str) -> None:
+    """That a broker is at the pools' address, be it that it does not know them yet.
+
+    :raises CannotProvision: when none is: what is made would stand elsewhere.
+    """
+    with brokers.connection(url) as connection:
+        try:
+            connection.connect()
+        except (amqp.AccessRefused, amqp.NotAllowed):  # no such user, no such virtual host
+            return
+        except (*connection.connection_errors, *connection.channel_errors) as error:
+            told = f"ORDERSAGA_BROKER_URL: {first_line(error)}. It must be an address of the broker that --rabbitmq-admin names"
+            raise CannotProvision(told) from error
 
 
 def topology(work: Work, url: str, choreography: Choreography, management: str = "") -> None:

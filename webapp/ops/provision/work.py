@@ -22,8 +22,9 @@ class Work:
 
     def need(self, what: str, make: Callable[[], object]) -> bool:
         """``what`` is missing: make it, unless nothing may be made. Whether it is there now."""
-        self.missing.append(what)
-        self.tell(what)
+        if what not in self.missing:  # a dry run meets the readers' role at each of its databases
+            self.missing.append(what)
+            self.tell(what)
         if not self.dry:
             make()
         return not self.dry

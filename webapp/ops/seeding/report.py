@@ -28,8 +28,11 @@ class Count(ProgressColumn):
 
 
 def progress(console: Console) -> Progress:
-    """Bars that go away when all is done."""
-    return Progress(TextColumn("  {task.description:8}"), BarColumn(bar_width=32), Count(), console=console, transient=True)
+    """Bars that go away when all is done; on a terminal only."""
+    return Progress(
+        TextColumn("  {task.description:8}"), BarColumn(bar_width=32), Count(),
+        console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
 
 
 def as_json(run: Run, figures: Figures, seed: int) -> str:

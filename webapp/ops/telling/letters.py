@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from webapp.audit.models import DeadLetter
+from webapp.ops.console import printable
 
 SHOWN_BYTES = 4_000
 
@@ -48,7 +49,7 @@ def listed(letters: Iterable[DeadLetter], console: Console) -> int:
         tried = f"{letter.attempts} attempt{'' if letter.attempts == 1 else 's'}"
         parts = (f"{letter.received_at:%Y-%m-%d %H:%M:%S}", where, letter.topic, tried, letter.outcome or "open")
         console.print(Text.assemble((f"{letter.id:>6}  ", "bold"), "  ".join(filter(None, parts))), soft_wrap=True)
-        error = f"{letter.error}: {letter.message}".splitlines()[0]
+        error = printable(f"{letter.error}: {letter.message}".splitlines()[0])
         console.print(Text(f"{'':8}{error}", style="red" if letter.outcome is None else "dim"), soft_wrap=True)
     return len(told)
 
@@ -57,8 +58,8 @@ def show(letter: DeadLetter, console: Console) -> None:
     """All of one letter."""
     for name, value in record(letter, whole=False).items():
         if value is not None:
-            console.print(Text.assemble((f"{name:12}", "dim"), str(value)))
+            console.print(Text.assemble((f"{name:12}", "dim"), printable(str(value), keep="\n")))
     for name, text in (("traceback", letter.traceback), ("body", body_of(letter))):
         if text:
             console.print(Text(f"\n{name}", style="bold"))
-            console.print(Text(text.rstrip()))
+            console.print(Text(printable(text.rstrip(), keep="\n\t")))

@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from webapp.audit.models import SagaEvent
 from webapp.audit.story import Story, Told
+from webapp.ops.console import printable
 
 STYLES = {"refusal": "bold red", "answer": "dim", "notice": "dim", "attention": "bold yellow"}
 
@@ -49,7 +50,7 @@ def show(story: Story, console: Console) -> None:
     stands = Text(f"{saga.get_status_display()}" + (f": {saga.reason}" if saga.reason else ""))
     console.print(stands)
     if saga.attention:
-        console.print(Text(f"needs attention: {saga.attention}", style="bold yellow"))
+        console.print(Text(f"needs attention: {printable(saga.attention)}", style="bold yellow"))
     if story.waits_for:
         console.print(Text(f"waits for the answer of {', '.join(story.waits_for)}", style="yellow"))
     if saga.ended_at is None:
@@ -63,7 +64,7 @@ def show(story: Story, console: Console) -> None:
             Text("Nothing was heard of it yet: is the audit pool running? celery -A workers.audit worker", style="yellow")
         )
     for letter in story.letters:
-        console.print(Text(f"dead letter {letter.id} at {letter.participant}: {letter.message}", style="red"))
+        console.print(Text(f"dead letter {letter.id} at {letter.participant}: {printable(letter.message)}", style="red"))
 
 
 def _grow(tree: Tree, told: Told, start: datetime) -> None:
@@ -85,7 +86,7 @@ def _line(told: Told, start: datetime) -> Text:
         event.reason or "",
     ):
         if part:
-            line.append(f" · {part}", style="default")
+            line.append(f" · {printable(part)}", style="default")
     return line
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.management.base import CommandError
 
+from ordersaga.choreography import Choreography
 from ordersaga.drawing import draw
 from ordersaga.errors import OrderSagaError
 from webapp.ops import command
@@ -16,12 +18,13 @@ EPILOG = """
 exit status:
   0    done; with --check: it can work
   1    it cannot work, or recorded signals can no longer be read; the message says what to do
+  130  Ctrl-C
 
 examples:
   manage.py choreography                       the saga as text
   manage.py choreography --format mermaid      for a document
-  manage.py choreography --check               exit 1 when it cannot work, or when recorded signals can no longer be read
-  manage.py choreography --record              add the signals' present versions to the record (after a new version)
+  manage.py choreography --check               before a deploy
+  manage.py choreography --record              after a new version of a signal
 """
 
 
@@ -35,26 +38,38 @@ class Command(command.Command):
         """The options."""
         parser.add_argument("--check", action="store_true", help="only check; exit 1 at the first fault")
         parser.add_argument("--record", action="store_true", help="record one signal of each kind as it is written today")
-        parser.add_argument("--format", choices=("text", "mermaid", "json"), default="text")
+        parser.add_argument("--format", choices=("text", "mermaid", "json"), default="text", help="of the drawing (text)")
+        parser.add_argument("--json", action="store_true", help="print one JSON object, whatever was asked for")
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Load (which checks), then do what was asked."""
         from workers.choreography import choreography
 
+        as_json = options["json"]
         try:
             whole = choreography()
         except OrderSagaError as error:
-            raise CommandError(str(error)) from error
+            self._fail([str(error)], as_json=as_json)
         if options["record"]:
-            for path in record(whole):
-                self.stdout.write(f"recorded {path}")
+            written = [str(path) for path in record(whole)]
+            self.stdout.write(json.dumps({"recorded": written}) if as_json else "\n".join(f"recorded {p}" for p in written))
         elif options["check"]:
-            broken = broken_contracts(whole)
-            if broken:
-                raise CommandError("\n".join(broken))
-            steps, signals = len(whole.steps), len({s.arrow.hears for s in whole.steps})
+            self._check(whole, as_json=as_json)
+        else:
+            self.stdout.write(draw(whole, "json" if as_json else options["format"]))
+
+    def _check(self, whole: Choreography, *, as_json: bool) -> None:
+        if broken := broken_contracts(whole):
+            self._fail(broken, as_json=as_json)
+        steps, signals = len(whole.steps), len({s.arrow.hears for s in whole.steps})
+        if as_json:
+            self.stdout.write(json.dumps({"holds": True, "steps": steps, "signals": signals, "faults": []}))
+        else:
             self.stdout.write(
                 f"The choreography holds: {steps} steps, {signals} signals heard, every recorded signal is readable."
             )
-        else:
-            self.stdout.write(draw(whole, options["format"]))
+
+    def _fail(self, faults: list[str], *, as_json: bool) -> NoReturn:
+        if as_json:
+            self.stdout.write(json.dumps({"holds": False, "faults": faults}))
+        raise CommandError("\n".join(faults))

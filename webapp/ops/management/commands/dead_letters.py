@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandError
-from rich.console import Console
 
 from webapp.audit.desk import discard, replay
 from webapp.audit.models import DeadLetter
 from webapp.ops import command
+from webapp.ops.console import Console
 from webapp.ops.remedies import told_plainly
 from webapp.ops.telling import letters as telling
 from webapp.refusals import ActRefused
@@ -29,11 +29,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def plain(text: str) -> str:
+    """A text that a database can be asked for."""
+    if not text.isprintable():
+        raise ArgumentTypeError("use printable characters")
+    return text
+
+
 EPILOG = """
 exit status:
   0    done
   1    a letter was not found, or an act was refused; the others were done
   2    the database cannot be read; the message says what to do
+  130  Ctrl-C: each act is done or not begun
 
 examples:
   manage.py dead_letters list
@@ -52,8 +60,8 @@ class Command(command.Command):
         acts = parser.add_subparsers(dest="act", required=True, metavar="list|show|replay|discard")
         listing = acts.add_parser("list", help="the open ones, newest first")
         listing.add_argument("--all", action="store_true", help="the settled ones too")
-        listing.add_argument("--participant", help="of this participant or queue")
-        listing.add_argument("--error", help="of this exception or reason")
+        listing.add_argument("--participant", type=plain, help="of this participant or queue")
+        listing.add_argument("--error", type=plain, help="of this exception or reason")
         listing.add_argument("--limit", type=positive, default=50, help="at most so many (50)")
         listing.add_argument("--json", action="store_true", help="one JSON object a line")
         showing = acts.add_parser("show", help="one of them, with traceback and body")
@@ -63,6 +71,7 @@ class Command(command.Command):
             settling = acts.add_parser(act, help=what)
             settling.add_argument("ids", metavar="ID", type=positive, nargs="+")
             settling.add_argument("--reason", required=True, help="why; stands in the saga's story")
+            settling.add_argument("--json", action="store_true", help="one JSON object a letter and line")
 
     def handle(self, *_: Any, **options: Any) -> None:
         with told_plainly():
@@ -72,9 +81,9 @@ class Command(command.Command):
                 case "show":
                     self._show(options["ids"][0], as_json=options["json"])
                 case "replay":
-                    self._settle(replay, options["ids"], options["reason"])
+                    self._settle(replay, options)
                 case "discard":
-                    self._settle(discard, options["ids"], options["reason"])
+                    self._settle(discard, options)
 
     def _list(self, options: dict[str, Any]) -> None:
         wanted = {name: options[name] for name in ("participant", "error") if options[name] is not None}
@@ -96,14 +105,18 @@ class Command(command.Command):
         else:
             telling.show(found, Console(highlight=False))
 
-    def _settle(self, act: Callable[..., str], letters: Iterable[int], reason: str) -> None:
+    def _settle(self, act: Callable[..., str], options: dict[str, Any]) -> None:
         """Each by itself: one that is refused does not keep the others."""
         refused = False
-        for letter in letters:
+        for letter in options["ids"]:
             try:
-                self.stdout.write(act(letter, by=BY, reason=reason))
+                done, told = True, act(letter, by=BY, reason=options["reason"])
             except ActRefused as error:
+                done, told = False, str(error)
                 refused = True
-                self.stderr.write(str(error))
+            if options["json"]:
+                self.stdout.write(json.dumps({"id": letter, "done": done, "told": told}))
+            else:
+                (self.stdout if done else self.stderr).write(told)
         if refused:
             sys.exit(REFUSED)

@@ -14,18 +14,18 @@ from webapp.ops.demo.places import Places
 from webapp.ops.options import within
 
 EPILOG = """
-Everything is bound to the loopback and lies under .run/. Servers of your own are used where they are named.
-
-examples:
-  manage.py demo
-  manage.py demo --exit --orders 200
-  BROKER=amqp://me:secret@127.0.0.1:5672/demo make demo
-  ORDERSAGA_ORDERS_DATABASE_URL=… ORDERSAGA_INVENTORY_DATABASE_URL=… ORDERSAGA_PAYMENTS_DATABASE_URL=… make demo
+Everything is bound to the loopback and lies under .run/. Servers of your own are used where they are named, in BROKER
+and in ORDERSAGA_ORDERS_DATABASE_URL and its two sisters.
 
 exit status:
   0    every order has settled, and the books agree
   1    not so, or something failed: the message says what to do
   130  Ctrl-C before that was known
+
+examples:
+  manage.py demo
+  manage.py demo --exit --orders 200
+  BROKER=amqp://me:secret@127.0.0.1:5672/demo make demo
 """
 
 

@@ -4,41 +4,42 @@ from __future__ import annotations
 
 import logging
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from typing import Any
 
 import psycopg2
-from django.core.management.base import BaseCommand, CommandError
-from rich.console import Console
+from django.core.management.base import CommandError
 
 from ordersaga.errors import OrderSagaError
+from webapp.ops import command
+from webapp.ops.console import Console
 from webapp.ops.doctor.examination import examine
 from webapp.ops.doctor.report import as_json, show
+from webapp.ops.entrance import FAILED
 from webapp.ops.rabbit import Management
-from webapp.ops.remedies import FAILED
 from workers.settings import settings
 
 ILL = 1
-EXAMPLE = """
-examples:
-  manage.py doctor                                                    before a deploy, and when something is odd
-  manage.py doctor --json | jq -r '.findings[].code'                  for a monitor
-  manage.py doctor --rabbitmq-admin http://ops:secret@mq.local:15672  where the management interface is elsewhere
+EPILOG = """
+exit status:
+  0    nothing found, or warnings only
+  1    at least one error
+  2    it could not look; the message says why
+  130  Ctrl-C
 
-exit codes: 0 nothing, or warnings only · 1 at least one error · 2 it could not look
+examples:
+  manage.py doctor                                      after a deploy
+  manage.py doctor --json | jq -r '.findings[].code'    for a monitor
+  manage.py doctor --rabbitmq-admin http://mq:15672     where it is elsewhere
 """
 
 
-class Command(BaseCommand):
+class Command(command.Command):
     help = (
         "Read the running broker and databases, and name what is not as it should be: settings, roles, clocks, tables, "
         "queues. Changes nothing."
     )
-    requires_system_checks = []
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep the examples as they are written."""
-        return super().create_parser(*args, epilog=EXAMPLE, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+    epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

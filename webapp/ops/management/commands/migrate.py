@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import sys
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from alembic.util.exc import CommandError as AlembicError
+from django.core.management.base import CommandError, CommandParser
 from django.core.management.commands import migrate
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.migrations.executor import MigrationExecutor
 
 from webapp.ops import command
+from webapp.ops.entrance import FAILED
 from webapp.ops.remedies import told_of, told_plainly
-from workers.migrate import DOMAINS, pending
+from workers.migrate import DOMAINS, Domain, pending
 from workers.migrate import migrate as migrate_domain
 
+MISSING = 1
 EPILOG = """
 exit status:
   0    the databases are up to date
-  1    with --check: some migration is missing; or Django refused
-  2    a database does not answer; the message says what to do
+  1    with --check, some migration is missing; or Django refused
+  2    a database does not answer, or is newer than this program
+  130  Ctrl-C: whole migrations stand, run it again for the rest
 
 examples:
   manage.py migrate                  all three databases
@@ -30,26 +39,74 @@ class Command(migrate.Command, command.Command):
     help = "Bring all three databases up to date; with an app's name, or another --database, only what Django keeps."
     epilog = EPILOG
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Django's, and one more."""
+        super().add_arguments(parser)
+        parser.add_argument("--json", action="store_true", help="print one JSON object: what was missing, by database")
+
     def handle(self, *args: Any, **options: Any) -> None:
+        """All three, unless an option asks for a part."""
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # what it does is told here
+        as_json = options["json"]
+        if options["app_label"] or options["database"] != DEFAULT_DB_ALIAS or options["prune"] or options["fake"]:
+            if as_json:
+                raise CommandError("--json tells of all three databases: leave out what asks for a part", returncode=FAILED)
+            self._django(*args, **options)
+            return
+        missing = _missing()
+        if options["check_unapplied"] or (options["plan"] and as_json):
+            self._show(missing, as_json=as_json, fail=options["check_unapplied"])
+            return
+        self._django(*args, **{**options, "verbosity": 0 if as_json else options["verbosity"]})
+        if options["plan"]:
+            self._show({domain: missing[domain] for domain in DOMAINS})
+            return
+        for domain in DOMAINS:
+            self._bring(domain, missing[domain], quiet=as_json or not options["verbosity"])
+        if as_json:
+            self.stdout.write(json.dumps({"up_to_date": True, "missing": missing}))
+
+    def _django(self, *args: Any, **options: Any) -> None:
         with told_plainly():
             super().handle(*args, **options)
-        ours = not options["app_label"] and options["database"] == DEFAULT_DB_ALIAS
-        if not ours or options["prune"] or options["fake"]:
-            return
-        if options["plan"] or options["check_unapplied"]:
-            self._show_pending(fail=options["check_unapplied"])
-            return
-        for domain in DOMAINS:
-            if options["verbosity"]:
-                self.stdout.write(self.style.MIGRATE_HEADING(f"Bringing {domain} up to date"))
-            with told_of(domain):
-                migrate_domain(domain)
 
-    def _show_pending(self, *, fail: bool) -> None:
-        waiting = []
-        for domain in DOMAINS:
-            with told_of(domain):
-                waiting += [f"{domain}: {revision}" for revision in pending(domain)]
-        self.stdout.write("\n".join(waiting) or f"{' and '.join(DOMAINS)} are up to date")
-        if waiting and fail:
-            sys.exit(1)
+    def _bring(self, domain: Domain, missing: list[str], *, quiet: bool) -> None:
+        if not quiet:
+            self.stdout.write(self.style.MIGRATE_HEADING(f"Bringing {domain} up to date"))
+        with _told(domain):
+            migrate_domain(domain)
+        if not quiet:
+            self.stdout.write("\n".join(f"  Applied {each}" for each in missing) or "  No migrations to apply.")
+
+    def _show(self, missing: dict[str, list[str]], *, as_json: bool = False, fail: bool = False) -> None:
+        lines = [f"{domain}: {each}" for domain, found in missing.items() for each in found]
+        if as_json:
+            self.stdout.write(json.dumps({"up_to_date": not lines, "missing": missing}))
+        else:
+            *others, last = missing
+            self.stdout.write("\n".join(lines) or f"{', '.join(others)} and {last} are up to date")
+        if lines and fail:
+            raise CommandError("Migrations are missing. Run: manage.py migrate", returncode=MISSING)
+
+
+def _missing() -> dict[str, list[str]]:
+    """What would be run, by database."""
+    with told_plainly():
+        executor = MigrationExecutor(connection)
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    found = {"orders": [f"{migration.app_label} {migration.name}" for migration, _ in plan]}
+    for domain in DOMAINS:
+        with _told(domain):
+            found[domain] = pending(domain)
+    return found
+
+
+@contextmanager
+def _told(domain: Domain) -> Iterator[None]:
+    """As ``told_of``; and a database of a newer program is said to be that."""
+    try:
+        with told_of(domain):
+            yield
+    except AlembicError as error:
+        told = f"The {domain} database is newer than this program: {error}. Run the newer program."
+        raise CommandError(told, returncode=FAILED) from error

@@ -9,18 +9,19 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError
-from rich.console import Console
 from rich.progress import Progress
 
 from webapp.ops import command
+from webapp.ops.console import Console, printable
+from webapp.ops.entrance import FAILED
 from webapp.ops.importing.check import AT_ONCE, Findings, Job, check
 from webapp.ops.importing.formats import READERS, format_of
 from webapp.ops.importing.place import LineRefused, Placing
-from webapp.ops.importing.record import FileRefused, key, printable
+from webapp.ops.importing.record import FileRefused, key
 from webapp.ops.importing.report import as_json, show, show_faults
 from webapp.ops.importing.source import STDIN, opened
 from webapp.ops.options import within
-from webapp.ops.remedies import FAILED, told_plainly
+from webapp.ops.remedies import told_plainly
 from webapp.ops.seeding import TIMEOUT, Figures, Following, Tally
 from webapp.ops.seeding.hint import hint
 from webapp.ops.seeding.report import progress
@@ -38,14 +39,20 @@ file again places nothing twice, and two equal lines are two orders. The batch i
 names it; then a line that was placed may not change. A file of a million lines needs no more memory than a short one.
 
 formats, all UTF-8; money is in minor units (900 is 9.00 EUR):
-  csv    the first line names the columns: customer,sku,quantity and, if you like, amount,currency,order
-         customer  the customer's key: letters, digits and . _ : -       amount    for the whole line, instead of price
-         sku       of the catalogue; only once in an order                         x quantity
-         quantity  1 to 10000                                            currency  EUR unless given
-         order     rows that follow one another with the same name here are one order; without it each row is one
-  jsonl  one object a line: {"customer": "c-1", "currency": "EUR", "lines": [{"sku": "TEA", "quantity": 2, "amount": 900}]}
-         currency and amount may be left out
-  cdnow  the sample in examples/cdnow: customer, number, date, CDs, dollars for all of them, separated by blanks
+  csv    the first line names the columns: customer,sku,quantity and, if you
+         like, amount,currency,order
+           customer  the customer's key: letters, digits and . _ : -
+           sku       of the catalogue; only once in an order
+           quantity  1 to 10000
+           amount    for the whole line, instead of price x quantity
+           currency  EUR unless given
+           order     rows that follow one another with the same name here are
+                     one order; without it each row is one
+  jsonl  one object a line; currency and amount may be left out:
+           {"customer": "c-1", "currency": "EUR",
+            "lines": [{"sku": "TEA", "quantity": 2, "amount": 900}]}
+  cdnow  the sample in examples/cdnow: customer, number, date, CDs, dollars
+         for all of them, separated by blanks
 
 exit status:
   0    every order of the file is placed and, with --wait, has settled
@@ -57,7 +64,7 @@ examples:
   manage.py place_orders orders.csv
   manage.py place_orders orders.jsonl --batch monday --wait --timeout 600
   zcat orders.csv.gz | manage.py place_orders - --format csv --skip-bad --json
-  manage.py seed_catalog --example cdnow && manage.py place_orders examples/cdnow/cdnow_sample.txt --format cdnow --wait
+  manage.py place_orders examples/cdnow/cdnow_sample.txt --format cdnow --wait
 """
 
 
@@ -178,7 +185,7 @@ def _named(file: str) -> Iterator[None]:
     try:
         yield
     except FileRefused as error:
-        name = "standard input" if file == STDIN else printable(file)
+        name = "standard input" if file == STDIN else printable(file) or "FILE"
         raise CommandError(f"{name} {error}.", returncode=FAILED) from error
 
 

@@ -5,51 +5,54 @@ from __future__ import annotations
 import json
 import os
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from typing import Any
 
 import psycopg2
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from ordersaga.errors import OrderSagaError
-from webapp.ops import brokers
+from webapp.ops import brokers, command
+from webapp.ops.entrance import FAILED
 from webapp.ops.provision import CannotProvision, Work
-from webapp.ops.provision.postgres import Place, database, first_line
+from webapp.ops.provision.postgres import Place, database
 from webapp.ops.provision.rabbitmq import broker, elsewhere
 from webapp.ops.provision.reader import reader
-from webapp.ops.provision.topology import topology
+from webapp.ops.provision.topology import answers, topology
 from webapp.ops.rabbit import Management, ManagementError
-from webapp.ops.remedies import FAILED
+from webapp.ops.remedies import first_line
 from workers.settings import PREFIX, Settings, settings
 
 MISSING = 1
 DOMAINS = ("orders", "inventory", "payments")
 READERS = ("inventory", "payments")
 ALL = ""
-EXAMPLE = """
-examples:
-  manage.py provision --dry-run --postgres-admin postgresql://postgres:secret@db.local/postgres
-  manage.py provision --postgres-admin orders=postgresql://postgres:a@db1/postgres \\
-      --postgres-admin inventory=postgresql://postgres:b@db2/postgres --postgres-admin payments=postgresql://postgres:c@db3/postgres
-  PROVISION_POSTGRES_ADMIN=postgresql://… PROVISION_RABBITMQ_ADMIN=http://… manage.py provision
-                                            keeps the passwords out of the list of processes
-Names and passwords of what is made are those of ORDERSAGA_…_DATABASE_URL and ORDERSAGA_BROKER_URL. Then: manage.py migrate,
-and manage.py doctor. A part whose administrator is not given is left alone.
+EPILOG = """
+Names and passwords of what is made are those of ORDERSAGA_…_DATABASE_URL, ORDERSAGA_…_READER_URL and
+ORDERSAGA_BROKER_URL. A part whose administrator is not given is left alone. Then: manage.py migrate, and manage.py doctor.
 
-exit codes: 0 all is there · 1 with --dry-run, something is missing · 2 it could not do its work
+exit status:
+  0    all is there
+  1    with --dry-run, something is missing
+  2    it could not do its work; the message says what to do
+  130  Ctrl-C: what was made stands, run it again for the rest
+
+examples:
+  manage.py provision --dry-run --postgres-admin postgresql://me:a@db/postgres
+  manage.py provision --postgres-admin orders=postgresql://me:a@db1/postgres \\
+      --postgres-admin inventory=postgresql://me:b@db2/postgres \\
+      --postgres-admin payments=postgresql://me:c@db3/postgres
+  PROVISION_POSTGRES_ADMIN=postgresql://… manage.py provision
+      keeps the password out of the list of processes
 """
 
 
-class Command(BaseCommand):
+class Command(command.Command):
     help = (
         "Make given servers ready: databases, roles that own theirs and nothing else, virtual host, user, queues. What is "
         "there is left alone, so it may be run again at any time."
     )
-    requires_system_checks = []
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep the examples as they are written."""
-        return super().create_parser(*args, epilog=EXAMPLE, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+    epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -144,6 +147,7 @@ def _broker(work: Work, ours: Settings, admins: dict[str, str], management: str)
         host = Management(management)
     except ValueError as error:
         raise CannotProvision(f"--rabbitmq-admin: {error}") from error
+    answers(ours.broker_url)
     if broker(work, host, ours.broker_url):
         topology(work, ours.broker_url, choreography(), host.url)
     elif work.dry:

@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
 import psycopg2
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ordersaga.errors import OrderSagaError
+from webapp.ops import command
+from webapp.ops.console import Console
+from webapp.ops.entrance import FAILED
 from webapp.ops.pruning import Databases, Pruned, prune
-from webapp.ops.remedies import FAILED
 from workers.retention import horizon
 from workers.settings import Duration, Settings, settings
 
 INTERRUPTED = 130
+LONGEST = timedelta(days=36_500)
 UNDEFINED_TABLE = "42P01"
-EXAMPLE = """
-examples:
-  manage.py prune --dry-run                       what would go
-  manage.py prune                                 each night, from cron or a systemd timer
-  manage.py prune --retention P30D --batch 200    keep a month; smaller batches on a busy house
-
+EPILOG = """
 What goes: journals, packs, answers, audit events and settled dead letters of orders that ended longer ago, and their
 idempotency keys. What stays: orders and lines, sagas with their status, reservations, movements, the ledger; and everything
 of an order that is open, or has an open dead letter. A retention that is not longer than messages may come back is refused.
 
-exit codes: 0 done · 2 it could not do its work, or the retention is too short · 130 interrupted (whole batches are kept)
+exit status:
+  0    done
+  2    it could not do its work, or the retention is too short
+  130  Ctrl-C: whole batches are gone, the rest stands
+
+examples:
+  manage.py prune --dry-run           what would go
+  manage.py prune                     each night, from cron or a systemd timer
+  manage.py prune --retention P30D --batch 200
+                                      a month; smaller batches in a busy house
 """
 
 
@@ -41,27 +47,25 @@ def duration(text: str) -> timedelta:
     try:
         given: timedelta = TypeAdapter(Duration).validate_python(text)
     except ValidationError as error:
-        raise ArgumentTypeError(f"{text!r} is no duration; write P90D, or seconds") from error
+        raise ArgumentTypeError(f"{text[:40]!r} is no duration; write P90D, or seconds") from error
+    if given > LONGEST:
+        raise ArgumentTypeError(f"{text[:40]!r} is longer than {LONGEST.days:,} days")
     return given
 
 
 def size(text: str) -> int:
     """From 1 to 10,000."""
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 10_000:
         raise ArgumentTypeError(f"{text!r} is no number from 1 to 10000")
     return int(text)
 
 
-class Command(BaseCommand):
+class Command(command.Command):
     help = (
         "Forget what ended longer ago than the retention: journals, packs, the audit trail, spent keys. Safe while the house "
         "works, twice at once, and interrupted: every batch is a transaction of its own."
     )
-    requires_system_checks = []
-
-    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep the examples as they are written."""
-        return super().create_parser(*args, epilog=EXAMPLE, formatter_class=RawDescriptionHelpFormatter, **kwargs)
+    epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--retention", type=duration, metavar="DURATION", help="instead of ORDERSAGA_RETENTION (P90D)")
@@ -79,9 +83,10 @@ class Command(BaseCommand):
                 returncode=FAILED,
             )
         pruned: Pruned | None = None
+        console = Console(stderr=True)
         with Progress(
             SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(),
-            console=Console(stderr=True), transient=True, disable=options["json"],
+            console=console, transient=True, disable=options["json"] or not console.is_terminal,
         ) as progress:  # fmt: skip
             task = progress.add_task("reading")
 

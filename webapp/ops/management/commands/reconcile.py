@@ -9,9 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.utils import timezone
-from rich.console import Console
 
 from webapp.ops import command
+from webapp.ops.console import Console
 from webapp.ops.options import within
 from webapp.ops.reconcile import Auditor, Report, Unreadable
 from webapp.ops.reconcile.report import as_json, show
@@ -123,7 +123,7 @@ class _Looking:
         try:
             report = self._auditor.audit()
         except Unreadable as error:
-            self.told.print(str(error), style="bold red", markup=False, highlight=False)
+            self.told.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
             self.status = UNREADABLE
             return None
         self.status = 0 if report.clean else VIOLATIONS

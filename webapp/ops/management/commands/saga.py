@@ -6,11 +6,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
-from rich.console import Console
 
 from webapp.audit.finding import TRIED, saga_of
 from webapp.audit.story import story_of
 from webapp.ops import command
+from webapp.ops.console import Console
 from webapp.ops.remedies import told_plainly
 from webapp.ops.telling.sagas import as_json, show
 
@@ -22,10 +22,12 @@ exit status:
   0    told
   1    nothing has this id
   2    the database cannot be read; the message says what to do
+  130  Ctrl-C
 
 examples:
-  manage.py saga 4711                                      by the order's number
-  manage.py saga 0198c5a0-6f3e-7cc1-9d4e-2f6b1d1f0a11      by an id: of the saga, of something said of it, of a task
+  manage.py saga 4711                     by the order's number
+  manage.py saga 0198c5a0-6f3e-7cc1-9d4e-2f6b1d1f0a11
+                                          by an id: of it, a signal, a task
   manage.py saga 4711 --json | jq '.events[].name'
 """
 
@@ -43,7 +45,7 @@ class Command(command.Command):
             saga = saga_of(options["id"])
             story = story_of(saga) if saga else None
         if story is None:
-            raise CommandError(f"Nothing has this id: {options['id']!r}. Tried: {TRIED}.", returncode=NOT_FOUND)
+            raise CommandError(f"Nothing has this id: {options['id'][:80]!r}. Tried: {TRIED}.", returncode=NOT_FOUND)
         if options["json"]:
             print(as_json(story))  # noqa: T201 - this is what was asked for
         else:

@@ -10,10 +10,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from webapp.ops import catalog, command
+from webapp.ops.entrance import FAILED
 from webapp.ops.examples import EXAMPLES
 from webapp.ops.importing.record import FileRefused
 from webapp.ops.options import within
-from webapp.ops.remedies import FAILED, told_of, told_plainly
+from webapp.ops.remedies import told_of, told_plainly
 from webapp.orders.models import Product
 from workers.inventory.seed import receive
 from workers.inventory.steps import inventory
@@ -31,10 +32,11 @@ need; the other options do not matter then.
 exit status:
   0    all is there
   2    a database does not answer or lacks its tables, or an option makes no sense; the message says what to do
+  130  Ctrl-C: run it again, it adds what is missing
 
 examples:
   manage.py seed_catalog
-  manage.py seed_catalog --products 5 --stock 100 --customers 10 --balance 50000
+  manage.py seed_catalog --products 5 --stock 100 --customers 10
   manage.py seed_catalog --example cdnow           what examples/cdnow needs
 """
 

@@ -8,13 +8,14 @@ from random import SystemRandom
 from typing import Any
 
 from django.core.management.base import CommandError
-from rich.console import Console
 from rich.progress import Progress
 
 from ordersaga.ids import new_id
 from webapp.ops import command
+from webapp.ops.console import Console
+from webapp.ops.entrance import FAILED
 from webapp.ops.options import within
-from webapp.ops.remedies import FAILED, told_plainly
+from webapp.ops.remedies import told_plainly
 from webapp.ops.seeding import TIMEOUT, EmptyCatalogue, Figures, Following, Mix, Run, Shelf, Tally, plan
 from webapp.ops.seeding.hint import hint
 from webapp.ops.seeding.report import as_json, progress, show
@@ -38,8 +39,8 @@ exit status:
 
 examples:
   manage.py seed_orders --count 1000 --wait
-  manage.py seed_orders --count 1000 --decline 10% --out-of-stock 5% --cancel 5% --free 2% --wait --seed 7
-  manage.py seed_orders --count 6000 --rate 20           five minutes of quiet trade
+  manage.py seed_orders --decline 10% --out-of-stock 5% --cancel 5% --seed 7
+  manage.py seed_orders --count 6000 --rate 20     five minutes of trade
   manage.py seed_orders --count 50000 --batch 200 --wait --timeout 600 --json
 """
 

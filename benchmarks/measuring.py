@@ -1,0 +1,87 @@
+"""One measurement of one contestant: a drain of prefilled orders, or orders that come while the pools work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import cpu
+from benchmarks.contestants.cast import Contestant
+from benchmarks.stage import Run, Servers, run_of
+from benchmarks.trade import Trade, ask
+from tests.support.databases import Databases
+
+Figures = dict[str, Any]
+
+NOW = "SELECT clock_timestamp()"
+FIRST_HELD = "SELECT min(at) FROM movement WHERE kind = 'held' AND at >= %s"
+FIRST_PLACED = "SELECT min(placed_at) FROM orders_order WHERE placed_at >= %s"
+# From an order's own insert to its confirmation, in milliseconds. The first ones find connections that are not open yet.
+LATENCY = """
+SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM confirmed_at - placed_at) * 1000)
+FROM (SELECT confirmed_at, placed_at FROM orders_order WHERE placed_at >= %s ORDER BY id OFFSET %s) AS warm
+"""
+
+
+def drain(
+    contestant: Contestant, servers: Servers, orders: int, trade: Trade = Trade(), *, standing: Databases | None = None
+) -> Figures:
+    """All orders are placed before the pools start, 20 in a transaction; from the first reservation to the last order's end.
+
+    :param standing: databases to be used as they are, instead of fresh ones.
+    """
+    with run_of(contestant, servers, trade, standing) as run:
+        began = _one(run.databases.orders, NOW)
+        placers = run.placers(orders, at_once=400 if contestant.shop == "bare" else 20)
+        placers.go()
+        placers.wait(600)
+        run.start()
+        before = cpu.used(run.roots())
+        run.until_settled()
+        used = cpu.between(before, cpu.used(run.roots()))
+        seconds = _seconds(run, _one(run.databases.inventory, FIRST_HELD, began))
+        contestant.check(run.databases, orders)
+        return {"orders": orders, "orders_per_second": round(orders / seconds, 1), **_cpu(used, orders)}
+
+
+def end_to_end(
+    contestant: Contestant, servers: Servers, orders: int, *, at_once: int = 1, placers: int = 4, rate: float = 0, skip: int = 0
+) -> Figures:
+    """Placed while the pools work: from the first order's insert to the last order's end.
+
+    :param rate: orders a second, at even distances; 0: as fast as the placers can.
+    :param skip: how many of the first orders tell nothing of latency.
+    """
+    with run_of(contestant, servers, Trade()) as run:
+        run.start()
+        placing = run.placers(orders, placers=placers, at_once=at_once, rate=rate)
+        began = _one(run.databases.orders, NOW)
+        before = cpu.used(run.roots())
+        placing.go()
+        placing.wait(600)
+        run.until_settled()
+        used = {**cpu.between(before, cpu.used(run.roots())), "placers": placing.cpu}
+        seconds = _seconds(run, _one(run.databases.orders, FIRST_PLACED, began))
+        p50, p99 = _one(run.databases.orders, LATENCY, began, skip)
+        contestant.check(run.databases, orders)
+        return {
+            "orders": orders,
+            "orders_per_second": round(orders / seconds, 1),
+            "latency_p50_ms": round(p50, 1),
+            "latency_p99_ms": round(p99, 1),
+            **_cpu(used, orders),
+        }
+
+
+def _one(url: str, statement: str, *values: object) -> Any:
+    return ask(url, statement, list(values) or None)[0]
+
+
+def _seconds(run: Run, first: Any) -> float:
+    """Until the last order's end; all databases stand on one server, and so have one clock."""
+    seconds: float = (_one(run.databases.orders, run.contestant.ended) - first).total_seconds()
+    return seconds
+
+
+def _cpu(used: dict[str, float], orders: int) -> Figures:
+    each = {kind: round(seconds * 1000 / orders, 4) for kind, seconds in sorted(used.items())}
+    return {"cpu_seconds_per_1000_orders": {**each, "all": round(sum(each.values()), 4)}}

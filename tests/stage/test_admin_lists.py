@@ -12,7 +12,7 @@ from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.stage import support_million
+from tests.support import million
 from tests.support.databases import copies, drop
 from tests.support.postgres import Postgres
 from webapp.database_url import django_database
@@ -64,7 +64,7 @@ SEARCHES = [
 def client(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Client]:
     """Staff before a shop whose books hold 20,000 orders; nothing here changes them."""
     made = copies(postgres, database_templates)
-    support_million.fill_orders(ORDERS, made.orders, RARE)
+    million.fill_orders(ORDERS, made.orders, RARE)
     given = connections["default"].settings_dict
     before = dict(given)
     connection.close()

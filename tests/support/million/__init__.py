@@ -18,6 +18,7 @@ from tests.support.million.booked import BEGINNING, SKUS
 from tests.support.million.inventory import INVENTORY
 from tests.support.million.orders import ORDERS
 from tests.support.million.payments import PAYMENTS
+from tests.support.million.rest import INVENTORY_REST, ORDERS_REST
 
 __all__ = ["SKUS", "customers", "fill", "fill_orders"]
 
@@ -34,19 +35,21 @@ def _nobody(*_: object) -> None:
     """Tells nobody."""
 
 
-def fill(orders: int, urls: Sequence[str], *, tell: Callable[[float, str], None] = _nobody) -> None:
+def fill(orders: int, urls: Sequence[str], *, rest: bool = False, tell: Callable[[float, str], None] = _nobody) -> None:
     """Write the books of so many orders into migrated, empty databases: orders, inventory, payments.
 
+    :param rest: what is rare, open or stuck, too, for pages to find. Such books are not clean; it takes a superuser's URLs.
     :param tell: is told of each statement: seconds, and how it begins.
     """
     last = datetime.now(UTC) - AGO
-    for url, statements in zip(urls, (ORDERS, INVENTORY, PAYMENTS), strict=True):
-        _fill(orders, last, url, statements, tell)
+    more = (ORDERS_REST, INVENTORY_REST, ()) if rest else ((), (), ())
+    for url, statements, added in zip(urls, (ORDERS, INVENTORY, PAYMENTS), more, strict=True):
+        _fill(orders, last, url, [*statements, *added], tell)
 
 
-def fill_orders(orders: int, url: str, *more: str) -> None:
-    """Write the orders database's part alone, and what ``more`` statements add."""
-    _fill(orders, datetime.now(UTC) - AGO, url, [*ORDERS, *more], _nobody)
+def fill_orders(orders: int, url: str, *, rest: bool = False) -> None:
+    """The orders database's part alone."""
+    _fill(orders, datetime.now(UTC) - AGO, url, [*ORDERS, *(ORDERS_REST if rest else ())], _nobody)
 
 
 def _fill(orders: int, last: datetime, url: str, statements: Sequence[str], tell: Callable[[float, str], None]) -> None:

@@ -1,0 +1,1 @@
+"""Measures, side by side and on private servers: ``python -m benchmarks --help``, or ``make bench``."""

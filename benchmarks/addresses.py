@@ -17,7 +17,11 @@ ABSENT = {
     "orders/order": ("status=NOPE", "open=yes&attention=yes", "status=ROLLED_BACK&attention=yes", "status=ROLLED_BACK&last=1"),
     "orders/saga": ("refusal=NothingOfTheKind", "status=CONFIRMED&refusal=OutOfStock", "status=PENDING&attention=yes", "o=3"),
     "audit/sagaevent": ("kind=answer&again=yes", "kind=attention&again=yes", "kind=signal&again=yes", "kind=notice&again=yes"),
-    "audit/deadletter": ("outcome=replayed&error=NothingOfTheKind", "outcome=all&step=", "error=ValueError&participant=loyalty"),
+    "audit/deadletter": (
+        "outcome=replayed&error=NothingOfTheKind",
+        "outcome=all&step=",
+        "error=ValueError&participant=loyalty",
+    ),
 }
 """Values that are not there, and filters that have little in common."""
 FILTER = re.compile(r'<a href="\?([\w=&;+%.-]+)"')
@@ -63,9 +67,9 @@ def _links(site: Website, page: str) -> dict[str, str]:
 def _searches(site: Website) -> Iterator[str]:
     """Each kind of term: of something in the middle of the books, of something new, and of nothing."""
     middle, newest = site.orders // 2 + 11, site.orders + 1
-    saga = site.ask(f"SELECT saga_id FROM orders_order WHERE id = {middle}")
-    event = site.ask(f"SELECT event_id FROM audit_sagaevent WHERE saga_id = '{saga}' LIMIT 1")
-    task = site.ask(f"SELECT task_id FROM audit_sagaevent WHERE saga_id = '{saga}' AND task_id IS NOT NULL LIMIT 1")
+    saga = site.ask("SELECT saga_id FROM orders_order WHERE id = %s", middle)
+    event = site.ask("SELECT event_id FROM audit_sagaevent WHERE saga_id = %s LIMIT 1", saga)
+    task = site.ask("SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND task_id IS NOT NULL LIMIT 1", saga)
     known = (str(middle), str(newest), saga, event, task)
     unknown = ("999999999999", NOBODY, "nobody")
     customers = ("customer-7", "customer-77", "cust", "customer-" + "9" * 9)
@@ -97,29 +101,30 @@ def _things(site: Website) -> Iterator[str]:
         for thing in found[:1]:
             yield from (f"/admin/{thing}/change/", f"/admin/{thing}/history/")
     for status in ("PENDING", "CONFIRMED", "ROLLING_BACK", "ROLLED_BACK"):
-        for chosen in ("", " AND attention IS NOT NULL"):
-            if chosen and status in ("PENDING", "ROLLED_BACK"):
+        for stuck in (False, True):
+            if stuck and status in ("PENDING", "ROLLED_BACK"):
                 continue
-            saga = site.ask(f"SELECT max(id::text) FROM ordersaga_saga WHERE status = '{status}'{chosen}")
-            order = site.ask(f"SELECT id FROM orders_order WHERE saga_id = '{saga}'")
+            saga = site.ask("SELECT max(id::text) FROM ordersaga_saga WHERE status = %s AND (attention IS NOT NULL OR NOT %s)",
+                            status, stuck)  # fmt: skip
+            order = site.ask("SELECT id FROM orders_order WHERE saga_id = %s", saga)
             yield from (f"/admin/orders/saga/{saga}/change/", f"/admin/orders/order/{order}/change/")
             yield from (f"/admin/orders/saga/act/resume/?id={saga}", f"/admin/orders/order/act/cancel/?id={order}")
     letters = re.findall(r"/admin/audit/deadletter/(\d+)/change/", site.site.get("/admin/audit/deadletter/").text)
     chosen = "&".join(f"id={letter}" for letter in dict.fromkeys(letters))
     for act in ("replay", "discard"):
         yield from (f"/admin/audit/deadletter/act/{act}/?id={letters[0]}", f"/admin/audit/deadletter/act/{act}/?{chosen}")
-    told = site.ask("SELECT max(id) FROM audit_deadletter WHERE saga_id IN (SELECT id FROM ordersaga_saga WHERE ended_at IS NULL)")
+    told = site.ask(
+        "SELECT max(id) FROM audit_deadletter WHERE saga_id IN (SELECT id FROM ordersaga_saga WHERE ended_at IS NULL)"
+    )
     yield f"/admin/audit/deadletter/{told}/change/"
 
 
 def _going(site: Website) -> Iterator[str]:
     """``/admin/go/`` with each kind of id, and with none."""
     order = site.orders // 3
-    saga = site.ask(f"SELECT saga_id FROM orders_order WHERE id = {order}")
-    for column, table, key in (
-        ("id", "orders_order", f"id = {order}"), ("saga_id", "orders_order", f"id = {order}"),
-        ("idempotency_key", "orders_order", f"id = {order}"), ("event_id", "audit_sagaevent", f"saga_id = '{saga}'"),
-        ("task_id", "audit_sagaevent", f"saga_id = '{saga}' AND task_id IS NOT NULL"),
-    ):  # fmt: skip
-        yield f"/admin/go/{site.ask(f'SELECT {column} FROM {table} WHERE {key} LIMIT 1')}"
-    yield from (f"/admin/go/{NOBODY}", "/admin/go/nothing", "/admin/go/999999999999")
+    saga = site.ask("SELECT saga_id FROM orders_order WHERE id = %s", order)
+    key = site.ask("SELECT idempotency_key FROM orders_order WHERE id = %s", order)
+    event = site.ask("SELECT event_id FROM audit_sagaevent WHERE saga_id = %s LIMIT 1", saga)
+    task = site.ask("SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND task_id IS NOT NULL LIMIT 1", saga)
+    for term in (order, saga, key, event, task, NOBODY, "nothing", 10**12):
+        yield f"/admin/go/{term}"

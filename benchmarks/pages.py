@@ -104,10 +104,8 @@ def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
     git = ["git", "-C", str(ROOT)]
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout.strip()
-    counted = {
-        table: int(site.ask(f"SELECT reltuples::bigint FROM pg_class WHERE relname = '{table}'"))
-        for table in ("ordersaga_saga", "orders_order", "ordersaga_journal", "audit_sagaevent", "audit_deadletter")
-    }
+    tables = ("ordersaga_saga", "orders_order", "ordersaga_journal", "audit_sagaevent", "audit_deadletter")
+    counted = {table: int(site.ask("SELECT reltuples::bigint FROM pg_class WHERE relname = %s", table)) for table in tables}
     slowest = max(pages, key=lambda page: percentile(page.took))
     return {
         "what": "every page of the admin, requests taking turns",

@@ -38,7 +38,10 @@ class Website:
         release.lay_out(self._installation.folder)
         server = {"PGHOST": "127.0.0.1", "PGPORT": str(self.postgres.port), "PGPASSWORD": PASSWORD, "POSTGRES_USER": OWNER}
         subprocess.run(
-            ["sh", "deploy/postgres/databases.sh"], cwd=ROOT, env={**os.environ, **self._installation.given, **server}, check=True
+            ["sh", "deploy/postgres/databases.sh"],
+            cwd=ROOT,
+            env={**os.environ, **self._installation.given, **server},
+            check=True,
         )
         self._once("migrate")
         self._once("manage", "createsuperuser", "--noinput", f"--username={STAFF}", "--email=")
@@ -97,10 +100,10 @@ class Website:
             )  # fmt: skip
             return int(cursor.fetchone()[0])
 
-    def ask(self, statement: str) -> str:
+    def ask(self, statement: str, *values: object) -> str:
         """One value of the orders database, as text."""
         with self.postgres.connect(DATABASES[0]) as cursor:
-            cursor.execute(statement)
+            cursor.execute(statement, values)
             return str(cursor.fetchone()[0])
 
     def size(self) -> int:

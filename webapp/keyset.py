@@ -39,7 +39,8 @@ class KeysetList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         asked = request.GET
-        queryset, key = self.model_admin.in_order(self.queryset, filtered=bool(self.get_filters_params()))
+        filtered = bool(self.get_filters_params())
+        queryset, key = self.model_admin.in_order(self.queryset, filtered=filtered)  # type: ignore[attr-defined]
         name, down = key.removeprefix("-"), key.startswith("-")
         backwards = AFTER not in asked and (BEFORE in asked or LAST in asked)
         try:

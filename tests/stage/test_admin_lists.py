@@ -64,7 +64,7 @@ RARE = [
 def client(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Client]:
     """Staff before a shop whose books hold 20,000 orders; nothing here changes them."""
     made = copies(postgres, database_templates)
-    million.fill_orders(ORDERS, postgres.url(made.orders.rpartition('/')[2], OWNER), rest=True)
+    million.fill_orders(ORDERS, postgres.url(made.orders.rpartition("/")[2], OWNER), rest=True)
     given = connections["default"].settings_dict
     before = dict(given)
     connection.close()

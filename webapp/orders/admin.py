@@ -87,7 +87,7 @@ class OrderAdmin(ActingAdmin):
         """
         if not filtered:
             return super().in_order(queryset, filtered=filtered)
-        by_saga = RawSQL('"ordersaga_saga"."id"', [], output_field=UUIDField())  # noqa: S611 - a constant
+        by_saga = RawSQL('"ordersaga_saga"."id"', [], output_field=UUIDField())
         return queryset.select_related("saga").annotate(by_saga=by_saga), "-by_saga"
 
     @admin.display(description="customer")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from webapp.filters import Choice, Seen
 from webapp.orders.models import Saga
 
-
 IMPLIED: dict[str, dict[str, bool]] = {
     "PENDING": {"ended_at__isnull": True},
     "ROLLING_BACK": {"ended_at__isnull": True, "refusal__isnull": False},

@@ -14,7 +14,8 @@ SELECT n, at, pg_temp.id_at(at, n::text) AS saga, 'customer-' || n % 100 AS cust
 FROM (SELECT max(n) AS last FROM booked) AS it, generate_series(last + 1, last + last / 100) AS n,
 LATERAL (SELECT now() - (last + last / 100 - n) * interval '30 ms' AS at) AS time;
 
-INSERT INTO ordersaga_saga (id, name, status, participants, pack_id, refusal, refused_by, reason, deadline_at, started_at, attention)
+INSERT INTO ordersaga_saga (id, name, status, participants, pack_id, refusal, refused_by, reason, deadline_at, started_at,
+    attention)
 SELECT saga, 'order', status, '{orders,inventory,payments}', 1, CASE status WHEN 'ROLLING_BACK' THEN 'OutOfStock' END,
     CASE status WHEN 'ROLLING_BACK' THEN 'inventory' END, CASE status WHEN 'ROLLING_BACK' THEN 'Out of stock: SKU-1' END,
     at + interval '15 min', at, attention FROM opened;

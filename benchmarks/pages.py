@@ -31,6 +31,7 @@ from tests.support.processes import ROOT
 
 LIMIT = 300.0
 """Milliseconds at the 95th percentile."""
+LEAST = 1_000
 LOAD = os.getloadavg()
 REPORT = ROOT / "docs" / "reports" / "pages.json"
 
@@ -140,6 +141,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="as many requests of each page (20)")
     parser.add_argument("--report", type=Path, default=REPORT, metavar="FILE", help="where the figures go")
     wanted = parser.parse_args()
+    if wanted.sagas < LEAST or wanted.rounds < 1:
+        parser.error(f"at least {LEAST} sagas, so that there is one of each kind, and a round")
     started = time.monotonic()
     site = Website(wanted.sagas)
     try:

@@ -162,6 +162,21 @@ def test_pages_follow_one_another_forwards_and_backwards_without_gaps(client: Cl
     assert numbers(follow(last, "prev")) == list(range(100, 50, -1))
 
 
+def test_filtered_orders_follow_one_another_too_though_they_are_read_by_their_sagas(client: Client) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT o.id FROM orders_order o JOIN ordersaga_saga s ON s.id = saga_id WHERE ended_at IS NULL")
+        wanted = sorted((number for (number,) in cursor.fetchall()), reverse=True)
+    for query, rel in (("open=yes", "next"), ("open=yes&last=1", "prev")):
+        found: list[list[int]] = []
+        links = [query]
+        while links:
+            html, _ = get(client, "orders/order", links[0].replace("&amp;", "&"))
+            found.append([int(number) for number in re.findall(r"/admin/orders/order/(\d+)/change/", html)])
+            links = re.findall(rf'<a href="\?(\S+?)" rel="{rel}"', html)
+        assert len(found) > 3
+        assert [number for page in (found if rel == "next" else reversed(found)) for number in page] == wanted
+
+
 def test_a_page_keeps_its_filter_and_a_filter_begins_at_its_first_page(client: Client) -> None:
     html, _ = get(client, "orders/order", "status=ROLLED_BACK")
     [following] = re.findall(r'<a href="\?(\S+?)" rel="next"', html)

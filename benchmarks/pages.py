@@ -32,7 +32,23 @@ from tests.support.processes import ROOT
 LIMIT = 300.0
 """Milliseconds at the 95th percentile."""
 LEAST = 1_000
-LOAD = os.getloadavg()
+
+
+def loads() -> list[float]:
+    """How many processes wanted a core, over 1, 5 and 15 minutes: above the number of cores, what is measured is waiting."""
+    return [round(load, 2) for load in os.getloadavg()]
+
+
+def commit() -> str:
+    """Which code is about to be measured."""
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout.strip()
+    return head + (" and changes" if changed else "")
+
+
+LOAD, COMMIT = loads(), commit()
+"""When the measure begins: its end may find other code."""
 REPORT = ROOT / "docs" / "reports" / "pages.json"
 
 
@@ -102,9 +118,6 @@ def machine() -> dict[str, Any]:
 
 def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
     """The measure with all that it depends on."""
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout.strip()
     tables = ("ordersaga_saga", "orders_order", "ordersaga_journal", "audit_sagaevent", "audit_deadletter")
     counted = {table: int(site.ask("SELECT reltuples::bigint FROM pg_class WHERE relname = %s", table)) for table in tables}
     slowest = max(pages, key=lambda page: percentile(page.took))
@@ -112,11 +125,11 @@ def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
         "what": "every page of the admin, requests taking turns",
         "command": f"python -m benchmarks.pages --sagas {site.orders} --rounds {rounds}",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit + (" and changes" if changed else ""),
+        "commit": COMMIT,
         "versions": {"python": platform.python_version(), "postgresql": site.ask("SHOW server_version"),
             **{name: version(name) for name in ("django", "gunicorn", "psycopg")}},
         "machine": machine(),
-        "load_before": [round(load, 2) for load in LOAD],
+        "load": {"before": LOAD, "after": loads()},
         "rows": counted,
         "bytes": site.size(),
         "seconds_to_fill": round(site.filled_in, 1),

@@ -234,8 +234,8 @@ def test_a_window_is_read_from_the_index_and_no_more_than_it(databases: Database
     million.fill_orders(5_000, databases.orders)
     with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {WINDOW}", [NOBODY, 100])
-        [plan] = cursor.fetchone()[0]
-    assert most_rows(plan["Plan"]) < 1_000
+        [(plans,)] = cursor.fetchall()
+    assert most_rows(plans[0]["Plan"]) < 1_000
     connection.close()
 
 

@@ -5,7 +5,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("orders", "0003_lists"),
+        ("orders", "0004_room"),
     ]
 
     operations = [

@@ -17,7 +17,7 @@ AFTER, BEFORE, LAST = "after", "before", "last"
 
 
 class KeysetList(ChangeList):
-    """A page of a list in the order of its admin's ``ordering``, which names one unique, indexed field.
+    """A page of a list in the order of one unique, indexed field: see :meth:`webapp.read_only.ReadOnlyAdmin.in_order`.
 
     :ivar next_page: the query string of the page after this one, None when there is none; likewise the others.
     """
@@ -39,15 +39,22 @@ class KeysetList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         asked = request.GET
+        filtered = bool(self.get_filters_params())
+        queryset, key = self.model_admin.in_order(self.queryset, filtered=filtered)  # type: ignore[attr-defined]
+        name, down = key.removeprefix("-"), key.startswith("-")
         backwards = AFTER not in asked and (BEFORE in asked or LAST in asked)
         try:
-            rows = list(self._rows(asked.get(AFTER), asked.get(BEFORE), backwards=backwards)[: self.list_per_page + 1])
+            rows = queryset.order_by(name if down == backwards else f"-{name}")
+            if (edge := asked.get(BEFORE if backwards else AFTER)) is not None:
+                rows = rows.filter(**{f"{name}__{'gt' if down == backwards else 'lt'}": edge})
+            rows = list(rows[: self.list_per_page + 1])
         except (ValueError, TypeError, ValidationError, DataError):
             raise IncorrectLookupParameters from None
         more, rows = len(rows) > self.list_per_page, rows[: self.list_per_page]
         if backwards:
             rows.reverse()
-        self._link(rows, before=more if backwards else AFTER in asked, after=LAST not in asked if backwards else more)
+        edges = [getattr(row, name) for row in rows]
+        self._link(edges, before=more if backwards else AFTER in asked, after=LAST not in asked if backwards else more)
         self.result_list = rows  # a list, read already: what fails, fails here
         self.result_count = len(rows)
         self.full_result_count = None  # never counted
@@ -55,18 +62,10 @@ class KeysetList(ChangeList):
         self.can_show_all = self.multi_page = False
         self.paginator = Paginator(rows, self.list_per_page)
 
-    def _rows(self, after: str | None, before: str | None, *, backwards: bool) -> QuerySet[Any]:
-        [key] = self.model_admin.ordering or ()
-        name, down = str(key).removeprefix("-"), str(key).startswith("-")
-        rows = self.queryset.order_by(name if down == backwards else f"-{name}")
-        edge = before if backwards else after
-        return rows if edge is None else rows.filter(**{f"{name}__{'gt' if down == backwards else 'lt'}": edge})
-
-    def _link(self, rows: list[Any], *, before: bool, after: bool) -> None:
-        name = str((self.model_admin.ordering or ())[0]).removeprefix("-")
+    def _link(self, edges: list[Any], *, before: bool, after: bool) -> None:
         if before:
             self.first_page = self.get_query_string({})
-            self.previous_page = self.get_query_string({BEFORE: getattr(rows[0], name)}) if rows else self.first_page
-        if after and rows:
-            self.next_page = self.get_query_string({AFTER: getattr(rows[-1], name)})
+            self.previous_page = self.get_query_string({BEFORE: edges[0]}) if edges else self.first_page
+        if after and edges:
+            self.next_page = self.get_query_string({AFTER: edges[-1]})
             self.last_page = self.get_query_string({LAST: "1"})

@@ -13,10 +13,14 @@ import psycopg2.errors
 import pytest
 from django.core.management import call_command
 
+from ordersaga.sql import NOBODY
+from tests.support import million
+from tests.support.databases import Databases
 from tests.support.prunings import age, opened, pruned, rows
 from tests.support.standing import theatre
 from tests.support.theatre import Theatre
 from webapp.ops.pruning import Pruned, prune, sagas
+from webapp.ops.pruning.sql import WINDOW
 from webapp.orders.draft import Item, NewOrder
 from webapp.orders.errors import OrderRefused
 from webapp.orders.placing import place_orders
@@ -223,3 +227,18 @@ def test_ctrl_c_ends_with_130_and_tells_what_is_gone_already(
     told = json.loads(capsys.readouterr().out)
     assert told["interrupted"]
     assert 0 < told["gone"]["sagas"] <= 2
+
+
+def test_a_window_is_read_from_the_index_and_no_more_than_it(databases: Databases) -> None:
+    """Or pruning a million orders would read them two thousand times."""
+    million.fill_orders(5_000, databases.orders)
+    with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {WINDOW}", [NOBODY, 100])
+        [(plans,)] = cursor.fetchall()
+    assert most_rows(plans[0]["Plan"]) < 1_000
+    connection.close()
+
+
+def most_rows(node: dict[str, Any]) -> int:
+    """That a part of a plan has handed on."""
+    return max([int(node["Actual Rows"]), *(most_rows(child) for child in node.get("Plans", []))])

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import psycopg2
 import pytest
 
-from tests.stage import support_million
 from tests.stage.support_books import Booked, Books, Shop, audit, opened, write_books
 from tests.stage.support_corruptions import CORRUPTIONS, ORPHANS, STRANGER, Corruption
+from tests.support import million
 from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.postgres import OWNER, Postgres
 from tests.support.processes import ROOT
@@ -317,7 +317,7 @@ def _trade(shop: Shop) -> None:
 @pytest.fixture
 def many(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
     made = copies(postgres, database_templates)
-    support_million.fill(2_000, [getattr(made, owner) for owner in OWNERS])
+    million.fill(2_000, [getattr(made, owner) for owner in OWNERS])
     yield made
     drop(postgres, made)
 

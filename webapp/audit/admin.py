@@ -181,6 +181,7 @@ class DeadLetterAdmin(ActingAdmin):
         if "-" in term and (saga := as_uuid(term)) is not None:
             return queryset.filter(saga_id=saga), False
         wanted = Q(digest__startswith=term.lower())
-        if (number := as_number(term)) is not None:
-            wanted |= Q(saga_id__in=Order.objects.filter(id=number).values("saga_id"))
+        if (number := as_number(term)) is not None:  # asked for first: beside an OR, a subquery keeps indexes from being used
+            saga = Order.objects.filter(id=number).values_list("saga_id", flat=True).first()
+            wanted |= Q(saga_id=saga) if saga else Q()
         return queryset.filter(wanted), False

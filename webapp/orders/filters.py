@@ -5,15 +5,19 @@ from __future__ import annotations
 from webapp.filters import Choice, Seen
 from webapp.orders.models import Saga
 
+IMPLIED: dict[str, dict[str, bool]] = {
+    "PENDING": {"ended_at__isnull": True},
+    "ROLLING_BACK": {"ended_at__isnull": True, "refusal__isnull": False},
+    "ROLLED_BACK": {"refusal__isnull": False},
+}
+
 
 class Status(Choice):
     title = "status"
     parameter_name = "status"
-    # what is pending or rolling back is open (a CHECK), and the open ones have an index; a status alone has none
-    cases = tuple(
-        (value, shown, {"status": value} | ({} if value in ("CONFIRMED", "ROLLED_BACK") else {"ended_at__isnull": True}))
-        for value, shown in Saga.Status.choices
-    )
+    # What is pending or rolling back is open, what rolls or is rolled back was refused (CHECKs), and both have an index. A
+    # status alone has none: it would make each change of it dearer. Confirmed are most.
+    cases = tuple((value, shown, {"status": value} | IMPLIED.get(value, {})) for value, shown in Saga.Status.choices)
 
 
 class Open(Choice):

@@ -6,7 +6,8 @@ UPDATE ops_horizon SET forgotten = now() - %s WHERE forgotten < now() - %s
 WHEN = "SELECT greatest(forgotten, now() - %s) FROM ops_horizon"
 
 # A window of the orders' journal: whoever is in it has not been forgotten yet. It is walked by its own index.
-WINDOW = "SELECT saga_id::text FROM ordersaga_journal WHERE saga_id > %s GROUP BY saga_id ORDER BY saga_id LIMIT %s"
+# (Ordered by the bare name, it would be sorted by the text that it gives, each time the whole of it.)
+WINDOW = "SELECT j.saga_id::text FROM ordersaga_journal j WHERE j.saga_id > %s GROUP BY j.saga_id ORDER BY j.saga_id LIMIT %s"
 
 # Ended before the horizon, heard of before it, and no letter open: an operator may still send that one again.
 ENDED = """

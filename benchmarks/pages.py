@@ -1,0 +1,183 @@
+"""Every page of the admin over the books of a million orders: how long it takes, as a browser behind a proxy sees it.
+
+A private PostgreSQL, gunicorn as docker-compose.yml runs it, one visitor who is logged in. The pages take turns, round by
+round. ``python -m benchmarks.pages`` prints a table, writes ``docs/reports/pages.json``, and ends with 1 when a page is
+slower than 300 ms at the 95th percentile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
+
+from benchmarks.addresses import addresses
+from benchmarks.website import Website
+from tests.support.janitor import janitor
+from tests.support.processes import ROOT
+
+LIMIT = 300.0
+"""Milliseconds at the 95th percentile."""
+LEAST = 1_000
+
+
+def loads() -> list[float]:
+    """How many processes wanted a core, over 1, 5 and 15 minutes: above the number of cores, what is measured is waiting."""
+    return [round(load, 2) for load in os.getloadavg()]
+
+
+def commit() -> str:
+    """Which code is about to be measured."""
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout.strip()
+    return head + (" and changes" if changed else "")
+
+
+LOAD, COMMIT = loads(), commit()
+"""When the measure begins: its end may find other code."""
+REPORT = ROOT / "docs" / "reports" / "pages.json"
+
+
+@dataclass
+class Page:
+    """What one address took.
+
+    :ivar first: milliseconds of the first time, after PostgreSQL and the web had been started anew.
+    :ivar took: milliseconds of all later times.
+    """
+
+    address: str
+    status: int
+    statements: int
+    first: float
+    took: list[float] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Any]:
+        """What is kept of it."""
+        found = {name: value for name, value in asdict(self).items() if name != "took"}
+        rest = {"p50": statistics.median(self.took), "p95": percentile(self.took), "max": max(self.took)}
+        return {name: round(value, 1) if isinstance(value, float) else value for name, value in {**found, **rest}.items()}
+
+
+def percentile(took: list[float], share: float = 0.95) -> float:
+    """The nearest rank."""
+    return sorted(took)[math.ceil(share * len(took)) - 1]
+
+
+def measure(site: Website, rounds: int) -> list[Page]:
+    """Every page once from cold caches, counting what it asks the databases; then ``rounds`` times, taking turns."""
+    site.open()
+    wanted = addresses(site)
+    site.restart()
+    pages = []
+    for address in wanted:
+        before = site.statements()
+        took, answer = site.get(address)
+        pages.append(Page(address, answer.status, site.statements() - before, took))
+    for done in range(1, rounds + 1):
+        for page in pages:
+            took, answer = site.get(page.address)
+            page.took.append(took)
+            if answer.status != page.status:
+                raise RuntimeError(f"{page.address} answered {page.status}, then {answer.status}")
+        print(f"\rround {done} of {rounds}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return pages
+
+
+def broken(page: Page) -> bool:
+    """Whether the answer is none that such a page may give."""
+    going = page.address.startswith("/admin/go/")  # it leads on, or tells that there is no such thing
+    return page.status not in ((200, 302, 404) if going else (200,))
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    model = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    return {
+        "cores": os.cpu_count(),
+        "cpu": model[0] if model else platform.machine(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": platform.platform(),
+    }
+
+
+def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
+    """The measure with all that it depends on."""
+    tables = ("ordersaga_saga", "orders_order", "ordersaga_journal", "audit_sagaevent", "audit_deadletter")
+    counted = {table: int(site.ask("SELECT reltuples::bigint FROM pg_class WHERE relname = %s", table)) for table in tables}
+    slowest = max(pages, key=lambda page: percentile(page.took))
+    return {
+        "what": "every page of the admin, requests taking turns",
+        "command": f"python -m benchmarks.pages --sagas {site.orders} --rounds {rounds}",
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": COMMIT,
+        "versions": {"python": platform.python_version(), "postgresql": site.ask("SHOW server_version"),
+            **{name: version(name) for name in ("django", "gunicorn", "psycopg")}},
+        "machine": machine(),
+        "load": {"before": LOAD, "after": loads()},
+        "rows": counted,
+        "bytes": site.size(),
+        "seconds_to_fill": round(site.filled_in, 1),
+        "limit_ms": LIMIT,
+        "slowest": {"address": slowest.address, "p95": round(percentile(slowest.took), 1)},
+        "pages": [page.figures() for page in pages],
+    }  # fmt: skip
+
+
+def show(figures: list[dict[str, Any]]) -> None:
+    """The table, the slowest first."""
+    print(f"{'p50':>8}{'p95':>8}{'max':>8}{'cold':>8}{'asks':>6}  page (milliseconds)")
+    for page in sorted(figures, key=lambda page: -page["p95"]):
+        times = "".join(f"{page[name]:8.1f}" for name in ("p50", "p95", "max", "first"))
+        answered = "" if page["status"] == 200 else f" ({page['status']})"
+        print(f"{times}{page['statements']:6}  {page['address']}{answered}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sagas", type=int, default=1_000_000, metavar="N", help="as many settled orders (1000000)")
+    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="as many requests of each page (20)")
+    parser.add_argument("--report", type=Path, default=REPORT, metavar="FILE", help="where the figures go")
+    wanted = parser.parse_args()
+    if wanted.sagas < LEAST or wanted.rounds < 1:
+        parser.error(f"at least {LEAST} sagas, so that there is one of each kind, and a round")
+    started = time.monotonic()
+    site = Website(wanted.sagas)
+    try:
+        print(f"{wanted.sagas:,} orders written in {site.filled_in:.0f} s", file=sys.stderr)
+        pages = measure(site, wanted.rounds)
+        found = report(site, pages, wanted.rounds)
+    finally:
+        site.close()
+        janitor().finish()
+    show(found["pages"])
+    wanted.report.parent.mkdir(parents=True, exist_ok=True)
+    wanted.report.write_text(json.dumps(found, indent=1) + "\n")
+    slow = [page for page in pages if percentile(page.took) > LIMIT]
+    faulty = [page for page in pages if broken(page)]
+    for page in faulty:
+        print(f"{page.address} answered {page.status}")
+    print(
+        f"{len(pages)} pages, {wanted.rounds} rounds, {time.monotonic() - started:.0f} s:",
+        f"{len(slow)} slower than {LIMIT:.0f} ms at the 95th percentile; {wanted.report}",
+    )
+    return 1 if slow or faulty else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""The web as docker-compose.yml runs it, on a private PostgreSQL whose databases hold the books of many orders."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from tests.deploy import release
+from tests.deploy.conftest import DATABASES, Installation
+from tests.deploy.site import Answer, Site
+from tests.support import million
+from tests.support.polling import eventually
+from tests.support.ports import free_port
+from tests.support.postgres import OWNER, PASSWORD, Postgres
+from tests.support.processes import ROOT, Process
+
+STAFF = "anna"
+SECRET = "only-for-this-measure"  # noqa: S105 - of a private, throw-away server
+BEGIN_AND_END = "^(BEGIN|COMMIT|ROLLBACK|SET|SHOW|START|RESET|DEALLOCATE)"
+"""What is no question to the tables."""
+
+
+class Website:
+    """Databases of so many orders, the web before them, and one of its staff logged in."""
+
+    def __init__(self, orders: int) -> None:
+        self.orders = orders
+        self.postgres = Postgres()
+        self.postgres.start()
+        with self.postgres.connect() as cursor:
+            cursor.execute("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
+        self.postgres.restart()
+        nobody: Any = SimpleNamespace(port=free_port(), management_port=free_port())  # the web never talks to the broker
+        self._installation = Installation(self.postgres, nobody)
+        release.lay_out(self._installation.folder)
+        server = {"PGHOST": "127.0.0.1", "PGPORT": str(self.postgres.port), "PGPASSWORD": PASSWORD, "POSTGRES_USER": OWNER}
+        subprocess.run(
+            ["sh", "deploy/postgres/databases.sh"],
+            cwd=ROOT,
+            env={**os.environ, **self._installation.given, **server},
+            check=True,
+        )
+        self._once("migrate")
+        self._once("manage", "createsuperuser", "--noinput", f"--username={STAFF}", "--email=")
+        started = time.monotonic()
+        million.fill(orders, [self.postgres.url(database, OWNER) for database in DATABASES], rest=True)
+        self.filled_in = time.monotonic() - started
+        with self.postgres.connect(DATABASES[0]) as cursor:
+            cursor.execute("CREATE EXTENSION pg_stat_statements")
+        web = self._installation.services()["web"]
+        self._web = Process(
+            "web", self._installation.command(web.command), env=self._installation.environment(web.environment),
+            cwd=self._installation.folder,
+        )  # fmt: skip
+        self.site = Site(self._installation)
+
+    def _once(self, service: str, *words: str) -> None:
+        found = self._installation.services()[service]
+        subprocess.run(
+            self._installation.command([*found.command[: len(found.command) - bool(words)], *words]),
+            cwd=self._installation.folder, check=True, capture_output=True,
+            env=self._installation.environment({**found.environment, "DJANGO_SUPERUSER_PASSWORD": SECRET}),
+        )  # fmt: skip
+
+    def restart(self) -> None:
+        """A PostgreSQL and a web that have just been started: nothing is in their caches (the system's keeps its files)."""
+        self._web.stop()
+        self.postgres.restart()
+        self._start()
+
+    def open(self) -> None:
+        """The web answers, and staff is logged in."""
+        self._start()
+        self.site.log_in(STAFF, SECRET)
+
+    def _start(self) -> None:
+        self._web.start()
+        eventually(lambda: self.site.get("/healthz").status == 200, 60, "the web", ignoring=(OSError,))
+
+    def close(self) -> None:
+        """Everything ends."""
+        self._web.stop()
+        self.postgres.stop()
+
+    def get(self, page: str) -> tuple[float, Answer]:
+        """Milliseconds until the last byte, and the answer."""
+        started = time.perf_counter()
+        answer = self.site.get(page)
+        return 1000 * (time.perf_counter() - started), answer
+
+    def statements(self) -> int:
+        """How many questions the web has asked so far, of all three databases."""
+        with self.postgres.connect(DATABASES[0]) as cursor:
+            cursor.execute(
+                "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements s JOIN pg_roles r ON r.oid = s.userid"
+                " WHERE rolname <> %s AND query !~ %s", [OWNER, BEGIN_AND_END],
+            )  # fmt: skip
+            return int(cursor.fetchone()[0])
+
+    def ask(self, statement: str, *values: object) -> str:
+        """One value of the orders database, as text."""
+        with self.postgres.connect(DATABASES[0]) as cursor:
+            cursor.execute(statement, values)
+            return str(cursor.fetchone()[0])
+
+    def size(self) -> int:
+        """Bytes of the three databases."""
+        with self.postgres.connect() as cursor:
+            cursor.execute("SELECT sum(pg_database_size(name)) FROM unnest(%s) AS name", [list(DATABASES)])
+            return int(cursor.fetchone()[0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import select
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -42,14 +43,16 @@ Publish = Callable[[Sequence[Parcel]], None]
 """Publishes parcels and returns once the broker has confirmed all of them; raises otherwise."""
 
 
-def claim(cursor: Cursor, participant: str, choreography: Choreography | None = None, rows: int = CLAIM_ROWS) -> list[Parcel]:
+def claim(
+    cursor: Cursor, participant: str, choreography: Choreography | None = None, statement: str = sql.CLAIM
+) -> list[Parcel]:
     """Take what is due out of the outbox, packed; the caller publishes it and commits, or rolls back.
 
     Retries travel alone: a signal that kills workers was set apart so that it takes nobody with it. What goes to participants
     becomes due to the observers of ``choreography``, if it has any; what only they hear is not sent twice.
     """
     observed = choreography is not None and choreography.observed
-    cursor.execute(sql.CLAIM, [observed, participant, rows])
+    cursor.execute(statement, [observed, participant, CLAIM_ROWS])
     claimed = cursor.fetchall()
     if choreography is not None and observed:
         claimed = [row for row in claimed if row[2] is not None or choreography.is_heard(row[1])]
@@ -91,6 +94,8 @@ class Relay:
     QUEUED_LINGER = 0.05
     MAX_LINGER = 1.0
     """Seconds of linger for each envelope that waits in a queue, and at most."""
+    ASK = 0.1
+    """Seconds for which an answer of the broker's holds; asking for all queues costs as much as some publishes."""
 
     def __init__(
         self,
@@ -113,6 +118,7 @@ class Relay:
         self._dsn, self._participant, self._publish, self._choreography = dsn, participant, publish, choreography
         self._linger, self._waiting, self._turned = linger.total_seconds(), waiting, turned
         self._connection: Any = None
+        self._queued, self._ask_again = 0, 0.0
         self._stop = threading.Event()
 
     def run(self, on_error: Callable[[Exception, float], None]) -> None:
@@ -140,15 +146,14 @@ class Relay:
 
         :raises Exception: whatever publishing or the database raises; nothing is lost, all is claimed again.
         """
-        connection = self._connect()
         try:
-            with connection.cursor() as cursor:
-                claimed = claim(cursor, self._participant, self._choreography)
-            if claimed:
-                self._publish(claimed)
-            connection.commit()
+            with self._connect().cursor() as cursor:
+                claimed = claim(cursor, self._participant, self._choreography, sql.CLAIM_PREPARED)
+                if claimed:
+                    self._publish(claimed)
+                cursor.execute("COMMIT")
         except BaseException:
-            self._rollback()
+            self.close()  # and with it whatever was claimed
             raise
         return sum(parcel.signals for parcel in claimed)
 
@@ -161,7 +166,7 @@ class Relay:
     def _carry(self) -> None:
         polls, stream = iter(self.POLLS), False
         while not self._stop.is_set():
-            sent = self.drain()
+            sent = self.drain() if stream or self._due() else 0
             self._turned()
             if sent:
                 polls = iter(self.POLLS)
@@ -169,16 +174,21 @@ class Relay:
                     self._stop.wait(self._pause() if stream else self._linger)
                 stream = True
             elif (poll := next(polls, None)) is not None:
-                stream = (
-                    False  # what comes by itself cannot grow, and asking the broker for its queues costs as much as a publish
-                )
+                stream = False  # what comes by itself cannot grow: no need to ask the broker for its queues
                 self._stop.wait(poll)
             else:
                 self._sleep()
                 polls = iter(())
 
+    def _due(self) -> bool:
+        with self._connect().cursor() as cursor:
+            cursor.execute(sql.DUE, [self._participant])
+            return cursor.fetchone() is not None
+
     def _pause(self) -> float:
-        return max(self._linger, min(self._waiting() * self.QUEUED_LINGER, self.MAX_LINGER))
+        if (now := time.monotonic()) >= self._ask_again:
+            self._queued, self._ask_again = self._waiting(), now + self.ASK
+        return max(self._linger, min(self._queued * self.QUEUED_LINGER, self.MAX_LINGER))
 
     def _sleep(self) -> None:
         """Until a writer calls, or the net."""
@@ -193,14 +203,11 @@ class Relay:
         if self._connection is None:
             connection = psycopg2.connect(self._dsn, connect_timeout=5, application_name=f"relay {self._participant}")
             connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute("LISTEN ordersaga_outbox")
-            connection.autocommit = False
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(sql.PREPARE)
+            except psycopg2.Error:
+                connection.close()
+                raise
             self._connection = connection
         return self._connection
-
-    def _rollback(self) -> None:
-        try:
-            self._connection.rollback()
-        except psycopg2.Error:
-            self.close()

@@ -53,17 +53,17 @@ OBSERVERS = "all-observers"
 
 # Timers are not deleted but put off until somebody strikes them out: a lost message must not silence them for good.
 # What goes to participants is then due to the observers, as nobody waits for them: with all else of its topic and second.
-CLAIM = f"""
+_CLAIM = """
 WITH due AS (
-    SELECT id, recipient, saga_id IS NOT NULL AS timer, %s AND recipient IS NULL AND topic <> 'notice' AS overheard
-    FROM ordersaga_outbox WHERE participant = %s AND due_at <= now()
-    ORDER BY participant, due_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT id, recipient, saga_id IS NOT NULL AS timer, {observed} AND recipient IS NULL AND topic <> 'notice' AS overheard
+    FROM ordersaga_outbox WHERE participant = {participant} AND due_at <= now()
+    ORDER BY participant, due_at, id LIMIT {rows} FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM ordersaga_outbox o USING due WHERE o.id = due.id AND NOT due.timer AND NOT due.overheard
     RETURNING o.id, o.kind, o.topic, due.recipient, o.signals, o.payload, o.pack_id
 ), stayed AS (
     UPDATE ordersaga_outbox o SET
-        recipient = CASE WHEN due.timer THEN o.recipient ELSE '{OBSERVERS}' END,
+        recipient = CASE WHEN due.timer THEN o.recipient ELSE '{observers}' END,
         due_at = CASE WHEN due.timer THEN now() + interval '10 minutes'
             ELSE date_trunc('second', clock_timestamp()) + interval '1 second' END
     FROM due WHERE o.id = due.id AND (due.timer OR due.overheard)
@@ -73,3 +73,17 @@ SELECT c.kind = 'retry', c.topic, c.recipient, c.signals, coalesce(c.payload, p.
 FROM claimed c LEFT JOIN ordersaga_pack p ON p.id = c.pack_id AND p.topic = c.topic
 ORDER BY c.id
 """
+CLAIM = _CLAIM.format(observers=OBSERVERS, observed="%s", participant="%s", rows="%s")
+
+# The relay asks so often that planning would cost more than claiming. A plan that is kept was made when the table was small, so
+# it may not be one that reads all of it.
+PREPARE = f"""
+SET enable_seqscan = off;
+PREPARE ordersaga_due (text) AS
+    SELECT 1 FROM ordersaga_outbox WHERE participant = $1 AND due_at <= now() ORDER BY participant, due_at, id LIMIT 1;
+PREPARE ordersaga_claim (boolean, text, integer) AS
+    {_CLAIM.format(observers=OBSERVERS, observed="$1", participant="$2", rows="$3")};
+LISTEN ordersaga_outbox
+"""
+DUE = "EXECUTE ordersaga_due (%s)"
+CLAIM_PREPARED = "BEGIN; EXECUTE ordersaga_claim (%s, %s, %s)"

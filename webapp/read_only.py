@@ -31,6 +31,7 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
 
     change_list_template = "admin/keyset_list.html"
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count
     list_per_page = 50
     sortable_by = ()
 

@@ -29,6 +29,11 @@ def moment(at: datetime | None) -> str | None:
     return unbroken(f"{timezone.localtime(at):%d %b %Y %H:%M:%S.%f}"[:-3]) if at else None
 
 
+def second(at: datetime | None) -> str | None:
+    """To the second, for lists; in a narrow column the time stands under the day."""
+    return format_html("{} {}", *(unbroken(f"{timezone.localtime(at):{part}}") for part in ("%d %b %Y", "%T"))) if at else None
+
+
 def duration(span: timedelta) -> str:
     """``2 d 3 h``, ``4 min 5 s``, ``0.120 s``: its two largest units."""
     seconds = max(span.total_seconds(), 0.0)
@@ -44,7 +49,7 @@ def duration(span: timedelta) -> str:
 
 def unbroken(text: object) -> str:
     """On one line, however narrow the column."""
-    return format_html('<span style="white-space: nowrap">{}</span>', text)
+    return format_html('<span class="line">{}</span>', text)
 
 
 def story(saga: UUID) -> str:

@@ -63,7 +63,7 @@ class SagaEventAdmin(ReadOnlyAdmin):
     def which(self, event: SagaEvent) -> str:
         """By the end of its id: the ids of one hour begin alike, and a list has no room for the whole."""
         link, id_ = reverse("admin:orders_saga_change", args=[event.saga_id]), str(event.saga_id)
-        return format_html('<a href="{}" title="{}">…{}</a>', link, id_, id_[-12:])
+        return format_html('<a href="{}" title="{}">…{}</a>', link, id_, id_[-8:])
 
     @admin.display(description="data")
     def shown_data(self, event: SagaEvent) -> str:
@@ -97,7 +97,7 @@ class DeadLetterAdmin(ActingAdmin):
             "discard",
             "Discard",
             "audit.discard_deadletter",
-            "It is settled without being replayed, and stays to be read.",
+            "Nothing is said again. What is discarded stays to be read.",
             desk.discard,
             lambda letter: letter.outcome is None,
         ),

@@ -63,9 +63,7 @@ def story_of(saga: UUID) -> Story | None:
     found = Saga.objects.select_related("order").filter(id=saga).first()
     if found is None:
         return None
-    events = sorted(
-        SagaEvent.objects.filter(saga_id=saga), key=lambda event: (event.said_at, LATER.get(event.kind, 1), event.id)
-    )
+    events = sorted(SagaEvent.objects.filter(saga_id=saga), key=_when)
     letters = list(DeadLetter.objects.filter(saga_id=saga).order_by("id"))
     order = found.order if hasattr(found, "order") else None
     return Story(found, order, _tree(events), letters, _missing_answers(found))

@@ -29,8 +29,12 @@ from webapp.shown import duration, moment, money, second, story, unbroken
 class LineInline(ReadOnly, admin.TabularInline):
     model = OrderLine
     extra = 0
-    fields = ("number", "product_id", "quantity", "total")
+    fields = ("number", "sku", "quantity", "total")
     readonly_fields = fields
+
+    @admin.display(description="SKU")
+    def sku(self, line: OrderLine) -> str:
+        return line.product_id
 
     @admin.display(description="amount")
     def total(self, line: OrderLine) -> str:
@@ -67,7 +71,6 @@ class OrderAdmin(ActingAdmin):
     ordering = ("-id",)
     search_fields = ("customer",)  # shows the search box; get_search_results decides
     search_help_text = searching.HELP
-    inlines = (LineInline, CancelInline)
     fields = ("id", "customer", "total", "status", "reason", "placed", "confirmed", "its_saga", "idempotency_key")
     readonly_fields = fields
 
@@ -78,6 +81,10 @@ class OrderAdmin(ActingAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         may = {"may_place": request.user.has_perm(trying.PERMISSION)}
         return super().changelist_view(request, {**may, **(extra_context or {})})
+
+    def get_inlines(self, request: HttpRequest, obj: Order | None) -> list[Any]:
+        asked = obj is not None and hasattr(obj, "cancel_request")
+        return [LineInline, CancelInline] if asked else [LineInline]
 
     @admin.display(description="customer")
     def shown_customer(self, order: Order) -> str:
@@ -145,7 +152,7 @@ class SagaAdmin(ActingAdmin):
         ),
     )
     change_form_template = "admin/orders/saga/change_form.html"
-    list_display = ("shown_id", "number", "status_and_stand", "why", "age", "started_on")
+    list_display = ("shown_id", "number", "status_and_stand", "why", "age_and_start")
     list_filter = (Status, Open, Attention, RefusedWith)
     list_select_related = ("order",)
     ordering = ("-id",)
@@ -176,7 +183,7 @@ class SagaAdmin(ActingAdmin):
 
     @admin.display(description="id")
     def shown_id(self, saga: Saga) -> str:
-        return unbroken(saga.id)
+        return str(saga.id)
 
     @admin.display(description="order")
     def number(self, saga: Saga) -> int | None:
@@ -216,9 +223,9 @@ class SagaAdmin(ActingAdmin):
     def started(self, saga: Saga) -> str | None:
         return moment(saga.started_at)
 
-    @admin.display(description="started")
-    def started_on(self, saga: Saga) -> str | None:
-        return second(saga.started_at)
+    @admin.display(description="age")
+    def age_and_start(self, saga: Saga) -> str:
+        return format_html('{}<div class="help">since {}</div>', self.age(saga), second(saga.started_at))
 
     @admin.display(description="last moved")
     def moved(self, saga: Saga) -> str | None:

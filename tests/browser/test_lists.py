@@ -11,10 +11,10 @@ from tests.browser.world import World, number
 
 @pytest.fixture
 def terms(site: Site, world: World) -> dict[str, str]:
-    """Whatever somebody may hold in hand of one saga."""
+    """Whatever somebody may hold in hand of one saga; its step was tried again, so that it had a task to itself."""
     task = "SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND name = 'StockReserved'"
     event = "SELECT event_id::text FROM audit_sagaevent WHERE saga_id = %s AND name = 'StockReserved'"
-    books, saga = site.house.books, world.declined
+    books, saga = site.house.books, world.retried
     return {
         "order": str(number(site.house, saga)),
         "saga": saga,
@@ -29,9 +29,7 @@ def test_an_order_and_its_saga_are_found_by(by: str, listed: str, olga: Visitor,
     olga.open(f"/admin/orders/{listed}/")
     olga.page.locator("#searchbar").fill(terms[by])
     olga.press("Search")
-    assert terms["order" if listed == "order" else "saga"] in olga.column("id" if listed == "order" else "shown_id")
-    if by != "task":  # a task works on many
-        assert olga.rows() == 1
+    assert olga.column("id" if listed == "order" else "shown_id") == [terms[listed]]
 
 
 def test_a_customer_is_found_by_how_the_name_begins(olga: Visitor) -> None:

@@ -47,7 +47,7 @@ class Act:
 class ReasonForm(Form):
     reason = CharField(
         max_length=LONGEST,
-        widget=Textarea(attrs={"rows": 3, "cols": 60, "autofocus": True}),
+        widget=Textarea(attrs={"rows": 3, "cols": 60}),
         help_text="Stands in the saga's story and in the admin's log. No names or addresses of customers.",
     )
 
@@ -91,7 +91,7 @@ class ActingAdmin(ReadOnlyAdmin):
         if act is None:
             raise Http404
         if not (self.has_view_permission(request) and request.user.has_perm(act.permission)):
-            raise PermissionDenied
+            raise PermissionDenied(act.permission)
         things = self._things(request)
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if not form.is_valid():
@@ -113,6 +113,7 @@ class ActingAdmin(ReadOnlyAdmin):
 
     def _ask(self, request: HttpRequest, act: Act, things: Sequence[Any], form: Form) -> HttpResponse:
         count = len(things)
+        form.fields["reason"].widget.attrs["autofocus"] = True
         context = {
             **self.admin_site.each_context(request),
             "title": f"{act.verb} {self.opts.verbose_name if count == 1 else f'{count} {self.opts.verbose_name_plural}'}",
@@ -120,7 +121,7 @@ class ActingAdmin(ReadOnlyAdmin):
             "act": act,
             "things": [(thing, reverse(f"admin:{self._name('change')}", args=[thing.pk])) for thing in things],
             "form": form,
-            "list": self._list(),
+            "back": reverse(f"admin:{self._name('change')}", args=[things[0].pk]) if count == 1 else self._list(),
         }
         return TemplateResponse(request, "admin/acting/confirm.html", context)
 

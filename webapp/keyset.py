@@ -11,6 +11,7 @@ from django.core.paginator import Paginator
 from django.db import DataError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.text import capfirst
 
 AFTER, BEFORE, LAST = "after", "before", "last"
 """Query parameters: the rows after this key, those before it, the last ones."""
@@ -26,6 +27,10 @@ class KeysetList(ChangeList):
     next_page: str | None = None
     first_page: str | None = None
     last_page: str | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = capfirst(str(self.opts.verbose_name_plural))
 
     def get_filters_params(self, params: Any = None) -> dict[str, Any]:
         found = super().get_filters_params(params)

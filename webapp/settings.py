@@ -100,6 +100,7 @@ FLOWER_URL, FLOWER_APP = _ours.flower_url, _ours.participants[0]
 """Where Flower is, and the application that it is started with."""
 
 STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "webapp" / "static"]  # what several apps share
 STATIC_ROOT = BASE_DIR / "staticfiles"
 if _production:
     # Names with a digest of the content, kept by browsers for ever; manage.py collectstatic makes them, once a release.

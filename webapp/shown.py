@@ -26,7 +26,17 @@ def money(minor: int, currency: str) -> str:
 
 def moment(at: datetime | None) -> str | None:
     """To the millisecond: a saga takes less than a second."""
-    return unbroken(f"{timezone.localtime(at):%d %b %Y %H:%M:%S.%f}"[:-3]) if at else None
+    return _day_and_time(at, f"{timezone.localtime(at):%H:%M:%S.%f}"[:-3]) if at else None
+
+
+def second(at: datetime | None) -> str | None:
+    """To the second."""
+    return _day_and_time(at, f"{timezone.localtime(at):%H:%M:%S}") if at else None
+
+
+def _day_and_time(at: datetime, time: str) -> str:
+    """In a narrow column the time stands under the day."""
+    return format_html("{} {}", unbroken(f"{timezone.localtime(at):%d %b %Y}"), unbroken(time))
 
 
 def duration(span: timedelta) -> str:
@@ -44,7 +54,7 @@ def duration(span: timedelta) -> str:
 
 def unbroken(text: object) -> str:
     """On one line, however narrow the column."""
-    return format_html('<span style="white-space: nowrap">{}</span>', text)
+    return format_html('<span class="line">{}</span>', text)
 
 
 def story(saga: UUID) -> str:

@@ -11,6 +11,7 @@ from webapp.flower.views import flower
 
 admin.site.site_header = admin.site.site_title = "OrderSaga"
 admin.site.index_title = "Orders and their sagas"
+admin.site.site_url = None  # there is no other site than the admin
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/flower/", flower, name="flower_home"),

@@ -135,6 +135,12 @@ def test_who_lacks_the_permission_gets_403_and_sees_no_button(act: str, things: 
     assert f'value="{act}"' in allowed.get(reverse(f"admin:{ACTS[act][0]}_changelist")).content.decode()
 
 
+def test_a_refusal_says_which_permission_is_missing(things: dict[str, Any]) -> None:
+    refused = staff().post(address("resume", things["resume"]), WHY).content.decode()
+    assert "It needs the permission <code>orders.resume_saga</code>" in refused
+    assert "Nothing was done." in refused
+
+
 def test_an_act_needs_a_login(things: dict[str, Any]) -> None:
     for act, thing in things.items():
         assert Client(SERVER_NAME="localhost").post(address(act, thing), WHY).status_code == 302

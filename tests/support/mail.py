@@ -68,6 +68,14 @@ class Mail:
         with self.rabbitmq.connect(self.vhost) as connection:
             return connection.channel().basic_get(queue, no_ack=True)
 
+    def refuse(self, queue: str) -> bool:
+        """Take the oldest letter out of a queue and refuse it, so that the broker gives it up; whether there was one."""
+        with self.rabbitmq.connect(self.vhost) as connection:
+            channel = connection.channel()
+            if found := channel.basic_get(queue):
+                channel.basic_reject(found.delivery_tag, requeue=False)
+            return found is not None
+
     def deliver(self, letter: Any, to: str) -> None:
         """Send a letter taken before to one participant's queue, as it was."""
         with self.rabbitmq.connect(self.vhost, confirm_publish=True) as connection:

@@ -143,6 +143,11 @@ class RabbitMQ:
     def url(self, vhost: str) -> str:
         return f"amqp://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{quote(vhost, safe='')}"
 
+    @property
+    def api(self) -> str:
+        """The management interface, for whoever asks it as Flower does."""
+        return f"http://{USER}:{PASSWORD}@127.0.0.1:{self.management_port}/api/"
+
     def connect(self, vhost: str, **options: Any) -> amqp.Connection:
         """A plain AMQP connection, to be used as a context manager."""
         address = f"127.0.0.1:{self.port}"

@@ -1,4 +1,4 @@
-"""Where PostgreSQL's and RabbitMQ's programs are; as a script, sees to it that they are.
+"""Where PostgreSQL's and RabbitMQ's programs and Chromium are; as a script, sees to it that they are there.
 
 ``python -m tests.support.services`` installs what is missing by apt-get when run as root, else says what to install.
 The packages' own services are neither started nor configured: the tests run private servers.
@@ -43,10 +43,19 @@ def epmd() -> Path | None:
     return candidates[-1] if candidates else None
 
 
+def chromium() -> Path | None:
+    """Chromium or Chrome, whatever its name: on PATH, or where Playwright itself has put one."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if found := shutil.which(name):
+            return Path(found)
+    kept = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
+    return max(kept.glob("chromium-*/chrome-linux*/chrome"), default=None)
+
+
 def missing() -> list[str]:
     """The Debian packages that would bring what is not there."""
-    absent = [] if postgres_bin() else ["postgresql"]
-    return absent if rabbitmq_bin() and epmd() else [*absent, "rabbitmq-server"]
+    there = {"postgresql": postgres_bin(), "rabbitmq-server": rabbitmq_bin() and epmd(), "chromium": chromium()}
+    return [package for package, found in there.items() if not found]
 
 
 @contextlib.contextmanager
@@ -78,10 +87,10 @@ def main() -> int:
     names = " ".join(packages)
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         say(
-            "the tests start private PostgreSQL and RabbitMQ servers, and these programs are not here.\n"
+            f"the tests start private PostgreSQL and RabbitMQ servers and a browser; of these {names} is not here.\n"
             f"On Debian and Ubuntu: sudo apt-get install {names}\n"
-            "Elsewhere: install PostgreSQL (15 or newer) and RabbitMQ (3.10 or newer) and put initdb, rabbitmq-server\n"
-            "and epmd on PATH."
+            "Elsewhere: install PostgreSQL (15 or newer), RabbitMQ (3.10 or newer) and Chromium or Chrome, and put initdb,\n"
+            "rabbitmq-server, epmd and chromium or google-chrome on PATH."
         )
         return 1
     say(f"installing {names}")

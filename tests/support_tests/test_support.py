@@ -13,6 +13,7 @@ import psutil
 import psycopg2
 import pytest
 
+from tests.support import services
 from tests.support.janitor import janitor, marked
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
@@ -168,6 +169,20 @@ class TestProcesses:
         names = {p.name() for p in marked(janitor().mark)}
         assert "epmd" in names
         assert "beam.smp" in names
+
+
+class TestServices:
+    def test_a_machine_without_a_browser_is_told_to_install_one(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+        assert "chromium" in services.missing()
+        for name in ("chromium-browser", "google-chrome"):
+            program = tmp_path / name
+            program.write_text("")
+            program.chmod(0o755)
+            assert services.chromium() == program
+            assert "chromium" not in services.missing()
+            program.unlink()
 
 
 class TestPolling:

@@ -21,12 +21,12 @@ from webapp.flower.links import flower_task_url
 from webapp.orders.models import Order, Saga
 from webapp.people import shown
 from webapp.read_only import ReadOnlyAdmin, as_number, as_uuid
-from webapp.shown import as_json, moment, payload, preformatted, unbroken
+from webapp.shown import as_json, moment, payload, preformatted, second, unbroken
 
 
 @admin.register(SagaEvent)
 class SagaEventAdmin(ReadOnlyAdmin):
-    list_display = ("id", "said", "kind", "name", "participant", "step", "attempt", "task", "repeated", "saga")
+    list_display = ("id", "said", "kind", "what", "participant", "step", "attempt", "which", "task")
     list_filter = (Kind, Again)
     ordering = ("-id",)
     search_fields = ("saga_id",)  # shows the search box; get_search_results decides
@@ -45,10 +45,9 @@ class SagaEventAdmin(ReadOnlyAdmin):
     def heard(self, event: SagaEvent) -> str | None:
         return moment(event.heard_at)
 
-    @admin.display(description="again")
-    def repeated(self, event: SagaEvent) -> str:
-        """A word: the usual icon for no is a red cross, as if something were wrong."""
-        return "again" if event.again else ""
+    @admin.display(description="name")
+    def what(self, event: SagaEvent) -> str:
+        return f"{event.name}, again" if event.again else event.name
 
     @admin.display
     def task(self, event: SagaEvent) -> str | None:
@@ -58,7 +57,13 @@ class SagaEventAdmin(ReadOnlyAdmin):
     @admin.display
     def saga(self, event: SagaEvent) -> str:
         link = reverse("admin:orders_saga_change", args=[event.saga_id])
-        return format_html('<a href="{}">{}</a>', link, unbroken(event.saga_id))
+        return format_html('<a href="{}">{}</a>', link, event.saga_id)
+
+    @admin.display(description="saga")
+    def which(self, event: SagaEvent) -> str:
+        """By the end of its id: the ids of one hour begin alike, and a list has no room for the whole."""
+        link, id_ = reverse("admin:orders_saga_change", args=[event.saga_id]), str(event.saga_id)
+        return format_html('<a href="{}" title="{}">…{}</a>', link, id_, id_[-8:])
 
     @admin.display(description="data")
     def shown_data(self, event: SagaEvent) -> str:
@@ -92,14 +97,14 @@ class DeadLetterAdmin(ActingAdmin):
             "discard",
             "Discard",
             "audit.discard_deadletter",
-            "It is settled without being replayed, and stays to be read.",
+            "Nothing is said again. What is discarded stays to be read.",
             desk.discard,
             lambda letter: letter.outcome is None,
         ),
     )
     change_list_template = "admin/audit/deadletter/change_list.html"
     list_display = (
-        "id", "outcome_or_open", "source", "participant", "topic", "step", "error", "summary", "attempts", "received",
+        "id", "received_on", "outcome_or_open", "queue", "where", "summary", "attempts",
     )  # fmt: skip
     list_filter = (Outcome, Source, Participant, Step, Error)
     ordering = ("-id",)
@@ -138,9 +143,22 @@ class DeadLetterAdmin(ActingAdmin):
     def outcome_or_open(self, letter: DeadLetter) -> str:
         return letter.outcome or "open"
 
-    @admin.display(description="message")
+    @admin.display
+    def queue(self, letter: DeadLetter) -> str:
+        return letter.participant
+
+    @admin.display(description="step or signal")
+    def where(self, letter: DeadLetter) -> str:
+        return unbroken(letter.step or letter.topic.removeprefix("signal."))
+
+    @admin.display(description="exception and message")
     def summary(self, letter: DeadLetter) -> str:
-        return letter.message[:120]
+        """Without the exception's module, which its page names."""
+        return f"{letter.error.rpartition('.')[2]}: {letter.message[:120]}"
+
+    @admin.display(description="received")
+    def received_on(self, letter: DeadLetter) -> str | None:
+        return second(letter.received_at)
 
     @admin.display
     def received(self, letter: DeadLetter) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
@@ -21,6 +22,9 @@ ACTS = frozenset(
     | {"cancel asked", "test order placed"}
 )
 """Notices of what operators did."""
+
+LATER = {SagaEvent.Kind.NOTICE.value: 0, SagaEvent.Kind.ANSWER.value: 2}
+"""What one transaction says has one time: first what it did, then what it says of that. The audit hears notices last."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,14 @@ def story_of(saga: UUID) -> Story | None:
     found = Saga.objects.select_related("order").filter(id=saga).first()
     if found is None:
         return None
-    events = list(SagaEvent.objects.filter(saga_id=saga).order_by("said_at", "id"))
+    events = sorted(SagaEvent.objects.filter(saga_id=saga), key=_when)
     letters = list(DeadLetter.objects.filter(saga_id=saga).order_by("id"))
     order = found.order if hasattr(found, "order") else None
     return Story(found, order, _tree(events), letters, _missing_answers(found))
+
+
+def _when(event: SagaEvent) -> tuple[datetime, int, int]:
+    return event.said_at, LATER.get(event.kind, 1), event.id
 
 
 def _tree(events: list[SagaEvent]) -> list[Told]:

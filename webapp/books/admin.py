@@ -24,7 +24,7 @@ OF_A_SAGA = "order number or saga id"
 
 def saga_link(saga: UUID | None) -> str:
     if saga is None:
-        return ""
+        return "none"
     return format_html('<a href="{}">{}</a>', reverse("admin:orders_saga_change", args=[saga]), unbroken(saga))
 
 

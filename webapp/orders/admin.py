@@ -16,21 +16,26 @@ from django.utils.html import format_html
 
 from webapp.acting import Act, ActingAdmin
 from webapp.audit.story import story_of
+from webapp.keyset import KeysetList
 from webapp.orders import desk, searching, trying
 from webapp.orders.filters import Attention, Open, OrderAttention, OrderOpen, OrderStatus, RefusedWith, Status
 from webapp.orders.models import CancelRequest, Order, OrderLine, Product, Saga
 from webapp.orders.telling import lines_of
-from webapp.orders.waiting import Stand, stand_of
+from webapp.orders.waiting import Stand, stand_of, stands_of
 from webapp.people import shown
 from webapp.read_only import ReadOnly, ReadOnlyAdmin
-from webapp.shown import duration, moment, money, story, unbroken
+from webapp.shown import duration, moment, money, second, story, unbroken
 
 
 class LineInline(ReadOnly, admin.TabularInline):
     model = OrderLine
     extra = 0
-    fields = ("number", "product_id", "quantity", "total")
+    fields = ("number", "sku", "quantity", "total")
     readonly_fields = fields
+
+    @admin.display(description="SKU")
+    def sku(self, line: OrderLine) -> str:
+        return line.product_id
 
     @admin.display(description="amount")
     def total(self, line: OrderLine) -> str:
@@ -61,13 +66,12 @@ class OrderAdmin(ActingAdmin):
         ),
     )
     change_list_template = "admin/orders/order/change_list.html"
-    list_display = ("id", "shown_customer", "total", "status", "reason", "placed", "confirmed")
+    list_display = ("id", "shown_customer", "total", "status", "reason", "placed_on", "took")
     list_filter = (OrderStatus, OrderOpen, OrderAttention)
     list_select_related = ("saga",)
     ordering = ("-id",)
     search_fields = ("customer",)  # shows the search box; get_search_results decides
     search_help_text = searching.HELP
-    inlines = (LineInline, CancelInline)
     fields = ("id", "customer", "total", "status", "reason", "placed", "confirmed", "its_saga", "idempotency_key")
     readonly_fields = fields
 
@@ -90,6 +94,10 @@ class OrderAdmin(ActingAdmin):
         by_saga = RawSQL('"ordersaga_saga"."id"', [], output_field=UUIDField())
         return queryset.select_related("saga").annotate(by_saga=by_saga), "-by_saga"
 
+    def get_inlines(self, request: HttpRequest, obj: Order | None) -> list[Any]:
+        asked = obj is not None and hasattr(obj, "cancel_request")
+        return [LineInline, CancelInline] if asked else [LineInline]
+
     @admin.display(description="customer")
     def shown_customer(self, order: Order) -> str:
         return unbroken(order.customer)
@@ -106,9 +114,17 @@ class OrderAdmin(ActingAdmin):
     def placed(self, order: Order) -> str | None:
         return moment(order.placed_at)
 
+    @admin.display(description="placed")
+    def placed_on(self, order: Order) -> str | None:
+        return second(order.placed_at)
+
+    @admin.display(description="confirmed after")
+    def took(self, order: Order) -> str | None:
+        return unbroken(duration(order.confirmed_at - order.placed_at)) if order.confirmed_at else None
+
     @admin.display
     def confirmed(self, order: Order) -> str | None:
-        return moment(order.confirmed_at)
+        return moment(order.confirmed_at) or "not confirmed"
 
     @admin.display(description="saga")
     def its_saga(self, order: Order) -> str:
@@ -117,12 +133,22 @@ class OrderAdmin(ActingAdmin):
 
     @admin.display
     def reason(self, order: Order) -> str:
-        return order.saga.attention or order.saga.reason or ""
+        return why(order.saga)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
     ) -> tuple[QuerySet[Order], bool]:
         return queryset.filter(searching.orders_for(search_term)), False
+
+
+class SagaList(KeysetList):
+    """Each saga of a page knows where it stands."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        stands = stands_of(self.result_list)
+        for saga in self.result_list:
+            saga.stand = stands.get(saga.id)
 
 
 @admin.register(Saga)
@@ -132,13 +158,13 @@ class SagaAdmin(ActingAdmin):
             "resume",
             "Resume",
             "orders.resume_saga",
-            "The mark is taken off, and the saga is reminded now of what it waits for; failing undos are tried at once.",
+            "It no longer counts as needing attention, and is reminded of what it waits for; failing undos are tried at once.",
             desk.resume,
             lambda saga: saga.attention is not None and saga.ended_at is None,
         ),
     )
     change_form_template = "admin/orders/saga/change_form.html"
-    list_display = ("shown_id", "order", "shown_status", "reason", "attention", "age", "started", "ended")
+    list_display = ("shown_id", "number", "status_and_stand", "why", "age_and_start")
     list_filter = (Status, Open, Attention, RefusedWith)
     list_select_related = ("order",)
     ordering = ("-id",)
@@ -149,6 +175,9 @@ class SagaAdmin(ActingAdmin):
         "until", "reminder", "rounds", "participants", "started", "moved", "ended", "heard", "its_books",
     )  # fmt: skip
     readonly_fields = fields
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SagaList]:
+        return SagaList
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
         if (saga := context.get("original")) is not None:
@@ -166,7 +195,15 @@ class SagaAdmin(ActingAdmin):
 
     @admin.display(description="id")
     def shown_id(self, saga: Saga) -> str:
-        return unbroken(saga.id)
+        return str(saga.id)
+
+    @admin.display(description="order")
+    def number(self, saga: Saga) -> int | None:
+        return saga.order.id if hasattr(saga, "order") else None
+
+    @admin.display(description="reason")
+    def why(self, saga: Saga) -> str:
+        return why(saga)
 
     @admin.display(description="order")
     def its_order(self, saga: Saga) -> str:
@@ -180,6 +217,15 @@ class SagaAdmin(ActingAdmin):
     def shown_status(self, saga: Saga) -> str:
         return unbroken(saga.get_status_display())
 
+    @admin.display(description="status")
+    def status_and_stand(self, saga: Saga) -> str:
+        """With whom it waits for, and until when, if it waits."""
+        stand: Stand | None = saga.stand  # type: ignore[attr-defined]  # put there by SagaList
+        if stand is None:
+            return self.shown_status(saga)
+        until = format_html(" until {}", second(stand.until)) if stand.until else ""
+        return format_html('{}<div class="help">waits for {}{}</div>', self.shown_status(saga), stand.waits_for, until)
+
     @admin.display
     def age(self, saga: Saga) -> str:
         """How long it took, or takes."""
@@ -189,13 +235,17 @@ class SagaAdmin(ActingAdmin):
     def started(self, saga: Saga) -> str | None:
         return moment(saga.started_at)
 
+    @admin.display(description="age")
+    def age_and_start(self, saga: Saga) -> str:
+        return format_html('{}<div class="help">since {}</div>', self.age(saga), second(saga.started_at))
+
     @admin.display(description="last moved")
     def moved(self, saga: Saga) -> str | None:
         return moment(saga.moved_at)
 
     @admin.display
     def ended(self, saga: Saga) -> str | None:
-        return moment(saga.ended_at)
+        return moment(saga.ended_at) or "not yet"
 
     @admin.display(description="reached")
     def reached(self, saga: Saga) -> str:
@@ -207,11 +257,11 @@ class SagaAdmin(ActingAdmin):
 
     @admin.display(description="until")
     def until(self, saga: Saga) -> str | None:
-        return moment(_stand(saga).until)
+        return moment(_stand(saga).until) or ("it has ended" if saga.ended_at else "it ends: no deadline any more")
 
     @admin.display(description="next reminder")
     def reminder(self, saga: Saga) -> str | None:
-        return moment(_stand(saga).reminded_at)
+        return moment(_stand(saga).reminded_at) or "none"
 
     @admin.display(description="events")
     def heard(self, saga: Saga) -> str:
@@ -246,6 +296,13 @@ class ProductAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Product], bool]:
         term = search_term.strip()
         return queryset.filter(Q(sku__startswith=term) | Q(name__startswith=term)) if term else queryset, False
+
+
+def why(saga: Saga) -> str:
+    """Why somebody should look, or why it was refused."""
+    if saga.attention is not None:
+        return format_html('<strong class="attention">needs attention:</strong> {}', saga.attention)
+    return saga.reason or ""
 
 
 def _stand(saga: Saga) -> Stand:

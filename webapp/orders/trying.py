@@ -35,7 +35,11 @@ class LineForm(forms.Form):
 
 
 class TestOrderForm(ReasonForm):
-    customer = forms.CharField(max_length=64, help_text="A key, no name. Without a wallet of this key payment is declined.")
+    customer = forms.CharField(
+        max_length=64,
+        widget=forms.TextInput(attrs={"autofocus": True}),
+        help_text="A key, no name. Without a wallet of this key payment is declined.",
+    )
     currency = forms.CharField(max_length=3, initial="EUR")
     key = forms.CharField(
         max_length=64, widget=forms.HiddenInput, help_text="the same form places one order, however often sent"
@@ -50,7 +54,7 @@ Lines: type[Any] = forms.formset_factory(LineForm, extra=ROWS, max_num=ROWS, abs
 def place_view(site: admin.AdminSite, request: HttpRequest) -> HttpResponse:
     """Show the form; once it is filled well, place its order once, however often it is sent."""
     if not request.user.has_perm(PERMISSION):
-        raise PermissionDenied
+        raise PermissionDenied(PERMISSION)
     sent = request.POST if request.method == "POST" else None
     form = TestOrderForm(sent, initial={"key": f"test-{uuid.uuid4()}"})
     lines = Lines(sent, prefix="lines")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 from django.db import connection
 
@@ -20,6 +23,14 @@ NEXT = {
 }
 """The way of an order that nobody refuses: which step takes each signal up. A test compares it with the choreography."""
 
+SAID = """
+    SELECT saga_id, name FROM audit_sagaevent WHERE saga_id = ANY(%s) AND kind = 'signal' AND name = ANY(%s)
+"""
+MISSING = """
+    SELECT saga.id, array_agg(awaited ORDER BY awaited) FROM ordersaga_saga AS saga, unnest(participants) AS awaited
+    WHERE saga.id = ANY(%s) AND awaited NOT IN (SELECT participant FROM ordersaga_answer WHERE saga_id = saga.id)
+    GROUP BY saga.id
+"""
 TIMERS = "SELECT kind, due_at FROM ordersaga_outbox WHERE saga_id = %s"
 
 
@@ -35,16 +46,33 @@ class Stand:
 
 def stand_of(saga: Saga, events: Sequence[SagaEvent], missing: Sequence[str]) -> Stand:
     """Where ``saga`` stands; ``missing`` are the participants whose answer is missing. One query, or none when it has ended."""
-    said = [event.name for event in events if event.kind == SagaEvent.Kind.SIGNAL and event.name in NEXT]
-    furthest = max(said, key=list(NEXT).index, default=None)
+    said = [event.name for event in events if event.kind == SagaEvent.Kind.SIGNAL]
+    return _stand(saga, said, missing, {} if saga.ended_at else dict(_ask(TIMERS, saga.id)))
+
+
+def stands_of(sagas: Sequence[Saga]) -> dict[UUID, Stand]:
+    """Where those of ``sagas`` stand that have not ended, without their reminders; two queries, however many."""
+    under_way = {saga.id: saga for saga in sagas if saga.ended_at is None}
+    said: defaultdict[UUID, list[str]] = defaultdict(list)
+    for id_, name in _ask(SAID, list(under_way), list(NEXT)):
+        said[id_].append(name)
+    missing = dict(_ask(MISSING, list(under_way)))
+    return {id_: _stand(saga, said[id_], missing.get(id_, []), {}) for id_, saga in under_way.items()}
+
+
+def _stand(saga: Saga, said: Iterable[str], missing: Sequence[str], timers: Mapping[str, datetime]) -> Stand:
+    furthest = max((name for name in said if name in NEXT), key=list(NEXT).index, default=None)
     reached = furthest or "nothing heard yet"
     if saga.ended_at is not None:
         return Stand(reached, "", None, None)
-    with connection.cursor() as cursor:
-        cursor.execute(TIMERS, [saga.id])
-        timers: dict[str, datetime] = dict(cursor.fetchall())
     if saga.status == Saga.Status.ROLLING_BACK:
         whom = f"the answer of {', '.join(missing)}" if missing else "the orders pool: all have answered"
         return Stand(f"{reached}, then {saga.refusal} by {saga.refused_by}", whom, None, timers.get("watchdog"))
     until = saga.deadline_at if saga.status == Saga.Status.PENDING else None
     return Stand(reached, NEXT[furthest or "OrderPlaced"], until, timers.get("watchdog"))
+
+
+def _ask(statement: str, *values: Any) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())

@@ -1,0 +1,74 @@
+"""A whole site to click on: a house with its pools, the web process, Flower, and staff who may do this or that."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Self
+
+from tests.support.databases import OWNERS
+from tests.support.flower import Flower
+from tests.support.house import House
+from tests.support.pointing import django_at
+from tests.support.polling import eventually
+from tests.support.pools import Pool
+from tests.support.ports import free_port, listens
+from tests.support.postgres import Postgres
+from tests.support.processes import Process
+from tests.support.rabbitmq import RabbitMQ
+from workers.django import setup
+
+setup()
+
+from django.contrib.auth.hashers import make_password  # noqa: E402 - stands on Django's models
+from django.contrib.auth.models import Permission, User  # noqa: E402
+
+EVENTS = ("-E", "--without-gossip", "--without-mingle")
+"""Flower shows what the pools tell it."""
+PLAN = tuple(Pool(name, kind="threads", args=EVENTS) for name in (*OWNERS, "audit"))
+PASSWORD = "open, please"
+ACTS = ("place_order", "cancel_order", "resume_saga", "replay_deadletter", "discard_deadletter")
+OPERATOR, READER, NEWCOMER, CUSTOMER = "olga", "rita", "nora", "carl"
+"""May act; may only look; is staff and may nothing; is no staff at all."""
+
+
+class Site:
+    """Use as a context manager; ``house`` has the pools, the shop and the books."""
+
+    def __init__(self, postgres: Postgres, templates: dict[str, str], rabbitmq: RabbitMQ) -> None:
+        self.house = House("browser", postgres, templates, rabbitmq, plan=PLAN, proxied=False)
+        self.flower = Flower(self.house.env, "--read_only=True", f"--broker_api={rabbitmq.api}")
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        command = ["manage.py", "runserver", "--noreload", "--insecure", "--skip-checks", f"127.0.0.1:{self.port}"]
+        env = {**self.house.env, "ORDERSAGA_FLOWER_URL": self.flower.url}
+        self.web = Process(f"web-{self.port}", [sys.executable, *command], env=env)
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._open.callback(self.web.stop)
+        self._open.callback(self.flower.process.stop)
+        self.web.start()
+        self.flower.process.start()
+        self._open.enter_context(self.house)
+        self._hire()
+        for port in (self.port, self.flower.port):
+            eventually(lambda port=port: listens(port), 60, f"a listener on {port}")  # type: ignore[misc]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def _hire(self) -> None:
+        looks = Permission.objects.filter(
+            codename__startswith="view_", content_type__app_label__in=("orders", "audit", "books")
+        )
+        acts = Permission.objects.filter(codename__in=ACTS)
+        with django_at(self.house.databases.orders):
+            password = make_password(PASSWORD)
+            names = {OPERATOR: True, READER: True, NEWCOMER: True, CUSTOMER: False}
+            people = {
+                name: User.objects.create(username=name, password=password, is_staff=staff) for name, staff in names.items()
+            }
+            people[OPERATOR].user_permissions.set([*looks, *acts])
+            people[READER].user_permissions.set(looks)

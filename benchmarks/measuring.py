@@ -12,6 +12,7 @@ from tests.support.databases import Databases
 
 Figures = dict[str, Any]
 
+USUAL = Trade()
 NOW = "SELECT clock_timestamp()"
 FIRST_HELD = "SELECT min(at) FROM movement WHERE kind = 'held' AND at >= %s"
 FIRST_PLACED = "SELECT min(placed_at) FROM orders_order WHERE placed_at >= %s"
@@ -23,7 +24,7 @@ FROM (SELECT confirmed_at, placed_at FROM orders_order WHERE placed_at >= %s ORD
 
 
 def drain(
-    contestant: Contestant, servers: Servers, orders: int, trade: Trade = Trade(), *, standing: Databases | None = None
+    contestant: Contestant, servers: Servers, orders: int, trade: Trade = USUAL, *, standing: Databases | None = None
 ) -> Figures:
     """All orders are placed before the pools start, 20 in a transaction; from the first reservation to the last order's end.
 
@@ -51,7 +52,7 @@ def end_to_end(
     :param rate: orders a second, at even distances; 0: as fast as the placers can.
     :param skip: how many of the first orders tell nothing of latency.
     """
-    with run_of(contestant, servers, Trade()) as run:
+    with run_of(contestant, servers, USUAL) as run:
         run.start()
         placing = run.placers(orders, placers=placers, at_once=at_once, rate=rate)
         began = _one(run.databases.orders, NOW)

@@ -11,20 +11,18 @@ import argparse
 import json
 import math
 import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 
 from benchmarks.addresses import addresses
+from benchmarks.surroundings import commit, loads, machine, versions
 from benchmarks.website import Website
 from tests.support.janitor import janitor
 from tests.support.processes import ROOT
@@ -32,19 +30,6 @@ from tests.support.processes import ROOT
 LIMIT = 300.0
 """Milliseconds at the 95th percentile."""
 LEAST = 1_000
-
-
-def loads() -> list[float]:
-    """How many processes wanted a core, over 1, 5 and 15 minutes: above the number of cores, what is measured is waiting."""
-    return [round(load, 2) for load in os.getloadavg()]
-
-
-def commit() -> str:
-    """Which code is about to be measured."""
-    git = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout.strip()
-    return head + (" and changes" if changed else "")
 
 
 LOAD, COMMIT = loads(), commit()
@@ -105,17 +90,6 @@ def broken(page: Page) -> bool:
     return page.status not in ((200, 302, 404) if going else (200,))
 
 
-def machine() -> dict[str, Any]:
-    """What it ran on."""
-    model = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    return {
-        "cores": os.cpu_count(),
-        "cpu": model[0] if model else platform.machine(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": platform.platform(),
-    }
-
-
 def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
     """The measure with all that it depends on."""
     tables = ("ordersaga_saga", "orders_order", "ordersaga_journal", "audit_sagaevent", "audit_deadletter")
@@ -126,8 +100,7 @@ def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
         "command": f"python -m benchmarks.pages --sagas {site.orders} --rounds {rounds}",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": COMMIT,
-        "versions": {"python": platform.python_version(), "postgresql": site.ask("SHOW server_version"),
-            **{name: version(name) for name in ("django", "gunicorn", "psycopg")}},
+        "versions": {"postgresql": site.ask("SHOW server_version"), **versions("django", "gunicorn", "psycopg")},
         "machine": machine(),
         "load": {"before": LOAD, "after": loads()},
         "rows": counted,

@@ -51,6 +51,13 @@ class Servers:
         node.start()
         return node
 
+    def versions(self) -> dict[str, str]:
+        """Of both servers."""
+        with self.postgres.connect() as cursor:
+            cursor.execute("SHOW server_version")
+            [postgres] = cursor.fetchone()
+        return {"postgresql": postgres, "rabbitmq": ".".join(map(str, self.rabbitmq.version))}
+
     def close(self) -> None:
         """Stop what was started."""
         for name in ("rabbitmq", "postgres"):

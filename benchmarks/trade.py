@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -71,7 +71,7 @@ class Trade:
         return asdict(self)
 
 
-def run(url: str, statements: str, values: object = None) -> None:
+def run(url: str, statements: str, values: Mapping[str, object] | None = None) -> None:
     """In one transaction."""
     connection = psycopg2.connect(url)
     try:
@@ -81,7 +81,7 @@ def run(url: str, statements: str, values: object = None) -> None:
         connection.close()
 
 
-def ask(url: str, statement: str, values: object = None) -> tuple[object, ...]:
+def ask(url: str, statement: str, values: Sequence[object] | None = None) -> tuple[object, ...]:
     """The first row."""
     connection = psycopg2.connect(url)
     try:

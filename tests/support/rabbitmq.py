@@ -158,6 +158,11 @@ class RabbitMQ:
         self._ask("PUT", f"vhosts/{quote(vhost, safe='')}")
         return self.url(vhost)
 
+    def vhost(self, vhost: str) -> dict[str, Any]:
+        """What the management interface counts of it, some hundred milliseconds late."""
+        told: dict[str, Any] = self._ask("GET", f"vhosts/{quote(vhost, safe='')}")
+        return told
+
     def delete_vhost(self, vhost: str) -> None:
         self._ask("DELETE", f"vhosts/{quote(vhost, safe='')}")
 

@@ -1,0 +1,91 @@
+"""The bench: every contestant in turn, round by round, on private servers; each run's books are checked.
+
+``python -m benchmarks --only drain,latency --rounds 3`` measures two parts. Reports go to ``docs/reports``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+for _name in [name for name in os.environ if name.startswith("ORDERSAGA_")]:
+    del os.environ[_name]  # the caller's servers are not to be measured
+os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
+
+from benchmarks import report, surroundings  # noqa: E402 - what they import reads the environment
+from benchmarks.contestants.cast import CAREFUL, PLAIN, Contestant  # noqa: E402
+from benchmarks.growing import Grown  # noqa: E402
+from benchmarks.measuring import Figures  # noqa: E402
+from benchmarks.parts import PARTS, Bench, Part  # noqa: E402
+from benchmarks.stage import Servers  # noqa: E402
+from tests.support.processes import ROOT  # noqa: E402
+
+REPORTS = ROOT / "docs" / "reports"
+PACKAGES = ("celery", "kombu", "amqp", "psycopg2-binary", "psycopg", "django", "sqlalchemy", "pydantic", "orjson")
+
+
+def best(candidates: list[Contestant], drained: dict[str, list[Figures]], otherwise: Contestant) -> Contestant:
+    """The quickest drain of those measured so far."""
+    known = [who for who in candidates if drained.get(who.name)]
+    return max(known, key=lambda who: report.median(drained[who.name])["orders_per_second"], default=otherwise)
+
+
+def measure(bench: Bench, parts: list[Part], rounds: int, folder: Path, given: dict[str, object]) -> None:
+    """Round by round, so that a machine whose speed drifts is unfair to nobody; reports are written after each part."""
+    found: dict[str, dict[str, list[Figures]]] = {part.name: {} for part in parts}
+    for number in range(1, rounds + 1):
+        for part in parts:
+            if part.once and number > 1:
+                continue
+            for name, run in part.run(bench):
+                began = time.monotonic()
+                figures = run()
+                found[part.name].setdefault(name, []).append(figures)
+                took, figure = time.monotonic() - began, f"{figures[part.figure]:,.1f} {part.unit}"
+                print(f"{number}  {part.name:12}{name:44}{figure:>32}  ({took:.0f} s)", flush=True)
+            report.write(folder, part, found[part.name], given)
+            if part.name == "drain":
+                bench.plain = best(PLAIN, found["drain"], bench.plain)
+                bench.careful = best(CAREFUL, found["drain"], bench.careful)
+    report.page(folder)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", default=",".join(PARTS), metavar="PARTS", help=f"some of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (3)")
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the numbers of orders; below 1 for trying out")
+    parser.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER", help="where reports go")
+    wanted = parser.parse_args()
+    names = [name.strip() for name in wanted.only.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in PARTS]:
+        parser.error(f"--only: there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if wanted.rounds < 1 or not 0 < wanted.scale <= 1:
+        parser.error("--rounds is 1 or more, --scale above 0 and at most 1")
+    given: dict[str, object] = {
+        "commit": surroundings.commit(),
+        "rounds_wanted": wanted.rounds,
+        "scale": wanted.scale,
+        "machine": surroundings.machine(),
+        "versions": surroundings.versions(*PACKAGES),
+        "load_before": surroundings.loads(),
+    }
+    servers = Servers()
+    try:
+        given["servers"] = servers.versions()
+        bench = Bench(servers, Grown(servers), scale=wanted.scale)
+        measure(bench, [PARTS[name] for name in PARTS if name in names], wanted.rounds, wanted.reports, given)
+    except KeyboardInterrupt:
+        print("stopped; reports hold the parts that were measured", file=sys.stderr)
+        return 130
+    finally:
+        servers.close()
+    print((wanted.reports / "README.md").read_text().split("\n## ")[0])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Statements, commits, messages and bytes per order, as PostgreSQL and RabbitMQ count them, on servers of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.contestants.cast import Contestant
+from benchmarks.measuring import USUAL, Figures
+from benchmarks.stage import Run, Servers, run_of
+from tests.support.polling import eventually
+from tests.support.postgres import Postgres
+
+COUNTED = """
+SELECT sum(calls) FILTER (WHERE query !~* '^(BEGIN|COMMIT|ROLLBACK|SET|SHOW|DEALLOCATE|LISTEN)')::bigint,
+    sum(calls) FILTER (WHERE query ~* '^COMMIT')::bigint, sum(wal_bytes)::bigint
+FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid WHERE datname = ANY(%s)
+"""
+
+
+def drain(contestant: Contestant, orders: int) -> Figures:
+    """Of orders that were placed before: what the pools do, not what placing costs."""
+    with _counted(contestant) as (run, counts):
+        placers = run.placers(orders, at_once=400 if contestant.shop == "bare" else 20)
+        placers.go()
+        placers.wait(600)
+        before = counts()
+        run.start()
+        run.until_settled()
+        after = counts()
+        contestant.check(run.databases, orders)  # asks much itself
+        return _each(before, after, orders)
+
+
+def alone(contestant: Contestant, orders: int) -> Figures:
+    """Of orders that come twenty a second, one in a transaction; with placing."""
+    with _counted(contestant) as (run, counts):
+        run.start()
+        placers = run.placers(orders, rate=20)
+        before = counts()
+        placers.go()
+        placers.wait(600)
+        run.until_settled()
+        after = counts()
+        contestant.check(run.databases, orders)  # asks much itself
+        return _each(before, after, orders)
+
+
+@contextmanager
+def _counted(contestant: Contestant) -> Iterator[tuple[Run, Any]]:
+    servers = Servers()
+    servers.__dict__["postgres"] = Postgres(shared_preload_libraries="pg_stat_statements")
+    servers.postgres.start()
+    with servers.postgres.connect() as cursor:
+        cursor.execute("CREATE EXTENSION pg_stat_statements")
+    try:
+        with run_of(contestant, servers, USUAL) as run:
+            yield run, lambda: _counts(servers, run)
+    finally:
+        servers.close()
+
+
+def _counts(servers: Servers, run: Run) -> dict[str, int]:
+    messages, received = _settled(servers, run)
+    names = [url.rpartition("/")[2] for url in run.databases.env.values() if "/" in url]
+    with servers.postgres.connect() as cursor:
+        cursor.execute(COUNTED, [names])
+        statements, commits, wal = cursor.fetchone()
+    counted = {"statements": statements, "commits": commits, "wal_bytes": wal}
+    return {**{name: int(value or 0) for name, value in counted.items()}, "messages": messages, "bytes": received}
+
+
+def _settled(servers: Servers, run: Run) -> tuple[int, int]:
+    """Messages published, and bytes that clients sent: RabbitMQ tells them twice a second, so until it tells the same twice."""
+    seen: list[tuple[int, int]] = []
+
+    def steady() -> bool:
+        told = servers.rabbitmq.vhost(run.vhost)
+        seen.append((told.get("message_stats", {}).get("publish", 0), told.get("recv_oct", 0)))
+        return len(seen) > 8 and len({messages for messages, _ in seen[-8:]}) == 1
+
+    eventually(steady, 30, "RabbitMQ's statistics")
+    return seen[-1]
+
+
+def _each(before: dict[str, int], after: dict[str, int], orders: int) -> Figures:
+    found = {f"{name}_per_order": round((after[name] - before[name]) / orders, 3) for name in after}
+    return {"orders": orders, **found}

@@ -1,0 +1,27 @@
+"""Databases in which many orders have settled already; filled once, used as they are in each round."""
+
+from __future__ import annotations
+
+from benchmarks.stage import Servers
+from benchmarks.trade import Trade
+from tests.support import million
+from tests.support.databases import OWNERS, Databases, copies
+from tests.support.postgres import OWNER
+
+
+class Grown:
+    """Books by their size. The orders of each measurement stay in them: a few more behind the next."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._made: dict[int, Databases] = {}
+        self.trade = Trade(million.SKUS, 2, million.customers(0))
+
+    def databases(self, orders: int) -> Databases:
+        """Those with so many orders behind them."""
+        if orders not in self._made:
+            made = copies(self._servers.postgres, dict(self._servers.templates))
+            names = [getattr(made, owner).rpartition("/")[2] for owner in OWNERS]
+            million.fill(orders, [self._servers.postgres.url(name, OWNER) for name in names])
+            self._made[orders] = made
+        return self._made[orders]

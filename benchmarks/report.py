@@ -1,0 +1,88 @@
+"""What was measured, as JSON and SVG under ``docs/reports``, and the page that shows it all."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.expected import EXPECTATIONS
+from benchmarks.measuring import Figures
+from benchmarks.parts import PARTS, Part
+from benchmarks.picture import Bar, draw, shown
+
+Series = Mapping[str, Sequence[Figures]]
+"""Each round's figures, by the name of the series."""
+
+
+def median(rounds: Sequence[Figures]) -> Figures:
+    """Of each figure over the rounds."""
+    first = rounds[0]
+    return {
+        name: median([figures[name] for figures in rounds])
+        if isinstance(value, dict)
+        else round(statistics.median(float(figures.get(name) or 0) for figures in rounds), 4)
+        for name, value in first.items()
+    }
+
+
+def write(folder: Path, part: Part, series: Series, surroundings: Mapping[str, Any]) -> None:
+    """One part's JSON and picture."""
+    report = {
+        "part": part.name,
+        "about": part.about,
+        "command": f"make bench ONLY={part.name}",
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **surroundings,
+        "series": {name: {"median": median(rounds), "rounds": list(rounds)} for name, rounds in series.items()},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{part.name}.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    bars = []
+    for name, rounds in series.items():
+        values = [figures[part.figure] for figures in rounds]
+        bars.append(Bar(name, min(values), statistics.median(values), max(values), name.startswith("OrderSaga")))
+    note = f"{part.unit}; median and range of {max(map(len, series.values()))} rounds; {report['command']}"
+    (folder / f"{part.name}.svg").write_text(draw(part.about, note, bars))
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The parts that have been measured, by name."""
+    paths = {name: folder / f"{name}.json" for name in PARTS}
+    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
+
+
+def page(folder: Path) -> None:
+    """``README.md`` of the folder: every part's table and picture, and what was expected of them."""
+    parts = read(folder)
+    lines = ["# Measured", "", "Written by `make bench` from the JSON files beside it; nothing here is typed by hand.", ""]
+    lines += ["| expected | measured | |", "|---|---|---|"]
+    for expectation in EXPECTATIONS:
+        if (found := expectation.measure(parts)) is not None:
+            met = "met" if expectation.met(found) else "missed"
+            lines.append(f"| {expectation.text} | {shown(found)} {expectation.unit} | {met} |")
+    for name, part in parts.items():
+        lines += ["", f"## {part['about']}", "", f"![{part['about']}]({name}.svg)", ""]
+        when, cores = part["at"][:10], part["machine"]["cores"]
+        lines += [f"`{part['command']}`, commit `{part['commit'][:12]}`, {when}, {cores} cores.", ""]
+        lines += _table(part["series"])
+    (folder / "README.md").write_text("\n".join(lines) + "\n")
+
+
+def _table(series: Mapping[str, Any]) -> list[str]:
+    medians = {name: found["median"] for name, found in series.items()}
+    flat = {name: {**figures, **_cpu(figures)} for name, figures in medians.items()}
+    columns = [key for key in next(iter(flat.values())) if key != "cpu_seconds_per_1000_orders"]
+    head = [column.replace("_", " ") for column in columns]
+    rows = [f"| | {' | '.join(head)} |", f"|---|{'---|' * len(columns)}"]
+    for name, figures in flat.items():
+        rows.append(f"| {name} | {' | '.join(shown(figures[c]) if c in figures else '' for c in columns)} |")
+    return rows
+
+
+def _cpu(figures: Figures) -> Figures:
+    used = figures.get("cpu_seconds_per_1000_orders")
+    return {"CPU seconds per 1000 orders": used["all"]} if used else {}

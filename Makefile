@@ -12,10 +12,9 @@ VENV = .venv-$(MINOR)
 BIN = $(VENV)/bin
 # An environment whose interpreter has gone is as good as none.
 FRESH = $(if $(wildcard $(BIN)/python),$(shell $(BIN)/python -c '' 2>/dev/null || echo stale),)
-SOURCES = ordersaga workers webapp tests manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint format demo pins clean python stale
+.PHONY: help venv test lint format demo bench pins clean python stale
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -55,6 +54,10 @@ format: venv  ## let ruff arrange the code
 
 demo: venv  ## the whole house on this machine, nothing to install (EXIT=1 ends by itself)
 	@$(BIN)/python manage.py demo --since $(STARTED) $(if $(EXIT),--exit) $(ARGS)
+
+bench: venv  ## measure against plain Celery, side by side (ONLY=drain,latency ROUNDS=3); reports in docs/reports
+	@$(BIN)/python -m tests.support.services
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 pins: python  ## renew requirements.txt from the ranges of pyproject.toml
 	@"$(PYTHON)" -m venv --clear .venv-pins

@@ -1,0 +1,86 @@
+"""What an order costs in statements, messages and bytes: not how long it takes, and so the same on every machine.
+
+Four hundred orders in a rehearsal of the real participants, on a server that counts. Who makes an order dearer finds out here;
+who makes it cheaper lowers the figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ordersaga.testing import Rehearsal
+from tests.support.books import Books
+from tests.support.databases import OWNERS, Databases, copies, migrated_templates
+from tests.support.pointing import participants_at
+from tests.support.postgres import Postgres
+from tests.support.shop import ASLEEP, Shop
+
+ORDERS = 400
+ROOM = 1.05
+"""Sagas' ids and times are not always of one length, and a page more or less is written."""
+
+STATEMENTS = """
+SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
+WHERE datname = ANY(%s) AND query !~* '^(BEGIN|COMMIT|ROLLBACK|SET|SHOW)'
+AND query !~ '^SELECT .* FROM ONLY'  -- PostgreSQL's own, for foreign keys
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """A server that counts statements."""
+    postgres = Postgres(shared_preload_libraries="pg_stat_statements")
+    postgres.start()
+    with postgres.connect() as cursor:
+        cursor.execute("CREATE EXTENSION pg_stat_statements")
+    yield postgres
+    postgres.stop()
+
+
+@pytest.fixture(scope="module")
+def databases(server: Postgres) -> Databases:
+    made = copies(server, migrated_templates(server))
+    Shop(made).open()
+    return made
+
+
+def settle(databases: Databases, server: Postgres, *, at_once: int) -> dict[str, float]:
+    """Four hundred confirmed orders, so many in a transaction and an envelope: what each of them cost."""
+    shop, books = Shop(databases, watchdog=ASLEEP), Books(databases)
+    names = [getattr(databases, owner).rpartition("/")[2] for owner in OWNERS]
+
+    def statements() -> int:
+        with server.connect() as cursor:
+            cursor.execute(STATEMENTS, [names])
+            return int(cursor.fetchone()[0])
+
+    with participants_at(databases) as choreography:
+        messages, size, before = 0, 0, statements()
+        for _ in range(0, ORDERS, at_once):
+            shop.place_many(at_once, "TEA", "MUG")
+            rehearsal = Rehearsal(choreography)
+            while rehearsal.collect():
+                sent = {mail.parcel.id: len(mail.parcel.body) for mail in rehearsal.mail}
+                messages, size = messages + len(sent), size + sum(sent.values())
+                for mail in list(rehearsal.mail):
+                    rehearsal.deliver(mail)
+        asked = statements() - before
+    books.are_clean()
+    return {"statements": asked / ORDERS, "messages": messages / ORDERS, "bytes": size / ORDERS}
+
+
+@pytest.mark.parametrize(
+    ("at_once", "most"),
+    [
+        (400, {"statements": 0.28, "messages": 0.0275, "bytes": 2365}),
+        (1, {"statements": 106.1, "messages": 11, "bytes": 4014}),  # a rehearsal asks each outbox each time
+    ],
+    ids=["400 together", "each alone"],
+)
+def test_an_order_costs_no_more_than_before(
+    at_once: int, most: dict[str, float], databases: Databases, server: Postgres
+) -> None:
+    cost = settle(databases, server, at_once=at_once)
+    assert {name: figure for name, figure in cost.items() if figure > most[name] * ROOM} == {}

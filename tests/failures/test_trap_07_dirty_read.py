@@ -17,6 +17,7 @@ def test_what_may_be_rolled_back_is_seen_by_others_as_reserved_and_never_as_sold
     assert books.saga(second).reason == "Out of stock: ONLY"
 
     shop.cancel(first)
+    deliver_all(rehearsal, but=to("payments", "StockReserved"))
     rehearsal.run()
     assert books.product("ONLY") == {"on_hand": 1, "held": 0, "sold": 0}
     third = shop.place("ONLY")

@@ -120,7 +120,7 @@ def test_confirmed_and_then_impossible_to_ship(house: House) -> None:
 
     house.books.all_rolled_back([saga])
 
-    assert house.books.saga(saga).reason == "Step inventory.ship_stock failed: Unruly: no lorry takes it"
+    assert house.books.saga(saga).reason == "Step inventory.ship_stock failed: Unruly"
     assert house.books.goods(saga) == {UNSHIPPABLE: "released"}
     assert house.books.money(saga) == [("charge", -100), ("refund", 100)]
     assert house.books.journal(saga)["orders.confirm_order"] == "undone"

@@ -233,7 +233,8 @@ def test_a_test_order_is_placed_once_however_often_it_is_sent(orders_database: s
         ({"lines-0-sku": "GOLD", "lines-0-quantity": "2"}, "from 0 to 10**12"),
         ({"lines-TOTAL_FORMS": "6"}, "at most 5 forms"),
         ({"lines-TOTAL_FORMS": "x"}, "ManagementForm data is missing"),
-        ({"currency": "eur"}, "TEA is sold in EUR, the order is in eur."),
+        ({"currency": "eur"}, "Use a currency code such as EUR"),
+        ({"currency": "USD"}, "TEA is sold in EUR, the order is in USD."),
         ({"customer": "Ann Smith"}, "Use the customer&#x27;s key"),
         ({"customer": "a\ufffd"}, "Use the customer&#x27;s key"),  # what Django makes of a lone surrogate
         ({"customer": "c" * 65}, "at most 64 characters"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 
 from ordersaga import Batch, DeadlinePassed
 from tests.stage.shop import open_shop, place, said
@@ -65,7 +66,7 @@ def test_a_cancel_that_comes_too_late_is_told_so_and_an_answer_stays() -> None:
 def test_confirming_and_its_undo_leave_no_trace_in_the_order() -> None:
     order, other = place(), place(idempotency_key="other")
     charged = Batch({str(order.saga_id): PaymentCharged(order=str(order.id), currency="EUR", amount=1)})
-    confirmed = steps.confirm_order.function(charged)
+    confirmed = steps.confirm_order.function(charged, connection)
     assert dict(confirmed) == {str(order.saga_id): OrderConfirmed(order=str(order.id))}
     assert list(Order.objects.filter(confirmed_at=None)) == [other]
     steps.cancel_order.function(confirmed)

@@ -94,6 +94,8 @@ class Relay:
     QUEUED_LINGER = 0.05
     MAX_LINGER = 1.0
     """Seconds of linger for each envelope that waits in a queue, and at most."""
+    BURST = 3
+    """Rounds that may follow one another at once: a few orders a second never wait, neither for each other."""
     ASK = 0.1
     """Seconds for which an answer of the broker's holds; asking for all queues costs as much as some publishes."""
 
@@ -109,8 +111,8 @@ class Relay:
         turned: Callable[[], None] = lambda: None,
     ) -> None:
         """:param choreography: whose observers hear what is carried; None: nobody observes.
-        :param linger: how long to wait after an envelope that was not full, so that the next one gathers more; a lone
-            signal leaves at once (leading edge).
+        :param linger: how long to wait after an envelope that was not full, so that the next one gathers more. Only in a
+            stream: lone signals leave at once, and so do some that follow closely.
         :param waiting: how many envelopes wait in the fullest queue of those who work. The more there are, the longer the
             linger: what waits in the outbox still grows into one envelope, what waits in the broker never does.
         :param turned: told after each round, be there something to carry or not.
@@ -119,6 +121,7 @@ class Relay:
         self._linger, self._waiting, self._turned = linger.total_seconds(), waiting, turned
         self._connection: Any = None
         self._queued, self._ask_again = 0, 0.0
+        self._rounds = self._counted = 0.0
         self._stop = threading.Event()
 
     def run(self, on_error: Callable[[Exception, float], None]) -> None:
@@ -164,17 +167,17 @@ class Relay:
             self._connection = None
 
     def _carry(self) -> None:
-        polls, stream = iter(self.POLLS), False
+        polls, gathered = iter(self.POLLS), False
         while not self._stop.is_set():
-            sent = self.drain() if stream or self._due() else 0
+            sent = self.drain() if self._due() else 0
             self._turned()
             if sent:
                 polls = iter(self.POLLS)
-                if sent < FULL_SIGNALS:
-                    self._stop.wait(self._pause() if stream else self._linger)
-                stream = True
+                if sent < FULL_SIGNALS and self._streams():
+                    self._stop.wait(self._pause() if gathered else self._linger)
+                    gathered = True
             elif (poll := next(polls, None)) is not None:
-                stream = False  # what comes by itself cannot grow: no need to ask the broker for its queues
+                gathered = False  # nothing came while it waited: waiting longer would not help
                 self._stop.wait(poll)
             else:
                 self._sleep()
@@ -184,6 +187,13 @@ class Relay:
         with self._connect().cursor() as cursor:
             cursor.execute(sql.DUE, [self._participant])
             return cursor.fetchone() is not None
+
+    def _streams(self) -> bool:
+        """Whether rounds come so quickly that it pays to wait: a leaky bucket, of which one round drains in each linger."""
+        now = time.monotonic()
+        self._rounds = max(0.0, self._rounds - (now - self._counted) / self._linger) + 1 if self._linger else 0.0
+        self._counted = now
+        return self._rounds > self.BURST
 
     def _pause(self) -> float:
         if (now := time.monotonic()) >= self._ask_again:

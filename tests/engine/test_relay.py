@@ -230,6 +230,18 @@ def test_a_timer_is_sent_when_it_is_due_and_again_until_it_is_struck_out(url: st
     assert rows(url, "deadline") == 1
 
 
+def test_lone_signals_leave_at_once_and_a_stream_is_gathered(url: str, carried: Any) -> None:
+    broker = Broker()
+    carried(broker, linger=timedelta(seconds=3))
+    for number in range(1, 5):
+        start(url, number)
+        eventually(lambda number=number: number in broker.numbers, 2, "a lone signal leaves at once")  # type: ignore[misc]
+    start(url, 5)
+    start(url, 6)
+    eventually(lambda: len(broker.numbers) == 6, 10, "those of the stream")
+    assert [parcel.signals for parcel in broker.parcels] == [1, 1, 1, 1, 2]
+
+
 def test_the_more_waits_in_the_queues_the_longer_it_gathers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Relay, "ASK", 0.0)  # each answer holds for no time
     waiting = [0]

@@ -19,11 +19,11 @@ import orjson
 from ordersaga import closing, desk, rollback, watchdog
 from ordersaga.choreography import Choreography
 from ordersaga.context import Context, about_of
-from ordersaga.database import LACKS_TABLES, Cursor, Transaction, answers, connection_lost, first_line, furnished, table_missing
+from ordersaga.database import LACKS_TABLES, Cursor, Transaction, answers, connection_lost, furnished, table_missing
 from ordersaga.envelope import Head, Reader, Row, read_packs, read_rows
 from ordersaga.errors import EnvelopeError, Stopping
 from ordersaga.forward import fail, run
-from ordersaga.logs import Line, bound, failure
+from ordersaga.logs import Line, bound, failure, told
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, UNDO, WATCHDOG, Outbox
 from ordersaga.participant import Event, Observer, Participant
 from ordersaga.seldom import Seldom
@@ -208,7 +208,7 @@ class Receiver:
             except Exception as error:
                 if connection_lost(error):
                     lost = lost + 1 if self._answers() else 0
-                    self._tell(first_line(error))
+                    self._tell(told(error))
                 elif table_missing(error) and not self._answers(furnished):
                     self._tell(LACKS_TABLES)
                 else:

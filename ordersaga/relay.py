@@ -121,7 +121,7 @@ class Relay:
         self._linger, self._waiting, self._turned = linger.total_seconds(), waiting, turned
         self._connection: Any = None
         self._queued, self._ask_again = 0, 0.0
-        self._rounds = self._counted = 0.0
+        self._rounds = self._counted = self._idle = 0.0
         self._stop = threading.Event()
 
     def run(self, on_error: Callable[[Exception, float], None]) -> None:
@@ -175,6 +175,7 @@ class Relay:
                 polls = iter(self.POLLS)
                 if sent < FULL_SIGNALS and self._streams():
                     self._stop.wait(self._pause() if gathered else self._linger)
+                    self._counted = time.monotonic()  # what it has waited does not drain the bucket, or a stream would not last
                     gathered = True
             elif (poll := next(polls, None)) is not None:
                 gathered = False  # nothing came while it waited: waiting longer would not help
@@ -184,15 +185,19 @@ class Relay:
                 polls = iter(())
 
     def _due(self) -> bool:
+        """Whether anything is due; else :meth:`_sleep` knows for how long nothing is."""
         with self._connect().cursor() as cursor:
             cursor.execute(sql.DUE, [self._participant])
-            return cursor.fetchone() is not None
+            first = cursor.fetchone()
+        # until then, no longer: nobody is called for a row that comes due by itself, and beside one that is due no writer calls
+        self._idle = self.NET if first is None else min(max(first[0], 0.0), self.NET)
+        return self._idle == 0.0
 
     def _streams(self) -> bool:
-        """Whether rounds come so quickly that it pays to wait: a leaky bucket, of which one round drains in each linger."""
+        """Whether rounds come so quickly that it pays to wait: a leaky bucket, of which two rounds drain in each linger."""
         now = time.monotonic()
-        self._rounds = max(0.0, self._rounds - (now - self._counted) / self._linger) + 1 if self._linger else 0.0
-        self._counted = now
+        left = max(0.0, self._rounds - 2 * (now - self._counted) / self._linger) if self._linger else -1.0
+        self._rounds, self._counted = min(left + 1, self.BURST + 1), now
         return self._rounds > self.BURST
 
     def _pause(self) -> float:
@@ -205,7 +210,8 @@ class Relay:
         connection = self._connect()
         connection.poll()
         if not connection.notifies:
-            select.select([connection], [], [], self.NET)
+            # what is due and yet was not claimed is in a rival's hands
+            select.select([connection], [], [], self._idle or self.NET)
             connection.poll()
         connection.notifies.clear()
 

@@ -12,7 +12,7 @@ from ordersaga.batch import SagaId
 from ordersaga.context import Context, Turn
 from ordersaga.envelope import Reader, Row
 from ordersaga.journal import Entry, clean
-from ordersaga.logs import Line, failure, told
+from ordersaga.logs import Line, bound, failure, told
 from ordersaga.outbox import UNDO, next_pack, recorded
 from ordersaga.signal import topic_of
 from ordersaga.step import Undo
@@ -127,7 +127,8 @@ def _undo(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[A
             continue
         sagas = sorted(mine)
         signals = _said(context, step.undoing, [mine[saga] for saga in sagas])
-        said = step.undoing.arrow.run(step.undoing.function, signals, context.tx.db)
+        with bound(step=step.key):
+            said = step.undoing.arrow.run(step.undoing.function, signals, context.tx.db)
         context.journal.set(step.key, "undone", sagas)
         for saga, signal in said.items():
             undone.setdefault(saga, []).append(step.key)

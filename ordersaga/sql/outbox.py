@@ -79,8 +79,10 @@ CLAIM = _CLAIM.format(observers=OBSERVERS, observed="%s", participant="%s", rows
 # it may not be one that reads all of it.
 PREPARE = f"""
 SET enable_seqscan = off;
-PREPARE ordersaga_due (text) AS
-    SELECT 1 FROM ordersaga_outbox WHERE participant = $1 AND due_at <= now() ORDER BY participant, due_at, id LIMIT 1;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+PREPARE ordersaga_due (text) AS SELECT extract(epoch FROM due_at - clock_timestamp())::float8
+    FROM ordersaga_outbox WHERE participant = $1 ORDER BY participant, due_at, id LIMIT 1;
 PREPARE ordersaga_claim (boolean, text, integer) AS
     {_CLAIM.format(observers=OBSERVERS, observed="$1", participant="$2", rows="$3")};
 LISTEN ordersaga_outbox

@@ -28,7 +28,7 @@ CREATE TABLE ordersaga_saga (
     -- confirmed sagas end when their pivot is done, rolled back ones when all have answered; the others are open
     CHECK (ended_at IS NULL OR status IN ('CONFIRMED', 'ROLLED_BACK')),
     CHECK (status <> 'ROLLED_BACK' OR ended_at IS NOT NULL)
--- every saga moves twice or more, most on a page together: room in the page keeps the indexes out of it
+-- every saga is confirmed or turned, most on a page together: room in the page keeps the indexes out of the confirmation
 ) WITH (fillfactor = 50)
 """
 

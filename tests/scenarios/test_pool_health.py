@@ -7,18 +7,26 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
 
 from tests.support.databases import Databases
+from tests.support.janitor import janitor
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
-from tests.support.processes import ROOT, Process, run_dir
+from tests.support.processes import ROOT, Process
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
 
 POOL = ["-m", "celery", "-A", "workers.inventory", "worker", "-c", "1", "-l", "INFO", "--without-gossip", "--without-mingle"]
+
+
+@cache
+def own_run_dir() -> str:
+    """Other tests' pools may be alive meanwhile."""
+    return str(janitor().folder("health"))
 
 
 @pytest.fixture
@@ -36,6 +44,7 @@ def environment(databases: Databases, vhost: str, broker_proxy: Proxy, database_
     inventory = database_proxy.through(databases.inventory)
     return {
         **databases.env,
+        "ORDERSAGA_RUN_DIR": own_run_dir(),
         "ORDERSAGA_BROKER_URL": broker_proxy.through(vhost),
         "ORDERSAGA_INVENTORY_DATABASE_URL": inventory,
     }
@@ -44,7 +53,8 @@ def environment(databases: Databases, vhost: str, broker_proxy: Proxy, database_
 def health(*options: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "workers.health", *options],
-        capture_output=True, text=True, check=False, cwd=ROOT, timeout=30, env={"ORDERSAGA_RUN_DIR": run_dir(), "PATH": ""},
+        capture_output=True, text=True, check=False, cwd=ROOT, timeout=30,
+        env={"ORDERSAGA_RUN_DIR": own_run_dir(), "PATH": ""},
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 

@@ -22,9 +22,7 @@ FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid WHERE datname
 def drain(contestant: Contestant, orders: int) -> Figures:
     """Of orders that were placed before: what the pools do, not what placing costs."""
     with _counted(contestant) as (run, counts):
-        placers = run.placers(orders, at_once=400 if contestant.shop == "bare" else 20)
-        placers.go()
-        placers.wait(600)
+        run.prefill(orders)
         before = counts()
         run.start()
         run.until_settled()

@@ -32,9 +32,7 @@ def drain(
     """
     with run_of(contestant, servers, trade, standing) as run:
         began = _one(run.databases.orders, NOW)
-        placers = run.placers(orders, at_once=400 if contestant.shop == "bare" else 20)
-        placers.go()
-        placers.wait(600)
+        run.prefill(orders)
         run.start()
         before = cpu.used(run.roots())
         run.until_settled()

@@ -52,7 +52,9 @@ FILTERS = [
 ]
 
 
-@pytest.mark.parametrize(("listed", "by", "choice", "column", "shown"), FILTERS, ids=str)
+@pytest.mark.parametrize(
+    ("listed", "by", "choice", "column", "shown"), FILTERS, ids=[f"{one[0]} {one[1]} {one[2]}" for one in FILTERS]
+)
 def test_a_filter_shows_what_it_says(listed: str, by: str, choice: str, column: str, shown: set[str], olga: Visitor) -> None:
     olga.open(f"/admin/orders/{listed}/")
     filters = olga.page.locator(f'details[data-filter-title="{by}"]')

@@ -15,7 +15,7 @@ def test_tests_have_the_same_names_in_every_process() -> None:
     # Sets and hashes of strings come in another order with each seed; a name made of one differs from process to process.
     running = [
         subprocess.Popen(COLLECT, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True)
-        for seed in ("1", "2")
+        for seed in ("2", "3")
     ]
     first, second = [[line for line in one.communicate()[0].splitlines() if "::" in line] for one in running]
     assert len(first) > 1000

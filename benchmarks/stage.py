@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -90,11 +91,13 @@ class Run:
             process.wait_for_log("ready.", 60)
 
     def stop(self) -> None:
-        """End them, warmly."""
+        """End them, warmly; Celery would take a second TERM for a cold stop."""
         for _, process in self.pools:
-            process.send(15)
+            process.send(signal.SIGTERM)
         for _, process in self.pools:
-            process.stop(20)
+            with suppress(AssertionError):  # the kill is the answer
+                process.wait(20)
+            process.kill()
         self.pools.clear()
 
     def placers(self, count: int, *, placers: int = 1, at_once: int = 1, rate: float = 0) -> Placers:

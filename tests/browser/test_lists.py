@@ -73,7 +73,7 @@ def test_events_and_letters_are_filtered_and_found(olga: Visitor, site: Site, wo
     olga.open("/admin/audit/deadletter/")
     olga.follow("the broker gave the message up")
     assert set(olga.column("where")) == {"OrderPlaced"}
-    olga.open(f"/admin/audit/deadletter/?q={world.given_up[1]}")
+    olga.open(f"/admin/audit/deadletter/?q={world.given_up[2]}")
     assert olga.rows() == 1
 
 

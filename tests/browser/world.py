@@ -29,7 +29,7 @@ TOLD = """
 
 @dataclass(frozen=True)
 class World:
-    """Sagas by what became of them, and dead letters by what they are."""
+    """Sagas by what became of them, and dead letters by what they are; nobody acts on the last one lost or given up."""
 
     confirmed: list[str]
     retried: str
@@ -71,7 +71,7 @@ def patient(house: House) -> Shop:
 
 def build(house: House) -> World:
     books, shop = house.books, patient(house)
-    lost = _lost(house, 3)  # first, while nothing else is under way
+    lost = _lost(house, 4)  # first, while nothing else is under way
     house.switches.on(goods.STICKS)
     stuck = [shop.place(goods.STICKS, customer="poor") for _ in range(2)]
     given_up = [shop.place(goods.FAILS) for _ in range(3)]

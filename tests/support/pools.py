@@ -99,8 +99,17 @@ class PoolContainer(CeleryTestContainer):
 
         :raises RuntimeError: when it ends before.
         """
-        self.process.wait_for_log(f"{self.node} ready.", timeout)
+        self.process.wait_for_log(self._readiness, timeout)
         return True
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs and has said so."""
+        return self.process.alive and self._readiness in self.process.logs()
+
+    @property
+    def _readiness(self) -> str:
+        return f"{self.node} ready."
 
     def logs(self) -> str:
         return self.process.logs(whole=True)

@@ -15,8 +15,8 @@ class Killer:
     """Kills one process after another with -9, and starts the one before again."""
 
     def __init__(self, pools: Pools, seed: int = 7, *, every: float = EVERY, of_each: bool = False) -> None:
-        """:param of_each: whether a process of every pool is killed at a time, rather than of some pool. Where no other process of
-        its pool is ready none is: on a busy machine kills may follow faster than a process starts, and nothing would ever work.
+        """:param of_each: whether a process of every pool is killed at a time, rather than of some pool. None is while no other
+        of its pool is ready: on a busy machine kills may follow faster than a process starts, and nothing would ever work.
         """
         self._pools, self._random, self._every, self._of_each = pools, random.Random(seed), every, of_each
         self._due = time.monotonic() + every

@@ -123,12 +123,20 @@ def test_the_story_stands_in_causal_order_with_attempts_errors_and_who_acted(ord
 
 def test_what_one_transaction_did_stands_before_what_it_said_of_it(order: Order, staff: Client) -> None:
     placed, at = hear(order, "OrderPlaced", participant="orders"), order.placed_at + timedelta(seconds=1)
-    hear(order, "answer", placed, kind="answer", said_at=at)
-    hear(order, "StepFailed", placed, kind="refusal", said_at=at)
-    hear(order, "failed", placed, kind="notice", said_at=at)
-    hear(order, "dead letter", placed, kind="notice", said_at=at)
-    told = re.findall(r'<span class="name">(.*?)</span>', page(staff, order))
-    assert told == ["OrderPlaced", "failed", "dead letter", "StepFailed", "answer"]
+    for kind, name in [("answer", "answer"), ("notice", "dead letter"), ("notice", "failed"), ("refusal", "StepFailed")]:
+        hear(order, name, placed, kind=kind, said_at=at)  # as the trail writes them: by kind and name
+    assert names(page(staff, order)) == ["OrderPlaced", "failed", "dead letter", "StepFailed", "answer"]
+
+
+def test_a_saga_is_rolled_back_after_the_last_answer_of_its_initiator(order: Order, staff: Client) -> None:
+    refused, at = hear(order, "PaymentDeclined", kind="refusal"), order.placed_at + timedelta(seconds=1)
+    for kind, name in [("answer", "answer"), ("notice", "rolled back"), ("notice", "undone")]:
+        hear(order, name, refused, kind=kind, said_at=at, participant="orders")
+    assert names(page(staff, order)) == ["PaymentDeclined", "undone", "answer", "rolled back"]
+
+
+def names(html: str) -> list[str]:
+    return re.findall(r'<span class="name">(.*?)</span>', html)
 
 
 def test_what_is_said_again_and_again_takes_a_few_lines(order: Order, staff: Client) -> None:

@@ -23,8 +23,9 @@ ACTS = frozenset(
 )
 """Notices of what operators did."""
 
-LATER = {SagaEvent.Kind.NOTICE.value: 0, SagaEvent.Kind.ANSWER.value: 2}
-"""What one transaction says has one time: first what it did, then what it says of that. The audit hears notices last."""
+DID, SAID, ANSWERED = range(0, 30, 10)
+FOLLOWS = {"dead letter": DID + 1, "rolled back": ANSWERED + 1}
+"""Notices that follow from something else of their transaction: from the failure that was the last, from the last answer."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,17 @@ def story_of(saga: UUID) -> Story | None:
 
 
 def _when(event: SagaEvent) -> tuple[datetime, int, int]:
-    return event.said_at, LATER.get(event.kind, 1), event.id
+    """What one transaction says has one time, and ids tell no order: what is heard together is written by kind and name.
+
+    So at one time stands first what was done, then what was said of that, then the answer.
+    """
+    return event.said_at, _place(event), event.id
+
+
+def _place(event: SagaEvent) -> int:
+    if event.kind == SagaEvent.Kind.NOTICE:
+        return FOLLOWS.get(event.name, DID)
+    return ANSWERED if event.kind == SagaEvent.Kind.ANSWER else SAID
 
 
 def _tree(events: list[SagaEvent]) -> list[Told]:

@@ -40,7 +40,7 @@ FILTERS = [
     ("audit/deadletter", "error=ValueError&step=a.b&participant=loyalty"),
 ]  # fmt: skip
 FURTHER_QUERIES = {"orders/saga": 3, "audit/deadletter": 3}
-"""Which values a filter has, and whom sagas wait for; the session, the user and the list itself are three more."""
+"""Which values a filter has, and where sagas stand; the session, the user and the list itself are three more."""
 TASK = "01999999-9999-7999-8999-999999999999"
 SEARCHES = [
     *[(f"orders/{kind}", f"q={term}") for kind in ("order", "saga") for term in ("77", "customer-7", "cust", "nobody", TASK)],

@@ -148,7 +148,7 @@ class SagaList(KeysetList):
         super().get_results(request)
         stands = stands_of(self.result_list)
         for saga in self.result_list:
-            saga.stand = stands.get(saga.id)
+            saga.stand = stands[saga.id]
 
 
 @admin.register(Saga)
@@ -219,12 +219,13 @@ class SagaAdmin(ActingAdmin):
 
     @admin.display(description="status")
     def status_and_stand(self, saga: Saga) -> str:
-        """With whom it waits for, and until when, if it waits."""
-        stand: Stand | None = saga.stand  # type: ignore[attr-defined]  # put there by SagaList
-        if stand is None:
-            return self.shown_status(saga)
+        """With what it has reached, and if it waits for somebody, for whom and until when."""
+        stand = _stand(saga)
+        told = format_html('{}<div class="help">reached: {}</div>', self.shown_status(saga), stand.reached)
+        if not stand.waits_for:
+            return told
         until = format_html(" until {}", second(stand.until)) if stand.until else ""
-        return format_html('{}<div class="help">waits for {}{}</div>', self.shown_status(saga), stand.waits_for, until)
+        return format_html('{}<div class="help">waits for {}{}</div>', told, stand.waits_for, until)
 
     @admin.display
     def age(self, saga: Saga) -> str:
@@ -306,5 +307,5 @@ def why(saga: Saga) -> str:
 
 
 def _stand(saga: Saga) -> Stand:
-    stand: Stand = saga.stand  # type: ignore[attr-defined]  # put there by get_object
+    stand: Stand = saga.stand  # type: ignore[attr-defined]  # put there by get_object and SagaList
     return stand

@@ -51,20 +51,19 @@ def stand_of(saga: Saga, events: Sequence[SagaEvent], missing: Sequence[str]) ->
 
 
 def stands_of(sagas: Sequence[Saga]) -> dict[UUID, Stand]:
-    """Where those of ``sagas`` stand that have not ended, without their reminders; two queries, however many."""
-    under_way = {saga.id: saga for saga in sagas if saga.ended_at is None}
+    """Where ``sagas`` stand, without their reminders; two queries, however many."""
     said: defaultdict[UUID, list[str]] = defaultdict(list)
-    for id_, name in _ask(SAID, list(under_way), list(NEXT)):
+    for id_, name in _ask(SAID, [saga.id for saga in sagas], list(NEXT)):
         said[id_].append(name)
-    missing = dict(_ask(MISSING, list(under_way)))
-    return {id_: _stand(saga, said[id_], missing.get(id_, []), {}) for id_, saga in under_way.items()}
+    missing = dict(_ask(MISSING, [saga.id for saga in sagas if saga.ended_at is None]))
+    return {saga.id: _stand(saga, said[saga.id], missing.get(saga.id, []), {}) for saga in sagas}
 
 
 def _stand(saga: Saga, said: Iterable[str], missing: Sequence[str], timers: Mapping[str, datetime]) -> Stand:
     furthest = max((name for name in said if name in NEXT), key=list(NEXT).index, default=None)
+    if saga.ended_at is not None:  # its trail may have been pruned, or was never kept
+        return Stand(furthest or "not in the audit trail", "", None, None)
     reached = furthest or "nothing heard yet"
-    if saga.ended_at is not None:
-        return Stand(reached, "", None, None)
     if saga.status == Saga.Status.ROLLING_BACK:
         whom = f"the answer of {', '.join(missing)}" if missing else "the orders pool: all have answered"
         return Stand(f"{reached}, then {saga.refusal} by {saga.refused_by}", whom, None, timers.get("watchdog"))

@@ -121,8 +121,8 @@ def furnished(cursor: Cursor) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without details and context."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What an error says, without details and context, nor the full stop: it is put into sentences."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def fault_of(error: BaseException) -> str:

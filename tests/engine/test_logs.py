@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from ordersaga import logs
+from ordersaga.database import first_line
 from ordersaga.errors import EnvelopeError
 from ordersaga.guests.structlog import ACCESS, ACCESS_FORMAT, formatter
 from ordersaga.logs import Line, bound, failure, told, trace_told
@@ -82,6 +83,11 @@ def test_the_words_of_a_connection_and_of_our_own_errors_are_told() -> None:
     refused = raised(lambda: psycopg2.connect("postgresql://127.0.0.1:1/nowhere"))
     assert "Connection refused" in told(refused)
     assert told(EnvelopeError("not signed", "abc")) == "EnvelopeError: not signed (body sha256 abc)"
+
+
+def test_what_is_put_into_a_sentence_is_one_line_without_its_full_stop_and_never_nothing() -> None:
+    assert first_line(ValueError("\nnobody answers.\nDETAIL: at 10.0.0.1")) == "nobody answers"
+    assert first_line(ValueError()) == "ValueError"
 
 
 def test_one_error_raised_from_another_is_not_taken_for_it() -> None:

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.connection import ConnectionDoesNotExist
 
+from ordersaga.database import first_line
 from webapp.read_only import ReadOnlyAdmin
 from workers.settings import PREFIX
 
@@ -47,9 +48,9 @@ class BorrowedAdmin(ReadOnlyAdmin):
         except ConnectionDoesNotExist:
             return self._away(request, "Nobody has said how it is read.", "Set it to the address of a role that may only read")
         except ProgrammingError as fault:
-            return self._away(request, _first_line(fault), "manage.py migrate makes its tables, manage.py provision the role")
+            return self._away(request, first_line(fault), "manage.py migrate makes its tables, manage.py provision the role")
         except (OperationalError, InterfaceError) as fault:
-            return self._away(request, _first_line(fault), "Is its PostgreSQL running?")
+            return self._away(request, first_line(fault), "Is its PostgreSQL running?")
 
     def _away(self, request: HttpRequest, fault: str, remedy: str) -> HttpResponse:
         domain: str = self.model.domain
@@ -62,7 +63,3 @@ class BorrowedAdmin(ReadOnlyAdmin):
             "variable": f"{PREFIX}{domain.upper()}_READER_URL",
         }
         return TemplateResponse(request, "admin/books/away.html", context, status=AWAY).render()
-
-
-def _first_line(fault: Exception) -> str:
-    return str(fault).strip().splitlines()[0]

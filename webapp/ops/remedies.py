@@ -10,6 +10,7 @@ from django.db import DatabaseError, connection
 from django.db.utils import InterfaceError
 from sqlalchemy import exc
 
+from ordersaga.database import first_line
 from webapp.ops.entrance import FAILED
 
 UNFURNISHED = {"42P01", "42703", "42883", "3F000"}
@@ -72,9 +73,9 @@ def fault(domain: str, error: BaseException, cause: BaseException, *, at: str = 
     return None
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, without details."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+def unreadable(domain: str, error: BaseException) -> str:
+    """What a driver's ``error`` means for somebody who only reads."""
+    return fault(domain, error, error) or f"The {domain} database cannot be read: {first_line(error)}."
 
 
 def _variable(domain: str) -> str:

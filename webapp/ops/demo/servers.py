@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import psycopg2
 
+from ordersaga.database import first_line
 from webapp.ops import embedded
 from webapp.ops.demo import warden
 from webapp.ops.demo.places import Places, shown
@@ -86,7 +87,7 @@ def _ask_database(name: str, variable: str, url: str) -> None:
     try:
         psycopg2.connect(url.replace("postgresql+psycopg2:", "postgresql:"), connect_timeout=5).close()
     except psycopg2.Error as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         remedy = f"Start it and create the database, correct {variable}, or unset it to have an embedded one."
         raise DemoFailed(f"The {name} database does not answer: {reason}.", remedy) from error
 
@@ -107,6 +108,6 @@ def _ask_broker(url: str) -> None:
     except ConfigurationError as error:
         raise DemoFailed("The broker's address cannot be used.", f"{error}.") from error
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         remedy = f"Start it, correct BROKER or {BROKER}, or unset both to have an embedded one."
         raise DemoFailed(f"The broker does not answer: {reason}.", remedy) from error

@@ -10,6 +10,7 @@ import psycopg2.errors
 from sqlalchemy.exc import ProgrammingError
 
 from ordersaga.choreography import Choreography
+from ordersaga.database import first_line
 from webapp.ops import brokers
 from webapp.ops.doctor import clocks, guards, migrations, pgmq, roles, servers, waiting
 from webapp.ops.doctor.configuration import configuration
@@ -67,7 +68,7 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
             yield from _tables(patient, choreography)
         except (psycopg2.errors.InsufficientPrivilege, ProgrammingError) as fault:  # SQLAlchemy's, from Alembic
             yield error(
-                "tables-closed", patient.name, f"the role {patient.role} may not read its tables", _first_line(fault),
+                "tables-closed", patient.name, f"the role {patient.role} may not read its tables", first_line(fault),
                 f"Whoever owns them: GRANT {patient.role} …, or migrate with the role that the pools use",
             )  # fmt: skip
 
@@ -91,8 +92,4 @@ def _tables(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
 
 def _unreachable(where: str, variable: str, fault: psycopg2.Error) -> Finding:
     remedy = f"Start PostgreSQL; {variable} says where it should be, manage.py provision makes database and role"
-    return error("database-unreachable", where, "it cannot be reached", _first_line(fault), remedy)
-
-
-def _first_line(fault: Exception) -> str:
-    return (str(fault).strip() or type(fault).__name__).splitlines()[0]
+    return error("database-unreachable", where, "it cannot be reached", first_line(fault), remedy)

@@ -11,10 +11,10 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
+from ordersaga.database import first_line
 from webapp.ops.doctor.patient import libpq
 from webapp.ops.doctor.roles import ATTRIBUTES
 from webapp.ops.provision.work import CannotProvision, Work
-from webapp.ops.remedies import first_line
 
 Cursor = Any
 

@@ -7,13 +7,13 @@ from kombu.exceptions import KombuError
 
 from ordersaga.celery.topology import declare
 from ordersaga.choreography import Choreography
+from ordersaga.database import first_line
 from webapp.ops import brokers
 from webapp.ops.doctor import pgmq
 from webapp.ops.doctor.finding import Finding
 from webapp.ops.doctor.patient import Patient
 from webapp.ops.doctor.rabbitmq import RabbitMQ
 from webapp.ops.provision.work import CannotProvision, Work
-from webapp.ops.remedies import first_line
 
 
 def answers(url: str) -> None:

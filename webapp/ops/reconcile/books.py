@@ -16,7 +16,7 @@ from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
 from webapp.ops.reconcile import sql
 from webapp.ops.reconcile.story import MoneyFacts, OrderFacts, Rows, StockFacts
-from webapp.ops.remedies import fault, first_line
+from webapp.ops.remedies import unreadable
 
 DATABASES = ("orders", "inventory", "payments")
 """In the order of their snapshots. Orders first: what has ended there has ended everywhere in what is read after it."""
@@ -43,7 +43,7 @@ class Unreadable(Exception):
     """
 
     def __init__(self, database: str, error: Exception) -> None:
-        super().__init__(fault(database, error, error) or f"The {database} database cannot be read: {first_line(error)}.")
+        super().__init__(unreadable(database, error))
         self.database = database
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ordersaga.database import first_line
 from workers.pool import application
 from workers.settings import settings
 
@@ -16,7 +17,7 @@ def hint() -> str:
     try:
         listening = _listening(wanted[0])
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the broker is the hint
-        return f"The broker does not answer ({_first_line(error)}). ORDERSAGA_BROKER_URL says where it should be."
+        return f"The broker does not answer ({first_line(error)}). ORDERSAGA_BROKER_URL says where it should be."
     if missing := [name for name in wanted if name not in listening]:
         commands = " and ".join(f"celery -A {modules[name]} worker" for name in missing)
         return f"No pool answers for {', '.join(missing)}. Start: {commands}"
@@ -30,7 +31,3 @@ def _listening(name: str) -> set[str]:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * PATIENCE)
         answers = app.control.inspect(timeout=PATIENCE, connection=connection).active_queues() or {}
     return {queue["name"] for queues in answers.values() for queue in queues}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 from django.core.management.base import CommandError
 
+from ordersaga.database import first_line
 from ordersaga.errors import OrderSagaError
 from webapp.ops import brokers, command
 from webapp.ops.entrance import FAILED
@@ -20,7 +21,6 @@ from webapp.ops.provision.rabbitmq import broker, elsewhere
 from webapp.ops.provision.reader import reader
 from webapp.ops.provision.topology import answers, topology
 from webapp.ops.rabbit import Management, ManagementError
-from webapp.ops.remedies import first_line
 from workers.settings import PREFIX, Settings, settings
 
 MISSING = 1

@@ -13,6 +13,7 @@ from django.core.management.base import CommandError
 from pydantic import TypeAdapter, ValidationError
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from ordersaga.database import first_line
 from ordersaga.errors import OrderSagaError
 from webapp.ops import command
 from webapp.ops.console import Console
@@ -139,7 +140,7 @@ def _sentence(pruned: Pruned, *, dry: bool) -> str:
 
 
 def _fault(error: psycopg2.Error) -> str:
-    text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    text = first_line(error)
     if error.pgcode == UNDEFINED_TABLE:
         return f"A database lacks tables ({text}). Run: manage.py migrate"
     if error.pgcode is None:

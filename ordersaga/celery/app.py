@@ -78,7 +78,8 @@ def make_pool(
     :param bootsteps: more worker bootsteps, such as the audit's drain of dead letters.
     """
     install()
-    logging.getLogger("celery.pool").setLevel(logging.INFO)  # at DEBUG it tells the arguments of tasks: whole envelopes
+    # At DEBUG it would tell the arguments of tasks: whole envelopes. Said here, it holds whoever sets up logging, and how.
+    logging.getLogger("celery.pool").setLevel(logging.INFO)
     app = Celery(participant.name, set_as_current=True, fixups=[])
     app.conf.update(broker(broker_url))
     app.conf.update(
@@ -148,6 +149,7 @@ def _task(app: Celery, name: str, receiver: Receiver) -> str:
     def handle(self: Any, body: bytes) -> None:
         # What is raised here Celery logs, and tells to whoever watches its events: no more than may be told.
         request = self.request
+        # the receiver binds for those who have no Celery; what is logged here is logged after its block
         with bound(participant=receiver.participant.name, step=name, topic=request.ordersaga_topic, task=request.id):
             try:
                 receiver.receive(request.ordersaga_topic, body, Delivery(request.id, request.ordersaga_count))

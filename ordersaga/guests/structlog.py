@@ -26,8 +26,8 @@ WEB = ("django.server", "django.request", "django.security", "gunicorn")
 ACCESS = "gunicorn.access"
 SERVERS = ("django", "django.server", "gunicorn.error", ACCESS)
 """Loggers that bring handlers of their own."""
-SECRETIVE = ("celery.pool", "django.db.backends")
-"""Loggers that at DEBUG tell the arguments of tasks and the parameters of statements."""
+SECRETIVE = "django.db.backends"
+"""A logger that at DEBUG tells the parameters of statements. Celery's, of arguments, each pool silences itself."""
 REPEATING = ("celery.app.trace", "celery.worker.strategy", "alembic.runtime.plugins")
 """Loggers whose INFO says less than what is said anyway: of each task the engine has a line."""
 ACCESS_FORMAT = "%(m)s %(U)s"
@@ -51,7 +51,7 @@ def configuration(*, json: bool, level: int | str = "INFO", file: str | None = N
         "handlers": {"ordersaga": {**(output if file else {"class": "logging.StreamHandler"}), "formatter": "ordersaga"}},
         "root": {"handlers": ["ordersaga"], "level": level},
         "loggers": {
-            **{name: {"level": "INFO"} for name in SECRETIVE},
+            SECRETIVE: {"level": "INFO"},
             **{name: {"level": "WARNING"} for name in REPEATING if level not in ("DEBUG", logging.DEBUG)},
             **{name: {"level": "INFO", "handlers": [], "propagate": True} for name in SERVERS},
         },

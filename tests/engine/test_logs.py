@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 
 import psycopg2
@@ -20,9 +22,17 @@ from ordersaga.errors import EnvelopeError
 from ordersaga.guests.structlog import ACCESS, ACCESS_FORMAT, formatter
 from ordersaga.logs import Line, bound, failure, told, trace_told
 from tests.support.postgres import Postgres
+from tests.support.processes import ROOT
 from workers.signals import Line as OrderLine
 
 WORDS = "Ann Example, 1 Some Street"
+POOL_AT_DEBUG = """
+import logging
+from workers.inventory.celery import app
+from workers.pool import set_up_logs
+set_up_logs("DEBUG")
+print([logging.getLogger(name).isEnabledFor(logging.DEBUG) for name in ("celery", "celery.pool", "django.db.backends")])
+"""
 
 
 def raised(act: Callable[[], object]) -> Exception:
@@ -113,6 +123,13 @@ def test_an_access_tells_neither_query_nor_whence() -> None:
     assert (line["event"], line["status"], line["bytes"], line["seconds"]) == ("GET /admin/orders/order/", 200, 12, 0.0015)
     assert WORDS not in json.dumps(line)
     assert "Ann" not in json.dumps(written('"%s" %s', "GET /admin/?q=Ann+Example HTTP/1.1", "200", name="django.server"))
+
+
+def test_at_debug_the_loggers_that_tell_arguments_and_parameters_stay_silent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", POOL_AT_DEBUG], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[True, False, False]"
 
 
 def test_structlogs_own_loggers_carry_what_is_under_way(caplog: pytest.LogCaptureFixture) -> None:

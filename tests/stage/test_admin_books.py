@@ -15,7 +15,7 @@ from tests.support import million
 from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
-from webapp.books.models import Stock, Wallet
+from webapp.books.models import LedgerTransaction, Stock, Wallet
 from webapp.books.router import ReadOnlyBooks, alias, reader_database
 from webapp.database_url import django_database
 from workers.settings import read
@@ -91,6 +91,15 @@ def test_a_sagas_goods_and_money_are_found_by_its_order(client: Client) -> None:
     assert "0 results" in page(client, "movement/", q="nonsense")
     saga_page = client.get(f"/admin/orders/saga/{saga}/change/").content.decode()
     assert f"/admin/books/movement/?q={saga}" in saga_page
+
+
+def test_a_ledger_transaction_says_what_it_is_in_words(client: Client) -> None:
+    top_up = LedgerTransaction.objects.filter(kind="top_up").latest("id")
+    html = page(client, f"ledgertransaction/{top_up.pk}/change/")
+    assert f"top up {top_up.pk}" in html
+    assert '<div class="readonly">top up</div>' in html
+    assert 'field-what">top up<' in page(client, "ledgertransaction/", last="1")
+    assert "top_up" not in html
 
 
 @pytest.mark.parametrize("listed", LISTS)

@@ -106,7 +106,7 @@ class WalletAdmin(ByKey):
 
 @admin.register(LedgerTransaction)
 class LedgerTransactionAdmin(BySaga):
-    list_display = ("id", "moved", "kind", "amount", "order_number", "its_saga")
+    list_display = ("id", "moved", "what", "amount", "order_number", "its_saga")
     fields = (*list_display, "entries_shown")
     readonly_fields = fields
     ordering = ("-id",)
@@ -122,6 +122,10 @@ class LedgerTransactionAdmin(BySaga):
     @admin.display
     def amount(self, row: Any) -> str:
         return "free" if row.moved_amount is None else money(int(row.moved_amount), row.moved_currency)
+
+    @admin.display(description="kind")
+    def what(self, row: LedgerTransaction) -> str:
+        return row.what
 
     @admin.display(description="entries")
     def entries_shown(self, row: LedgerTransaction) -> str:

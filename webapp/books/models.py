@@ -112,7 +112,12 @@ class LedgerTransaction(models.Model):
         default_permissions = ("view",)
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.id}"
+        return f"{self.what} {self.id}"
+
+    @property
+    def what(self) -> str:
+        """Its kind, for people. The participant says which kinds there are: a list of ours would go stale."""
+        return self.kind.replace("_", " ")
 
 
 class LedgerEntry(models.Model):

@@ -28,23 +28,34 @@ class Watched(NamedTuple):
 
 Wait = Callable[[float, int], None]
 """Waits so many seconds because of so many suspects."""
+Tell = Callable[[str, int, int], None]
+"""Hears what is looked at, how many of it have been, and how many there are."""
+TOLD = 1_000
+"""Orders after which that is told."""
 
 
 def _wait(seconds: float, suspects: int) -> None:  # noqa: ARG001 - whoever tells people of it needs both
     time.sleep(seconds)
 
 
+def _nobody(what: str, done: int, of: int) -> None:
+    pass
+
+
 class Auditor:
     """Audits three databases by their URLs (``orders``, ``inventory``, ``payments``)."""
 
-    def __init__(self, urls: dict[str, str], grace: timedelta, *, audited: bool = True, wait: Wait = _wait) -> None:
+    def __init__(
+        self, urls: dict[str, str], grace: timedelta, *, audited: bool = True, wait: Wait = _wait, tell: Tell = _nobody
+    ) -> None:
         """Prepare an audit.
 
         :param grace: how old a disagreement must be to be a violation.
         :param audited: whether an audit trail is kept.
         :param wait: called when suspects are younger than the grace.
+        :param tell: called with what has been looked at.
         """
-        self._urls, self._grace, self._audited, self._wait = urls, grace, audited, wait
+        self._urls, self._grace, self._audited, self._wait, self._tell = urls, grace, audited, wait, tell
 
     def audit(self) -> Report:
         """Read everything; on settled books this does not wait.
@@ -54,8 +65,8 @@ class Auditor:
         started = time.monotonic()
         report = Report()
         with Books(self._urls, self._grace) as books:
-            suspects = list(self._suspects(books.survey()))
             report.looked_at = totals.looked_at(books)
+            suspects = list(self._suspects(self._counted(books.survey(), report.looked_at["orders"])))
             report.warnings.extend(totals.warnings(books))
             for violation in self._totals(books):
                 report.add(violation)
@@ -65,9 +76,22 @@ class Auditor:
         return report
 
     def _totals(self, books: Books) -> Iterator[Violation]:
-        yield from totals.skus(books.snapshots["inventory"])
-        yield from totals.ledger(books.snapshots["payments"])
-        yield from totals.outboxes(books, self._grace)
+        checks = (
+            lambda: totals.skus(books.snapshots["inventory"]),
+            lambda: totals.ledger(books.snapshots["payments"]),
+            lambda: totals.outboxes(books, self._grace),
+        )
+        for done, check in enumerate(checks):
+            self._tell("totals", done, len(checks))
+            yield from check()
+
+    def _counted(self, survey: Iterator[Rows], orders: int) -> Iterator[Rows]:
+        """Tells how far it is; sagas that have no order, which should not be, come on top."""
+        self._tell("orders", 0, orders)
+        for done, rows in enumerate(survey, 1):
+            yield rows
+            if done % TOLD == 0:
+                self._tell("orders", done, max(done, orders))
 
     def _suspects(self, survey: Iterator[Rows]) -> Iterator[str]:
         """The sagas that break a rule. Stories of one shape break the same, so each shape is judged once."""
@@ -93,7 +117,8 @@ class Auditor:
             with Books(self._urls, self._grace) as books:
                 now = time.monotonic()
                 longest = 0.0
-                for rows in books.again(suspects):
+                for done, rows in enumerate(books.again(suspects)):
+                    self._tell("suspects", done, len(suspects))
                     story = Story(rows)
                     findings = judge(story, audited=self._audited)
                     codes = frozenset(finding.code for finding in findings)

@@ -7,32 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Table
-from rich.text import Text
 
 from webapp.ops.seeding.run import Run
 from webapp.ops.seeding.tally import Figures
 
 SHOWN = 12
 """Reasons that are printed; the rest is added up."""
-
-
-class Count(ProgressColumn):
-    """``340 of 1,000, 512/s``; without a total, ``340, 512/s``."""
-
-    def render(self, task: Task) -> Text:
-        speed = f", {task.completed / task.elapsed:,.0f}/s" if task.elapsed and task.completed else ""
-        total = "" if task.total is None else f" of {task.total:,.0f}"
-        return Text(f"{task.completed:,.0f}{total}{speed}")
-
-
-def progress(console: Console) -> Progress:
-    """Bars that go away when all is done; on a terminal only."""
-    return Progress(
-        TextColumn("  {task.description:8}"), BarColumn(bar_width=32), Count(),
-        console=console, transient=True, disable=not console.is_terminal,
-    )  # fmt: skip
 
 
 def as_json(run: Run, figures: Figures, seed: int) -> str:

@@ -21,10 +21,10 @@ from webapp.ops.importing.record import FileRefused, key
 from webapp.ops.importing.report import as_json, show, show_faults
 from webapp.ops.importing.source import STDIN, opened
 from webapp.ops.options import within
+from webapp.ops.progress import progress
 from webapp.ops.remedies import told_plainly
 from webapp.ops.seeding import TIMEOUT, Figures, Following, Tally
 from webapp.ops.seeding.hint import hint
-from webapp.ops.seeding.report import progress
 from webapp.ops.stopping import Stop, heard
 
 NOT_ALL, INTERRUPTED = 1, 130

@@ -14,7 +14,9 @@ from django.core.management.base import CommandError
 from ordersaga.database import first_line
 from ordersaga.errors import OrderSagaError
 from webapp.ops import brokers, command
+from webapp.ops.console import Console
 from webapp.ops.entrance import FAILED
+from webapp.ops.progress import Bar, bar
 from webapp.ops.provision import CannotProvision, Work
 from webapp.ops.provision.postgres import Place, database
 from webapp.ops.provision.rabbitmq import broker, elsewhere
@@ -71,9 +73,10 @@ class Command(command.Command):
     def handle(self, *_: Any, **options: Any) -> None:
         word = "missing" if options["dry_run"] else "made"
         quiet = options["json"] or not options["verbosity"]
-        work = Work(options["dry_run"], lambda what: None if quiet else self.stdout.write(f"{word}: {what}"))
         try:
-            left_alone = self._provision(work, settings(), options)
+            with bar(Console(stderr=True), hidden=quiet) as under_way:
+                work = Work(options["dry_run"], lambda what: None if quiet else self._say(f"{word}: {what}", under_way))
+                left_alone = self._provision(work, settings(), options, under_way)
         except (CannotProvision, OrderSagaError) as error:
             raise CommandError(str(error), returncode=FAILED) from error
         except psycopg2.Error as error:
@@ -87,18 +90,24 @@ class Command(command.Command):
         if work.dry and work.missing:
             sys.exit(MISSING)
 
-    def _provision(self, work: Work, ours: Settings, options: dict[str, Any]) -> list[str]:
+    def _say(self, line: str, under_way: Bar) -> None:
+        with under_way.aside():
+            self.stdout.write(line)
+
+    def _provision(self, work: Work, ours: Settings, options: dict[str, Any], under_way: Bar) -> list[str]:
         """What was left alone."""
         admins = _admins(options["postgres_admin"] or [a for a in [os.environ.get("PROVISION_POSTGRES_ADMIN", "")] if a])
         management = options["rabbitmq_admin"] or os.environ.get("PROVISION_RABBITMQ_ADMIN", "")
         if not admins and not management:
             raise CannotProvision("Nothing to do: give --postgres-admin URL, --rabbitmq-admin URL, or both")
         left_alone = []
-        for domain in DOMAINS:
+        for done, domain in enumerate(DOMAINS):
+            under_way(domain, done, len(DOMAINS) + 1)
             if admin := admins.get(domain, admins.get(ALL)):
                 _domain(work, ours, domain, admin)
             else:
                 left_alone.append(f"the {domain} database (no --postgres-admin)")
+        under_way("broker", len(DOMAINS), len(DOMAINS) + 1)
         left_alone += _broker(work, ours, admins, management)
         return left_alone
 

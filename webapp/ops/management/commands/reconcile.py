@@ -13,6 +13,7 @@ from django.utils import timezone
 from webapp.ops import command
 from webapp.ops.console import Console
 from webapp.ops.options import within
+from webapp.ops.progress import Bar, bar
 from webapp.ops.reconcile import Auditor, Report, Unreadable
 from webapp.ops.reconcile.report import as_json, show
 from webapp.ops.reconcile.watching import Watch, as_line, show_changes
@@ -89,13 +90,14 @@ class _Looking:
         self.told = Console(stderr=True)
         self.status: int | None = None
         self._json = as_json
+        self._bar = Bar(None)
         ours = settings()
         urls = {
             "orders": ours.orders_database_url,
             "inventory": ours.inventory_database_url,
             "payments": ours.payments_database_url,
         }
-        self._auditor = Auditor(urls, grace, audited="workers.audit" in ours.observers, wait=self._wait)
+        self._auditor = Auditor(urls, grace, audited="workers.audit" in ours.observers, wait=self._wait, tell=self._tell)
 
     def once(self) -> None:
         report = self._look()
@@ -121,13 +123,17 @@ class _Looking:
     def _look(self) -> Report | None:
         """None when a database cannot be read; that is told."""
         try:
-            report = self._auditor.audit()
+            with bar(self.told, hidden=self._json) as self._bar:
+                report = self._auditor.audit()
         except Unreadable as error:
             self.told.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
             self.status = UNREADABLE
             return None
         self.status = 0 if report.clean else VIOLATIONS
         return report
+
+    def _tell(self, what: str, done: int, of: int) -> None:
+        self._bar(what, done, of)
 
     def _wait(self, seconds: float, suspects: int) -> None:
         self.told.print(f"{suspects:,} suspect(s) are younger than the grace; reading them again in {seconds:.0f} s")

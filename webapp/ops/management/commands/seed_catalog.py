@@ -10,10 +10,12 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from webapp.ops import catalog, command
+from webapp.ops.console import Console
 from webapp.ops.entrance import FAILED
 from webapp.ops.examples import EXAMPLES
 from webapp.ops.importing.record import FileRefused
 from webapp.ops.options import within
+from webapp.ops.progress import bar
 from webapp.ops.remedies import told_of, told_plainly
 from webapp.orders.models import Product
 from workers.inventory.seed import receive
@@ -22,6 +24,8 @@ from workers.payments.ledger import WalletUnfit
 from workers.payments.seed import NewWallet, open_wallets
 from workers.payments.steps import payments
 
+PARTS = 3
+"""Each is filled in one transaction of its database."""
 MOST = 10**12
 PLENTY = 1_000_000
 EPILOG = f"""
@@ -58,10 +62,14 @@ class Command(command.Command):
     def handle(self, *_: Any, **options: Any) -> None:
         """Fill up, tell."""
         products, goods, wallets = _example(options["example"]) if options["example"] else _shop(options)
-        with told_plainly():
-            Product.objects.bulk_create(products, ignore_conflicts=True)
-        units = _stocked(goods)
-        filled = _funded(wallets)
+        with bar(Console(stderr=True), hidden=options["json"] or not options["verbosity"]) as under_way:
+            under_way("catalogue", 0, PARTS)
+            with told_plainly():
+                Product.objects.bulk_create(products, ignore_conflicts=True)
+            under_way("stock", 1, PARTS)
+            units = _stocked(goods)
+            under_way("wallets", 2, PARTS)
+            filled = _funded(wallets)
         if options["json"]:
             told = {"articles": len(goods), "units": units, "customers": len(wallets), "filled": filled}
             self.stdout.write(json.dumps(told))

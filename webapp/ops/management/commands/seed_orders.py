@@ -15,10 +15,11 @@ from webapp.ops import command
 from webapp.ops.console import Console
 from webapp.ops.entrance import FAILED
 from webapp.ops.options import within
+from webapp.ops.progress import progress
 from webapp.ops.remedies import told_plainly
 from webapp.ops.seeding import TIMEOUT, EmptyCatalogue, Figures, Following, Mix, Run, Shelf, Tally, plan
 from webapp.ops.seeding.hint import hint
-from webapp.ops.seeding.report import as_json, progress, show
+from webapp.ops.seeding.report import as_json, show
 from webapp.ops.stopping import Stop, heard
 from webapp.orders.errors import OrderError
 

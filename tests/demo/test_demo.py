@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import urllib.parse
 import urllib.request
@@ -19,7 +22,7 @@ import pytest
 
 from tests.support.janitor import janitor
 from tests.support.polling import eventually
-from tests.support.processes import Process
+from tests.support.processes import ROOT, Process
 
 MARK = "DEMO_TEST"
 ORDERS = 60
@@ -33,8 +36,16 @@ class Demos:
         self._mark = uuid.uuid4().hex
         self._started: list[Process] = []
 
+    def argv(self, *options: str) -> list[str]:
+        return [sys.executable, "manage.py", "demo", "--folder", str(self.folder), "--orders", str(ORDERS), *options]
+
+    def run(self, *options: str) -> subprocess.CompletedProcess[str]:
+        """To its end, with its two outputs apart."""
+        env = {**os.environ, MARK: self._mark, "COLUMNS": "120"}
+        return subprocess.run(self.argv(*options), cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=180)
+
     def start(self, *options: str) -> Process:
-        argv = [sys.executable, "manage.py", "demo", "--folder", str(self.folder), "--orders", str(ORDERS), *options]
+        argv = self.argv(*options)
         name = f"demo-{self._mark[:6]}-{len(self._started)}"
         self._started.append(Process(name, argv, env={MARK: self._mark, "COLUMNS": "120"}).start())
         return self._started[-1]
@@ -136,4 +147,28 @@ def test_a_server_that_is_away_is_named_with_what_to_do(demos: Demos, monkeypatc
     assert "The payments database does not answer" in demo.logs()
     assert "correct ORDERSAGA_PAYMENTS_DATABASE_URL, or unset it to have an embedded one" in demo.logs()
     assert "Traceback" not in demo.logs()
+    assert demos.left() == []
+
+
+def test_for_machines_it_ends_with_one_json_object_and_says_the_rest_aside(demos: Demos) -> None:
+    demo = demos.run("--json")
+    assert demo.returncode == 0, demo.stderr
+    told = json.loads(demo.stdout)
+    assert (told["clean"], told["fault"]) == (True, None)
+    assert told["orders"]["placed"] == told["orders"]["settled"] == told["books"]["looked_at"]["orders"] == ORDERS
+    assert told["books"]["clean"] is True
+    steps = [step["step"] for step in told["steps"]]
+    assert (steps[0], steps[-1]) == ("servers", "put away")
+    assert sum(step["seconds"] for step in told["steps"]) < told["seconds"]
+    assert "Every order has settled and the books agree" in demo.stderr
+    assert demos.left() == []
+
+
+def test_for_machines_a_fault_stands_in_the_object(demos: Demos, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERSAGA_PAYMENTS_DATABASE_URL", "postgresql://me@127.0.0.1:1/away")
+    demo = demos.run("--json")
+    told = json.loads(demo.stdout)
+    assert (demo.returncode, told["clean"], told["orders"], told["books"]) == (1, False, None, None)
+    assert told["fault"].startswith("The payments database does not answer")
+    assert told["fault"] in re.sub(r"\s+", " ", demo.stderr)
     assert demos.left() == []

@@ -35,7 +35,7 @@ def test_help_is_readable_in_eighty_columns_our_options_first(name: str, monkeyp
     assert [told.index(f"\n  {option} ") < told.index("\n  --settings ") for option in ours] == [True] * len(ours)
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"demo"}))  # which is for people
+@pytest.mark.parametrize("name", NAMES)
 def test_each_speaks_to_machines(name: str) -> None:
     parser = load_command_class("webapp.ops", name).create_parser("manage.py", name)
     acts = [each for action in parser._actions if isinstance(action.choices, dict) for each in action.choices.values()]

@@ -51,6 +51,10 @@ class Places:
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
+    def result(self, name: str) -> Path:
+        """What a command says in JSON."""
+        return self.logs / f"{name}.json"
+
     def make(self) -> None:
         """:raises DemoFailed: when nothing may be written there."""
         try:

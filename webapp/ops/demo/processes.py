@@ -24,21 +24,33 @@ class Child:
     """One process of the demo.
 
     :ivar log: where it writes; None: it writes to the terminal.
+    :ivar result: where its standard output alone goes.
     """
 
-    def __init__(self, name: str, argv: Sequence[str], env: Mapping[str, str], places: Places, *, log: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        places: Places,
+        *,
+        log: bool = True,
+        result: Path | None = None,
+    ) -> None:
         self.name, self._argv, self._env, self._places = name, [sys.executable, *argv], dict(env), places
         self.log: Path | None = places.log(name) if log else None
+        self.result = result
         self._popen: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Child:
-        output = self.log.open("wb") if self.log else None
+        file = self.log or self.result
+        output = file.open("wb") if file else None
         try:
             self._popen = subprocess.Popen(  # noqa: S603 - our own commands
                 self._argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT if output else None,
+                stderr=subprocess.STDOUT if self.log else None,
                 cwd=ROOT,
                 env=self._env,
                 start_new_session=True,  # Ctrl-C at the terminal is heard by the demo alone, which ends all in order

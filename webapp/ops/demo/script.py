@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from webapp.ops.demo import lock, prepare, warden
+from webapp.ops.demo.outcome import Outcome, said_in
 from webapp.ops.demo.places import Places, private, shown
 from webapp.ops.demo.ports import HOST
 from webapp.ops.demo.processes import PAUSE, Child, Page, Pool, await_ready, run, watch
@@ -40,15 +41,18 @@ class Interrupted(BaseException):
 class Demo:
     """The demo; :meth:`play` does it all and puts all away, whatever happens."""
 
-    def __init__(self, places: Places, *, orders: int, seed: int, stay: bool, since: float | None = None) -> None:
-        """:param since: when the user asked for it, as ``time.time()``."""
+    def __init__(
+        self, places: Places, *, orders: int, seed: int, stay: bool, as_json: bool = False, since: float | None = None
+    ) -> None:
+        """:param as_json: nothing is said on standard output; :meth:`as_json` is for there.
+        :param since: when the user asked for it, as ``time.time()``.
+        """
         self._orders, self._seed, self._stay = orders, seed, stay
-        self._places = places
-        self._telling = Telling(since or time.time())
+        self._places, self._machine = places, as_json
+        self._telling = Telling(since or time.time(), aside=as_json)
         self._servers = Servers.of(os.environ)
         self._children: list[Child] = []
-        self._clean: bool | None = None
-        """Whether all orders have settled and the books agree, once that is known."""
+        self._outcome = Outcome()
 
     def play(self) -> int:
         """The exit status: 0 when every order has settled and the books agree."""
@@ -58,14 +62,25 @@ class Demo:
             with _interruptible(), lock.held(self._places) as mine, self._guarded(mine):
                 return self._acts(mine)
         except DemoFailed as failed:
-            self._telling.failure(failed)
-            return FAILED
+            return self._failed(failed)
         except Interrupted:
-            return INTERRUPTED if self._clean is None else self._status
+            if self._outcome.clean is not None:
+                return self._status
+            self._outcome.fault = "interrupted"
+            return INTERRUPTED
+
+    def as_json(self) -> str:
+        """How it went."""
+        return self._outcome.as_json(self._telling.steps, self._telling.age(), self._places.logs)
 
     @property
     def _status(self) -> int:
-        return 0 if self._clean else FAILED
+        return 0 if self._outcome.clean else FAILED
+
+    def _failed(self, failed: DemoFailed) -> int:
+        self._outcome.fault = str(failed)
+        self._telling.failure(failed)
+        return FAILED
 
     def _acts(self, mine: lock.Lock) -> int:
         try:
@@ -76,8 +91,7 @@ class Demo:
                 watch(self._children)
                 time.sleep(PAUSE)
         except DemoFailed as failed:
-            self._telling.failure(failed)
-            return FAILED
+            return self._failed(failed)
         return self._status
 
     # ------------------------------------------------------------------------------------------------------- starting
@@ -129,17 +143,22 @@ class Demo:
         self._telling.title(f"{self._orders:,} orders", ", ".join(parts))
         mix = [word for pair in MIX.items() for word in pair]
         wanted = ["--count", str(self._orders), *mix, "--seed", str(self._seed), "--wait", "--timeout", str(SETTLED)]
-        settled = self._manage("seed_orders", *wanted)
+        settled, self._outcome.orders = self._manage("seed_orders", *wanted)
         self._telling.line()
         with self._telling.step("the audit trail is complete", "the audit pool has heard all that was said"):
             trail_rests(self._env[DATABASES["orders"]], lambda: watch(self._children))
         self._telling.title("The books", "an auditor that trusts nobody compares the three databases")
-        balanced = self._manage("reconcile", "--grace", str(GRACE))
-        self._clean = settled == balanced == 0
+        balanced, self._outcome.books = self._manage("reconcile", "--grace", str(GRACE))
+        self._outcome.clean = settled == balanced == 0
 
-    def _manage(self, *words: str) -> int:
+    def _manage(self, *words: str) -> tuple[int, dict[str, Any] | None]:
+        """The exit status of a command, and for machines what it has said."""
         self._telling.line(f"$ manage.py {' '.join(words)}\n", "dim")
-        return run(Child(words[0], ["manage.py", *words], self._env, self._places, log=False), self._children)
+        if not self._machine:
+            return run(Child(words[0], ["manage.py", *words], self._env, self._places, log=False), self._children), None
+        file = self._places.result(words[0])
+        child = Child(words[0], ["manage.py", *words, "--json"], self._env, self._places, log=False, result=file)
+        return run(child, self._children), said_in(file)
 
     # -------------------------------------------------------------------------------------------------------- showing
 
@@ -157,8 +176,8 @@ class Demo:
                 "logs": shown(self._places.logs),
             }
         )
-        if self._clean:
-            say.line(f"\n  Every order has settled and the books agree, {say.age()} after the start.", "green")
+        if self._outcome.clean:
+            say.line(f"\n  Every order has settled and the books agree, {say.age():.0f} s after the start.", "green")
         else:
             say.line("\n  Not every order has settled, or the books disagree: see above.", "bold red")
         if self._stay:

@@ -26,12 +26,18 @@ class DemoFailed(Exception):
 
 
 class Telling:
-    """The demo's voice."""
+    """The demo's voice.
 
-    def __init__(self, since: float) -> None:
-        """:param since: when it all began, as ``time.time()``."""
-        self._console = Console(highlight=False)
+    :ivar steps: what was done, and how many seconds it took.
+    """
+
+    def __init__(self, since: float, *, aside: bool = False) -> None:
+        """:param since: when it all began, as ``time.time()``.
+        :param aside: speak on standard error: the other one is for machines.
+        """
+        self._console = Console(highlight=False, stderr=aside)
         self._since = since
+        self.steps: list[tuple[str, float]] = []
 
     def title(self, text: str, rest: str = "") -> None:
         self._print("\n", (text, "bold"), "  " if rest else "", (rest, "dim"))
@@ -45,17 +51,18 @@ class Telling:
         began = time.monotonic()
         with self._console.status(f"{what} …", spinner="dots"):
             yield
-        took = f"{time.monotonic() - began:5.1f} s"
-        self._print(("  ✓ ", "green"), f"{what:<30}", (f"{detail:<52}", "dim"), took)
+        took = time.monotonic() - began
+        self.steps.append((what, took))
+        self._print(("  ✓ ", "green"), f"{what:<30}", (f"{detail:<52}", "dim"), f"{took:5.1f} s")
 
     def pages(self, rows: Mapping[str, str]) -> None:
         """A name and where it is found, line by line."""
         for name, where in rows.items():
             self._print(f"  {name:<18}", (where, "cyan"))
 
-    def age(self) -> str:
-        """How long it is since it all began."""
-        return f"{max(0.0, time.time() - self._since):.0f} s"
+    def age(self) -> float:
+        """Seconds since it all began."""
+        return max(0.0, time.time() - self._since)
 
     def failure(self, failed: DemoFailed) -> None:
         self._print(("\n  ✗ ", "red"), (failed.fault, "bold red"))

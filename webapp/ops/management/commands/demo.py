@@ -14,6 +14,10 @@ from webapp.ops.demo.places import Places
 from webapp.ops.options import within
 
 EPILOG = """
+With --json it ends by itself, as with --exit: an object that comes after Ctrl-C would reach no script. It tells whether all
+is clean, else what was at fault; how the orders settled (as seed_orders --json), what the auditor found (as reconcile
+--json), and how long each step took. The rest is said on standard error.
+
 Everything is bound to the loopback and lies under .run/. Servers of your own are used where they are named, in BROKER
 and in ORDERSAGA_ORDERS_DATABASE_URL and its two sisters.
 
@@ -25,6 +29,7 @@ exit status:
 examples:
   manage.py demo
   manage.py demo --exit --orders 200
+  manage.py demo --json | jq .orders.settled_per_second
   BROKER=amqp://me:secret@127.0.0.1:5672/demo make demo
 """
 
@@ -39,6 +44,9 @@ class Command(command.Command):
         parser.add_argument("--orders", type=within(1, 1_000_000), default=1000, metavar="N", help="how many (1000)")
         parser.add_argument("--seed", type=int, default=7, metavar="N", help="decides all that is random (7)")
         parser.add_argument("--folder", type=Path, metavar="FOLDER", help="where data and logs are kept (.run)")
+        parser.add_argument(
+            "--json", action="store_true", help="print one JSON object in the end, and nothing else (implies --exit)"
+        )
         parser.add_argument("--since", type=float, help=argparse.SUPPRESS)  # when make began, for the clock
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -49,5 +57,10 @@ class Command(command.Command):
             what = f"The demo needs {absent.name}, which an installation for production leaves out"
             raise CommandError(f"{what}. Run it from a clone: make demo") from absent
         places = Places(options["folder"].absolute()) if options["folder"] else Places()
-        demo = Demo(places, orders=options["orders"], seed=options["seed"], stay=not options["exit"], since=options["since"])
-        sys.exit(demo.play())
+        as_json, stay = options["json"], not (options["exit"] or options["json"])
+        given = {name: options[name] for name in ("orders", "seed", "since")}
+        demo = Demo(places, stay=stay, as_json=as_json, **given)
+        status = demo.play()
+        if as_json:
+            self.stdout.write(demo.as_json())
+        sys.exit(status)

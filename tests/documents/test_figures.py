@@ -91,7 +91,8 @@ def _passage(tokens: list[Token]) -> Passage:
     text = "".join(" " if part.type == "softbreak" else part.content for part in parts if part.type in {"text", "softbreak"})
     spans = [part.content for part in parts if part.type == "code_inline"]
     links = [str(part.attrs.get("href")) for part in parts if part.type == "link_open"]
-    commands = tuple(span for span in spans if TYPED.match(span) and MAKES.search(span)) + (("",) if "the same command" in text else ())
+    commands = tuple(span for span in spans if TYPED.match(span) and MAKES.search(span))
+    commands += ("the one of the row before",) if "the same command" in text else ()
     tests = any("tests/" in link for link in links) or any(re.search(r"test_\w+\.py", span) for span in spans)
     return Passage((tokens[0].map or [0])[0] + 1 if tokens else 0, text, commands, tests)
 

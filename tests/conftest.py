@@ -13,6 +13,7 @@ from pytest_celery import CeleryBrokerCluster, CeleryTestBroker, CeleryTestConta
 
 from tests.support.databases import Databases, copies, drop, migrated_templates
 from tests.support.janitor import janitor
+from tests.support.measured import MEASURED
 from tests.support.pools import PARTICIPANTS, Pool, PoolCluster, Pools
 from tests.support.postgres import Postgres
 from tests.support.processes import Process, running, stop_all
@@ -225,7 +226,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         janitor().finish()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--measured", action="store_true", help="print what the sagas of each test took")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if terminalreporter.config.getoption("--measured"):
+        terminalreporter.section("measured")
+        for report in terminalreporter.getreports(""):
+            if report.when == "teardown" and (measured := dict(report.user_properties).get(MEASURED)):
+                terminalreporter.write_line(f"{report.nodeid}: {measured}")
     if _skipped:
         terminalreporter.section("skipped, therefore failed", red=True)
         terminalreporter.write_line("A skipped test proves nothing. Make it run, or delete it:")

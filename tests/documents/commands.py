@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -14,7 +15,8 @@ from celery.bin.celery import celery
 from django.core.management import CommandError, get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
-from tests.documents.pages import Page
+from tests.documents.modules import module_fault, pytest_fault
+from tests.documents.pages import Page, names
 from tests.documents.shells import Command, commands_of
 from tests.support.processes import ROOT
 from workers.django import setup
@@ -31,6 +33,28 @@ SERVICES = set(
 )
 LEFT = "…"
 """Stands for what the reader fills in; nothing is asked of a command that has it but that its options exist."""
+FOREIGN = frozenset(
+    """
+    . cd cp curl do done echo env eval export for git grep head install jobs jq journalctl kill mkdir pg_dump pip psql
+    rabbitmq-plugins rabbitmqctl sort source sudoedit systemctl tee true umask useradd wait
+    """.split()  # noqa: SIM905 - read as the words they are
+)
+"""Programs that are not ours. Whatever else a document types must be one that is looked into below."""
+RUNNERS = frozenset({"systemd-run", "timeout", "do"})
+"""They run what stands after their options."""
+TYPED = re.compile(
+    r"(?:[A-Z_…]+=(?:\"[^\"]*\"|\S*) )*(?:\S*/)?"
+    r"(?:python[\d.]*|pytest|make|celery|docker compose|manage\.py|sh|pip|systemctl|journalctl|curl|git) \S"
+)
+"""What in running text is a command."""
+SOURCES = "\n".join(
+    Path(ROOT, name).read_text(errors="replace")
+    for name in sorted(names())
+    if not name.startswith("tests/documents/")
+    and Path(name).suffix in {"", ".py", ".sh", ".yml", ".example", ".conf", ".toml", ".sql", ".service"}
+    and Path(ROOT, name).is_file()
+)
+VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 
 
 @cache
@@ -40,31 +64,49 @@ def manage(name: str) -> argparse.ArgumentParser:
 
 
 def fault(command: Command, project: Page) -> str | None:
-    """What is wrong with a command, if it is one of ours."""
+    """What is wrong with a command."""
+    names_set = [variable.partition("=")[0] for variable in command.sets]
+    if not project.files and (strange := [name for name in names_set if LEFT not in name and not _is_read(name)]):
+        return f"nobody reads {strange[0]}"
     words = list(command.words)
-    for variable in command.sets:
-        name = variable.partition("=")[0]
-        if name.startswith("ORDERSAGA_") and LEFT not in name and name not in ENVIRONMENT:
-            return f"nobody reads {name}"
-    name = Path(words[0]).name
+    if not words:
+        return None
+    name = Path(words[0]).name or words[0]
     if re.fullmatch(r"python[\d.]*", name) and len(words) > 1:
         if words[1] == "-m":
             return _module(words[2:], project)
+        if words[1].startswith("-"):
+            return None
         name, words = Path(words[1]).name, words[1:]
-    if name == "manage.py":
-        return _manage(words[1:])
-    if name == "make":
-        return _make(words[1:])
-    if name == "celery":
-        return _celery(words[1:], project)
-    if words[:2] == ["docker", "compose"]:
-        return _compose(words[2:], project)
-    if name.endswith(".py") and name not in project.files:
-        return None if Path(ROOT, words[0]).exists() else f"no {name}"
-    return None
+    if name in READERS:
+        return READERS[name](words[1:], project)
+    if name in RUNNERS:
+        rest = words[1:]
+        while rest and rest[0].startswith("-"):
+            rest.pop(0)
+        return fault(Command((), tuple(rest), command.line), project) if rest else None
+    if name.endswith(".py"):
+        return None if name in project.files or Path(ROOT, words[0]).exists() else f"no {name}"
+    return None if name in FOREIGN or name == LEFT else f"nobody looks into {name}"
 
 
-def _manage(words: Sequence[str]) -> str | None:
+def _is_read(name: str) -> bool:
+    if name.startswith("ORDERSAGA_"):
+        return name in ENVIRONMENT
+    return name in READ or re.search(rf"\b{name}\b", SOURCES) is not None
+
+
+def _docker(words: Sequence[str], project: Page) -> str | None:
+    return _compose(words[1:], project) if words[:1] == ["compose"] else "only docker compose is looked into"
+
+
+def _shell(words: Sequence[str], project: Page) -> str | None:
+    """``sh FILE``: one of ours, or one that a container has."""
+    file = next((word for word in words if not word.startswith("-")), "")
+    return None if not file or file.startswith("/") or Path(ROOT, file).exists() else f"no {file}"
+
+
+def _manage(words: Sequence[str], project: Page | None = None) -> str | None:
     if not words or words[0] == "help":
         return None
     if words[0] not in get_commands():
@@ -79,20 +121,33 @@ def _manage(words: Sequence[str]) -> str | None:
     return None
 
 
-def _make(words: Sequence[str]) -> str | None:
+def _make(words: Sequence[str], project: Page) -> str | None:
+    given: dict[str, str] = {}
+    targets = []
     for word in words:
-        name, assigned, _ = word.partition("=")
+        name, assigned, value = word.partition("=")
         if assigned and name not in READ and name not in ENVIRONMENT:
             return f"the Makefile does not read {name}"
-        if not assigned and word != LEFT and word not in TARGETS:
+        if assigned:
+            given[name] = value
+        elif word != LEFT and word not in TARGETS:
             return f"no make {word}"
+        targets.append(word)
+    arguments = shlex.split(given.get("ARGS", ""))
+    if "test" in targets:
+        return pytest_fault(arguments)
+    if "demo" in targets:
+        return _manage(["demo", *arguments])
+    if "bench" in targets:
+        options = [word for name in ("only", "rounds") if name.upper() in given for word in (f"--{name}", given[name.upper()])]
+        return _module(["benchmarks", *options, *arguments], project)
     return None
 
 
 def _compose(words: Sequence[str], project: Page) -> str | None:
     """What ``run`` and ``exec`` start, and the names of services. Docker itself is not there to ask."""
     act, *rest = [word for word in words if not word.startswith("-")] or [LEFT]
-    named = rest[:1] if act in {"run", "exec"} else [word for word in rest if re.fullmatch(r"[a-z]+", word)]
+    named = rest[:1] if act in {"run", "exec"} else [w.partition("=")[0] for w in rest if re.fullmatch(r"[a-z]+(=\d+)?", w)]
     if strange := [name for name in named if name not in SERVICES]:
         return f"no service {strange[0]}"
     if act not in {"run", "exec"} or not rest:
@@ -130,6 +185,8 @@ def _celery(words: Sequence[str], project: Page) -> str | None:
 def _click(command: click.Command, context: click.Context, words: list[str]) -> str | None:
     if command.context_settings.get("ignore_unknown_options"):
         return None
+    if LEFT in words:
+        return _options(words, {option for p in command.params for option in (*p.opts, *p.secondary_opts)})
     try:
         command.make_parser(context).parse_args(args=[word for word in words if word != LEFT])
     except click.UsageError as error:
@@ -149,13 +206,11 @@ def _module(words: Sequence[str], project: Page) -> str | None:
         return None
     if words[0] == "celery":
         return _celery(words[1:], project)
+    if words[0] == "pytest":
+        return None if project.files else pytest_fault(words[1:])
     if f"{words[0]}.py" in project.files:
         return None
-    try:
-        spec = find_spec(words[0])
-    except ModuleNotFoundError:
-        spec = None
-    return None if spec else f"no module {words[0]}"
+    return module_fault(words[0], tuple(word for word in words[1:] if word != LEFT))
 
 
 def _options(words: Sequence[str], known: set[str]) -> str | None:
@@ -163,12 +218,41 @@ def _options(words: Sequence[str], known: set[str]) -> str | None:
     return f"no option {strange[0]}" if strange else None
 
 
+READERS = {
+    "manage.py": _manage,
+    "make": _make,
+    "celery": _celery,
+    "docker": _docker,
+    "sh": _shell,
+    "pytest": lambda words, _: pytest_fault(words),
+}
+"""Who looks into which program's words."""
+
+
+@cache
+def every_option() -> frozenset[str]:
+    """Of all our commands, and of ``celery worker``."""
+    worker = {option for p in celery.commands["worker"].params for option in p.opts}
+    ours = [name for name, app in get_commands().items() if str(app).startswith("webapp")]
+    return frozenset(option for name in ours for option in manage(name)._option_string_actions) | worker
+
+
 def faults(one: Page) -> list[str]:
     """In the shell blocks whole commands; in running text, where one is named in part, its name and options."""
     typed = [c for line in one.commands for c in commands_of(line)]
     found = [f"{c.line}: {why}" for c in typed if (why := fault(c, one))]
-    for span in one.spans:
-        if re.match(r"(?:python\S* )?(?:\./)?manage\.py [a-z]|make [a-z]|celery -A |docker compose ", span):
-            open_ended = [c._replace(words=(*c.words, LEFT)) for c in commands_of(span)]
-            found += [f"{span}: {why}" for c in open_ended if (why := fault(c, one))]
-    return found
+    return found + [f"{span}: {why}" for span in one.spans if (why := _spoken(span, one))]
+
+
+def _spoken(span: str, one: Page) -> str | None:
+    first, _, rest = span.partition(" ")
+    if first in get_commands() and rest.startswith("-"):
+        return _manage([*span.split(), LEFT])
+    if re.fullmatch(r"--[a-z-]+", first):
+        return None if first in every_option() or pytest_fault([first]) is None else f"no option {first}"
+    if VARIABLE.fullmatch(span):
+        return None if one.files or _is_read(span) else f"nobody reads {span}"
+    if TYPED.match(span):
+        said = [c._replace(words=(*c.words, LEFT)) for c in commands_of(span)]
+        return next((why for c in said if (why := fault(c, one))), None)
+    return None

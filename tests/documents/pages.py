@@ -13,7 +13,6 @@ from markdown_it.token import Token
 
 from tests.support.processes import ROOT
 
-FOLDERS = ("", "docs", "docs/reports", "deploy", "deploy/systemd", "examples", "benchmarks")
 SHELLS = frozenset({"console", "sh", "bash", "shell"})
 
 
@@ -64,6 +63,12 @@ class Page:
         return found
 
     @cached_property
+    def sections(self) -> list[tuple[str, str]]:
+        """Headings below the title with what stands under each, as written."""
+        parts = re.split(r"^#{2,} (.+)\n", self.text, flags=re.MULTILINE)[1:]
+        return list(zip(parts[::2], parts[1::2], strict=True))
+
+    @cached_property
     def spans(self) -> list[str]:
         """Inline code."""
         return [t.content for token in self.tokens for t in token.children or [] if t.type == "code_inline"]
@@ -85,7 +90,7 @@ class Page:
         """The lines of its shell blocks that are typed: after ``$``, or all where no line has one."""
         found = []
         for block in self.blocks_of(*SHELLS):
-            lines = block.text.replace("\\\n", " ").splitlines()
+            lines = re.sub(r"\\\n|(?<= do)\n +", " ", block.text).splitlines()
             typed = [line[2:] for line in lines if line.startswith("$ ")]
             found += typed or [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
         return found

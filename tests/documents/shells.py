@@ -7,7 +7,7 @@ import shlex
 from typing import NamedTuple
 
 BETWEEN = frozenset({"|", "||", "&&", ";", "&", "(", ")", ");", ")|"})
-SETS = re.compile(r"[A-Z_a-z]+=.*", re.DOTALL)
+SETS = re.compile(r"[A-Z_a-z…]+=.*", re.DOTALL)
 PREFIXES = frozenset({"env", "exec", "export", "nohup", "sudo", "time"})
 REDIRECTION = re.compile(r"(?<!\S)\d?(?:>>?|<)(?:&\d|\s*[^\s|&;]+)")
 
@@ -42,4 +42,6 @@ def _command(words: list[str], line: str) -> Command:
         word = words.pop(0)
         if "=" in word:
             sets.append(word)
+        elif word == "sudo" and words[:1] == ["-u"]:
+            words = words[2:]
     return Command(tuple(sets), tuple(words), line)

@@ -47,3 +47,32 @@ def test_a_mistyped_command_is_noticed(line: str, why: str) -> None:
 
     [found] = faults(draft)
     assert why in found
+
+
+@pytest.mark.parametrize(
+    ("span", "why"),
+    [
+        ("NOBODY_READS_THIS=1 make test", "nobody reads"),
+        ("NOBODY_READS_THIS", "nobody reads"),
+        ('make test ARGS="-k nothing_of_the_kind"', "selects nothing"),
+        ('make test ARGS="tests/falures"', "no tests/falures"),
+        ('make test ARGS="tests/failures --mesured"', "pytest has no --mesured"),
+        ("make bench ONLY=drian", "no part"),
+        ("python -m benchmarks.pages --sagsa 3", "unrecognized"),
+        ("venv/bin/python -m workers.helth inventory", "no module"),
+        ("choreography --recrod", "no option"),
+        ("--dry-rnu", "no option"),
+        ("celery worker --loglvel", "no option"),
+        ("sh deploy/statics.sh", "no deploy/statics.sh"),
+        ("docker compose up --scale inventry=2", "no service"),
+    ],
+)
+def test_a_mistyped_command_in_running_text_is_noticed(span: str, why: str) -> None:
+    [found] = faults(Page(Path(ROOT, "draft.md"), f"Say `{span}`.\n"))
+    assert why in found
+
+
+@pytest.mark.parametrize("line", ["pyhton manage.py reconcile", "frobnicate --all"])
+def test_a_program_that_nobody_looks_into_is_noticed(line: str) -> None:
+    [found] = faults(Page(Path(ROOT, "draft.md"), f"```console\n$ {line}\n```\n"))
+    assert "nobody looks into" in found

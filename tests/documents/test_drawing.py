@@ -1,13 +1,45 @@
-"""The drawing of the choreography in the documents is the one the code draws."""
+"""What the architecture page draws and lists is what is there: the choreography, the rooms, the packages."""
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
+
 from ordersaga.drawing import draw
-from tests.documents.pages import page
+from tests.documents.pages import names, page, pages
+from tests.support.processes import ROOT
 from workers.choreography import choreography
+
+UNDRAWN = {"docs", "examples"}
 
 
 def test_the_drawn_choreography_is_todays() -> None:
-    drawings = [block.text.strip() for block in page("docs/ARCHITECTURE.md").blocks_of("mermaid")]
+    drawings = {one.name: block.text.strip() for one in pages() for block in one.blocks_of("mermaid")}
 
-    assert draw(choreography(), "mermaid") in drawings, "paste what `manage.py choreography --format mermaid` prints"
+    assert drawings == {"docs/ARCHITECTURE.md": draw(choreography(), "mermaid")}, (
+        "paste what `manage.py choreography --format mermaid` prints"
+    )
+
+
+def test_the_rooms_are_drawn_with_all_that_is_in_them() -> None:
+    [rooms] = [block.text for block in page("docs/ARCHITECTURE.md").blocks_of("")]
+    drawn = set(re.findall(r"[\w./]+", rooms))
+    engine = {path.name for path in Path(ROOT, "ordersaga").glob("[!_]*.py")}
+    inner = {f"{path.parent.name}/" for path in Path(ROOT, "ordersaga").glob("*/__init__.py")}
+    apps = {path.parent.name for path in Path(ROOT, "webapp").glob("*/apps.py")}
+    houses = {f"{name}/" for name in names() if "/" not in name and Path(ROOT, name).is_dir() and name not in UNDRAWN}
+
+    assert engine | inner | apps | houses <= drawn
+
+
+def test_every_package_that_is_asked_for_has_its_reason() -> None:
+    project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(one for group in project["optional-dependencies"].values() for one in group)]
+    packages = {re.split(r"[\[<>=]", one)[0] for one in asked} - {project["name"]}
+    [(_, table)] = [part for part in page("docs/ARCHITECTURE.md").sections if part[0] == "Why each dependency"]
+    given = {name for first in re.findall(r"^\| ([\w, -]+) \|", table, re.MULTILINE) for name in first.split(", ")} - {
+        "package"
+    }
+
+    assert given == packages

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.documents.pages import page
 from tests.support.processes import ROOT
 
@@ -21,3 +23,21 @@ def test_every_trap_and_scenario_that_is_tested_is_linked() -> None:
 
     missing = sorted(file.name for file in tested - linked)
     assert missing == [], "docs/FAILURE_SCENARIOS.md tells of every trap and scenario: add a line with a link"
+
+
+TRAPS = [(name, text) for name, text in FAILURES.sections if re.match(r"\d+\. ", name)]
+
+
+@pytest.mark.parametrize(("name", "text"), TRAPS, ids=[name.partition(".")[0] for name, _ in TRAPS])
+def test_every_trap_tells_what_happens_what_is_done_what_proves_it_and_what_was_measured(name: str, text: str) -> None:
+    clauses = ["**Without care**", "**Here", "**Proof**", "**Measured**"]
+
+    assert [clause for clause in clauses if clause not in text] == []
+    assert sorted(clauses, key=text.index) == clauses
+    assert re.search(r"\(\.\./tests/[\w/]+\.py\)|`test_\w+\.py::test_\w+`", text), f"{name} names no test"
+
+
+def test_every_scenario_tells_what_was_measured() -> None:
+    rows = re.findall(r"^\| \[test_\w+\].*$", dict(FAILURES.sections)["Scenarios on real processes"], re.MULTILINE)
+
+    assert [row for row in rows if len(row.strip("| ").split(" | ")) != 3] == []

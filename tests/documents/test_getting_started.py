@@ -1,32 +1,83 @@
 """Getting started, followed to the letter in an empty folder: its files written, its commands typed, its saga run.
 
-Two things differ from what a reader does: the packages are those of this run instead of pip's, with the engine alone beside
-them (no stage, no other participants), and the addresses of the last part are those of private servers.
+Two things differ from what a reader does: the packages are those of this run instead of pip's, and the addresses of the last
+part are those of private servers. Of this run's packages only those can be imported that the page's ``pip install`` brings,
+and of this project the engine alone (no stage, no other participants).
 """
 
 from __future__ import annotations
 
 import ast
-import fnmatch
 import os
 import re
 import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.documents.pages import Block, page
+from tests.documents.promises import unfulfilled
 from tests.support.janitor import janitor
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, Process
 
 GUIDE = page("docs/GETTING_STARTED.md")
-INSTALLED_OTHERWISE = re.compile(r"python3 -m venv |pip install ")
+INSTALLED_OTHERWISE = re.compile(r"git clone |mkdir trip|python3 -m venv |pip install ")
 ADDRESS = re.compile(r"export (\w+_URL)=\S+example\.org\S*")
 NAMES = ("desk", "hotel", "airline")
+
+
+REFUSE = """
+import sys
+REFUSED = set({})
+class NotBrought:
+    def find_spec(self, name, path=None, target=None):
+        if name in REFUSED:
+            raise ModuleNotFoundError(f"{{name}} is not among what the guide installs", name=name)
+sys.meta_path.insert(0, NotBrought())
+"""
+"""A newcomer's Python: it cannot import what this run has beyond what the guide installs."""
+
+
+def asked_for() -> list[Requirement]:
+    """What the guide has pip install, the clone by what it requires."""
+    [line] = [line for line in GUIDE.commands if line.startswith("pip install ")]
+    clone, *others = shlex.split(line)[2:]
+    [made] = [line.split()[-1] for line in GUIDE.commands if line.startswith("git clone ")]
+    [(folder, extras)] = re.findall(r"\.\./(\w+)\[([\w,]+)\]$", clone)
+    assert folder == made
+    project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["project"]
+    own = [*project["dependencies"], *(one for extra in extras.split(",") for one in project["optional-dependencies"][extra])]
+    return [Requirement(text) for text in [*own, *others]]
+
+
+def brought() -> set[str]:
+    """All packages that come with those, as this run has them."""
+    left, found = asked_for(), set()
+    while left:
+        wanted = left.pop()
+        name = canonicalize_name(wanted.name)
+        if (name, frozenset(wanted.extras)) in found:
+            continue
+        found.add((name, frozenset(wanted.extras)))
+        for needed in map(Requirement, metadata.requires(name) or []):
+            if not needed.marker or any(needed.marker.evaluate({"extra": extra}) for extra in (*wanted.extras, "")):
+                left.append(needed)
+    return {name for name, _ in found}
+
+
+def not_brought() -> set[str]:
+    """The modules that this run could import beside them."""
+    there = brought() | {"pip", "setuptools"}
+    return {
+        module for module, dists in metadata.packages_distributions().items() if not there & set(map(canonicalize_name, dists))
+    }
 
 
 @pytest.fixture
@@ -35,6 +86,7 @@ def project() -> Path:
     folder = janitor().folder("guide")
     Path(folder, "site").mkdir()
     Path(folder, "site", "ordersaga").symlink_to(ROOT / "ordersaga")
+    Path(folder, "site", "sitecustomize.py").write_text(REFUSE.format(sorted(not_brought())))
     for name, text in GUIDE.files.items():
         Path(folder, name).write_text(text)
     return folder
@@ -56,7 +108,13 @@ def bash(project: Path) -> Iterator[Callable[..., str]]:
     """Runs a script in the newcomer's folder; gives what it said."""
     started: list[Process] = []
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    env = {"PYTHONPATH": str(project / "site"), "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+    env = {
+        "PYTHONPATH": str(project / "site"),
+        "PATH": path,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "LC_ALL": "C.UTF-8",
+    }
 
     def run(script: str, *, status: int = 0) -> str:
         """Ended after a time that is long enough on a busy machine, with the pools' logs to tell why."""
@@ -83,17 +141,6 @@ def script(blocks: list[Block], addresses: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def unfulfilled(block: Block, said: list[str]) -> list[str]:
-    """The lines that the guide promises of a block and that did not come, in its order; … stands for anything."""
-    rest = iter(line.strip() for line in said)
-    promised = [line for line in block.text.splitlines() if not line.startswith("$ ")]
-    return [line for line in promised if not any(fnmatch.fnmatchcase(real, _pattern(line)) for real in rest)]
-
-
-def _pattern(line: str) -> str:
-    return re.sub(r"([\[?*])", r"[\1]", line).replace("… ", "*").replace(" …", "*").replace("…", "*")
-
-
 @pytest.mark.timeout(240)  # some twenty Python processes, one after the other
 def test_a_newcomer_ends_with_a_running_saga_of_their_own(bash: Callable[..., str], addresses: dict[str, str]) -> None:
     blocks = GUIDE.blocks_of("console")
@@ -109,11 +156,10 @@ def test_a_newcomer_ends_with_a_running_saga_of_their_own(bash: Callable[..., st
     assert sorted(end.strip() for _, end in ends) == sorted(both_times * 2)
 
 
-def test_what_the_guide_promises_and_does_not_come_is_noticed() -> None:
-    block = Block("console", "$ python ask.py\nann CONFIRMED\n… seats left\nbob …\n", 1)
-
-    assert unfulfilled(block, ["noise", "ann CONFIRMED ", "3 seats left", "bob ROLLED_BACK"]) == []
-    assert unfulfilled(block, ["3 seats left", "ann CONFIRMED", "bob"]) == ["… seats left", "bob …"]
+def test_a_newcomer_has_neither_django_nor_our_tests_tools(bash: Callable[..., str]) -> None:
+    assert "not among what the guide installs" in bash("python -c 'import django'", status=1)
+    assert {"django", "structlog", "rich", "hypothesis", "playwright"} <= not_brought()
+    assert not {"celery", "kombu", "sqlalchemy", "psycopg2", "pgmq", "pytest", "pydantic"} & not_brought()
 
 
 def test_the_forgotten_undo_is_told_in_the_words_of_the_guide(bash: Callable[..., str], project: Path) -> None:

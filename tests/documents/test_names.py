@@ -12,7 +12,11 @@ import pytest
 from tests.documents.pages import Page, names, pages
 from tests.support.processes import ROOT
 
-FILE = re.compile(r"(?<![\w./:@-])((?:[\w.*-]+/)*[\w.*-]+\.(?:py|sql|md|toml|yml|txt|json|service|csv))\b(?!\.\w)(?:::(\w+))?")
+FILE = re.compile(
+    r"(?<![\w./:@-])((?:[\w.*-]+/)*(?:[\w.*-]+\.(?:py|sql|md|toml|yml|txt|json|service|target|csv|sh|conf|svg)|[\w.*-]*\.env\.example))\b(?!\.\w)(?:::(\w+))?"
+)
+FOLDER = re.compile(r"(?:ordersaga|workers|webapp|tests|benchmarks|docs|deploy|examples)/[\w/-]*")
+"""In inline code: a folder of ours."""
 MADE = frozenset({".env", "report.json", "CANCEL.json"})
 
 
@@ -32,7 +36,7 @@ def found(name: str) -> list[str]:
 
 def wrong(one: Page) -> list[str]:
     """Names that a document uses and that mean nothing."""
-    faults = []
+    faults = [span for span in one.spans if FOLDER.fullmatch(span) and not found(span.rstrip("/"))]
     for name, test in FILE.findall(one.prose):
         if name in one.files or name in MADE:
             continue
@@ -52,9 +56,10 @@ def test_every_file_and_test_that_is_named_is_there(one: Page) -> None:
 
 def test_a_name_that_means_nothing_is_noticed() -> None:
     good = "forward.py, tests/failures/test_trap_*.py, [x](../ordersaga/saga.py), `tests/engine/test_relay.py::carried`"
-    text = f"{good} `ordersaga/sage.py`, ../saga.py and `test_trap_06_lost_update.py::test_nothing_of_the_kind`"
+    text = f"{good} `ordersaga/sage.py`, ../saga.py and `test_trap_06_lost_update.py::test_nothing_of_the_kind` `webapp/pos`"
 
     assert wrong(Page(Path(ROOT, "docs", "draft.md"), text)) == [
+        "webapp/pos",
         "ordersaga/sage.py",
         "../saga.py",
         "test_trap_06_lost_update.py::test_nothing_of_the_kind",

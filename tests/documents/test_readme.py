@@ -32,3 +32,9 @@ def test_the_saga_of_the_readme_is_confirmed(databases: Databases) -> None:
         assert readme["trip"].standing(new_id(), db=tx.db) is None
     for participant in ("desk", "hotel"):
         readme[participant].database.discard()
+
+
+def test_the_saga_is_declared_in_ten_lines() -> None:
+    [_, saga] = page("README.md").blocks_of("python")
+
+    assert len([line for line in saga.text.splitlines() if line.strip()]) == 10

@@ -10,7 +10,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tests.support.databases import OWNERS, Databases
 from tests.support.embedded import EmbeddedPostgres
 from tests.support.house import House
 from tests.support.killer import Killer
+from tests.support.measured import MEASURED
 from tests.support.pools import PARTICIPANTS, Pool, Pools
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
@@ -45,7 +46,8 @@ def house(postgres: Postgres, database_templates: dict[str, str], rabbitmq: Rabb
 
 
 @pytest.mark.timeout(120 + ORDERS // 5)
-def test_all_orders_settle_while_processes_are_killed(house: House) -> None:
+def test_all_orders_settle_while_processes_are_killed(house: House, record_property: Callable[[str, object], None]) -> None:
+    began = house.books.now()
     killer = Killer(house.pools)
     mixture = random.Random(1)
     sagas: list[str] = []
@@ -62,10 +64,11 @@ def test_all_orders_settle_while_processes_are_killed(house: House) -> None:
     ends = house.books.all_ended(sagas, timeout=60 + ORDERS / 10, meanwhile=killer.look)
 
     killer.start_all()
+    house.books.are_clean(timeout=60)
+    record_property(MEASURED, f"{house.books.since(began)}; {killer.kills} kills")
     assert killer.kills >= 3
     assert ends["CONFIRMED"] + ends["ROLLED_BACK"] == ORDERS
     assert declined <= ends["ROLLED_BACK"] <= declined + ORDERS // BATCH
-    house.books.are_clean(timeout=60)
     audit = [sys.executable, "manage.py", "reconcile", "--grace", "0"]
     done = subprocess.run(audit, cwd=ROOT, env={**os.environ, **house.env}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

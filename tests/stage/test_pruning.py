@@ -17,7 +17,7 @@ from ordersaga.sql import NOBODY
 from tests.support import million
 from tests.support.databases import Databases
 from tests.support.prunings import age, opened, pruned, rows
-from tests.support.standing import theatre
+from tests.support.standing import standing_theatre, theatre
 from tests.support.theatre import Theatre
 from webapp.ops.pruning import Pruned, prune, sagas
 from webapp.ops.pruning.sql import WINDOW
@@ -26,7 +26,7 @@ from webapp.orders.errors import OrderRefused
 from webapp.orders.placing import place_orders
 from workers.settings import read
 
-__all__ = ["theatre"]
+__all__ = ["standing_theatre", "theatre"]
 
 MONTH = timedelta(days=30)
 KEY = "SELECT idempotency_key, id FROM orders_order WHERE saga_id = %s"

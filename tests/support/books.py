@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, cast
 
 import psycopg2
 
@@ -162,6 +162,21 @@ class Books:
         """A participant's own: step, traceback, attempts."""
         statement = "SELECT step, traceback, attempts FROM ordersaga_dead_letter WHERE saga_id = %s"
         return self.ask(owner, statement, saga)
+
+    def now(self) -> datetime:
+        """By the clock of the sagas' database."""
+        return cast("datetime", self.ask("orders", "SELECT clock_timestamp()")[0][0])
+
+    def since(self, began: datetime) -> str:
+        """What the sagas that began since then took, for people: from beginning to end, and what was said once more."""
+        ends = "SELECT count(ended_at), count(*), max(ended_at - started_at) FROM ordersaga_saga WHERE started_at >= %s"
+        ended, sagas, slowest = self.ask("orders", ends, began)[0]
+        repeats = """
+            SELECT count(*) FROM audit_sagaevent JOIN ordersaga_saga s ON s.id = saga_id WHERE again AND s.started_at >= %s
+        """
+        [(repeated,)] = self.ask("orders", repeats, began)
+        took = f", the slowest in {slowest.total_seconds():.2f} s" if slowest else ""
+        return f"{ended} of {sagas} sagas settled{took}; {repeated} signals said again"
 
     def reconcile(self) -> Report:
         """What the auditor says at this moment, without any grace."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.support.books import Books
 from tests.support.databases import OWNERS, copies, drop
 from tests.support.house import House
+from tests.support.measured import MEASURED
 from tests.support.pointing import participants_at
 from tests.support.postgres import Postgres
 from tests.support.rabbitmq import RabbitMQ
@@ -27,15 +28,25 @@ def standing_house(
 
 
 @pytest.fixture
-def house(standing_house: House) -> Iterator[House]:
-    """The standing house, in order; when the test ends its books are checked."""
+def house(standing_house: House, record_property: Callable[[str, object], None]) -> Iterator[House]:
+    """The standing house, in order; when the test ends its books are checked, and what its sagas took is kept."""
     standing_house.ensure()
+    began = standing_house.books.now()
     yield standing_house
     standing_house.books.are_clean()
+    record_property(MEASURED, standing_house.books.since(began))
+
+
+@pytest.fixture
+def theatre(standing_theatre: Theatre, record_property: Callable[[str, object], None]) -> Iterator[Theatre]:
+    """The folder's theatre; what the test's sagas took is kept for the report."""
+    began = standing_theatre.books.now()
+    yield standing_theatre
+    record_property(MEASURED, standing_theatre.books.since(began))
 
 
 @pytest.fixture(scope="package")
-def theatre(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Theatre]:
+def standing_theatre(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Theatre]:
     """The participants in this process, on databases that a folder's tests share; no server dies, so no commit waits for it."""
     postgres.ensure()
     databases = copies(postgres, database_templates)

@@ -1,0 +1,26 @@
+"""What a document says that a command prints, held against what it printed."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+
+from tests.documents.pages import Block
+
+
+def unfulfilled(block: Block, said: list[str], *, figures: bool = True) -> list[str]:
+    """The lines that are promised of a block and that did not come, in its order; … stands for anything.
+
+    :param figures: whether figures must be the promised ones, too.
+    """
+    rest = iter(_plain(line, figures) for line in said)
+    promised = [line for line in block.text.splitlines() if not line.startswith("$ ")]
+    return [line for line in promised if not any(fnmatch.fnmatchcase(real, _pattern(_plain(line, figures))) for real in rest)]
+
+
+def _plain(line: str, figures: bool) -> str:
+    return line.strip() if figures else re.sub(r"\s+", " ", re.sub(r"\d[\d,.]*", "0", line)).strip()
+
+
+def _pattern(line: str) -> str:
+    return re.sub(r"([\[?*])", r"[\1]", line).replace("… ", "*").replace(" …", "*").replace("…", "*")

@@ -1,0 +1,63 @@
+"""No block, heading or piece of a document escapes the checks: what nobody looks into is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.documents.pages import SHELLS, Page, page, pages
+from tests.support.processes import ROOT
+
+LOOKED_INTO = {
+    "python": "run by test_code.py, or written and run by test_getting_started.py",
+    "mermaid": "compared by test_drawing.py",
+    "": "a drawing in characters; names in it are those of test_names.py, and code may not hide there",
+    **dict.fromkeys(SHELLS, "parsed by test_commands.py"),
+}
+"""Languages of blocks, and who looks into them."""
+SINGLE = {
+    ("docs/GETTING_STARTED.md", "text"): "compared by test_getting_started.py",
+    ("docs/DEPLOYING.md", "text"): "below",
+    ("docs/DEPLOYING.md", "nginx"): "below",
+}
+"""Blocks that are the only one of their language on their page."""
+
+
+def escaped(one: Page) -> list[str]:
+    """What of a page no test looks into."""
+    languages = [block.language for block in one.blocks]
+    found = [f"{block.language}, line {block.line}" for block in one.blocks if not _is_known(one, block.language, languages)]
+    strange = {"code_block": "an indented block", "html_block": "HTML", "html_inline": "HTML"}
+    everywhere = [child for token in one.tokens for child in (token, *(token.children or []))]
+    found += [strange[token.type] for token in everywhere if token.type in strange]
+    words = [child.content for token in one.tokens for child in token.children or [] if child.type == "text"]
+    return found + [f"a link that is none: {text}" for text in words if re.search(r"\]\[|\]\(|\[[^\]]+\]:", text)]
+
+
+def _is_known(one: Page, language: str, all_of_them: list[str]) -> bool:
+    return language in LOOKED_INTO or ((one.name, language) in SINGLE and all_of_them.count(language) == 1)
+
+
+@pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
+def test_nothing_escapes(one: Page) -> None:
+    assert escaped(one) == []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    ["```yaml\na: 1\n```", "```text\n$ rm\n```", "```sql\nSELECT 1\n```", "    indented", "<br>x", "[x][nowhere]"],
+)
+def test_what_nobody_looks_into_is_noticed(planted: str) -> None:
+    assert len(escaped(Page(Path(ROOT, "draft.md"), f"Words.\n\n{planted}\n"))) == 1
+
+
+def test_both_proxies_lead_to_where_the_web_listens_and_name_what_it_reads() -> None:
+    deploying = page("docs/DEPLOYING.md")
+    [caddy], [nginx] = deploying.blocks_of("text"), deploying.blocks_of("nginx")
+    [bind] = re.findall(r'"WEB_BIND", "([\d.:]+)"', Path(ROOT, "deploy/gunicorn.conf.py").read_text())
+
+    assert f"reverse_proxy {bind}\n" in caddy.text
+    assert f"proxy_pass http://{bind};" in nginx.text
+    assert {"Host $host", "X-Forwarded-Proto $scheme"} == set(re.findall(r"proxy_set_header (.*);", nginx.text))

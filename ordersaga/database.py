@@ -40,19 +40,21 @@ class Database(Protocol):
         """Close this thread's connection, if any; the next :meth:`begin` makes a new one."""
 
 
-def borrow(db: Any) -> Cursor:
+def borrow(db: Any, *, planned: bool = False) -> Cursor:
     """A cursor inside the transaction that the caller has open on ``db``.
 
     ``db`` is a Django connection, a SQLAlchemy session or connection, or a psycopg connection. The engine never opens a
     rival transaction and never commits yours.
 
+    :param planned: for statements whose best plan does not depend on how much the tables hold: PostgreSQL may keep it. It does
+        on a Django connection whose ``OPTIONS`` have a ``prepare_threshold``, and on one of psycopg 3 itself.
     :raises NoTransaction: when none is open, as a signal recorded then could be lost or outlive the change it tells of.
     :raises TypeError: for anything else.
     """
     if hasattr(db, "in_atomic_block"):  # Django
         if not db.in_atomic_block:
             raise NoTransaction("no transaction is open on the Django connection: wrap the call in transaction.atomic()")
-        return _cursor(db)
+        return _planned(db) if planned and getattr(db.connection, "prepare_threshold", None) else _cursor(db)
     if hasattr(db, "in_transaction") and (hasattr(db, "get_bind") or hasattr(db, "engine")):  # SQLAlchemy
         if not db.in_transaction():
             raise NoTransaction("no transaction is open on the SQLAlchemy session: use `with session.begin():`")
@@ -70,6 +72,15 @@ def borrow(db: Any) -> Cursor:
 
 def _cursor(connection: Any) -> Cursor:
     cursor: Cursor = connection.cursor()
+    return cursor
+
+
+def _planned(db: Any) -> Cursor:
+    """Beside Django's own cursors, which put parameters into the statement, so that each is another and is planned anew."""
+    from psycopg import Cursor as ServerCursor
+
+    wrap = db.make_debug_cursor if db.queries_logged else db.make_cursor
+    cursor: Cursor = wrap(ServerCursor(db.connection))
     return cursor
 
 

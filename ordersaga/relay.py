@@ -169,11 +169,12 @@ class Relay:
     def _carry(self) -> None:
         polls, gathered = iter(self.POLLS), False
         while not self._stop.is_set():
+            began = time.monotonic()
             sent = self.drain() if self._due() else 0
             self._turned()
             if sent:
                 polls = iter(self.POLLS)
-                if sent < FULL_SIGNALS and self._streams():
+                if sent < FULL_SIGNALS and self._streams(began):
                     self._stop.wait(self._pause() if gathered else self._linger)
                     self._counted = time.monotonic()  # what it has waited does not drain the bucket, or a stream would not last
                     gathered = True
@@ -193,11 +194,14 @@ class Relay:
         self._idle = self.NET if first is None else min(max(first[0], 0.0), self.NET)
         return self._idle == 0.0
 
-    def _streams(self) -> bool:
-        """Whether rounds come so quickly that it pays to wait: a leaky bucket, of which two rounds drain in each linger."""
-        now = time.monotonic()
-        left = max(0.0, self._rounds - 2 * (now - self._counted) / self._linger) if self._linger else -1.0
-        self._rounds, self._counted = min(left + 1, self.BURST + 1), now
+    def _streams(self, began: float) -> bool:
+        """Whether rounds come so quickly that it pays to wait: a leaky bucket, of which two rounds drain in each idle linger.
+
+        The time that a round itself takes, from ``began`` on, does not count: where each takes longer than the linger, as on a
+        busy machine, fewer and fuller envelopes are what helps.
+        """
+        left = max(0.0, self._rounds - 2 * (began - self._counted) / self._linger) if self._linger else -1.0
+        self._rounds, self._counted = min(left + 1, self.BURST + 1), time.monotonic()
         return self._rounds > self.BURST
 
     def _pause(self) -> float:

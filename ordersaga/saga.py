@@ -104,7 +104,7 @@ class Saga:
         for signal in signals.values():
             if type(signal) is not self.begins_with:
                 raise TypeError(f"saga {self.name} begins with {self.begins_with.__name__}, not {type(signal).__name__}")
-        cursor = borrow(db)
+        cursor = borrow(db, planned=True)
         rest = iter(sorted(signals.items()))
         while part := dict(islice(rest, FULL_SIGNALS)):
             outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)

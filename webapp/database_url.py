@@ -29,5 +29,6 @@ def django_database(url: str) -> dict[str, Any]:
         "PASSWORD": options.pop("password", "") or unquote(parts.password or ""),
         "HOST": options.pop("host", "") or unquote(parts.hostname or ""),
         "PORT": options.pop("port", "") or str(parts.port or ""),
-        "OPTIONS": {"connect_timeout": "5", **options},
+        # only cursors that leave parameters to the server prepare anything: see ordersaga.database.borrow
+        "OPTIONS": {"connect_timeout": "5", "prepare_threshold": 5, **options},
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
@@ -240,6 +241,21 @@ def test_lone_signals_leave_at_once_and_a_stream_is_gathered(url: str, carried: 
     start(url, 6)
     eventually(lambda: len(broker.numbers) == 6, 10, "those of the stream")
     assert [parcel.signals for parcel in broker.parcels] == [1, 1, 1, 1, 2]
+
+
+@pytest.mark.parametrize(("idle", "takes", "streams"), [(0.001, 0.001, True), (0.001, 0.2, True), (0.05, 0.001, False)])
+def test_rounds_are_a_stream_by_what_lies_between_them_however_long_they_take(
+    idle: float, takes: float, streams: bool, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("ordersaga.relay.time", SimpleNamespace(monotonic=lambda: now[0]))
+    relay = Relay(url, "desk", Broker(), linger=timedelta(milliseconds=25))
+    told = []
+    for _ in range(6):
+        began = now[0] + idle
+        now[0] = began + takes
+        told.append(relay._streams(began))
+    assert told == [False, False, False, *[streams] * 3]
 
 
 def test_the_more_waits_in_the_queues_the_longer_it_gathers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

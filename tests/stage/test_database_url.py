@@ -18,7 +18,7 @@ def test_an_address_is_taken_apart_and_decoded() -> None:
 def test_a_socket_folder_stands_in_the_query() -> None:
     made = django_database("postgresql+psycopg2://orders@/shop?host=/run/sockets&port=5433")
     assert (made["HOST"], made["PORT"], made["NAME"], made["USER"]) == ("/run/sockets", "5433", "shop", "orders")
-    assert made["OPTIONS"].keys() == {"connect_timeout"}
+    assert made["OPTIONS"].keys() == {"connect_timeout", "prepare_threshold"}
 
 
 @pytest.mark.parametrize("url", ["mysql://a:hunter2@b/c", "hunter2", "postgresql://a:hunter2@b/"])

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from ordersaga.database import borrow
 from ordersaga.ids import new_id
 from webapp.orders import draft as drafting
 from webapp.orders.draft import Draft, Item, NewOrder
@@ -90,9 +91,9 @@ def _insert(wanted: Iterable[Draft]) -> dict[str, Order]:
         for saga, draft in drafts.items()
         for number, line in enumerate(draft.said.lines, start=1)
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(INSERT, [*_columns(rows), *_columns(lines)])
-        written = [_order(drafts[str(saga)], saga, number, at) for saga, number, at in cursor.fetchall()]
+    cursor = borrow(connection, planned=True)
+    cursor.execute(INSERT, [*_columns(rows), *_columns(lines)])
+    written = [_order(drafts[str(saga)], saga, number, at) for saga, number, at in cursor.fetchall()]
     said = {str(o.saga_id): drafts[str(o.saga_id)].said.model_copy(update={"order": str(o.id)}) for o in written}
     if said:
         order_saga.start_many(said, db=connection)

@@ -96,6 +96,8 @@ class Relay:
     """Seconds of linger for each envelope that waits in a queue, and at most."""
     BURST = 3
     """Rounds that may follow one another at once: a few orders a second never wait, neither for each other."""
+    STREAM = 100.0
+    """Rounds that drain from the bucket in each idle second; more are a stream. An order makes two in the initiator's relay."""
     ASK = 0.1
     """Seconds for which an answer of the broker's holds; asking for all queues costs as much as some publishes."""
 
@@ -106,7 +108,7 @@ class Relay:
         publish: Publish,
         *,
         choreography: Choreography | None = None,
-        linger: timedelta = timedelta(milliseconds=25),
+        linger: timedelta = timedelta(milliseconds=100),
         waiting: Callable[[], int] = lambda: 0,
         turned: Callable[[], None] = lambda: None,
     ) -> None:
@@ -195,12 +197,12 @@ class Relay:
         return self._idle == 0.0
 
     def _streams(self, began: float) -> bool:
-        """Whether rounds come so quickly that it pays to wait: a leaky bucket, of which two rounds drain in each idle linger.
+        """Whether rounds come so quickly that it pays to wait: a leaky bucket.
 
         The time that a round itself takes, from ``began`` on, does not count: where each takes longer than the linger, as on a
         busy machine, fewer and fuller envelopes are what helps.
         """
-        left = max(0.0, self._rounds - 2 * (began - self._counted) / self._linger) if self._linger else -1.0
+        left = max(0.0, self._rounds - self.STREAM * (began - self._counted)) if self._linger else -1.0
         self._rounds, self._counted = min(left + 1, self.BURST + 1), time.monotonic()
         return self._rounds > self.BURST
 

@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     watchdog: Duration = timedelta(seconds=30)
     watchdog_cap: Duration = timedelta(minutes=10)
     watchdog_rounds: Annotated[int, Field(ge=1)] = 5
-    linger: Pause = timedelta(milliseconds=25)
+    linger: Pause = timedelta(milliseconds=100)
     run_dir: Annotated[Path | None, BeforeValidator(_nothing)] = None
     """Where the pools' processes show that they are alive; None: ``ordersaga-<user's number>`` in the temporary folder."""
     flower_url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:5555"

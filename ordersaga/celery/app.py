@@ -67,7 +67,7 @@ def make_pool(
     *,
     broker_url: str,
     keyring: Keyring,
-    linger: timedelta = timedelta(milliseconds=25),
+    linger: timedelta = timedelta(milliseconds=100),
     run_dir: Path | None = None,
     bootsteps: Sequence[type] = (),
 ) -> Celery:

@@ -231,7 +231,8 @@ def test_a_timer_is_sent_when_it_is_due_and_again_until_it_is_struck_out(url: st
     assert rows(url, "deadline") == 1
 
 
-def test_lone_signals_leave_at_once_and_a_stream_is_gathered(url: str, carried: Any) -> None:
+def test_lone_signals_leave_at_once_and_a_stream_is_gathered(url: str, carried: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Relay, "STREAM", 0.5)  # so that what this test starts, however slowly, is one
     broker = Broker()
     carried(broker, linger=timedelta(seconds=3))
     for number in range(1, 5):

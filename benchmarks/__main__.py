@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-for _name in [name for name in os.environ if name.startswith("ORDERSAGA_")]:
+LINGER = "ORDERSAGA_LINGER"
+for _name in [name for name in os.environ if name.startswith("ORDERSAGA_") and name != LINGER]:
     del os.environ[_name]  # the caller's servers are not to be measured
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 
@@ -47,10 +48,10 @@ def measure(bench: Bench, parts: list[Part], rounds: int, folder: Path, given: d
                 took, figure = time.monotonic() - began, f"{figures[part.figure]:,.1f} {part.unit}"
                 print(f"{number}  {part.name:12}{name:44}{figure:>32}  ({took:.0f} s)", flush=True)
             report.write(folder, part, found[part.name], given)
+            report.page(folder)
             if part.name == "drain":
                 bench.plain = best(PLAIN, found["drain"], bench.plain)
                 bench.careful = best(CAREFUL, found["drain"], bench.careful)
-    report.page(folder)
 
 
 def main() -> int:
@@ -69,6 +70,7 @@ def main() -> int:
         "commit": surroundings.commit(),
         "rounds_wanted": wanted.rounds,
         "scale": wanted.scale,
+        **({"linger": os.environ[LINGER]} if LINGER in os.environ else {}),
         "machine": surroundings.machine(),
         "versions": surroundings.versions(*PACKAGES),
         "load_before": surroundings.loads(),

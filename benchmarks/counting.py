@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from benchmarks.contestants.cast import Contestant
 from benchmarks.measuring import USUAL, Figures
@@ -21,40 +20,41 @@ FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid WHERE datname
 
 def drain(contestant: Contestant, orders: int) -> Figures:
     """Of orders that were placed before: what the pools do, not what placing costs."""
-    with _counted(contestant) as (run, counts):
+    with observed() as servers, run_of(contestant, servers, USUAL) as run:
         run.prefill(orders)
-        before = counts()
+        before = _counts(servers, run)
         run.start()
         run.until_settled()
-        after = counts()
+        after = _counts(servers, run)
         contestant.check(run.databases, orders)  # asks much itself
         return _each(before, after, orders)
 
 
 def alone(contestant: Contestant, orders: int) -> Figures:
     """Of orders that come twenty a second, one in a transaction; with placing."""
-    with _counted(contestant) as (run, counts):
+    with observed() as servers, run_of(contestant, servers, USUAL) as run:
         run.start()
         placers = run.placers(orders, rate=20)
-        before = counts()
+        before = _counts(servers, run)
         placers.go()
         placers.wait(600)
         run.until_settled()
-        after = counts()
+        after = _counts(servers, run)
         contestant.check(run.databases, orders)  # asks much itself
         return _each(before, after, orders)
 
 
 @contextmanager
-def _counted(contestant: Contestant) -> Iterator[tuple[Run, Any]]:
+def observed(**settings: str) -> Iterator[Servers]:
+    """Servers whose PostgreSQL counts statements, with more ``settings`` of ``pg_stat_statements``."""
     servers = Servers()
-    servers.__dict__["postgres"] = Postgres(shared_preload_libraries="pg_stat_statements")
+    settings = {f"pg_stat_statements.{name}": value for name, value in settings.items()}
+    servers.__dict__["postgres"] = Postgres(shared_preload_libraries="pg_stat_statements", **settings)
     servers.postgres.start()
     with servers.postgres.connect() as cursor:
         cursor.execute("CREATE EXTENSION pg_stat_statements")
     try:
-        with run_of(contestant, servers, USUAL) as run:
-            yield run, lambda: _counts(servers, run)
+        yield servers
     finally:
         servers.close()
 

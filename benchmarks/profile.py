@@ -1,0 +1,125 @@
+"""Where OrderSaga's time goes: ``python -m benchmarks.profile drain``.
+
+One run, watched from both sides: ``pg_stat_statements`` tells what each statement costs PostgreSQL, and py-spy which functions
+of ours the pools' processes are in while they use the CPU. Both slow it down, so its speed is no measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import cpu
+from benchmarks.contestants.cast import ORDERSAGA
+from benchmarks.counting import observed
+from benchmarks.measuring import USUAL
+from benchmarks.stage import Run, Servers, run_of
+
+OURS = ("ordersaga/", "workers/", "webapp/")
+SHOWN = 16
+STATEMENTS = """
+SELECT (total_exec_time + total_plan_time) / %(orders)s AS ms, total_plan_time / %(orders)s, calls::float / %(orders)s,
+    rows::float / %(orders)s, wal_bytes::float / %(orders)s, left(regexp_replace(query, '\\s+', ' ', 'g'), 90)
+FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
+WHERE datname = ANY(%(databases)s) ORDER BY ms DESC LIMIT %(shown)s
+"""
+ALL = """
+SELECT sum(total_exec_time + total_plan_time) FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
+WHERE datname = ANY(%(databases)s)
+"""
+
+
+def profile(kind: str, orders: int) -> None:
+    """Print the tables of one run."""
+    with observed(track_planning="on") as servers, run_of(ORDERSAGA, servers, USUAL) as run, TemporaryDirectory() as folder:
+        if kind == "drain":
+            run.prefill(orders)
+        with servers.postgres.connect() as cursor:
+            cursor.execute("SELECT pg_stat_statements_reset()")
+        run.start()
+        before = cpu.used(run.roots())
+        with _spied(run, Path(folder)) as samples:
+            if kind != "drain":
+                placing = run.placers(orders, placers=4, at_once=1 if kind == "one" else 20)
+                placing.go()
+                placing.wait(600)
+            run.until_settled()
+        used = cpu.between(before, cpu.used(run.roots()))
+        _tell_cpu({**used, "placers": placing.cpu} if kind != "drain" else used, orders)
+        _tell_statements(servers, run, orders)
+        _tell_functions(samples)
+
+
+@contextmanager
+def _spied(run: Run, folder: Path) -> Iterator[Counter[str]]:
+    """Samples of the pools' processes by the innermost function of ours; filled when the block ends."""
+    samples: Counter[str] = Counter()
+    spies = []
+    for kind, process in run.pools:
+        file = folder / kind
+        options = ["--pid", str(process.pid), "--subprocesses", "--format", "raw", "--rate", "100", "--nonblocking"]
+        argv = [str(Path(sys.executable).with_name("py-spy")), "record", *options, "--output", str(file)]
+        spies.append((kind, file, subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)))
+    yield samples
+    for kind, file, spy in spies:
+        spy.send_signal(signal.SIGINT)
+        spy.wait(60)
+        for line in file.read_text().splitlines():
+            stack, _, count = line.rpartition(" ")
+            samples[f"{kind.removesuffix(' pool')}: {_place(stack.split(';'))}"] += int(count)
+
+
+def _place(stack: list[str]) -> str:
+    """The innermost function of ours, without its line; else the library that the process was in."""
+    for frame in reversed(stack):
+        function, _, place = frame.rpartition(" (")
+        if place.startswith(OURS):
+            return f"{place.rpartition(':')[0]} {function}"
+    return "Celery and kombu, outside our code"
+
+
+def _tell_cpu(used: dict[str, float], orders: int) -> None:
+    print(f"\nCPU of {orders:,} orders, ms an order\n\n| | |\n|---|---:|")
+    for kind, seconds in sorted(used.items(), key=lambda one: -one[1]):
+        print(f"| {kind} | {seconds * 1000 / orders:.3f} |")
+
+
+def _tell_statements(servers: Servers, run: Run, orders: int) -> None:
+    databases = [url.rpartition("/")[2] for url in run.databases.env.values() if "/" in url]
+    values = {"orders": orders, "databases": databases, "shown": SHOWN}
+    with servers.postgres.connect() as cursor:
+        cursor.execute(ALL, values)
+        [whole] = cursor.fetchone()
+        cursor.execute(STATEMENTS, values)
+        found = cursor.fetchall()
+    print(f"\nStatements, {whole / orders:.3f} ms an order in all\n")
+    print("| share | ms | of it planning | calls | rows | WAL bytes | statement |\n|---:|---:|---:|---:|---:|---:|---|")
+    for ms, planning, calls, rows, wal, query in found:
+        share = 100 * ms * orders / whole
+        print(f"| {share:.0f} % | {ms:.3f} | {planning:.3f} | {calls:.3f} | {rows:.1f} | {wal:.0f} | `{query}` |")
+
+
+def _tell_functions(samples: Counter[str]) -> None:
+    whole = samples.total()
+    print("\nThe pools' Python, by the innermost function of ours\n\n| share | |\n|---:|---|")
+    for place, count in samples.most_common(SHOWN):
+        print(f"| {100 * count / whole:.0f} % | {place} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
+    parser.add_argument("kind", choices=("drain", "one", "twenty"), help="a drain; or end to end, one or twenty a transaction")
+    parser.add_argument("--orders", type=int, default=12_000)
+    asked = parser.parse_args()
+    profile(asked.kind, asked.orders)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
+from ordersaga.bucket import Bucket
 from ordersaga.choreography import Choreography
 from ordersaga.database import Cursor
 from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, envelope_text
 from ordersaga.ids import new_id
+from ordersaga.outbox import NOTICE
 from ordersaga.sql import outbox as sql
 
 CLAIM_ROWS = 400
@@ -32,6 +34,7 @@ class Parcel(NamedTuple):
     recipient: str | None
     signals: int
     body: bytes
+    packs: int = 1
 
     @property
     def routing_key(self) -> str:
@@ -70,7 +73,7 @@ def parcels(rows: Sequence[Sequence[Any]]) -> Iterator[Parcel]:
     def seal(address: tuple[str, str | None]) -> Parcel:
         packs = open_.pop(address)
         body = envelope_text(address[0], [payload for _, payload in packs])
-        return Parcel(new_id(), *address, sum(n for n, _ in packs), body)
+        return Parcel(new_id(), *address, sum(n for n, _ in packs), body, len(packs))
 
     for topic, recipient, signals, payload in rows:
         address = (topic, recipient)
@@ -94,10 +97,11 @@ class Relay:
     QUEUED_LINGER = 0.05
     MAX_LINGER = 1.0
     """Seconds of linger for each envelope that waits in a queue, and at most."""
-    BURST = 3
-    """Rounds that may follow one another at once: a few orders a second never wait, neither for each other."""
-    STREAM = 100.0
-    """Rounds that drain from the bucket in each idle second; more are a stream. An order makes two in the initiator's relay."""
+    BURST, STREAM = 6, 60.0
+    """Packs that may follow one another at once, and packs a second that are a stream. Twenty orders a second are forty packs
+    in their initiator's outbox, and none of them waits."""
+    CROWD = 2
+    """Envelopes that wait in a queue and show that its workers are behind, so that gathering pays though no stream comes."""
     ASK = 0.1
     """Seconds for which an answer of the broker's holds; asking for all queues costs as much as some publishes."""
 
@@ -123,7 +127,8 @@ class Relay:
         self._linger, self._waiting, self._turned = linger.total_seconds(), waiting, turned
         self._connection: Any = None
         self._queued, self._ask_again = 0, 0.0
-        self._rounds = self._counted = self._idle = 0.0
+        self._idle = 0.0
+        self._bucket = Bucket(self.STREAM, self.BURST)
         self._stop = threading.Event()
 
     def run(self, on_error: Callable[[Exception, float], None]) -> None:
@@ -151,6 +156,15 @@ class Relay:
 
         :raises Exception: whatever publishing or the database raises; nothing is lost, all is claimed again.
         """
+        return sum(parcel.signals for parcel in self._round())
+
+    def close(self) -> None:
+        """Close the relay's connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _round(self) -> list[Parcel]:
         try:
             with self._connect().cursor() as cursor:
                 claimed = claim(cursor, self._participant, self._choreography, sql.CLAIM_PREPARED)
@@ -160,25 +174,17 @@ class Relay:
         except BaseException:
             self.close()  # and with it whatever was claimed
             raise
-        return sum(parcel.signals for parcel in claimed)
-
-    def close(self) -> None:
-        """Close the relay's connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        return claimed
 
     def _carry(self) -> None:
         polls, gathered = iter(self.POLLS), False
         while not self._stop.is_set():
-            began = time.monotonic()
-            sent = self.drain() if self._due() else 0
+            sent = self._round() if self._due() else []
             self._turned()
             if sent:
                 polls = iter(self.POLLS)
-                if sent < FULL_SIGNALS and self._streams(began):
+                if self._gathers(sent):
                     self._stop.wait(self._pause() if gathered else self._linger)
-                    self._counted = time.monotonic()  # what it has waited does not drain the bucket, or a stream would not last
                     gathered = True
             elif (poll := next(polls, None)) is not None:
                 gathered = False  # nothing came while it waited: waiting longer would not help
@@ -196,20 +202,26 @@ class Relay:
         self._idle = self.NET if first is None else min(max(first[0], 0.0), self.NET)
         return self._idle == 0.0
 
-    def _streams(self, began: float) -> bool:
-        """Whether rounds come so quickly that it pays to wait: a leaky bucket.
+    def _gathers(self, sent: Sequence[Parcel]) -> bool:
+        """Whether it pays to wait for company.
 
-        The time that a round itself takes, from ``began`` on, does not count: where each takes longer than the linger, as on a
-        busy machine, fewer and fuller envelopes are what helps.
+        What counts is how many packs come, not how many rounds: those are fewer the longer each takes or waits. By them a relay
+        would gather for ever once it had begun, and never where a busy machine needs it most.
         """
-        left = max(0.0, self._rounds - self.STREAM * (began - self._counted)) if self._linger else -1.0
-        self._rounds, self._counted = min(left + 1, self.BURST + 1), time.monotonic()
-        return self._rounds > self.BURST
+        alone = self._bucket.empty
+        self._bucket.pour(sum(parcel.packs for parcel in sent if parcel.recipient != sql.OBSERVERS and parcel.topic != NOTICE))
+        if not self._linger or sum(parcel.signals for parcel in sent) >= FULL_SIGNALS:
+            return False
+        return self._bucket.full or (not alone and self._behind() >= self.CROWD)
 
     def _pause(self) -> float:
+        return max(self._linger, min(self._behind() * self.QUEUED_LINGER, self.MAX_LINGER))
+
+    def _behind(self) -> int:
+        """Envelopes that wait in the fullest queue."""
         if (now := time.monotonic()) >= self._ask_again:
             self._queued, self._ask_again = self._waiting(), now + self.ASK
-        return max(self._linger, min(self._queued * self.QUEUED_LINGER, self.MAX_LINGER))
+        return self._queued
 
     def _sleep(self) -> None:
         """Until a writer calls, or the net."""

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from ordersaga import Choreography, Saga, Signal
-from ordersaga.envelope import read_rows
+from ordersaga.envelope import FULL_SIGNALS, read_rows
 from ordersaga.ids import new_id
 from ordersaga.relay import Parcel, Relay, claim
 from ordersaga.sql.outbox import OBSERVERS
@@ -232,7 +232,8 @@ def test_a_timer_is_sent_when_it_is_due_and_again_until_it_is_struck_out(url: st
 
 
 def test_lone_signals_leave_at_once_and_a_stream_is_gathered(url: str, carried: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Relay, "STREAM", 0.5)  # so that what this test starts, however slowly, is one
+    monkeypatch.setattr(Relay, "STREAM", 0.1)  # so that what this test starts, however slowly, is one
+    monkeypatch.setattr(Relay, "BURST", 3)
     broker = Broker()
     carried(broker, linger=timedelta(seconds=3))
     for number in range(1, 5):
@@ -244,19 +245,39 @@ def test_lone_signals_leave_at_once_and_a_stream_is_gathered(url: str, carried: 
     assert [parcel.signals for parcel in broker.parcels] == [1, 1, 1, 1, 2]
 
 
-@pytest.mark.parametrize(("idle", "takes", "streams"), [(0.001, 0.001, True), (0.001, 0.2, True), (0.05, 0.001, False)])
-def test_rounds_are_a_stream_by_what_lies_between_them_however_long_they_take(
-    idle: float, takes: float, streams: bool, url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("every", "packs", "gathers"),
+    [(0.025, 1, False), (0.010, 1, True), (0.5, 50, True), (0.5, 5, False)],
+    ids=["twenty orders a second", "a stream", "few rounds that carry much", "few rounds that carry little"],
+)
+def test_it_gathers_by_the_packs_that_come_however_long_a_round_takes(
+    every: float, packs: int, gathers: bool, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("ordersaga.relay.time", SimpleNamespace(monotonic=lambda: now[0]))
-    relay = Relay(url, "desk", Broker(), linger=timedelta(milliseconds=25))
+    monkeypatch.setattr("ordersaga.bucket.time", SimpleNamespace(monotonic=lambda: now[0]))
+    relay = Relay(url, "desk", Broker())
     told = []
-    for _ in range(6):
-        began = now[0] + idle
-        now[0] = began + takes
-        told.append(relay._streams(began))
-    assert told == [False, False, False, *[streams] * 3]
+    for _ in range(40):
+        now[0] += every
+        told.append(relay._gathers([Parcel("", "signal.Begun", None, packs, b"", packs)]))
+    assert told[-1] is gathers
+
+
+def test_what_only_observers_hear_is_no_stream_and_full_envelopes_do_not_wait(url: str) -> None:
+    relay = Relay(url, "desk", Broker())
+    assert not relay._gathers([Parcel("", "signal.Begun", OBSERVERS, 90, b"", 90), Parcel("", "notice", None, 90, b"", 90)])
+    assert not relay._gathers([Parcel("", "signal.Begun", None, FULL_SIGNALS, b"", 90)])
+    assert relay._gathers([Parcel("", "signal.Begun", None, 90, b"", 90)])
+
+
+def test_it_gathers_where_the_workers_are_behind(url: str) -> None:
+    waiting = [0]
+    relay = Relay(url, "desk", Broker(), waiting=lambda: waiting[0])
+    few = [Parcel("", "signal.Begun", None, 3, b"", 3)]
+    relay._gathers(few)
+    assert not relay._gathers(few)
+    waiting[0], relay._ask_again = Relay.CROWD, 0.0
+    assert relay._gathers(few)
 
 
 def test_the_more_waits_in_the_queues_the_longer_it_gathers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

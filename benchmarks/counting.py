@@ -61,9 +61,8 @@ def observed(**settings: str) -> Iterator[Servers]:
 
 def _counts(servers: Servers, run: Run) -> dict[str, int]:
     messages, received = _settled(servers, run)
-    names = [url.rpartition("/")[2] for url in run.databases.env.values() if "/" in url]
     with servers.postgres.connect() as cursor:
-        cursor.execute(COUNTED, [names])
+        cursor.execute(COUNTED, [run.databases.names])
         statements, commits, wal = cursor.fetchone()
     counted = {"statements": statements, "commits": commits, "wal_bytes": wal}
     return {**{name: int(value or 0) for name, value in counted.items()}, "messages": messages, "bytes": received}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.stage import Servers
 from benchmarks.trade import Trade
 from tests.support import million
-from tests.support.databases import OWNERS, Databases, copies
+from tests.support.databases import Databases, copies
 from tests.support.postgres import OWNER
 
 
@@ -21,7 +21,6 @@ class Grown:
         """Those with so many orders behind them."""
         if orders not in self._made:
             made = copies(self._servers.postgres, dict(self._servers.templates))
-            names = [getattr(made, owner).rpartition("/")[2] for owner in OWNERS]
-            million.fill(orders, [self._servers.postgres.url(name, OWNER) for name in names])
+            million.fill(orders, [self._servers.postgres.url(name, OWNER) for name in made.names])
             self._made[orders] = made
         return self._made[orders]

@@ -22,6 +22,8 @@ from ordersaga.ids import new_id
 from ordersaga.outbox import NOTICE
 from ordersaga.sql import outbox as sql
 
+LINGER = timedelta(milliseconds=100)
+"""How long a relay waits for company in a stream, unless told otherwise."""
 CLAIM_ROWS = 400
 """Rows claimed at a time; a row is a pack of one signal or of some hundred."""
 
@@ -112,7 +114,7 @@ class Relay:
         publish: Publish,
         *,
         choreography: Choreography | None = None,
-        linger: timedelta = timedelta(milliseconds=100),
+        linger: timedelta = LINGER,
         waiting: Callable[[], int] = lambda: 0,
         turned: Callable[[], None] = lambda: None,
     ) -> None:

@@ -26,6 +26,7 @@ from ordersaga.outbox import ANSWER, ATTENTION, LETTER, UNDO, WATCHDOG
 from ordersaga.participant import Participant
 from ordersaga.pulse import Pulse, default_folder
 from ordersaga.receiver import Delivery, Receiver
+from ordersaga.relay import LINGER
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def make_pool(
     *,
     broker_url: str,
     keyring: Keyring,
-    linger: timedelta = timedelta(milliseconds=100),
+    linger: timedelta = LINGER,
     run_dir: Path | None = None,
     bootsteps: Sequence[type] = (),
 ) -> Celery:

@@ -12,7 +12,7 @@ import pytest
 
 from ordersaga.testing import Rehearsal
 from tests.support.books import Books
-from tests.support.databases import OWNERS, Databases, copies, migrated_templates
+from tests.support.databases import Databases, copies, migrated_templates
 from tests.support.pointing import participants_at
 from tests.support.postgres import Postgres
 from tests.support.shop import ASLEEP, Shop
@@ -49,11 +49,10 @@ def databases(server: Postgres) -> Databases:
 def settle(databases: Databases, server: Postgres, *, at_once: int) -> dict[str, float]:
     """Four hundred confirmed orders, so many in a transaction and an envelope: what each of them cost."""
     shop, books = Shop(databases, watchdog=ASLEEP), Books(databases)
-    names = [getattr(databases, owner).rpartition("/")[2] for owner in OWNERS]
 
     def statements() -> int:
         with server.connect() as cursor:
-            cursor.execute(STATEMENTS, [names])
+            cursor.execute(STATEMENTS, [databases.names])
             return int(cursor.fetchone()[0])
 
     with participants_at(databases) as choreography:

@@ -40,7 +40,7 @@ CONSTANTS = {
     ("docs/ARCHITECTURE.md", "7 days"): ("workers/retention.py", "BROKER_KEEPS = timedelta(days=7)"),
     ("docs/ARCHITECTURE.md", "1 h"): ("workers/retention.py", "RETRIES = timedelta(hours=1)"),
     ("docs/ARCHITECTURE.md", "30 min"): ("workers/settings.py", "watchdog_rounds"),
-    ("docs/ARCHITECTURE.md", "100 ms"): ("ordersaga/relay.py", "linger: timedelta = timedelta(milliseconds=100)"),
+    ("docs/ARCHITECTURE.md", "100 ms"): ("ordersaga/relay.py", "LINGER = timedelta(milliseconds=100)"),
     ("docs/ARCHITECTURE.md", "50 ms"): ("ordersaga/relay.py", "QUEUED_LINGER = 0.05"),
     ("docs/ARCHITECTURE.md", "8 ms"): ("ordersaga/relay.py", "POLLS = (0.001, 0.002, 0.004, 0.008)"),
     ("docs/FAILURE_SCENARIOS.md", "30 s"): ("workers/settings.py", "watchdog: Duration = timedelta(seconds=30)"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection, connections
 
-from tests.support.databases import OWNERS, Databases, copies, drop
+from tests.support.databases import Databases, copies, drop
 from tests.support.postgres import Postgres
 from webapp.database_url import django_database
 from workers.django import setup
@@ -31,8 +31,7 @@ def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterato
     """
     made = copies(postgres, database_templates)
     with postgres.connect() as cursor:
-        for owner in OWNERS:
-            name = getattr(made, owner).rpartition("/")[2]
+        for name in made.names:
             cursor.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
     yield made
     drop(postgres, made)

@@ -30,6 +30,11 @@ class Databases:
         urls = {f"ORDERSAGA_{owner.upper()}_DATABASE_URL": getattr(self, owner) for owner in OWNERS}
         return {"ORDERSAGA_ENV": "test", **urls}
 
+    @property
+    def names(self) -> list[str]:
+        """As the server knows them, in the order of their owners."""
+        return [getattr(self, owner).rpartition("/")[2] for owner in OWNERS]
+
 
 def migrated_templates(postgres: Postgres) -> dict[str, str]:
     """Three databases that ``manage.py migrate`` has made ready, by owner; nobody is connected to them."""
@@ -56,4 +61,4 @@ def copies(postgres: Postgres, templates: dict[str, str]) -> Databases:
 
 
 def drop(postgres: Postgres, databases: Databases) -> None:
-    postgres.drop_databases(*(getattr(databases, owner).rpartition("/")[2] for owner in OWNERS))
+    postgres.drop_databases(*databases.names)

@@ -139,6 +139,8 @@ class Placers:
             share = ["--count", str(count // placers), "--rate", str(rate / placers), "--seed", str(seed)]
             argv = module("placing", run.contestant.shop, "--at-once", str(at_once), *share)
             argv += ["--trade", json.dumps(run.trade.options())]
+            if rate:  # in turn, or four would come at once and then none
+                argv += ["--after", str(seed * at_once / rate)]
             self._processes.append(
                 subprocess.Popen(argv, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             )

@@ -103,7 +103,7 @@ class Outbox:
             ids, counts = [pack_id] * len(topics), [len(rows) for rows in said]
             packs = [pack_text(self.head, rows) for rows in said]
             *posts, texts, later = [list(column) for column in zip(*self._posts, strict=True)] or [[]] * len(_Post._fields)
-            values = [ids, topics, *packs, me, ids, topics, counts, me, *posts, *texts, later, me]
+            values = [ids, topics, *packs, me, ids, topics, counts, me, *posts, *texts, later, me, me]
             cursor.execute(sql.record(len(packs), len(texts)), values)
         for (kind, topic), timers in self._timers.items():
             sagas, later = (list(column) for column in zip(*timers, strict=True))

@@ -95,7 +95,8 @@ class Relay:
 
     NET = 0.25
     """Seconds after which the outbox is looked at though nobody called."""
-    POLLS = (0.001, 0.002, 0.004, 0.008)
+    POLLS = (0.003, 0.012)
+    """Seconds between looks after something was carried: who saw it still there did not call, and may commit only now."""
     QUEUED_LINGER = 0.05
     MAX_LINGER = 1.0
     """Seconds of linger for each envelope that waits in a queue, and at most."""
@@ -129,7 +130,7 @@ class Relay:
         self._linger, self._waiting, self._turned = linger.total_seconds(), waiting, turned
         self._connection: Any = None
         self._queued, self._ask_again = 0, 0.0
-        self._idle = 0.0
+        self._idle = self._look = 0.0
         self._bucket = Bucket(self.STREAM, self.BURST)
         self._stop = threading.Event()
 
@@ -168,41 +169,49 @@ class Relay:
 
     def _round(self) -> list[Parcel]:
         try:
-            with self._connect().cursor() as cursor:
+            connection = self._connect()
+            connection.notifies.clear()  # whoever has called by now is seen
+            with connection.cursor() as cursor:
                 claimed = claim(cursor, self._participant, self._choreography, sql.CLAIM_PREPARED)
                 if claimed:
                     self._publish(claimed)
-                cursor.execute("COMMIT")
+                cursor.execute(sql.COMMIT, [self._participant])
+                self._found(cursor.fetchone())
         except BaseException:
             self.close()  # and with it whatever was claimed
             raise
         return claimed
 
     def _carry(self) -> None:
-        polls, gathered = iter(self.POLLS), False
+        polls, gathered, due = iter(()), False, self._due()
         while not self._stop.is_set():
-            sent = self._round() if self._due() else []
+            sent = self._round() if due else []
             self._turned()
+            due = bool(sent) and self._idle == 0.0  # what is due and yet was not claimed is in a rival's hands
             if sent:
                 polls = iter(self.POLLS)
                 if self._gathers(sent):
                     self._stop.wait(self._pause() if gathered else self._linger)
-                    gathered = True
+                    gathered = due = True
             elif (poll := next(polls, None)) is not None:
                 gathered = False  # nothing came while it waited: waiting longer would not help
                 self._stop.wait(poll)
+                due = self._due()
             else:
-                self._sleep()
-                polls = iter(())
+                due = self._sleep()
 
     def _due(self) -> bool:
         """Whether anything is due; else :meth:`_sleep` knows for how long nothing is."""
         with self._connect().cursor() as cursor:
             cursor.execute(sql.DUE, [self._participant])
-            first = cursor.fetchone()
+            self._found(cursor.fetchone())
+        return self._idle == 0.0
+
+    def _found(self, first: Sequence[float] | None) -> None:
+        """What a look has found: in how many seconds the first row is due, if there is one."""
         # until then, no longer: nobody is called for a row that comes due by itself, and beside one that is due no writer calls
         self._idle = self.NET if first is None else min(max(first[0], 0.0), self.NET)
-        return self._idle == 0.0
+        self._look = time.monotonic() + (self._idle or self.NET)
 
     def _gathers(self, sent: Sequence[Parcel]) -> bool:
         """Whether it pays to wait for company.
@@ -225,15 +234,17 @@ class Relay:
             self._queued, self._ask_again = self._waiting(), now + self.ASK
         return self._queued
 
-    def _sleep(self) -> None:
-        """Until a writer calls, or the net."""
+    def _sleep(self) -> bool:
+        """Until a writer calls, or the net; gives whether something is due."""
         connection = self._connect()
         connection.poll()
         if not connection.notifies:
-            # what is due and yet was not claimed is in a rival's hands
-            select.select([connection], [], [], self._idle or self.NET)
+            select.select([connection], [], [], max(0.0, self._look - time.monotonic()))
             connection.poll()
+        called = {notify.payload for notify in connection.notifies}
         connection.notifies.clear()
+        # a call without a name is one of a release before this
+        return not called.isdisjoint({self._participant, ""}) or (time.monotonic() >= self._look and self._due())
 
     def _connect(self) -> Any:
         if self._connection is None:

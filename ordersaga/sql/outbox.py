@@ -4,7 +4,8 @@ from ordersaga.sql import AMONG
 
 # All that a transaction says, in one statement. Nobody waits for notices, so those of a second fall due together and share an
 # envelope. The probe for a pending row sees the table as it was before: a NOTIFY takes
-# a lock that all databases of the server share at commit, so it is sent only when the relay may be asleep. ORDER BY makes
+# a lock that all databases of the server share at commit, so it is sent only when the relay may be asleep. It names the
+# participant, as several may share a database and only one has something to do. ORDER BY makes
 # the planner use the index, whose dead entries it learns to skip. Packs are parameters each, see record().
 _RECORD = """
 WITH said AS (
@@ -21,7 +22,7 @@ WITH said AS (
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::integer[], {posts}, %s::interval[])
         AS w(kind, topic, recipient, signals, payload, later)
 )
-SELECT pg_notify('ordersaga_outbox', '') WHERE (
+SELECT pg_notify('ordersaga_outbox', %s) WHERE (
     SELECT 1 FROM ordersaga_outbox WHERE participant = %s AND due_at <= now() ORDER BY participant, due_at, id LIMIT 1
 ) IS NULL
 """
@@ -89,3 +90,5 @@ LISTEN ordersaga_outbox
 """
 DUE = "EXECUTE ordersaga_due (%s)"
 CLAIM_PREPARED = "BEGIN; EXECUTE ordersaga_claim (%s, %s, %s)"
+COMMIT = f"COMMIT; {DUE}"
+"""And look, on the same way, whether more is due."""

@@ -19,7 +19,7 @@ WITH pack AS (
         ('deadline', %(deadline_topic)s, %(deadline)s), ('watchdog', %(watchdog_topic)s, %(watchdog)s)
     ) AS timer(kind, topic, later)
 )
-SELECT pg_notify('ordersaga_outbox', '') WHERE (
+SELECT pg_notify('ordersaga_outbox', %(initiator)s) WHERE (
     SELECT 1 FROM ordersaga_outbox WHERE participant = %(initiator)s AND due_at <= now()
     ORDER BY participant, due_at, id LIMIT 1
 ) IS NULL

@@ -42,7 +42,7 @@ CONSTANTS = {
     ("docs/ARCHITECTURE.md", "30 min"): ("workers/settings.py", "watchdog_rounds"),
     ("docs/ARCHITECTURE.md", "100 ms"): ("ordersaga/relay.py", "LINGER = timedelta(milliseconds=100)"),
     ("docs/ARCHITECTURE.md", "50 ms"): ("ordersaga/relay.py", "QUEUED_LINGER = 0.05"),
-    ("docs/ARCHITECTURE.md", "8 ms"): ("ordersaga/relay.py", "POLLS = (0.001, 0.002, 0.004, 0.008)"),
+    ("docs/ARCHITECTURE.md", "12 ms"): ("ordersaga/relay.py", "POLLS = (0.003, 0.012)"),
     ("docs/FAILURE_SCENARIOS.md", "30 s"): ("workers/settings.py", "watchdog: Duration = timedelta(seconds=30)"),
     ("docs/FAILURE_SCENARIOS.md", "5 s"): ("tests/support/shop.py", "WATCHDOG = Watchdog(first=timedelta(seconds=5))"),
     ("README.md", "10 %"): ("webapp/ops/demo/script.py", "10 % declined"),

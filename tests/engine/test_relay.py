@@ -72,6 +72,23 @@ def rows(url: str, kind: str = "said") -> int:
         return int(cursor.fetchall()[0][0])
 
 
+def written(url: str, statement: str) -> None:
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def asleep(woken: list[str]) -> int:
+    """How often a relay has been awake, once it sleeps and turns no more."""
+    seen = [-1]
+
+    def still() -> bool:
+        before, seen[0] = seen[0], len(woken)
+        return before == seen[0]
+
+    eventually(still, 10, "the relay sleeps")
+    return seen[0]
+
+
 @pytest.fixture
 def carried(url: str) -> Iterator[Any]:
     """Starts a relay in a thread; stopped at the end."""
@@ -86,8 +103,10 @@ def carried(url: str) -> Iterator[Any]:
         return errors
 
     yield carry
-    for relay, thread in running:
+    for relay, _ in running:
         relay.stop()
+    written(url, "NOTIFY ordersaga_outbox")  # so that those asleep hear of it
+    for _, thread in running:
         thread.join(timeout=10)
         assert not thread.is_alive()
 
@@ -200,6 +219,41 @@ def test_a_relay_asleep_is_woken_by_the_writer_and_survives_an_absent_broker(url
     eventually(lambda: broker.numbers == [1], 30, "the signal is sent")
     assert len(errors) == 2
     assert rows(url, "deadline") == 1
+
+
+@pytest.mark.parametrize("call", ["desk", ""], ids=["by its name", "by a release that names nobody"])
+def test_a_relay_asleep_is_woken_by_a_call_for_it_alone(
+    call: str, url: str, carried: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Relay, "NET", 60.0)  # nothing but a call wakes it
+    woken: list[str] = []
+    carried(broker := Broker(), turned=lambda: woken.append("turned"))
+    start(url, 1)
+    eventually(lambda: broker.numbers == [1], 10, "the first signal is sent")
+    before = asleep(woken)
+    written(url, "INSERT INTO ordersaga_outbox (participant, topic, signals, payload) VALUES ('desk', 'notice', 1, '{}')")
+    written(url, "NOTIFY ordersaga_outbox, 'till'")
+    eventually(lambda: len(woken) > before, 10, "it hears the call for another")
+    assert (len(broker.parcels), asleep(woken)) == (1, len(woken))  # and does not look
+    written(url, f"SELECT pg_notify('ordersaga_outbox', '{call}')")
+    eventually(lambda: len(broker.parcels) == 2, 10, "the call for it")
+
+
+def test_what_is_committed_while_a_relay_publishes_needs_no_call(
+    url: str, carried: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Relay, "NET", 60.0)
+    monkeypatch.setattr(Relay, "POLLS", ())
+    broker = Broker()
+
+    def publish(parcels: Sequence[Parcel]) -> None:
+        if not broker.parcels:
+            start(url, 2)  # the first is still there, so nobody is called
+        broker(parcels)
+
+    carried(publish)
+    start(url, 1)
+    eventually(lambda: broker.numbers == [1, 2], 10, "the second is found when the first is done")
 
 
 def test_a_relay_survives_the_loss_of_its_connection(url: str, carried: Any) -> None:

@@ -38,6 +38,7 @@ def drain(
         run.until_settled()
         used = cpu.between(before, cpu.used(run.roots()))
         seconds = _seconds(run, _one(run.databases.inventory, FIRST_HELD, began))
+        run.start_late()
         contestant.check(run.databases, orders)
         return {"orders": orders, "orders_per_second": round(orders / seconds, 1), **_cpu(used, orders)}
 

@@ -44,7 +44,8 @@ def profile(kind: str, orders: int) -> None:
         before = cpu.used(run.roots())
         with _spied(run, Path(folder)) as samples:
             if kind != "drain":
-                placing = run.placers(orders, placers=4, at_once=20 if kind == "twenty" else 1, rate=20 if kind == "even" else 0)
+                rate = 20 if kind == "even" else 0
+                placing = run.placers(orders, placers=1 if rate else 4, at_once=20 if kind == "twenty" else 1, rate=rate)
                 placing.go()
                 placing.wait(600)
             run.until_settled()
@@ -107,7 +108,11 @@ def _tell_functions(samples: Counter[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
-    parser.add_argument("kind", choices=("drain", "one", "twenty", "even"), help="a drain; end to end, one or twenty a transaction; or 20 a second")
+    parser.add_argument(
+        "kind",
+        choices=("drain", "one", "twenty", "even"),
+        help="a drain; end to end, one or twenty a transaction; or 20 a second",
+    )
     parser.add_argument("--orders", type=int, default=12_000)
     asked = parser.parse_args()
     profile(asked.kind, asked.orders)

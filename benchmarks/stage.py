@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from benchmarks.contestants.cast import Contestant, module
+from benchmarks.contestants.cast import Contestant, Worker, module
 from benchmarks.trade import Trade
 from tests.support.databases import OWNERS, Databases, copies, drop, migrated_templates
 from tests.support.embedded import EmbeddedPostgres
@@ -82,8 +82,15 @@ class Run:
     pools: list[tuple[str, Process]] = field(default_factory=list)
 
     def start(self) -> None:
-        """Start every process, and wait until all are ready."""
-        for worker in self.contestant.workers():
+        """Start the processes, and wait until all are ready."""
+        self._start(self.contestant.workers())
+
+    def start_late(self) -> None:
+        """Start those that were to begin only now."""
+        self._start(self.contestant.latecomers())
+
+    def _start(self, workers: Iterable[Worker]) -> None:
+        for worker in workers:
             process = Process(worker.name, worker.argv, env={"PYTHONUNBUFFERED": "1", **self.env})
             process.start()
             self.pools.append((worker.kind, process))
@@ -139,8 +146,6 @@ class Placers:
             share = ["--count", str(count // placers), "--rate", str(rate / placers), "--seed", str(seed)]
             argv = module("placing", run.contestant.shop, "--at-once", str(at_once), *share)
             argv += ["--trade", json.dumps(run.trade.options())]
-            if rate:  # in turn, or four would come at once and then none
-                argv += ["--after", str(seed * at_once / rate)]
             self._processes.append(
                 subprocess.Popen(argv, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             )

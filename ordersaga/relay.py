@@ -183,7 +183,8 @@ class Relay:
         return claimed
 
     def _carry(self) -> None:
-        polls, gathered, due = iter(()), False, self._due()
+        polls: Iterator[float] = iter(())
+        gathered, due = False, self._due()
         while not self._stop.is_set():
             sent = self._round() if due else []
             self._turned()

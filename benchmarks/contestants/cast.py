@@ -33,6 +33,7 @@ class Contestant:
     :ivar shop: how it places orders, by :mod:`benchmarks.contestants.placing`.
     :ivar processes: of each pool.
     :ivar options: further options of ``celery worker``.
+    :ivar late: domains whose pools begin only when a drain has been measured.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Contestant:
     processes: int = 1
     options: Sequence[str] = field(default=("-P", "prefork", "-c", "1"))
     embedded: bool = False
+    late: Sequence[str] = ()
 
     def of(self, processes: int) -> Contestant:
         """The same with so many processes of each pool."""
@@ -59,7 +61,14 @@ class Contestant:
                 run(getattr(databases, owner), TABLES)
 
     def workers(self) -> list[Worker]:
-        """All processes to start."""
+        """The processes to start."""
+        return [worker for worker in self._workers() if worker.kind.removesuffix(" pool") not in self.late]
+
+    def latecomers(self) -> list[Worker]:
+        """The processes to start when all is measured, and before the books are looked at."""
+        return [worker for worker in self._workers() if worker.kind.removesuffix(" pool") in self.late]
+
+    def _workers(self) -> list[Worker]:
         if self.shop == "bare":
             return [Worker(d, f"{d} loop", module("bare", d), "ready.") for d in DOMAINS]
         if self.shop == "ordersaga":
@@ -132,6 +141,7 @@ ORDERSAGA = Contestant(
     "all guarantees and the audit, RabbitMQ",
 )
 EMBEDDED = Contestant("OrderSaga embedded", "ordersaga", "the same on the embedded PostgreSQL and its broker", embedded=True)
+UNWATCHED = replace(ORDERSAGA, name="OrderSaga, the audit later", about="what the audit costs", late=["audit"])
 BARE = Contestant("bare loop", "bare", "py-amqp and psycopg2, packs of 400, nothing else")
 PLAIN = [
     Contestant(

@@ -1,7 +1,7 @@
 """Orders placed as each contestant's shop would: ``python -m benchmarks.contestants.placing plain --count 2000 --at-once 20``.
 
-With ``--rate`` they come at even distances, late ones at once, the first after ``--after`` seconds; else as fast as can be.
-It begins when a line comes on standard input, so that several can begin together, and says at its end what CPU time it took.
+With ``--rate`` they come at even distances, late ones at once; else as fast as can be. It begins when a line comes on
+standard input, so that several can begin together, and says at its end what CPU time it took.
 """
 
 from __future__ import annotations
@@ -93,10 +93,10 @@ def bare(_: str) -> Place:
 SHOPS: dict[str, Callable[[str], Place]] = {"ordersaga": ordersaga, "plain": plain, "careful": careful, "bare": bare}
 
 
-def run(place: Place, trade: Trade, count: int, at_once: int, rate: float, seed: int, after: float = 0) -> None:
+def run(place: Place, trade: Trade, count: int, at_once: int, rate: float, seed: int) -> None:
     """Place ``count`` orders, ``at_once`` in a transaction, ``rate`` of them a second (0: as fast as can be)."""
     orders = trade.orders(count, seed)
-    began = time.monotonic() + after
+    began = time.monotonic()
     for number, done in enumerate(range(0, count, at_once)):
         if rate and (wait := began + done / rate - time.monotonic()) > 0:
             time.sleep(wait)
@@ -109,7 +109,6 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000)
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--rate", type=float, default=0)
-    parser.add_argument("--after", type=float, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trade", type=orjson.loads, default={}, help='JSON, such as {"products": 1}')
     asked = parser.parse_args()
@@ -117,7 +116,7 @@ def main() -> None:
     print("ready.", flush=True)
     sys.stdin.readline()
     before = time.process_time()
-    run(place, Trade(**asked.trade), asked.count, asked.at_once, asked.rate, asked.seed, asked.after)
+    run(place, Trade(**asked.trade), asked.count, asked.at_once, asked.rate, asked.seed)
     print(time.process_time() - before, flush=True)
 
 

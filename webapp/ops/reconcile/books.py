@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,8 +33,10 @@ Parameters = dict[str, Any] | None
 # Sorts stay in memory a little longer; the plan is for all rows, not for the first.
 SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL cursor_tuple_fraction = 1; SET LOCAL jit = off"
 
-# Nobody tells the planner how many sagas there are, and its guess of 200 would have it hash a million.
-MERGE, MERGED = "SET LOCAL enable_hashagg = off", "SET LOCAL enable_hashagg = on"
+# Nobody tells the planner how many sagas there are, and its guess of 200 would have it hash a million. Nor does it know how
+# much a table holds that was filled since it was last analysed, and would read all of it for each order instead of an index.
+BY_SAGA = "SET LOCAL enable_hashagg = off; SET LOCAL enable_seqscan = off"
+AS_USUAL = "SET LOCAL enable_hashagg = on; SET LOCAL enable_seqscan = on"
 
 
 class Unreadable(Exception):
@@ -73,20 +76,20 @@ class Snapshot:
         except psycopg2.Error as error:
             raise Unreadable(self.database, error) from error
 
-    def batches(self, statement: str, parameters: Parameters = None) -> Iterator[Sequence[Any]]:
-        """The rows of a statement that has many, some thousand at a time.
+    def facts(self, statement: str, parameters: Parameters = None) -> Iterator[Sequence[Any]]:
+        """The rows of a statement that has one per saga, in their order, some thousand at a time.
 
         :raises Unreadable: when the database says no.
         """
         try:
             with self._connection.cursor() as cursor:
-                cursor.execute(MERGE)
+                cursor.execute(BY_SAGA)
             with self._connection.cursor(name="survey") as cursor:
                 cursor.execute(statement, parameters)
                 while batch := cursor.fetchmany(FETCH):
                     yield batch
             with self._connection.cursor() as cursor:
-                cursor.execute(MERGED)
+                cursor.execute(AS_USUAL)
         except psycopg2.Error as error:
             raise Unreadable(self.database, error) from error
 
@@ -137,7 +140,9 @@ class Books:
         ids = sorted(sagas)
         for start in range(0, len(ids), SUSPECTS):
             these = {"grace": self._grace, "sagas": ids[start : start + SUSPECTS]}
-            yield from lockstep(*(iter(self.snapshots[name].rows(sql.again(name), these)) for name in DATABASES))
+            yield from lockstep(
+                *(chain.from_iterable(self.snapshots[name].facts(sql.again(name), these)) for name in DATABASES)
+            )
 
 
 def lockstep(orders: Iterator[Any], stock: Iterator[Any], money: Iterator[Any]) -> Iterator[Rows]:
@@ -180,7 +185,7 @@ class Ahead:
 
     def _fetch(self, statement: str, parameters: Parameters) -> None:
         try:
-            for batch in self._snapshot.batches(statement, parameters):
+            for batch in self._snapshot.facts(statement, parameters):
                 self._put(batch)
                 if self._stopped.is_set():
                     return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ from benchmarks.stage import Run, Servers, run_of
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 
+STEADY = 7.0
+"""Seconds: RabbitMQ sums up a virtual host every five, however often its queues tell it."""
 COUNTED = """
 SELECT sum(calls) FILTER (WHERE query !~* '^(BEGIN|COMMIT|ROLLBACK|SET|SHOW|DEALLOCATE|LISTEN)')::bigint,
     sum(calls) FILTER (WHERE query ~* '^COMMIT')::bigint, sum(wal_bytes)::bigint
@@ -69,16 +72,19 @@ def _counts(servers: Servers, run: Run) -> dict[str, int]:
 
 
 def _settled(servers: Servers, run: Run) -> tuple[int, int]:
-    """Messages published, and bytes that clients sent: RabbitMQ tells them twice a second, so until it tells the same twice."""
-    seen: list[tuple[int, int]] = []
+    """Messages published, and bytes that clients sent, once they have not changed for :data:`STEADY`."""
+    seen, since = (-1, -1), time.monotonic()
 
     def steady() -> bool:
+        nonlocal seen, since
         told = servers.rabbitmq.vhost(run.vhost)
-        seen.append((told.get("message_stats", {}).get("publish", 0), told.get("recv_oct", 0)))
-        return len(seen) > 8 and len({messages for messages, _ in seen[-8:]}) == 1
+        now = (told.get("message_stats", {}).get("publish", 0), told.get("recv_oct", 0))
+        if now != seen:
+            seen, since = now, time.monotonic()
+        return time.monotonic() - since > STEADY
 
-    eventually(steady, 30, "RabbitMQ's statistics")
-    return seen[-1]
+    eventually(steady, 60, "RabbitMQ's statistics")
+    return seen
 
 
 def _each(before: dict[str, int], after: dict[str, int], orders: int) -> Figures:

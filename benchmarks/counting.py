@@ -27,7 +27,7 @@ def drain(contestant: Contestant, orders: int) -> Figures:
         before = _counts(servers, run)
         run.start()
         run.until_settled()
-        after = _counts(servers, run)
+        after = _counts(servers, run, ended=True)
         contestant.check(run.databases, orders)  # asks much itself
         return _each(before, after, orders)
 
@@ -41,7 +41,7 @@ def alone(contestant: Contestant, orders: int) -> Figures:
         placers.go()
         placers.wait(600)
         run.until_settled()
-        after = _counts(servers, run)
+        after = _counts(servers, run, ended=True)
         contestant.check(run.databases, orders)  # asks much itself
         return _each(before, after, orders)
 
@@ -61,13 +61,19 @@ def observed(**settings: str) -> Iterator[Servers]:
         servers.close()
 
 
-def _counts(servers: Servers, run: Run) -> dict[str, int]:
+def _counts(servers: Servers, run: Run, *, ended: bool = False) -> dict[str, int]:
+    """:param ended: whether the orders have come and gone, so that what is asked while the messages are waited for is no part
+    of their cost.
+    """
+    asked = _asked(servers, run) if ended else {}
     messages, received = _published(servers, run)
+    return {**(asked or _asked(servers, run)), "messages": messages, "bytes": received}
+
+
+def _asked(servers: Servers, run: Run) -> dict[str, int]:
     with servers.postgres.connect() as cursor:
         cursor.execute(COUNTED, [run.databases.names])
-        statements, commits, wal = cursor.fetchone()
-    counted = {"statements": statements, "commits": commits, "wal_bytes": wal}
-    return {**{name: int(value or 0) for name, value in counted.items()}, "messages": messages, "bytes": received}
+        return dict(zip(("statements", "commits", "wal_bytes"), (int(value or 0) for value in cursor.fetchone()), strict=True))
 
 
 def _published(servers: Servers, run: Run) -> tuple[int, int]:

@@ -24,10 +24,10 @@ def drain(contestant: Contestant, orders: int) -> Figures:
     """Of orders that were placed before: what the pools do, not what placing costs."""
     with observed() as servers, run_of(contestant, servers, USUAL) as run:
         run.prefill(orders)
-        before = _counts(servers, run)
+        before = {**_published(servers, run), **_asked(servers, run)}
         run.start()
         run.until_settled()
-        after = _counts(servers, run, ended=True)
+        after = {**_asked(servers, run), **_published(servers, run)}
         contestant.check(run.databases, orders)  # asks much itself
         return _each(before, after, orders)
 
@@ -37,11 +37,11 @@ def alone(contestant: Contestant, orders: int) -> Figures:
     with observed() as servers, run_of(contestant, servers, USUAL) as run:
         run.start()
         placers = run.placers(orders, rate=20)
-        before = _counts(servers, run)
+        before = {**_published(servers, run), **_asked(servers, run)}
         placers.go()
         placers.wait(600)
         run.until_settled()
-        after = _counts(servers, run, ended=True)
+        after = {**_asked(servers, run), **_published(servers, run)}
         contestant.check(run.databases, orders)  # asks much itself
         return _each(before, after, orders)
 
@@ -61,26 +61,20 @@ def observed(**settings: str) -> Iterator[Servers]:
         servers.close()
 
 
-def _counts(servers: Servers, run: Run, *, ended: bool = False) -> dict[str, int]:
-    """:param ended: whether the orders have come and gone, so that what is asked while the messages are waited for is no part
-    of their cost.
-    """
-    asked = _asked(servers, run) if ended else {}
-    messages, received = _published(servers, run)
-    return {**(asked or _asked(servers, run)), "messages": messages, "bytes": received}
-
-
 def _asked(servers: Servers, run: Run) -> dict[str, int]:
     with servers.postgres.connect() as cursor:
         cursor.execute(COUNTED, [run.databases.names])
         return dict(zip(("statements", "commits", "wal_bytes"), (int(value or 0) for value in cursor.fetchone()), strict=True))
 
 
-def _published(servers: Servers, run: Run) -> tuple[int, int]:
-    """Messages published and bytes that clients sent, the workers' heartbeats among them: some in a second."""
+def _published(servers: Servers, run: Run) -> dict[str, int]:
+    """Messages published and bytes that clients sent, the workers' heartbeats among them: some in a second.
+
+    It takes its time, in which idle pools go on asking: what they ask is read after the first and before the last.
+    """
     time.sleep(LATE)
     told = servers.rabbitmq.vhost(run.vhost)
-    return told.get("message_stats", {}).get("publish", 0), told.get("recv_oct", 0)
+    return {"messages": told.get("message_stats", {}).get("publish", 0), "bytes": told.get("recv_oct", 0)}
 
 
 def _each(before: dict[str, int], after: dict[str, int], orders: int) -> Figures:

@@ -32,24 +32,26 @@ class Expectation:
         return self.least <= found <= self.most
 
 
-def _medians(parts: Parts, part: str, figure: str, begins: str, ends: str = "") -> list[float]:
+def figures(parts: Parts, part: str, figure: str, begins: str, ends: str = "") -> list[float]:
+    """The medians of all series whose names begin and end so."""
     series = parts[part]["series"].items()
     found = [s["median"][figure] for name, s in series if name.startswith(begins) and name.endswith(ends)]
     return [float(value) for value in found]
 
 
-def _one(parts: Parts, part: str, name: str, figure: str = "orders_per_second") -> float:
+def figure_of(parts: Parts, part: str, name: str, figure: str = "orders_per_second") -> float:
+    """The median of one series."""
     return float(parts[part]["series"][name]["median"][figure])
 
 
 def _rate(part: str, ours: str, begins: str, ends: str = "") -> Callable[[Parts], float]:
     """OrderSaga's orders a second over the best of those whose names begin and end so."""
-    return lambda parts: _one(parts, part, ours) / max(_medians(parts, part, "orders_per_second", begins, ends))
+    return lambda parts: figure_of(parts, part, ours) / max(figures(parts, part, "orders_per_second", begins, ends))
 
 
 def _best_p50(parts: Parts) -> float:
-    theirs = min(_medians(parts, "latency", "latency_p50_ms", "plain chain", ", 20/s"))
-    return _one(parts, "latency", "OrderSaga, 20/s", "latency_p50_ms") / theirs
+    theirs = min(figures(parts, "latency", "latency_p50_ms", "plain chain", ", 20/s"))
+    return figure_of(parts, "latency", "OrderSaga, 20/s", "latency_p50_ms") / theirs
 
 
 def _grown(parts: Parts) -> float:
@@ -58,7 +60,7 @@ def _grown(parts: Parts) -> float:
 
 
 def _hot(parts: Parts) -> float:
-    return _one(parts, "hot", "OrderSaga, 1 product") / _one(parts, "hot", "OrderSaga, 1,000 products") * 100
+    return figure_of(parts, "hot", "OrderSaga, 1 product") / figure_of(parts, "hot", "OrderSaga, 1,000 products") * 100
 
 
 ONE = ", 1 a transaction"
@@ -76,7 +78,7 @@ EXPECTATIONS = [
     ),
     Expectation(
         "p99 while loaded, one order a transaction: under 500 ms",
-        "ms", lambda parts: _one(parts, "end-to-end", f"OrderSaga{ONE}", "latency_p99_ms"), most=500,
+        "ms", lambda parts: figure_of(parts, "end-to-end", f"OrderSaga{ONE}", "latency_p99_ms"), most=500,
     ),
     Expectation("p50 at 20 orders a second, against the plain chain: 2 × or less", "×", _best_p50, most=2),
     Expectation("slower after a million orders than after ten thousand: 20 % or less", "%", _grown, -1e9, 20),

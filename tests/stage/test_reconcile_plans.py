@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import NamedTuple
 
-import psycopg2
 import pytest
 
 from tests.stage.support_books import write_books
-from tests.support.databases import OWNERS, Databases, copies, drop
-from tests.support.postgres import OWNER, Postgres
+from tests.support.databases import Databases, copies, drop
+from tests.support.postgres import Postgres
 from webapp.ops.reconcile import sql
 from webapp.ops.reconcile.books import DATABASES, Snapshot
 
@@ -29,12 +28,9 @@ def analysed(postgres: Postgres, database_templates: dict[str, str]) -> Iterator
     postgres.ensure()
     made = copies(postgres, database_templates)
     orders = write_books(made)
-    for owner in OWNERS:
-        connection = psycopg2.connect(postgres.url(getattr(made, owner).rpartition("/")[2], OWNER))
-        connection.autocommit = True
-        with connection.cursor() as cursor:
+    for name in made.names:
+        with postgres.connect(name) as cursor:
             cursor.execute("ANALYZE")
-        connection.close()
     yield Analysed(made, [booked.saga for booked in orders.values()])
     drop(postgres, made)
 

@@ -40,7 +40,7 @@ class Database(Protocol):
         """Close this thread's connection, if any; the next :meth:`begin` makes a new one."""
 
 
-def borrow(db: Any, *, planned: bool = False) -> Cursor:
+def borrow(db: Any, *, planned: bool = False, alone: bool = False) -> Cursor:
     """A cursor inside the transaction that the caller has open on ``db``.
 
     ``db`` is a Django connection, a SQLAlchemy session or connection, or a psycopg connection. The engine never opens a
@@ -48,11 +48,14 @@ def borrow(db: Any, *, planned: bool = False) -> Cursor:
 
     :param planned: for statements whose best plan does not depend on how much the tables hold: PostgreSQL may keep it. It does
         on a Django connection whose ``OPTIONS`` have a ``prepare_threshold``, and on one of psycopg 3 itself.
+    :param alone: for one statement that may be a transaction by itself, on a connection in autocommit.
     :raises NoTransaction: when none is open, as a signal recorded then could be lost or outlive the change it tells of.
     :raises TypeError: for anything else.
     """
     if hasattr(db, "in_atomic_block"):  # Django
-        if not db.in_atomic_block:
+        if alone:
+            db.ensure_connection()
+        elif not db.in_atomic_block:
             raise NoTransaction("no transaction is open on the Django connection: wrap the call in transaction.atomic()")
         return _planned(db) if planned and getattr(db.connection, "prepare_threshold", None) else _cursor(db)
     if hasattr(db, "in_transaction") and (hasattr(db, "get_bind") or hasattr(db, "engine")):  # SQLAlchemy
@@ -64,7 +67,7 @@ def borrow(db: Any, *, planned: bool = False) -> Cursor:
             raise NoTransaction("the SQLAlchemy connection is in autocommit: use a session with transactions")
         return _cursor(dbapi)
     if hasattr(db, "autocommit") and hasattr(db, "cursor"):  # psycopg2, psycopg
-        if db.autocommit:
+        if db.autocommit and not alone:
             raise NoTransaction("the connection is in autocommit: set autocommit = False")
         return _cursor(db)
     raise TypeError(f"cannot borrow a transaction from {type(db).__name__}: pass a Django, SQLAlchemy or psycopg connection")

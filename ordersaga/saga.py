@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ordersaga.batch import SagaId
@@ -102,33 +102,72 @@ class Saga:
     def start_many(self, signals: Mapping[SagaId, Signal], *, db: object, trace: str | None = None) -> None:
         """Start many sagas at once, as :meth:`start` does; keys are their ids."""
         for signal in signals.values():
-            if type(signal) is not self.begins_with:
-                raise TypeError(f"saga {self.name} begins with {self.begins_with.__name__}, not {type(signal).__name__}")
+            self._check(signal)
         cursor = borrow(db, planned=True)
         rest = iter(sorted(signals.items()))
         while part := dict(islice(rest, FULL_SIGNALS)):
-            outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)
-            for saga, signal in part.items():
-                outbox.say(saga, signal, trace=trace)
-            topic = topic_of(self.begins_with)
-            payload, count = outbox.text_of(topic)
-            cursor.execute(
-                sql.START,
-                {
-                    "name": self.name,
-                    "initiator": self.initiator,
-                    "participants": list(self.participants),
-                    "sagas": uuids(part),
-                    "topic": topic,
-                    "payload": payload,
-                    "signals": count,
-                    "timer": timer_text(self.initiator),
-                    "deadline_topic": topic_of(DeadlinePassed),
-                    "deadline": self.deadline,
-                    "watchdog_topic": WATCHDOG,
-                    "watchdog": self.watchdog.first,
-                },
-            )
+            cursor.execute(sql.START, self._beginning(part, trace))
+
+    def start_with(
+        self,
+        writing: str,
+        values: Mapping[str, object],
+        signal: Callable[[str], Signal],
+        *,
+        db: object,
+        saga: SagaId,
+        trace: str | None = None,
+    ) -> tuple[Any, ...] | None:
+        """Start one saga, as :meth:`start` does, in one statement with the writing of what it is about.
+
+        So it takes one round trip instead of those of two statements and a transaction: where none is open on ``db``, the
+        statement is one by itself.
+
+        :param writing: SQL, one or more CTEs. The one named ``begun`` gives a row, and the saga starts; or none, as when
+            ``ON CONFLICT`` has passed it over, and nothing starts. It has a column ``number``, such as a generated key.
+        :param values: of the named parameters (``%(name)s``) in ``writing``.
+        :param signal: gives the signal. It is called with a text that stands for ``number``, which is not known yet.
+        :param saga: the saga's id, a new UUID's text.
+        :returns: the row of ``begun``.
+        :raises ValueError: when one of ``values`` has the name of one of the engine's own.
+        :raises NoTransaction: when none is open on a SQLAlchemy session or connection, which would begin one of its own.
+        """
+        mark = new_id()
+        said = signal(mark)
+        self._check(said)
+        own = {**self._beginning({saga: said}, trace), "mark": mark}
+        if taken := own.keys() & values.keys():
+            raise ValueError(f"the engine has parameters of its own named {', '.join(sorted(taken))}: rename yours")
+        cursor = borrow(db, planned=True, alone=True)
+        cursor.execute(sql.start_with(writing), {**values, **own})
+        begun = cursor.fetchone()
+        return None if begun is None else tuple(begun[:-1])
+
+    def _check(self, signal: Signal) -> None:
+        if type(signal) is not self.begins_with:
+            raise TypeError(f"saga {self.name} begins with {self.begins_with.__name__}, not {type(signal).__name__}")
+
+    def _beginning(self, signals: Mapping[SagaId, Signal], trace: str | None) -> dict[str, object]:
+        """The parameters of the statements that start sagas."""
+        outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)
+        for saga, signal in signals.items():
+            outbox.say(saga, signal, trace=trace)
+        topic = topic_of(self.begins_with)
+        payload, count = outbox.text_of(topic)
+        return {
+            "name": self.name,
+            "initiator": self.initiator,
+            "participants": list(self.participants),
+            "sagas": uuids(signals),
+            "topic": topic,
+            "payload": payload,
+            "signals": count,
+            "timer": timer_text(self.initiator),
+            "deadline_topic": topic_of(DeadlinePassed),
+            "deadline": self.deadline,
+            "watchdog_topic": WATCHDOG,
+            "watchdog": self.watchdog.first,
+        }
 
     def ask(self, saga: SagaId, signal: Signal, *, db: object) -> None:
         """Say something to a saga from outside, in the transaction open on ``db`` (of the initiator's database).

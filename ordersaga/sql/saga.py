@@ -1,9 +1,9 @@
 """Statements on the saga's row, in the initiator's database. Locks are taken in the order of the saga's id."""
 
 # Sagas, their first signal, deadline and watchdog in one statement: it bounds how fast orders can be placed one at a time.
-START = """
-WITH pack AS (
-    INSERT INTO ordersaga_pack (id, topic, payload) VALUES (nextval('ordersaga_pack_id'), %(topic)s, %(payload)s) RETURNING id
+_START = """
+WITH {first}pack AS (
+    INSERT INTO ordersaga_pack (id, topic, payload) SELECT nextval('ordersaga_pack_id'), %(topic)s, {payload} RETURNING id
 ), started AS (
     INSERT INTO ordersaga_saga (id, name, participants, pack_id, deadline_at)
     SELECT saga, %(name)s, %(participants)s::text[], pack.id, clock_timestamp() + %(deadline)s
@@ -15,15 +15,25 @@ WITH pack AS (
     INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)
     SELECT %(initiator)s, timer.kind, timer.topic, %(initiator)s, saga, 1, format(%(timer)s, gen_random_uuid(), saga),
         clock_timestamp() + timer.later
-    FROM unnest(%(sagas)s::uuid[]) AS saga, (VALUES
+    FROM pack, unnest(%(sagas)s::uuid[]) AS saga, (VALUES
         ('deadline', %(deadline_topic)s, %(deadline)s), ('watchdog', %(watchdog_topic)s, %(watchdog)s)
     ) AS timer(kind, topic, later)
 )
-SELECT pg_notify('ordersaga_outbox', %(initiator)s) WHERE (
+SELECT {answer}CASE WHEN (
     SELECT 1 FROM ordersaga_outbox WHERE participant = %(initiator)s AND due_at <= now()
     ORDER BY participant, due_at, id LIMIT 1
-) IS NULL
+) IS NULL THEN pg_notify('ordersaga_outbox', %(initiator)s) END {rows}
 """
+START = _START.format(first="", payload="%(payload)s", answer="", rows="")
+
+
+def start_with(writing: str) -> str:
+    """The statement that starts one saga if ``writing``, which is CTEs, gives a row in the one named ``begun``; it gives that
+    row, and a last column that means nothing.
+    """
+    payload = "replace(%(payload)s, %(mark)s, begun.number::text) FROM begun"
+    return _START.format(first=f"{writing.strip()}, ", payload=payload, answer="begun.*, ", rows="FROM begun")
+
 
 LOCK = """
 SELECT id::text, status FROM ordersaga_saga WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE

@@ -14,6 +14,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from ordersaga import NoTransaction, Saga, Signal
+from ordersaga.envelope import envelope_text, read_rows
+from ordersaga.ids import new_id
 from tests.support.databases import Databases
 from webapp.database_url import django_database
 from workers.django import setup
@@ -119,3 +121,79 @@ def test_a_saga_begins_only_with_its_own_signal_and_is_asked_only_what_it_listen
             SAGA.start(Other(), db=connection)
         with pytest.raises(TypeError, match="asks"):
             SAGA.ask("00000000-0000-0000-0000-000000000000", Other(), db=connection)
+
+
+# -------------------------------------------------------------------------------- in one statement with the caller's writing
+
+THINGS = "CREATE TABLE thing (id bigint GENERATED ALWAYS AS IDENTITY, name text UNIQUE)"
+WRITING = "begun AS (INSERT INTO thing (name) VALUES (%(thing)s) ON CONFLICT DO NOTHING RETURNING id AS number, name)"
+
+
+class Named(Signal):
+    thing: str
+
+
+NAMING = Saga("toy", begins_with=Named, initiator="desk", participants=["desk"], deadline=timedelta(minutes=1))
+
+
+def name(db: Any, **values: str) -> tuple[Any, ...] | None:
+    return NAMING.start_with(WRITING, values, lambda number: Named(thing=number), db=db, saga=new_id())
+
+
+def _name_and_fail(db: Any) -> None:
+    with opened(db):
+        assert name(db, thing="tea") == (1, "tea")
+        raise KeyError
+
+
+@pytest.fixture
+def things(databases: Databases) -> str:
+    with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
+        cursor.execute(THINGS)
+    return databases.orders
+
+
+def rows(url: str) -> tuple[int, ...]:
+    return tuple(count(url, table) for table in ("thing", "ordersaga_saga", "ordersaga_outbox", "ordersaga_pack"))
+
+
+@pytest.mark.parametrize("guest", [django, psycopg])
+def test_a_saga_and_what_it_is_about_are_written_by_one_statement_in_autocommit(things: str, guest: Any) -> None:
+    with guest(things) as db:
+        if guest is psycopg:
+            db.autocommit = True
+        assert name(db, thing="tea") == (1, "tea")
+        assert rows(things) == (1, 1, 3, 1)
+        assert name(db, thing="tea") is None
+    assert rows(things) == (1, 1, 3, 1)
+    with psycopg2.connect(things) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT payload FROM ordersaga_pack")
+        [row] = read_rows(envelope_text("signal.Named", [cursor.fetchall()[0][0]]))
+    assert row.data == {"thing": "1"}
+
+
+@pytest.mark.parametrize("guest", [django, sqlalchemy, psycopg])
+def test_in_a_transaction_both_fall_with_it(things: str, guest: Any) -> None:
+    with guest(things) as db:
+        with pytest.raises(KeyError):
+            _name_and_fail(db)
+        assert rows(things) == (0, 0, 0, 0)
+        with opened(db):
+            name(db, thing="mug")
+    assert rows(things) == (1, 1, 3, 1)
+
+
+def test_a_session_without_a_transaction_is_told_so_as_it_would_begin_one(things: str) -> None:
+    with sqlalchemy(things) as db, pytest.raises(NoTransaction):
+        name(db, thing="tea")
+    assert rows(things) == (0, 0, 0, 0)
+
+
+def test_what_would_hide_the_engines_own_parameters_is_refused(things: str) -> None:
+    with psycopg(things) as db, pytest.raises(ValueError, match="named topic"):
+        name(db, thing="tea", topic="signal.Other")
+
+
+def test_no_other_signal_begins_it(things: str) -> None:
+    with psycopg(things) as db, pytest.raises(TypeError, match="begins with Named"):
+        NAMING.start_with(WRITING, {"thing": "tea"}, lambda _: Begun(), db=db, saga=new_id())

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from ordersaga.envelope import envelope_text, read_rows
 from tests.stage.shop import nothing_is_written, open_shop, place, said
+from webapp.orders import draft
 from webapp.orders.draft import Item, NewOrder
 from webapp.orders.errors import OrderRefused
-from webapp.orders.models import Order, OrderLine
+from webapp.orders.models import Order, OrderLine, Product
 from webapp.orders.placing import place_orders
 from workers.signals import MAX_LINES, MAX_QUANTITY
-
-ENGINE_STATEMENTS = 8
-"""The most that starting a saga may take: its row, pack, outbox, timers, and waking the relay."""
 
 
 @pytest.fixture(autouse=True)
@@ -60,23 +61,71 @@ def test_an_order_that_costs_nothing_is_placed() -> None:
     assert place(lines=[Item("FREE", 1)]).amount == 0
 
 
-def test_placing_takes_two_statements_and_the_engines() -> None:
+def test_placing_takes_one_statement_and_no_transaction_around_it() -> None:
     place(idempotency_key="warm")
     with CaptureQueriesContext(connection) as captured:
         place()
-    ours = [q["sql"] for q in captured if "orders_" in q["sql"] and "ordersaga_" not in q["sql"]]
-    assert len(ours) == 2, "the catalogue is read, order and lines are written"
-    assert len(captured) <= len(ours) + ENGINE_STATEMENTS + len(["BEGIN", "COMMIT"])
+    assert len(captured) == 1
+    assert said() == ["signal.OrderPlaced"] * 2
 
 
-def test_twenty_orders_take_no_more_statements_than_one() -> None:
+def test_the_first_signal_tells_the_number_that_the_database_gave() -> None:
+    order = place()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT payload FROM ordersaga_pack")
+        [(payload,)] = cursor.fetchall()
+    [row] = read_rows(envelope_text("signal.OrderPlaced", [payload]))
+    assert (row.saga, row.data["order"], row.data["amount"]) == (str(order.saga_id), str(order.id), 2100)
+
+
+def test_a_price_that_has_changed_since_the_last_order_counts_at_once() -> None:
     place(idempotency_key="warm")
-    with CaptureQueriesContext(connection) as one:
-        place(idempotency_key="one")
+    Product.objects.filter(sku="MUG").update(price=1)
+    assert place().amount == 2 * 450 + 1
+    assert Order.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    "changed", [Product.objects.all().delete, partial(Product.objects.all().update, currency="USD")], ids=["gone", "currency"]
+)
+def test_an_article_that_is_no_longer_sold_so_is_refused_at_once(changed: Callable[[], object]) -> None:
+    place(idempotency_key="warm", lines=[Item("FREE", 1)])
+    place(idempotency_key="also warm", lines=[Item("GOLD", 1)])
+    Order.objects.all().delete()
+    changed()
+    with pytest.raises(OrderRefused, match=r"lines\[0\].sku"):
+        place(lines=[Item("FREE", 1)])
+    assert Order.objects.count() == 0
+
+
+def test_an_article_that_was_not_sold_before_is_sold_at_once() -> None:
+    with pytest.raises(OrderRefused):
+        place(lines=[Item("NEW", 1)])
+    Product.objects.create(sku="NEW", name="New", price=7, currency="EUR")
+    assert place(lines=[Item("NEW", 1)]).amount == 7
+
+
+def test_lines_that_can_be_read_once_are_read_once() -> None:
+    place(idempotency_key="warm")
+    Product.objects.filter(sku="MUG").update(price=1)
+    assert place(lines=iter([Item("TEA", 2), Item("MUG", 1)])).amount == 901
+
+
+def test_a_process_remembers_so_many_prices_and_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draft, "REMEMBERED", 2)
+    monkeypatch.setattr(draft, "_memory", {})
+    for sku in ("TEA", "MUG", "FREE", "TEA"):
+        place(idempotency_key=sku, lines=[Item(sku, 1)])
+        assert len(draft._memory) <= 2
+
+
+def test_twenty_orders_take_no_more_statements_than_two() -> None:
+    with CaptureQueriesContext(connection) as two:
+        place_orders(NewOrder("ann", [Item("TEA", n)], f"two-{n}") for n in range(1, 3))
     with CaptureQueriesContext(connection) as twenty:
         placed = place_orders(NewOrder("ann", [Item("TEA", n)], f"key-{n}") for n in range(1, 21))
     assert [order.amount for order in placed] == [450 * n for n in range(1, 21)]
-    assert len(twenty) <= len(one)
+    assert len(twenty) == len(two) <= len(["the catalogue", "BEGIN", "orders and lines", "sagas", "COMMIT"])
 
 
 def test_one_bad_order_keeps_its_whole_batch_out() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple, ParamSpec, TypeVar
 
@@ -53,12 +53,14 @@ class NewOrder:
 class Draft:
     """A checked and priced order, whose ``said`` still lacks its number.
 
-    ``digest`` is of what was asked for, so that the same order stays the same when prices change.
+    ``digest`` is of what was asked for, so that the same order stays the same when prices change. ``prices`` are those of the
+    catalogue, one for each line.
     """
 
     key: str
     digest: str
     said: OrderPlaced
+    prices: Sequence[int]
 
 
 class _Product(NamedTuple):
@@ -93,11 +95,39 @@ def judge(orders: Iterable[NewOrder]) -> list[Draft | OrderRefused]:
     return [items if isinstance(items, OrderRefused) else _tried(_draft, order, items, products) for order, items in read]
 
 
+def readable_twice(order: NewOrder) -> NewOrder:
+    """The same, with as many of its lines as are ever read."""
+    return replace(order, lines=list(islice(order.lines, MAX_LINES + 1)))
+
+
+def remembered(order: NewOrder) -> Draft | None:
+    """A draft by the prices that this process has read last, for whoever finds out whether they still hold.
+
+    None when it knows none of a product, or when by what it knows the order would be refused.
+
+    :raises OrderRefused: when the order cannot be placed, whatever the catalogue says.
+    """
+    items = _items(order)
+    try:
+        return _draft(order, items, _memory)
+    except OrderRefused:
+        return None
+
+
+_memory: dict[str, _Product] = {}
+REMEMBERED = 20_000
+"""Products, some megabytes; when it knows so many, a process begins anew."""
+
+
 def _products(skus: Iterable[str]) -> dict[str, _Product]:
     """Those of the catalogue. As models they would cost an order more than the query does."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT sku, price, currency FROM orders_product WHERE sku = ANY(%s)", [list(skus)])
-        return {sku: _Product(price, currency) for sku, price, currency in cursor.fetchall()}
+        found = {sku: _Product(price, currency) for sku, price, currency in cursor.fetchall()}
+    if len(_memory) >= REMEMBERED:
+        _memory.clear()
+    _memory.update(found)
+    return found
 
 
 def _tried(check: Callable[A, T], *args: A.args, **kwargs: A.kwargs) -> T | OrderRefused:
@@ -127,8 +157,8 @@ def _items(order: NewOrder) -> list[Item]:
     return items
 
 
-def _draft(order: NewOrder, items: Sequence[Item], products: dict[str, _Product]) -> Draft:
-    lines = []
+def _draft(order: NewOrder, items: Sequence[Item], products: Mapping[str, _Product]) -> Draft:
+    lines, prices = [], []
     for number, (sku, quantity, amount) in enumerate(items):
         product = products.get(sku)
         if product is None:
@@ -138,6 +168,7 @@ def _draft(order: NewOrder, items: Sequence[Item], products: dict[str, _Product]
             raise OrderRefused(f"lines[{number}].sku", fault, "Place one order for each currency")
         whole = product.price * quantity if amount is None else amount
         lines.append(_say(Line, f"lines[{number}].", sku=sku, quantity=quantity, amount=whole))
+        prices.append(product.price)
     said = _say(
         OrderPlaced,
         "",
@@ -148,7 +179,7 @@ def _draft(order: NewOrder, items: Sequence[Item], products: dict[str, _Product]
         lines=tuple(lines),
     )
     content = json.dumps([order.customer, order.currency, sorted(items, key=lambda item: item.sku)])
-    return Draft(order.idempotency_key, hashlib.sha256(content.encode()).hexdigest(), said)
+    return Draft(order.idempotency_key, hashlib.sha256(content.encode()).hexdigest(), said, prices)
 
 
 def _say(part: type[P], where: str, **fields: object) -> P:

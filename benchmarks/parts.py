@@ -16,7 +16,7 @@ from benchmarks.trade import Trade
 Measurements = Iterator[tuple[str, Callable[[], Figures]]]
 
 DRAINED = {"plain": 1_600, "careful": 1_200, "ordersaga": 20_000, "bare": 40_000}
-PLACED = {"plain": 1_200, "careful": 800, "ordersaga": 2_400}
+PLACED = {"plain": 1_200, "careful": 800, "ordersaga": 6_000}
 PLACED_TOGETHER = {"plain": 1_200, "careful": 800, "ordersaga": 8_000}
 """Orders of each kind of contestant, so that each runs for some seconds, and on a slow machine for less than a minute."""
 SECONDS = 8

@@ -45,7 +45,9 @@ def write(folder: Path, part: Part, series: Series, surroundings: Mapping[str, A
     for name, rounds in series.items():
         values = [figures[part.figure] for figures in rounds]
         bars.append(Bar(name, min(values), statistics.median(values), max(values), name.startswith("OrderSaga")))
-    note = f"{part.unit}; median and range of {max(map(len, series.values()))} rounds; {report['command']}"
+    most = max(map(len, series.values()))
+    measured = "one round" if most == 1 else f"median and range of {most} rounds"
+    note = f"{part.unit}; {measured}; {report['command']}"
     (folder / f"{part.name}.svg").write_text(draw(part.about, note, bars))
 
 

@@ -132,7 +132,7 @@ class Saga:
         :raises ValueError: when one of ``values`` has the name of one of the engine's own.
         :raises NoTransaction: when none is open on a SQLAlchemy session or connection, which would begin one of its own.
         """
-        mark = new_id()
+        mark, saga = new_id(), str(UUID(saga))
         said = signal(mark)
         self._check(said)
         own = {**self._beginning({saga: said}, trace), "mark": mark}

@@ -207,7 +207,8 @@ def test_a_hasty_double_click_acts_once(olga: Visitor, site: Site, world: World)
     olga.follow("Discard …")
     olga.page.get_by_label("Reason").fill(WHY)
     button = olga.page.get_by_role("button", name="Discard")
-    with olga.page.expect_navigation(url="**/change/"):
-        button.dblclick()
+    button.dblclick()
+    # no navigation is expected by name: the first click's is given up for the second's
+    olga.page.wait_for_function("location.pathname.endsWith('/change/')")
     olga.until(lambda _: "discarded by" in olga.field("settled"), "the letter settled")
     history_tells(olga, WHY)

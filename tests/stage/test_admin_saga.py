@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -133,6 +134,18 @@ def test_a_saga_is_rolled_back_after_the_last_answer_of_its_initiator(order: Ord
     for kind, name in [("answer", "answer"), ("notice", "rolled back"), ("notice", "undone")]:
         hear(order, name, refused, kind=kind, said_at=at, participant="orders")
     assert names(page(staff, order)) == ["PaymentDeclined", "undone", "answer", "rolled back"]
+
+
+@pytest.mark.parametrize(("milliseconds", "after"), [(-5, ["+0.000 s", "+0.105 s"]), (5, ["+0.005 s", "+0.100 s"])])
+def test_the_story_begins_with_its_first_signal_or_its_row_whatever_clock_told_them(
+    order: Order, staff: Client, capsys: pytest.CaptureFixture[str], milliseconds: int, after: list[str]
+) -> None:
+    began = order.saga.started_at
+    placed = hear(order, "OrderPlaced", participant="orders", said_at=began + timedelta(milliseconds=milliseconds))
+    hear(order, "StockReserved", placed, said_at=began + timedelta(milliseconds=100))
+    assert re.findall(r"[+-]\d\.\d{3} s", page(staff, order)) == after
+    call_command("saga", str(order.saga_id))
+    assert re.findall(r"[+-]+\d\.\d{3} s", capsys.readouterr().out) == after
 
 
 def names(html: str) -> list[str]:

@@ -58,6 +58,14 @@ class Story:
     waits_for: list[str]
     """Participants whose answer to the refusal is missing; empty unless the saga is rolling back."""
 
+    def after(self, event: SagaEvent) -> str:
+        """How long after the saga's beginning it was said, in seconds with a sign: each speaker has a clock of its own.
+
+        The first signal may be said, by one clock, before the saga's row is written, by another's: then all begins with it.
+        """
+        began = min([self.saga.started_at, *(told.event.said_at for told in self.begun_with)])
+        return f"{(event.said_at - began).total_seconds():+.3f} s"
+
 
 def story_of(saga: UUID) -> Story | None:
     """The story of a saga as far as it was heard; four queries, whatever its length."""

@@ -57,7 +57,7 @@ def show(story: Story, console: Console) -> None:
         console.print(Text(f"open; reminded {saga.rounds} times in vain; deadline {saga.deadline_at:%Y-%m-%d %H:%M:%S %Z}"))
     tree = Tree(Text(f"{saga.started_at:%Y-%m-%d %H:%M:%S.%f}"[:-3] + " begun"))
     for told in story.begun_with:
-        _grow(tree, told, saga.started_at)
+        _grow(tree, told, story)
     console.print(tree)
     if not story.begun_with:
         console.print(
@@ -67,15 +67,15 @@ def show(story: Story, console: Console) -> None:
         console.print(Text(f"dead letter {letter.id} at {letter.participant}: {printable(letter.message)}", style="red"))
 
 
-def _grow(tree: Tree, told: Told, start: datetime) -> None:
-    branch = tree.add(_line(told, start))
+def _grow(tree: Tree, told: Told, story: Story) -> None:
+    branch = tree.add(_line(told, story))
     for led_to in told.led_to:
-        _grow(branch, led_to, start)
+        _grow(branch, led_to, story)
 
 
-def _line(told: Told, start: datetime) -> Text:
+def _line(told: Told, story: Story) -> Text:
     event = told.event
-    line = Text(f"+{(event.said_at - start).total_seconds():.3f} s  ", style="dim")
+    line = Text(f"{story.after(event)}  ", style="dim")
     line.append(f"{event.participant}: {event.name}", style=STYLES.get(event.kind, "bold"))
     steps = ", ".join(event.data.get("steps", [])) or event.step  # a notice tells which steps it is about
     for part in (

@@ -1,5 +1,9 @@
 """Statements on the saga's row, in the initiator's database. Locks are taken in the order of the saga's id."""
 
+OPEN = "coalesce(ended_at, 'infinity') = 'infinity'"
+"""Of sagas that are known by their ids. Said as ``ended_at IS NULL`` it would match the index of all open sagas, and PostgreSQL,
+whose statistics are of a time when few were open, would walk through that whole index for each envelope of a burst."""
+
 # Sagas, their first signal, deadline and watchdog in one statement: it bounds how fast orders can be placed one at a time.
 _START = """
 WITH {first}pack AS (
@@ -47,18 +51,18 @@ UPDATE ordersaga_saga SET status = 'CONFIRMED', moved_at = now(), rounds = 0, at
 WHERE id = ANY(%s::uuid[]) AND status = 'PENDING'
 """
 
-TURN = """
+TURN = f"""
 UPDATE ordersaga_saga s SET status = 'ROLLING_BACK', refusal = r.refusal, refused_by = r.refused_by, reason = r.reason,
     refused_with = r.refused_with, moved_at = now(), rounds = 0, attention = NULL
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[])
     AS r(saga, refusal, refused_by, reason, refused_with)
-WHERE s.id = r.saga AND s.status IN ('PENDING', 'CONFIRMED') AND s.ended_at IS NULL
+WHERE s.id = r.saga AND s.status IN ('PENDING', 'CONFIRMED') AND {OPEN}
 RETURNING s.id::text
 """
 
-COMPLETE = """
+COMPLETE = f"""
 UPDATE ordersaga_saga SET ended_at = now(), moved_at = now(), attention = NULL
-WHERE id = ANY(%s::uuid[]) AND status = 'CONFIRMED' AND ended_at IS NULL RETURNING id::text
+WHERE id = ANY(%s::uuid[]) AND status = 'CONFIRMED' AND {OPEN} RETURNING id::text
 """
 
 # Recorded whatever the status is: an answer may overtake the refusal it answers (PROTOCOL rule 7).
@@ -69,7 +73,7 @@ JOIN ordersaga_saga s ON s.id = a.saga ORDER BY a.saga, a.participant
 ON CONFLICT DO NOTHING RETURNING saga_id::text
 """
 
-MOVED = "UPDATE ordersaga_saga SET moved_at = now(), rounds = 0 WHERE id = ANY(%s::uuid[]) AND ended_at IS NULL"
+MOVED = f"UPDATE ordersaga_saga SET moved_at = now(), rounds = 0 WHERE id = ANY(%s::uuid[]) AND {OPEN}"
 
 CLOSE = """
 UPDATE ordersaga_saga s SET status = 'ROLLED_BACK', ended_at = now(), moved_at = now(), attention = NULL
@@ -92,6 +96,6 @@ UPDATE ordersaga_saga SET attention = NULL, rounds = 0
 WHERE id = %s AND attention IS NOT NULL AND ended_at IS NULL RETURNING id
 """
 
-ATTENTION = "UPDATE ordersaga_saga SET attention = %s WHERE id = ANY(%s::uuid[]) AND ended_at IS NULL"
+ATTENTION = f"UPDATE ordersaga_saga SET attention = %s WHERE id = ANY(%s::uuid[]) AND {OPEN}"
 
 STANDING = "SELECT status, ended_at IS NOT NULL, reason, attention FROM ordersaga_saga WHERE id = %s"

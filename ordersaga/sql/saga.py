@@ -1,8 +1,9 @@
 """Statements on the saga's row, in the initiator's database. Locks are taken in the order of the saga's id."""
 
 OPEN = "coalesce(ended_at, 'infinity') = 'infinity'"
-"""Of sagas that are known by their ids. Said as ``ended_at IS NULL`` it would match the index of all open sagas, and PostgreSQL,
-whose statistics are of a time when few were open, would walk through that whole index for each envelope of a burst."""
+"""Of sagas that are known by their ids. Said as ``ended_at IS NULL`` it would match the index of all open sagas, and while
+PostgreSQL's statistics are of a time when few were open, it would walk through all of that index for each envelope of a burst.
+"""
 
 # Sagas, their first signal, deadline and watchdog in one statement: it bounds how fast orders can be placed one at a time.
 _START = """

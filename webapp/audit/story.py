@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from uuid import UUID
 
 from django.db import connection
@@ -58,13 +59,14 @@ class Story:
     waits_for: list[str]
     """Participants whose answer to the refusal is missing; empty unless the saga is rolling back."""
 
-    def after(self, event: SagaEvent) -> str:
-        """How long after the saga's beginning it was said, in seconds with a sign: each speaker has a clock of its own.
+    @cached_property
+    def began(self) -> datetime:
+        """When all begins: with its row or, if the clock of whoever said that is behind, with its first signal."""
+        return min([self.saga.started_at, *(told.event.said_at for told in self.begun_with)])
 
-        The first signal may be said, by one clock, before the saga's row is written, by another's: then all begins with it.
-        """
-        began = min([self.saga.started_at, *(told.event.said_at for told in self.begun_with)])
-        return f"{(event.said_at - began).total_seconds():+.3f} s"
+    def after(self, event: SagaEvent) -> str:
+        """How long after the saga's beginning it was said, in seconds with a sign: each speaker has a clock of its own."""
+        return f"{(event.said_at - self.began).total_seconds():+.3f} s"
 
 
 def story_of(saga: UUID) -> Story | None:

@@ -15,8 +15,8 @@ from ordersaga.journal import UNSETTLED, Journal
 from ordersaga.outbox import Outbox, recorded, strike
 from ordersaga.participant import Participant
 from ordersaga.signal import Refusal, Signal
+from ordersaga.sql import array
 from ordersaga.sql import saga as sql
-from ordersaga.sql import uuids
 
 KNOWN = re.compile(r"^[\w.:-]{1,64}$")
 UNREAD = re.compile(r"^[\d._/-]{1,64}$")
@@ -91,13 +91,13 @@ class Context:
 
     def lock_sagas(self, sagas: Iterable[SagaId]) -> dict[SagaId, str]:
         """Status of each saga, locked until this transaction ends; unknown ones are left out."""
-        self.cursor.execute(sql.LOCK, [uuids(sorted(sagas))])
+        self.cursor.execute(sql.LOCK, [array(sorted(sagas))])
         return dict(self.cursor.fetchall())
 
     def confirm(self, sagas: Sequence[SagaId], *, complete: bool) -> None:
         """PENDING → CONFIRMED for sagas that this transaction has locked as PENDING."""
         if sagas:
-            self.cursor.execute(sql.CONFIRM, [complete, uuids(sagas)])
+            self.cursor.execute(sql.CONFIRM, [complete, array(sagas)])
             strike(self.cursor, list(sagas), "deadline", *(["watchdog"] if complete else []))
 
     def turn(self, turns: dict[SagaId, Turn]) -> None:
@@ -125,12 +125,12 @@ class Context:
         self.cursor.execute(sql.ANSWER, [[s for s, _ in answers], [p for _, p in answers]])
         new = {saga for (saga,) in self.cursor.fetchall()}
         if new:
-            self.cursor.execute(sql.MOVED, [uuids(sorted(new))])
+            self.cursor.execute(sql.MOVED, [array(sorted(new))])
         self.close(known, causes)
 
     def close(self, sagas: Iterable[SagaId], causes: dict[SagaId, Row[Any]]) -> None:
         """ROLLING_BACK → ROLLED_BACK where every participant of the saga's list has answered."""
-        self.cursor.execute(sql.CLOSE, [uuids(sorted(sagas))])
+        self.cursor.execute(sql.CLOSE, [array(sorted(sagas))])
         closed = sorted(saga for (saga,) in self.cursor.fetchall())
         if closed:
             strike(self.cursor, closed, "watchdog", "deadline")

@@ -15,8 +15,8 @@ from ordersaga.journal import LATE, Entry, clean
 from ordersaga.logs import Line, bound, failure, told
 from ordersaga.outbox import next_pack, recorded, strike
 from ordersaga.signal import Refusal, Signal, StepFailed
+from ordersaga.sql import array
 from ordersaga.sql import saga as sql
-from ordersaga.sql import uuids
 from ordersaga.step import Step
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def _tell(context: Context, step: Step, heard: dict[SagaId, Row[Any]], late: Seq
 def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> None:
     """The pivot is done (rule 12): the saga is complete and nobody needs to watch it any more."""
     context.lock_sagas(heard)
-    context.cursor.execute(sql.COMPLETE, [uuids(sagas)])
+    context.cursor.execute(sql.COMPLETE, [array(sagas)])
     completed = {saga for (saga,) in context.cursor.fetchall()}
     if len(completed) < len(sagas):
         missing = sorted(set(sagas) - completed)[:3]

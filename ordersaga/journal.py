@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ordersaga.batch import SagaId
 from ordersaga.database import Cursor
 from ordersaga.outbox import next_pack
-from ordersaga.sql import among, uuids
+from ordersaga.sql import among, array
 from ordersaga.sql import journal as sql
 
 LATE = frozenset({"barred", "refused", "undone"})
@@ -47,7 +47,7 @@ class Journal:
 
         The caller runs the step for ``runnable`` in this transaction, so that row and effect stand or fall together.
         """
-        self._cursor.execute(sql.BEGIN, [step, uuids(sagas)])
+        self._cursor.execute(sql.BEGIN, [step, array(sagas)])
         rows = self._cursor.fetchall()
         runnable = [saga for saga, _ in rows]
         pack_id = rows[0][1] if rows else next_pack(self._cursor)
@@ -83,12 +83,12 @@ class Journal:
 
     def hear_refusal(self, sagas: Sequence[SagaId]) -> list[SagaId]:
         """Note that the participant has heard a refusal; gives the sagas for which this is the first."""
-        self._cursor.execute(sql.HEARD, [self._heard, uuids(sagas)])
+        self._cursor.execute(sql.HEARD, [self._heard, array(sagas)])
         return [saga for (saga,) in self._cursor.fetchall()]
 
     def bar(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:
         """Bar every step that has not run (no row, or ``retrying``); gives all rows as they now stand, locked."""
-        self._cursor.execute(sql.BAR, [uuids(sagas), list(steps)])
+        self._cursor.execute(sql.BAR, [array(sagas), list(steps)])
         entries = self.lock_all(sagas, steps)
         for step in steps:
             self.set(step, "barred", [e.saga for e in entries if e.step == step and e.state == "retrying"])

@@ -16,8 +16,8 @@ from ordersaga.errors import DeclarationError
 from ordersaga.ids import new_id
 from ordersaga.outbox import WATCHDOG, Outbox, next_pack, timer_text
 from ordersaga.signal import DeadlinePassed, Refusal, Signal, topic_of
+from ordersaga.sql import array
 from ordersaga.sql import saga as sql
-from ordersaga.sql import uuids
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Saga:
             "name": self.name,
             "initiator": self.initiator,
             "participants": list(self.participants),
-            "sagas": uuids(signals),
+            "sagas": array(signals),
             "topic": topic,
             "payload": payload,
             "signals": count,

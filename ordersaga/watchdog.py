@@ -14,8 +14,8 @@ from ordersaga.context import Context
 from ordersaga.envelope import Row
 from ordersaga.logs import Line
 from ordersaga.outbox import WATCHDOG, recorded, strike
+from ordersaga.sql import array
 from ordersaga.sql import saga as sql
-from ordersaga.sql import uuids
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Watched(NamedTuple):
 def watch(context: Context, rows: Sequence[Row[Any]]) -> None:
     """For sagas whose watchdog came due: say again what each waits for, unless it has moved, and come back later."""
     causes = {row.saga: row for row in rows}
-    context.cursor.execute(sql.WATCH, [uuids(sorted(causes))])
+    context.cursor.execute(sql.WATCH, [array(sorted(causes))])
     watched = [Watched(*row) for row in context.cursor.fetchall()]
     dog = context.choreography.saga.watchdog
     ended = [w.saga for w in watched if w.ended]
@@ -59,7 +59,7 @@ def watch(context: Context, rows: Sequence[Row[Any]]) -> None:
 
 
 def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, Row[Any]]) -> None:
-    context.cursor.execute(sql.ROUND, [uuids(w.saga for w in waiting)])
+    context.cursor.execute(sql.ROUND, [array(w.saga for w in waiting)])
     logger.info(Line("reminded of what they wait for", sagas=len(waiting)))
     packs = {w.saga: [w.pack_id] for w in waiting if w.status == "PENDING"}
     confirmed = [w.saga for w in waiting if w.status == "CONFIRMED"]

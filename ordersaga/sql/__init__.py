@@ -11,12 +11,15 @@ fresh one (it reckons with 200 different keys); the bounds cost nothing and keep
 NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
-def uuids(sagas: Iterable[str]) -> str:
-    """Sagas as one parameter for ``uuid[]``; a driver quotes a list text by text, which costs more than the statement."""
-    return "{" + ",".join(sagas) + "}"
+def array(values: Iterable[object]) -> str:
+    """Values as one parameter for an array; a driver quotes a list one by one, which costs more than the statement.
+
+    :param values: ids, numbers, or what else PostgreSQL reads in an array without quotes. Nothing is quoted here.
+    """
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def among(sagas: Iterable[str]) -> list[object]:
     """The three parameters of :data:`AMONG`."""
     ordered = sorted(sagas)
-    return [uuids(ordered), ordered[0] if ordered else NOBODY, ordered[-1] if ordered else NOBODY]
+    return [array(ordered), ordered[0] if ordered else NOBODY, ordered[-1] if ordered else NOBODY]

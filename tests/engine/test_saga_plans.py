@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg2
 import pytest
 
+from ordersaga.sql import array
 from ordersaga.sql import saga as sql
-from ordersaga.sql import uuids
 from tests.support.databases import Databases
 
 STARTED = """
@@ -28,7 +28,7 @@ def sagas(databases: Databases) -> list[str]:
 
 @pytest.mark.parametrize("name", ["LOCK", "CONFIRM", "TURN", "COMPLETE", "MOVED", "CLOSE", "WATCH", "ROUND", "ATTENTION"])
 def test_sagas_of_an_envelope_are_not_sought_among_all_that_are_open(name: str, databases: Databases, sagas: list[str]) -> None:
-    ids = uuids(sagas)
+    ids = array(sagas)
     values: dict[str, list[object]] = {
         "CONFIRM": [True, ids],
         "TURN": [ids, *[["text"] * len(sagas)] * 4],

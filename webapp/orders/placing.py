@@ -12,6 +12,7 @@ from django.db import connection, transaction
 
 from ordersaga.database import borrow
 from ordersaga.ids import new_id
+from ordersaga.sql import array
 from webapp.orders import draft as drafting
 from webapp.orders.draft import Draft, Item, NewOrder
 from webapp.orders.errors import IdempotencyConflict
@@ -98,10 +99,10 @@ def _place_one(order: NewOrder) -> Order | None:
         "amount": said.amount,
         "key": draft.key,
         "digest": draft.digest,
-        "skus": _array(f'"{line.sku}"' for line in said.lines),
-        "prices": _array(draft.prices),
-        "quantities": _array(line.quantity for line in said.lines),
-        "amounts": _array(line.amount for line in said.lines),
+        "skus": array(f'"{line.sku}"' for line in said.lines),
+        "prices": array(draft.prices),
+        "quantities": array(line.quantity for line in said.lines),
+        "amounts": array(line.amount for line in said.lines),
     }
     begun = order_saga.start_with(INSERT_ONE, values, partial(_numbered, said), db=connection, saga=saga)
     return None if begun is None else _order(draft, UUID(saga), *begun)
@@ -154,11 +155,6 @@ def _insert(wanted: Iterable[Draft]) -> dict[str, Order]:
 
 def _numbered(said: OrderPlaced, number: str) -> OrderPlaced:
     return said.model_copy(update={"order": number})
-
-
-def _array(values: Iterable[object]) -> str:
-    """One parameter, as PostgreSQL reads it; the driver would look through a list item by item."""
-    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:

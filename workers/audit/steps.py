@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ordersaga.guests.django import DjangoDatabase
 from ordersaga.participant import Event, Participant
+from ordersaga.sql import array
 from webapp.audit.models import SagaEvent
 
 # Events of one pack have most in common, and ids need no quoting: that costs PostgreSQL half of what a JSON object for each
@@ -130,14 +131,14 @@ def _columns(events: Sequence[Event]) -> list[str]:
         (_clean(e.reason), orjson.Fragment(e.data if _holds(e.data) else json.dumps(_clean(json.loads(e.data)))))
         for e in events
     ]
-    arrays = (
+    columns = (
         (e.id for e in events),
         (e.saga for e in events),
         (e.cause or "NULL" for e in events),
         (e.at for e in events),
         ("t" if e.again else "f" for e in events),
     )
-    return [*("{" + ",".join(array) + "}" for array in arrays), orjson.dumps(told).decode()]
+    return [*map(array, columns), orjson.dumps(told).decode()]
 
 
 def _letter(letter: Letter) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from ordersaga.batch import SagaId
-from ordersaga.sql import uuids
+from ordersaga.sql import array
 from workers.inventory.models import Kind, State
 from workers.signals import OrderPlaced, Sku
 
@@ -160,7 +160,7 @@ def _end(session: Session, kind: Kind, sagas: Collection[SagaId]) -> None:
     if not sagas:
         return
     ids = sorted(sagas)
-    these = {"sagas": uuids(ids), "first": ids[0], "last": ids[-1]}
+    these = {"sagas": array(ids), "first": ids[0], "last": ids[-1]}
     _lock(session, session.scalars(RESERVED, these))  # a reservation's SKU never changes, so the lock may come after
     ended = session.execute(END, {**these, "state": State(kind).value}).all()
     if missing := set(sagas) - {saga for saga, _, _ in ended}:

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from ordersaga import Batch, Participant
 from ordersaga.guests.django import DjangoDatabase
 from ordersaga.signal import DeadlinePassed
-from ordersaga.sql import uuids
+from ordersaga.sql import array
 from webapp.orders.models import CancelRequest, Order
 from workers.signals import (
     CancelAsked,
@@ -34,7 +34,7 @@ CONFIRM = "UPDATE orders_order SET confirmed_at = statement_timestamp() WHERE sa
 def confirm_order(charged: Batch[PaymentCharged], db: BaseDatabaseWrapper) -> Batch[OrderConfirmed]:
     """Confirm the orders that are paid and still PENDING."""
     with db.cursor() as cursor:
-        cursor.execute(CONFIRM, [uuids(charged)])
+        cursor.execute(CONFIRM, [array(charged)])
     return Batch({saga: OrderConfirmed(order=signal.order) for saga, signal in charged.items()})
 
 

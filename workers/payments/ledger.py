@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from ordersaga.batch import SagaId
-from ordersaga.sql import uuids
+from ordersaga.sql import array
 from workers.payments.models import Kind
 from workers.signals import Currency, Customer, OrderNumber
 
@@ -148,7 +148,7 @@ def charges(session: Session, sagas: Collection[SagaId]) -> list[Transfer]:
     if not sagas:
         return []
     ids = sorted(sagas)
-    rows = session.execute(CHARGES, {"sagas": uuids(ids), "first": ids[0], "last": ids[-1]})
+    rows = session.execute(CHARGES, {"sagas": array(ids), "first": ids[0], "last": ids[-1]})
     found = [Transfer(*row) for row in rows]
     if missing := set(ids) - {charge.saga for charge in found}:
         raise NotCharged(missing)

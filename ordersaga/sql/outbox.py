@@ -77,7 +77,7 @@ ORDER BY c.id
 CLAIM = _CLAIM.format(observers=OBSERVERS, observed="%s", participant="%s", rows="%s")
 
 # The relay asks so often that planning would cost more than claiming. A plan that is kept was made when the table was small, so
-# it may not be one that reads all of it. No relay sleeps for a second, so what is due later is left alone: first of it stand the
+# it may not be one that reads all of it. No relay sleeps for a second, so what is due later is left alone: first of it are the
 # timers of sagas that have ended, and while anybody's snapshot is older than that, each look would go through all of them.
 PREPARE = f"""
 SET enable_seqscan = off;

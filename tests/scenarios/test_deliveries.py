@@ -25,6 +25,7 @@ def test_each_delivery_three_times(house: House) -> None:
         house.books.all_confirmed(paid)
         house.books.all_rolled_back([*declined, *lacking])
         house.books.all_ended([cancelled])
+        house.books.are_clean()
 
     assert all(house.books.money(saga) == [("charge", -1650)] for saga in paid)
     assert all(house.books.goods(saga) == {"TEA": "shipped", "MUG": "shipped"} for saga in paid)

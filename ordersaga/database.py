@@ -31,7 +31,7 @@ class Database(Protocol):
 
     @property
     def dsn(self) -> str:
-        """A libpq URL for the relay's own connection."""
+        """The connection string for the relay, which needs a session of its own: of the server itself, not of a pooler."""
 
     def begin(self) -> AbstractContextManager[Transaction]:
         """A new transaction (READ COMMITTED): committed at the end of the block, rolled back when it raises."""

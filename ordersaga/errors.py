@@ -6,6 +6,8 @@ OrderSagaError                      everything this package raises on purpose
 ├── EnvelopeError                   an envelope cannot be accepted: undecodable, unsigned, too large, unknown
 ├── UnreadableVersion               a signal is of a version that this process cannot read
 ├── ConfigurationError              settings are missing or unsafe
+│   ├── InvalidConnectionString     a connection string that libpq cannot read
+│   └── PoolerRefused               a connection pooler where a session of its own is needed
 ├── Unhandled                       an envelope could not be handled: what is told of it outside the process
 └── Stopping                        the process stops while the database is away
 """
@@ -51,6 +53,14 @@ class UnreadableVersion(OrderSagaError, ValueError):
 
 class ConfigurationError(OrderSagaError):
     """Settings are missing or unsafe; the message names the variable and the remedy."""
+
+
+class InvalidConnectionString(ConfigurationError, ValueError):
+    """A connection string that libpq cannot read; the message prints no part of it, since it may hold a password."""
+
+
+class PoolerRefused(ConfigurationError):
+    """A connection leads to a pooler that gives each transaction another session; the message says what to set."""
 
 
 class Stopping(OrderSagaError):

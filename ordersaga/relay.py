@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import psycopg2
 
+from ordersaga import sessions
 from ordersaga.bucket import Bucket
 from ordersaga.choreography import Choreography
 from ordersaga.database import Cursor
@@ -249,7 +250,7 @@ class Relay:
 
     def _connect(self) -> Any:
         if self._connection is None:
-            connection = psycopg2.connect(self._dsn, connect_timeout=5, application_name=f"relay {self._participant}")
+            connection = sessions.connect(self._dsn, session_for="a relay", application_name=f"relay {self._participant}")
             connection.autocommit = True
             try:
                 with connection.cursor() as cursor:

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+
+from psycopg import IsolationLevel
+
+from ordersaga.conninfo import DEFAULTS, parse_address
 
 
 def django_database(url: str) -> dict[str, Any]:
-    """Translate ``postgresql://user:password@host:port/name?option=value`` into one entry of ``DATABASES``.
+    """Translate a connection string (see :mod:`ordersaga.conninfo`) into one entry of ``DATABASES``.
 
-    ``?host=/socket/dir`` (and ``port``, ``user``, ``password``, ``dbname``) stand before the address, as in libpq;
-    other options are handed to the driver. ``postgresql+psycopg2://`` and the like are accepted; the driver is Django's
-    choice.
+    Several hosts and ports stay lists separated by commas, as libpq reads them. All other options are given to the driver.
 
-    :raises ValueError: when the address is not PostgreSQL's or names no database; the message prints no password.
+    :raises InvalidConnectionString: when libpq cannot read it or it names no database.
     """
-    parts = urlsplit(url)
-    if parts.scheme.partition("+")[0] not in {"postgresql", "postgres"}:
-        raise ValueError(f"a database address begins with postgresql://, not {parts.scheme or 'nothing'}://")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    name = options.pop("dbname", "") or unquote(parts.path.lstrip("/"))
-    if not name:
-        raise ValueError("a database address ends with the database's name: postgresql://user@host/name")
+    options = parse_address(url)
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": name,
-        "USER": options.pop("user", "") or unquote(parts.username or ""),
-        "PASSWORD": options.pop("password", "") or unquote(parts.password or ""),
-        "HOST": options.pop("host", "") or unquote(parts.hostname or ""),
-        "PORT": options.pop("port", "") or str(parts.port or ""),
+        "NAME": options.pop("dbname", ""),
+        "USER": options.pop("user", ""),
+        "PASSWORD": options.pop("password", ""),
+        "HOST": options.pop("host", ""),
+        "PORT": options.pop("port", ""),
         # only cursors that leave parameters to the server prepare anything: see ordersaga.database.borrow
-        "OPTIONS": {"connect_timeout": "5", "prepare_threshold": 5, **options},
+        "OPTIONS": {**DEFAULTS, "prepare_threshold": 5, "isolation_level": IsolationLevel.READ_COMMITTED, **options},
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from alembic import command, context
@@ -19,8 +20,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, MetaData, NullPool, create_engine, make_url, text
+from sqlalchemy import Connection, MetaData, NullPool, create_engine, text
 
+from ordersaga.sessions import connect
 from workers.settings import settings
 
 Domain = Literal["inventory", "payments"]
@@ -77,7 +79,7 @@ def _ours(name: str | None, kind: str, _parents: object) -> bool:
 def configuration(which: Domain, *, url: str | None = None) -> Config:
     """Alembic's configuration, for its commands that have no function here."""
     # attributes, not options: an option's % would be read as an interpolation, and passwords may have one
-    config = Config(attributes={"url": url or getattr(settings(), f"{which}_database_url")})
+    config = Config(attributes={"url": url or settings().direct_url(which)})
     config.set_main_option("script_location", f"workers.{which}:migrations")
     config.set_main_option("path_separator", "os")
     config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
@@ -85,8 +87,8 @@ def configuration(which: Domain, *, url: str | None = None) -> Config:
 
 
 def _connect(config: Config) -> Connection:
-    url = make_url(config.attributes["url"]).set(drivername="postgresql+psycopg2")
-    return create_engine(url, poolclass=NullPool).connect()
+    creator = partial(connect, config.attributes["url"], application_name="migrate")
+    return create_engine("postgresql+psycopg2://", creator=creator, poolclass=NullPool).connect()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

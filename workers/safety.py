@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from ordersaga.conninfo import parse
+
 if TYPE_CHECKING:
     from workers.settings import Settings
 
@@ -46,7 +48,8 @@ def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "allowed_hosts", "accepts any host (*); list the names people type"
     if any(_guest(url) or _same(url) for url in settings.broker_url.split(";")):
         yield "broker_url", "uses guest:guest or a password equal to its user; give the broker a user of its own"
-    databases = ("orders_database_url", "inventory_database_url", "payments_database_url")
+    domains = ("orders", "inventory", "payments")
+    databases = (f"{domain}_{kind}_url" for domain in domains for kind in ("database", "direct"))
     for name in (*databases, "inventory_reader_url", "payments_reader_url"):
         if _same(getattr(settings, name)):
             yield name, "has a password equal to its user; give the role a password of its own"
@@ -68,5 +71,8 @@ def _guest(url: str) -> bool:
 
 
 def _same(url: str) -> bool:
+    if url.startswith(("postgres", "pgmq")):
+        options = parse(url)
+        return bool(options.get("password")) and options.get("user") == options["password"]
     parts = urlsplit(url)
     return bool(parts.password) and unquote(parts.username or "") == unquote(parts.password or "")

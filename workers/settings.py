@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ordersaga.conninfo import parse_address
 from ordersaga.errors import ConfigurationError
 from workers.safety import SAMPLE_SECRET, signing_pairs, unsafe_defaults
 
@@ -25,6 +26,23 @@ def _names(value: Any) -> Any:
 
 def _pairs(value: str) -> str:
     signing_pairs(value)
+    return value
+
+
+def _database(value: str) -> str:
+    if value:
+        parse_address(value)
+    return value
+
+
+def _broker(value: str) -> str:
+    """The servers of a broker; which kinds there are is the application's business."""
+    if value.startswith("pgmq"):
+        return _database(value)
+    try:
+        any(urlsplit(node).port for node in value.split(";"))
+    except ValueError:
+        raise ValueError("is no address; write amqp://user:password@host:5672/vhost, several nodes separated by ;") from None
     return value
 
 
@@ -53,9 +71,15 @@ def _seconds(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 Text = Annotated[str, Field(min_length=1)]
+DatabaseUrl = Annotated[str, Field(min_length=1), AfterValidator(_database)]
+BrokerUrl = Annotated[str, Field(min_length=1), AfterValidator(_broker)]
+OptionalDatabaseUrl = Annotated[str, AfterValidator(_database)]
 SomeNames = Annotated[Names, Field(min_length=1)]
 Duration = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
 Pause = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), le=timedelta(seconds=1))]
+
+
+Domain = Literal["orders", "inventory", "payments"]
 
 
 class Settings(BaseSettings):
@@ -70,13 +94,17 @@ class Settings(BaseSettings):
     debug: bool = False
     secret_key: Text = SAMPLE_SECRET
     allowed_hosts: SomeNames = ("localhost", "127.0.0.1")
-    orders_database_url: Text = "postgresql://orders:orders@127.0.0.1:5432/ordersaga_orders"
-    inventory_database_url: Text = "postgresql://inventory:inventory@127.0.0.1:5432/ordersaga_inventory"
-    payments_database_url: Text = "postgresql://payments:payments@127.0.0.1:5432/ordersaga_payments"
-    inventory_reader_url: str = ""
-    payments_reader_url: str = ""
+    orders_database_url: DatabaseUrl = "postgresql://orders:orders@127.0.0.1:5432/ordersaga_orders"
+    inventory_database_url: DatabaseUrl = "postgresql://inventory:inventory@127.0.0.1:5432/ordersaga_inventory"
+    payments_database_url: DatabaseUrl = "postgresql://payments:payments@127.0.0.1:5432/ordersaga_payments"
+    orders_direct_url: OptionalDatabaseUrl = ""
+    inventory_direct_url: OptionalDatabaseUrl = ""
+    payments_direct_url: OptionalDatabaseUrl = ""
+    """The servers themselves, where the database URLs lead to a connection pooler. Empty: see :meth:`direct_url`."""
+    inventory_reader_url: OptionalDatabaseUrl = ""
+    payments_reader_url: OptionalDatabaseUrl = ""
     """Roles that may only read, for the pages on stock and ledger. Empty: see :meth:`reader_url`."""
-    broker_url: Text = "amqp://guest:guest@127.0.0.1:5672//"
+    broker_url: BrokerUrl = "amqp://guest:guest@127.0.0.1:5672//"
     signing_keys: Annotated[str, AfterValidator(_pairs)] = f"sample:{SAMPLE_SECRET}"
     """``id:secret`` pairs, comma separated; the first signs, all are accepted."""
     participants: SomeNames = ("workers.orders", "workers.inventory", "workers.payments")
@@ -101,6 +129,11 @@ class Settings(BaseSettings):
     def logs_json(self) -> bool:
         """Whether logs are for machines."""
         return (self.log_format or ("json" if self.env == "production" else "console")) == "json"
+
+    def direct_url(self, domain: Domain) -> str:
+        """Where a process connects that needs a session of its own: a relay, migrations, the operators' checks."""
+        direct: str = getattr(self, f"{domain}_direct_url")
+        return direct or str(getattr(self, f"{domain}_database_url"))
 
     def reader_url(self, domain: Literal["inventory", "payments"]) -> str | None:
         """How the web process reads a participant's database: by the participant's own role, except in production."""

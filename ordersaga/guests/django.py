@@ -6,11 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from django.db import connections, transaction
+from django.db.backends.signals import connection_created
 
+from ordersaga.conninfo import connection_string, is_option
 from ordersaga.database import Transaction
+from ordersaga.sessions import IN_TRANSACTION, prepare_session
+
+SESSION = "ORDERSAGA_SESSION"
+"""A key of an entry of ``DATABASES``: settings of its sessions beside ours, by name."""
 
 
 class DjangoDatabase:
@@ -19,30 +24,27 @@ class DjangoDatabase:
     A forked child forgets its parent's connections without closing them.
     """
 
-    def __init__(self, alias: str = "default") -> None:
-        self.alias = alias
+    def __init__(self, alias: str = "default", *, direct: str = "") -> None:
+        """:param direct: the server's own address, for the relay, where the alias leads to a connection pooler."""
+        self.alias, self._direct = alias, direct
+        prepare_sessions()
         os.register_at_fork(after_in_child=self._forget)
 
     @property
     def dsn(self) -> str:
-        """A libpq URL made from Django's settings."""
-        given: dict[str, Any] = connections[self.alias].settings_dict
-        host, query = str(given["HOST"] or ""), {}
-        if host.startswith("/"):
-            host, query = "", {"host": host}
-        user = quote(str(given["USER"] or ""), safe="")
-        password = f":{quote(str(given['PASSWORD']), safe='')}" if given["PASSWORD"] else ""
-        port = f":{given['PORT']}" if given["PORT"] and host else ""
-        if given["PORT"] and not host:
-            query["port"] = str(given["PORT"])
-        tail = f"?{urlencode(query)}" if query else ""
-        return f"postgresql://{user}{password}@{host}{port}/{quote(str(given['NAME']), safe='')}{tail}"
+        """See :attr:`ordersaga.database.Database.dsn`; otherwise of Django's settings, as Django itself connects."""
+        if self._direct:
+            return self._direct
+        given: dict[str, Any] = connections[self.alias].get_connection_params()
+        return connection_string({name: str(value) for name, value in given.items() if value is not None and is_option(name)})
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         """See :meth:`ordersaga.database.Database.begin`."""
         connection = connections[self.alias]
         with transaction.atomic(using=self.alias, durable=True), connection.cursor() as cursor:
+            if getattr(connection, "ordersaga_pooled", False):
+                cursor.execute(IN_TRANSACTION)
             yield Transaction(connection, cursor)
 
     def discard(self) -> None:
@@ -52,3 +54,19 @@ class DjangoDatabase:
     def _forget(self) -> None:
         for connection in connections.all(initialized_only=True):
             connection.connection = None
+
+
+def prepare_sessions() -> None:
+    """From now on each new connection of Django's to PostgreSQL has its session prepared. A second time does nothing."""
+    connection_created.connect(_prepare, dispatch_uid="ordersaga.sessions")
+
+
+def _prepare(connection: Any, **_: Any) -> None:
+    if connection.vendor != "postgresql":
+        return
+    driver, settings = connection.connection, connection.settings_dict
+    connection.ordersaga_pooled = not prepare_session(driver, settings.get(SESSION, {}))
+    if connection.ordersaga_pooled:  # statements would be prepared, and cursors held, in a session that is another's next
+        if hasattr(driver, "prepare_threshold"):  # psycopg 3
+            driver.prepare_threshold = None
+        settings["DISABLE_SERVER_SIDE_CURSORS"] = True

@@ -5,42 +5,58 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.engine import make_url
+import psycopg2
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.orm import Session
 
+from ordersaga.conninfo import connection_options, connection_string
 from ordersaga.database import Transaction, borrow
+from ordersaga.sessions import IN_TRANSACTION, prepare_session
+
+DRIVER = "postgresql+psycopg2://"
+"""SQLAlchemy's dialect and driver; where to connect stands in the connection string alone."""
+POOLED = "ordersaga pooled"
+"""Whether a connection leads to a pooler, in its ``info``."""
 
 
 class SqlAlchemyDatabase:
-    """A PostgreSQL database by its URL; a step's ``db`` is a :class:`sqlalchemy.orm.Session`.
+    """A PostgreSQL database by its connection string; a step's ``db`` is a :class:`sqlalchemy.orm.Session`.
 
-    Connects when first used. A forked child forgets its parent's connections without closing them.
+    The string is read by :mod:`ordersaga.conninfo`. Connects when first used. A
+    forked child forgets its parent's connections without closing them.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = make_url(url)
+    def __init__(self, url: str, *, direct: str = "") -> None:
+        """:param direct: the server's own address, for the relay, where ``url`` leads to a connection pooler."""
+        self._options = connection_options(url)
+        self._direct = connection_options(direct) if direct else self._options
         os.register_at_fork(after_in_child=self._forget)
 
     @property
     def dsn(self) -> str:
-        """The URL as libpq takes it, password included."""
-        return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        """See :attr:`ordersaga.database.Database.dsn`; with the defaults that the connection string left out."""
+        return connection_string(self._direct)
 
     @cached_property
     def engine(self) -> Engine:
         """The engine of this process; each thread holds at most one connection of it while a step runs."""
-        url = self._url.set(drivername="postgresql+psycopg2")
+        connect = partial(psycopg2.connect, connection_string(self._options))
         # errors do not tell the parameters of a statement, which are those of a whole batch
-        return create_engine(url, pool_size=64, max_overflow=-1, hide_parameters=True, connect_args={"connect_timeout": 5})
+        engine = create_engine(DRIVER, creator=connect, pool_size=64, max_overflow=-1, hide_parameters=True)
+        event.listen(engine, "connect", _prepare)
+        return engine
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
         """See :meth:`ordersaga.database.Database.begin`."""
         with Session(self.engine) as session, session.begin():
-            yield Transaction(session, borrow(session))
+            cursor = borrow(session)
+            if session.connection().info[POOLED]:
+                cursor.execute(IN_TRANSACTION)
+            yield Transaction(session, cursor)
 
     def discard(self) -> None:
         """See :meth:`ordersaga.database.Database.discard`. Idle connections are closed; others stay with their threads."""
@@ -50,3 +66,8 @@ class SqlAlchemyDatabase:
         if "engine" in self.__dict__:
             self.engine.dispose(close=False)
             del self.__dict__["engine"]
+
+
+def _prepare(connection: Any, record: Any) -> None:
+    record.info[POOLED] = not prepare_session(connection)
+    connection.set_session(isolation_level="READ COMMITTED")

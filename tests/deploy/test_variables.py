@@ -55,8 +55,10 @@ def test_every_setting_may_be_given_to_compose(monkeypatch: pytest.MonkeyPatch) 
     assert [found.deadline.total_seconds(), found.linger.total_seconds(), found.watchdog.total_seconds()] == [77, 0.5, 9]
 
 
-def test_what_is_left_open_to_compose_is_every_setting_but_debugging_and_places_of_the_container() -> None:
+def test_compose_leaves_out_debugging_places_and_direct_addresses() -> None:
+    """All other settings may be given to it. Its databases are reached directly, without a pooler."""
     left = {f"{PREFIX}{name}" for name in ("DEBUG", "DOTENV", "RUN_DIR")}
+    left |= {f"{PREFIX}{owner}_DIRECT_URL" for owner in ("ORDERS", "INVENTORY", "PAYMENTS")}
     assert READ - set(services(secrets())["web"].raw["environment"]) == left
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from ordersaga.guests.django import SESSION
 from webapp.database_url import django_database
 
 if TYPE_CHECKING:  # the settings import this, before there are models
     from django.db.models import Model
 
 DOMAINS: tuple[Literal["inventory", "payments"], ...] = ("inventory", "payments")
-SETTINGS = "-c default_transaction_read_only=on -c statement_timeout=5000"
-"""Whatever the role may do elsewhere, and however long a page would take."""
+SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
+"""Whatever the role may do elsewhere, and however long a page would take. Behind a connection pooler the role's own hold."""
 
 
 class ReadOnlyBooks(Exception):
@@ -25,10 +26,7 @@ def alias(domain: str) -> str:
 
 def reader_database(url: str) -> dict[str, Any]:
     """An entry of ``DATABASES`` that reads only."""
-    found = django_database(url)
-    options = found["OPTIONS"]
-    options["options"] = " ".join(filter(None, [options.get("options", ""), SETTINGS]))
-    return {**found, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    return {**django_database(url), SESSION: SETTINGS, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 
 
 class BooksRouter:

@@ -21,6 +21,7 @@ from ordersaga.guests.django import DjangoDatabase
 from ordersaga.participant import Event, Participant
 from ordersaga.sql import array
 from webapp.audit.models import SagaEvent
+from workers.settings import settings
 
 # Events of one pack have most in common, and ids need no quoting: that costs PostgreSQL half of what a JSON object for each
 # event does. As arrays of their own the texts would cost the driver five times as much, so they travel as one JSON array.
@@ -171,5 +172,5 @@ def _clean(value: Any) -> Any:
     return value
 
 
-audit = participant = Participant("audit", database=DjangoDatabase("default"))
+audit = participant = Participant("audit", database=DjangoDatabase("default", direct=settings().orders_direct_url))
 participant.observe(write)

@@ -10,7 +10,8 @@ from workers.inventory import stock
 from workers.settings import settings
 from workers.signals import OrderConfirmed, OrderPlaced, OutOfStock, StockReleased, StockReserved, StockShipped
 
-inventory = participant = Participant("inventory", database=SqlAlchemyDatabase(settings().inventory_database_url))
+database = SqlAlchemyDatabase(settings().inventory_database_url, direct=settings().inventory_direct_url)
+inventory = participant = Participant("inventory", database=database)
 
 
 @inventory.step(retry=Retry(attempts=5))

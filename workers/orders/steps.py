@@ -14,6 +14,7 @@ from ordersaga.guests.django import DjangoDatabase
 from ordersaga.signal import DeadlinePassed
 from ordersaga.sql import array
 from webapp.orders.models import CancelRequest, Order
+from workers.settings import settings
 from workers.signals import (
     CancelAsked,
     OrderCancelled,
@@ -23,7 +24,7 @@ from workers.signals import (
     StockShipped,
 )
 
-orders = participant = Participant("orders", database=DjangoDatabase("default"))
+orders = participant = Participant("orders", database=DjangoDatabase("default", direct=settings().orders_direct_url))
 
 
 # As one array: the ORM would prepare each of 400 ids by itself, which costs more than the update.

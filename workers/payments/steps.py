@@ -10,7 +10,8 @@ from workers.payments.gateway import Charge, Gateway, WalletGateway
 from workers.settings import settings
 from workers.signals import PaymentCharged, PaymentDeclined, PaymentRefunded, StockReserved
 
-payments = participant = Participant("payments", database=SqlAlchemyDatabase(settings().payments_database_url))
+database = SqlAlchemyDatabase(settings().payments_database_url, direct=settings().payments_direct_url)
+payments = participant = Participant("payments", database=database)
 
 
 def gateway(db: Session) -> Gateway:

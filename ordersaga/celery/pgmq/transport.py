@@ -9,17 +9,17 @@ import socket
 import time
 from queue import Empty
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote
 
 import psycopg
 from kombu import transport as kombu_transports
 from kombu.transport import pgmq as upstream
 from kombu.transport import virtual
-from psycopg.conninfo import make_conninfo
 
+from ordersaga import conninfo
 from ordersaga.celery.pgmq.channel import Channel
 from ordersaga.celery.pgmq.link import Bell, Link
-from ordersaga.errors import ConfigurationError
+from ordersaga.errors import ConfigurationError, InvalidConnectionString
 
 ALIAS = "pgmq"
 STATEMENT_TIMEOUT = 15
@@ -55,7 +55,8 @@ class Transport(upstream.Transport):
         """
         client: Any = self.client
         options = client.transport_options
-        if given := options.get("conn_string"):
+        given = options.get("conn_string") or ""
+        if given:
             parts = {"password": client.password} if client.password else {}
         else:
             parts = {
@@ -66,14 +67,13 @@ class Transport(upstream.Transport):
                 "password": client.password,
             }
         timeout = options.get("statement_timeout", STATEMENT_TIMEOUT)
-        conninfo = make_conninfo(
-            given or "",
-            **{name: value for name, value in parts.items() if value is not None},
-            connect_timeout=max(2, int(client.connect_timeout or 5)),
+        wanted = conninfo.connection_options(
+            given,
+            **{name: str(value) for name, value in parts.items() if value is not None},
             application_name="ordersaga broker",
-            options=f"-c statement_timeout={int(timeout * 1000)}",
         )
-        return psycopg.connect(conninfo, autocommit=True)
+        wanted["options"] = f"-c statement_timeout={int(timeout * 1000)} {wanted.get('options', '')}".strip()
+        return psycopg.connect(conninfo.connection_string(wanted), autocommit=True)
 
     def establish_connection(self) -> Any:
         self.link.rows("SELECT 1")
@@ -133,19 +133,21 @@ def broker_settings(url: str, **options: Any) -> dict[str, Any]:
 
     :raises ConfigurationError: ``url`` is of another scheme, or names no database.
     """
-    parts = urlsplit(url)
-    database = parts.path.strip("/")
-    if parts.scheme != ALIAS or not database:
-        raise ConfigurationError(f"BROKER: {ALIAS}://user@host/database is wanted, not {parts.scheme}://…")
-    query = dict(parse_qsl(parts.query))
-    secret = query.pop("password", None) or unquote(parts.password or "")
-    given = {"host": parts.hostname, "port": parts.port, "user": unquote(parts.username or "") or None}
-    conninfo = make_conninfo(
-        "", dbname=unquote(database), **{name: value for name, value in given.items() if value is not None} | query
-    )
-    login = quote(unquote(parts.username or ""), safe="") + (f":{quote(secret, safe='')}" if secret else "")
-    host = f"{parts.hostname or 'localhost'}:{parts.port or Transport.default_port}"
+    scheme = url.partition("://")[0]
+    if scheme != ALIAS:
+        raise ConfigurationError(f"BROKER: {ALIAS}://user@host/database is wanted, not {scheme}://…")
+    try:
+        given = conninfo.parse_address(url)
+    except InvalidConnectionString as error:
+        raise ConfigurationError(f"BROKER: {ALIAS}://user@host/database is wanted: {error}") from None
+    secret, user, database = given.pop("password", ""), given.get("user", ""), given.get("dbname", "")
+    login = quote(user, safe="") + (f":{quote(secret, safe='')}" if secret else "")
+    # for people, and for Celery, which knows one host: the connection is made by conn_string
+    host, port = conninfo.hosts(given)[0], given.get("port", "").split(",")[0]
+    shown = f"{host if host and not host.startswith('/') else 'localhost'}:{port or Transport.default_port}"
     return {
-        "broker_url": f"{ALIAS}://{login}{'@' if login else ''}{host}/{database}",
-        "broker_transport_options": {"conn_string": conninfo, "init_extension": False, **options},
-    }
+        "broker_url": f"{ALIAS}://{login}{'@' if login else ''}{shown}/{quote(database, safe='')}",
+        "broker_transport_options": {
+            "conn_string": conninfo.connection_string(given), "init_extension": False, **options
+        },
+    }  # fmt: skip

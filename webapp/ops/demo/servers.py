@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import psycopg2
 
 from ordersaga.database import first_line
+from ordersaga.errors import InvalidConnectionString
+from ordersaga.sessions import connect
 from webapp.ops import embedded
 from webapp.ops.demo import warden
 from webapp.ops.demo.places import Places, shown
@@ -85,8 +87,8 @@ def as_shell(variables: Mapping[str, str]) -> str:
 
 def _ask_database(name: str, variable: str, url: str) -> None:
     try:
-        psycopg2.connect(url.replace("postgresql+psycopg2:", "postgresql:"), connect_timeout=5).close()
-    except psycopg2.Error as error:
+        connect(url, application_name="demo").close()
+    except (psycopg2.Error, InvalidConnectionString) as error:
         reason = first_line(error)
         remedy = f"Start it and create the database, correct {variable}, or unset it to have an embedded one."
         raise DemoFailed(f"The {name} database does not answer: {reason}.", remedy) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import psycopg2
+from ordersaga.sessions import connect
 
 REST, LIMIT = 2.0, 60.0
 """Seconds without news after which it has heard all, and seconds after which nobody waits any longer."""
@@ -15,7 +15,7 @@ LAST = "SELECT max(id) FROM audit_sagaevent"
 
 def trail_rests(orders_url: str, meanwhile: Callable[[], None]) -> None:
     """Until nothing has been added to the audit trail for a while; the auditor judges what is there."""
-    connection = psycopg2.connect(orders_url.replace("postgresql+psycopg2:", "postgresql:"), connect_timeout=5)
+    connection = connect(orders_url, application_name="demo")
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:

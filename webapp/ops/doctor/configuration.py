@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
+from ordersaga.conninfo import hosts, parse
 from webapp.ops.doctor.finding import Finding, error, warning
 from workers.retention import horizon
 from workers.safety import unsafe_defaults
@@ -40,8 +41,12 @@ def _do(fault: str) -> str:
 
 def _here(url: str) -> bool:
     """Whether a server runs on this machine, as far as its address tells."""
-    parts = urlsplit(url.split(";", maxsplit=1)[0])
-    host = parse_qs(parts.query).get("host", [parts.hostname or ""])[0]
+    if url.startswith(("postgres", "pgmq")):
+        return all(_is_local(host) for host in hosts(parse(url)))
+    return all(_is_local(urlsplit(node).hostname or "") for node in url.split(";"))
+
+
+def _is_local(host: str) -> bool:
     if not host or host.startswith("/") or host == "localhost":
         return True
     try:

@@ -17,9 +17,9 @@ from webapp.ops.doctor.configuration import configuration
 from webapp.ops.doctor.finding import Finding, error
 from webapp.ops.doctor.patient import Patient
 from webapp.ops.doctor.rabbitmq import RabbitMQ
-from workers.settings import PREFIX, Settings
+from workers.settings import PREFIX, Domain, Settings
 
-DOMAINS = ("orders", "inventory", "payments")
+DOMAINS: tuple[Domain, ...] = ("orders", "inventory", "payments")
 
 
 def examine(ours: Settings, choreography: Choreography, *, management: str = "") -> list[Finding]:
@@ -38,7 +38,7 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
     patients: list[Patient] = []
     for domain in DOMAINS:
         try:
-            patients.append(stack.enter_context(Patient(domain, getattr(ours, f"{domain}_database_url"))))
+            patients.append(stack.enter_context(Patient(domain, ours.direct_url(domain))))
         except psycopg2.Error as fault:
             yield _unreachable(f"{domain} database", f"{PREFIX}{domain.upper()}_DATABASE_URL", fault)
     everywhere = list(patients)

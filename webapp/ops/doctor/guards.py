@@ -104,7 +104,7 @@ def main() -> None:
     from workers.settings import settings
 
     for domain in ("orders", "inventory", "payments"):
-        with Patient(domain, getattr(settings(), f"{domain}_database_url")) as patient:
+        with Patient(domain, settings().direct_url(domain)) as patient:
             sys.stdout.writelines(f"{domain} {guard}\n" for guard in sorted(standing(patient)))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+
+from ordersaga.sessions import connect
 
 WHO = """
 SELECT current_database(), current_user, (SELECT system_identifier FROM pg_control_system())::text,
@@ -25,7 +26,7 @@ class Patient:
     def __init__(self, domain: str, url: str) -> None:
         """:raises psycopg2.Error: when it cannot be reached."""
         self.domain, self.url = domain, url
-        self._connection: Connection = psycopg2.connect(libpq(url), connect_timeout=5, application_name="doctor")
+        self._connection: Connection = connect(url, session_for="doctor", application_name="doctor")
         try:
             self._connection.set_session(readonly=True, autocommit=True)
             self.rows("SET statement_timeout = '20s'")
@@ -62,8 +63,3 @@ class Patient:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def libpq(url: str) -> str:
-    """An address of the settings as libpq takes it."""
-    return re.sub(r"^(\w+\+\w+|pgmq)://", "postgresql://", url)

@@ -9,10 +9,11 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import sql
-from psycopg2.extensions import make_dsn, parse_dsn
 
+from ordersaga.conninfo import connection_string, parse
 from ordersaga.database import first_line
-from webapp.ops.doctor.patient import libpq
+from ordersaga.errors import InvalidConnectionString
+from ordersaga.sessions import connect
 from webapp.ops.doctor.roles import ATTRIBUTES
 from webapp.ops.provision.work import CannotProvision, Work
 
@@ -45,12 +46,12 @@ class Place:
     def of(cls, variable: str, url: str) -> Place:
         """:raises CannotProvision: when the address does not say all of it."""
         try:
-            given = parse_dsn(libpq(url))
-        except psycopg2.ProgrammingError as error:
-            raise CannotProvision(f"{variable} is no PostgreSQL address") from error
+            given = parse(url)
+        except InvalidConnectionString as error:
+            raise CannotProvision(f"{variable}: {error}") from error
         if not given.get("user") or not given.get("dbname"):
             raise CannotProvision(f"{variable} must name a role and a database: postgresql://role:password@host:5432/database")
-        return cls(variable, libpq(url), given["user"], given.get("password", ""), given["dbname"])
+        return cls(variable, url, given["user"], given.get("password", ""), given["dbname"])
 
 
 @contextmanager
@@ -59,10 +60,10 @@ def administrator(url: str, database: str = "") -> Iterator[Cursor]:
 
     :raises CannotProvision: when the server does not answer or refuses.
     """
-    dsn = make_dsn(libpq(url), **({"dbname": database} if database else {}), connect_timeout=5)
     try:
-        connection = psycopg2.connect(dsn, application_name="provision")
-    except psycopg2.Error as error:
+        there = parse(url) | ({"dbname": database} if database else {})
+        connection = connect(connection_string(there), application_name="provision")
+    except (psycopg2.Error, InvalidConnectionString) as error:
         raise CannotProvision(
             f"--postgres-admin: {first_line(error)}. Is PostgreSQL running, and is the role right?"
         ) from error
@@ -103,10 +104,10 @@ def _leads_there(cursor: Cursor, admin: str, place: Place) -> None:
 
     :raises CannotProvision: when nobody answers there, or another server.
     """
-    there = {name: value for name, value in parse_dsn(libpq(admin)).items() if name not in ADDRESS}
-    there |= {name: value for name, value in parse_dsn(place.url).items() if name in ADDRESS}
+    there = {name: value for name, value in parse(admin).items() if name not in ADDRESS}
+    there |= {name: value for name, value in parse(place.url).items() if name in ADDRESS}
     try:
-        connection = psycopg2.connect(make_dsn(**there, connect_timeout=5))
+        connection = connect(connection_string(there))
     except psycopg2.OperationalError as error:
         if "FATAL" in str(error):  # a server answers, and does not know this administrator or has no such door
             return
@@ -177,14 +178,14 @@ def _schema(work: Work, cursor: Cursor, place: Place) -> None:
 def password(work: Work, cursor: Cursor, place: Place) -> None:
     """The role comes in with the password of the settings, which is set when it does not."""
     try:
-        psycopg2.connect(place.url, connect_timeout=5).close()
+        connect(place.url).close()
     except psycopg2.OperationalError as error:
         if "authentication failed" not in str(error) and "no password" not in str(error):
             raise CannotProvision(f"{place.variable}: {first_line(error)}") from error
         alter = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(place.role), sql.Literal(place.password))
         if work.need(f"password of role {place.role}", lambda: cursor.execute(alter)):
             try:
-                psycopg2.connect(place.url, connect_timeout=5).close()
+                connect(place.url).close()
             except psycopg2.OperationalError as again:
                 raise CannotProvision(f"{place.variable}: {first_line(again)}; see pg_hba.conf of that server") from again
 
@@ -192,7 +193,7 @@ def password(work: Work, cursor: Cursor, place: Place) -> None:
 def _same_server(cursor: Cursor, place: Place) -> None:
     """The same, once the role itself may come in."""
     try:
-        connection = psycopg2.connect(place.url, connect_timeout=5)
+        connection = connect(place.url)
     except psycopg2.OperationalError:  # a dry run, and the password is still to be set
         return
     try:

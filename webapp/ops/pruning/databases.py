@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import psycopg2
 
-from webapp.ops.doctor.patient import libpq
+from ordersaga.conninfo import connection_options
+from ordersaga.sessions import connect
 
 
 class Databases:
@@ -31,7 +32,7 @@ class Databases:
             raise
 
     def _connect(self, url: str) -> Any:
-        connection = psycopg2.connect(libpq(url), connect_timeout=10, application_name="prune")
+        connection = connect(url, application_name="prune")
         self._stack.callback(connection.close)
         return connection
 
@@ -48,10 +49,10 @@ class Databases:
 
 
 def _distinct(orders: str, others: Mapping[str, str]) -> dict[str, str]:
-    seen, found = {orders}, {}
+    seen, found = [connection_options(orders)], {}
     for name, url in others.items():
-        if url not in seen:
-            seen.add(url)
+        if (options := connection_options(url)) not in seen:
+            seen.append(options)
             found[name] = url
     return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from typing import Any, Self
 import psycopg2
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
+from ordersaga.sessions import connect
 from webapp.ops.reconcile import sql
 from webapp.ops.reconcile.story import MoneyFacts, OrderFacts, Rows, StockFacts
 from webapp.ops.remedies import unreadable
@@ -56,9 +56,7 @@ class Snapshot:
     def __init__(self, database: str, url: str) -> None:
         self.database = database
         try:
-            self._connection = psycopg2.connect(
-                re.sub(r"^\w+\+\w+://", "postgresql://", url), connect_timeout=10, application_name="reconcile"
-            )
+            self._connection = connect(url, application_name="reconcile")
             self._connection.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True)
             self.rows(SETTINGS + "; SELECT 1")
         except psycopg2.Error as error:

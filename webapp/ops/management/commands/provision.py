@@ -127,7 +127,8 @@ def _admins(given: list[str]) -> dict[str, str]:
 
 
 def _domain(work: Work, ours: Settings, domain: str, admin: str) -> None:
-    owner = Place.of(f"{PREFIX}{domain.upper()}_DATABASE_URL", getattr(ours, f"{domain}_database_url"))
+    kind = "direct" if getattr(ours, f"{domain}_direct_url") else "database"
+    owner = Place.of(f"{PREFIX}{domain}_{kind}_url".upper(), getattr(ours, f"{domain}_{kind}_url"))
     database(work, admin, owner)
     if domain in READERS and (url := getattr(ours, f"{domain}_reader_url", None)):
         reader(work, admin, Place.of(f"{PREFIX}{domain.upper()}_READER_URL", url), owner)

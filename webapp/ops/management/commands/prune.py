@@ -126,11 +126,11 @@ def _databases(ours: Settings) -> Databases:
     from workers.choreography import choreography
 
     others = {
-        name: getattr(ours, f"{name}_database_url", None) or participant.database.dsn
+        name: participant.database.dsn
         for name, participant in choreography().participants.items()
         if name != choreography().saga.initiator and participant.steps
     }
-    return Databases(ours.orders_database_url, others)
+    return Databases(ours.direct_url("orders"), others)
 
 
 def _sentence(pruned: Pruned, *, dry: bool) -> str:

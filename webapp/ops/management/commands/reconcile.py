@@ -93,9 +93,9 @@ class _Looking:
         self._bar = Bar(None)
         ours = settings()
         urls = {
-            "orders": ours.orders_database_url,
-            "inventory": ours.inventory_database_url,
-            "payments": ours.payments_database_url,
+            "orders": ours.direct_url("orders"),
+            "inventory": ours.direct_url("inventory"),
+            "payments": ours.direct_url("payments"),
         }
         self._auditor = Auditor(urls, grace, audited="workers.audit" in ours.observers, wait=self._wait, tell=self._tell)
 

@@ -5,6 +5,8 @@ ARGS ?=
 EXIT ?=
 # Test processes side by side, each with servers of its own; most of the time they wait.
 JOBS ?= 2
+# So many busy loops run beside the tests, to see how they do on a slow machine.
+BUSY ?=
 STARTED := $(shell date +%s)
 
 MINOR = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
@@ -19,7 +21,7 @@ FRESH = $(if $(wildcard $(BIN)/python),$(shell $(BIN)/python -c '' 2>/dev/null |
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  Options: PYTHON=python3.13 · ARGS="-k expired" for test · EXIT=1 BROKER=amqp://… for demo'
+	@echo '  Options: PYTHON=python3.13 · ARGS="-k expired" BUSY=2 for test · EXIT=1 BROKER=amqp://… for demo'
 
 python:
 	@command -v "$(PYTHON)" >/dev/null || \
@@ -40,7 +42,7 @@ $(BIN)/.installed: requirements.txt $(if $(FRESH),stale) | python
 
 test: venv  ## run every test on private servers and real processes (ARGS="-k foo" goes to pytest)
 	@$(BIN)/python -m tests.support.services
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(if $(BUSY),$(BIN)/python -m tests.support.busy $(BUSY)) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: venv  ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ from tests.support.postgres import Postgres
 from tests.support.processes import Process, running, stop_all
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.time_scale import VARIABLE, scaled, time_scale
 
 hypothesis.settings.register_profile("ordersaga", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("ordersaga")
@@ -227,10 +228,30 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         janitor().finish()
 
 
-def pytest_configure() -> None:
-    """A shell that starts the tests in its background has them ignore Ctrl-C, and all that they start inherits it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure the machine before xdist starts its processes, and accept Ctrl-C.
+
+    A shell that starts the tests in its background has them ignore Ctrl-C, and all that they start inherits it.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not config.option.collectonly:
+        time_scale()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return [] if config.option.collectonly else [f"time scale: timeouts × {time_scale():g} ({VARIABLE})"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Scale pytest-timeout's limit of each test to this machine, unless the command line sets one."""
+    if config.option.collectonly or config.getoption("--timeout") is not None:
+        return
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        limit = marker.args[0] if marker else float(config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(scaled(limit)), append=False)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request,
 from tests.browser.site import PASSWORD, Site
 from tests.support.polling import eventually
 from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
 
 PICTURES = ROOT / ".run" / "browser"
 """Where a failing test leaves what was seen; it is kept until somebody removes it."""
@@ -28,7 +29,7 @@ class Visitor:
     def __init__(self, browser: Browser, site: Site, name: str | None, **options: Any) -> None:
         self.site, self.name = site, name
         self.context = browser.new_context(base_url=site.url, locale="en-GB", **{"viewport": WIDE, **options})
-        self.context.set_default_timeout(15_000)
+        self.context.set_default_timeout(scaled(15_000))
         self.page: Page = self.context.new_page()
         self._noticed: list[str] = []
         self.page.on("console", self._on_console)

@@ -25,6 +25,7 @@ from tests.documents.promises import unfulfilled
 from tests.support.janitor import janitor
 from tests.support.polling import eventually
 from tests.support.processes import ROOT, Process
+from tests.support.time_scale import scaled
 
 MARK = "DEMO_TEST"
 ORDERS = 60
@@ -44,7 +45,9 @@ class Demos:
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
         """To its end, with its two outputs apart."""
         env = {**os.environ, MARK: self._mark, "COLUMNS": "120"}
-        return subprocess.run(self.argv(*options), cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=180)
+        return subprocess.run(
+            self.argv(*options), cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=scaled(180)
+        )
 
     def start(self, *options: str) -> Process:
         argv = self.argv(*options)
@@ -99,11 +102,11 @@ def visitor(login_page: str, password: str) -> Callable[[str], str]:
     """A browser that has logged in."""
     jar = CookieJar()
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-    browser.open(login_page, timeout=10).read()
+    browser.open(login_page, timeout=scaled(10)).read()
     token = next(cookie.value for cookie in jar if cookie.name == "csrftoken")
     form = {"username": "admin", "password": password, "csrfmiddlewaretoken": token, "next": "/admin/"}
-    browser.open(login_page, urllib.parse.urlencode(form).encode(), timeout=10).read()
-    return lambda page: str(browser.open(page, timeout=10).read().decode())
+    browser.open(login_page, urllib.parse.urlencode(form).encode(), timeout=scaled(10)).read()
+    return lambda page: str(browser.open(page, timeout=scaled(10)).read().decode())
 
 
 @pytest.mark.usefixtures("busy")

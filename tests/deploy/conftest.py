@@ -17,6 +17,7 @@ from tests.support.ports import free_port
 from tests.support.postgres import OWNER, PASSWORD, Postgres
 from tests.support.processes import ROOT, run_dir
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.time_scale import scaled
 
 DATABASES = ("ordersaga_orders", "ordersaga_inventory", "ordersaga_payments")
 
@@ -77,7 +78,11 @@ def installation(postgres: Postgres, rabbitmq: RabbitMQ, database_templates: dic
     server = {"PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), "PGPASSWORD": PASSWORD, "POSTGRES_USER": OWNER}
     for _ in range(2):  # the second time changes nothing
         subprocess.run(
-            ["sh", "deploy/postgres/databases.sh"], cwd=ROOT, env={**os.environ, **made.given, **server}, check=True, timeout=30
+            ["sh", "deploy/postgres/databases.sh"],
+            cwd=ROOT,
+            env={**os.environ, **made.given, **server},
+            check=True,
+            timeout=scaled(30),
         )
     rabbitmq.add_vhost("ordersaga")
     rabbitmq.ctl("add_user", "ordersaga", made.given["RABBITMQ_PASSWORD"])

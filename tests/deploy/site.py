@@ -10,6 +10,7 @@ from http.cookies import SimpleCookie
 from urllib.parse import urlencode
 
 from tests.deploy.conftest import Installation
+from tests.support.time_scale import scaled
 
 ORIGIN = "https://localhost"
 
@@ -45,7 +46,7 @@ class Site:
         assert self._ask("POST", "/admin/login/", urlencode(form), headers).status == 302
 
     def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=scaled(30))
         cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         sent = {"Host": "localhost", "X-Forwarded-Proto": "https", "Cookie": cookies, **headers}
         connection.request(method, path, body, sent)

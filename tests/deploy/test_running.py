@@ -17,6 +17,7 @@ from tests.deploy.site import Site
 from tests.deploy.units import example, units
 from tests.support.polling import eventually
 from tests.support.processes import Process, run_dir
+from tests.support.time_scale import scaled
 
 STAYING = ("orders", "inventory", "payments", "audit", "web", "flower")
 READY = 90.0
@@ -31,7 +32,7 @@ def once(installation: Installation, service: str, *words: str, **more: str) -> 
     done = subprocess.run(
         installation.command([*found.command[: len(found.command) - bool(words)], *words]),
         cwd=installation.folder, env=installation.environment({**found.environment, **more}),
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=scaled(120),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -87,13 +88,15 @@ class Running:
         service = self.installation.services()[name]
         done = subprocess.run(
             self.installation.command(service.check), cwd=self.installation.folder,
-            capture_output=True, check=False, timeout=60,
+            capture_output=True, check=False, timeout=scaled(60),
             env={**self.installation.environment(service.environment), "ORDERSAGA_RUN_DIR": run_dir()},
         )  # fmt: skip
         return done.returncode == 0
 
     def settles_an_order(self) -> None:
-        said = once(self.installation, "manage", "seed_orders", "--count", "1", "--wait", "--timeout", "60", "--json")
+        said = once(
+            self.installation, "manage", "seed_orders", "--count", "1", "--wait", "--timeout", f"{scaled(60):g}", "--json"
+        )
         assert json.loads(said)["confirmed"] == 1, said
 
     def pleases_the_doctor(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.deploy.compose import raw
 from tests.deploy.units import FOLDER, HOME, PROGRAMS, Unit, instances, units
 from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
 
 STAYING = [unit for unit in units() if unit.settings.get("Type") != ["oneshot"]]
 ANALYZE = shutil.which("systemd-analyze")
@@ -70,5 +71,5 @@ if ANALYZE:  # not everywhere; without it the tests above must do
         for instance in instances("ordersaga-pool"):
             (tmp_path / f"ordersaga-pool@{instance}.service").symlink_to(tmp_path / "ordersaga-pool@.service")
         argv = [str(ANALYZE), "verify", *map(str, copies)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=scaled(60))
         assert (done.returncode, done.stdout + done.stderr) == (0, "")

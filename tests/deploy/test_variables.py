@@ -13,6 +13,7 @@ from ordersaga.errors import ConfigurationError
 from tests.deploy.compose import secrets, services
 from tests.deploy.units import Unit, example, units
 from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
 from workers.settings import PREFIX, Settings, read
 
 READ = {PREFIX + name.upper() for name in Settings.model_fields} | {f"{PREFIX}DOTENV"}
@@ -93,7 +94,13 @@ def test_production_without_secrets_is_refused_in_words(name: str) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in set_by(os.environ)}
     environment |= {"ORDERSAGA_ENV": "production", "ORDERSAGA_DOTENV": ""}
     done = subprocess.run(
-        [sys.executable, *COMMANDS[name]], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, *COMMANDS[name]],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=scaled(60),
     )
     assert done.returncode == (2 if name == "migrate" else 1)
     assert done.stderr.startswith("Settings refused:")
@@ -104,7 +111,7 @@ def test_production_without_secrets_is_refused_in_words(name: str) -> None:
 def test_a_number_of_processes_that_is_none_is_refused_in_words() -> None:
     done = subprocess.run(
         [sys.executable, *COMMANDS["web"]], cwd=ROOT, env={**os.environ, "WEB_PROCESSES": "many"},
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=scaled(60),
     )  # fmt: skip
     assert (done.returncode, done.stderr.strip()) == (
         1,
@@ -121,7 +128,7 @@ WITHOUT = f"import runpy, sys; sys.modules.update(dict.fromkeys({LEFT_OUT})); "
 
 def without(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", WITHOUT + code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", WITHOUT + code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=scaled(60)
     )
 
 

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
 
 PARSE_ONLY = """
 import argparse, runpy, sys
@@ -40,7 +41,7 @@ def module_fault(module: str, arguments: tuple[str, ...]) -> str | None:
     if not arguments:
         return None
     argv = [sys.executable, "-c", PARSE_ONLY, module, *arguments]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=scaled(60), check=False)
     return done.stderr.strip().splitlines()[-1] if done.returncode else None
 
 

@@ -44,7 +44,7 @@ CONSTANTS = {
     ("docs/ARCHITECTURE.md", "50 ms"): ("ordersaga/relay.py", "QUEUED_LINGER = 0.05"),
     ("docs/ARCHITECTURE.md", "12 ms"): ("ordersaga/relay.py", "POLLS = (0.003, 0.012)"),
     ("docs/FAILURE_SCENARIOS.md", "30 s"): ("workers/settings.py", "watchdog: Duration = timedelta(seconds=30)"),
-    ("docs/FAILURE_SCENARIOS.md", "5 s"): ("tests/support/shop.py", "WATCHDOG = Watchdog(first=timedelta(seconds=5))"),
+    ("docs/FAILURE_SCENARIOS.md", "5 s"): ("tests/support/shop.py", "WATCHDOG = Watchdog(first=timedelta(seconds=scaled(5)))"),
     ("README.md", "10 %"): ("webapp/ops/demo/script.py", "10 % declined"),
     ("README.md", "5 %"): ("webapp/ops/demo/script.py", "5 % out of stock"),
     ("README.md", "2 %"): ("webapp/ops/demo/script.py", "2 % free of charge"),

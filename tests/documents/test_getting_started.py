@@ -26,6 +26,7 @@ from tests.documents.promises import unfulfilled
 from tests.support.janitor import janitor
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, Process
+from tests.support.time_scale import scaled
 
 GUIDE = page("docs/GETTING_STARTED.md")
 INSTALLED_OTHERWISE = re.compile(r"git clone |mkdir trip|python3 -m venv |pip install ")
@@ -118,7 +119,7 @@ def bash(project: Path) -> Iterator[Callable[..., str]]:
 
     def run(script: str, *, status: int = 0) -> str:
         """Ended after a time that is long enough on a busy machine, with the pools' logs to tell why."""
-        process = Process("guide", ["timeout", "170", "bash", "-c", script], env=env, cwd=project)
+        process = Process("guide", ["timeout", f"{scaled(170):.0f}", "bash", "-c", script], env=env, cwd=project)
         started.append(process)
         process.start()
         ended = process.wait(180)

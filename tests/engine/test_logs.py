@@ -23,6 +23,7 @@ from ordersaga.guests.structlog import ACCESS, ACCESS_FORMAT, formatter
 from ordersaga.logs import Line, bound, failure, told, trace_told
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
 from workers.signals import Line as OrderLine
 
 WORDS = "Ann Example, 1 Some Street"
@@ -127,7 +128,7 @@ def test_an_access_tells_neither_query_nor_whence() -> None:
 
 def test_at_debug_the_loggers_that_tell_arguments_and_parameters_stay_silent() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", POOL_AT_DEBUG], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", POOL_AT_DEBUG], cwd=ROOT, capture_output=True, text=True, check=True, timeout=scaled(60)
     )
     assert done.stdout.splitlines()[-1] == "[True, False, False]"
 

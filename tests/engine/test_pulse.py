@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ordersaga.pulse import STALE, Pulse, lives
+from tests.support.time_scale import scaled
 
 FORKED = """
 import os, sys, time
@@ -77,7 +78,7 @@ def test_a_child_does_not_keep_a_killed_parent_alive_and_what_is_left_is_removed
     try:
         assert lives(tmp_path, "stock")[0].words == {"relay": "the last round failed: OperationalError"}
         parent.kill()
-        parent.wait(10)
+        parent.wait(scaled(10))
         assert lives(tmp_path, "stock") == []
         assert list(tmp_path.iterdir()) == []
     finally:

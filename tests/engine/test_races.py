@@ -18,6 +18,7 @@ from ordersaga.testing import Mail, Rehearsal
 from tests.engine.toys import DESK, Shape, Toy, empty_outbox, toy_database
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
+from tests.support.time_scale import scaled
 
 ROUNDS = 12
 SAGAS = 6
@@ -34,7 +35,7 @@ class Gate:
     def pass_by(self) -> None:
         if not self.reached.is_set():
             self.reached.set()
-            assert self.opened.wait(20)
+            assert self.opened.wait(scaled(20))
 
 
 class Theatre:
@@ -66,12 +67,12 @@ class Theatre:
     def queue_up(self, gate: Gate, first: Mail, second: Mail) -> None:
         """One worker stops at the gate, the other must wait for it; then the gate is opened."""
         held = self._pool.submit(self.rehearsal.deliver, first)
-        assert gate.reached.wait(20)
+        assert gate.reached.wait(scaled(20))
         waiting = self._pool.submit(self.rehearsal.deliver, second)
         eventually(lambda: self.toy.rows(BLOCKED)[0][0], 20, f"{second.parcel.topic} to wait for {first.parcel.topic}")
         gate.opened.set()
-        held.result(20)
-        waiting.result(20)
+        held.result(scaled(20))
+        waiting.result(scaled(20))
 
     def at_once(self, *mail: Mail) -> None:
         """Hand envelopes to two workers at the same moment."""
@@ -82,7 +83,7 @@ class Theatre:
             self.rehearsal.deliver(each)
 
         for done in [self._pool.submit(deliver, each) for each in mail]:
-            done.result(timeout=30)
+            done.result(timeout=scaled(30))
 
     def end(self) -> set[str]:
         """Run to quiet; every saga has a good end and nobody was thrown out of a deadlock."""

@@ -18,6 +18,7 @@ from ordersaga.relay import Parcel, Relay, claim
 from ordersaga.sql.outbox import OBSERVERS
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
+from tests.support.time_scale import scaled
 
 
 class Begun(Signal):
@@ -106,7 +107,7 @@ def carried(url: str) -> Iterator[Any]:
         relay.stop()
     written(url, "NOTIFY ordersaga_outbox")  # so that those asleep hear of it
     for _, thread in running:
-        thread.join(timeout=10)
+        thread.join(timeout=scaled(10))
         assert not thread.is_alive()
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
 from tests.participants.goods import counters, order, saga, stocked, unexplained
+from tests.support.time_scale import scaled
 from workers.inventory import stock
 from workers.signals import OrderPlaced
 
@@ -34,7 +35,7 @@ def test_of_two_sessions_that_want_the_last_unit_one_waits_and_goes_without(
             assert stock.hold(first, {saga(1002): order(("last", 1))}) == {}
             second = pool.submit(hold_and_commit, inventory_engine, {saga(1001): order(("last", 1))})
             until_one_waits(inventory_engine)
-        assert second.result(timeout=10) == {saga(1001): "last"}
+        assert second.result(timeout=scaled(10)) == {saga(1001): "last"}
     with Session(inventory_engine) as session:
         assert counters(session, "last") == {"received": 1, "on_hand": 0, "held": 1, "sold": 0}
 
@@ -50,7 +51,7 @@ def test_the_last_unit_goes_to_the_second_session_when_the_first_rolls_back(
             second = pool.submit(hold_and_commit, inventory_engine, {saga(1004): order(("spare", 1))})
             until_one_waits(inventory_engine)
             first.rollback()
-        assert second.result(timeout=10) == {}
+        assert second.result(timeout=scaled(10)) == {}
 
 
 def test_batches_that_want_the_same_goods_in_any_order_never_deadlock(inventory_engine: Engine) -> None:
@@ -69,7 +70,7 @@ def test_batches_that_want_the_same_goods_in_any_order_never_deadlock(inventory_
                 stock.release(session, [s for s in sorted(held) if chance.random() < 0.5])
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(compete, range(1, 5), timeout=120))
+        list(pool.map(compete, range(1, 5), timeout=scaled(120)))
     with Session(inventory_engine) as session:
         assert unexplained(session) == []
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, MetaData, NullPool, create_engine, make_url, 
 
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
 from workers import migrate
 from workers.inventory.models import Base as Inventory
 from workers.migrate import DOMAINS, Domain
@@ -84,5 +85,5 @@ def test_processes_that_start_together_migrate_once(domain: Domain, empty: str) 
     environment = {**os.environ, f"ORDERSAGA_{domain.upper()}_DATABASE_URL": empty}
     argv = [sys.executable, "-m", "workers.migrate", domain]
     started = [subprocess.Popen(argv, cwd=ROOT, env=environment) for _ in range(3)]
-    assert [process.wait(timeout=60) for process in started] == [0, 0, 0]
+    assert [process.wait(timeout=scaled(60)) for process in started] == [0, 0, 0]
     assert migrate.pending(domain, url=empty) == []

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from tests.participants.bills import balance, bill, give_back, saga, take, unexplained
+from tests.support.time_scale import scaled
 from workers.payments.gateway import Charge
 from workers.payments.seed import NewWallet, open_wallets
 from workers.signals import Decline
@@ -34,7 +35,7 @@ def test_of_two_sessions_that_want_the_last_of_a_wallet_one_waits_and_is_decline
             assert take(first, bill(1002, 60, "kim")) == {}
             second = pool.submit(take_and_commit, payments_engine, bill(1001, 60, "kim"), bill(1003, 40, "kim"))
             until_one_waits(payments_engine)
-        assert second.result(timeout=10) == {saga(1001): Decline.NO_MONEY}
+        assert second.result(timeout=scaled(10)) == {saga(1001): Decline.NO_MONEY}
     with Session(payments_engine) as session:
         assert balance(session, "kim") == 0
         assert unexplained(session) == []
@@ -51,7 +52,7 @@ def test_the_money_is_there_for_the_second_session_when_the_first_rolls_back(
             second = pool.submit(take_and_commit, payments_engine, bill(1005, 100, "lee"))
             until_one_waits(payments_engine)
             first.rollback()
-        assert second.result(timeout=10) == {}
+        assert second.result(timeout=scaled(10)) == {}
 
 
 def test_batches_that_want_the_same_wallets_in_any_order_never_deadlock(payments_engine: Engine) -> None:
@@ -69,7 +70,7 @@ def test_batches_that_want_the_same_wallets_in_any_order_never_deadlock(payments
                 give_back(session, *(n for n in numbers if saga(n) in paid and chance.random() < 0.5))
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(compete, range(1, 5), timeout=120))
+        list(pool.map(compete, range(1, 5), timeout=scaled(120)))
     with Session(payments_engine) as session:
         assert unexplained(session) == []
 

@@ -17,6 +17,7 @@ from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.shop import Shop
+from tests.support.time_scale import scaled
 from webapp.orders.models import Product
 
 WAITS = "waits for its database: its tables are missing; create them with: manage.py migrate"
@@ -79,6 +80,6 @@ def test_pools_started_before_the_tables_wait_and_go_on_by_themselves(
 def migrate(databases: Databases) -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate", "-v0"],
-        cwd=ROOT, env={**os.environ, **databases.env}, capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT, env={**os.environ, **databases.env}, capture_output=True, text=True, check=False, timeout=scaled(60),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -19,6 +19,7 @@ from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, Process
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.time_scale import scaled
 
 POOL = ["-m", "celery", "-A", "workers.inventory", "worker", "-c", "1", "-l", "INFO", "--without-gossip", "--without-mingle"]
 
@@ -53,7 +54,7 @@ def environment(databases: Databases, vhost: str, broker_proxy: Proxy, database_
 def health(*options: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "workers.health", *options],
-        capture_output=True, text=True, check=False, cwd=ROOT, timeout=30,
+        capture_output=True, text=True, check=False, cwd=ROOT, timeout=scaled(30),
         env={"ORDERSAGA_RUN_DIR": own_run_dir(), "PATH": ""},
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr

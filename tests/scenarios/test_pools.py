@@ -15,6 +15,7 @@ from tests.support.house import House
 from tests.support.polling import eventually
 from tests.support.pools import Pools
 from tests.support.processes import ROOT, Process
+from tests.support.time_scale import scaled
 from tests.support.unruly.goods import HANGS, PAUSES, PAUSES_TOO, SLEEPS
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -83,7 +84,7 @@ class TestInsteadOfInventory:
         eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids), 30, "both gone")
 
     def test_a_statement_that_never_returns_is_ended_in_threads(self, pools: Pools, house: House) -> None:
-        pools.start("inventory", kind="threads", concurrency=2, env={"UNRULY_TIME_LIMIT": "1"})
+        pools.start("inventory", kind="threads", concurrency=2, env={"UNRULY_TIME_LIMIT": f"{scaled(1)}"})
         guilty, *innocent = house.shop.place_all([[SLEEPS], *[["TEA"]] * 9])
 
         house.books.all_confirmed(innocent)
@@ -92,7 +93,7 @@ class TestInsteadOfInventory:
         assert "SQLSTATE 57014" in str(house.books.saga(guilty).reason)  # query_canceled, by the statement's time limit
 
     def test_a_step_that_hangs_is_ended_in_prefork_children(self, pools: Pools, house: House) -> None:
-        pools.start("inventory", concurrency=2, env={"UNRULY_TIME_LIMIT": "1"})
+        pools.start("inventory", concurrency=2, env={"UNRULY_TIME_LIMIT": f"{scaled(1)}"})
         guilty, *innocent = house.shop.place_all([[HANGS], *[["TEA"]] * 9])
 
         house.books.all_confirmed(innocent)

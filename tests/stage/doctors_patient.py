@@ -18,6 +18,7 @@ from tests.support.postgres import Postgres
 from tests.support.rabbitmq import PASSWORD as ADMIN_PASSWORD
 from tests.support.rabbitmq import USER as ADMIN
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.time_scale import scaled
 from webapp.ops.doctor import Finding, examine
 from workers.choreography import choreography
 from workers.settings import Settings, read
@@ -65,7 +66,7 @@ class House:
         request = urllib.request.Request(f"{self.management}/api/{path}", data, method=method)
         request.add_header("Authorization", "Basic " + b64encode(f"{ADMIN}:{ADMIN_PASSWORD}".encode()).decode())
         request.add_header("Content-Type", "application/json")
-        urllib.request.urlopen(request, timeout=20).close()
+        urllib.request.urlopen(request, timeout=scaled(20)).close()
 
     def redeclare(self, queue: str, **arguments: Any) -> None:
         """The same queue with other arguments; a None takes one away. Its bindings go with it and come back."""

@@ -12,6 +12,7 @@ from django.db import DatabaseError, connection, transaction
 
 from ordersaga.ids import new_id
 from ordersaga.participant import Event
+from tests.support.time_scale import scaled
 from webapp.audit.models import DeadLetter, SagaEvent
 from workers.audit.steps import Letter, write, write_dead_letters, write_events
 
@@ -94,7 +95,7 @@ def test_two_workers_with_the_same_events_in_opposite_order_do_not_deadlock() ->
         try:
             with transaction.atomic():
                 connection.ensure_connection()
-                together.wait(timeout=20)
+                together.wait(timeout=scaled(20))
                 write_events(mine, connection)
         finally:
             connection.close()

@@ -12,13 +12,14 @@ import pytest
 
 from tests.support.databases import Databases
 from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
 
 
 def manage(databases: Databases | dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     env = databases if isinstance(databases, dict) else databases.env
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
-        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=scaled(60),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from tests.support.databases import Databases
 from tests.support.polling import eventually
 from tests.support.postgres import OWNER, Postgres
 from tests.support.processes import ROOT, Process
+from tests.support.time_scale import scaled
 from webapp.ops.console import printable
 
 NOWHERE = {"ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
@@ -60,7 +61,7 @@ def test_a_reader_who_has_left_is_no_fault(words: str, environment: dict[str, st
     with os.fdopen(writer, "w") as output:
         done = subprocess.run(
             [sys.executable, "manage.py", *words.split()], stdout=output, stderr=subprocess.PIPE,
-            cwd=ROOT, env={**os.environ, **environment}, text=True, check=False, timeout=60,
+            cwd=ROOT, env={**os.environ, **environment}, text=True, check=False, timeout=scaled(60),
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (141, "")
 

@@ -15,6 +15,7 @@ from django.test import Client, override_settings
 
 from tests.support.flower import Flower
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.time_scale import scaled
 
 PAGES = (
     "", "workers", "tasks", "broker", "task/x", "api/workers", "api/tasks", "static/css/flower.css", "metrics", "healthcheck",
@@ -156,7 +157,7 @@ def test_when_it_does_not_run_the_page_says_how_to_start_it(orders_database: str
 def test_no_cookie_and_no_name_of_the_visitor_reaches_flower(orders_database: str) -> None:
     """A listener in Flower's place writes down what it is sent."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
+        listener.settimeout(scaled(10))
         visitor = client()
         heard: list[bytes] = []
 
@@ -172,7 +173,7 @@ def test_no_cookie_and_no_name_of_the_visitor_reaches_flower(orders_database: st
         with override_settings(FLOWER_URL=f"http://127.0.0.1:{port}"):
             answer = visitor.get("/admin/flower/workers?json=1", headers={"X-Forwarded-For": "10.1.1.1", "Accept": "text/x"})
             assert text(answer) == "ok"
-        thread.join(10)
+        thread.join(scaled(10))
     sent = heard[0].decode().lower()
     assert sent.startswith("get /admin/flower/workers?json=1 http/1.1")
     assert f"host: 127.0.0.1:{port}" in sent

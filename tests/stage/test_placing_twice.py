@@ -10,6 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from tests.stage.shop import open_shop, place, said
+from tests.support.time_scale import scaled
 from webapp.orders.draft import Item, NewOrder
 from webapp.orders.errors import IdempotencyConflict
 from webapp.orders.models import Order, OrderLine, Product, Saga
@@ -66,7 +67,7 @@ def test_a_double_click_in_eight_threads_places_one_order() -> None:
 
     def click(_: int) -> int:
         try:
-            together.wait(timeout=20)
+            together.wait(timeout=scaled(20))
             return place().id
         finally:
             connection.close()
@@ -83,7 +84,7 @@ def test_two_who_place_the_same_batch_in_opposite_order_do_not_deadlock() -> Non
 
     def seed(orders: list[NewOrder]) -> set[int]:
         try:
-            together.wait(timeout=20)
+            together.wait(timeout=scaled(20))
             return {order.id for order in place_orders(orders)}
         finally:
             connection.close()

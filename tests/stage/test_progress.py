@@ -17,6 +17,7 @@ from rich.console import Console
 from tests.support.databases import Databases
 from tests.support.postgres import OWNER, Postgres
 from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
 from webapp.ops.progress import bar
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -25,7 +26,9 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def run(databases: Databases, *argv: str, stderr: int) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **databases.env, "TERM": "xterm", "COLUMNS": "120"}
     command = [sys.executable, "manage.py", *argv]
-    return subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, timeout=60)
+    return subprocess.run(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, timeout=scaled(60)
+    )
 
 
 def at_a_terminal(databases: Databases, *argv: str) -> tuple[str, str]:
@@ -42,7 +45,7 @@ def at_a_terminal(databases: Databases, *argv: str) -> tuple[str, str]:
     watching.start()
     done = run(databases, *argv, stderr=theirs)
     os.close(theirs)
-    watching.join(10)
+    watching.join(scaled(10))
     os.close(ours)
     return done.stdout, CONTROL.sub("", b"".join(shown).decode(errors="replace"))
 

@@ -16,6 +16,7 @@ from django.core.management import CommandError, call_command
 from tests.support.postgres import OWNER, Postgres
 from tests.support.processes import ROOT
 from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ
+from tests.support.time_scale import scaled
 from webapp.ops.doctor import examine
 from webapp.ops.doctor.patient import Patient
 from webapp.ops.doctor.roles import readers
@@ -200,7 +201,7 @@ def migrate(ours: Settings) -> None:
     urls = {f"ORDERSAGA_{n.upper()}_DATABASE_URL": getattr(ours, f"{n}_database_url") for n in ROLES if n != "broker"}
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate", "-v0"],
-        cwd=ROOT, env={**os.environ, **urls}, capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT, env={**os.environ, **urls}, capture_output=True, text=True, check=False, timeout=scaled(60),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 

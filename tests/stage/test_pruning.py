@@ -19,6 +19,7 @@ from tests.support.databases import Databases
 from tests.support.prunings import age, opened, pruned, rows
 from tests.support.standing import standing_theatre, theatre
 from tests.support.theatre import Theatre
+from tests.support.time_scale import scaled
 from webapp.ops.pruning import Pruned, prune, sagas
 from webapp.ops.pruning.sql import WINDOW
 from webapp.orders.draft import Item, NewOrder
@@ -132,7 +133,7 @@ def test_two_at_once_take_each_order_once_and_none_fails(theatre: Theatre) -> No
             return prune(databases, MONTH, batch=4).gone
 
     with ThreadPoolExecutor(2) as threads:
-        gone = [each.result(60) for each in [threads.submit(run) for _ in range(2)]]
+        gone = [each.result(scaled(60)) for each in [threads.submit(run) for _ in range(2)]]
 
     assert all(rows(theatre, saga) == {} for saga in sagas)
     assert sum(each["keys"] for each in gone) == 30

@@ -21,6 +21,7 @@ from tests.support import million
 from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.postgres import OWNER, Postgres
 from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
 from webapp.ops.management.commands.reconcile import grace
 from webapp.ops.reconcile import Unreadable
 from webapp.ops.reconcile.books import lockstep
@@ -54,7 +55,7 @@ def books(settled: Settled, postgres: Postgres) -> Iterator[Books]:
 def reconcile(databases: Databases, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", "reconcile", *arguments],
-        cwd=ROOT, env={**os.environ, **databases.env}, capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT, env={**os.environ, **databases.env}, capture_output=True, text=True, check=False, timeout=scaled(60),
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from django.db import connection
 from tests.support.databases import Databases
 from tests.support.polling import eventually
 from tests.support.processes import ROOT, Process
+from tests.support.time_scale import scaled
 from webapp.ops import catalog
 from webapp.ops.management.commands import seed_orders
 from webapp.ops.seeding import Mix, Planned, Shelf, Tally, plan
@@ -31,7 +32,7 @@ SHELF = Shelf(catalog.skus(8), catalog.scarce_skus())
 def manage(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", *words],
-        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=scaled(60),
     )  # fmt: skip
 
 

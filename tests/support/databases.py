@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
 
 OWNERS = ("orders", "inventory", "payments")
 
@@ -45,7 +46,7 @@ def migrated_templates(postgres: Postgres) -> dict[str, str]:
     env = Databases(**{owner: postgres.url(name, owner) for owner, name in names.items()}).env
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate"],
-        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=120,
+        cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False, timeout=scaled(120),
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"manage.py migrate ended with {done.returncode}:\n{done.stdout}{done.stderr}")

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.time_scale import scaled
+
 MARK = "ORDERSAGA_TEST_RUN"
 
 
@@ -51,7 +53,7 @@ class Janitor:
         """Close the pipe and wait until everything is clean."""
         if self._helper.stdin is not None and not self._helper.stdin.closed:
             self._helper.stdin.close()
-            self._helper.wait(timeout=30)
+            self._helper.wait(timeout=scaled(30))
 
 
 @cache

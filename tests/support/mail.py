@@ -13,6 +13,7 @@ from ordersaga.celery.wire import CONTENT_TYPE
 from ordersaga.envelope import Head, Keyring, Row, envelope_text, pack_text, row_text
 from ordersaga.ids import new_id
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.time_scale import scaled
 
 THIS_KEY = "this:the-secret-with-which-the-pools-sign-now"
 NEXT_KEY = "next:the-secret-with-which-they-will-sign-soon"
@@ -123,11 +124,11 @@ class Mail:
         thread = threading.Thread(target=listen, name="eavesdropper")
         thread.start()
         try:
-            assert ready.wait(20)
+            assert ready.wait(scaled(20))
             yield
         finally:
             stop.set()
-            thread.join(20)
+            thread.join(scaled(20))
 
 
 def letter(topic: str, saga: str, data: str, *, version: int = 1, by: str = "orders") -> bytes:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from tests.support.time_scale import scaled
+
 T = TypeVar("T")
 
 
@@ -18,10 +20,11 @@ def eventually(
 ) -> T:
     """Ask ``check`` until it answers with something true, and hand that answer back.
 
-    ``timeout`` is in seconds. Exceptions of the ``ignoring`` kinds count as "not yet".
+    ``timeout`` is in seconds, scaled to this machine. Exceptions of the ``ignoring`` kinds count as "not yet".
 
     :raises AssertionError: when time is up; it says ``what`` was awaited and the last answer or exception.
     """
+    timeout = scaled(timeout)
     deadline = time.monotonic() + timeout
     pause = 0.01
     while True:

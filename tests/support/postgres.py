@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from tests.support.polling import eventually
 from tests.support.ports import free_port
 from tests.support.processes import Process, primary_group
 from tests.support.services import postgres_bin
+from tests.support.time_scale import scaled
 
 OWNER = "test_owner"
 PASSWORD = "private"
@@ -99,7 +101,7 @@ class Postgres:
     @contextmanager
     def connect(self, database: str = "postgres") -> Iterator[Any]:
         """A cursor of the superuser, in autocommit."""
-        connection = psycopg2.connect(self.url(database, OWNER), connect_timeout=5)
+        connection = psycopg2.connect(self.url(database, OWNER), connect_timeout=math.ceil(scaled(5)))
         connection.autocommit = True
         try:
             with connection.cursor() as cursor:

@@ -14,6 +14,7 @@ import psutil
 
 from tests.support.janitor import MARK, janitor
 from tests.support.polling import eventually
+from tests.support.time_scale import scaled
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,10 +111,11 @@ class Process:
     def wait(self, timeout: float = 30) -> int:
         """The exit status, once it has ended.
 
-        :raises AssertionError: when it is still running after ``timeout`` seconds.
+        :raises AssertionError: when it is still running after ``timeout`` seconds, scaled to this machine.
         """
         if self._popen is None:
             raise RuntimeError(f"{self.name} was never started")
+        timeout = scaled(timeout)
         try:
             code = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -143,7 +145,7 @@ class Process:
             except psutil.NoSuchProcess:
                 continue
         self.wait(10)
-        psutil.wait_procs(family, timeout=10)
+        psutil.wait_procs(family, timeout=scaled(10))
 
     def stop(self, timeout: float = 30) -> None:
         """TERM, and -9 for what has not ended in time; nothing is left of the group either way."""

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from typing import Any, Self
 
 from tests.support.ports import free_port
+from tests.support.time_scale import scaled
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: closing sends RST, as a crash does
 
@@ -50,7 +51,7 @@ class Proxy:
         self.refuse()
         self._run(self._end_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(scaled(10))
         self._loop.close()
 
     def through(self, url: str) -> str:
@@ -88,7 +89,7 @@ class Proxy:
         self._delay = seconds
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(scaled(10))
 
     async def _accept(self) -> None:
         if self._server is None:

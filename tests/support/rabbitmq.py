@@ -22,6 +22,7 @@ from tests.support.polling import eventually
 from tests.support.ports import free_port, listens
 from tests.support.processes import Process
 from tests.support.services import epmd, rabbitmq_bin
+from tests.support.time_scale import scaled
 
 USER = "tester"
 PASSWORD = "private"
@@ -151,7 +152,9 @@ class RabbitMQ:
     def connect(self, vhost: str, **options: Any) -> amqp.Connection:
         """A plain AMQP connection, to be used as a context manager."""
         address = f"127.0.0.1:{self.port}"
-        return amqp.Connection(address, userid=USER, password=PASSWORD, virtual_host=vhost, connect_timeout=5, **options)
+        return amqp.Connection(
+            address, userid=USER, password=PASSWORD, virtual_host=vhost, connect_timeout=scaled(5), **options
+        )
 
     def add_vhost(self, vhost: str) -> str:
         """Create it and give its URL."""
@@ -203,7 +206,7 @@ class RabbitMQ:
         """What ``rabbitmqctl --quiet …`` prints."""
         argv: list[str | Path] = [self._programs / "rabbitmqctl", "--quiet", "--node", self.node, *arguments]
         env = {**os.environ, **self.env}
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env, cwd=self.folder, timeout=60)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env, cwd=self.folder, timeout=scaled(60))
         if done.returncode:
             raise RuntimeError(f"rabbitmqctl {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
@@ -218,7 +221,7 @@ class RabbitMQ:
         request.add_header("Authorization", f"Basic {token}")
         request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=scaled(20)) as answer:
                 body = answer.read()
         except urllib.error.HTTPError as error:
             if method == "DELETE" and error.code == 404:  # it is gone: what was wanted

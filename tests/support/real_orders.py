@@ -15,6 +15,7 @@ from tests.support.books import Books
 from tests.support.killer import Killer
 from tests.support.pools import Pools
 from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
 
 FILE = Path(ROOT, "examples", "cdnow", "cdnow_sample.txt")
 FUNDED = 24_409_194
@@ -22,7 +23,7 @@ FUNDED = 24_409_194
 
 
 class Trade(NamedTuple):
-    """How many lines of the file, how many of them in a transaction, and the seconds between two kills of each pool."""
+    """How many lines of the file, how many of them in a transaction, and the seconds that a killed process stays away."""
 
     lines: int
     at_once: int
@@ -30,6 +31,7 @@ class Trade(NamedTuple):
 
     @property
     def timeout(self) -> int:
+        """Seconds on the reference machine."""
         return 120 + self.lines // 10
 
 
@@ -42,7 +44,7 @@ def settle(trade: Trade, env: dict[str, str], pools: Pools, books: Books, folder
     cents = sum(int(Decimal(line.split()[4].decode()) * 100) for line in lines)
     _manage(env, "seed_catalog", "--example", "cdnow", "--json")
     before = _manage(env, "reconcile", "--grace=0", "--json")["looked_at"]["orders"]
-    how = [f"--at-once={trade.at_once}", f"--timeout={trade.timeout}"]
+    how = [f"--at-once={trade.at_once}", f"--timeout={scaled(trade.timeout):.0f}"]
     placing = ["place_orders", str(file), "--format=cdnow", "--json", "--wait", *how]
 
     killer = Killer(pools, every=trade.every, of_each=True)

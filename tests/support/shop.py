@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from ordersaga import SagaId, Watchdog
 from tests.support.databases import Databases
 from tests.support.pointing import django_at
+from tests.support.time_scale import scaled
 from tests.support.unruly.goods import UNRULY
 from workers.django import setup
 from workers.inventory.seed import receive
@@ -32,8 +33,8 @@ __all__ = ["Item", "Shop"]
 
 PRICES = {"TEA": 450, "MUG": 1200, "HAT": 2500, "GONE": 900, "FREE": 0, **dict.fromkeys(UNRULY, 100)}
 """In cents. Of GONE there is none, of everything else plenty."""
-WATCHDOG = Watchdog(first=timedelta(seconds=5))
-"""Sooner than in production."""
+WATCHDOG = Watchdog(first=timedelta(seconds=scaled(5)))
+"""Sooner than in production; on a slow machine not so soon that healthy orders are reminded."""
 ASLEEP = Watchdog(first=timedelta(hours=1), cap=timedelta(hours=1))
 """For tests in which nobody shall be reminded."""
 RICH = 10**11

@@ -9,6 +9,7 @@ import pytest
 from celery import Celery
 from pytest_celery import CeleryTestSetup
 
+from tests.support.killer import Killer
 from tests.support.polling import eventually
 from tests.support.pools import Pool, Pools
 from tests.support.rabbitmq import RabbitMQ
@@ -81,6 +82,18 @@ def test_work_of_a_process_killed_with_9_is_done_by_the_next(pools: Pools, clien
     assert not (tmp_path / "out").exists()
     tiny.start()
     eventually((tmp_path / "out").exists, 20, "the task's end")
+
+
+def test_the_next_is_killed_only_when_all_are_ready(pools: Pools) -> None:
+    tiny = pools.start("tiny", app="tiny", processes=2, kind="solo")
+    killer = Killer(pools, every=0.1)
+
+    def killed() -> bool:
+        enough = killer.has_killed(3)
+        assert any(worker.container.is_ready for worker in tiny), "both were killed before the first was ready again"
+        return enough
+
+    eventually(killed, 60, "three kills", ignoring=())
 
 
 def test_a_pool_that_cannot_start_says_why(pools: Pools) -> None:

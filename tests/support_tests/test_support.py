@@ -20,6 +20,7 @@ from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, Process
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.time_scale import scaled
 
 
 def publish(rabbitmq: RabbitMQ, vhost: str, queue: str) -> None:
@@ -107,7 +108,7 @@ class TestProxy:
         with socket.create_server(("127.0.0.1", 0)) as server, Proxy(server.getsockname()[1]) as proxy:
             client = socket.create_connection(("127.0.0.1", proxy.port))
             far, _ = server.accept()
-            far.settimeout(5)
+            far.settimeout(scaled(5))
             proxy.delay(0.3)
             begin = time.monotonic()
             client.sendall(b"late")
@@ -120,7 +121,7 @@ class TestProxy:
             with pytest.raises(TimeoutError):
                 far.recv(100)
             proxy.flow()
-            far.settimeout(5)
+            far.settimeout(scaled(5))
             assert far.recv(100) == b"held"
             client.close()
             far.close()

@@ -19,8 +19,9 @@ from celery import Celery, bootsteps
 from kombu import Connection, Consumer, Exchange, Queue, binding
 
 from ordersaga.celery.pgmq import broker_settings, extend_visibility, install
+from tests.support.time_scale import scaled
 
-VISIBILITY = int(os.environ.get("PEER_VISIBILITY", "2"))
+VISIBILITY = int(os.environ.get("PEER_VISIBILITY") or round(scaled(2)))
 LIMIT = 3
 
 signals = Exchange("ordersaga", type="topic", arguments={"alternate-exchange": "ordersaga.unheard"})

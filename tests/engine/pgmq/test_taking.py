@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.engine.pgmq.peer import LIMIT, VISIBILITY, connect
 from tests.engine.pgmq.talk import Peer, get, is_empty, publish, size
 from tests.support.embedded import BrokerDatabase
 from tests.support.polling import eventually
+from tests.support.time_scale import scaled
 
 
 def test_what_is_acknowledged_is_gone(connection: Connection) -> None:
@@ -89,12 +91,14 @@ def test_the_prefetch_is_kept_and_a_free_slot_is_used_at_once(connection: Connec
     channel.basic_qos(0, 2, False)
     in_hand: list[Any] = []
     with Consumer(channel, [Queue("inventory", no_declare=True)], on_message=in_hand.append):
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=scaled(5))
+        began = time.monotonic()
         for _ in range(18):
             assert len(in_hand) == 2
             with pytest.raises(TimeoutError):
                 connection.drain_events(timeout=0.01)
             thread = threading.Timer(0.005, in_hand.pop(0).ack)  # as a pool's thread does it
             thread.start()
-            connection.drain_events(timeout=0.5)  # less than the polling interval: the bell was rung
+            connection.drain_events(timeout=scaled(5))
             thread.join()
+        assert time.monotonic() - began < 9  # polling alone would take a second for each of the eighteen

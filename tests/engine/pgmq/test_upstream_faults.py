@@ -18,6 +18,7 @@ from pgmq.base import PGMQConfig
 from pgmq.install import PGMQInstallError, install_pgmq_from_sql
 
 from tests.support.embedded import BrokerDatabase
+from tests.support.time_scale import scaled
 
 Open = Callable[..., Connection]
 
@@ -180,9 +181,9 @@ def test_a_free_slot_rings_no_bell(upstream: Open) -> None:
     channel.basic_qos(0, 1, False)
     given: list[Any] = []
     channel.basic_consume("q", False, given.append, "tag")
-    connection.drain_events(timeout=5)
+    connection.drain_events(timeout=scaled(5))
     began = time.monotonic()
     threading.Timer(0.1, given[0].ack).start()
     while len(given) < 2:
-        connection.drain_events(timeout=5)
+        connection.drain_events(timeout=scaled(5))
     assert time.monotonic() - began > 0.5

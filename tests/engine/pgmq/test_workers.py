@@ -14,6 +14,7 @@ from kombu import Connection
 from tests.engine.pgmq.peer import VISIBILITY
 from tests.engine.pgmq.talk import Peer, get, is_empty, tell, words
 from tests.support.polling import eventually
+from tests.support.time_scale import scaled
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
@@ -77,15 +78,15 @@ def test_workers_are_inspected_and_watched(app: Celery, worker: Peer, tmp_path: 
     worker("threads", "-E")
     began = time.monotonic()
     for _ in range(3):
-        assert len(app.control.inspect(timeout=10, limit=2).ping() or {}) == 2
-    assert time.monotonic() - began < 5
+        assert len(app.control.inspect(timeout=scaled(10), limit=2).ping() or {}) == 2
+    assert time.monotonic() - began < scaled(5)
     seen: list[str] = []
     with app.connection_for_read() as connection:
         receiver = app.events.Receiver(connection, handlers={"*": lambda event: seen.append(event["type"])})
-        consumer = threading.Thread(target=receiver.capture, kwargs={"limit": None, "timeout": 10}, daemon=True)
+        consumer = threading.Thread(target=receiver.capture, kwargs={"limit": None, "timeout": scaled(10)}, daemon=True)
         consumer.start()
         eventually(lambda: "worker-heartbeat" in seen, 10, "a sign of life")
         tell(app, "peer.note", str(tmp_path / "book"), "watched")
         eventually(lambda: {"task-started", "task-succeeded"} <= set(seen), 10, "the task's events")
         receiver.should_stop = True
-        consumer.join(10)
+        consumer.join(scaled(10))

@@ -1,0 +1,38 @@
+"""Runs a command beside busy loops: ``python -m tests.support.busy 2 make test`` shows how the tests do on a slow machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
+"""Keeps one core busy for as long as its parent lives."""
+
+
+@contextmanager
+def busy_loops(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """So many processes that do nothing but use a core."""
+    loops = [subprocess.Popen([sys.executable, "-I", "-c", LOOP]) for _ in range(count)]
+    try:
+        yield loops
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def main(count: int, command: list[str]) -> int:
+    began = time.monotonic()
+    with busy_loops(count):
+        status = subprocess.run(command, check=False).returncode
+    sys.stderr.write(f"{count} busy loops ran beside it for {time.monotonic() - began:.0f} s; exit status {status}\n")
+    return status
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or not sys.argv[1].isdigit():
+        sys.exit("usage: python -m tests.support.busy COUNT COMMAND…")
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

@@ -11,7 +11,7 @@ from ordersaga.batch import SagaId
 from ordersaga.choreography import Choreography
 from ordersaga.database import Transaction
 from ordersaga.envelope import Row
-from ordersaga.journal import UNSETTLED, Journal
+from ordersaga.journal import UNSETTLED, Journal, clean
 from ordersaga.outbox import Outbox, recorded, strike
 from ordersaga.participant import Participant
 from ordersaga.signal import Refusal, Signal
@@ -35,7 +35,7 @@ class Turn(NamedTuple):
     @classmethod
     def by(cls, signal: Signal, participant: str) -> Turn:
         """From a refusal about to be said."""
-        reason = signal.reason() if isinstance(signal, Refusal) else ""
+        reason = clean(signal.reason()) if isinstance(signal, Refusal) else ""
         return cls(type(signal).__name__, participant, reason, f"[{type(signal).version},{signal.model_dump_json()}]")
 
 

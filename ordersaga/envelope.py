@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
@@ -63,28 +63,53 @@ class BadRow(NamedTuple):
 
 
 def row_text(row: Row[str]) -> str:
-    """A row as JSON; its ``data`` is JSON text already."""
-    return (
-        f'["{row.id}","{row.saga}",{_quoted(row.cause)},{row.version},"{row.at}",{int(row.again)},'
-        f"{_quoted(row.trace)},{json.dumps(row.reason) if row.reason else 'null'},{row.data}]"
-    )
+    """A row as JSON; its ``data`` is JSON text already. What UTF-8 cannot hold (lone surrogates) becomes ``?``."""
+    id_, saga, cause, version, at, again, trace, reason, data, _ = row
+    try:
+        return _row_text(id_, saga, cause, version, at, again, trace, reason, data)
+    except orjson.JSONEncodeError:
+        texts = (None if text is None else readable(text) for text in (id_, saga, cause, at, trace, reason))
+        id_, saga, cause, at, trace, reason = texts  # type: ignore[assignment]
+        return _row_text(id_, saga, cause, version, at, again, trace, reason, readable(data))
 
 
-def _quoted(text: str | None) -> str:
-    return "null" if text is None else f'"{text}"'
+def _row_text(
+    id_: str,
+    saga: SagaId,
+    cause: str | None,
+    version: int,
+    at: str,
+    again: int,
+    trace: str | None,
+    reason: str | None,
+    data: str,
+) -> str:
+    values = (id_, saga, cause, version, at, int(again), trace, reason or None, orjson.Fragment(data))
+    return orjson.dumps(values).decode()
+
+
+def readable(text: str) -> str:
+    """``text`` with ``?`` for each lone surrogate, which neither UTF-8 nor PostgreSQL can hold."""
+    return text.encode(errors="replace").decode()
+
+
+@lru_cache(maxsize=4096)
+def quoted(text: str | None) -> str:
+    """A text, or None, as JSON; names and task ids come again and again."""
+    return orjson.dumps(None if text is None else readable(text)).decode()
 
 
 def pack_text(head: Head, rows: Iterable[str]) -> str:
     """A pack as JSON from rows as JSON."""
     return (
-        f'{{"participant":"{head.participant}","step":{_quoted(head.step)},"task":{_quoted(head.task)},'
-        f'"attempt":{head.attempt},"signals":[{",".join(rows)}]}}'
+        f'{{"participant":{quoted(head.participant)},"step":{quoted(head.step)},"task":{quoted(head.task)},'
+        f'"attempt":{int(head.attempt)},"signals":[{",".join(rows)}]}}'
     )
 
 
 def envelope_text(topic: str, packs: Sequence[str]) -> bytes:
     """An envelope from packs as JSON."""
-    return f'{{"topic":"{topic}","packs":[{",".join(packs)}]}}'.encode()
+    return f'{{"topic":{quoted(topic)},"packs":[{",".join(packs)}]}}'.encode()
 
 
 def read_packs(body: bytes) -> list[tuple[Head, list[Row[Any]]]]:
@@ -186,10 +211,15 @@ class Keyring:
         if name not in self._keys:
             fault = f"signed with unknown key {name[:32]!r}" if name else "not signed"
             raise EnvelopeError(fault, digest(body))
-        if not hmac.compare_digest(mac.encode(), self._mac(name, message_id, topic, signals, body).encode()):
+        if not hmac.compare_digest(_bytes(mac), self._mac(name, message_id, topic, signals, body).encode()):
             raise EnvelopeError(f"wrong signature for key {name!r}", digest(body))
 
     def _mac(self, name: str, message_id: str, topic: str, signals: int, body: bytes) -> str:
-        mac = hmac.new(self._keys[name], f"{message_id}\n{topic}\n{signals}\n".encode(), hashlib.sha256)
+        mac = hmac.new(self._keys[name], _bytes(f"{message_id}\n{topic}\n{signals}\n"), hashlib.sha256)
         mac.update(body)
         return mac.hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    """Any text, lone surrogates as well: what is verified comes from strangers."""
+    return text.encode(errors="surrogatepass")

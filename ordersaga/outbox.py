@@ -11,7 +11,7 @@ import orjson
 
 from ordersaga.batch import SagaId
 from ordersaga.database import Cursor
-from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, Head, Row, pack_text, row_text
+from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, Head, Row, pack_text, quoted, row_text
 from ordersaga.ids import new_id
 from ordersaga.signal import Refusal, Signal, topic_of
 from ordersaga.sql import among
@@ -64,7 +64,7 @@ class Outbox:
 
     def answer(self, saga: SagaId, cause: Row[Any] | None) -> None:
         """Nothing of this saga is left here, nor ever will be."""
-        self._news[ANSWER].append(self._row(saga, cause, f'{{"participant":"{self.head.participant}"}}'))
+        self._news[ANSWER].append(self._row(saga, cause, f'{{"participant":{quoted(self.head.participant)}}}'))
 
     def attention(self, saga: SagaId, cause: Row[Any] | None, reason: str) -> None:
         """A person must look at this saga."""
@@ -120,14 +120,21 @@ class Outbox:
         reason: str | None = None,
     ) -> str:
         trace = trace or (cause.trace if cause else None)
+        reason = reason and reason.replace("\0", "\\x00")  # whoever hears it writes it into a column of text
         return row_text(Row(new_id(), saga, cause.id if cause else None, version, self.now, again, trace, reason, data))
 
 
 def timer_text(participant: str) -> str:
     """The pack of a timer, with places for an id and a saga that PostgreSQL's format() fills."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    row = row_text(Row("%1$s", "%2$s", None, 1, at, 0, None, None, "{}"))
-    return pack_text(Head(participant, None, None, 1), [row])
+    row, places = (
+        row_text(Row("\0id", "\0saga", None, 1, at, 0, None, None, "{}")),
+        {"\\u0000id": "%1$s", "\\u0000saga": "%2$s"},
+    )
+    text = pack_text(Head(participant, None, None, 1), [row]).replace("%", "%%")
+    for place, specifier in places.items():
+        text = text.replace(place, specifier)
+    return text
 
 
 def chunks(rows: list[str]) -> Iterable[list[str]]:

@@ -42,7 +42,7 @@ class Participant:
 
     def __init__(self, name: str, *, database: Database) -> None:
         """:raises DeclarationError: when the name is not a short lower-case identifier."""
-        if not NAME.match(name):
+        if not NAME.fullmatch(name):
             raise DeclarationError(name, "is no name for a participant", "Use lower-case letters, digits and _, at most 31")
         self.name, self.database = name, database
         self.steps: dict[str, Step] = {}

@@ -18,6 +18,7 @@ from ordersaga.outbox import WATCHDOG, Outbox, next_pack, timer_text
 from ordersaga.signal import DeadlinePassed, Refusal, Signal, topic_of
 from ordersaga.sql import array
 from ordersaga.sql import saga as sql
+from ordersaga.trace import check_traceparent
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,10 @@ class Saga:
 
         :param db: a Django connection, SQLAlchemy session or psycopg connection of the initiator's database.
         :param saga: an id of your own (a UUID's text; version 7 keeps the tables quick), else a new one.
-        :param trace: a W3C ``traceparent`` that every later signal of the saga carries on.
+        :param trace: a W3C ``traceparent`` that every later signal of the saga carries on. One that came from outside is
+            checked before, with :func:`ordersaga.trace.is_traceparent`, and left out if it is not valid.
         :returns: the saga's id.
+        :raises ValueError: when ``saga`` is not a UUID, or ``trace`` not a traceparent.
         :raises NoTransaction: when no transaction is open.
         """
         saga = new_id() if saga is None else str(UUID(saga))
@@ -100,11 +103,17 @@ class Saga:
         return saga
 
     def start_many(self, signals: Mapping[SagaId, Signal], *, db: object, trace: str | None = None) -> None:
-        """Start many sagas at once, as :meth:`start` does; keys are their ids."""
+        """Start many sagas at once, as :meth:`start` does; keys are their ids.
+
+        :raises ValueError: as :meth:`start`, and when two keys are the same UUID.
+        """
         for signal in signals.values():
             self._check(signal)
+        by_id = {str(UUID(saga)): signal for saga, signal in signals.items()}
+        if len(by_id) < len(signals):
+            raise ValueError("two keys of `signals` are the same UUID: give each saga its own id")
         cursor = borrow(db, planned=True)
-        rest = iter(sorted(signals.items()))
+        rest = iter(sorted(by_id.items()))
         while part := dict(islice(rest, FULL_SIGNALS)):
             cursor.execute(sql.START, self._beginning(part, trace))
 
@@ -129,7 +138,7 @@ class Saga:
         :param signal: gives the signal. It is called with a text that stands for ``number``, which is not known yet.
         :param saga: the saga's id, a new UUID's text.
         :returns: the row of ``begun``.
-        :raises ValueError: when one of ``values`` has the name of one of the engine's own.
+        :raises ValueError: as :meth:`start`, and when one of ``values`` has the name of one of the engine's own.
         :raises NoTransaction: when none is open on a SQLAlchemy session or connection, which would begin one of its own.
         """
         mark, saga = new_id(), str(UUID(saga))
@@ -149,6 +158,7 @@ class Saga:
 
     def _beginning(self, signals: Mapping[SagaId, Signal], trace: str | None) -> dict[str, object]:
         """The parameters of the statements that start sagas."""
+        check_traceparent(trace)
         outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)
         for saga, signal in signals.items():
             outbox.say(saga, signal, trace=trace)

@@ -14,9 +14,20 @@ NOBODY = "00000000-0000-0000-0000-000000000000"
 def array(values: Iterable[object]) -> str:
     """Values as one parameter for an array; a driver quotes a list one by one, which costs more than the statement.
 
-    :param values: ids, numbers, or what else PostgreSQL reads in an array without quotes. Nothing is quoted here.
+    :param values: ids, numbers, or what else PostgreSQL reads in an array without quotes; for text see :func:`text_array`.
+    :raises ValueError: when a value is empty or holds a character that has a meaning in an array.
     """
-    return "{" + ",".join(map(str, values)) + "}"
+    elements = list(map(str, values))
+    text = ",".join(elements)
+    commas = text.count(",") >= max(len(elements), 1)
+    if commas or "{" in text or "}" in text or '"' in text or "\\" in text or not all(elements):
+        raise ValueError("array() takes ids and numbers only: a value is empty or holds a comma, brace, quote or backslash")
+    return f"{{{text}}}"
+
+
+def text_array(values: Iterable[str]) -> str:
+    """Any texts as one parameter for an array of text, quoted."""
+    return "{" + ",".join('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values) + "}"
 
 
 def among(sagas: Iterable[str]) -> list[object]:

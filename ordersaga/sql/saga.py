@@ -36,7 +36,8 @@ def start_with(writing: str) -> str:
     """The statement that starts one saga if ``writing``, which is CTEs, gives a row in the one named ``begun``; it gives that
     row, and a last column that means nothing.
     """
-    payload = "replace(%(payload)s, %(mark)s, begun.number::text) FROM begun"
+    number = "to_json(begun.number::text)::text"  # what stands between its quotes may stand in any JSON text
+    payload = f"replace(%(payload)s, %(mark)s, substr({number}, 2, length({number}) - 2)) FROM begun"
     return _START.format(first=f"{writing.strip()}, ", payload=payload, answer="begun.*, ", rows="FROM begun")
 
 

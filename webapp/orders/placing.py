@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from ordersaga.database import borrow
 from ordersaga.ids import new_id
-from ordersaga.sql import array
+from ordersaga.sql import array, text_array
 from webapp.orders import draft as drafting
 from webapp.orders.draft import Draft, Item, NewOrder
 from webapp.orders.errors import IdempotencyConflict
@@ -99,7 +99,7 @@ def _place_one(order: NewOrder) -> Order | None:
         "amount": said.amount,
         "key": draft.key,
         "digest": draft.digest,
-        "skus": array(f'"{line.sku}"' for line in said.lines),
+        "skus": text_array(line.sku for line in said.lines),
         "prices": array(draft.prices),
         "quantities": array(line.quantity for line in said.lines),
         "amounts": array(line.amount for line in said.lines),

@@ -74,6 +74,13 @@ class Pulse:
         """``part`` cannot work for now."""
         self._beats[part] = None
 
+    def note(self, subject: str, words: str) -> None:
+        """Show ``words`` about something that is not a part of the process, such as its broker, until they are empty."""
+        if words:
+            self._words[subject] = words
+        else:
+            self._words.pop(subject, None)
+
     def start(self) -> None:
         """Begin to write.
 

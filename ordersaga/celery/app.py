@@ -13,9 +13,10 @@ from billiard import current_process
 from celery import Celery, signals
 from celery.exceptions import Reject
 
-from ordersaga.celery import heap, limits
+from ordersaga.celery import heap, limits, rabbitmq
+from ordersaga.celery.background import BackgroundPublisher, Dispatcher
 from ordersaga.celery.living import Living, NamedWorker, Turning
-from ordersaga.celery.steps import Carrier, KeepVisible, Will
+from ordersaga.celery.steps import Carrier, KeepVisible, SideMessages, Will
 from ordersaga.celery.topology import queue_of
 from ordersaga.celery.wire import SERIALIZER, install
 from ordersaga.choreography import Choreography
@@ -45,7 +46,10 @@ class Door:
         linger: timedelta,
         tasks: dict[str, str],
         run_dir: Path,
+        background: BackgroundPublisher,
     ) -> None:
+        """:param background: sends Celery's own messages."""
+        self.background = background
         self.participant, self.choreography, self.keyring, self.linger = participant, choreography, keyring, linger
         self.tasks, self.run_dir = tasks, run_dir
         self.will = Will()
@@ -60,6 +64,11 @@ class Door:
         """A part of the process cannot work for now."""
         if (pulse := self.pulse) is not None:
             pulse.rest(part)
+
+    def note(self, subject: str, words: str) -> None:
+        """Show ``words`` about something that is not a part of the process, until they are empty."""
+        if (pulse := self.pulse) is not None:
+            pulse.note(subject, words)
 
 
 def make_pool(
@@ -107,13 +116,15 @@ def make_pool(
     )
     receiver = Receiver(participant, choreography)
     tasks = {topic: _task(app, name, receiver) for topic, name in _names(participant, choreography)}
-    door = Door(participant, choreography, keyring, linger, tasks, run_dir or default_folder())
+    background = BackgroundPublisher(lambda: app.connection_for_write(heartbeat=app.conf.broker_heartbeat))
+    door = Door(participant, choreography, keyring, linger, tasks, run_dir or default_folder(), background)
     app.ordersaga = door
     receiver.patience = door.will.patience
     _limit_children(receiver)
     heap.connect()
     app.Worker = app.subclass_with_self(NamedWorker, "Worker")
-    app.steps["worker"].update({Living, Carrier})
+    app.events.dispatcher_cls = Dispatcher
+    app.steps["worker"].update({Living, Carrier, SideMessages})
     app.steps["consumer"].update({Turning, KeepVisible})
     for step in bootsteps:
         app.steps["worker"].add(step)
@@ -121,13 +132,14 @@ def make_pool(
 
 
 def broker(url: str) -> dict[str, Any]:
-    """Celery's settings for a broker by its URL."""
+    """Celery's settings for a broker by its URL. Nothing but the relay has its publishing confirmed."""
     if url.startswith("pgmq"):
         from ordersaga.celery import pgmq
 
         pgmq.install()
         return pgmq.broker_settings(url)
-    return {"broker_url": url, "broker_transport_options": {"confirm_publish": True}}
+    rabbitmq.install()
+    return {"broker_url": url, "broker_transport_options": {}}
 
 
 def _names(participant: Participant, choreography: Choreography) -> list[tuple[str, str]]:

@@ -2,27 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery.utils.log import get_logger
 from celery.worker import consumer
+from celery.worker.consumer.control import Control
+from celery.worker.consumer.gossip import Gossip
 
+from ordersaga.celery.background import NoConnection
 from ordersaga.celery.living import CONSUMER
 from ordersaga.celery.wire import admit, raw_body
 from ordersaga.envelope import digest
 from ordersaga.errors import EnvelopeError
-from ordersaga.logs import told
+from ordersaga.logs import Line, told
+from ordersaga.seldom import Seldom
 
 logger = get_logger(__name__)
 
+MAX_NUMBER = 2**53
+"""Numbers in Celery's own messages are smaller: clocks are counted on from the largest one seen, and must fit into a header."""
+COMMAND_FIELDS = frozenset({"method", "arguments", "destination", "pattern", "matcher", "ticket", "reply_to"})
+EVENT_NUMBERS = ("clock", "timestamp", "utcoffset", "pid", "freq", "local_received")
+
 
 class Consumer(consumer.Consumer):
-    """Checks every message before Celery sees it, and calls tasks by the participant's own names."""
+    """Checks every message before Celery sees it, and calls tasks by the participant's own names.
+
+    Nothing is published on its connection: a broker whose alarm is on stops reading from connections that publish, and so
+    would take no acknowledgement either.
+    """
 
     class Blueprint(consumer.Consumer.Blueprint):
         """Without delayed delivery: deadlines and retries are rows in PostgreSQL, not ETAs in the broker."""
 
         default_steps = [s for s in consumer.Consumer.Blueprint.default_steps if "delayed_delivery" not in s]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._seldom = Seldom()
+        mailbox = self.app.control.mailbox
+        mailbox._producer_pool = self.app.ordersaga.background
+        vars(mailbox).pop("producer_pool", None)  # cached by whatever has asked before
+        for step in self.steps:
+            if isinstance(step, Gossip):
+                self._guard_events(step)
+            elif isinstance(step, Control):
+                self._guard_commands(step.box)
+
+    def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
+        """Celery asks for its event dispatcher, which here has a connection of its own."""
+        return NoConnection()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
         """The function called with each message."""
@@ -31,10 +61,12 @@ class Consumer(consumer.Consumer):
 
         def on_message(message: Any) -> Any:
             try:
-                message._raw_headers, message.headers = message.headers, admit(message, door.keyring, door.tasks)
-            except EnvelopeError as error:
+                headers = admit(message, door.keyring, door.tasks)
+            except Exception as error:  # noqa: BLE001 - no message may end the process, whatever it is made of
                 self._refuse(message, error)
                 return None
+            message._raw_headers, message.headers = message.headers, headers
+            message.properties, message.content_encoding = {"correlation_id": headers["root_id"]}, "binary"
             if message.delivery_info is not None:
                 message.delivery_info["routing_key"] = door.participant.name
             return handle(message)
@@ -52,7 +84,103 @@ class Consumer(consumer.Consumer):
         self._refuse(message, exc)
 
     def _refuse(self, message: Any, error: Exception) -> None:
+        if _needs_no_answer(message):
+            self._drop("message", told(error))
+            return
         if not isinstance(error, EnvelopeError):
             error = EnvelopeError(f"cannot be decoded: {told(error)}", digest(raw_body(message)))
         logger.error("message refused, to the dead letters: %s", error)
         message.reject_log_error(logger, self.connection_errors)
+
+    # -- Celery's own messages: other workers' events, and remote control -------------------------------------------
+
+    def _guard_events(self, gossip: Gossip) -> None:
+        """Drop events that are none: Celery lets what they raise end the worker."""
+        get_consumers = gossip.get_consumers
+
+        def guarded(channel: Any) -> Any:
+            consumers = get_consumers(channel)
+            for each in consumers:
+                each.on_message = self._checked("event", event_fault, each.on_message)
+                each.on_decode_error = self.on_decode_error
+            return consumers
+
+        gossip.get_consumers = guarded
+
+    def _guard_commands(self, box: Any) -> None:
+        """Drop commands that are none: Celery would open its channel anew for each, and believe any clock."""
+        handle, replies = box.on_message, self.app.control.mailbox.reply_exchange.name
+        known = frozenset(box.node.handlers)
+
+        def on_message(body: Any, message: Any) -> None:
+            if fault := command_fault(body, message.headers, known, replies):
+                self._drop("remote-control command", fault)
+            else:
+                handle(body, message)
+
+        box.on_message = on_message
+
+    def _checked(self, what: str, fault_of: Callable[[Any], str], handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def on_message(message: Any) -> Any:
+            try:
+                if fault := fault_of(message):
+                    self._drop(what, fault)
+                else:
+                    return handle(message)
+            except (*self.connection_errors, *self.channel_errors):
+                raise
+            except Exception as error:  # noqa: BLE001 - as above
+                self._drop(what, told(error))
+            return None
+
+        return on_message
+
+    def _drop(self, what: str, fault: str) -> None:
+        if self._seldom.due(f"{what} {fault}"):
+            logger.warning(Line("celery_message_dropped: it is malformed", kind=what, fault=fault))
+
+
+def _needs_no_answer(message: Any) -> bool:
+    """Whether it counts as acknowledged by having been delivered; to reject it would be an error of the channel."""
+    tags = getattr(message.channel, "no_ack_consumers", None) or ()
+    return (message.delivery_info or {}).get("consumer_tag") in tags
+
+
+def event_fault(message: Any) -> str:
+    """What is wrong with another worker's event; empty when nothing is."""
+    event = message.payload
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str) or not isinstance(event.get("hostname"), str):
+        return "not an event"
+    for name in EVENT_NUMBERS:
+        if event.get(name) is not None and not _is_number(event[name]):
+            return f"its {name} is not a number"
+    return ""
+
+
+def command_fault(body: Any, headers: Mapping[Any, Any], known: frozenset[str], replies: str) -> str:
+    """What is wrong with a remote-control command; empty when nothing is.
+
+    :param known: the commands that there are.
+    :param replies: the exchange to which alone replies are sent.
+    """
+    if not isinstance(body, dict) or not body.keys() <= COMMAND_FIELDS:
+        return "not a command"
+    if not isinstance(body.get("method"), str) or body["method"] not in known:
+        return "no such command"
+    arguments, destination = body.get("arguments") or {}, body.get("destination") or []
+    if not isinstance(arguments, dict) or not isinstance(destination, list):
+        return "its arguments or its destination have the wrong type"
+    if not all(isinstance(body.get(name) or "", str) for name in ("pattern", "matcher", "ticket")):
+        return "its pattern, matcher or ticket is not a text"
+    reply_to = body.get("reply_to")
+    if reply_to is not None:
+        if not isinstance(reply_to, dict) or not isinstance(reply_to.get("routing_key"), str):
+            return "its address for the reply has the wrong type"
+        if reply_to.get("exchange") != replies:
+            return "its reply would go to another exchange"
+    clock = headers.get("clock") or 0
+    return "" if _is_number(clock) else "its clock is not a number"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER

@@ -12,6 +12,7 @@ from celery import bootsteps, signals
 from celery.utils.log import get_logger
 
 from ordersaga.celery.living import RELAY
+from ordersaga.celery.rabbitmq import alarm
 from ordersaga.celery.wire import Publisher
 from ordersaga.database import LACKS_TABLES, table_missing
 from ordersaga.logs import bound, told
@@ -93,6 +94,26 @@ class Carrier(bootsteps.StartStopStep):
                 logger.warning("relay: waits for its database: %s", LACKS_TABLES)
             return
         logger.warning("relay: %s; the outbox is kept, next try in %.1f s", told(error), wait)
+
+
+class SideMessages(bootsteps.StartStopStep):
+    """Ends the sending of Celery's own messages with the worker, and shows the broker's alarm as long as it lasts."""
+
+    requires = {"celery.worker.components:Pool"}
+
+    def __init__(self, worker: Any, **_: Any) -> None:
+        """Nothing to prepare."""
+
+    def start(self, worker: Any) -> None:
+        """Begin to show."""
+        door = worker.app.ordersaga
+        alarm.listen(lambda reason: door.note("broker", f"accepts no messages: {reason}" if reason else ""))
+
+    def stop(self, worker: Any) -> None:
+        """Send the last messages."""
+        worker.app.ordersaga.background.close()
+
+    terminate = stop
 
 
 class KeepVisible(bootsteps.StartStopStep):

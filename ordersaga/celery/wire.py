@@ -20,6 +20,10 @@ from ordersaga.relay import Parcel
 CONTENT_TYPE = "application/vnd.ordersaga+json"
 SERIALIZER = "ordersaga"
 CONFIRM_SECONDS = 10
+CONFIRMED = {"confirm_publish": True}
+"""Transport options of the relay's connection, and of no other."""
+MAX_HEADER = 255
+"""Characters of a header that the signature covers, and of the signature itself."""
 MANY = 10**6
 """More deliveries than that nobody has counted."""
 
@@ -100,6 +104,7 @@ class Publisher:
     def _open(self) -> Producer:
         if self._producer is None:
             self._connection = self._template.clone()
+            self._connection.transport_options = {**(self._connection.transport_options or {}), **CONFIRMED}
             declare(self._connection, self._choreography)
             self._producer = Producer(self._connection)
         return self._producer
@@ -129,10 +134,11 @@ def admit(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, An
         raise EnvelopeError("compressed", digest(body))
     if message.content_type != CONTENT_TYPE:
         raise EnvelopeError(f"content type {str(message.content_type)[:60]!r} is no envelope", digest(body))
-    topic, id_, signals = str(headers.get("task", "")), str(headers.get("id", "")), headers.get("ordersaga-signals")
-    if not isinstance(signals, int):
+    topic, id_, signature = (_text(headers, name, body) for name in ("task", "id", "ordersaga-signature"))
+    signals = headers.get("ordersaga-signals")
+    if not isinstance(signals, int) or isinstance(signals, bool):
         raise EnvelopeError("does not tell how many signals it holds", digest(body))
-    keyring.verify(str(headers.get("ordersaga-signature", "")), id_, topic, signals, body)
+    keyring.verify(signature, id_, topic, signals, body)
     task = tasks.get(topic) or tasks.get(topic.partition(".")[0] + ".")
     if task is None:
         raise EnvelopeError(f"nobody here hears {topic[:80]!r}", digest(body))
@@ -147,12 +153,19 @@ def admit(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, An
         "retries": 0,
         "timelimit": [None, None],
         "ordersaga_topic": topic,
-        "ordersaga_count": redeliveries(headers),
-        "origin": headers.get("origin"),
+        "ordersaga_count": redeliveries(headers) if (message.delivery_info or {}).get("redelivered") else 0,
     }
 
 
+def _text(headers: Mapping[str, Any], name: str, body: bytes) -> str:
+    """A header's text; empty when there is none."""
+    value = headers.get(name, "")
+    if not isinstance(value, str) or not value.isprintable() or len(value) > MAX_HEADER:
+        raise EnvelopeError(f"its header {name} is not a short printable text", digest(body))
+    return value
+
+
 def redeliveries(headers: Mapping[str, Any]) -> int:
-    """As the broker counts them; the first time the header is still the sender's, who may write anything."""
+    """As the broker counts them; at its first delivery the header is the sender's, who may write anything."""
     count = headers.get("x-delivery-count")
-    return count if isinstance(count, int) and 0 <= count < MANY else 0
+    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < MANY else 0

@@ -9,7 +9,8 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,12 @@ log.console.level = error
 log.file = false
 collect_statistics_interval = 500
 """
+
+ALARMS = {
+    "memory": ("set_vm_memory_high_watermark", "0.000001", "0.6"),
+    "disk": ("set_disk_free_limit", "1000TB", "50MB"),
+}
+"""Of each kind of alarm the command of rabbitmqctl, the limit that raises it and the one that ends it."""
 
 ADVANCED_CONFIG = "[{rabbit, [{quorum_tick_interval, 500}]}].\n"  # how often quorum queues report; 5 s by default
 
@@ -210,6 +217,18 @@ class RabbitMQ:
         if done.returncode:
             raise RuntimeError(f"rabbitmqctl {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
+
+    @contextmanager
+    def alarm(self, kind: str = "memory") -> Iterator[None]:
+        """While it lasts, the node's ``memory`` or ``disk`` alarm is on: it accepts no messages, in no virtual host."""
+        command, low, usual = ALARMS[kind]
+        try:
+            self.ctl(command, low)
+            eventually(lambda: "resource_limit" in self.ctl("eval", "rabbit_alarm:get_alarms()."), 20, "the alarm")
+            yield
+        finally:
+            self.ctl(command, usual)
+            eventually(lambda: "resource_limit" not in self.ctl("eval", "rabbit_alarm:get_alarms()."), 20, "the alarm's end")
 
     @property
     def version(self) -> tuple[int, ...]:

@@ -100,16 +100,21 @@ def _ask_broker(url: str) -> None:
     from celery import Celery
 
     from ordersaga.celery.app import broker
+    from ordersaga.celery.rabbitmq import why_blocked
     from ordersaga.errors import ConfigurationError
+    from webapp.ops.brokers import alarm_words
 
     try:
         app = Celery("demo", set_as_current=False, fixups=[])
         app.conf.update(broker(url))
         with app.connection_for_write(connect_timeout=5) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=10)
+            reason = why_blocked(connection)
     except ConfigurationError as error:
         raise DemoFailed("The broker's address cannot be used.", f"{error}.") from error
     except Exception as error:
         reason = first_line(error)
         remedy = f"Start it, correct BROKER or {BROKER}, or unset both to have an embedded one."
         raise DemoFailed(f"The broker does not answer: {reason}.", remedy) from error
+    if reason is not None:
+        raise DemoFailed(alarm_words(reason), "Free memory or disk space there, or unset the address to have an embedded one.")

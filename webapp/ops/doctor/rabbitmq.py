@@ -11,6 +11,7 @@ from kombu import Connection
 
 from ordersaga.celery.topology import DEAD, SIGNALS, UNHEARD, declare, queues
 from ordersaga.choreography import Choreography
+from ordersaga.logs import told
 from webapp.ops import brokers
 from webapp.ops.doctor.bindings import as_text, bindings_of
 from webapp.ops.doctor.finding import Finding, error, warning
@@ -52,19 +53,30 @@ class RabbitMQ:
             try:
                 connection.connect()
                 version = connection.connection.server_properties.get("version", "")
+                yield from self._alarm()
+                yield from self._of_age(tuple(int(n) for n in version.split(".")[:2] if n.isdigit()))
+                yield from self._topology(connection)
             except (*connection.connection_errors, *connection.channel_errors) as fault:
                 yield self._unreachable(fault)
-                return
-            yield from self._of_age(tuple(int(n) for n in version.split(".")[:2] if n.isdigit()))
-            try:
-                yield from self._by_management()
-            except ManagementError as fault:
-                yield warning(
-                    "management-away", self.where, "bindings and policies could not be looked at", str(fault),
-                    "Enable the plugin (rabbitmq-plugins enable rabbitmq_management), give the user the tag management, "
-                    "or name the address: --rabbitmq-admin http://user:password@host:15672",
-                )  # fmt: skip
-                yield from self._by_amqp(connection)
+
+    def _topology(self, connection: Connection) -> Iterator[Finding]:
+        try:
+            yield from self._by_management()
+        except ManagementError as fault:
+            yield warning(
+                "management-away", self.where, "bindings and policies could not be looked at", str(fault),
+                "Enable the plugin (rabbitmq-plugins enable rabbitmq_management), give the user the tag management, "
+                "or name the address: --rabbitmq-admin http://user:password@host:15672",
+            )  # fmt: skip
+            yield from self._by_amqp(connection)
+
+    def _alarm(self) -> Iterator[Finding]:
+        """Asked on a connection that is used for nothing else: one that is blocked is not read from."""
+        if reason := brokers.blocked(self.url):
+            yield error(
+                "broker-alarm", self.where, "the broker accepts no messages, so orders wait in the outboxes", reason,
+                "Free memory or disk space on its host, or raise the limit there; rabbitmq-diagnostics alarms tells more",
+            )  # fmt: skip
 
     def _of_age(self, version: tuple[int, ...]) -> Iterator[Finding]:
         shown = ".".join(map(str, version)) or "unknown"
@@ -78,7 +90,7 @@ class RabbitMQ:
 
     def _unreachable(self, fault: Exception) -> Finding:
         remedy = "Start RabbitMQ; ORDERSAGA_BROKER_URL says where it should be, manage.py provision makes user and virtual host"
-        return error("broker-unreachable", "broker", "it cannot be reached", " ".join(str(fault).split()), remedy)
+        return error("broker-unreachable", "broker", "it cannot be reached", told(fault), remedy)
 
     # -- with the management interface -------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ def topology(work: Work, url: str, choreography: Choreography, management: str =
 
     :raises CannotProvision: when a queue stands that is of another kind: it may hold messages, so it is left alone.
     """
-    wrong = [f for f in _findings(url, choreography, management) if f.level == "error"]
+    wrong = [f for f in _findings(url, choreography, management) if f.level == "error" and f.code != "broker-alarm"]
     missing = [f"{f.where}: {f.evidence}" if f.code == "binding-missing" else f.where for f in wrong if _makes(f)]
     for what in missing[:-1]:
         work.need(what, lambda: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ordersaga.database import first_line
+from webapp.ops.brokers import alarm_words, blocked
 from workers.pool import application
 from workers.settings import settings
 
@@ -15,6 +16,8 @@ def hint() -> str:
     wanted = [module.rsplit(".", 1)[-1] for module in settings().participants]
     modules = dict(zip(wanted, settings().participants, strict=True))
     try:
+        if reason := blocked(settings().broker_url):
+            return f"{alarm_words(reason)} These orders go on as soon as it does."
         listening = _listening(wanted[0])
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the broker is the hint
         return f"The broker does not answer ({first_line(error)}). ORDERSAGA_BROKER_URL says where it should be."
@@ -27,6 +30,7 @@ def hint() -> str:
 def _listening(name: str) -> set[str]:
     """The queues that some pool listens to."""
     app = application(name)
+    app.control.mailbox._producer_pool = None  # ask on the connection below, which this process closes in time
     with app.connection_for_write(connect_timeout=PATIENCE) as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * PATIENCE)
         answers = app.control.inspect(timeout=PATIENCE, connection=connection).active_queues() or {}

@@ -1,0 +1,160 @@
+"""Celery's own messages, sent from a thread: events, heartbeats, remote-control requests and replies.
+
+RabbitMQ stops reading from a connection that publishes while its memory or disk alarm is on. Were these messages published
+on the consumer's connection, or by the thread that consumes, nothing would be consumed either. They are worth nothing later
+and nothing waits for them, so what cannot be sent at once is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from celery.events.dispatcher import EventDispatcher
+from kombu import Connection, Producer
+
+from ordersaga.logs import Line, told
+from ordersaga.seldom import Seldom
+
+logger = logging.getLogger(__name__)
+
+BUFFER = 1_000
+"""Messages that wait to be sent; more are dropped."""
+POLL_SECONDS = 1.0
+"""How often the connection is read: for heartbeats, and for the broker's word that it accepts messages again."""
+CLOSE_SECONDS = 1.0
+"""How long the last messages, such as a worker's farewell, may take when the process stops."""
+
+
+class BackgroundPublisher:
+    """Has a producer's ``publish`` and never waits: a thread sends, on a connection of its own.
+
+    It takes the place of the producers that Celery's event dispatcher and mailbox use.
+    """
+
+    def __init__(self, new_connection: Callable[[], Connection]) -> None:
+        self._new_connection = new_connection
+        self._waiting: deque[tuple[Any, dict[str, Any]]] = deque(maxlen=BUFFER)
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._throttle = Seldom()
+
+    def publish(self, body: Any, **options: Any) -> None:
+        """Send it soon, or drop it; options are those of kombu's ``Producer.publish``."""
+        self._waiting.append((body, options))
+        self._wake.set()
+        if self._thread is None:
+            self._start()
+
+    @contextmanager
+    def acquire(self, *_: object, **__: object) -> Iterator[BackgroundPublisher]:
+        """As a pool of producers gives one."""
+        yield self
+
+    def close(self) -> None:
+        """Send what waits if the broker takes it, and end the thread."""
+        self._stop.set()
+        self._wake.set()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(timeout=CLOSE_SECONDS)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._stop.is_set():
+                self._thread = threading.Thread(target=self._run, name="background publisher", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        wait = 0.5
+        while not self._stop.is_set():
+            try:
+                self._serve()
+                wait = 0.5
+            except Exception as error:  # noqa: BLE001 - whatever it was, it must end neither the thread nor the process
+                self._waiting.clear()
+                self._log("background_publisher_failed: events and replies are dropped until it connects", error)
+                self._stop.wait(wait)
+                wait = min(wait * 2, 10.0)
+
+    def _serve(self) -> None:
+        connection = self._new_connection()
+        try:
+            producer, looked = Producer(connection, auto_declare=False), time.monotonic()
+            while not self._stop.is_set():
+                self._wake.wait(POLL_SECONDS)
+                self._wake.clear()
+                if time.monotonic() - looked >= POLL_SECONDS:
+                    _read(connection)
+                    looked = time.monotonic()
+                self._send(producer, connection)
+            self._send(producer, connection)
+        finally:
+            _close(connection)
+
+    def _send(self, producer: Producer, connection: Connection) -> None:
+        while self._waiting:
+            if _blocked(connection):
+                self._waiting.clear()
+                return
+            try:
+                body, options = self._waiting.popleft()
+            except IndexError:  # the oldest was pushed out meanwhile
+                return
+            try:
+                producer.publish(body, **{**options, "retry": False})
+            except (*connection.connection_errors, *connection.channel_errors):
+                raise
+            except Exception as error:  # noqa: BLE001 - a reply that cannot be written concerns nobody else
+                self._log("background_message_dropped: it cannot be written", error)
+
+    def _log(self, event: str, error: Exception) -> None:
+        if self._throttle.due(f"{event} {told(error)}"):
+            logger.warning(Line(event, error=told(error)))
+
+
+class Dispatcher(EventDispatcher):
+    """Celery's event dispatcher, over the background publisher instead of a connection."""
+
+    def __init__(self, connection: Any = None, **options: Any) -> None:
+        super().__init__(None, **options)
+
+    def enable(self) -> None:
+        """Begin to send."""
+        with self.mutex:
+            self.producer = self.app.ordersaga.background
+            self._closed, self.enabled = False, True
+        for callback in self.on_enabled:
+            callback()
+
+
+class NoConnection:
+    """Stands where Celery connects for its event dispatcher."""
+
+    supports_heartbeats = False
+
+
+def _read(connection: Connection) -> None:
+    """Take in what the broker has sent: heartbeats, and whether it reads from this connection."""
+    if connection.transport.driver_type != "amqp":
+        return
+    with suppress(TimeoutError):
+        while True:
+            connection.drain_events(timeout=0)
+    connection.heartbeat_check()
+
+
+def _blocked(connection: Connection) -> bool:
+    return getattr(connection._connection, "blocked", None) is not None
+
+
+def _close(connection: Connection) -> None:
+    with suppress(Exception):
+        connection.release()

@@ -1,0 +1,318 @@
+"""kombu's AMQP transport with four guarantees that py-amqp does not give.
+
+* No call waits for the broker without limit: a broker that stopped answering is an error of the connection.
+* A broker that accepts no messages (its memory or disk alarm) is known by name: :data:`alarm`.
+* A connection that the broker does not read from is closed without waiting for its answer.
+* A message is delivered whatever its properties and routing key are: one that cannot be decoded is marked, so that it can be
+  rejected, instead of ending the process that received it.
+"""
+
+# mypy: allow-untyped-calls
+# py-amqp has no types.
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import amqp
+import kombu
+from amqp import serialization, spec
+from amqp import transport as amqp_transport
+from kombu import transport as kombu_transports
+from kombu.transport import pyamqp
+
+from ordersaga.logs import Line
+
+logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 15.0
+"""How long a call waits for the broker's answer unless it says otherwise."""
+CLOSE_SECONDS = 3.0
+"""How long closing waits for it; then the socket is closed without it."""
+WRITE_SECONDS = 15.0
+"""How long a write waits for the broker to take what was written before."""
+MAX_DEPTH = 16
+"""Tables and arrays in a header may be nested so deep; deeper ones are not decoded."""
+PROBE = "ordersaga.probe"
+"""No queue has this name: a message sent there by way of the default exchange is dropped by the broker."""
+UNDECODABLE = "ordersaga-undecodable"
+"""The only header of a message whose properties could not be decoded; its value is what was received, in hexadecimal digits."""
+
+
+def install() -> None:
+    """Let ``amqp://`` and ``amqps://`` mean this transport, in this process; a second time does nothing."""
+    for alias, transport in {"amqp": Transport, "pyamqp": Transport, "amqps": SSLTransport}.items():
+        name = f"{transport.__module__}:{transport.__qualname__}"
+        if kombu_transports.TRANSPORT_ALIASES.get(alias) != name:
+            kombu_transports.TRANSPORT_ALIASES[alias] = name
+            kombu_transports._transport_cache.pop(alias, None)
+    serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID] = decode_properties
+
+
+# ------------------------------------------------------------------------------------------------------------- alarm
+
+
+class Alarm:
+    """Whether the broker accepts messages from this process, as it tells the connections that publish.
+
+    RabbitMQ stops reading from a connection that publishes while its memory or disk alarm is on, and says so to it alone. The
+    alarm is the whole broker's, so one blocked connection speaks for all. It ends when a connection is unblocked, or another
+    has a message confirmed, and not when the blocked one is closed. Threads may share it.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+        """What the broker said, such as ``low on memory``; None while it accepts messages."""
+        self._since = 0.0
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[str | None], None]] = []
+
+    def listen(self, listener: Callable[[str | None], None]) -> None:
+        """Call ``listener`` with the reason whenever it changes; from any thread."""
+        self._listeners.append(listener)
+
+    def begin(self, reason: str) -> None:
+        """The broker has blocked a connection."""
+        with self._lock:
+            if self.reason is not None:
+                return
+            self.reason, self._since = reason, time.monotonic()
+        logger.error(Line("broker_alarm: the broker accepts no messages; the outbox keeps them until it does", reason=reason))
+        self._tell()
+
+    def end(self) -> None:
+        """The broker accepts messages."""
+        with self._lock:
+            if (reason := self.reason) is None:
+                return
+            self.reason, seconds = None, round(time.monotonic() - self._since, 1)
+        logger.warning(Line("broker_alarm_cleared: the broker accepts messages again", reason=reason, seconds=seconds))
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener(self.reason)
+
+
+alarm = Alarm()
+
+
+# ---------------------------------------------------------------------------------------------------- the connection
+
+
+class Connection(pyamqp.Connection):
+    """An AMQP connection; see the module."""
+
+    _METHODS = {**pyamqp.Connection._METHODS, spec.Connection.Blocked: spec.method(spec.Connection.Blocked, "s")}
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("write_timeout", WRITE_SECONDS)
+        self.blocked: str | None = None
+        """Why the broker does not read from this connection; None when it does."""
+        self._deadline: float | None = None
+        super().__init__(*args, **options)
+
+    def Transport(self, host: str, connect_timeout: float, ssl: Any = False, *timeouts: Any, **options: Any) -> Any:  # noqa: N802
+        """py-amqp's way to a socket."""
+        names = dict(zip(("read_timeout", "write_timeout"), timeouts, strict=False))
+        if ssl:
+            return _SSLSocket(host, connect_timeout=connect_timeout, ssl=ssl, **names, **options)
+        return _Socket(host, connect_timeout=connect_timeout, **names, **options)
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """End every wait inside the block when ``seconds`` have passed since its beginning.
+
+        :raises TimeoutError: from the call that waits.
+        """
+        before, until = self._deadline, time.monotonic() + seconds
+        self._deadline = until if before is None else min(before, until)
+        try:
+            yield
+        finally:
+            self._deadline = before
+
+    def blocking_read(self, timeout: float | None = None) -> Any:
+        """The next frame."""
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the broker has not answered in time")
+            timeout = left if timeout is None else min(timeout, left)
+        return super().blocking_read(timeout)
+
+    def wait(self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False) -> Any:
+        """The broker's answer.
+
+        :raises TimeoutError: when it does not come in time.
+        """
+        limit = ANSWER_SECONDS if timeout is None else timeout
+        with self.within(limit):
+            return super().wait(method, callback, limit, returns_tuple)
+
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        """Close it, with the broker's agreement if it gives it soon."""
+        if self.blocked is not None:
+            self.collect()
+            return
+        with self.within(CLOSE_SECONDS):
+            super().close(*args, **kwargs)
+
+    def _on_blocked(self, reason: str) -> None:
+        self.blocked = reason or "no reason given"
+        alarm.begin(self.blocked)
+        if self.on_blocked:
+            self.on_blocked(self.blocked)
+
+    def _on_unblocked(self) -> None:
+        self.blocked = None
+        alarm.end()
+        if self.on_unblocked:
+            self.on_unblocked()
+
+
+class Channel(pyamqp.Channel):
+    """An AMQP channel; see the module."""
+
+    connection: Any
+    """None once it is closed."""
+
+    def wait(self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False) -> Any:
+        """As :meth:`Connection.wait`."""
+        connection = self.connection
+        if connection is None:
+            raise amqp.RecoverableConnectionError("connection already closed")
+        limit = ANSWER_SECONDS if timeout is None else timeout
+        with connection.within(limit):
+            return super().wait(method, callback, limit, returns_tuple)
+
+    def close(self, *args: Any, **kwargs: Any) -> None:
+        """Close it; on a blocked connection nobody would answer."""
+        connection = self.connection
+        if connection is None:
+            return
+        if connection.blocked is not None:
+            self.connection = None
+            return
+        with connection.within(CLOSE_SECONDS):
+            super().close(*args, **kwargs)
+
+    def dispatch_method(self, method_sig: Any, payload: bytes, content: Any) -> None:
+        """Called with each method that has arrived."""
+        if method_sig == spec.Basic.Deliver:
+            payload = _decodable(payload)
+        super().dispatch_method(method_sig, payload, content)
+
+    def _on_basic_ack(self, delivery_tag: int, multiple: bool) -> None:
+        if alarm.reason is not None and self.connection is not None and self.connection.blocked is None:
+            alarm.end()
+        super()._on_basic_ack(delivery_tag, multiple)
+
+
+Connection.Channel = Channel
+
+
+class Transport(pyamqp.Transport):
+    """What kombu knows as ``amqp://``."""
+
+    Connection = Connection
+
+
+class SSLTransport(pyamqp.SSLTransport):
+    """What kombu knows as ``amqps://``."""
+
+    Connection = Connection
+
+
+class _Interruptible:
+    """A socket that gives up in the middle of a frame when nothing more is there, and keeps what it has read.
+
+    py-amqp would ask again and again without a pause until the rest comes, so that the worker's event loop stands still and
+    cannot notice that the broker is gone.
+    """
+
+    def _read(self, n: int, initial: bool = False) -> bytes:
+        found: bytes = super()._read(n, True)  # type: ignore[misc]
+        return found
+
+    def write(self, s: bytes) -> None:
+        """Write all of it; a connection on which that failed is not used again, as half a frame may have been sent."""
+        try:
+            self._write(s)  # type: ignore[attr-defined]
+        except OSError:
+            self.connected = False
+            raise
+
+
+class _Socket(_Interruptible, amqp_transport.TCPTransport):
+    pass
+
+
+class _SSLSocket(_Interruptible, amqp_transport.SSLTransport):
+    pass
+
+
+def why_blocked(connection: kombu.Connection, seconds: float = 5.0) -> str | None:
+    """What the broker says when asked to take a message, such as ``low on memory``; None when it takes it.
+
+    The message goes to no queue. A connection that is blocked can be used for nothing else until the alarm ends.
+
+    :raises TimeoutError: when the broker says nothing.
+    """
+    raw = connection.connection
+    if not isinstance(raw, Connection):
+        return None  # the embedded broker has no alarms
+    confirmed: list[int] = []
+    with raw.within(seconds):
+        channel = raw.channel()
+        channel.confirm_select()
+        channel.events["basic_ack"].add(lambda tag, _: confirmed.append(tag))
+        channel._basic_publish(amqp.Message(b""), routing_key=PROBE)
+        try:
+            while not confirmed and raw.blocked is None:
+                raw.drain_events()
+        except amqp.AccessRefused:  # this user may not use the default exchange: the broker has read the message, at least
+            return None
+    return raw.blocked
+
+
+# ---------------------------------------------------------------------------------------------------- what was received
+
+
+def decode_properties(buffer: bytes, offset: int) -> tuple[dict[str, Any], int]:
+    """A message's properties; of those that cannot be decoded one header, :data:`UNDECODABLE`, and nothing else."""
+    try:
+        properties, end = serialization.decode_properties_basic(buffer, offset)
+        for value in properties.get("application_headers", {}).values():
+            if isinstance(value, dict | list):
+                _check_depth(value, MAX_DEPTH)
+    except Exception:  # noqa: BLE001 - text, numbers, dates, types, lengths, depth: whatever a sender gets wrong
+        return {"application_headers": {UNDECODABLE: bytes(buffer[offset:]).hex()}}, len(buffer)
+    return properties, end
+
+
+def _check_depth(value: Any, left: int) -> None:
+    if left == 0:
+        raise ValueError("nested too deep")
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_depth(inner, left - 1)
+
+
+def _decodable(payload: bytes) -> bytes:
+    """The arguments of Basic.Deliver, with ``?`` where an exchange's name or a routing key is not UTF-8."""
+    tag_end = 5 + payload[4]
+    start = tag_end + 9
+    try:
+        payload[start:].decode("utf-8")  # with the lengths before the names: what is not ASCII is looked at again
+    except UnicodeDecodeError:
+        exchange_end = start + 1 + payload[start]
+        names = (payload[start + 1 : exchange_end], payload[exchange_end + 1 :])
+        texts = [name.decode(errors="replace").replace("\ufffd", "?").encode() for name in names]
+        return payload[:start] + b"".join(bytes([len(text)]) + text for text in texts)
+    return payload

@@ -20,10 +20,14 @@ from tests.support.postgres import Postgres
 from tests.support.processes import Process, running, stop_all
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.services import POSTGRES, RABBITMQ
 from tests.support.time_scale import VARIABLE, scaled, time_scale
 
 hypothesis.settings.register_profile("ordersaga", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("ordersaga")
+
+SERVERS = {"--postgres": POSTGRES, "--rabbitmq": RABBITMQ}
+"""Options that name a server's programs, and the variables that tell them to every process."""
 
 _numbers = itertools.count(1)
 _skipped: list[str] = []
@@ -229,10 +233,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Measure the machine before xdist starts its processes, and accept Ctrl-C.
+    """Name the servers' programs, measure the machine before xdist starts its processes, and accept Ctrl-C.
 
     A shell that starts the tests in its background has them ignore Ctrl-C, and all that they start inherits it.
     """
+    for option, variable in SERVERS.items():
+        if given := config.getoption(option):
+            os.environ[variable] = str(given)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.option.collectonly:
@@ -256,6 +263,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--measured", action="store_true", help="print what the sagas of each test took")
+    for option, variable in SERVERS.items():
+        parser.addoption(option, metavar="DIR", help=f"other programs, or the root of a Debian system ({variable})")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,7 +19,7 @@ from tests.support.janitor import janitor
 from tests.support.polling import eventually
 from tests.support.ports import free_port
 from tests.support.processes import Process, primary_group
-from tests.support.services import postgres_bin
+from tests.support.services import Programs, postgres_programs
 from tests.support.time_scale import scaled
 
 OWNER = "test_owner"
@@ -41,27 +41,36 @@ class Postgres:
 
     def __init__(self, **settings: str) -> None:
         """:param settings: more of postgresql.conf."""
-        programs = postgres_bin()
+        programs = postgres_programs()
         if programs is None:
             raise RuntimeError("PostgreSQL's programs are not here; python -m tests.support.services says what to do")
         self.port = free_port()
         self.folder = janitor().folder("pg")
         self._data = self.folder / "data"
-        self._user = unprivileged_user()
+        self._user, self._account = None, None
+        if programs.root is not None:  # entering a root directory takes root, who then becomes that system's postgres
+            self._account = account(programs.root, "postgres")
+        else:
+            self._user = unprivileged_user()
         self._initdb(programs, {**SETTINGS, **settings})
-        argv: list[str | Path] = [programs / "postgres", "-D", self._data, "-p", str(self.port), "-k", self.folder]
+        argv = programs.argv(
+            "postgres", "-D", self._data, "-p", str(self.port), "-k", self.folder, account=self._account
+        )  # fmt: skip
         self.process = Process("postgres", argv, log=self.folder / "server.log", user=self._user, cwd=self.folder)
 
-    def _initdb(self, programs: Path, settings: Mapping[str, str]) -> None:
+    def _initdb(self, programs: Programs, settings: Mapping[str, str]) -> None:
         password = self.folder / "password"
         password.write_text(PASSWORD)
         identity: dict[str, Any] = {}
+        if self._account or self._user:
+            for path in (self.folder, password):
+                shutil.chown(path, *(self._account or (self._user,)))
         if self._user:
-            shutil.chown(self.folder, self._user)
-            shutil.chown(password, self._user)
             identity = {"user": self._user, "group": primary_group(self._user), "extra_groups": []}
-        argv: list[str | Path] = [programs / "initdb", "-D", self._data, "-U", OWNER, "--pwfile", password]
-        argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
+        argv = programs.argv(
+            "initdb", "-D", self._data, "-U", OWNER, "--pwfile", password,
+            "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", account=self._account,
+        )  # fmt: skip
         done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=self.folder, **identity)
         if done.returncode:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
@@ -153,3 +162,12 @@ def unprivileged_user() -> str | None:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in known else "nobody"
+
+
+def account(root: Path, user: str) -> tuple[int, int]:
+    """The numbers of a user and its group in the system below ``root``."""
+    for line in (root / "etc" / "passwd").read_text().splitlines():
+        name, _, uid, gid, *_ = line.split(":")
+        if name == user:
+            return int(uid), int(gid)
+    raise RuntimeError(f"{root} has no user {user}")

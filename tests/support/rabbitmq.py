@@ -22,7 +22,7 @@ from tests.support.janitor import janitor
 from tests.support.polling import eventually
 from tests.support.ports import free_port, listens
 from tests.support.processes import Process
-from tests.support.services import epmd, rabbitmq_bin
+from tests.support.services import epmd, rabbitmq_programs
 from tests.support.time_scale import scaled
 
 USER = "tester"
@@ -63,7 +63,8 @@ class RabbitMQ:
     """One node. ``stop`` and ``kill`` leave its data; ``start`` and ``restart`` find it again on the same ports."""
 
     def __init__(self) -> None:
-        programs, mapper = rabbitmq_bin(), epmd()
+        programs = rabbitmq_programs()
+        mapper: Path | str | None = epmd() if programs is None or programs.root is None else "/usr/bin/epmd"
         if programs is None or mapper is None:
             raise RuntimeError("RabbitMQ's programs are not here; python -m tests.support.services says what to do")
         self.port, self.management_port, distribution, mapper_port = (free_port() for _ in range(4))
@@ -89,9 +90,9 @@ class RabbitMQ:
             "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
         # Our own port mapper, in the foreground: the one that Erlang starts by itself outlives everything.
-        self._mapper = Process("epmd", [mapper], env=self.env, log=self.folder / "epmd.log", cwd=self.folder)
+        self._mapper = Process("epmd", programs.argv(mapper), env=self.env, log=self.folder / "epmd.log", cwd=self.folder)
         self.process = Process(
-            "rabbitmq", [programs / "rabbitmq-server"], env=self.env, log=self.folder / "server.log", cwd=self.folder
+            "rabbitmq", programs.argv("rabbitmq-server"), env=self.env, log=self.folder / "server.log", cwd=self.folder
         )
 
     def _write_files(self) -> None:
@@ -211,7 +212,7 @@ class RabbitMQ:
 
     def ctl(self, *arguments: str) -> str:
         """What ``rabbitmqctl --quiet …`` prints."""
-        argv: list[str | Path] = [self._programs / "rabbitmqctl", "--quiet", "--node", self.node, *arguments]
+        argv = self._programs.argv("rabbitmqctl", "--quiet", "--node", self.node, *arguments)
         env = {**os.environ, **self.env}
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env, cwd=self.folder, timeout=scaled(60))
         if done.returncode:

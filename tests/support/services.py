@@ -2,6 +2,9 @@
 
 ``python -m tests.support.services`` installs what is missing by apt-get when run as root, else says what to install.
 The packages' own services are neither started nor configured: the tests run private servers.
+
+Other versions: the variables ``TESTS_POSTGRES`` and ``TESTS_RABBITMQ`` (pytest's options ``--postgres`` and ``--rabbitmq``)
+name a directory of programs, or the root directory of a Debian system that ``python -m tests.support.servers`` has made.
 """
 
 from __future__ import annotations
@@ -13,16 +16,80 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+POSTGRES, RABBITMQ = "TESTS_POSTGRES", "TESTS_RABBITMQ"
+"""Environment variables that name other programs than this machine's."""
+# Its own mount namespace: the mounts end with the process, and a folder in /tmp has one path inside and outside.
+IN_ROOT = 'for d in proc dev tmp; do mount --rbind "/$d" "$0/$d" || exit 1; done; exec chroot "$@"'
 
 POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks it before a package may start its service
 
 
+@dataclass(frozen=True)
+class Programs:
+    """A directory of programs.
+
+    :ivar root: the root directory they run in (``chroot``), from which ``directory`` is then seen; None: this machine's.
+    """
+
+    directory: Path
+    root: Path | None = None
+
+    @classmethod
+    def at(cls, given: Path, *, inside: str) -> Programs:
+        """The programs at ``given``: their directory, or a root directory where they are at the pattern ``inside``."""
+        given = given.resolve()
+        root = next((p for p in (given, *given.parents) if p != Path("/") and (p / "etc" / "debian_version").exists()), None)
+        if root is None:
+            return cls(given)
+        directory = _newest(root.glob(inside)) if given == root else given
+        if directory is None:
+            raise RuntimeError(f"{given} has no {inside}")
+        return cls(Path("/") / directory.relative_to(root), root)
+
+    def argv(self, name: str | Path, *arguments: str | Path, account: tuple[int, int] | None = None) -> list[str | Path]:
+        """The command that runs one of them; ``name`` may be an absolute path.
+
+        :param account: numbers of the user and group to become, where there is a root directory to enter.
+        """
+        program = self.directory / name
+        if self.root is None:
+            return [program, *arguments]
+        user = ["--userspec={}:{}".format(*account)] if account else []
+        enter = ["unshare", "--mount", "--propagation=private", "--", "sh", "-c", IN_ROOT, self.root]
+        return [*enter, *user, self.root, program, *arguments]
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file at an absolute path."""
+        return Path(self.root or "/", path.removeprefix("/")).exists()
+
+
+def _newest(directories: Iterator[Path]) -> Path | None:
+    return max(directories, key=lambda p: [int(n) for n in re.findall(r"\d+", p.parent.name)], default=None)
+
+
+def postgres_programs() -> Programs | None:
+    """PostgreSQL's: those that ``TESTS_POSTGRES`` names, or this machine's newest."""
+    if given := os.environ.get(POSTGRES):
+        return Programs.at(Path(given), inside="usr/lib/postgresql/*/bin")
+    found = postgres_bin()
+    return Programs(found) if found else None
+
+
+def rabbitmq_programs() -> Programs | None:
+    """RabbitMQ's: those that ``TESTS_RABBITMQ`` names, or this machine's."""
+    if given := os.environ.get(RABBITMQ):
+        return Programs.at(Path(given), inside="usr/lib/rabbitmq/bin")
+    found = rabbitmq_bin()
+    return Programs(found) if found else None
+
+
 def postgres_bin() -> Path | None:
     """The newest PostgreSQL's folder of programs."""
-    versions = [p for p in Path("/usr/lib/postgresql").glob("*/bin") if (p / "initdb").exists()]
-    if versions:
-        return max(versions, key=lambda p: [int(n) for n in re.findall(r"\d+", p.parent.name)])
+    if newest := _newest(p for p in Path("/usr/lib/postgresql").glob("*/bin") if (p / "initdb").exists()):
+        return newest
     found = shutil.which("initdb")
     return Path(found).resolve().parent if found else None
 

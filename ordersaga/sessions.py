@@ -54,8 +54,8 @@ IN_TRANSACTION = f"SELECT set_config('idle_in_transaction_session_timeout', '{ID
 """What a transaction sets for itself where its session is not ours."""
 
 POOLER = (
-    "it leads to a connection pooler in transaction mode, such as PgBouncer's, but {0} needs a session of its own; "
-    "name the server itself in {1}, or set pool_mode = session"
+    "The database address leads to a connection pooler in transaction mode, such as PgBouncer's, but {0} needs a session "
+    "of its own: give it the address of the server itself."
 )
 
 # pg_backend_pid() differs from the number the client was told at login: a pooler is in between, and nothing is set.
@@ -80,8 +80,10 @@ def connect(text: str, *, session_for: str = "", **options: str) -> Any:
     wanted = connection_options(text, **options)
     connection = psycopg2.connect(connection_string(wanted))
     try:
-        if not prepare_session(connection) and session_for:
-            _keep_session(connection, wanted, session_for)
+        if session_for:
+            prepare_own_session(connection, wanted, session_for)
+        else:
+            prepare_session(connection)
     except BaseException:
         connection.close()
         raise
@@ -117,6 +119,22 @@ def prepare_session(connection: Any, more: Mapping[str, str] = MappingProxyType(
             connection.autocommit = autocommit
 
 
+def prepare_own_session(
+    connection: Any, options: Mapping[str, str], session_for: str, more: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """As :func:`prepare_session`, where a session is needed that no other client is given.
+
+    :param options: what ``connection`` was made with.
+    :param session_for: who needs it, for the refusal.
+    :raises PoolerRefused: behind a pooler in transaction mode.
+    """
+    if prepare_session(connection, more):
+        return
+    if _shares_sessions(connection, options):
+        raise PoolerRefused(POOLER.format(session_for))
+    prepare_session(connection, more, behind_pooler=True)
+
+
 def _settings(connection: Any, more: Mapping[str, str]) -> dict[str, str]:
     info = connection.info
     options: dict[str, str] = info.dsn_parameters if hasattr(info, "dsn_parameters") else info.get_parameters()
@@ -126,12 +144,6 @@ def _settings(connection: Any, more: Mapping[str, str]) -> dict[str, str]:
     given = {name.lower().replace("-", "_") for name in _GIVEN.findall(info.options or "")}
     # what the engine depends on is no matter of choice; how soon a peer counts as gone is
     return {name: value for name, value in ours.items() if name in REPORTED or name.lower() not in given}
-
-
-def _keep_session(connection: Any, options: Mapping[str, str], session_for: str) -> None:
-    if _shares_sessions(connection, options):
-        raise PoolerRefused(f"The database address cannot be used: {POOLER.format(session_for, 'the direct address')}.")
-    prepare_session(connection, behind_pooler=True)
 
 
 def _shares_sessions(connection: Any, options: Mapping[str, str]) -> bool:

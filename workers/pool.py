@@ -9,16 +9,20 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from logging.config import dictConfig
 from typing import Any
 
+import psycopg2
 from celery import Celery, signals
 
 from ordersaga.celery.app import make_pool
 from ordersaga.envelope import Keyring
-from ordersaga.errors import ConfigurationError, DeclarationError
+from ordersaga.errors import ConfigurationError, DeclarationError, PoolerRefused
 from ordersaga.guests.structlog import configuration
-from workers.settings import settings
+from ordersaga.participant import Participant
+from ordersaga.sessions import connect
+from workers.settings import PREFIX, Domain, settings
 
 
 @contextmanager
@@ -28,6 +32,8 @@ def _told() -> Iterator[None]:
     except (ConfigurationError, DeclarationError) as refused:
         sys.exit(str(refused))
 
+
+DOMAINS = ("orders", "inventory", "payments")
 
 with _told():
     from workers.choreography import choreography  # the saga's contract is made of the settings
@@ -39,6 +45,7 @@ def pool(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
     set_up_logs()  # Celery asks only where a worker starts; Flower would be left with Django's
     signals.setup_logging.connect(set_up_logs)
     signals.celeryd_init.connect(_without_banner)
+    signals.celeryd_init.connect(partial(_refuse_poolers, choreography().participants[name]), weak=False)
     return app
 
 
@@ -62,6 +69,26 @@ def set_up_logs(loglevel: int | str | None = logging.INFO, logfile: str | None =
     ours = settings()
     logging.captureWarnings(True)
     dictConfig(configuration(json=ours.logs_json, level=loglevel or logging.INFO, file=logfile, words=ours.debug))
+
+
+def _refuse_poolers(participant: Participant, **_: Any) -> None:
+    """End a worker whose relay, or broker, would fail forever; one that cannot connect yet starts, and waits."""
+    ours = settings()
+    domain: Domain = participant.name if participant.name in DOMAINS else "orders"  # type: ignore[assignment]
+    addresses = {ours.direct_variable(domain): participant.database.dsn}
+    if ours.broker_url.startswith("pgmq"):
+        addresses[f"{PREFIX}BROKER_URL"] = ours.broker_url
+    for variable, address in addresses.items():
+        remedy = f"set {PREFIX}{domain.upper()}_DIRECT_URL to" if "BROKER" not in variable else "name"
+        try:
+            connect(address, session_for="a relay", application_name=f"start of {participant.name}").close()
+        except PoolerRefused:
+            sys.exit(
+                f"{variable} leads to a connection pooler in transaction mode, such as PgBouncer's, where its sessions are "
+                f"others' as well: {remedy} the server itself."
+            )
+        except psycopg2.Error:
+            continue
 
 
 def _without_banner(instance: Any, **_: Any) -> None:

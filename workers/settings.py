@@ -135,6 +135,10 @@ class Settings(BaseSettings):
         direct: str = getattr(self, f"{domain}_direct_url")
         return direct or str(getattr(self, f"{domain}_database_url"))
 
+    def direct_variable(self, domain: Domain) -> str:
+        """The name of the variable that :meth:`direct_url` reads."""
+        return f"{PREFIX}{domain.upper()}_{'DIRECT' if getattr(self, f'{domain}_direct_url') else 'DATABASE'}_URL"
+
     def reader_url(self, domain: Literal["inventory", "payments"]) -> str | None:
         """How the web process reads a participant's database: by the participant's own role, except in production."""
         url: str = getattr(self, f"{domain}_reader_url")

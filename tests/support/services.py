@@ -1,4 +1,4 @@
-"""Where PostgreSQL's and RabbitMQ's programs and Chromium are; as a script, sees to it that they are there.
+"""Where PostgreSQL, PgBouncer, RabbitMQ, iproute2 and Chromium are; as a script, sees to it that they are there.
 
 ``python -m tests.support.services`` installs what is missing by apt-get when run as root, else says what to install.
 The packages' own services are neither started nor configured: the tests run private servers.
@@ -110,6 +110,18 @@ def epmd() -> Path | None:
     return candidates[-1] if candidates else None
 
 
+def pgbouncer() -> Path | None:
+    """PgBouncer, which Debian keeps where root alone looks."""
+    found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    return Path(found) if found else None
+
+
+def ip() -> Path | None:
+    """iproute2's program, by which a test drops packets between two of its processes."""
+    found = shutil.which("ip", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    return Path(found) if found else None
+
+
 def chromium() -> Path | None:
     """Chromium or Chrome, whatever its name: on PATH, or where Playwright itself has put one."""
     for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
@@ -121,7 +133,13 @@ def chromium() -> Path | None:
 
 def missing() -> list[str]:
     """The Debian packages that would bring what is not there."""
-    there = {"postgresql": postgres_bin(), "rabbitmq-server": rabbitmq_bin() and epmd(), "chromium": chromium()}
+    there = {
+        "postgresql": postgres_bin(),
+        "pgbouncer": pgbouncer(),
+        "rabbitmq-server": rabbitmq_bin() and epmd(),
+        "iproute2": ip(),
+        "chromium": chromium(),
+    }
     return [package for package, found in there.items() if not found]
 
 
@@ -154,10 +172,10 @@ def main() -> int:
     names = " ".join(packages)
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         say(
-            f"the tests start private PostgreSQL and RabbitMQ servers and a browser; of these {names} is not here.\n"
+            f"the tests start private PostgreSQL, PgBouncer and RabbitMQ servers and a browser; {names} is not here.\n"
             f"On Debian and Ubuntu: sudo apt-get install {names}\n"
-            "Elsewhere: install PostgreSQL (15 or newer), RabbitMQ (3.10 or newer) and Chromium or Chrome, and put initdb,\n"
-            "rabbitmq-server, epmd and chromium or google-chrome on PATH."
+            "Elsewhere: install PostgreSQL (15 or newer), PgBouncer (1.18 or newer), RabbitMQ (3.10 or newer) and Chromium or\n"
+            "Chrome, and put initdb, pgbouncer, rabbitmq-server, epmd and chromium or google-chrome on PATH."
         )
         return 1
     say(f"installing {names}")

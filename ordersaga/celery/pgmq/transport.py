@@ -20,6 +20,7 @@ from ordersaga import conninfo
 from ordersaga.celery.pgmq.channel import Channel
 from ordersaga.celery.pgmq.link import Bell, Link
 from ordersaga.errors import ConfigurationError, InvalidConnectionString
+from ordersaga.sessions import prepare_own_session
 
 ALIAS = "pgmq"
 STATEMENT_TIMEOUT = 15
@@ -72,8 +73,14 @@ class Transport(upstream.Transport):
             **{name: str(value) for name, value in parts.items() if value is not None},
             application_name="ordersaga broker",
         )
-        wanted["options"] = f"-c statement_timeout={int(timeout * 1000)} {wanted.get('options', '')}".strip()
-        return psycopg.connect(conninfo.connection_string(wanted), autocommit=True)
+        connection = psycopg.connect(conninfo.connection_string(wanted), autocommit=True)
+        try:
+            limit = {"statement_timeout": str(int(timeout * 1000))}
+            prepare_own_session(connection, wanted, "the embedded broker", limit)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def establish_connection(self) -> Any:
         self.link.rows("SELECT 1")

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from ordersaga.choreography import Choreography
 from ordersaga.database import first_line
+from ordersaga.errors import PoolerRefused
 from webapp.ops import brokers
 from webapp.ops.doctor import clocks, guards, migrations, pgmq, roles, servers, waiting
 from webapp.ops.doctor.configuration import configuration
@@ -39,8 +40,13 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
     for domain in DOMAINS:
         try:
             patients.append(stack.enter_context(Patient(domain, ours.direct_url(domain))))
+        except PoolerRefused:
+            yield error(
+                "database-pooled", f"{domain} database", "no relay can work behind a connection pooler in transaction mode",
+                f"{ours.direct_variable(domain)} leads to one", f"Set {PREFIX}{domain.upper()}_DIRECT_URL to the server itself",
+            )  # fmt: skip
         except psycopg2.Error as fault:
-            yield _unreachable(f"{domain} database", f"{PREFIX}{domain.upper()}_DATABASE_URL", fault)
+            yield _unreachable(f"{domain} database", ours.direct_variable(domain), fault)
     everywhere = list(patients)
     if ours.broker_url.startswith("pgmq"):
         try:

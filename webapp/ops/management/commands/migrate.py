@@ -14,11 +14,13 @@ from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from webapp.database_url import django_database
 from webapp.ops import command
 from webapp.ops.entrance import FAILED
 from webapp.ops.remedies import told_of, told_plainly
 from workers.migrate import DOMAINS, Domain, pending
 from workers.migrate import migrate as migrate_domain
+from workers.settings import settings
 
 MISSING = 1
 EPILOG = """
@@ -47,6 +49,9 @@ class Command(migrate.Command, command.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         """All three, unless an option asks for a part."""
         logging.getLogger("alembic").setLevel(logging.WARNING)  # what it does is told here
+        if settings().orders_direct_url:  # a pooler may give each of its transactions another session
+            connection.close()
+            connection.settings_dict.update(django_database(settings().orders_direct_url))
         as_json = options["json"]
         if options["app_label"] or options["database"] != DEFAULT_DB_ALIAS or options["prune"] or options["fake"]:
             if as_json:

@@ -23,10 +23,10 @@ from webapp.ops.provision.rabbitmq import broker, elsewhere
 from webapp.ops.provision.reader import reader
 from webapp.ops.provision.topology import answers, topology
 from webapp.ops.rabbit import Management, ManagementError
-from workers.settings import PREFIX, Settings, settings
+from workers.settings import PREFIX, Domain, Settings, settings
 
 MISSING = 1
-DOMAINS = ("orders", "inventory", "payments")
+DOMAINS: tuple[Domain, ...] = ("orders", "inventory", "payments")
 READERS = ("inventory", "payments")
 ALL = ""
 EPILOG = """
@@ -126,9 +126,8 @@ def _admins(given: list[str]) -> dict[str, str]:
     return found
 
 
-def _domain(work: Work, ours: Settings, domain: str, admin: str) -> None:
-    kind = "direct" if getattr(ours, f"{domain}_direct_url") else "database"
-    owner = Place.of(f"{PREFIX}{domain}_{kind}_url".upper(), getattr(ours, f"{domain}_{kind}_url"))
+def _domain(work: Work, ours: Settings, domain: Domain, admin: str) -> None:
+    owner = Place.of(ours.direct_variable(domain), ours.direct_url(domain))
     database(work, admin, owner)
     if domain in READERS and (url := getattr(ours, f"{domain}_reader_url", None)):
         reader(work, admin, Place.of(f"{PREFIX}{domain.upper()}_READER_URL", url), owner)

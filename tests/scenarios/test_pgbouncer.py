@@ -1,0 +1,149 @@
+"""PgBouncer before the databases: pools, web and commands leave no session state behind, and relays have one of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from ordersaga import sessions
+from ordersaga.errors import PoolerRefused
+from tests.support.books import Books
+from tests.support.databases import OWNERS, Databases
+from tests.support.pgbouncer import PgBouncer
+from tests.support.pools import Pools
+from tests.support.postgres import Postgres
+from tests.support.processes import ROOT, Process
+from tests.support.shop import Shop
+
+CLIENTS = 12
+"""Server sessions that are looked into, of each database."""
+LEAKS = (
+    "enable_seqscan", "enable_hashjoin", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
+    "default_transaction_isolation", "default_transaction_read_only", "client_connection_check_interval", "bytea_output",
+)  # fmt: skip
+"""Settings that other clients of a pooler would find changed; PgBouncer itself restores time zone and date style."""
+
+
+@pytest.fixture(scope="module")
+def poolers(postgres: Postgres) -> Iterator[dict[str, PgBouncer]]:
+    """One in each mode."""
+    started = {mode: PgBouncer(postgres.port, mode, OWNERS).start() for mode in ("transaction", "session")}
+    yield started
+    for pooler in started.values():
+        pooler.stop()
+
+
+@pytest.fixture
+def pooled(databases: Databases, poolers: dict[str, PgBouncer]) -> Databases:
+    """Orders and payments through a pooler in transaction mode, inventory through one in session mode."""
+    modes = {"orders": "transaction", "inventory": "session", "payments": "transaction"}
+    return Databases(**{owner: poolers[mode].through(getattr(databases, owner)) for owner, mode in modes.items()})
+
+
+@pytest.fixture
+def environment(databases: Databases, pooled: Databases, vhost: str) -> dict[str, str]:
+    """Where sessions are shared, the relays are given the server itself."""
+    direct = {f"ORDERSAGA_{owner.upper()}_DIRECT_URL": getattr(databases, owner) for owner in ("orders", "payments")}
+    return {**pooled.env, **direct, "ORDERSAGA_BROKER_URL": vhost}
+
+
+def manage(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=90,
+    )  # fmt: skip
+
+
+def found_by_others(pooler: PgBouncer, url: str) -> set[tuple[str, ...]]:
+    """What other clients find in the pooler's server sessions."""
+    clients = pooler.held(url, CLIENTS)
+    try:
+        found = set()
+        for client in clients:
+            with client.cursor() as cursor:
+                cursor.execute(f"SELECT {', '.join(f'current_setting({name!r})' for name in LEAKS)}")
+                settings = cursor.fetchone()
+                cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+                prepared = cursor.fetchone()
+                cursor.execute("SELECT count(*) FROM pg_listening_channels()")
+                found.add((*map(str, settings or ()), *map(str, prepared or ()), *map(str, cursor.fetchone() or ())))
+        return found
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_orders_settle_through_poolers_which_keep_no_state(
+    databases: Databases, pooled: Databases, poolers: dict[str, PgBouncer], environment: dict[str, str], pools: Pools
+) -> None:
+    """In transaction mode with a direct address, in session mode without; and while the poolers are killed."""
+    shop, books = Shop(pooled), Books(databases)
+    shop.open()
+    pools.start_all(kind="threads", concurrency=2)
+    sagas = shop.place_many(20)
+    books.all_confirmed(sagas, timeout=90)
+
+    untouched = {("on", "on", "0", "0", "0", "read committed", "off", "0", "hex", "0", "0")}
+    assert found_by_others(poolers["transaction"], databases.orders) == untouched
+    assert found_by_others(poolers["transaction"], databases.payments) == untouched
+
+    done = manage(environment, "migrate", "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = manage(environment, "reconcile")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    for pooler in poolers.values():
+        sagas += shop.place_many(10)
+        pooler.restart()
+    books.all_confirmed(sagas, timeout=90)
+    assert not books.desk()
+    assert found_by_others(poolers["transaction"], databases.orders) == untouched
+
+
+def test_a_relay_without_a_direct_address_is_refused(databases: Databases, poolers: dict[str, PgBouncer]) -> None:
+    with pytest.raises(PoolerRefused, match="a relay needs a session of its own"):
+        sessions.connect(poolers["transaction"].through(databases.orders), session_for="a relay")
+
+
+def test_session_mode_keeps_a_relays_session(databases: Databases, poolers: dict[str, PgBouncer]) -> None:
+    connection = sessions.connect(poolers["session"].through(databases.orders), session_for="a relay")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('idle_in_transaction_session_timeout')")
+        assert cursor.fetchone() == ("1min",)
+    connection.close()
+
+
+def test_session_mode_without_a_session_left_is_no_refusal(databases: Databases, postgres: Postgres) -> None:
+    """The pooler has one server session, and the relay holds it."""
+    pooler = PgBouncer(postgres.port, "session", OWNERS, size=1).start()
+    sessions.connect(pooler.through(databases.orders), session_for="a relay").close()
+    pooler.stop()
+
+
+@pytest.mark.parametrize("kind", ["DATABASE", "DIRECT"])
+def test_a_pool_that_needs_a_direct_address_says_so(
+    environment: dict[str, str], databases: Databases, poolers: dict[str, PgBouncer], kind: str
+) -> None:
+    name = f"ORDERSAGA_INVENTORY_{kind}_URL"
+    env = {**environment, name: poolers["transaction"].through(databases.inventory)}
+    worker = Process("refused", [sys.executable, "-m", "celery", "-A", "workers.inventory", "worker", "-P", "solo"], env=env)
+    worker.start()
+    assert worker.wait(60) == 1
+    *_, said = worker.logs().strip().splitlines()
+    assert said.startswith(f"{name} leads to a connection pooler in transaction mode")
+    assert "ORDERSAGA_INVENTORY_DIRECT_URL" in said
+    assert "Traceback" not in worker.logs()
+
+
+def test_doctor_names_the_address_that_must_be_direct(
+    environment: dict[str, str], databases: Databases, poolers: dict[str, PgBouncer]
+) -> None:
+    env = {**environment, "ORDERSAGA_INVENTORY_DATABASE_URL": poolers["transaction"].through(databases.inventory)}
+    done = manage(env, "doctor", "--json")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "database-pooled" in done.stdout
+    assert "ORDERSAGA_INVENTORY_DIRECT_URL" in done.stdout

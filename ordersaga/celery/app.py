@@ -15,6 +15,7 @@ from celery.exceptions import Reject
 
 from ordersaga.celery import heap, limits, rabbitmq
 from ordersaga.celery.background import BackgroundPublisher, Dispatcher
+from ordersaga.celery.heartbeats import HEARTBEAT
 from ordersaga.celery.living import Living, NamedWorker, Turning
 from ordersaga.celery.steps import Carrier, KeepVisible, SideMessages, Will
 from ordersaga.celery.topology import queue_of
@@ -139,7 +140,7 @@ def broker(url: str) -> dict[str, Any]:
         pgmq.install()
         return pgmq.broker_settings(url)
     rabbitmq.install()
-    return {"broker_url": url, "broker_transport_options": {}}
+    return {"broker_url": url, "broker_heartbeat": HEARTBEAT, "broker_transport_options": {}}
 
 
 def _names(participant: Participant, choreography: Choreography) -> list[tuple[str, str]]:

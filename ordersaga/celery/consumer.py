@@ -11,6 +11,7 @@ from celery.worker.consumer.control import Control
 from celery.worker.consumer.gossip import Gossip
 
 from ordersaga.celery.background import NoConnection
+from ordersaga.celery.heartbeats import Heartbeats
 from ordersaga.celery.living import CONSUMER
 from ordersaga.celery.wire import admit, raw_body
 from ordersaga.envelope import digest
@@ -41,6 +42,7 @@ class Consumer(consumer.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._seldom = Seldom()
+        self._heartbeats: Heartbeats | None = None
         mailbox = self.app.control.mailbox
         mailbox._producer_pool = self.app.ordersaga.background
         vars(mailbox).pop("producer_pool", None)  # cached by whatever has asked before
@@ -49,6 +51,16 @@ class Consumer(consumer.Consumer):
                 self._guard_events(step)
             elif isinstance(step, Control):
                 self._guard_commands(step.box)
+
+    def connect(self) -> Any:
+        """The connection to consume from, with heartbeats in every kind of pool."""
+        if self.hub is not None or self.amqheartbeat:
+            return super().connect()
+        if self._heartbeats is not None:
+            self._heartbeats.stop()
+        connection = self.connection_for_read(heartbeat=self.app.conf.broker_heartbeat)
+        self._heartbeats = Heartbeats(connection)
+        return connection
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
         """Celery asks for its event dispatcher, which here has a connection of its own."""
@@ -76,6 +88,8 @@ class Consumer(consumer.Consumer):
     def perform_pending_operations(self) -> None:
         """Called at each turn where there is no event loop."""
         super().perform_pending_operations()
+        if self._heartbeats is not None:
+            self._heartbeats.turn()
         if self.hub is None:
             self.app.ordersaga.beat(CONSUMER)
 

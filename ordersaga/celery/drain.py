@@ -78,7 +78,7 @@ class Drain(bootsteps.StartStopStep):
 
     def _drain(self, app: Any) -> None:
         choreography = app.ordersaga.choreography
-        with app.connection_for_read() as connection:
+        with app.connection_for_read(heartbeat=app.conf.broker_heartbeat) as connection:
             declare(connection, choreography)
             with connection.channel() as channel:
                 channel.basic_qos(0, 10, False)

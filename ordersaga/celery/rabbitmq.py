@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +37,17 @@ CLOSE_SECONDS = 3.0
 """How long closing waits for it; then the socket is closed without it."""
 WRITE_SECONDS = 15.0
 """How long a write waits for the broker to take what was written before."""
+SOCKET = {
+    name: value
+    for name, value in {
+        getattr(socket, "TCP_KEEPIDLE", None): 15,
+        getattr(socket, "TCP_KEEPINTVL", None): 5,
+        getattr(socket, "TCP_KEEPCNT", None): 3,
+        getattr(socket, "TCP_USER_TIMEOUT", None): 30_000,
+    }.items()
+    if name is not None
+}
+"""Of every connection: a broker whose host vanished is noticed after 30 seconds, as a database is (ordersaga.conninfo)."""
 MAX_DEPTH = 16
 """Tables and arrays in a header may be nested so deep; deeper ones are not decoded."""
 PROBE = "ordersaga.probe"
@@ -112,6 +124,8 @@ class Connection(pyamqp.Connection):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         options.setdefault("write_timeout", WRITE_SECONDS)
+        if options.get("socket_settings") is None:
+            options["socket_settings"] = SOCKET
         self.blocked: str | None = None
         """Why the broker does not read from this connection; None when it does."""
         self._deadline: float | None = None
@@ -233,8 +247,12 @@ class _Interruptible:
     """A socket that gives up in the middle of a frame when nothing more is there, and keeps what it has read.
 
     py-amqp would ask again and again without a pause until the rest comes, so that the worker's event loop stands still and
-    cannot notice that the broker is gone.
+    cannot notice that the broker is gone. A heartbeat may be written by another thread, so each write is whole frames.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._writing = threading.Lock()
 
     def _read(self, n: int, initial: bool = False) -> bytes:
         found: bytes = super()._read(n, True)  # type: ignore[misc]
@@ -243,7 +261,8 @@ class _Interruptible:
     def write(self, s: bytes) -> None:
         """Write all of it; a connection on which that failed is not used again, as half a frame may have been sent."""
         try:
-            self._write(s)  # type: ignore[attr-defined]
+            with self._writing:
+                self._write(s)  # type: ignore[attr-defined]
         except OSError:
             self.connected = False
             raise

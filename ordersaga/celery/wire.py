@@ -103,7 +103,7 @@ class Publisher:
 
     def _open(self) -> Producer:
         if self._producer is None:
-            self._connection = self._template.clone()
+            self._connection = self._template.clone(heartbeat=0)  # the relay may be busy for longer; TCP notices
             self._connection.transport_options = {**(self._connection.transport_options or {}), **CONFIRMED}
             declare(self._connection, self._choreography)
             self._producer = Producer(self._connection)

@@ -1,4 +1,4 @@
-"""Another host, as far as TCP can tell: a network namespace behind a link whose packets a test may drop.
+"""Another host, as far as TCP can tell: a network namespace behind links whose packets a test may drop.
 
 Needs root, as making namespaces does.
 """
@@ -20,53 +20,81 @@ NOBODY = "02:00:00:00:00:01"
 _numbers = itertools.count(1)
 
 
-class Network:
-    """A namespace and a link to it; use as a context manager.
+class Link:
+    """One way to the other host.
 
     :ivar here: this side's address, which servers listen on.
     :ivar there: the other host's.
     """
 
-    def __init__(self) -> None:
-        program = ip()
-        if program is None:
-            raise RuntimeError("iproute2 is not here; python -m tests.support.services says what to do")
-        self._ip, number = program, next(_numbers)
-        self.name = f"os-{os.getpid()}-{number}"
-        self._link = f"os{os.getpid() % 100_000}h{number}"  # at most 15 characters
-        third = os.getpid() % 250 + 1
-        self.here, self.there = f"10.213.{third}.{number * 4 + 1}", f"10.213.{third}.{number * 4 + 2}"
-
-    def __enter__(self) -> Self:
-        peer = f"{self._link}p"
-        self._run("netns", "add", self.name)
-        self._run("link", "add", self._link, "type", "veth", "peer", "name", peer, "netns", self.name)
-        self._run("addr", "add", f"{self.here}/30", "dev", self._link)
-        self._run("link", "set", self._link, "up")
-        self._run("-n", self.name, "addr", "add", f"{self.there}/30", "dev", peer)
-        self._run("-n", self.name, "link", "set", peer, "up")
-        self._run("-n", self.name, "link", "set", "lo", "up")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._run("link", "del", self._link)
-        self._run("netns", "del", self.name)
-
-    def inside(self, argv: Sequence[str | Path]) -> list[str]:
-        """The command that runs ``argv`` on the other host; the process keeps its number and its signals."""
-        return [str(self._ip), "netns", "exec", self.name, *map(str, argv)]
+    def __init__(self, namespace: str) -> None:
+        number = next(_numbers)
+        self._namespace = namespace
+        self._near = f"os{os.getpid() % 100_000}n{number}"  # at most 15 characters
+        self._far = f"os{os.getpid() % 100_000}f{number}"
+        net = f"10.213.{os.getpid() % 250 + 1}"
+        self.here, self.there = f"{net}.{number * 4 + 1}", f"{net}.{number * 4 + 2}"
+        ip_("link", "add", self._near, "type", "veth", "peer", "name", self._far, "netns", namespace)
+        ip_("addr", "add", f"{self.here}/30", "dev", self._near)
+        ip_("link", "set", self._near, "up")
+        ip_("-n", namespace, "addr", "add", f"{self.there}/30", "dev", self._far)
+        ip_("-n", namespace, "link", "set", self._far, "up")
 
     def drop(self) -> None:
         """From now on no packet arrives, and nobody is told: as when a cable is pulled or a firewall forgets."""
-        self._run("neigh", "replace", self.there, "lladdr", NOBODY, "dev", self._link, "nud", "permanent")
-        self._run("-n", self.name, "neigh", "replace", self.here, "lladdr", NOBODY, "dev", f"{self._link}p", "nud", "permanent")
+        ip_("neigh", "replace", self.there, "lladdr", NOBODY, "dev", self._near, "nud", "permanent")
+        ip_("-n", self._namespace, "neigh", "replace", self.here, "lladdr", NOBODY, "dev", self._far, "nud", "permanent")
 
     def flow(self) -> None:
         """Packets arrive again."""
-        self._run("neigh", "del", self.there, "dev", self._link)
-        self._run("-n", self.name, "neigh", "del", self.here, "dev", f"{self._link}p")
+        ip_("neigh", "del", self.there, "dev", self._near)
+        ip_("-n", self._namespace, "neigh", "del", self.here, "dev", self._far)
 
-    def _run(self, *arguments: str) -> None:
-        done = subprocess.run([self._ip, *arguments], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+    def connections(self) -> int:
+        """How many TCP connections the other host believes to have over this link."""
+        found = ip_("netns", "exec", self._namespace, "ss", "-Htn", "state", "established", "dst", self.here)
+        return len(found.splitlines())
+
+    def close(self) -> None:
+        ip_("link", "del", self._near)
+
+
+class Host:
+    """A namespace and its links; use as a context manager."""
+
+    def __init__(self) -> None:
+        self._name = f"os-{os.getpid()}-{next(_numbers)}"
+        self._links: list[Link] = []
+
+    def __enter__(self) -> Self:
+        ip_("netns", "add", self._name)
+        ip_("-n", self._name, "link", "set", "lo", "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for link in self._links:
+            link.close()
+        ip_("netns", "del", self._name)
+
+    def link(self) -> Link:
+        """A new link to it."""
+        self._links.append(Link(self._name))
+        return self._links[-1]
+
+    def command(self, argv: Sequence[str | Path]) -> list[str]:
+        """The command that runs ``argv`` there; the process keeps its number and its signals."""
+        return [str(ip()), "netns", "exec", self._name, *map(str, argv)]
+
+
+def ip_(*arguments: str) -> str:
+    """Run ``ip …``; its output.
+
+    :raises RuntimeError: when it fails, or is not installed.
+    """
+    program = ip()
+    if program is None:
+        raise RuntimeError("iproute2 is not here; python -m tests.support.services says what to do")
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout

@@ -22,7 +22,9 @@ class Proxy:
     Use as a context manager, or ``start`` and ``close``.
     """
 
-    def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
+    def __init__(self, target_port: int, target_host: str = "127.0.0.1", *, host: str = "127.0.0.1") -> None:
+        """:param host: the address to listen on."""
+        self.host = host
         self.port = free_port()
         self.target = (target_host, target_port)
         self._delay = 0.0
@@ -59,7 +61,7 @@ class Proxy:
         address = f"{self.target[0]}:{self.target[1]}"
         if address not in url:
             raise ValueError(f"{url} does not lead to {address}")
-        return url.replace(address, f"127.0.0.1:{self.port}")
+        return url.replace(address, f"{self.host}:{self.port}")
 
     @property
     def connections(self) -> int:
@@ -93,7 +95,7 @@ class Proxy:
 
     async def _accept(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            self._server = await asyncio.start_server(self._serve, self.host, self.port)
 
     async def _refuse(self) -> None:
         if self._server is not None:

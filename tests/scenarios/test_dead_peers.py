@@ -1,0 +1,141 @@
+"""A host vanishes without closing its connections: packets are dropped and nobody is told.
+
+Processes in a network namespace stand for the host. The timeouts are shortened by the addresses, as a deployment may.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psycopg2
+import pytest
+
+from tests.support.books import Books
+from tests.support.databases import Databases, copies, migrated_templates
+from tests.support.network import Host, Link
+from tests.support.polling import eventually
+from tests.support.pools import Pool, Pools
+from tests.support.postgres import Postgres
+from tests.support.processes import Process
+from tests.support.proxy import Proxy
+from tests.support.rabbitmq import RabbitMQ
+from tests.support.shop import WATCHDOG, Shop
+
+DATABASE_OPTIONS = "keepalives_idle=2&keepalives_interval=1&keepalives_count=2&tcp_user_timeout=4000&connect_timeout=2"
+BROKER_OPTIONS = "heartbeat=4"
+NOTICED = 15
+"""Seconds until both sides must have noticed, with these options."""
+FAR = (Pool("orders", kind="threads", concurrency=2), Pool("inventory", kind="prefork"), Pool("payments", kind="solo"))
+"""Every kind of pool on the host that vanishes."""
+
+LOCK = "SELECT 1 FROM product WHERE sku = 'HAT' FOR UPDATE"
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE client_addr = %s::inet"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE client_addr = %s::inet AND wait_event_type = 'Lock'"
+
+
+@dataclass
+class World:
+    """A host with pools, and the servers and links it uses."""
+
+    to_database: Link
+    to_broker: Link
+    postgres: Postgres
+    databases: Databases
+    processes: list[Process]
+    here: Pools
+    shop: Shop
+    books: Books
+    sessions: Callable[[], int]
+
+
+@pytest.fixture
+def world(rabbitmq: RabbitMQ, vhost: str) -> Iterator[World]:
+    with Host() as host:
+        to_database, to_broker = host.link(), host.link()
+        postgres = Postgres(listen_addresses=f"127.0.0.1,{to_database.here}")
+        with (postgres.folder / "data" / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {to_database.there}/32 scram-sha-256\n")
+        postgres.start()
+        databases = copies(postgres, migrated_templates(postgres))
+        with Proxy(rabbitmq.port, host=to_broker.here) as proxy:
+            far = {
+                name: url.replace("127.0.0.1", to_database.here) + f"?{DATABASE_OPTIONS}" for name, url in databases.env.items()
+                if name != "ORDERSAGA_ENV"
+            } | {"ORDERSAGA_ENV": "test", "ORDERSAGA_BROKER_URL": f"{proxy.through(vhost)}?{BROKER_OPTIONS}"}  # fmt: skip
+            watchdog = {"ORDERSAGA_WATCHDOG": f"{WATCHDOG.first.total_seconds()}"}
+            shop, books = Shop(databases), Books(databases)
+            shop.open()
+            processes = [
+                Process(f"far-{pool.name}", host.command(pool.command(f"{pool.name}-9@far")), env={**far, **watchdog})
+                for pool in FAR
+            ]
+            here = Pools({**databases.env, **watchdog, "ORDERSAGA_BROKER_URL": vhost})
+            try:
+                for process in processes:
+                    process.start()
+                for pool, process in zip(FAR, processes, strict=True):
+                    process.wait_for_log(f"{pool.name}-9@far ready.", 60)
+
+                def sessions() -> int:
+                    return int(books.ask("orders", SESSIONS, to_database.there)[0][0])
+
+                yield World(to_database, to_broker, postgres, databases, processes, here, shop, books, sessions)
+            finally:
+                here.teardown()
+                for process in processes:
+                    process.kill()
+        postgres.stop()
+
+
+def test_a_host_vanishes_and_comes_back(world: World, rabbitmq: RabbitMQ, vhost: str) -> None:
+    """First its way to the database, then that to the broker, then both while it holds a lock and an envelope."""
+    name = vhost.rpartition("/")[2]
+    sagas = world.shop.place_many(5)
+    world.books.all_confirmed(sagas)
+    letters = len(world.books.desk())
+
+    world.to_database.drop()
+    sagas += world.shop.place_many(5)
+    eventually(lambda: world.to_database.connections() == world.sessions() == 0, NOTICED, "dead sessions noticed on both sides")
+    world.to_database.flow()
+    back(world, sagas, "the way to the database")
+
+    world.to_broker.drop()
+    sagas += world.shop.place_many(5)
+    # a relay that has nothing to publish keeps its connection: TCP notices after 30 s, which no address shortens
+    eventually(lambda: world.to_broker.connections() <= len(FAR), NOTICED, "the dead broker noticed")
+    eventually(lambda: not any(q.consumers for q in rabbitmq.queues(name).values()), NOTICED, "the dead consumers noticed")
+    world.to_broker.flow()
+    back(world, sagas, "the way to the broker")
+
+    rival = psycopg2.connect(world.databases.inventory)
+    rival.cursor().execute(LOCK)
+    sagas.append(world.shop.place("HAT"))
+    eventually(lambda: world.books.ask("inventory", WAITING, world.to_database.there)[0][0], 10, "the step waits for the lock")
+    for link in (world.to_database, world.to_broker):
+        link.drop()
+    rival.rollback()  # the vanished host's transaction has the lock now, and its envelope is in nobody's hands
+    rival.close()
+    began = time.monotonic()
+    sagas.append(world.shop.place("HAT"))
+    world.here.start_all("orders", "inventory", "payments", kind="threads", concurrency=2)
+    back(world, sagas, "another host", began)
+
+    for link in (world.to_database, world.to_broker):
+        link.flow()
+    for cluster in world.here:
+        cluster.terminate()
+    sagas += world.shop.place_many(5)
+    back(world, sagas, "the host that came back")
+    assert all(process.alive for process in world.processes), "none was restarted"
+    assert len(world.books.desk()) == letters
+
+
+def back(world: World, sagas: list[str], way: str, began: float | None = None) -> None:
+    """All orders are confirmed within a minute."""
+    began = began or time.monotonic()
+    world.books.all_confirmed(sagas, timeout=60)
+    sys.stdout.write(f"{way}: {time.monotonic() - began:.1f} s\n")

@@ -90,36 +90,20 @@ def _planned(db: Any) -> Cursor:
 LACKS_TABLES = "its tables are missing; create them with: manage.py migrate"
 """What is said of a database that answers and has not been migrated yet."""
 
-_UNDEFINED_TABLE = "42P01"
+_DRIVERS = frozenset({"psycopg2", "psycopg", "sqlalchemy", "django"})
+# 08: connection; 28: login; 25P03: idle in transaction; 3D000: no such database; 53300: no connection left;
+# 57P01-3: shutting down, crashed, starting; 57P05: idle
+_CONNECTION_STATES = frozenset({"25P03", "3D000", "53300", "57P01", "57P02", "57P03", "57P05"})
 
 
-def connection_lost(error: BaseException | None) -> bool:
-    """Whether ``error``, or what it was raised from, says that the database cannot be reached (or has just gone)."""
-    while error is not None:
-        if _operational(error):
-            return speaks_of_connection(error)
-        error = error.__cause__ or getattr(error, "orig", None)
-    return False
-
-
-def speaks_of_connection(error: BaseException) -> bool:
-    """Whether ``error`` is a driver's own word that the database cannot be reached."""
-    state = _sqlstate(error)
-    # 08: connection; 57P01-3: shutting down, crashed, starting; 53300: no connection left
-    return _operational(error) and (state is None or state[:2] == "08" or state in ("57P01", "57P02", "57P03", "53300"))
-
-
-def _operational(error: BaseException) -> bool:
-    return bool({c.__name__ for c in type(error).__mro__} & {"OperationalError", "InterfaceError"})
-
-
-def table_missing(error: BaseException | None) -> bool:
-    """Whether ``error``, or what it was raised from, says that a table does not exist."""
-    while error is not None:
-        if _sqlstate(error) == _UNDEFINED_TABLE:
-            return True
-        error = error.__cause__ or getattr(error, "orig", None)
-    return False
+def is_connection_error(error: BaseException) -> bool:
+    """Whether ``error`` is a driver's own report that the database cannot be reached, or has just closed the connection."""
+    if not any(c.__name__ in ("OperationalError", "InterfaceError") for c in type(error).__mro__):
+        return False
+    if type(error).__module__.partition(".")[0] not in _DRIVERS:
+        return False
+    state = sqlstate_of(error)
+    return state is None or state[:2] in ("08", "28") or state in _CONNECTION_STATES
 
 
 def answers(cursor: Cursor) -> bool:
@@ -134,6 +118,16 @@ def furnished(cursor: Cursor) -> bool:
     return bool(cursor.fetchone()[0])
 
 
+def is_writable(cursor: Cursor) -> bool:
+    """Whether the engine's tables take rows; to be rolled back by the caller or not, nothing stays that anything refers to.
+
+    :raises Exception: what the database says when they do not.
+    """
+    cursor.execute("INSERT INTO ordersaga_pack (id, topic, payload) VALUES (nextval('ordersaga_pack_id'), 'probe', '{}')")
+    cursor.execute("DELETE FROM ordersaga_pack WHERE id = currval('ordersaga_pack_id') AND topic = 'probe'")
+    return True
+
+
 def first_line(error: BaseException) -> str:
     """What an error says, without details and context, nor the full stop: it is put into sentences."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
@@ -141,7 +135,7 @@ def first_line(error: BaseException) -> str:
 
 def fault_of(error: BaseException) -> str:
     """What the database says is wrong, by names of the schema and without any row's values; empty when it is no such error."""
-    state = _sqlstate(error)
+    state = sqlstate_of(error)
     if state is None:
         return ""
     diagnosis = next((each.diag for each in _inner(error) if hasattr(each, "diag")), None)
@@ -152,8 +146,8 @@ def fault_of(error: BaseException) -> str:
 _PARTS = ("table", "column", "constraint")
 
 
-def _sqlstate(error: BaseException) -> str | None:
-    """As the drivers tell it."""
+def sqlstate_of(error: BaseException) -> str | None:
+    """The SQLSTATE that a driver's error carries, whether it stands alone or within SQLAlchemy's or Django's."""
     for each in _inner(error):
         if state := getattr(each, "pgcode", None) or getattr(each, "sqlstate", None):
             return str(state)

@@ -6,6 +6,7 @@ is addressed to it. Each is safe when done twice, and is told in the saga's stor
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,15 +14,21 @@ from uuid import UUID
 
 import orjson
 
+from ordersaga import paused_steps
 from ordersaga.batch import SagaId
 from ordersaga.context import Context
 from ordersaga.database import borrow
 from ordersaga.envelope import Head, Row, read_packs
 from ordersaga.ids import new_id
-from ordersaga.outbox import LETTER, NOW, WATCHDOG, Outbox
+from ordersaga.logs import Line
+from ordersaga.outbox import LETTER, NOW, RESUME, WATCHDOG, Outbox
 from ordersaga.saga import Saga
+from ordersaga.signal import topic_of
+from ordersaga.sql import NOBODY
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import saga as sql
+
+logger = logging.getLogger(__name__)
 
 Decision = Literal["replayed", "discarded"]
 
@@ -88,6 +95,20 @@ class Desk:
         outbox.forward(row, outbox.head, LETTER, to=participant)
         outbox.flush(cursor)
 
+    def resume_step(self, step: str, *, participant: str, db: object, by: str, reason: str) -> None:
+        """Ask a participant to resume a step that is paused because it failed for every saga; its signals come back at once.
+
+        A step that still fails is paused again. Nothing happens when the step is not paused.
+
+        :param step: its key, such as ``payments.charge``.
+        :raises NoTransaction: when no transaction is open.
+        """
+        cursor = borrow(db)
+        outbox = self._outbox()
+        row = Row(new_id(), NOBODY, None, 1, outbox.now, 0, None, reason, {"step": step, "by": by})
+        outbox.forward(row, outbox.head, RESUME, to=participant)
+        outbox.flush(cursor)
+
     def note(self, saga: SagaId, what: str, *, db: object, by: str, reason: str) -> None:
         """Tell an operator's act in the saga's story; nothing else comes of it.
 
@@ -100,6 +121,17 @@ class Desk:
 
     def _outbox(self) -> Outbox:
         return Outbox(Head(self.saga.initiator, None, None, 1), notices=self.observed)
+
+
+def resume_steps(context: Context, rows: Sequence[Row[Any]]) -> None:
+    """A participant resumes steps, as it was asked to. Each of its processes learns of it with the next envelope."""
+    steps = {step.key: step for step in context.participant.steps.values()}
+    for row in rows:
+        if (step := steps.get(row.data["step"])) is not None:
+            resumed = paused_steps.resume(context, step, topic_of(step.arrow.hears))
+            if resumed:
+                line = Line("resumed by an operator", code="step_resumed", step=step.key, by=row.data["by"], reason=row.reason)
+                logger.warning(line)
 
 
 def settle_letters(context: Context, rows: Sequence[Row[Any]]) -> None:

@@ -146,7 +146,10 @@ class Reader:
 
         :raises EnvelopeError: when it is no envelope.
         """
-        rows = read_rows(body)
+        return self.sort(read_rows(body))
+
+    def sort(self, rows: Iterable[Row[Any]]) -> tuple[list[Row[Any]], list[BadRow]]:
+        """Rows whose data is a plain dictionary: the readable ones, with their signals, and the others."""
         good, bad = [], []
         for row in rows:
             try:
@@ -167,6 +170,13 @@ class Reader:
         if row.version < current:
             data = self.signal.upcast(row.version, data)
         return self.signal.model_validate(data)
+
+
+def plain(row: Row[Any]) -> Row[Any]:
+    """The row with its signal as a dictionary again, in the version that this process writes."""
+    if isinstance(row.data, Signal):
+        return row._replace(data=row.data.model_dump(mode="json"), version=type(row.data).version)
+    return row
 
 
 def digest(body: bytes) -> str:

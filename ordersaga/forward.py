@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from ordersaga.batch import SagaId
 from ordersaga.context import Context, Turn
-from ordersaga.envelope import Row
+from ordersaga.envelope import Row, plain
 from ordersaga.journal import LATE, Entry, clean
 from ordersaga.logs import Line, bound, failure, told
 from ordersaga.outbox import next_pack, recorded, strike
@@ -22,11 +22,15 @@ from ordersaga.step import Step
 logger = logging.getLogger(__name__)
 
 
-def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> int:
-    """Run a step for every saga where it has not been done; repeat what must be repeated for the others.
+class Ran(NamedTuple):
+    """Which attempt of a step this was, and for how many sagas its function ran."""
 
-    :returns: which attempt this was.
-    """
+    attempt: int
+    sagas: int
+
+
+def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> Ran:
+    """Run a step for every saga where it has not been done; repeat what must be repeated for the others."""
     heard = context.by_saga(rows)
     begun = context.journal.begin(step.key, sorted(heard))
     context.outbox.head = context.outbox.head._replace(attempt=begun.attempts)
@@ -60,7 +64,7 @@ def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> int:
     if begun.found:
         _repeat(context, heard, begun.found)
     context.outbox.flush(context.cursor, begun.pack_id)
-    return begun.attempts
+    return Ran(begun.attempts, len(runnable))
 
 
 def _decide(context: Context, step: Step, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> list[SagaId]:
@@ -127,14 +131,14 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
     about = {**context.about(row, look_up=True), "step": step.key, "attempt": attempts}
     spent = attempts >= step.retry.attempts or not isinstance(error, step.retry.transient)
     context.outbox.notice(row.saga, row, "failed", reason=summary, step=step.key, attempt=attempts)
-    plain = _plain(row, step)
+    again = plain(row)
     pack_id = None
     if spent and not step.never_gives_up:
         pack_id = next_pack(context.cursor)
         context.journal.give_up(step.key, row.saga, pack_id)
         context.outbox.say(row.saga, StepFailed(step=step.key, error=told(error)), cause=row)
-        signal = orjson.dumps(plain.data).decode()
-        kept = f"[{plain.version},{signal}]"  # so that it can be read again by a later deploy
+        signal = orjson.dumps(again.data).decode()
+        kept = f"[{again.version},{signal}]"  # so that it can be read again by a later deploy
         context.journal.bury(context.participant.name, row.saga, step.key, topic, kept, error, trace, attempts)
         context.outbox.notice(
             row.saga, row, "dead letter", reason=summary, step=step.key, topic=topic, attempts=attempts,
@@ -148,13 +152,11 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
             logger.error(Line("keeps failing, needs attention", **about, **failure(error, whole=True)))
         else:
             logger.warning(Line("failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error)))
-        context.outbox.retry(plain, context.outbox.head._replace(participant=row.by), topic, wait)
+        context.outbox.retry(again, context.outbox.head._replace(participant=row.by), topic, wait)
     context.outbox.flush(context.cursor, pack_id)
     return True
 
 
-def _plain(row: Row[Any], step: Step) -> Row[Any]:
-    """The row with its signal as a dictionary again, in the version that this process writes."""
-    if isinstance(row.data, Signal):
-        return row._replace(data=row.data.model_dump(mode="json"), version=step.arrow.hears.version)
-    return row
+def may_run(context: Context, step: Step, saga: SagaId) -> bool:
+    """Whether a step may still run for a saga, as committed by now; no row is locked."""
+    return all(entry.state == "retrying" for entry in context.journal.read([saga], [step.key]) if entry.step == step.key)

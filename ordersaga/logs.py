@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from ordersaga.database import fault_of, first_line, speaks_of_connection
+from ordersaga.database import fault_of, first_line, is_connection_error
 from ordersaga.errors import OrderSagaError
 
 _under_way: ContextVar[Mapping[str, Any]] = ContextVar("ordersaga_under_way", default=MappingProxyType({}))
@@ -86,7 +86,7 @@ def told(error: BaseException) -> str:
 
 def _words(error: BaseException) -> str:
     module = type(error).__module__
-    if isinstance(error, OrderSagaError) or module.partition(".")[0] in _OUTSPOKEN or speaks_of_connection(error):
+    if isinstance(error, OrderSagaError) or module.partition(".")[0] in _OUTSPOKEN or is_connection_error(error):
         return first_line(error)
     if isinstance(error, OSError) and module in ("builtins", "socket"):  # others' may tell addresses they called
         return error.strerror or ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import outbox as sql
 
 ANSWER, ATTENTION, NOTICE, WATCHDOG, UNDO, LETTER = "answer", "attention", "notice", "watchdog", "undo", "letter"
+RESUME = "resume"
 """The engine's own topics, beside ``signal.*`` and ``refusal.*``."""
 
 NOW = timedelta(0)
@@ -84,6 +85,12 @@ class Outbox:
         """A row as it stands, to one participant's queue alone, or to all who hear its topic."""
         text = row_text(row._replace(data=orjson.dumps(row.data).decode()))
         self._posts.append(_Post("retry" if to else "said", topic, to, 1, pack_text(head, [text]), later))
+
+    def put_away(self, rows: Sequence[Row[Any]], head: Head, topic: str, later: timedelta) -> None:
+        """Rows for a step that is paused, to the own queue, in as few envelopes as they fit in."""
+        texts = [row_text(row._replace(data=orjson.dumps(row.data).decode())) for row in rows]
+        for part in chunks(texts):
+            self._posts.append(_Post("paused", topic, self.head.participant, len(part), pack_text(head, part), later))
 
     def timer(self, saga: SagaId, kind: str, topic: str, later: timedelta) -> None:
         """A row due later, which :meth:`strike` takes back; one of a kind for each saga."""

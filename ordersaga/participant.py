@@ -13,7 +13,17 @@ from ordersaga.step import Retry, Step
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 ENGINE_TASKS = frozenset(
-    {"refusal", "hear_refusal", "hear_answer", "hear_attention", "retry_undo", "watch", "observe", "settle_letter"}
+    {
+        "refusal",
+        "hear_refusal",
+        "hear_answer",
+        "hear_attention",
+        "retry_undo",
+        "watch",
+        "observe",
+        "settle_letter",
+        "resume_step",
+    }
 )
 
 

@@ -61,6 +61,8 @@ class Pulse:
         self._thread: threading.Thread | None = None
         self.occupied: Callable[[], tuple[str, ...]] = tuple
         """Names the parts that cannot turn round because they are at work, and are none the worse for it."""
+        self.conditions: Callable[[], dict[str, str]] = dict
+        """What is in the way of the process's children, by part."""
 
     def beat(self, part: str, words: str = "") -> None:
         """``part`` has turned round; ``words`` tell what is in its way, if anything is."""
@@ -128,7 +130,8 @@ class Pulse:
     def _write(self) -> None:
         for part in self.occupied():
             self.beat(part)
-        text = json.dumps({"pid": os.getpid(), "node": self._node, "beats": dict(self._beats), "words": dict(self._words)})
+        words = {**self._words, **self.conditions()}
+        text = json.dumps({"pid": os.getpid(), "node": self._node, "beats": dict(self._beats), "words": words})
         body = text.encode()
         os.pwrite(self._file, body, 0)
         os.ftruncate(self._file, len(body))

@@ -1,7 +1,8 @@
-"""An envelope reaches a participant: one transaction, whatever it holds.
+"""Receive an envelope for a participant: one transaction, however many signals it holds.
 
-If the transaction fails, the envelope is taken apart and its signals are handled one by one, so that only the bad one
-takes the error path. While the database is away nothing is counted as a failure: the receiver waits.
+If the transaction fails, the envelope is split and its signals are handled one by one, so that only the one at fault takes the
+error path. A fault of the database is nobody's failure: the receiver waits until it works again. A signal that another
+transaction is in the way of is put back for a while, and so is every signal of a step that is paused.
 """
 
 from __future__ import annotations
@@ -9,40 +10,40 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
 
 import orjson
 
-from ordersaga import closing, desk, rollback, watchdog
+from ordersaga import closing, desk, paused_steps, rollback, watchdog
 from ordersaga.choreography import Choreography
+from ordersaga.classification import ErrorKind, classify, is_of_the_signal
 from ordersaga.context import Context, about_of
-from ordersaga.database import LACKS_TABLES, Cursor, Transaction, answers, connection_lost, furnished, table_missing
-from ordersaga.envelope import Head, Reader, Row, read_packs, read_rows
-from ordersaga.errors import EnvelopeError, Stopping
-from ordersaga.forward import fail, run
+from ordersaga.database import Transaction
+from ordersaga.envelope import Head, Reader, Row, plain, read_packs
+from ordersaga.errors import EnvelopeError, Stopping, UnreadableVersion
+from ordersaga.forward import Ran, fail, may_run, run
 from ordersaga.logs import Line, bound, failure, told
-from ordersaga.outbox import ANSWER, ATTENTION, LETTER, UNDO, WATCHDOG, Outbox
+from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG, Outbox
 from ordersaga.participant import Event, Observer, Participant
-from ordersaga.seldom import Seldom
-from ordersaga.step import Step
+from ordersaga.paused_steps import CircuitBreaker
+from ordersaga.step import Retry, Step
+from ordersaga.transactions import ENGINE_LIMIT, Patience, Transactions, sleep
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Rows = Sequence[Row[Any]]
-Work = Callable[[Rows, Transaction], int | None]
-"""Handles rows in a transaction; gives the attempt that this was, where attempts are counted."""
-Patience = Callable[[float], bool]
-"""Waits so many seconds; False when the process is to stop instead."""
-Guard = Callable[[timedelta], AbstractContextManager[None]]
-"""Ends what takes longer than a step's time limit allows, where the process can."""
+Work = Callable[[Rows, Transaction], Ran | None]
+"""Handles rows in a transaction; gives for how many sagas a step ran, where one did."""
+Failed = Callable[[Row[Any], Exception], None]
+"""Handles a row whose transaction failed for good, in a transaction of its own."""
 
-
-ENGINE_LIMIT = timedelta(seconds=60)
-"""The time limit of transactions that run no forward step."""
+ENGINE_RETRY = Retry()
+"""How often the engine's own signals, such as answers, are tried before they become dead letters of the broker."""
+SHORTEST_DELAY, LONGEST_DELAY = timedelta(seconds=0.5), timedelta(seconds=15)
+"""A signal that is put back without an attempt waits half its age, within these bounds."""
 
 
 class Delivery(NamedTuple):
@@ -52,122 +53,151 @@ class Delivery(NamedTuple):
     redeliveries: int = 0
 
 
-def _sleep(seconds: float) -> bool:
-    time.sleep(seconds)
-    return True
+class _Job(NamedTuple):
+    """What is being handled: signals of a topic, under the name that the journal and the audit know it by."""
+
+    topic: str
+    name: str
+    delivery: Delivery
+    step: Step | None = None
+
+
+class _Rule(NamedTuple):
+    """What handles the rows of a topic, and what handles one that failed; None: it is tried again with backoff."""
+
+    handle: Callable[[Context, Rows], None]
+    failed: Callable[[Context, Row[Any], Exception], None] | None = None
+
+
+_RULES = {
+    UNDO: _Rule(rollback.undo_again, rollback.undo_later),
+    ANSWER: _Rule(closing.hear_answers),
+    ATTENTION: _Rule(closing.hear_attention),
+    WATCHDOG: _Rule(watchdog.watch),
+    LETTER: _Rule(desk.settle_letters),
+    RESUME: _Rule(desk.resume_steps),
+}
+"""The engine's own topics."""
 
 
 class Receiver:
     """Handles what reaches one participant's queue. One object serves all threads of a process."""
 
     SPLIT_AT = 2
-    """An envelope delivered so often before is taken apart: one of its signals may be killing the workers."""
-    LOST_CONNECTIONS = 5
-    """So many lost connections in a row, while the database answers, count as a failure of the step."""
+    """An envelope delivered so often before is split: one of its signals may be killing the workers."""
 
-    def __init__(self, participant: Participant, choreography: Choreography, patience: Patience = _sleep) -> None:
-        self.participant, self.choreography, self.patience = participant, choreography, patience
-        self.guard: Guard = lambda _: nullcontext()
-        self._seldom = Seldom()
+    def __init__(self, participant: Participant, choreography: Choreography, patience: Patience = sleep) -> None:
+        self.participant, self.choreography = participant, choreography
+        self.transactions = Transactions(participant, patience)
+        self.breakers = {step.key: CircuitBreaker() for step in participant.steps.values()}
         self._readers = {step.name: Reader(step.arrow.hears) for step in participant.steps.values()}
 
     def receive(self, topic: str, body: bytes, delivery: Delivery = Delivery()) -> None:
         """Handle one envelope: when this returns its effects are committed and it may be acknowledged.
 
         :raises EnvelopeError: when it is no envelope, or not for this participant.
-        :raises Stopping: when the process is to stop while the database is away.
+        :raises Stopping: when the process is to stop while the database does not work.
         """
         with bound(participant=self.participant.name, topic=topic, task=delivery.task):
-            self._receive(topic, body, delivery)
-
-    def _receive(self, topic: str, body: bytes, delivery: Delivery) -> None:
-        if self.participant.observer is not None:
-            self._observe(self.participant.observer, topic, body)
-        elif self._split(topic, body, delivery):
-            return
-        elif topic.startswith("signal."):
-            self._forward(topic, body, delivery)
-        elif topic.startswith("refusal."):
-            hear = lambda rows, tx: rollback.hear(self._context(tx, "refusal", delivery), topic, rows)  # noqa: E731
-            park = lambda row, error, tx: rollback.park(self._context(tx, "refusal", delivery), topic, row, error)  # noqa: E731
-            self._apply(read_rows(body), hear, park)
-        elif topic == UNDO:
-            again = lambda rows, tx: rollback.undo_again(self._context(tx, UNDO, delivery), rows)  # noqa: E731
-            later = lambda row, error, tx: rollback.undo_later(self._context(tx, UNDO, delivery), row, error)  # noqa: E731
-            self._apply(read_rows(body), again, later)
-        elif topic in (ANSWER, ATTENTION, WATCHDOG, LETTER):
-            handle = {
-                ANSWER: closing.hear_answers,
-                ATTENTION: closing.hear_attention,
-                WATCHDOG: watchdog.watch,
-                LETTER: desk.settle_letters,
-            }[topic]
-            self._apply(read_rows(body), lambda rows, tx: handle(self._context(tx, topic, delivery), rows), None)
-        else:
-            raise EnvelopeError(f"{self.participant.name} does not hear {topic}")
+            if self.participant.observer is not None:
+                self._observe(self.participant.observer, topic, body)
+            elif self._split(topic, body, delivery):
+                return
+            elif topic.startswith("signal."):
+                self._forward(topic, body, delivery)
+            else:
+                self._engine(topic, body, delivery)
 
     # -- kinds of envelopes ------------------------------------------------------------------------------------------
+
+    def _engine(self, topic: str, body: bytes, delivery: Delivery) -> None:
+        """A refusal, or a signal of the engine's own."""
+        rule = self._rule(topic)
+        job = _Job(topic, topic.partition(".")[0], delivery)
+        packs = read_packs(body)
+        attempts = {row.id: head.attempt for head, rows in packs for row in rows}
+
+        def failed(row: Row[Any], error: Exception) -> None:
+            if (handle := rule.failed) is None:
+                self._retry(job, row, attempts[row.id], error)
+            else:
+                self.transactions.run(lambda tx: handle(self._context(tx, job), row, error))
+
+        work = lambda rows, tx: rule.handle(self._context(tx, job), rows)  # noqa: E731
+        self._apply(job, [row for _, rows in packs for row in rows], work, failed)
+
+    def _rule(self, topic: str) -> _Rule:
+        if topic.startswith("refusal."):
+            return _Rule(
+                lambda context, rows: rollback.hear(context, topic, rows),
+                lambda context, row, error: rollback.park(context, topic, row, error),
+            )
+        if topic not in _RULES:
+            raise EnvelopeError(f"{self.participant.name} does not hear {topic}")
+        return _RULES[topic]
 
     def _forward(self, topic: str, body: bytes, delivery: Delivery) -> None:
         step = self.participant.hearing(topic.removeprefix("signal."))
         if step is None:
             raise EnvelopeError(f"{self.participant.name} does not hear {topic}")
-        good, bad = self._readers[step.name].read(body)
-
-        def work(rows: Rows, tx: Transaction) -> int:
-            return run(self._context(tx, step.name, delivery), step, rows)
-
-        def failed(row: Row[Any], error: Exception, tx: Transaction) -> None:
-            if not fail(self._context(tx, step.name, delivery), step, topic, row, error, trace_of(error)):
-                run(self._context(tx, step.name, delivery), step, [row])
-
+        job, breaker = _Job(topic, step.name, delivery, step), self.breakers[step.key]
+        rows = [row for _, rows in read_packs(body) for row in rows]
         with bound(step=step.key):
-            self._apply(good, work, failed, step)
-            for row, error in bad:
-                self._patiently(lambda tx, row=row, error=error: failed(row, error, tx))  # type: ignore[misc]
+            if breaker.paused:
+                admitted = self.transactions.run(
+                    lambda tx: paused_steps.admit(self._context(tx, job), step, topic, rows), patient=True
+                )
+                if admitted.probe:
+                    self._probe(job, step, admitted.rows[0])
+                if admitted.probe or not admitted.rows:
+                    return
+                self._resumed(step)
+            self._run(job, step, rows)
+
+    def _run(self, job: _Job, step: Step, rows: Rows) -> None:
+        good, bad = self._readers[step.name].sort(rows)
+        failed: Failed = lambda row, error: self._failed(job, step, row, error)  # noqa: E731
+        self._apply(job, good, lambda some, tx: run(self._context(tx, job), step, some), failed)
+        _each(partial(self._handle_failure, job, row, error, failed) for row, error in bad)
 
     def _observe(self, observer: Observer, topic: str, body: bytes) -> None:
         events = [_event(topic, head, row) for head, rows in read_packs(body) for row in rows]
         began = time.perf_counter()
         try:
-            self._patiently(lambda tx: observer(events, tx.db))
+            self.transactions.run(lambda tx: observer(events, tx.db), patient=True)
             logger.info(Line("done", signals=len(events), seconds=_since(began)))
         except Stopping:
             raise
         except Exception as error:  # noqa: BLE001 - what fails again alone is raised
             logger.warning(Line("failed together, now one by one", signals=len(events), **failure(error)))
-            _each([lambda e=e: self._patiently(lambda tx: observer([e], tx.db)) for e in events])  # type: ignore[misc]
+            _each(partial(self._observe_one, observer, event) for event in events)
+
+    def _observe_one(self, observer: Observer, event: Event) -> None:
+        self.transactions.run(lambda tx: observer([event], tx.db), patient=True)
 
     def _split(self, topic: str, body: bytes, delivery: Delivery) -> bool:
         """Put the signals of an envelope that keeps coming back into the own queue, each alone."""
         if delivery.redeliveries < self.SPLIT_AT:
             return False
         packs = read_packs(body)
-        if sum(len(rows) for _, rows in packs) < 2:
+        signals = sum(len(rows) for _, rows in packs)
+        if signals < 2:
             return False
 
         def work(tx: Transaction) -> None:
-            outbox = self._context(tx, "split", delivery).outbox
+            outbox = self._context(tx, _Job(topic, "split", delivery)).outbox
             for head, rows in packs:
                 for row in rows:
                     outbox.retry(row, head, topic)
             outbox.flush(tx.cursor)
 
-        self._patiently(work)
-        signals = sum(len(rows) for _, rows in packs)
+        self.transactions.run(work, patient=True)
         logger.warning(Line("keeps coming back, taken apart", signals=signals, redeliveries=delivery.redeliveries))
         return True
 
     # -- one transaction ---------------------------------------------------------------------------------------------
 
-    def _apply(
-        self,
-        rows: Rows,
-        work: Work,
-        failed: Callable[[Row[Any], Exception, Transaction], None] | None,
-        step: Step | None = None,
-        level: int = logging.INFO,
-    ) -> None:
+    def _apply(self, job: _Job, rows: Rows, work: Work, failed: Failed, level: int = logging.INFO) -> None:
         """``work`` on all rows in one transaction; if that fails, on each in its own; if that fails too, ``failed``.
 
         A batch of hundreds is one line of the log, at ``level``.
@@ -176,76 +206,185 @@ class Receiver:
             return
         began = time.perf_counter()
         rows = sorted(rows, key=lambda row: row.saga)
-        limit = step.time_limit if step else ENGINE_LIMIT
+        limit = job.step.time_limit if job.step else ENGINE_LIMIT
         try:
-            attempt = self._patiently(lambda tx: work(rows, tx), limit)
+            ran = self.transactions.run(lambda tx: work(rows, tx), limit)
         except Stopping:
             raise
-        except Exception as error:
-            if len(rows) == 1 and failed is None:
-                raise
-            caught = error  # `error` is unbound when this block ends
+        except Exception as error:  # noqa: BLE001 - handled below, outside this block
+            caught = error
         else:
-            if logger.isEnabledFor(level):
-                about = about_of(self.choreography, rows[0]) if len(rows) == 1 else {}
-                logger.log(level, Line("done", **about, attempt=attempt, signals=len(rows), seconds=_since(began)))
+            self._done(job, rows, ran, began, level)
             return
-        if len(rows) > 1:
+        if len(rows) == 1:
+            self._handle_failure(job, rows[0], caught, failed)
+        else:
             logger.warning(Line("failed together, now one by one", signals=len(rows), **failure(caught)))
-            _each([lambda row=row: self._apply([row], work, failed, step, logging.DEBUG) for row in rows])  # type: ignore[misc]
-        elif failed is not None:
-            self._patiently(lambda tx: failed(rows[0], caught, tx))
+            _each(self._singly(job, rows, work, failed))
 
-    def _patiently(self, work: Callable[[Transaction], T], limit: timedelta = ENGINE_LIMIT) -> T:
-        """Run ``work`` in a transaction; while the database is away or has no tables yet, wait and do it again."""
-        lost, wait = 0, 0.05
-        while True:
+    def _done(self, job: _Job, rows: Rows, ran: Ran | None, began: float, level: int) -> None:
+        if job.step is not None and ran is not None and ran.sagas:
+            self.breakers[job.step.key].succeeded()
+        if logger.isEnabledFor(level):
+            about = about_of(self.choreography, rows[0]) if len(rows) == 1 else {}
+            attempt = ran.attempt if ran else None
+            logger.log(level, Line("done", **about, attempt=attempt, signals=len(rows), seconds=_since(began)))
+
+    def _singly(self, job: _Job, rows: Rows, work: Work, failed: Failed) -> Iterator[Callable[[], None]]:
+        """The work for each row by itself; once one of them has paused the step, the rest is put away."""
+        for number, row in enumerate(rows):
+            if job.step is not None and self.breakers[job.step.key].paused:
+                yield partial(self._put_away, job, rows[number:])
+                return
+            yield partial(self._apply, job, [row], work, failed, logging.DEBUG)
+
+    def _handle_failure(self, job: _Job, row: Row[Any], error: Exception, failed: Failed) -> None:
+        """A row's transaction failed for good, or another transaction was in its way; the same may befall ``failed``."""
+        if not _is_contention(error):
             try:
-                with self.guard(limit), self.participant.database.begin() as tx:
-                    milliseconds = str(int(limit.total_seconds() * 1000))
-                    tx.cursor.execute("SELECT set_config('statement_timeout', %s, true)", [milliseconds])
-                    result = work(tx)
-            except Exception as error:
-                if connection_lost(error):
-                    lost = lost + 1 if self._answers() else 0
-                    self._tell(told(error))
-                elif table_missing(error) and not self._answers(furnished):
-                    self._tell(LACKS_TABLES)
-                else:
+                failed(row, error)
+            except Exception as again:
+                if not _is_contention(again):
                     raise
-                if lost > self.LOST_CONNECTIONS:
-                    raise
-                if not self.patience(wait):
-                    raise Stopping(f"{self.participant.name} stops while its database is away") from error
-                wait = min(wait * 2, 2.0)
+                error = again
             else:
-                return result
+                return
+        self._postpone(job, row, error)
 
-    def _answers(self, question: Callable[[Cursor], bool] = answers) -> bool:
-        """Whether the database can be reached by a new connection, and says yes."""
+    def _failed(self, job: _Job, step: Step, row: Row[Any], error: Exception) -> None:
+        """Count an attempt of a step; or pause the step, or wait for a release that can read the signal."""
+        if isinstance(error, UnreadableVersion):
+            self._await_release(job, step, row, error)
+        elif not is_of_the_signal(error) or self.breakers[step.key].failed(row.saga):
+            self._pause(job, step, row, error)
+        else:
+            trace = trace_of(error)
+
+            def count(tx: Transaction) -> None:
+                if not fail(self._context(tx, job), step, job.topic, row, error, trace):
+                    run(self._context(tx, job), step, [row])
+
+            self.transactions.run(count)
+
+    # -- what is put back, without an attempt ------------------------------------------------------------------------
+
+    def _postpone(self, job: _Job, row: Row[Any], error: Exception) -> None:
+        """Put a row back into the own queue; the longer it has waited already, the longer it waits."""
+        wait = min(max(_age(row) / 2, SHORTEST_DELAY), LONGEST_DELAY)
+        # in an insert nobody is in the way, unless the whole table is locked
+        self.transactions.run(lambda tx: self._put_back(self._context(tx, job), job, row, wait), patient=True)
+        about = about_of(self.choreography, row)
+        line = Line("put back, tried again later", code="signal_postponed", **about, wait=_seconds(wait), **failure(error))
+        logger.warning(line)
+
+    def _put_back(self, context: Context, job: _Job, row: Row[Any], wait: timedelta, attempt: int = 1) -> None:
+        head = context.outbox.head._replace(participant=row.by, attempt=attempt)
+        context.outbox.retry(plain(row), head, job.topic, wait)
+        context.outbox.flush(context.cursor)
+
+    def _await_release(self, job: _Job, step: Step, row: Row[Any], error: UnreadableVersion) -> None:
+        """Keep a signal of a newer version until this pool is deployed, too, or its saga has turned."""
+
+        def is_late(tx: Transaction) -> bool:
+            late = not may_run(self._context(tx, job), step, row.saga)
+            if late:
+                run(self._context(tx, job), step, [row])
+            return late
+
+        if not self.transactions.run(is_late):
+            self._postpone(job, row, error)
+
+    def _retry(self, job: _Job, row: Row[Any], attempt: int, error: Exception) -> None:
+        """An engine's signal failed: try it again with backoff.
+
+        :raises Exception: ``error``, after the last attempt; the envelope holds this signal alone and becomes a dead letter.
+        """
+        if attempt >= ENGINE_RETRY.attempts:
+            raise error
+        wait = ENGINE_RETRY.wait(attempt)
+        self.transactions.run(lambda tx: self._put_back(self._context(tx, job), job, row, wait, attempt + 1), patient=True)
+        about = about_of(self.choreography, row)
+        logger.warning(Line("failed, tried again later", **about, attempt=attempt, wait=_seconds(wait), **failure(error)))
+
+    # -- paused steps ------------------------------------------------------------------------------------------------
+
+    def _pause(self, job: _Job, step: Step, row: Row[Any], error: Exception) -> None:
+        """Pause a step in this process; this row is the next probe."""
+        self.breakers[step.key].pause()
+        it = plain(row)
+        first = self.transactions.run(
+            lambda tx: paused_steps.pause(self._context(tx, job), step, job.topic, it, error), patient=True
+        )
+        self.transactions.report(step.key, f"is paused, because it fails for every saga: {told(error)}")
+        if first:
+            logger.error(Line("paused, because it fails for every saga", code="step_paused", **failure(error, whole=True)))
+
+    def _put_away(self, job: _Job, rows: Rows) -> None:
+        """Rows of an envelope whose step was paused meanwhile."""
+        later = [plain(row) for row in rows]
+
+        def work(tx: Transaction) -> None:
+            context = self._context(tx, job)
+            paused_steps.put_away(context, job.topic, later)
+            context.outbox.flush(tx.cursor)
+
+        self.transactions.run(work, patient=True)
+
+    def _probe(self, job: _Job, step: Step, row: Row[Any]) -> None:
+        """Try a paused step with one saga; if it works, the step is resumed in the same transaction."""
+
+        def work(tx: Transaction) -> int:
+            signal = self._readers[step.name].signal_of(row)
+            ran = run(self._context(tx, job), step, [row._replace(data=signal)])
+            if ran.sagas:
+                paused_steps.resume(self._context(tx, job), step, job.topic)
+            return ran.sagas
+
         try:
-            self.participant.database.discard()
-            with self.participant.database.begin() as tx:
-                return question(tx.cursor)
-        except Exception as error:
-            if connection_lost(error):
-                return False
+            ran = self.transactions.run(work, step.time_limit)
+        except Stopping:
             raise
+        except Exception as error:  # noqa: BLE001 - the step stays paused
+            self.transactions.run(
+                lambda tx: paused_steps.probe_failed(self._context(tx, job), step, job.topic, row), patient=True
+            )
+            self.transactions.report(step.key, f"is paused, because it fails for every saga: {told(error)}")
+            logger.info(Line("still paused", code="step_probe_failed", **failure(error)))
+        else:
+            if ran:
+                self._resumed(step)
 
-    def _tell(self, fault: str) -> None:
-        if self._seldom.due(fault):
-            logger.warning("%s waits for its database: %s", self.participant.name, fault)
+    def _resumed(self, step: Step) -> None:
+        self.breakers[step.key].resume()
+        self.transactions.report(step.key, "")
+        logger.warning(Line("resumed", code="step_resumed", step=step.key))
 
-    def _context(self, tx: Transaction, step: str, delivery: Delivery) -> Context:
-        outbox = Outbox(Head(self.participant.name, step, delivery.task, 1), notices=self.choreography.observed)
-        return Context(tx, self.participant, self.choreography, outbox)
+    def _context(self, tx: Transaction, job: _Job) -> Context:
+        head = Head(self.participant.name, job.name, job.delivery.task, 1)
+        return Context(tx, self.participant, self.choreography, Outbox(head, notices=self.choreography.observed))
 
 
 def _since(began: float) -> float:
     return round(time.perf_counter() - began, 4)
 
 
-def _each(works: Sequence[Callable[[], None]]) -> None:
+def _seconds(wait: timedelta) -> float:
+    return round(wait.total_seconds(), 3)
+
+
+def _age(row: Row[Any]) -> timedelta:
+    """How long ago a signal was emitted, by this machine's clock."""
+    try:
+        return datetime.now(UTC) - datetime.fromisoformat(row.at)
+    except (TypeError, ValueError):
+        return timedelta(0)
+
+
+def _is_contention(error: Exception) -> bool:
+    return classify(error) is ErrorKind.CONTENTION and not is_of_the_signal(error)
+
+
+def _each(works: Iterable[Callable[[], object]]) -> None:
     """Do all, though one fails; then raise the first failure: the envelope dies, and only what failed in it is undone."""
     failure: Exception | None = None
     for work in works:

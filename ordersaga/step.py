@@ -21,10 +21,11 @@ class Retry:
     """How often and when a step that raises is tried again.
 
     The wait before attempt n + 1 is ``first * 2 ** (n - 1)``, at most ``cap``, times a random factor of 1 ± ``jitter``.
-    An error that is none of ``transient`` is not tried again. A database that cannot be reached costs no attempt.
+    An error that is none of ``transient`` is not tried again. A database that does not work, or another transaction's lock,
+    costs no attempt. The default tries for four and a quarter minutes.
     """
 
-    attempts: int = 5
+    attempts: int = 9
     first: timedelta = timedelta(seconds=1)
     cap: timedelta = timedelta(minutes=5)
     jitter: float = 0.2
@@ -33,6 +34,19 @@ class Retry:
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.first <= timedelta(0) or self.cap < self.first or not 0 <= self.jitter < 1:
             raise DeclarationError(repr(self), "cannot be followed", "attempts ≥ 1, 0 < first ≤ cap, 0 ≤ jitter < 1")
+
+    @classmethod
+    def within(cls, horizon: timedelta) -> Retry:
+        """As many attempts as fit into ``horizon``, from the first to the last, at least two."""
+        attempts = 2
+        while cls(attempts=attempts + 1).horizon <= horizon:
+            attempts += 1
+        return cls(attempts=attempts)
+
+    @property
+    def horizon(self) -> timedelta:
+        """The time from the first attempt to the last, without jitter."""
+        return sum((min(self.first * (1 << min(n, 40)), self.cap) for n in range(self.attempts - 1)), timedelta(0))
 
     def wait(self, attempts: int) -> timedelta:
         """How long to wait after so many failed attempts."""
@@ -181,13 +195,14 @@ class Step:
     def undo(self, function: Callable[..., Any] | None = None, /, *, retry: Retry | None = None) -> Any:
         """Declare how this step is undone; the function is given what the step had said.
 
-        An undo never gives up: when ``retry.attempts`` are spent the saga *needs attention*, and it goes on at the cap.
+        An undo never gives up: when ``retry.attempts`` (5 by default) are spent the saga *needs attention*, and it goes on at
+        the cap.
         """
 
         def declare(undo: Callable[..., Any]) -> Undo:
             if self.undoing is not None:
                 raise DeclarationError(self.key, "has two undos", "Keep one")
-            self.undoing = Undo(self, undo, retry or Retry())
+            self.undoing = Undo(self, undo, retry or Retry(attempts=5))
             return self.undoing
 
         return declare if function is None else declare(function)

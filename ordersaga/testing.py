@@ -16,7 +16,7 @@ TIMERS = "UPDATE ordersaga_outbox SET due_at = now() WHERE participant = %s AND 
 # retries and what observers hear fall due later; in a rehearsal nobody waits for them
 RETRIES = """
 UPDATE ordersaga_outbox SET due_at = now()
-WHERE participant = %s AND (kind = 'retry' OR topic = 'notice' OR recipient = %s)
+WHERE participant = %s AND (kind IN ('retry', 'paused') OR topic = 'notice' OR recipient = %s)
 """
 
 

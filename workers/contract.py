@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ordersaga.desk import Desk
 from ordersaga.saga import Saga, Watchdog
+from ordersaga.step import Retry
 from workers.settings import settings
 from workers.signals import CancelAsked, OrderPlaced
 
@@ -17,6 +18,9 @@ order_saga = Saga(
     watchdog=Watchdog(settings().watchdog, settings().watchdog_cap, settings().watchdog_rounds),
     known_by="order",
 )
+
+step_retry = Retry.within(settings().step_retry_horizon)
+"""How often a step that raises is tried before its order is rolled back."""
 
 order_desk = Desk(order_saga, observed=bool(settings().observers))
 """What operators may do to sagas and dead letters."""

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ordersaga.conninfo import parse_address
 from ordersaga.errors import ConfigurationError
+from ordersaga.step import Retry
 from workers.safety import SAMPLE_SECRET, signing_pairs, unsafe_defaults
 
 PREFIX = "ORDERSAGA_"
@@ -115,6 +116,8 @@ class Settings(BaseSettings):
     watchdog: Duration = timedelta(seconds=30)
     watchdog_cap: Duration = timedelta(minutes=10)
     watchdog_rounds: Annotated[int, Field(ge=1)] = 5
+    retry_horizon: Annotated[Duration | None, BeforeValidator(_nothing)] = None
+    """How long a step that raises is tried before its order is rolled back; see :attr:`step_retry_horizon`."""
     linger: Pause = timedelta(milliseconds=100)
     run_dir: Annotated[Path | None, BeforeValidator(_nothing)] = None
     """Where the pools' processes show that they are alive; None: ``ordersaga-<user's number>`` in the temporary folder."""
@@ -124,6 +127,11 @@ class Settings(BaseSettings):
     """How long ended sagas are remembered in full; ``manage.py prune`` refuses less than messages may come back."""
     log_format: Annotated[Literal["json", "console"] | None, BeforeValidator(_nothing)] = None
     """How pools, web and Flower write their logs; None: json in production, console elsewhere."""
+
+    @property
+    def step_retry_horizon(self) -> timedelta:
+        """``retry_horizon``; by default four and a quarter minutes, or a third of a deadline that is shorter than 12:45."""
+        return self.retry_horizon or min(Retry().horizon, self.deadline / 3)
 
     @property
     def logs_json(self) -> bool:
@@ -144,6 +152,15 @@ class Settings(BaseSettings):
         url: str = getattr(self, f"{domain}_reader_url")
         own: str = getattr(self, f"{domain}_database_url")
         return url or (None if self.env == "production" else own)
+
+    @model_validator(mode="after")
+    def _retries_end_before_the_deadline(self) -> Self:
+        if self.retry_horizon is not None and self.retry_horizon >= self.deadline:
+            raise ValueError(
+                f"{PREFIX}RETRY_HORIZON is not shorter than {PREFIX}DEADLINE, so that orders would expire before a failing step"
+                " is given up; choose a shorter one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> Self:

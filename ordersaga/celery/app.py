@@ -15,6 +15,7 @@ from celery.exceptions import Reject
 
 from ordersaga.celery import heap, limits, rabbitmq
 from ordersaga.celery.background import BackgroundPublisher, Dispatcher
+from ordersaga.celery.conditions import Conditions
 from ordersaga.celery.heartbeats import HEARTBEAT
 from ordersaga.celery.living import Living, NamedWorker, Turning
 from ordersaga.celery.steps import Carrier, KeepVisible, SideMessages, Will
@@ -24,7 +25,7 @@ from ordersaga.choreography import Choreography
 from ordersaga.envelope import Keyring
 from ordersaga.errors import EnvelopeError, Stopping, Unhandled
 from ordersaga.logs import Line, bound, failure, told
-from ordersaga.outbox import ANSWER, ATTENTION, LETTER, UNDO, WATCHDOG
+from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG
 from ordersaga.participant import Participant
 from ordersaga.pulse import Pulse, default_folder
 from ordersaga.receiver import Delivery, Receiver
@@ -54,6 +55,7 @@ class Door:
         self.participant, self.choreography, self.keyring, self.linger = participant, choreography, keyring, linger
         self.tasks, self.run_dir = tasks, run_dir
         self.will = Will()
+        self.conditions = Conditions()
         self.pulse: Pulse | None = None
 
     def beat(self, part: str, words: str = "") -> None:
@@ -120,7 +122,8 @@ def make_pool(
     background = BackgroundPublisher(lambda: app.connection_for_write(heartbeat=app.conf.broker_heartbeat))
     door = Door(participant, choreography, keyring, linger, tasks, run_dir or default_folder(), background)
     app.ordersaga = door
-    receiver.patience = door.will.patience
+    receiver.transactions.patience = door.will.patience
+    receiver.transactions.report = door.conditions.report
     _limit_children(receiver)
     heap.connect()
     app.Worker = app.subclass_with_self(NamedWorker, "Worker")
@@ -151,6 +154,7 @@ def _names(participant: Participant, choreography: Choreography) -> list[tuple[s
         return [(topic, f"{name}.observe") for topic in topics]
     found = [(f"signal.{s.arrow.hears.__name__}", s.key) for s in participant.steps.values()]
     found += [("refusal.", f"{name}.hear_refusal"), (UNDO, f"{name}.retry_undo"), (LETTER, f"{name}.settle_letter")]
+    found += [(RESUME, f"{name}.resume_step")]
     if name == choreography.saga.initiator:
         found += [(ANSWER, f"{name}.hear_answer"), (ATTENTION, f"{name}.hear_attention"), (WATCHDOG, f"{name}.watch")]
     return found
@@ -187,7 +191,7 @@ def _limit_children(receiver: Receiver) -> None:
     def arm(**_: Any) -> None:
         if current_process().name == "MainProcess":  # a solo pool says the same, and must not end the whole worker
             return
-        receiver.guard = lambda limit: limits.hard(limit.total_seconds() * HARD_FACTOR)
+        receiver.transactions.guard = lambda limit: limits.hard(limit.total_seconds() * HARD_FACTOR)
 
     if sys.platform != "win32":
         signals.worker_process_init.connect(arm, weak=False)

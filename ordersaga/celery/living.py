@@ -47,6 +47,7 @@ class Living(bootsteps.StartStopStep):
         pulse = Pulse(door.run_dir, door.participant.name, worker.hostname, (CONSUMER, RELAY))
         if isinstance(worker.pool, solo.TaskPool):  # its one thread does the work and hears nobody meanwhile
             pulse.occupied = lambda: (CONSUMER,) if state.active_requests else ()
+        pulse.conditions = door.conditions.read
         try:
             pulse.start()
         except OSError as error:

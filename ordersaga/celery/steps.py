@@ -14,7 +14,8 @@ from celery.utils.log import get_logger
 from ordersaga.celery.living import RELAY
 from ordersaga.celery.rabbitmq import alarm
 from ordersaga.celery.wire import Publisher
-from ordersaga.database import LACKS_TABLES, table_missing
+from ordersaga.classification import ErrorKind, classify
+from ordersaga.database import LACKS_TABLES
 from ordersaga.logs import bound, told
 from ordersaga.relay import Relay
 from ordersaga.seldom import Seldom
@@ -87,7 +88,7 @@ class Carrier(bootsteps.StartStopStep):
             publisher.close()
 
     def _told(self, error: Exception, wait: float) -> None:
-        lacks = table_missing(error)
+        lacks = classify(error) is ErrorKind.MISSING_TABLE
         self._beat(LACKS_TABLES if lacks else f"the last round failed: {type(error).__name__}")
         if lacks:
             if self._seldom.due(LACKS_TABLES):

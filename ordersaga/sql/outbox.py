@@ -70,7 +70,7 @@ WITH due AS (
     FROM due WHERE o.id = due.id AND (due.timer OR due.overheard)
     RETURNING o.id, o.kind, o.topic, due.recipient, o.signals, o.payload, o.pack_id
 ), claimed AS (SELECT * FROM gone UNION ALL SELECT * FROM stayed)
-SELECT c.kind = 'retry', c.topic, c.recipient, c.signals, coalesce(c.payload, p.payload)
+SELECT c.kind IN ('retry', 'paused'), c.topic, c.recipient, c.signals, coalesce(c.payload, p.payload)
 FROM claimed c LEFT JOIN ordersaga_pack p ON p.id = c.pack_id AND p.topic = c.topic
 ORDER BY c.id
 """

@@ -125,7 +125,7 @@ OUTBOX = """
 CREATE TABLE ordersaga_outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     participant text NOT NULL,
-    kind text NOT NULL DEFAULT 'said' CHECK (kind IN ('said', 'retry', 'deadline', 'watchdog')),
+    kind text NOT NULL DEFAULT 'said' CHECK (kind IN ('said', 'retry', 'paused', 'deadline', 'watchdog')),
     topic text NOT NULL,
     recipient text,
     saga_id uuid,
@@ -139,8 +139,20 @@ CREATE TABLE ordersaga_outbox (
     -- rows that may be struck out are rows of one saga
     CHECK ((kind IN ('deadline', 'watchdog')) = (saga_id IS NOT NULL)),
     CHECK (saga_id IS NULL OR signals = 1),
-    -- a retry goes to the own queue only: nobody else may hear the signal twice for it
-    CHECK (kind <> 'retry' OR recipient IS NOT NULL)
+    -- a retry, or what waits for a paused step, goes to the own queue only: no other participant may receive it twice for that
+    CHECK (kind NOT IN ('retry', 'paused') OR recipient IS NOT NULL)
+)
+"""
+
+PAUSED_STEP = """
+CREATE TABLE ordersaga_paused_step (
+    step text PRIMARY KEY,
+    participant text NOT NULL,
+    error text NOT NULL,
+    process text NOT NULL,
+    paused_at timestamptz NOT NULL DEFAULT now(),
+    probes integer NOT NULL DEFAULT 0 CHECK (probes >= 0),
+    probe_at timestamptz NOT NULL
 )
 """
 
@@ -183,13 +195,14 @@ def create() -> list[str]:
         OUTBOX,
         "CREATE INDEX ordersaga_outbox_due ON ordersaga_outbox (participant, due_at, id)",
         "CREATE UNIQUE INDEX ordersaga_outbox_timer ON ordersaga_outbox (saga_id, kind) WHERE saga_id IS NOT NULL",
+        PAUSED_STEP,
         DEAD_LETTER,
     ]
 
 
 def drop() -> list[str]:
     """The statements that undo :func:`create`."""
-    tables = ("dead_letter", "outbox", "pack", "journal", "answer", "saga")
+    tables = ("dead_letter", "paused_step", "outbox", "pack", "journal", "answer", "saga")
     return [
         *(f"DROP TABLE ordersaga_{table}" for table in tables),
         "DROP SEQUENCE ordersaga_pack_id",

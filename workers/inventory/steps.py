@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from ordersaga import Batch, Participant, Retry
+from ordersaga import Batch, Participant
 from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from workers.contract import step_retry
 from workers.inventory import stock
 from workers.settings import settings
 from workers.signals import OrderConfirmed, OrderPlaced, OutOfStock, StockReleased, StockReserved, StockShipped
@@ -14,7 +15,7 @@ database = SqlAlchemyDatabase(settings().inventory_database_url, direct=settings
 inventory = participant = Participant("inventory", database=database)
 
 
-@inventory.step(retry=Retry(attempts=5))
+@inventory.step(retry=step_retry)
 def reserve_stock(orders: Batch[OrderPlaced], db: Session) -> Batch[StockReserved | OutOfStock]:
     """Hold every line of each order, or none of it."""
     lacking = stock.hold(db, orders)
@@ -36,7 +37,7 @@ def release_stock(held: Batch[StockReserved], db: Session) -> Batch[StockRelease
     return Batch({saga: StockReleased(order=reserved.order) for saga, reserved in held.items()})
 
 
-@inventory.step(retry=Retry(attempts=5))
+@inventory.step(retry=step_retry)
 def ship_stock(confirmed: Batch[OrderConfirmed], db: Session) -> Batch[StockShipped]:
     """Count what was held as sold; nothing may refuse any more."""
     stock.ship(db, confirmed)

@@ -14,6 +14,7 @@ from ordersaga.guests.django import DjangoDatabase
 from ordersaga.signal import DeadlinePassed
 from ordersaga.sql import array
 from webapp.orders.models import CancelRequest, Order
+from workers.contract import step_retry
 from workers.settings import settings
 from workers.signals import (
     CancelAsked,
@@ -31,7 +32,7 @@ orders = participant = Participant("orders", database=DjangoDatabase("default", 
 CONFIRM = "UPDATE orders_order SET confirmed_at = statement_timestamp() WHERE saga_id = ANY(%s::uuid[])"
 
 
-@orders.step(decides=True)
+@orders.step(decides=True, retry=step_retry)
 def confirm_order(charged: Batch[PaymentCharged], db: BaseDatabaseWrapper) -> Batch[OrderConfirmed]:
     """Confirm the orders that are paid and still PENDING."""
     with db.cursor() as cursor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from ordersaga import Batch, Participant, Retry
+from ordersaga import Batch, Participant
 from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from workers.contract import step_retry
 from workers.payments.gateway import Charge, Gateway, WalletGateway
 from workers.settings import settings
 from workers.signals import PaymentCharged, PaymentDeclined, PaymentRefunded, StockReserved
@@ -19,7 +20,7 @@ def gateway(db: Session) -> Gateway:
     return WalletGateway(db)
 
 
-@payments.step(retry=Retry(attempts=5))
+@payments.step(retry=step_retry)
 def charge(reserved: Batch[StockReserved], db: Session) -> Batch[PaymentCharged | PaymentDeclined]:
     """Take what each order costs, or say why not."""
     declined = gateway(db).charge([Charge(saga, s.order, s.customer, s.currency, s.amount) for saga, s in reserved.items()])

@@ -1,0 +1,85 @@
+"""What kind of error an exception is, and therefore who has to wait for what.
+
+Only an error of the signal counts as an attempt of its step. All others say something about the database, the connection to it
+or other transactions; the same signal succeeds once these work again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+
+from ordersaga.database import is_connection_error, sqlstate_of
+
+
+class ErrorKind(Enum):
+    """Kinds of errors, by what makes the same transaction succeed."""
+
+    SIGNAL = "signal"
+    """The signal or the code of its step is at fault: counted as an attempt."""
+    CONNECTION = "connection"
+    """The database cannot be reached, or the connection was lost: wait and connect again."""
+    SERVER = "server"
+    """The database answers and refuses to work, for example because it is read-only or its disk is full: wait."""
+    CONTENTION = "contention"
+    """Another transaction holds what this one needs: repeat it, or let others go first."""
+    MISSING_TABLE = "missing table"
+    """A table does not exist: the database is not migrated yet, or a step names a table that there is not."""
+
+
+INSUFFICIENT_PRIVILEGE = "42501"
+LOCK_NOT_AVAILABLE = "55P03"
+"""``lock_timeout`` expired."""
+QUERY_CANCELED = "57014"
+"""``statement_timeout`` expired, or somebody cancelled the statement."""
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_KINDS = {
+    "25006": ErrorKind.SERVER,  # read-only transaction: a standby, or a former primary after a fail-over
+    INSUFFICIENT_PRIVILEGE: ErrorKind.SERVER,
+    "40001": ErrorKind.CONTENTION,  # serialization failure
+    "40P01": ErrorKind.CONTENTION,  # deadlock
+    "42P01": ErrorKind.MISSING_TABLE,
+    LOCK_NOT_AVAILABLE: ErrorKind.CONTENTION,
+    QUERY_CANCELED: ErrorKind.CONTENTION,
+    "57P04": ErrorKind.SERVER,  # database dropped
+    "XX001": ErrorKind.SERVER,  # data corrupted
+    "XX002": ErrorKind.SERVER,  # index corrupted
+}
+_CLASSES = {
+    "53": ErrorKind.SERVER,  # insufficient resources: disk full, out of memory, a limit of the configuration
+    "58": ErrorKind.SERVER,  # system error: input or output failed, a file is missing
+}
+
+
+def classify(error: BaseException) -> ErrorKind:
+    """The kind of an error, by the SQLSTATE of the error or of what it was explicitly raised from."""
+    for each in _chain(error):
+        if is_connection_error(each):
+            return ErrorKind.CONNECTION
+        if state := sqlstate_of(each):
+            return _KINDS.get(state) or _CLASSES.get(state[:2], ErrorKind.SIGNAL)
+    return ErrorKind.SIGNAL
+
+
+def state_of(error: BaseException) -> str | None:
+    """The SQLSTATE of an error, or of what it was explicitly raised from."""
+    return next((state for each in _chain(error) if (state := sqlstate_of(each))), None)
+
+
+def is_of_the_signal(error: BaseException) -> bool:
+    """Whether an error that ended a signal's transaction for good is counted as an attempt of its step.
+
+    It is not when the step waited for another transaction's lock, or lacks what the database refuses to every signal alike. A
+    statement that runs into ``statement_timeout`` is: waiting for one lock ends sooner, by ``lock_timeout``.
+    """
+    kind = classify(error)
+    return kind not in (ErrorKind.CONTENTION, ErrorKind.SERVER) or state_of(error) == QUERY_CANCELED
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or getattr(error, "orig", None)

@@ -102,6 +102,16 @@ def admit(context: Context, step: Step, topic: str, rows: Sequence[Row[Any]]) ->
     return Admission(chosen, probe)
 
 
+def put_away_if_paused(context: Context, step: Step, topic: str, row: Row[Any]) -> bool:
+    """Keep a row that failed here for later, without an attempt, if another process has paused the step; whether it has."""
+    context.cursor.execute(sql.WAIT, [step.key])
+    found = context.cursor.fetchone()
+    if found is not None:
+        put_away(context, topic, [row])
+        context.outbox.flush(context.cursor)
+    return found is not None
+
+
 def probe_failed(context: Context, step: Step, topic: str, row: Row[Any]) -> None:
     """Put the row of a probe away for the next one."""
     context.cursor.execute(sql.WAIT, [step.key])

@@ -239,12 +239,12 @@ class Receiver:
             yield partial(self._apply, job, [row], work, failed, logging.DEBUG)
 
     def _handle_failure(self, job: _Job, row: Row[Any], error: Exception, failed: Failed) -> None:
-        """A row's transaction failed for good, or another transaction was in its way; the same may befall ``failed``."""
+        """A row's transaction failed for good, or another transaction was in its way; ``failed`` may meet the same."""
         if not _is_contention(error):
             try:
                 failed(row, error)
             except Exception as again:
-                if not _is_contention(again):
+                if classify(again) is ErrorKind.SIGNAL:
                     raise
                 error = again
             else:
@@ -261,6 +261,8 @@ class Receiver:
             trace = trace_of(error)
 
             def count(tx: Transaction) -> None:
+                if paused_steps.put_away_if_paused(self._context(tx, job), step, job.topic, plain(row)):
+                    return
                 if not fail(self._context(tx, job), step, job.topic, row, error, trace):
                     run(self._context(tx, job), step, [row])
 

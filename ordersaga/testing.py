@@ -46,7 +46,7 @@ class Rehearsal:
         :param lose: asked once for each envelope and recipient; True drops it for good.
         """
         self.choreography, self._random, self._repeats, self._lose = choreography, random.Random(seed), repeats, lose
-        self._receivers = {name: Receiver(p, choreography) for name, p in choreography.participants.items()}
+        self.receivers = {name: Receiver(p, choreography) for name, p in choreography.participants.items()}
         self.mail: list[Mail] = []
         self.delivered: Counter[str] = Counter()
 
@@ -70,7 +70,7 @@ class Rehearsal:
         if mail in self.mail and self._random.random() >= self._repeats:
             self.mail.remove(mail)
         self.delivered[f"{mail.to} {mail.parcel.topic}"] += 1
-        self._receivers[mail.to].receive(mail.parcel.topic, mail.parcel.body, Delivery(task=mail.parcel.id))
+        self.receivers[mail.to].receive(mail.parcel.topic, mail.parcel.body, Delivery(task=mail.parcel.id))
 
     def waiting(self, to: str, topic: str) -> list[Mail]:
         """The envelopes of a topic (``signal.OrderPlaced``) that wait for a participant."""

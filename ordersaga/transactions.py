@@ -123,8 +123,8 @@ class Transactions:
         state = state_of(error)
         if state in ("40001", "40P01"):
             return conflicts > self.CONFLICTS
-        if state == QUERY_CANCELED and seconds < limit.total_seconds():  # cancelled by an operator, or by a shorter default
-            return conflicts > self.CONFLICTS
+        if state == QUERY_CANCELED and seconds < limit.total_seconds():  # by an operator or a standby, not by statement_timeout
+            return False
         if state == LOCK_NOT_AVAILABLE:
             self._busy_until = time.monotonic() + self.BUSY_FOR
         return True

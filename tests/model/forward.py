@@ -29,6 +29,8 @@ from tests.model.state import (
 def run_step(new: New, step: str, again: bool, flaws: Flaws, scenario: Scenario) -> Outcomes:
     """A forward signal (or its retry) reaches its step: every transaction that may come of it."""
     draft, spec = new(), STEPS[step]
+    if scenario.pauses:
+        yield "paused", _put_away(new(), step, again, flaws)
     row = draft.rows[step]
     runnable = row in LIVE
     runnable |= row == DONE and "no journal" in flaws and step != "ship_stock"
@@ -88,6 +90,15 @@ def _fail(new: New, step: str, again: bool, flaws: Flaws) -> Outcomes:
             draft.rows[step] = REFUSED
         draft.say(f"StepFailed({step})!")
         yield "gives up", draft
+
+
+def _put_away(draft: Draft, step: str, again: bool, flaws: Flaws) -> Draft:
+    """The step is paused in the process that receives the signal: keep it for later, whatever the journal says."""
+    if "a pause writes a row" in flaws and draft.rows[step] in LIVE:
+        draft.rows[step] = REFUSED
+    if "a pause drops the signal" not in flaws:
+        draft.post(f"retry {step}{AGAIN * again}", STEPS[step].owner)
+    return draft
 
 
 def _come_late(draft: Draft, step: str, again: bool, flaws: Flaws) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
@@ -50,6 +50,12 @@ SELECT (SELECT json_object_agg(step, state) FROM ordersaga_journal WHERE saga_id
 """
 
 
+PAUSE = """
+INSERT INTO ordersaga_paused_step (step, participant, error, process, probe_at)
+VALUES (%s, %s, 'a test', 'a test', now() + interval '1 hour')
+"""
+
+
 class Injected(Exception):
     """A fault that the trace asks for."""
 
@@ -67,11 +73,12 @@ class House:
         """While open, steps and undos raise as often as ``failing`` says, after all their work but the commit."""
         run = forward.run
 
-        def run_and_raise(context: Context, step: Step, rows: Sequence[Row[Any]]) -> None:
+        def run_and_raise(context: Context, step: Step, rows: Sequence[Row[Any]]) -> forward.Ran:
             found = context.journal.read([row.saga for row in rows], [step.key])
-            run(context, step, rows)
+            ran = run(context, step, rows)
             if all(entry.state == "retrying" for entry in found if entry.step == step.key):
                 self._raise(step.name)
+            return ran
 
         with patch.object(receiver, "run", run_and_raise):
             undone = [self._lever(s.undoing, f"undo {s.name}") for s in self.choreography.steps if s.undoing]
@@ -188,12 +195,25 @@ class Play:
             failing = [f"undo {n}" for n in OWNED[act.to]]
         self.house.retry(1 if act.how == "gives up" else 10**9)
         self.house.failing = Counter(failing)
-        self.rehearsal.deliver(self.bag[act.signal, act.to])
+        with self._paused(act.to, name) if act.how == "paused" else nullcontext():
+            self.rehearsal.deliver(self.bag[act.signal, act.to])
         self.owed.discard((act.signal, act.to))
         self.house.failing = Counter()
-        if name == "cancel" and not failing:
+        if name == "cancel" and not failing and act.how != "paused":
             outcome = CancelRequest.objects.get(order=self.order).outcome
             assert outcome, "whoever asked to cancel is told what became of it"
+
+    @contextmanager
+    def _paused(self, owner: str, step: str) -> Iterator[None]:
+        """The step is paused, and no probe is due."""
+        key = f"{owner}.{step}"
+        breaker = self.rehearsal.receivers[owner].breakers[key]
+        breaker.pause()
+        self.house.read(owner, PAUSE, [key, owner])
+        yield
+        assert breaker.paused, "the step was resumed"
+        self.house.read(owner, "DELETE FROM ordersaga_paused_step WHERE step = %s", [key])
+        breaker.resume()
 
     def provide(self, step: str) -> None:
         """What the step needs to succeed."""

@@ -13,9 +13,12 @@ PROVIDER = Scenario("an external provider", external=True, duplicates=False)
 LOST = Scenario("one message lost, watchdog", lost=True, cancel=False, duplicates=False)
 LOST_ERRORS = Scenario("one lost, watchdog, errors", lost=True, errors=True, cancel=False, duplicates=False)
 LOST_UNDOS = Scenario("one lost, watchdog, undos that fail", lost=True, undo_fails=True, cancel=False, duplicates=False)
+PAUSES = Scenario("steps that are paused", pauses=True, cancel=False, duplicates=False)
+PAUSES_ERRORS = Scenario("steps that are paused, errors", pauses=True, errors=True, cancel=False, duplicates=False)
+LOST_PAUSES = Scenario("one lost, watchdog, steps that are paused", lost=True, pauses=True, cancel=False, duplicates=False)
 TWO = Scenario("two sagas, one unit", sagas=2, cancel=False, duplicates=False)
 
-SCENARIOS = (PLAIN, ERRORS, UNDOS, PROVIDER, LOST, LOST_ERRORS, LOST_UNDOS)
+SCENARIOS = (PLAIN, ERRORS, UNDOS, PROVIDER, LOST, LOST_ERRORS, LOST_UNDOS, PAUSES_ERRORS, LOST_PAUSES)
 
 MUTANTS: tuple[tuple[str, Scenario], ...] = (
     ("no bar", PLAIN),
@@ -54,6 +57,8 @@ MUTANTS: tuple[tuple[str, Scenario], ...] = (
     ("late keeps silent", LOST_ERRORS),
     ("reminder does not undo", LOST_UNDOS),
     ("no deadline", LOST),
+    ("a pause drops the signal", PAUSES),
+    ("a pause writes a row", PAUSES),
     ("reserve unguarded", TWO),
 )
 

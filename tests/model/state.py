@@ -67,6 +67,8 @@ class Scenario:
     cancel: bool = True
     errors: bool = False
     undo_fails: bool = False
+    pauses: bool = False
+    """A step may be paused: what reaches it is put back into the own queue, and no row is written."""
     external: bool = False
     """The charge is a call to a provider: intent, call, outcome (see ``provider.py``)."""
     duplicates: bool = True

@@ -13,7 +13,7 @@ import pytest
 from django.db import Error
 from sqlalchemy.exc import DBAPIError
 
-from ordersaga import closing, context, forward, outbox, rollback
+from ordersaga import closing, context, forward, outbox, paused_steps, rollback
 from ordersaga.context import Context
 from ordersaga.envelope import Row
 from ordersaga.journal import Begun, Journal
@@ -33,7 +33,7 @@ EXPIRED = [Act("clock", "deadline", "falls due"), Act("orders", "DeadlinePassed"
 BARRED = [Act("inventory", "OrderExpired!", "turns back")]
 RELEASED = [Act("inventory", "PaymentDeclined!", "turns back")]
 begin, bar, answer, note_answers = Journal.begin, Journal.bar, Context.answer, Context.note_answers
-hear, repeat = rollback.hear, forward._repeat
+hear, repeat, put_away = rollback.hear, forward._repeat, paused_steps.put_away
 
 
 def begin_though_barred(journal: Journal, step: str, sagas: Sequence[str]) -> Begun:
@@ -68,6 +68,14 @@ def hear_without_marks(context: Context, topic: str, rows: Sequence[Row[Any]]) -
 
 def repeat_without_marks(context: Context, heard: dict[str, Row[Any]], found: Any) -> None:
     repeat(context, {saga: row._replace(again=0) for saga, row in heard.items()}, found)
+
+
+def put_away_without_marks(context: Context, topic: str, rows: Sequence[Row[Any]], *wait: Any) -> None:
+    put_away(context, topic, [row._replace(again=0) for row in rows], *wait)
+
+
+def admit_all(*arguments: Any) -> paused_steps.Admission:
+    return paused_steps.Admission(list(arguments[-1]), probe=False)
 
 
 def nothing(*_: Any, **__: Any) -> None:
@@ -132,6 +140,23 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
     "a done step keeps silent though it is asked again": (
         lambda: patch.object(forward, "_repeat", repeat_without_marks),
         [*RESERVED, Act("payments", "StockReserved", "lost"), Act("clock", "watchdog", "reminds")],
+    ),
+    "a paused step drops its signals": (
+        lambda: patch.object(outbox.Outbox, "put_away", nothing),
+        [Act("inventory", "OrderPlaced", "paused")],
+    ),
+    "a paused step forgets that a signal is sent again": (
+        lambda: patch.object(paused_steps, "put_away", put_away_without_marks),
+        [
+            *RESERVED,
+            Act("payments", "StockReserved", "lost"),
+            Act("clock", "watchdog", "reminds"),
+            Act("inventory", "OrderPlaced*", "paused"),
+        ],
+    ),
+    "a paused step runs": (
+        lambda: patch.object(paused_steps, "admit", admit_all),
+        [Act("inventory", "OrderPlaced", "paused")],
     ),
     "answers are not heard": (lambda: patch.object(closing, "hear_answers", nothing), [*DECLINED, *RELEASED]),
 }

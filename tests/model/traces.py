@@ -12,8 +12,8 @@ from tests.model.state import OWNED, Act, Saga, Scenario, World
 Trace = list[tuple[Act, Saga]]
 """What happens, and the model's saga after it."""
 
-EVERYTHING = Scenario("everything at once", errors=True, undo_fails=True, lost=True)
-FAILURES = ("raises", "turns back, undo fails", "undo fails again")
+EVERYTHING = Scenario("everything at once", errors=True, undo_fails=True, pauses=True, lost=True)
+FAILURES = ("raises", "turns back, undo fails", "undo fails again", "paused")
 RULES: frozenset[str] = frozenset()
 
 

@@ -175,6 +175,21 @@ IN_POSTGRES = [
         ("DELETE FROM ordersaga_saga",),
         owner="orders",
     ),
+    Planted(
+        "step-paused",
+        (
+            (
+                "INSERT INTO ordersaga_paused_step (step, participant, error, process, probe_at)"
+                " VALUES ('inventory.reserve_stock', 'inventory', 'ConnectionError', '1@host', now())"
+            ),
+        ),
+        ("DELETE FROM ordersaga_paused_step",),
+    ),
+    Planted(
+        "database-refuses-writes",
+        ("REVOKE INSERT ON ordersaga_pack FROM inventory",),
+        ("GRANT INSERT ON ordersaga_pack TO inventory",),
+    ),
     Planted("outbox-old", (DUE,), ("DELETE FROM ordersaga_outbox",), level="warning"),
     Planted("sagas-need-attention", (NEW_SAGA,), ("DELETE FROM ordersaga_saga",), owner="orders", level="warning"),
     Planted("dead-letters-open", (LETTER,), ("DELETE FROM audit_deadletter",), owner="orders", level="warning"),

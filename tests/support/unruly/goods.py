@@ -18,6 +18,8 @@ PAUSES, PAUSES_TOO = "PAUSES", "PAUSES-TOO"
 """To reserve it stands still before the commit, while the switch PAUSES is on."""
 STICKS = "STICKS"
 """To release it raises while the switch of this name is on."""
+BROKEN = "BROKEN"
+"""Not an article: while this switch is on, to reserve never works, whatever is ordered."""
 UNSHIPPABLE = "UNSHIPPABLE"
 """To ship it never works."""
 

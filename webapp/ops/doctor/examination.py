@@ -13,7 +13,7 @@ from ordersaga.choreography import Choreography
 from ordersaga.database import first_line
 from ordersaga.errors import PoolerRefused
 from webapp.ops import brokers
-from webapp.ops.doctor import clocks, guards, migrations, pgmq, roles, servers, waiting
+from webapp.ops.doctor import clocks, guards, migrations, obstacles, pgmq, roles, servers, waiting
 from webapp.ops.doctor.configuration import configuration
 from webapp.ops.doctor.finding import Finding, error
 from webapp.ops.doctor.patient import Patient
@@ -93,6 +93,7 @@ def _tables(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
     yield from migrations.migrations(patient)
     if migrations.furnished(patient):
         yield from guards.guards(patient)
+        yield from obstacles.obstacles(patient)
         yield from waiting.waiting(patient, list(choreography.participants))
 
 

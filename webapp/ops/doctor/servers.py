@@ -15,7 +15,7 @@ CONNECTIONS = 15
 FULL = 0.85
 """The share of a server's connections in use that worries."""
 LONGEST = 60_000
-"""Milliseconds that a transaction of the engine may take: a shorter time-out of the server would count as its failure."""
+"""Milliseconds that a transaction of a relay, the web or a command may take. The pools' transactions set their own limits."""
 
 SERVER = {
     "fsync": ("on", "a power cut may lose what was committed"),
@@ -100,7 +100,7 @@ def database(patient: Patient) -> Iterator[Finding]:
     for name in TIMEOUTS:
         milliseconds = int(values.get(name) or 0)
         if 0 < milliseconds < LONGEST:
-            what = f"transactions that may take {LONGEST // 1000} s are cut short, which counts as a failed attempt"
+            what = f"transactions of relays, the web and commands, which may take {LONGEST // 1000} s, are cut short"
             yield error(name.replace("_", "-"), patient.name, what, f"{name} = {milliseconds} ms", place.format(name))
     yield from _limits(patient)
 

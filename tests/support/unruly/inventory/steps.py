@@ -31,6 +31,8 @@ class Unruly(Exception):
 
 
 def before_reserving(orders: Batch[OrderPlaced], db: Session) -> None:
+    if switches().is_on(goods.BROKEN):
+        raise Unruly("a bad release")
     for saga, order in orders.items():
         asked = {line.sku for line in order.lines}
         if goods.FAILS in asked:
@@ -88,7 +90,9 @@ def _around(
 reserve_stock.function = _around(reserve_stock.function, before_reserving, after_reserving)
 ship_stock.function = _around(ship_stock.function, before_shipping)
 release_stock.function = _around(release_stock.function, before_releasing)
-quick = Retry(attempts=3, first=timedelta(milliseconds=100), cap=timedelta(milliseconds=300))
+quick = Retry(
+    attempts=int(os.environ.get("UNRULY_ATTEMPTS", "3")), first=timedelta(milliseconds=100), cap=timedelta(milliseconds=300)
+)
 reserve_stock.retry = ship_stock.retry = quick
 release_stock.retry = replace(quick, attempts=2)
 reserve_stock.time_limit = timedelta(seconds=float(os.environ.get("UNRULY_TIME_LIMIT", "30")))

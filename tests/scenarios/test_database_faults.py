@@ -1,0 +1,139 @@
+"""A database answers and does not work: nothing is counted as a failure of an order, and work resumes by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import psycopg2
+import pytest
+
+from tests.support.house import House
+from tests.support.polling import eventually, throughout
+from webapp.ops.doctor.obstacles import obstacles
+from webapp.ops.doctor.patient import Patient
+from webapp.ops.doctor.servers import database
+
+REFUSE = """
+CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'refused for a test' USING ERRCODE = '{state}'; END $$
+"""
+STATES = {
+    "25006": "read-only transaction",
+    "42501": "insufficient privilege",
+    "53100": "disk full",
+    "53200": "out of memory",
+    "58030": "I/O error",
+    "40001": "serialization failure",
+    "40P01": "deadlock",
+    "55P03": "lock timeout",
+    "57014": "cancelled statement",
+}
+
+
+def name_of(house: House, owner: str) -> str:
+    return str(getattr(house.databases, owner).rpartition("/")[2])
+
+
+def admin(house: House, owner: str, *statements: str) -> None:
+    with house.postgres.connect(name_of(house, owner)) as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@contextmanager
+def refusing(house: House, owner: str, state: str) -> Iterator[None]:
+    """Each insert into the journal, the first statement of every step, fails with this SQLSTATE."""
+    admin(
+        house, owner, REFUSE.format(state=state),
+        "CREATE TRIGGER refuse BEFORE INSERT ON ordersaga_journal FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        admin(house, owner, "DROP TRIGGER refuse ON ordersaga_journal")
+
+
+@contextmanager
+def read_only(house: House, owner: str) -> Iterator[None]:
+    """As after a fail-over: sessions end, new ones may only read. Sessions of that time stay read-only after it."""
+    name = name_of(house, owner)
+    admin(
+        house, owner, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on',
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()",
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        admin(
+            house, owner, "SET default_transaction_read_only = off",
+            f'ALTER DATABASE "{name}" RESET default_transaction_read_only',
+        )  # fmt: skip
+
+
+def met(house: House, state: str, before: int) -> bool:
+    return f"SQLSTATE {state}" in logs(house, "inventory")[before:]
+
+
+def logs(house: House, pool: str) -> str:
+    return "".join(worker.process.logs() for worker in house.pools[pool])
+
+
+def test_no_fault_of_the_server_costs_an_attempt(house: House) -> None:
+    letters = len(house.books.desk())
+    sagas = []
+    for state, what in STATES.items():
+        began = time.monotonic()
+        with refusing(house, "inventory", state):
+            before = len(logs(house, "inventory"))
+            sagas += house.shop.place_many(3)
+            eventually(partial(met, house, state, before), 30, what)
+        house.books.all_confirmed(sagas)
+        assert time.monotonic() - began < 60
+
+    assert [line for saga in sagas for line in house.books.trail(saga) if "failed" in line] == []
+    assert len(house.books.desk()) == letters
+
+
+@pytest.mark.parametrize("owner", ["orders", "inventory", "payments"])
+def test_a_database_is_read_only_for_a_while(house: House, owner: str) -> None:
+    letters = len(house.books.desk())
+    sagas = house.shop.place_many(10)
+    with read_only(house, owner):
+        if owner != "orders":
+            sagas += house.shop.place_many(10)
+            eventually(lambda: "25006" in logs(house, owner), 30, "the pool has met the fault")
+        with Patient(owner, getattr(house.databases, owner)) as patient:
+            assert [finding.code for finding in database(patient)] == ["default-transaction-read-only"]
+        throughout(lambda: all(w.process.alive for w in house.pools.workers), 3, "all pools run")
+    house.books.all_confirmed(sagas)
+
+    assert len(house.books.desk()) == letters
+
+
+def test_a_lock_that_is_not_released_holds_up_its_own_orders_only(house: House) -> None:
+    with psycopg2.connect(house.databases.inventory) as rival, rival.cursor() as cursor:
+        cursor.execute("UPDATE product SET on_hand = on_hand WHERE sku = 'HAT'")
+        held_up = house.shop.place_many(4, "HAT")
+        others = [saga for _ in range(5) for saga in house.shop.place_many(4, "TEA")]
+
+        house.books.all_confirmed(others)
+        assert set(house.books.statuses(held_up)) == {"PENDING"}
+        rival.rollback()
+    house.books.all_confirmed(held_up)
+
+    assert [line for saga in held_up for line in house.books.trail(saga) if "failed" in line] == []
+
+
+def test_doctor_names_a_transaction_that_was_left_open(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webapp.ops.doctor.obstacles.IDLE", 0)
+    with psycopg2.connect(house.databases.inventory) as rival, rival.cursor() as cursor:
+        cursor.execute("LOCK TABLE ordersaga_pack IN ACCESS EXCLUSIVE MODE")
+        with Patient("inventory", house.databases.inventory) as patient:
+            found = {finding.code: finding.evidence for finding in obstacles(patient)}
+        rival.rollback()
+
+    assert found.keys() >= {"database-refuses-writes", "transaction-left-open"}
+    assert "lock timeout" in found["database-refuses-writes"]

@@ -1,0 +1,77 @@
+"""What keeps a database that answers from being worked on: refused writes, paused steps, transactions that are left open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg2
+import psycopg2.errors
+
+from ordersaga.database import first_line
+from webapp.ops.doctor.finding import Finding, error, warning
+from webapp.ops.doctor.patient import Patient, libpq
+
+IDLE = 60
+"""Seconds after which a transaction that does nothing is a finding."""
+
+# 128 kB that cannot be compressed, so that the table has to grow: a full disk does not refuse a row that finds room in a page.
+PROBE = """
+SET LOCAL lock_timeout = '2s';
+SET LOCAL statement_timeout = '10s';
+INSERT INTO ordersaga_pack (id, topic, payload)
+SELECT -1, 'probe', string_agg(md5(random()::text), '') FROM generate_series(1, 4000)
+"""
+
+PAUSED = """
+SELECT step, error, process, extract(epoch FROM clock_timestamp() - paused_at)::int,
+    (SELECT coalesce(sum(signals), 0) FROM ordersaga_outbox o WHERE o.participant = p.participant AND o.kind = 'paused')
+FROM ordersaga_paused_step p ORDER BY step
+"""
+
+# Of other roles' sessions PostgreSQL shows no state to a role without pg_read_all_stats.
+LEFT_OPEN = """
+SELECT a.pid, coalesce(nullif(a.application_name, ''), a.usename::text),
+    extract(epoch FROM clock_timestamp() - a.state_change)::int,
+    EXISTS (SELECT 1 FROM pg_stat_activity w WHERE a.pid = ANY(pg_blocking_pids(w.pid)))
+FROM pg_stat_activity a WHERE a.datname = current_database() AND a.state LIKE 'idle in transaction%%'
+AND a.state_change < clock_timestamp() - make_interval(secs => %s) ORDER BY a.state_change
+"""
+
+
+def obstacles(patient: Patient) -> Iterator[Finding]:
+    """Of a database whose tables stand, and that is not read-only by its settings."""
+    if fault := _refused(patient):
+        yield error(
+            "database-refuses-writes", patient.name, f"the role {patient.role} cannot write to it", fault,
+            "See the server's log; free its disk, give the role its privileges, or end the session that holds the lock",
+        )  # fmt: skip
+    for step, why, process, seconds, signals in patient.rows(PAUSED):
+        yield error(
+            "step-paused", patient.name, f"{step} failed for every saga and is paused",
+            f"for {seconds:,} s, last by process {process}: {why}; {signals:,} signal(s) wait",
+            f"Mend the cause: it resumes by itself, or at once with manage.py paused_steps resume {step}",
+        )  # fmt: skip
+    for pid, who, seconds, blocks in patient.rows(LEFT_OPEN, IDLE):
+        harm = "others wait for its locks" if blocks else "dead rows stay"
+        yield warning(
+            "transaction-left-open", patient.name, f"a transaction does nothing, and {harm}",
+            f"process {pid} of {who}, for {seconds:,} s", f"End its client, or SELECT pg_terminate_backend({pid})",
+        )  # fmt: skip
+
+
+def _refused(patient: Patient) -> str:
+    """Why the engine's tables take no rows; empty when they do. What is tried is rolled back."""
+    try:
+        connection = psycopg2.connect(libpq(patient.url), connect_timeout=5, application_name="doctor")
+    except psycopg2.Error as fault:
+        return first_line(fault)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(PROBE)
+    except psycopg2.errors.ReadOnlySqlTransaction:
+        return ""  # a finding of its own: a standby, or default_transaction_read_only
+    except psycopg2.Error as fault:
+        return first_line(fault)
+    finally:
+        connection.close()
+    return ""

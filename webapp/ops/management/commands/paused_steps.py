@@ -1,0 +1,113 @@
+"""``manage.py paused_steps``: steps that failed for every saga, looked at and resumed."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+from django.core.management.base import CommandError
+from django.db import connection, transaction
+
+from ordersaga.database import first_line
+from webapp.ops import command
+from webapp.ops.doctor.patient import Patient
+from webapp.ops.remedies import told_plainly
+from webapp.reasons import required
+from webapp.refusals import ActRefused
+from workers.choreography import choreography
+from workers.contract import order_desk
+from workers.settings import PREFIX, settings
+
+REFUSED, UNREADABLE = 1, 2
+BY = "command line"
+DOMAINS = ("orders", "inventory", "payments")
+
+PAUSED = """
+SELECT p.step, p.participant, p.error, p.process, p.paused_at, p.probes, p.probe_at, coalesce(sum(o.signals), 0)
+FROM ordersaga_paused_step p
+LEFT JOIN ordersaga_outbox o ON o.participant = p.participant AND o.kind = 'paused'
+GROUP BY p.step ORDER BY p.step
+"""
+
+EPILOG = """
+exit status:
+  0    done
+  1    there is no such step, or no reason is given; nothing was done
+  2    a database cannot be read; the message says what to do
+  130  Ctrl-C: a step is asked to resume or it is not
+
+A step is paused when it fails for five sagas and succeeds for none: its orders wait instead of being rolled back. One saga is
+tried after 1, 2, 4 ... 30 seconds, and when it succeeds all go on. So resuming by hand only saves that wait.
+
+examples:
+  manage.py paused_steps list
+  manage.py paused_steps list --json
+  manage.py paused_steps resume payments.charge --reason "the gateway is back"
+"""
+
+
+class Command(command.Command):
+    help = "List the steps that are paused because they failed for every saga, and resume them."
+    epilog = EPILOG
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        acts = parser.add_subparsers(dest="act", required=True, metavar="list|resume")
+        listing = acts.add_parser("list", help="what is paused, since when and why")
+        listing.add_argument("--json", action="store_true", help="one JSON object a line")
+        resuming = acts.add_parser("resume", help="let its signals come back at once")
+        resuming.add_argument("step", metavar="STEP", help="such as payments.charge")
+        resuming.add_argument("--reason", required=True, help="why; stands in the participant's log")
+        resuming.add_argument("--json", action="store_true", help="one JSON object")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        with told_plainly():
+            if options["act"] == "list":
+                self._list(as_json=options["json"])
+            else:
+                self._resume(options["step"], options["reason"], as_json=options["json"])
+
+    def _list(self, *, as_json: bool) -> None:
+        found = list(_paused())
+        for each in found:
+            self.stdout.write(json.dumps(each) if as_json else _line(each))
+        if not found and not as_json:
+            self.stdout.write("No step is paused.")
+
+    def _resume(self, step: str, reason: str, *, as_json: bool) -> None:
+        steps = {each.key: each.participant for each in choreography().steps}
+        if step not in steps:
+            raise CommandError(f"There is no step {step[:80]!r}. There are: {', '.join(sorted(steps))}", returncode=REFUSED)
+        try:
+            why = required(reason)
+        except ActRefused as error:
+            raise CommandError(str(error), returncode=REFUSED) from error
+        with transaction.atomic():
+            order_desk.resume_step(step, participant=steps[step], db=connection, by=BY, reason=why)
+        sentence = f"{steps[step]} is asked to resume {step}; if it still fails, it is paused again."
+        self.stdout.write(json.dumps({"step": step, "done": True, "told": sentence}) if as_json else sentence)
+
+
+def _paused() -> Iterator[dict[str, Any]]:
+    for domain in DOMAINS:
+        try:
+            with Patient(domain, getattr(settings(), f"{domain}_database_url")) as database:
+                rows = database.rows(PAUSED)
+        except psycopg2.Error as error:
+            variable = f"{PREFIX}{domain.upper()}_DATABASE_URL"
+            fault = f"The {domain} database cannot be read: {first_line(error)}. {variable} says where it is."
+            raise CommandError(fault, returncode=UNREADABLE) from error
+        for step, participant, why, process, since, probes, probe_at, signals in rows:
+            yield {
+                "step": step, "participant": participant, "error": why, "process": process, "paused_at": since.isoformat(),
+                "probes": probes, "probe_at": probe_at.isoformat(), "signals": int(signals),
+            }  # fmt: skip
+
+
+def _line(each: dict[str, Any]) -> str:
+    return (
+        f"{each['step']}: paused since {each['paused_at'][:19]} by process {each['process']},"
+        f" {each['signals']:,} signal(s) wait, {each['probes']} probe(s) failed: {each['error']}"
+    )

@@ -8,8 +8,9 @@ import psycopg2
 import psycopg2.errors
 
 from ordersaga.database import first_line
+from ordersaga.sessions import connect
 from webapp.ops.doctor.finding import Finding, error, warning
-from webapp.ops.doctor.patient import Patient, libpq
+from webapp.ops.doctor.patient import Patient
 
 IDLE = 60
 """Seconds after which a transaction that does nothing is a finding."""
@@ -62,7 +63,7 @@ def obstacles(patient: Patient) -> Iterator[Finding]:
 def _refused(patient: Patient) -> str:
     """Why the engine's tables take no rows; empty when they do. What is tried is rolled back."""
     try:
-        connection = psycopg2.connect(libpq(patient.url), connect_timeout=5, application_name="doctor")
+        connection = connect(patient.url, application_name="doctor")
     except psycopg2.Error as fault:
         return first_line(fault)
     try:

@@ -7,11 +7,13 @@ from typing import Any
 import orjson
 import pytest
 
-from ordersaga import Signal
-from ordersaga.envelope import Reader
+from ordersaga import Retry, Signal
+from ordersaga.envelope import Reader, envelope_text, pack_text, read_packs, row_text
 from ordersaga.ids import new_id
+from ordersaga.testing import Mail, Rehearsal
 from tests.support.mail import letter
 from tests.support.processes import ROOT
+from tests.support.theatre import Theatre
 from workers import signals
 
 RECORDED = sorted(Path(ROOT, "workers/recorded").glob("*.json"))
@@ -60,3 +62,48 @@ def test_a_version_from_the_future_is_set_apart_and_the_remedy_named() -> None:
 
     assert good == []
     assert "deploy this pool first" in str(bad[0].error)
+
+
+def newer(theatre: Theatre) -> tuple[Rehearsal, str, Mail]:
+    """An order whose first signal is of a version that inventory cannot read yet."""
+    saga = theatre.shop.place("TEA")
+    rehearsal = theatre.rehearsal()
+    rehearsal.collect()
+    [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
+    [(head, [row])] = read_packs(mail.parcel.body)
+    rehearsal.mail.remove(mail)
+    text = row_text(row._replace(version=row.version + 1, data=orjson.dumps(row.data).decode()))
+    body = envelope_text(mail.parcel.topic, [pack_text(head, [text])])
+    return rehearsal, saga, Mail("inventory", mail.parcel._replace(body=body))
+
+
+def test_a_newer_version_waits_without_an_attempt(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    rehearsal, saga, mail = newer(theatre)
+    for _ in range(3 * Retry().attempts):
+        rehearsal.deliver(mail)
+        rehearsal.collect("inventory")
+        [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
+    assert theatre.books.journal(saga) == {}
+
+    monkeypatch.setattr(signals.OrderPlaced, "version", signals.OrderPlaced.version + 1)  # the pool is deployed
+    rehearsal.run()
+
+    theatre.books.all_confirmed([saga], timeout=0)
+
+
+def test_a_newer_version_that_waits_too_long(theatre: Theatre) -> None:
+    rehearsal, saga, mail = newer(theatre)
+    rehearsal.deliver(mail)
+    rehearsal.collect("inventory")
+    late = rehearsal.waiting("inventory", "signal.OrderPlaced")
+    rehearsal.mail.clear()
+    rehearsal.due("deadline", saga)
+    rehearsal.run()
+    theatre.books.all_rolled_back([saga], timeout=0)
+
+    for mail in late:
+        rehearsal.deliver(mail)
+    rehearsal.run()
+
+    assert theatre.books.journal(saga)["inventory.reserve_stock"] == "barred"
+    assert theatre.books.saga(saga).refusal == "OrderExpired"

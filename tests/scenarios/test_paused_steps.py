@@ -25,12 +25,19 @@ STEP = "inventory.reserve_stock"
 PAUSED = "SELECT probes FROM ordersaga_paused_step WHERE step = %s"
 
 
-@pytest.fixture
-def inventory(house: House) -> Iterator[PoolCluster]:
+@pytest.fixture(scope="module")
+def inventory(standing_house: House) -> Iterator[PoolCluster]:
     """Two processes of the inventory pool that try a failing step about as often as in production."""
-    with house.instead("inventory", processes=2, env={"UNRULY_ATTEMPTS": "30"}) as cluster:
+    standing_house.ensure()
+    with standing_house.instead("inventory", processes=2, env={"UNRULY_ATTEMPTS": "30"}) as cluster:
         yield cluster
-        house.switches.off(BROKEN)
+
+
+@pytest.fixture(autouse=True)
+def mended(house: House, inventory: PoolCluster) -> Iterator[None]:
+    """After each test the step works again, before the books are checked."""
+    yield
+    house.switches.off(BROKEN)
 
 
 def paused(house: House) -> bool:

@@ -1,0 +1,51 @@
+"""What is in the way of a pool's children is known to their parent."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from ordersaga.celery.conditions import LIFETIME, Conditions
+
+
+def in_child(conditions: Conditions, *reports: tuple[str, str]) -> None:
+    if (pid := os.fork()) == 0:
+        for part, sentence in reports:
+            conditions.report(part, sentence)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def test_a_childs_condition_is_read_and_ends_with_its_report() -> None:
+    conditions = Conditions()
+    in_child(conditions, ("database", "is read-only"), ("orders.confirm", "is paused"))
+    assert conditions.read() == {"database": "is read-only", "orders.confirm": "is paused"}
+
+    in_child(conditions, ("database", "is full"), ("database", ""))
+
+    # another child's report does not end the first one's
+    assert conditions.read()["database"] == "is read-only"
+
+
+def test_the_end_of_a_condition_is_read() -> None:
+    conditions = Conditions()
+    in_child(conditions, ("database", "is read-only"), ("database", ""))
+    assert conditions.read() == {}
+
+
+def test_what_is_not_repeated_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    conditions = Conditions()
+    in_child(conditions, ("database", "is read-only"))
+    assert conditions.read()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + LIFETIME + 1)
+    assert conditions.read() == {}
+
+
+def test_a_report_never_blocks_though_nobody_reads() -> None:
+    conditions = Conditions()
+    for number in range(2_000):
+        conditions.report(f"part {number}", "x" * 400)
+    assert conditions.read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -41,7 +42,7 @@ RAISE = "DO $$ BEGIN RAISE EXCEPTION 'for a test' USING ERRCODE = '{}'; END $$"
 def drivers(postgres: Postgres) -> Iterator[list[Callable[[str], Any]]]:
     url = postgres.create_database("classification", "orders")
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg2://"))
-    with psycopg2.connect(url) as two, psycopg.connect(url, autocommit=True) as three, engine.connect() as alchemy:
+    with closing(psycopg2.connect(url)) as two, psycopg.connect(url, autocommit=True) as three, engine.connect() as alchemy:
         two.autocommit = True
         yield [
             lambda statement: two.cursor().execute(statement),

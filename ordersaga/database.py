@@ -98,12 +98,10 @@ _CONNECTION_STATES = frozenset({"25P03", "3D000", "53300", "57P01", "57P02", "57
 
 def is_connection_error(error: BaseException) -> bool:
     """Whether ``error`` is a driver's own report that the database cannot be reached, or has just closed the connection."""
-    if not any(c.__name__ in ("OperationalError", "InterfaceError") for c in type(error).__mro__):
-        return False
-    if type(error).__module__.partition(".")[0] not in _DRIVERS:
-        return False
-    state = sqlstate_of(error)
-    return state is None or state[:2] in ("08", "28") or state in _CONNECTION_STATES
+    if state := sqlstate_of(error):
+        return state[:2] in ("08", "28") or state in _CONNECTION_STATES
+    kinds = {each.__name__ for each in type(error).__mro__}
+    return bool(kinds & {"OperationalError", "InterfaceError"}) and type(error).__module__.partition(".")[0] in _DRIVERS
 
 
 def answers(cursor: Cursor) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import psycopg
 import psycopg2
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from ordersaga.classification import ErrorKind, classify, is_of_the_signal
-from tests.support.postgres import Postgres
+from tests.support.postgres import OWNER, Postgres
 
 KINDS = {
     "08006": ErrorKind.CONNECTION,
@@ -40,16 +41,21 @@ RAISE = "DO $$ BEGIN RAISE EXCEPTION 'for a test' USING ERRCODE = '{}'; END $$"
 
 @pytest.fixture(scope="module")
 def drivers(postgres: Postgres) -> Iterator[list[Callable[[str], Any]]]:
-    url = postgres.create_database("classification", "orders")
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg2://"))
-    with closing(psycopg2.connect(url)) as two, psycopg.connect(url, autocommit=True) as three, engine.connect() as alchemy:
+    url = postgres.url("postgres", OWNER)
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg2://"), isolation_level="AUTOCOMMIT")
+    with closing(psycopg2.connect(url)) as two, psycopg.connect(url, autocommit=True) as three:
         two.autocommit = True
         yield [
             lambda statement: two.cursor().execute(statement),
             three.execute,
-            lambda statement: alchemy.execution_options(isolation_level="AUTOCOMMIT").execute(text(statement)),
+            partial(execute, engine),
         ]
     engine.dispose()
+
+
+def execute(engine: Engine, statement: str) -> None:
+    with engine.connect() as connection:
+        connection.execute(text(statement))
 
 
 def raised(execute: Callable[[str], Any], state: str) -> Exception:

@@ -63,10 +63,10 @@ class _Job(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """What handles the rows of a topic, and what handles one that failed; None: it is tried again with backoff."""
+    """What handles the rows of a topic, and what handles a failed one; a failure that it does not handle is tried again."""
 
     handle: Callable[[Context, Rows], None]
-    failed: Callable[[Context, Row[Any], Exception], None] | None = None
+    failed: Callable[[Context, Row[Any], Exception], bool] | None = None
 
 
 _RULES = {
@@ -118,13 +118,23 @@ class Receiver:
         attempts = {row.id: head.attempt for head, rows in packs for row in rows}
 
         def failed(row: Row[Any], error: Exception) -> None:
-            if (handle := rule.failed) is None:
+            if not self._undo_failed(job, rule, row, error):
                 self._retry(job, row, attempts[row.id], error)
-            else:
-                self.transactions.run(lambda tx: handle(self._context(tx, job), row, error))
 
         work = lambda rows, tx: rule.handle(self._context(tx, job), rows)  # noqa: E731
         self._apply(job, [row for _, rows in packs for row in rows], work, failed)
+
+    def _undo_failed(self, job: _Job, rule: _Rule, row: Row[Any], error: Exception) -> bool:
+        """Whether the failure was that of an undo, which is then tried again by itself."""
+        if (handle := rule.failed) is None:
+            return False
+        try:
+            return self.transactions.run(lambda tx: handle(self._context(tx, job), row, error))
+        except Exception as again:
+            if classify(again) is not ErrorKind.SIGNAL or isinstance(again, Stopping):
+                raise
+            logger.log(logging.ERROR, Line("the failure could not be noted", **failure(again, whole=True)))
+            return False
 
     def _rule(self, topic: str) -> _Rule:
         if topic.startswith("refusal."):

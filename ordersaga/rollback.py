@@ -32,8 +32,11 @@ def hear(context: Context, topic: str, rows: Sequence[Row[Any]]) -> None:
     context.outbox.flush(context.cursor, _pack(context, undone))
 
 
-def park(context: Context, topic: str, row: Row[Any], error: Exception) -> None:
-    """An undo raised: commit the bars, mark what is to be undone, and try the undo again later (rule 6)."""
+def park(context: Context, topic: str, row: Row[Any], error: Exception) -> bool:
+    """An undo raised: commit the bars, mark what is to be undone, and try the undo again later (rule 6).
+
+    :returns: False when there is nothing to undo, so that the refusal itself has to be handled again.
+    """
     _, entries = _turn_round(context, topic, [row])
     undoable = {s.key for s in context.participant.steps.values() if s.undoing}
     waiting = [e.step for e in entries if e.state == "done" and e.step in undoable]
@@ -47,6 +50,7 @@ def park(context: Context, topic: str, row: Row[Any], error: Exception) -> None:
         steps = ", ".join(e.step for e in entries if e.state == "undoing")
         logger.warning(Line("undo failed again", **context.about(row, look_up=True), step=steps, **failure(error)))
     context.outbox.flush(context.cursor)
+    return any(e.state == "undoing" or e.step in waiting for e in entries)
 
 
 def undo_again(context: Context, rows: Sequence[Row[Any]]) -> None:
@@ -58,10 +62,11 @@ def undo_again(context: Context, rows: Sequence[Row[Any]]) -> None:
     context.outbox.flush(context.cursor, _pack(context, undone))
 
 
-def undo_later(context: Context, row: Row[Any], error: Exception) -> None:
-    """An undo that is tried again raised once more."""
-    _put_off(context, row, error)
+def undo_later(context: Context, row: Row[Any], error: Exception) -> bool:
+    """An undo that is tried again raised once more; whether there is still something to undo."""
+    waiting = _put_off(context, row, error)
     context.outbox.flush(context.cursor)
+    return waiting
 
 
 def _undoing(context: Context, sagas: Sequence[SagaId]) -> list[Entry]:
@@ -69,12 +74,15 @@ def _undoing(context: Context, sagas: Sequence[SagaId]) -> list[Entry]:
     return [e for e in context.journal.lock_all(sagas, context.keys) if e.state == "undoing"]
 
 
-def _put_off(context: Context, row: Row[Any], error: Exception) -> None:
-    """Count the attempt and try later; after the undo's attempts the saga needs attention, and it goes on at the cap."""
+def _put_off(context: Context, row: Row[Any], error: Exception) -> bool:
+    """Count the attempt and try later; after the undo's attempts the saga needs attention, and it goes on at the cap.
+
+    :returns: whether there is something to undo.
+    """
     undos = {s.key: s.undoing for s in context.participant.steps.values() if s.undoing}
     waiting = [e.step for e in context.journal.read([row.saga], sorted(undos)) if e.state == "undoing"]
     if not waiting:
-        return
+        return False
     attempts = context.journal.count_undo_attempt(row.saga, waiting)
     retry = min((undos[step].retry for step in waiting), key=lambda r: r.attempts)
     summary = clean(f"{type(error).__name__}: {error}", 500)
@@ -87,6 +95,7 @@ def _put_off(context: Context, row: Row[Any], error: Exception) -> None:
     else:
         logger.warning(Line("undo failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error)))
     context.outbox.retry(row, context.outbox.head, UNDO, wait)
+    return True
 
 
 def _turn_round(context: Context, topic: str, rows: Sequence[Row[Any]]) -> tuple[dict[SagaId, Row[Any]], list[Entry]]:

@@ -57,8 +57,8 @@ class Programs:
         program = self.directory / name
         if self.root is None:
             return [program, *arguments]
-        user = ["--userspec={}:{}".format(*account)] if account else []
-        enter = ["unshare", "--mount", "--propagation=private", "--", "sh", "-c", IN_ROOT, self.root]
+        user: list[str | Path] = ["--userspec={}:{}".format(*account)] if account else []
+        enter: list[str | Path] = ["unshare", "--mount", "--propagation=private", "--", "sh", "-c", IN_ROOT, self.root]
         return [*enter, *user, self.root, program, *arguments]
 
     def exists(self, path: str) -> bool:

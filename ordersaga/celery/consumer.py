@@ -109,7 +109,10 @@ class Consumer(consumer.Consumer):
     # -- Celery's own messages: other workers' events, and remote control -------------------------------------------
 
     def _guard_events(self, gossip: Gossip) -> None:
-        """Drop events that are none: Celery lets what they raise end the worker."""
+        """Drop events that are none: Celery lets what they raise end the worker. Nobody is elected: the winner of an election
+        would publish whatever task the event names.
+        """
+        gossip.event_handlers.clear()
         get_consumers = gossip.get_consumers
 
         def guarded(channel: Any) -> Any:

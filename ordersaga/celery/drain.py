@@ -94,7 +94,7 @@ class Drain(bootsteps.StartStopStep):
         name = queue.name.removesuffix(".dead")
 
         def on_message(message: Any, _: Exception | None = None) -> None:
-            dead = _raw(message, name)
+            dead = dead_message(message, name)
             self.keep(dead)
             message.ack()
             logger.warning(Line("dead letter kept", queue=dead.queue, reason=dead.reason, body=digest(dead.body)))
@@ -111,7 +111,8 @@ def drain(keep: Keep) -> type[Drain]:
     return type("Drain", (Drain,), {"keep": staticmethod(keep)})
 
 
-def _raw(message: Any, queue: str) -> DeadMessage:
+def dead_message(message: Any, queue: str) -> DeadMessage:
+    """A message taken from the dead-letter queue of ``queue``, whatever it is made of."""
     properties = {k: v for k, v in (message.properties or {}).items() if k != "application_headers"}
     return DeadMessage(
         queue, raw_body(message), dict(message.headers or {}), {**properties, "content_type": message.content_type}

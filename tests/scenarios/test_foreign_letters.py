@@ -78,12 +78,21 @@ def test_empty(house: House) -> None:
     assert on_the_desk(house, b"").participant == "inventory"
 
 
-def test_of_a_delivery_count_that_is_no_number_it_is_heard_as_any_other(house: House) -> None:
+FORGED = {
+    "priority": 9, "expiration": "600000", "correlation_id": "\ud800", "reply_to": "celery.pidbox", "timestamp": 2**63,
+    "message_id": "7", "type": "\0", "app_id": "x" * 255, "content_encoding": "zlib",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("count", ["many", 7])
+def test_forged_properties_of_a_genuine_message_mean_nothing(house: House, count: object) -> None:
+    """An envelope that a broker had really delivered seven times would be taken apart."""
     with house.without("inventory"):
-        [saga] = Shop(house.databases, watchdog=ASLEEP).place_many(1)
+        sagas = Shop(house.databases, watchdog=ASLEEP).place_many(2)
         said = eventually(lambda: house.mail.take("inventory"), 30, "OrderPlaced")
-        house.mail.send(TOPIC, said.body, to="inventory", headers={"x-delivery-count": "many"})
-    house.books.all_confirmed([saga])
+        house.mail.send(TOPIC, said.body, signals=2, to="inventory", headers={"x-delivery-count": count}, properties=FORGED)
+    house.books.all_confirmed(sagas)
+    assert not any("taken apart" in worker.process.logs() for worker in house.pools["inventory"])
 
 
 @pytest.mark.parametrize("saga", ["x", "", "\0", "\ud800", 5, None])

@@ -19,7 +19,9 @@ from tests.stage.doctors_faults import IN_POSTGRES, Planted
 from tests.stage.doctors_patient import VHOST, House, healthy
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
+from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.time_scale import scaled
 from webapp.ops import brokers
 from webapp.ops.doctor import Finding
 from webapp.ops.doctor.guards import recorded, standing
@@ -221,6 +223,22 @@ def test_servers_that_are_not_there_are_each_named(house: House) -> None:
     away = "postgresql://payments:private@127.0.0.1:1/payments"
     found = house.examined(payments_database_url=away, broker_url="amqp://pools:x@127.0.0.1:1/doctor")
     assert codes(found) == {"database-unreachable", "broker-unreachable"}
+
+
+def test_a_broker_that_accepts_no_messages_is_named_with_its_alarm(house: House) -> None:
+    with house.rabbitmq.alarm("disk"):
+        [found] = house.examined()
+        assert (found.code, found.level, found.evidence) == ("broker-alarm", "error", "low on disk")
+    assert house.examined() == []
+
+
+def test_a_broker_that_stops_answering_is_named_in_time(house: House, proxy: Callable[[int], Proxy]) -> None:
+    between = proxy(house.rabbitmq.port)
+    between.stall()
+    began = time.monotonic()
+    found = house.examined(broker_url=between.through(house.settings.broker_url))
+    assert codes(found) == {"broker-unreachable"}
+    assert time.monotonic() - began < scaled(30)
 
 
 def test_a_broker_of_another_kind_is_named_without_its_password(house: House) -> None:

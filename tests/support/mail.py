@@ -38,6 +38,7 @@ class Mail:
         headers: Mapping[str, Any] | None = None,
         content_type: str = CONTENT_TYPE,
         exchange: str = "ordersaga",
+        properties: Mapping[str, Any] | None = None,
     ) -> str:
         """Send one letter and wait for the broker's confirmation; gives its id.
 
@@ -50,14 +51,10 @@ class Mail:
             all_headers["ordersaga-signature"] = signature
         elif keyring is not None:
             all_headers["ordersaga-signature"] = keyring.sign(letter_id, topic, signals, body)
+        usual = {"content_encoding": "binary", "delivery_mode": 2, "message_id": letter_id, "correlation_id": letter_id}
+        all_headers |= headers or {}
         message = amqp.Message(
-            body,
-            content_type=content_type,
-            content_encoding="binary",
-            delivery_mode=2,
-            message_id=letter_id,
-            correlation_id=letter_id,
-            application_headers={**all_headers, **(headers or {})},
+            body, **{**usual, **(properties or {})}, content_type=content_type, application_headers=all_headers
         )
         with self.rabbitmq.connect(self.vhost, confirm_publish=True) as connection:
             key = f"to.{to}" if to else topic

@@ -1,0 +1,93 @@
+"""Whatever reaches a pool's queues: no process ends, nothing unsigned runs, and each message is kept as a dead letter.
+
+``FUZZ=100000`` sends so many instead of some hundred; ``FUZZ_SEED`` makes them others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from contextlib import suppress
+from uuid import UUID
+
+import pytest
+from amqp import basic_message, spec
+from kombu.transport import pyamqp
+
+from ordersaga.celery import rabbitmq
+from ordersaga.celery.drain import dead_message
+from ordersaga.celery.wire import admit, install
+from ordersaga.errors import EnvelopeError
+from tests.support.fuzz import Fuzz, Mutant, Sender
+from tests.support.house import PLAN, House
+from tests.support.mail import KEYRING
+from tests.support.polling import eventually
+from tests.support.theatre import Theatre
+from workers.audit.dead_letters import keep
+
+COUNT = int(os.environ.get("FUZZ", "800"))
+SEED = int(os.environ.get("FUZZ_SEED", "13"))
+STORED = "SELECT DISTINCT digest FROM audit_deadletter WHERE digest = ANY(%s)"
+
+
+def processes(house: House) -> dict[str, int | None]:
+    """The process number of each pool's processes that run."""
+    return {worker.hostname(): worker.process.pid for pool in house.pools for worker in pool if worker.process.alive}
+
+
+def stored(house: House, mutants: list[Mutant]) -> bool:
+    wanted = {mutant.digest: mutant for mutant in mutants if mutant.kept}
+    missing = wanted.keys() - {digest for (digest,) in house.books.ask("orders", STORED, list(wanted))}
+    some = [(mutant.exchange, mutant.key, mutant.properties[:400]) for mutant in map(wanted.__getitem__, sorted(missing)[:3])]
+    assert not missing, f"{len(missing)} of {len(wanted)} are missing, such as {some}"
+    return True
+
+
+@pytest.mark.timeout(180 + COUNT // 10)
+def test_mutated_messages_all_become_dead_letters(house: House) -> None:
+    before, fuzz = processes(house), Fuzz(SEED)
+    sender = Sender(house.rabbitmq, house.vhost)
+
+    sender.send(fuzz.messages(COUNT, [pool.name for pool in PLAN]))
+    sender.send(fuzz.celery_messages(COUNT // 4))
+
+    eventually(lambda: stored(house, sender.accepted), 60 + COUNT / 50, "a dead letter of each message")
+    house.books.all_confirmed([house.shop.place() for _ in range(3)])
+    assert processes(house) == before
+    assert sender.refused < COUNT / 4, f"{sender.refused} of {COUNT} were refused by the broker"
+    ran = house.books.ask("inventory", "SELECT count(*) FROM ordersaga_journal WHERE saga_id = ANY(%s::uuid[])", sagas(sender))
+    assert ran == [(0,)]
+
+
+def sagas(sender: Sender) -> list[str]:
+    """Those named in the bodies."""
+    found = []
+    for mutant in sender.accepted:
+        with suppress(ValueError, KeyError, IndexError, TypeError, RecursionError):
+            found.append(str(UUID(json.loads(mutant.body)["packs"][0]["signals"][0][1])))
+    return found
+
+
+def received(mutant: Mutant) -> pyamqp.Message:
+    """The message as it is given to a consumer, without a broker."""
+    message = basic_message.Message()
+    message.inbound_header(struct.pack(">HHQ", spec.Basic.CLASS_ID, 0, len(mutant.body)) + mutant.properties)
+    message.body = mutant.body
+    message.delivery_info = {"consumer_tag": "1", "delivery_tag": 1, "redelivered": False, "exchange": "", "routing_key": ""}
+    return pyamqp.Message(message)
+
+
+def test_no_mutated_message_is_admitted_and_each_can_be_stored(theatre: Theatre) -> None:
+    """Thousands in a few seconds: what reads messages and writes dead letters, without the processes around it."""
+    install()
+    rabbitmq.install()
+    mutants = list(Fuzz(SEED + 1).messages(COUNT, ["inventory"]))
+    for mutant in mutants:
+        message = received(mutant)
+        with pytest.raises(EnvelopeError) as refused:
+            admit(message, KEYRING, {"signal.OrderPlaced": "inventory.reserve_stock"})
+        assert str(refused.value).isprintable()
+        keep(dead_message(message, "inventory"))
+    found = {digest for (digest,) in theatre.books.ask("orders", STORED, [mutant.digest for mutant in mutants])}
+    assert found == {mutant.digest for mutant in mutants}

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -153,12 +154,16 @@ class Connection(pyamqp.Connection):
 
     def blocking_read(self, timeout: float | None = None) -> Any:
         """The next frame."""
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the broker has not answered in time")
-            timeout = left if timeout is None else min(timeout, left)
-        return super().blocking_read(timeout)
+        if self._deadline is None:
+            return super().blocking_read(timeout)
+        left = self._deadline - time.monotonic()
+        try:
+            if left > 0:
+                return super().blocking_read(left if timeout is None else min(timeout, left))
+        except TimeoutError:
+            if timeout is not None and timeout < left:
+                raise
+        raise TimeoutError(errno.ETIMEDOUT, "the broker has not answered in time")
 
     def wait(self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False) -> Any:
         """The broker's answer.

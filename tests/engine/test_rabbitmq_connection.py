@@ -45,9 +45,9 @@ def test_heartbeats_do_not_lengthen_a_wait(vhost: str) -> None:
         time.sleep(0.01)
         return next(reads) < 0
 
-    with patch("amqp.Connection.blocking_read", lambda _, timeout: beat(timeout)), raw.within(0.2):
-        with pytest.raises(TimeoutError):
-            raw.drain_events(timeout=10)
+    reading = patch("amqp.Connection.blocking_read", lambda _, timeout: beat(timeout))
+    with reading, raw.within(0.2), pytest.raises(TimeoutError):
+        raw.drain_events(timeout=10)
     connection.release()
 
 

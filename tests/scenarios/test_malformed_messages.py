@@ -1,6 +1,6 @@
 """Whatever reaches a pool's queues: no process ends, nothing unsigned runs, and each message is kept as a dead letter.
 
-``FUZZ=100000`` sends so many instead of some hundred; ``FUZZ_SEED`` makes them others.
+``FUZZ=100000`` sends so many instead of a thousand; ``FUZZ_SEED`` makes them others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support.polling import eventually
 from tests.support.theatre import Theatre
 from workers.audit.dead_letters import keep
 
-COUNT = int(os.environ.get("FUZZ", "800"))
+COUNT = int(os.environ.get("FUZZ", "1000"))
 SEED = int(os.environ.get("FUZZ_SEED", "13"))
 STORED = "SELECT DISTINCT digest FROM audit_deadletter WHERE digest = ANY(%s)"
 
@@ -79,10 +79,10 @@ def received(mutant: Mutant) -> pyamqp.Message:
 
 
 def test_no_mutated_message_is_admitted_and_each_can_be_stored(theatre: Theatre) -> None:
-    """Thousands in a few seconds: what reads messages and writes dead letters, without the processes around it."""
+    """Twice as many: what reads messages and writes dead letters, without the processes around it."""
     install()
     rabbitmq.install()
-    mutants = list(Fuzz(SEED + 1).messages(COUNT, ["inventory"]))
+    mutants = list(Fuzz(SEED + 1).messages(2 * COUNT, ["inventory"]))
     for mutant in mutants:
         message = received(mutant)
         with pytest.raises(EnvelopeError) as refused:

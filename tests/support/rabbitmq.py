@@ -43,7 +43,7 @@ collect_statistics_interval = 500
 
 ALARMS = {
     "memory": ("set_vm_memory_high_watermark", "0.000001", "0.6"),
-    "disk": ("set_disk_free_limit", "1000TB", "50MB"),
+    "disk": ("set_disk_free_limit", "900000GB", "50MB"),
 }
 """Of each kind of alarm the command of rabbitmqctl, the limit that raises it and the one that ends it."""
 

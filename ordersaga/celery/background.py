@@ -80,7 +80,7 @@ class BackgroundPublisher:
                 wait = 0.5
             except Exception as error:  # noqa: BLE001 - whatever it was, it must end neither the thread nor the process
                 self._waiting.clear()
-                self._log("background_publisher_failed: events and replies are dropped until it connects", error)
+                self._log("background_publisher_failed", "events and replies are dropped until it connects", error)
                 self._stop.wait(wait)
                 wait = min(wait * 2, 10.0)
 
@@ -113,11 +113,11 @@ class BackgroundPublisher:
             except (*connection.connection_errors, *connection.channel_errors):
                 raise
             except Exception as error:  # noqa: BLE001 - a reply that cannot be written concerns nobody else
-                self._log("background_message_dropped: it cannot be written", error)
+                self._log("background_message_dropped", "an event or reply that cannot be written was dropped", error)
 
-    def _log(self, event: str, error: Exception) -> None:
-        if self._throttle.due(f"{event} {told(error)}"):
-            logger.warning(Line(event, error=told(error)))
+    def _log(self, code: str, event: str, error: Exception) -> None:
+        if self._throttle.due(f"{code} {told(error)}"):
+            logger.warning(Line(event, code=code, error=told(error)))
 
 
 class Dispatcher(EventDispatcher):

@@ -102,7 +102,7 @@ class Consumer(consumer.Consumer):
             self._drop("message", told(error))
             return
         if not isinstance(error, EnvelopeError):
-            error = EnvelopeError(f"cannot be decoded: {told(error)}", digest(raw_body(message)))
+            error = EnvelopeError(f"cannot be decoded: {_shown(told(error))}", digest(raw_body(message)))
         logger.error("message refused, to the dead letters: %s", error)
         message.reject_log_error(logger, self.connection_errors)
 
@@ -153,8 +153,16 @@ class Consumer(consumer.Consumer):
         return on_message
 
     def _drop(self, what: str, fault: str) -> None:
-        if self._seldom.due(f"{what} {fault}"):
-            logger.warning(Line("celery_message_dropped: it is malformed", kind=what, fault=fault))
+        if self._seldom.due(f"{what} {fault.partition(':')[0]}"):  # the rest may be anything
+            line = Line(
+                "a malformed message of Celery's was dropped", code="celery_message_dropped", kind=what, fault=_shown(fault)
+            )
+            logger.warning(line)
+
+
+def _shown(fault: str) -> str:
+    """A fault that may quote what a stranger wrote, fit for a log."""
+    return "".join(each if each.isprintable() else "?" for each in fault[:200])
 
 
 def _needs_no_answer(message: Any) -> bool:

@@ -95,7 +95,9 @@ class Alarm:
             if self.reason is not None:
                 return
             self.reason, self._since = reason, time.monotonic()
-        logger.error(Line("broker_alarm: the broker accepts no messages; the outbox keeps them until it does", reason=reason))
+        logger.error(
+            Line("the broker accepts no messages; outboxes keep them until it does", code="broker_alarm", reason=reason)
+        )
         self._tell()
 
     def end(self) -> None:
@@ -104,7 +106,8 @@ class Alarm:
             if (reason := self.reason) is None:
                 return
             self.reason, seconds = None, round(time.monotonic() - self._since, 1)
-        logger.warning(Line("broker_alarm_cleared: the broker accepts messages again", reason=reason, seconds=seconds))
+        line = Line("the broker accepts messages again", code="broker_alarm_cleared", reason=reason, seconds=seconds)
+        logger.warning(line)
         self._tell()
 
     def _tell(self) -> None:

@@ -15,7 +15,7 @@ from tests.support.house import House
 from tests.support.polling import eventually
 from tests.support.processes import ROOT, run_dir
 
-ALARM = "broker_alarm: the broker accepts no messages"
+ALARM = "the broker accepts no messages"
 LOW = "low on memory"
 
 

@@ -50,9 +50,6 @@ SERVER_TCP: Mapping[str, str] = {
 }
 """The server's end of the connection is given the same times as ours: its setting, and the option of the connection string."""
 
-IN_TRANSACTION = f"SELECT set_config('idle_in_transaction_session_timeout', '{IDLE_IN_TRANSACTION}', true)"
-"""What a transaction sets for itself where its session is not ours."""
-
 POOLER = (
     "The database address leads to a connection pooler in transaction mode, such as PgBouncer's, but {0} needs a session "
     "of its own: give it the address of the server itself."

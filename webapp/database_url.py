@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from psycopg import IsolationLevel
-
 from ordersaga.conninfo import DEFAULTS, parse_address
 
 
@@ -25,5 +23,5 @@ def django_database(url: str) -> dict[str, Any]:
         "HOST": options.pop("host", ""),
         "PORT": options.pop("port", ""),
         # only cursors that leave parameters to the server prepare anything: see ordersaga.database.borrow
-        "OPTIONS": {**DEFAULTS, "prepare_threshold": 5, "isolation_level": IsolationLevel.READ_COMMITTED, **options},
+        "OPTIONS": {**DEFAULTS, "prepare_threshold": 5, **options},
     }

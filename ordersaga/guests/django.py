@@ -12,7 +12,7 @@ from django.db.backends.signals import connection_created
 
 from ordersaga.conninfo import connection_string, is_option
 from ordersaga.database import Transaction
-from ordersaga.sessions import IN_TRANSACTION, prepare_session
+from ordersaga.sessions import prepare_session
 
 SESSION = "ORDERSAGA_SESSION"
 """A key of an entry of ``DATABASES``: settings of its sessions beside ours, by name."""
@@ -43,8 +43,6 @@ class DjangoDatabase:
         """See :meth:`ordersaga.database.Database.begin`."""
         connection = connections[self.alias]
         with transaction.atomic(using=self.alias, durable=True), connection.cursor() as cursor:
-            if getattr(connection, "ordersaga_pooled", False):
-                cursor.execute(IN_TRANSACTION)
             yield Transaction(connection, cursor)
 
     def discard(self) -> None:
@@ -65,8 +63,10 @@ def _prepare(connection: Any, **_: Any) -> None:
     if connection.vendor != "postgresql":
         return
     driver, settings = connection.connection, connection.settings_dict
-    connection.ordersaga_pooled = not prepare_session(driver, settings.get(SESSION, {}))
-    if connection.ordersaga_pooled:  # statements would be prepared, and cursors held, in a session that is another's next
+    if not prepare_session(driver, settings.get(SESSION, {})):
+        # behind a pooler: what is prepared, held or set for a session would be another's next
         if hasattr(driver, "prepare_threshold"):  # psycopg 3
-            driver.prepare_threshold = None
+            from psycopg import IsolationLevel
+
+            driver.prepare_threshold, driver.isolation_level = None, IsolationLevel.READ_COMMITTED
         settings["DISABLE_SERVER_SIDE_CURSORS"] = True

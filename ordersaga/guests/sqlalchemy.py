@@ -14,12 +14,10 @@ from sqlalchemy.orm import Session
 
 from ordersaga.conninfo import connection_options, connection_string
 from ordersaga.database import Transaction, borrow
-from ordersaga.sessions import IN_TRANSACTION, prepare_session
+from ordersaga.sessions import prepare_session
 
 DRIVER = "postgresql+psycopg2://"
 """SQLAlchemy's dialect and driver; where to connect stands in the connection string alone."""
-POOLED = "ordersaga pooled"
-"""Whether a connection leads to a pooler, in its ``info``."""
 
 
 class SqlAlchemyDatabase:
@@ -53,10 +51,7 @@ class SqlAlchemyDatabase:
     def begin(self) -> Iterator[Transaction]:
         """See :meth:`ordersaga.database.Database.begin`."""
         with Session(self.engine) as session, session.begin():
-            cursor = borrow(session)
-            if session.connection().info[POOLED]:
-                cursor.execute(IN_TRANSACTION)
-            yield Transaction(session, cursor)
+            yield Transaction(session, borrow(session))
 
     def discard(self) -> None:
         """See :meth:`ordersaga.database.Database.discard`. Idle connections are closed; others stay with their threads."""
@@ -68,6 +63,6 @@ class SqlAlchemyDatabase:
             del self.__dict__["engine"]
 
 
-def _prepare(connection: Any, record: Any) -> None:
-    record.info[POOLED] = not prepare_session(connection)
-    connection.set_session(isolation_level="READ COMMITTED")
+def _prepare(connection: Any, _record: Any) -> None:
+    if not prepare_session(connection):  # behind a pooler: said at each BEGIN, as the session's default is not ours to set
+        connection.set_session(isolation_level="READ COMMITTED")

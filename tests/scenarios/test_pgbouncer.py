@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
+import psycopg2
 import pytest
 
 from ordersaga import sessions
 from ordersaga.errors import PoolerRefused
 from tests.support.books import Books
 from tests.support.databases import OWNERS, Databases
+from tests.support.measured import MEASURED
 from tests.support.pgbouncer import PgBouncer
 from tests.support.pools import Pools
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, Process
 from tests.support.shop import Shop
+from tests.support.time_scale import scaled
 
 CLIENTS = 12
 """Server sessions that are looked into, of each database."""
@@ -54,7 +60,7 @@ def environment(databases: Databases, pooled: Databases, vhost: str) -> dict[str
 def manage(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
-        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=90,
+        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=scaled(90),
     )  # fmt: skip
 
 
@@ -78,7 +84,12 @@ def found_by_others(pooler: PgBouncer, url: str) -> set[tuple[str, ...]]:
 
 
 def test_orders_settle_through_poolers_which_keep_no_state(
-    databases: Databases, pooled: Databases, poolers: dict[str, PgBouncer], environment: dict[str, str], pools: Pools
+    databases: Databases,
+    pooled: Databases,
+    poolers: dict[str, PgBouncer],
+    environment: dict[str, str],
+    pools: Pools,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """In transaction mode with a direct address, in session mode without; and while the poolers are killed."""
     shop, books = Shop(pooled), Books(databases)
@@ -99,7 +110,9 @@ def test_orders_settle_through_poolers_which_keep_no_state(
     for pooler in poolers.values():
         sagas += shop.place_many(10)
         pooler.restart()
+    began = time.monotonic()
     books.all_confirmed(sagas, timeout=90)
+    record_property(MEASURED, f"recovered: {time.monotonic() - began:.1f} s after the last pooler's restart")
     assert not books.desk()
     assert found_by_others(poolers["transaction"], databases.orders) == untouched
 
@@ -107,6 +120,20 @@ def test_orders_settle_through_poolers_which_keep_no_state(
 def test_a_relay_without_a_direct_address_is_refused(databases: Databases, poolers: dict[str, PgBouncer]) -> None:
     with pytest.raises(PoolerRefused, match="a relay needs a session of its own"):
         sessions.connect(poolers["transaction"].through(databases.orders), session_for="a relay")
+
+
+def test_a_clients_time_zone_is_no_other_clients(
+    databases: Databases, poolers: dict[str, PgBouncer], postgres: Postgres
+) -> None:
+    """One server session serves both, one after the other."""
+    url = poolers["transaction"].through(databases.payments)
+    with postgres.connect() as cursor:
+        cursor.execute(f"ALTER ROLE payments IN DATABASE {databases.names[2]} SET TimeZone = 'Asia/Kathmandu'")
+    with closing(sessions.connect(url)) as ours, closing(psycopg2.connect(url)) as theirs:
+        for connection, zone in [(ours, "UTC"), (theirs, "Asia/Kathmandu")] * 3:
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT current_setting('TimeZone')")
+                assert cursor.fetchone() == (zone,)
 
 
 def test_session_mode_keeps_a_relays_session(databases: Databases, poolers: dict[str, PgBouncer]) -> None:
@@ -142,8 +169,13 @@ def test_a_pool_that_needs_a_direct_address_says_so(
 def test_doctor_names_the_address_that_must_be_direct(
     environment: dict[str, str], databases: Databases, poolers: dict[str, PgBouncer]
 ) -> None:
-    env = {**environment, "ORDERSAGA_INVENTORY_DATABASE_URL": poolers["transaction"].through(databases.inventory)}
+    """And one that leads to another database than the pooler does."""
+    env = {
+        **environment,
+        "ORDERSAGA_INVENTORY_DATABASE_URL": poolers["transaction"].through(databases.inventory),
+        "ORDERSAGA_PAYMENTS_DIRECT_URL": databases.payments.replace(databases.names[2], "postgres"),
+    }
     done = manage(env, "doctor", "--json")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "database-pooled" in done.stdout
+    assert {"database-pooled", "direct-elsewhere"} <= {finding["code"] for finding in json.loads(done.stdout)["findings"]}
     assert "ORDERSAGA_INVENTORY_DIRECT_URL" in done.stdout

@@ -67,7 +67,7 @@ class PgBouncer:
         """So many clients at once, each with a transaction open and thus with a server session of its own."""
         clients = []
         for _ in range(count):
-            client = psycopg2.connect(self.through(url), connect_timeout=5)
+            client = psycopg2.connect(self.through(url))
             client.cursor().execute("SELECT 1")
             clients.append(client)
         return clients

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import psycopg2
 import psycopg2.errors
@@ -12,11 +12,12 @@ from sqlalchemy.exc import ProgrammingError
 from ordersaga.choreography import Choreography
 from ordersaga.database import first_line
 from ordersaga.errors import PoolerRefused
+from ordersaga.sessions import connect
 from webapp.ops import brokers
 from webapp.ops.doctor import clocks, guards, migrations, obstacles, pgmq, roles, servers, waiting
 from webapp.ops.doctor.configuration import configuration
-from webapp.ops.doctor.finding import Finding, error
-from webapp.ops.doctor.patient import Patient
+from webapp.ops.doctor.finding import Finding, error, warning
+from webapp.ops.doctor.patient import WHO, Patient
 from webapp.ops.doctor.rabbitmq import RabbitMQ
 from workers.settings import PREFIX, Domain, Settings
 
@@ -37,22 +38,18 @@ def examine(ours: Settings, choreography: Choreography, *, management: str = "")
 def _all(ours: Settings, choreography: Choreography, management: str, stack: ExitStack) -> Iterator[Finding]:
     yield from configuration(ours)
     patients: list[Patient] = []
-    for domain in DOMAINS:
-        try:
-            patients.append(stack.enter_context(Patient(domain, ours.direct_url(domain))))
-        except PoolerRefused:
-            yield error(
-                "database-pooled", f"{domain} database", "no relay can work behind a connection pooler in transaction mode",
-                f"{ours.direct_variable(domain)} leads to one", f"Set {PREFIX}{domain.upper()}_DIRECT_URL to the server itself",
-            )  # fmt: skip
-        except psycopg2.Error as fault:
-            yield _unreachable(f"{domain} database", ours.direct_variable(domain), fault)
+    yield from _reached(ours, patients, stack)
     everywhere = list(patients)
     if ours.broker_url.startswith("pgmq"):
         try:
             broker = stack.enter_context(Patient("broker", ours.broker_url))
             everywhere.append(broker)
             yield from pgmq.topology(broker, choreography)
+        except PoolerRefused:
+            yield error(
+                "database-pooled", "embedded broker", "no consumer can listen behind a connection pooler in transaction mode",
+                f"{PREFIX}BROKER_URL leads to one", "Name the server itself",
+            )  # fmt: skip
         except psycopg2.Error as fault:
             yield _unreachable("embedded broker", f"{PREFIX}BROKER_URL", fault)
     elif not ours.broker_url.startswith(brokers.AMQP):
@@ -79,12 +76,56 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
             )  # fmt: skip
 
 
+def _reached(ours: Settings, patients: list[Patient], stack: ExitStack) -> Iterator[Finding]:
+    """Adds each participant's database that can be reached to ``patients``."""
+    for domain in DOMAINS:
+        try:
+            patients.append(stack.enter_context(Patient(domain, ours.direct_url(domain))))
+        except PoolerRefused:
+            yield error(
+                "database-pooled", f"{domain} database", "no relay can work behind a connection pooler in transaction mode",
+                f"{ours.direct_variable(domain)} leads to one", f"Set {PREFIX}{domain.upper()}_DIRECT_URL to the server itself",
+            )  # fmt: skip
+        except psycopg2.Error as fault:
+            yield _unreachable(f"{domain} database", ours.direct_variable(domain), fault)
+    for patient in patients:
+        yield from _same_database(ours, patient)
+
+
+def _same_database(ours: Settings, patient: Patient) -> Iterator[Finding]:
+    """A relay carries the outbox that its direct address leads to, so it must be the one that is written to."""
+    domain: Domain = patient.domain  # type: ignore[assignment]
+    url = getattr(ours, f"{domain}_database_url")
+    if ours.direct_url(domain) == url:
+        return
+    variable = f"{PREFIX}{domain.upper()}_DATABASE_URL"
+    try:
+        with closing(connect(url, application_name="doctor")) as connection, connection.cursor() as cursor:
+            cursor.execute(WHO)
+            database, _, server, _ = cursor.fetchone()
+    except psycopg2.Error as fault:
+        yield _unreachable(patient.name, variable, fault)
+        return
+    if (database, server) != (patient.database, patient.server):
+        yield error(
+            "direct-elsewhere", patient.name, "its relay carries away another database's outbox",
+            f"{ours.direct_variable(domain)} leads to {patient.database} of another server or name than {variable}",
+            f"Name the server behind {variable}, and the same database",
+        )  # fmt: skip
+
+
 def _readers(ours: Settings) -> Iterator[Finding]:
     for domain in DOMAINS:
         if url := getattr(ours, f"{domain}_reader_url", None):
             try:
                 with Patient(domain, url) as patient:
                     yield from roles.readers(patient)
+            except PoolerRefused:
+                yield warning(
+                    "reader-pooled", f"{domain} database, for readers", "its rights cannot be examined through a pooler",
+                    f"{PREFIX}{domain.upper()}_READER_URL leads to one in transaction mode",
+                    "Examine it once with the server's own address in that variable",
+                )  # fmt: skip
             except psycopg2.OperationalError as fault:
                 yield _unreachable(f"{domain} database, for readers", f"{PREFIX}{domain.upper()}_READER_URL", fault)
 

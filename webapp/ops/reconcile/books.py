@@ -30,8 +30,11 @@ SUSPECTS = 1_000
 
 Parameters = dict[str, Any] | None
 
-# Sorts stay in memory a little longer; the plan is for all rows, not for the first.
-SETTINGS = "SET LOCAL work_mem = '64MB'; SET LOCAL cursor_tuple_fraction = 1; SET LOCAL jit = off"
+# Sorts stay in memory a little longer; the plan is for all rows, not for the first. One database's rows may wait for another's.
+SETTINGS = (
+    "SET LOCAL work_mem = '64MB'; SET LOCAL cursor_tuple_fraction = 1; SET LOCAL jit = off; "
+    "SET LOCAL idle_in_transaction_session_timeout = 0"
+)
 
 # Nobody tells the planner how many sagas there are, and its guess of 200 would have it hash a million. Nor does it know how
 # much a table holds that was filled since it was last analysed, and would read all of it for each order instead of an index.

@@ -62,20 +62,20 @@ class _Job(NamedTuple):
     step: Step | None = None
 
 
-class _Rule(NamedTuple):
+class Rule(NamedTuple):
     """What handles the rows of a topic, and what handles a failed one; a failure that it does not handle is tried again."""
 
     handle: Callable[[Context, Rows], None]
     failed: Callable[[Context, Row[Any], Exception], bool] | None = None
 
 
-_RULES = {
-    UNDO: _Rule(rollback.undo_again, rollback.undo_later),
-    ANSWER: _Rule(closing.hear_answers),
-    ATTENTION: _Rule(closing.hear_attention),
-    WATCHDOG: _Rule(watchdog.watch),
-    LETTER: _Rule(desk.settle_letters),
-    RESUME: _Rule(desk.resume_steps),
+ENGINE_RULES = {
+    UNDO: Rule(rollback.undo_again, rollback.undo_later),
+    ANSWER: Rule(closing.hear_answers),
+    ATTENTION: Rule(closing.hear_attention),
+    WATCHDOG: Rule(watchdog.watch),
+    LETTER: Rule(desk.settle_letters),
+    RESUME: Rule(desk.resume_steps),
 }
 """The engine's own topics."""
 
@@ -124,7 +124,7 @@ class Receiver:
         work = lambda rows, tx: rule.handle(self._context(tx, job), rows)  # noqa: E731
         self._apply(job, [row for _, rows in packs for row in rows], work, failed)
 
-    def _undo_failed(self, job: _Job, rule: _Rule, row: Row[Any], error: Exception) -> bool:
+    def _undo_failed(self, job: _Job, rule: Rule, row: Row[Any], error: Exception) -> bool:
         """Whether the failure was that of an undo, which is then tried again by itself."""
         if (handle := rule.failed) is None:
             return False
@@ -136,15 +136,15 @@ class Receiver:
             logger.log(logging.ERROR, Line("the failure could not be noted", **failure(again, whole=True)))
             return False
 
-    def _rule(self, topic: str) -> _Rule:
+    def _rule(self, topic: str) -> Rule:
         if topic.startswith("refusal."):
-            return _Rule(
+            return Rule(
                 lambda context, rows: rollback.hear(context, topic, rows),
                 lambda context, row, error: rollback.park(context, topic, row, error),
             )
-        if topic not in _RULES:
+        if topic not in ENGINE_RULES:
             raise EnvelopeError(f"{self.participant.name} does not hear {topic}")
-        return _RULES[topic]
+        return ENGINE_RULES[topic]
 
     def _forward(self, topic: str, body: bytes, delivery: Delivery) -> None:
         step = self.participant.hearing(topic.removeprefix("signal."))

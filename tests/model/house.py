@@ -210,10 +210,12 @@ class Play:
         breaker = self.rehearsal.receivers[owner].breakers[key]
         breaker.pause()
         self.house.read(owner, PAUSE, [key, owner])
-        yield
-        assert breaker.paused, "the step was resumed"
-        self.house.read(owner, "DELETE FROM ordersaga_paused_step WHERE step = %s", [key])
-        breaker.resume()
+        try:
+            yield
+            assert breaker.paused, "the step was resumed"
+        finally:
+            self.house.read(owner, "DELETE FROM ordersaga_paused_step WHERE step = %s", [key])
+            breaker.resume()
 
     def provide(self, step: str) -> None:
         """What the step needs to succeed."""

@@ -13,7 +13,7 @@ import pytest
 from django.db import Error
 from sqlalchemy.exc import DBAPIError
 
-from ordersaga import closing, context, forward, outbox, paused_steps, rollback
+from ordersaga import context, forward, outbox, paused_steps, receiver, rollback
 from ordersaga.context import Context
 from ordersaga.envelope import Row
 from ordersaga.journal import Begun, Journal
@@ -158,7 +158,10 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         lambda: patch.object(paused_steps, "admit", admit_all),
         [Act("inventory", "OrderPlaced", "paused")],
     ),
-    "answers are not heard": (lambda: patch.object(closing, "hear_answers", nothing), [*DECLINED, *RELEASED]),
+    "answers are not heard": (
+        lambda: patch.dict(receiver.ENGINE_RULES, {outbox.ANSWER: receiver.Rule(nothing)}),
+        [*DECLINED, *RELEASED],
+    ),
 }
 
 

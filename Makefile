@@ -16,12 +16,12 @@ BIN = $(VENV)/bin
 FRESH = $(if $(wildcard $(BIN)/python),$(shell $(BIN)/python -c '' 2>/dev/null || echo stale),)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint format demo bench pins clean python stale
+.PHONY: help venv test lint format demo bench faults pins clean python stale
 .DELETE_ON_ERROR:
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  Options: PYTHON=python3.13 · ARGS="-k expired" BUSY=2 for test · EXIT=1 BROKER=amqp://… for demo'
+	@echo '  Options: PYTHON=python3.13 · ARGS="-k expired" BUSY=2 for test · EXIT=1 BROKER=amqp://… for demo · MINUTES=15 SEED=1 for faults'
 
 python:
 	@command -v "$(PYTHON)" >/dev/null || \
@@ -60,6 +60,10 @@ demo: venv  ## the whole house on this machine, nothing to install (EXIT=1 ends 
 bench: venv  ## measure against plain Celery, side by side (ONLY=drain,latency ROUNDS=3); reports in docs/reports
 	@$(BIN)/python -m tests.support.services
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+faults: venv  ## orders at an even rate while one fault after another happens (MINUTES=15 SEED=1); report in docs/reports
+	@$(BIN)/python -m tests.support.services
+	$(BIN)/python -m tests.faults $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(KINDS),--kinds "$(KINDS)") $(ARGS)
 
 pins: python  ## renew requirements.txt from the ranges of pyproject.toml
 	@"$(PYTHON)" -m venv --clear .venv-pins

@@ -13,6 +13,7 @@ from benchmarks.expected import EXPECTATIONS
 from benchmarks.measuring import Figures
 from benchmarks.parts import PARTS, Part
 from benchmarks.picture import Bar, draw, shown
+from tests.faults import report as faults
 
 Series = Mapping[str, Sequence[Figures]]
 """Each round's figures, by the name of the series."""
@@ -60,7 +61,12 @@ def read(folder: Path) -> dict[str, Any]:
 def page(folder: Path) -> None:
     """``README.md`` of the folder: every part's table and picture, and what was expected of them."""
     parts = read(folder)
-    lines = ["# Measured", "", "Written by `make bench` from the JSON files beside it; nothing here is typed by hand.", ""]
+    lines = [
+        "# Measured",
+        "",
+        "Written by `make bench` and `make faults` from the JSON files beside it; nothing here is typed by hand.",
+        "",
+    ]
     expected = []
     for expectation in EXPECTATIONS:
         if (found := expectation.measure(parts)) is not None:
@@ -72,6 +78,7 @@ def page(folder: Path) -> None:
         when, cores = part["at"][:10], part["machine"]["cores"]
         lines += [f"`{part['command']}`, commit `{part['commit'][:12]}`, {when}, {cores} cores.", ""]
         lines += _table(part["series"])
+    lines += faults.section(folder)
     (folder / "README.md").write_text("\n".join(lines) + "\n")
 
 

@@ -141,6 +141,10 @@ def _make(words: Sequence[str], project: Page) -> str | None:
     if "bench" in targets:
         options = [word for name in ("only", "rounds") if name.upper() in given for word in (f"--{name}", given[name.upper()])]
         return _module(["benchmarks", *options, *arguments], project)
+    if "faults" in targets:
+        named = ("minutes", "seed", "kinds")
+        options = [word for name in named if name.upper() in given for word in (f"--{name}", given[name.upper()])]
+        return _module(["tests.faults", *options, *arguments], project)
     return None
 
 

@@ -26,7 +26,7 @@ RATIO = (
     r"|\ba (?:third|quarter) of|\bhalf of (?:all|the|a)\b"
 )
 FIGURE = re.compile(rf"{NUMBER} ?{UNIT}(?![\w/])|{RATIO}")
-MAKES = re.compile(r"\bmake (?:bench|demo|test)\b|-m benchmarks\b|manage\.py (?:reconcile|place_orders|seed_orders)\b")
+MAKES = re.compile(r"\bmake (?:bench|demo|faults|test)\b|-m benchmarks\b|manage\.py (?:reconcile|place_orders|seed_orders)\b")
 """The commands that print figures."""
 MEASURED = "--measured"
 """A page that says how to make them print it, may give what each test printed after **Measured**."""

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from tests.support.ports import free_port
@@ -22,10 +22,19 @@ class Proxy:
     Use as a context manager, or ``start`` and ``close``.
     """
 
-    def __init__(self, target_port: int, target_host: str = "127.0.0.1", *, host: str = "127.0.0.1") -> None:
-        """:param host: the address to listen on."""
-        self.host = host
-        self.port = free_port()
+    def __init__(
+        self,
+        target_port: int,
+        target_host: str = "127.0.0.1",
+        *,
+        host: str = "127.0.0.1",
+        listener: Callable[[int], socket.socket] | None = None,
+    ) -> None:
+        """:param host: the address to listen on.
+        :param listener: makes the socket that listens at ``host`` and the given port, in another network perhaps.
+        """
+        self.host, self.port = host, free_port()
+        self._listener = listener or (lambda port: socket.create_server((host, port)))
         self.target = (target_host, target_port)
         self._delay = 0.0
         self._loop = asyncio.new_event_loop()
@@ -95,7 +104,7 @@ class Proxy:
 
     async def _accept(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, self.host, self.port)
+            self._server = await asyncio.start_server(self._serve, sock=self._listener(self.port))
 
     async def _refuse(self) -> None:
         if self._server is not None:

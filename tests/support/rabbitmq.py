@@ -235,16 +235,21 @@ class RabbitMQ:
     def version(self) -> tuple[int, ...]:
         return tuple(int(n) for n in re.findall(r"\d+", self._ask("GET", "overview")["rabbitmq_version"])[:3])
 
-    def _ask(self, method: str, path: str) -> Any:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.management_port}/api/{path}", method=method)
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """One request to the management interface, JSON in and out."""
+        return self._ask(method, path, body)
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.management_port}/api/{path}", data, method=method)
         token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         request.add_header("Authorization", f"Basic {token}")
         request.add_header("Content-Type", "application/json")
         try:
             with urllib.request.urlopen(request, timeout=scaled(20)) as answer:
-                body = answer.read()
+                told = answer.read()
         except urllib.error.HTTPError as error:
             if method == "DELETE" and error.code == 404:  # it is gone: what was wanted
                 return None
             raise
-        return json.loads(body) if body else None
+        return json.loads(told) if told else None

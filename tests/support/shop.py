@@ -76,10 +76,15 @@ class Shop:
 
     def stock(self, sku: str, units: int, price: int = 100, title: str = "") -> None:
         """An article of the test's own, of which there are so many."""
+        self.stock_all({sku: units}, price, {sku: title})
+
+    def stock_all(self, units: Mapping[str, int], price: int = 100, titles: Mapping[str, str] | None = None) -> None:
+        """Articles of the test's own, with how many there are of each."""
+        names = {sku: (titles or {}).get(sku) or sku.title() for sku in units}
         with django_at(self.databases.orders):
-            Product.objects.create(sku=sku, name=title or sku.title(), price=price, currency="EUR")
+            Product.objects.bulk_create(Product(sku=s, name=n, price=price, currency="EUR") for s, n in names.items())
         with _session(self.databases.inventory) as db:
-            receive(db, {sku: units})
+            receive(db, units)
 
     def place(self, *lines: str | Item, customer: str = "ann", deadline: timedelta | None = None) -> SagaId:
         """Place one order (of one TEA unless told otherwise); its saga."""

@@ -1,0 +1,46 @@
+"""The real inventory, with a release that fails for every order and a transaction that stays open, both on demand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from ordersaga import Batch
+from tests.support.unruly.switches import switches
+from workers.inventory.steps import participant, reserve_stock
+from workers.signals import OrderPlaced
+
+BAD_RELEASE = "bad-release"
+"""While this switch is on, reserving raises for every order."""
+HOLD = "hold-transaction"
+"""While this switch is on, the first process that reserves keeps its transaction open."""
+HELD = "transaction-held"
+
+__all__ = ["participant"]
+
+
+class BadRelease(Exception):
+    """Raised on purpose, for every order."""
+
+
+def _with_faults(reserve: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(reserve)
+    def reserve_or_fail(orders: Batch[OrderPlaced], db: Session) -> Any:
+        if switches().is_on(BAD_RELEASE):
+            switches().pass_by(BAD_RELEASE)
+            raise BadRelease("this release cannot reserve anything")
+        reserved = reserve(orders, db)
+        if switches().is_on(HOLD) and not switches().came_by(HELD):
+            switches().pass_by(HELD)
+            while switches().is_on(HOLD):
+                time.sleep(0.02)
+        return reserved
+
+    return reserve_or_fail
+
+
+reserve_stock.function = _with_faults(reserve_stock.function)

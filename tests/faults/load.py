@@ -1,0 +1,154 @@
+"""Orders at an even rate: ``python -m tests.faults.load --rate 30 --seed 1`` places until it is told to stop by SIGTERM.
+
+It writes one JSON line for each order that was placed. What cannot be placed is tried again under the same key, as a
+customer's browser would; orders that are late are placed at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+import json
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+from typing import Any, NamedTuple
+
+SKUS = [f"SKU-{number}" for number in range(40)]
+CUSTOMERS = [f"customer-{number}" for number in range(60)]
+POPULAR = 0.3
+"""The share of orders that ask for the first article, and of those by the first customer: locks on these are met soon."""
+DECLINED_CUSTOMERS = ["poor", "blocked"]
+CANCELLED_WITHIN = 1.0
+"""Seconds after placing."""
+PAUSE = 0.2
+"""Seconds before an order that could not be placed is tried again."""
+
+
+class Kind(StrEnum):
+    """What becomes of an order when nothing fails."""
+
+    PAID = "paid"
+    FREE = "free"
+    DECLINED = "declined"
+    SHORT = "out of stock"
+    CANCELLED = "cancelled"
+
+
+SHARES = {Kind.PAID: 75, Kind.FREE: 5, Kind.DECLINED: 8, Kind.SHORT: 6, Kind.CANCELLED: 6}
+CONFIRMED = ("CONFIRMED", None)
+ENDS: dict[Kind, frozenset[tuple[str, str | None]]] = {
+    Kind.PAID: frozenset({CONFIRMED}),
+    Kind.FREE: frozenset({CONFIRMED}),
+    Kind.DECLINED: frozenset({("ROLLED_BACK", "PaymentDeclined")}),
+    Kind.SHORT: frozenset({("ROLLED_BACK", "OutOfStock")}),
+    Kind.CANCELLED: frozenset({CONFIRMED, ("ROLLED_BACK", "OrderCancelled")}),
+}
+"""Status and refusal that each kind may end with; everything else is the fault of a server."""
+
+
+class Order(NamedTuple):
+    kind: Kind
+    customer: str
+    skus: tuple[str, ...]
+
+
+def orders(seed: int) -> Any:
+    """The orders of a seed, without end."""
+    dice = random.Random(seed)
+    while True:
+        [kind] = dice.choices(list(SHARES), list(SHARES.values()))
+        customer = CUSTOMERS[0] if dice.random() < POPULAR else dice.choice(CUSTOMERS[1:])
+        if kind is Kind.DECLINED:
+            customer = dice.choice(DECLINED_CUSTOMERS)
+        skus = ("FREE",) if kind is Kind.FREE else tuple(dice.sample(SKUS[1:], dice.randint(1, 2)))
+        if kind is not Kind.FREE and dice.random() < POPULAR:
+            skus = (SKUS[0], *skus)
+        yield Order(kind, customer, (*skus, "GONE") if kind is Kind.SHORT else skus)
+
+
+class Load:
+    """Places orders and cancels some of them; ``errors`` counts the attempts that failed."""
+
+    def __init__(self, rate: float, seed: int) -> None:
+        from django.db import connection
+
+        self._connection = connection
+        self._orders, self._rate, self._seed = orders(seed), rate, seed
+        self._cancels: list[tuple[float, int, Any]] = []
+        self._dice = random.Random(seed)
+        self.stopped = False
+        self.errors = 0
+
+    def run(self) -> None:
+        """Place until ``stopped``."""
+        began = time.monotonic()
+        for number in itertools.count():
+            while not self.stopped and (wait := began + number / self._rate - time.monotonic()) > 0:
+                time.sleep(min(wait, 0.05))
+                self._cancel_due()
+            if self.stopped:
+                return
+            self._place(number, next(self._orders))
+
+    def _place(self, number: int, order: Order) -> None:
+        from webapp.orders.draft import Item, NewOrder
+        from webapp.orders.placing import place_orders
+
+        new = NewOrder(order.customer, [Item(sku, 1) for sku in order.skus], f"load-{self._seed}-{number}")
+        placed = self._patiently(lambda: place_orders([new])[0])
+        if placed is None:
+            return
+        line = {"saga": str(placed.saga_id), "kind": order.kind, "at": time.time()}
+        sys.stdout.write(f"{json.dumps(line)}\n")
+        sys.stdout.flush()
+        if order.kind is Kind.CANCELLED:
+            heapq.heappush(self._cancels, (time.monotonic() + self._dice.uniform(0, CANCELLED_WITHIN), number, placed))
+
+    def _cancel_due(self) -> None:
+        from webapp.orders.cancelling import cancel_order
+
+        while self._cancels and self._cancels[0][0] <= time.monotonic():
+            _, _, placed = heapq.heappop(self._cancels)
+            self._patiently(partial(cancel_order, placed, "the customer"))
+
+    def _patiently(self, act: Callable[[], Any]) -> Any:
+        """Try again until it works or the run is over."""
+        from django.db import DatabaseError, InterfaceError
+
+        while not self.stopped:
+            try:
+                return act()
+            except (DatabaseError, InterfaceError) as error:
+                self.errors += 1
+                sys.stderr.write(f"not placed: {type(error).__name__}: {error}\n")
+                self._connection.close()
+                time.sleep(PAUSE)
+        return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    wanted = parser.parse_args()
+    from workers.django import setup
+
+    setup()
+    load = Load(wanted.rate, wanted.seed)
+
+    def stop(*_: object) -> None:
+        load.stopped = True
+
+    signal.signal(signal.SIGTERM, stop)
+    load.run()
+    sys.stderr.write(f"failed attempts: {load.errors}\n")
+
+
+if __name__ == "__main__":
+    main()

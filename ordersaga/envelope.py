@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -23,9 +23,14 @@ from ordersaga.signal import Signal
 
 MAX_BYTES = 8 * 1024 * 1024
 """The largest envelope that is accepted."""
+MAX_SIGNAL_BYTES = 3 * 1024 * 1024
+"""The largest signal that may be emitted, as it travels. A notice quotes a signal whose step was given up, and the quotation
+marks of JSON within JSON can double it: that envelope must not exceed :data:`MAX_BYTES` either."""
 FULL_BYTES = 1024 * 1024
 FULL_SIGNALS = 400
-"""An envelope is full at so many bytes or signals; it may exceed them by its last pack."""
+"""A pack and an envelope are full at so many bytes or signals; only a single larger signal exceeds them."""
+COLUMNS = 9
+"""Of a row as it travels."""
 
 S = TypeVar("S")
 
@@ -109,7 +114,61 @@ def pack_text(head: Head, rows: Iterable[str]) -> str:
 
 def envelope_text(topic: str, packs: Sequence[str]) -> bytes:
     """An envelope from packs as JSON."""
-    return f'{{"topic":{quoted(topic)},"packs":[{",".join(packs)}]}}'.encode()
+    return envelope_of(topic, [pack.encode() for pack in packs])
+
+
+def envelope_of(topic: str, packs: Sequence[bytes]) -> bytes:
+    """An envelope from packs as encoded JSON."""
+    return b"".join((f'{{"topic":{quoted(topic)},"packs":['.encode(), b",".join(packs), b"]}"))
+
+
+def envelope_size(topic: str, sizes: Sequence[int]) -> int:
+    """The bytes of an envelope from packs of so many bytes each."""
+    return len(envelope_of(topic, ())) + sum(sizes) + max(len(sizes) - 1, 0)
+
+
+def bytes_of(text: str) -> int:
+    """How many bytes a text has when encoded."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def chunks(rows: Sequence[str]) -> Iterator[slice]:
+    """Where to cut rows so that each part fills at most one pack."""
+    start = size = 0
+    for n, row in enumerate(rows):
+        length = bytes_of(row) + 1
+        if n > start and (n - start >= FULL_SIGNALS or size + length > FULL_BYTES):
+            yield slice(start, n)
+            start, size = n, 0
+        size += length
+    if rows:
+        yield slice(start, len(rows))
+
+
+def parts_of_pack(text: str) -> Iterator[tuple[int, str]]:
+    """A pack cut into parts, each with the number of its signals; nothing when it is no pack."""
+    try:
+        pack = orjson.loads(text)
+        head = Head(pack["participant"], pack["step"], pack["task"], pack["attempt"])
+        rows = [orjson.dumps(row).decode() for row in pack["signals"]]
+    except (ValueError, KeyError, TypeError):
+        return
+    for part in chunks(rows):
+        yield part.stop - part.start, pack_text(head, rows[part])
+
+
+def fault_in(body: bytes, signals: int) -> str | None:
+    """Why receivers could not read an envelope of so many signals; None when they can."""
+    try:
+        packs: Any = orjson.loads(body)["packs"]
+        rows = [row for pack in packs for row in pack["signals"]]
+        named = all(isinstance(pack["participant"], str) for pack in packs)
+        whole = all(len(row) == COLUMNS for row in rows)
+    except (ValueError, KeyError, TypeError):
+        return "its payload is no pack"
+    if not named or not whole:
+        return "its payload lacks a pack's participant or a signal's columns"
+    return None if len(rows) == signals else f"its payload holds {len(rows)} signals and its row says {signals}"
 
 
 def read_packs(body: bytes) -> list[tuple[Head, list[Row[Any]]]]:

@@ -3,6 +3,8 @@
 OrderSagaError                      everything this package raises on purpose
 ├── DeclarationError                a signal, step or choreography is declared wrongly (at import or start)
 ├── NoTransaction                   a signal was to be recorded outside a transaction
+├── SignalTooLarge                  a signal is larger than any envelope may be
+├── PublishFailed                   the broker has not taken some envelopes
 ├── EnvelopeError                   an envelope cannot be accepted: undecodable, unsigned, too large, unknown
 ├── UnreadableVersion               a signal is of a version that this process cannot read
 ├── ConfigurationError              settings are missing or unsafe
@@ -13,6 +15,9 @@ OrderSagaError                      everything this package raises on purpose
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class OrderSagaError(Exception):
@@ -34,6 +39,33 @@ class DeclarationError(OrderSagaError):
 
 class NoTransaction(OrderSagaError):
     """A signal was to be recorded outside a transaction, where it could outlive the change it tells of, or be lost."""
+
+
+class SignalTooLarge(OrderSagaError, ValueError):
+    """A signal exceeds the limit for one signal; raised in the transaction that emits it.
+
+    :ivar signal: the name of its class.
+    :ivar size: its bytes as it would travel.
+    :ivar limit: the bytes that it may have.
+    """
+
+    def __init__(self, signal: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"{signal} has {size:,} bytes and a signal may have {limit:,}: keep the data elsewhere and send its key"
+        )
+        self.signal, self.size, self.limit = signal, size, limit
+
+
+class PublishFailed(OrderSagaError):
+    """The broker has not taken some envelopes, for a reason that is not theirs; the outbox keeps them.
+
+    :ivar confirmed: the envelopes of the same call that the broker has confirmed.
+    :ivar refused: those that were refused for a reason of their own. All others may or may not have arrived.
+    """
+
+    def __init__(self, fault: str, confirmed: Sequence[Any] = (), refused: Sequence[Any] = ()) -> None:
+        super().__init__(fault)
+        self.confirmed, self.refused = confirmed, refused
 
 
 class EnvelopeError(OrderSagaError):

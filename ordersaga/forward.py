@@ -152,7 +152,7 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
             logger.error(Line("keeps failing, needs attention", **about, **failure(error, whole=True)))
         else:
             logger.warning(Line("failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error)))
-        context.outbox.retry(again, context.outbox.head._replace(participant=row.by), topic, wait)
+        context.outbox.retry_later(again, context.outbox.head._replace(participant=row.by), topic, wait)
     context.outbox.flush(context.cursor, pack_id)
     return True
 

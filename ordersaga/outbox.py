@@ -11,7 +11,8 @@ import orjson
 
 from ordersaga.batch import SagaId
 from ordersaga.database import Cursor
-from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, Head, Row, pack_text, quoted, row_text
+from ordersaga.envelope import MAX_SIGNAL_BYTES, Head, Row, bytes_of, chunks, pack_text, quoted, row_text
+from ordersaga.errors import SignalTooLarge
 from ordersaga.ids import new_id
 from ordersaga.signal import Refusal, Signal, topic_of
 from ordersaga.sql import among
@@ -42,8 +43,10 @@ class Outbox:
         self.head, self._notices = head, notices
         self.now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._said: defaultdict[str, list[str]] = defaultdict(list)
+        self._sagas: defaultdict[str, list[SagaId]] = defaultdict(list)
         self._news: defaultdict[str, list[str]] = defaultdict(list)
         self._posts: list[_Post] = []
+        self._retries: list[tuple[str, SagaId, str, timedelta]] = []
         self._timers: defaultdict[tuple[str, str], list[tuple[SagaId, timedelta]]] = defaultdict(list)
 
     def text_of(self, topic: str) -> tuple[str, int]:
@@ -52,10 +55,19 @@ class Outbox:
         return pack_text(self.head, rows), len(rows)
 
     def say(self, saga: SagaId, signal: Signal, *, cause: Row[Any] | None = None, trace: str | None = None) -> None:
-        """A signal for whoever hears it, kept in the pack that the journal's row points at."""
+        """A signal for whoever hears it, kept in the pack that the journal's row points at.
+
+        :raises SignalTooLarge: when it exceeds :data:`MAX_SIGNAL_BYTES`.
+        """
         reason = signal.reason() if isinstance(signal, Refusal) else None
-        data = signal.model_dump_json()
-        self._said[topic_of(type(signal))].append(self._row(saga, cause, data, type(signal).version, 0, trace, reason))
+        topic, row = (
+            topic_of(type(signal)),
+            self._row(saga, cause, signal.model_dump_json(), type(signal).version, 0, trace, reason),
+        )
+        if (size := bytes_of(row)) > MAX_SIGNAL_BYTES:
+            raise SignalTooLarge(type(signal).__name__, size, MAX_SIGNAL_BYTES)
+        self._said[topic].append(row)
+        self._sagas[topic].append(saga)
 
     def say_again(self, saga: SagaId, topic: str, recorded: Row[Any], cause: Row[Any] | None) -> None:
         """A signal that was said before, marked *again*."""
@@ -81,6 +93,15 @@ class Outbox:
         """A signal heard, once more and alone, to the own queue."""
         self.forward(row, head, topic, to=self.head.participant, later=later)
 
+    def retry_later(self, row: Row[Any], head: Head, topic: str, later: timedelta) -> None:
+        """As :meth:`retry`; one that is pending for this saga and topic is replaced.
+
+        So a repeated signal that fails as well begins no second series of retries. Not for topics of which a saga may have
+        several messages under way, such as answers.
+        """
+        text = row_text(row._replace(data=orjson.dumps(row.data).decode()))
+        self._retries.append((topic, row.saga, pack_text(head, [text]), later))
+
     def forward(self, row: Row[Any], head: Head, topic: str, *, to: str | None, later: timedelta = NOW) -> None:
         """A row as it stands, to one participant's queue alone, or to all who hear its topic."""
         text = row_text(row._replace(data=orjson.dumps(row.data).decode()))
@@ -90,7 +111,8 @@ class Outbox:
         """Rows for a step that is paused, to the own queue, in as few envelopes as they fit in."""
         texts = [row_text(row._replace(data=orjson.dumps(row.data).decode())) for row in rows]
         for part in chunks(texts):
-            self._posts.append(_Post("paused", topic, self.head.participant, len(part), pack_text(head, part), later))
+            count = part.stop - part.start
+            self._posts.append(_Post("paused", topic, self.head.participant, count, pack_text(head, texts[part]), later))
 
     def timer(self, saga: SagaId, kind: str, topic: str, later: timedelta) -> None:
         """A row due later, which :meth:`strike` takes back; one of a kind for each saga."""
@@ -103,18 +125,38 @@ class Outbox:
         """
         for topic, rows in self._news.items():
             for part in chunks(rows):
-                self._posts.append(_Post("said", topic, None, len(part), pack_text(self.head, part), NOW))
+                count = part.stop - part.start
+                self._posts.append(_Post("said", topic, None, count, pack_text(self.head, rows[part]), NOW))
         me = self.head.participant
         if self._said or self._posts:
-            topics, said = list(self._said), list(self._said.values())
-            ids, counts = [pack_id] * len(topics), [len(rows) for rows in said]
-            packs = [pack_text(self.head, rows) for rows in said]
+            ids, topics, counts, packs = self._packs(cursor, pack_id)
             *posts, texts, later = [list(column) for column in zip(*self._posts, strict=True)] or [[]] * len(_Post._fields)
             values = [ids, topics, *packs, me, ids, topics, counts, me, *posts, *texts, later, me, me]
             cursor.execute(sql.record(len(packs), len(texts)), values)
+        for topic, saga, text, wait in self._retries:
+            cursor.execute(sql.RETRY, [me, topic, me, saga, text, wait])
         for (kind, topic), timers in self._timers.items():
             sagas, later = (list(column) for column in zip(*timers, strict=True))
             cursor.execute(sql.TIMERS, [me, kind, topic, me, timer_text(me), sagas, later])
+
+    def _packs(self, cursor: Cursor, pack_id: int | None) -> tuple[list[int | None], list[str], list[int], list[str]]:
+        """Ids, topics, numbers of signals and texts of the packs.
+
+        The journal's rows of what does not fit into the first pack of its topic are pointed at the next.
+        """
+        ids: list[int | None] = []
+        topics, counts, texts = [], [], []
+        for topic, rows in self._said.items():
+            for part in chunks(rows):
+                own = pack_id
+                if part.start and pack_id is not None:
+                    own = next_pack(cursor)
+                    cursor.execute(journal_sql.MOVE_PACK, [own, pack_id, *among(self._sagas[topic][part])])
+                ids.append(own)
+                topics.append(topic)
+                counts.append(part.stop - part.start)
+                texts.append(pack_text(self.head, rows[part]))
+        return ids, topics, counts, texts
 
     def _row(
         self,
@@ -142,20 +184,6 @@ def timer_text(participant: str) -> str:
     for place, specifier in places.items():
         text = text.replace(place, specifier)
     return text
-
-
-def chunks(rows: list[str]) -> Iterable[list[str]]:
-    """Rows in parts that each fill at most one envelope."""
-    part: list[str] = []
-    size = 0
-    for row in rows:
-        if part and (len(part) >= FULL_SIGNALS or size + len(row) > FULL_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(row)
-        size += len(row)
-    if part:
-        yield part
 
 
 def strike(cursor: Cursor, sagas: list[SagaId], *kinds: str) -> None:

@@ -291,7 +291,9 @@ class Receiver:
 
     def _put_back(self, context: Context, job: _Job, row: Row[Any], wait: timedelta, attempt: int = 1) -> None:
         head = context.outbox.head._replace(participant=row.by, attempt=attempt)
-        context.outbox.retry(plain(row), head, job.topic, wait)
+        one_of_a_saga = job.topic.startswith("signal.") or job.topic in (WATCHDOG, UNDO)
+        retry = context.outbox.retry_later if one_of_a_saga else context.outbox.retry
+        retry(plain(row), head, job.topic, wait)
         context.outbox.flush(context.cursor)
 
     def _await_release(self, job: _Job, step: Step, row: Row[Any], error: UnreadableVersion) -> None:

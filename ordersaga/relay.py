@@ -1,94 +1,45 @@
 """From the outbox to the broker: claim what is due, pack it into envelopes, publish with confirms, commit.
 
-A crash between a confirm and the commit publishes twice; the journal absorbs it.
+A crash between a confirm and the commit publishes twice; the journal absorbs it. What the broker refuses is put off in the
+commit that finishes what it has confirmed.
 """
 
 from __future__ import annotations
 
+import logging
 import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg2
 
 from ordersaga import sessions
+from ordersaga.address_backoff import AddressBackoff
 from ordersaga.bucket import Bucket
 from ordersaga.choreography import Choreography
-from ordersaga.database import Cursor
-from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, envelope_text
-from ordersaga.ids import new_id
+from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, OutboxRow, Parcel, Refused, address_of, claim
+from ordersaga.envelope import FULL_SIGNALS
+from ordersaga.errors import PublishFailed
+from ordersaga.logs import Line
 from ordersaga.outbox import NOTICE
+from ordersaga.put_back import ROW_CAP, PutBack
+from ordersaga.scan_bound import Look, ScanBound
 from ordersaga.sql import outbox as sql
+
+logger = logging.getLogger(__name__)
 
 LINGER = timedelta(milliseconds=100)
 """How long a relay waits for company in a stream, unless told otherwise."""
-CLAIM_ROWS = 400
-"""Rows claimed at a time; a row is a pack of one signal or of some hundred."""
 
 
-class Parcel(NamedTuple):
-    """An envelope with its address."""
+Publish = Callable[[Sequence[Parcel]], Sequence[Refused] | None]
+"""Publishes envelopes and returns once the broker has confirmed all but those it gives back as refused.
 
-    id: str
-    topic: str
-    recipient: str | None
-    signals: int
-    body: bytes
-    packs: int = 1
-
-    @property
-    def routing_key(self) -> str:
-        """Where the exchange sends it: to all who hear the topic, or to one participant."""
-        return self.topic if self.recipient is None else f"to.{self.recipient}"
-
-
-Publish = Callable[[Sequence[Parcel]], None]
-"""Publishes parcels and returns once the broker has confirmed all of them; raises otherwise."""
-
-
-def claim(
-    cursor: Cursor, participant: str, choreography: Choreography | None = None, statement: str = sql.CLAIM
-) -> list[Parcel]:
-    """Take what is due out of the outbox, packed; the caller publishes it and commits, or rolls back.
-
-    Retries travel alone: a signal that kills workers was set apart so that it takes nobody with it. What goes to participants
-    becomes due to the observers of ``choreography``, if it has any; what only they hear is not sent twice.
-    """
-    observed = choreography is not None and choreography.observed
-    cursor.execute(statement, [observed, participant, CLAIM_ROWS])
-    claimed = cursor.fetchall()
-    if choreography is not None and observed:
-        claimed = [row for row in claimed if row[2] is not None or choreography.is_heard(row[1])]
-    together = [row for alone, *row in claimed if not alone]
-    return [*parcels(together), *(parcel for alone, *row in claimed if alone for parcel in parcels([row]))]
-
-
-def parcels(rows: Sequence[Sequence[Any]]) -> Iterator[Parcel]:
-    """Join packs of one topic and recipient into envelopes, in their order.
-
-    :param rows: topic, recipient, number of signals and text of each pack.
-    """
-    open_: dict[tuple[str, str | None], list[tuple[int, str]]] = {}
-
-    def seal(address: tuple[str, str | None]) -> Parcel:
-        packs = open_.pop(address)
-        body = envelope_text(address[0], [payload for _, payload in packs])
-        return Parcel(new_id(), *address, sum(n for n, _ in packs), body, len(packs))
-
-    for topic, recipient, signals, payload in rows:
-        address = (topic, recipient)
-        packs = open_.setdefault(address, [])
-        if packs and (
-            sum(n for n, _ in packs) + signals > FULL_SIGNALS or sum(len(p) for _, p in packs) + len(payload) > FULL_BYTES
-        ):
-            yield seal(address)
-            packs = open_.setdefault(address, [])
-        packs.append((signals, payload))
-    for address in list(open_):
-        yield seal(address)
+Raises :class:`PublishFailed` for those that the broker has not settled, and anything else when none may count as published.
+"""
 
 
 class Relay:
@@ -119,6 +70,7 @@ class Relay:
         linger: timedelta = LINGER,
         waiting: Callable[[], int] = lambda: 0,
         turned: Callable[[], None] = lambda: None,
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
         """:param choreography: whose observers hear what is carried; None: nobody observes.
         :param linger: how long to wait after an envelope that was not full, so that the next one gathers more. Only in a
@@ -126,12 +78,17 @@ class Relay:
         :param waiting: how many envelopes wait in the fullest queue of those who work. The more there are, the longer the
             linger: what waits in the outbox still grows into one envelope, what waits in the broker never does.
         :param turned: told after each round, be there something to carry or not.
+        :param ready: called before each claim; connects to the broker and raises when it cannot, as nothing that may take long
+            may happen while rows are claimed.
         """
         self._dsn, self._participant, self._publish, self._choreography = dsn, participant, publish, choreography
-        self._linger, self._waiting, self._turned = linger.total_seconds(), waiting, turned
+        self._linger, self._waiting, self._turned, self._ready = linger.total_seconds(), waiting, turned, ready
         self._connection: Any = None
         self._queued, self._ask_again = 0, 0.0
         self._idle = self._look = 0.0
+        self._bound, self._backoff = ScanBound(), AddressBackoff()
+        self._unpublishable: dict[int, tuple[str, float]] = {}
+        self._limit, self._claimed = CLAIM_ROWS, 0
         self._bucket = Bucket(self.STREAM, self.BURST)
         self._stop = threading.Event()
 
@@ -168,20 +125,107 @@ class Relay:
             self._connection.close()
             self._connection = None
 
+    @property
+    def trouble(self) -> str:
+        """What is in the way of some rows while others are carried; empty when nothing is."""
+        now = time.monotonic()
+        self._unpublishable = {row: found for row, found in self._unpublishable.items() if found[1] > now}
+        words = [f"{address} is refused: {fault}" for address, fault in sorted(self._backoff.refusing.items())[:3]]
+        words += [
+            f"outbox row {row} cannot be published: {fault}" for row, (fault, _) in sorted(self._unpublishable.items())[:3]
+        ]
+        return "; ".join(words)
+
     def _round(self) -> list[Parcel]:
+        self._ready()
         try:
             connection = self._connect()
             connection.notifies.clear()  # whoever has called by now is seen
+            failed: PublishFailed | None = None
             with connection.cursor() as cursor:
-                claimed = claim(cursor, self._participant, self._choreography, sql.CLAIM_PREPARED)
-                if claimed:
-                    self._publish(claimed)
-                cursor.execute(sql.COMMIT, [self._participant])
+                claimed = claim(
+                    cursor, self._participant, self._choreography,
+                    statement=sql.CLAIM_PREPARED, since=self._bound.since, limit=self._limit,
+                )  # fmt: skip
+                go, wait = self._backoff.sort(claimed.parcels)
+                refused = list(claimed.refused)
+                taken: Sequence[Parcel] = ()
+                if go:
+                    try:
+                        refused += self._publish(go) or ()
+                        taken = _without(go, [each.parcel for each in refused])
+                    except PublishFailed as error:
+                        if not error.confirmed and not error.refused:
+                            raise
+                        failed, taken = error, error.confirmed
+                        refused += error.refused
+                unsettled = _without(go, [*taken, *(each.parcel for each in refused)])
+                if refused or wait or unsettled:
+                    self._put_back(cursor, refused, wait, unsettled)
+                for address in self._backoff.taken(parcel.routing_key for parcel in taken):
+                    self._release(cursor, address)
+                self._forget(taken)
+                cursor.execute(sql.COMMIT, self._looking())
                 self._found(cursor.fetchone())
         except BaseException:
             self.close()  # and with it whatever was claimed
             raise
-        return claimed
+        self._claimed = claimed.rows
+        # a claim that was cut off by its bytes has locked the rows behind, so the next one asks for fewer
+        self._limit = max(2 * claimed.rows, 1) if claimed.size >= CLAIM_BYTES else CLAIM_ROWS
+        if failed is not None:
+            raise failed
+        return list(taken)
+
+    def _put_back(self, cursor: Any, refused: Sequence[Refused], wait: Sequence[Parcel], unsettled: Sequence[Parcel]) -> None:
+        """Owe again what was claimed and not published: later where it was refused, else as it was."""
+        back = PutBack()
+        back.unchanged(unsettled)
+        for parcel in wait:
+            back.parked(parcel.rows, AddressBackoff.PARKED, self._backoff.fault(parcel.routing_key))
+        for each in refused:
+            if not each.address:
+                later = back.unpublishable(each)
+                if len(each.parcel.rows) == 1:
+                    self._note_unpublishable(each.parcel.rows[0], each.fault, later)
+        faults = {each.parcel.routing_key: each.fault for each in refused if each.address}
+        for address, fault in faults.items():
+            rows = [row for each in refused if each.parcel.routing_key == address for row in each.parcel.rows]
+            later = self._address_refused(address, fault)
+            if rows:
+                back.trying(rows[0], later + 0.1, fault)
+            back.parked(rows, AddressBackoff.PARKED, fault)
+        back.write(cursor, self._participant)
+        for address, fault in faults.items():
+            values = {"participant": self._participant, "address": address, "fault": fault, "later": AddressBackoff.PARKED}
+            cursor.execute(sql.PARK, {**values, "since": self._bound.since, "rows": 10 * CLAIM_ROWS})
+
+    def _address_refused(self, address: str, fault: str) -> float:
+        """Note it; gives the seconds until the address is tried again."""
+        new = address not in self._backoff.refusing
+        later = self._backoff.refused(address, fault)
+        if new:
+            logger.warning(Line("address_refused", address=address[:80], fault=fault, wait=later))
+        return later
+
+    def _note_unpublishable(self, row: OutboxRow, fault: str, later: float) -> None:
+        if row.id not in self._unpublishable:
+            address = address_of(row.topic, row.recipient)[:80]
+            logger.error(Line("outbox_row_refused", row=row.id, address=address, fault=fault))
+        self._unpublishable[row.id] = (fault, time.monotonic() + later + 2 * ROW_CAP)
+
+    def _forget(self, taken: Sequence[Parcel]) -> None:
+        if self._unpublishable:
+            for parcel in taken:
+                for row in parcel.rows:
+                    self._unpublishable.pop(row.id, None)
+
+    def _release(self, cursor: Any, address: str) -> None:
+        """An address takes envelopes again: a claim's worth of what was put off is due now."""
+        cursor.execute(sql.RELEASE, {"participant": self._participant, "address": address, "rows": CLAIM_ROWS})
+        if not cursor.rowcount:
+            self._backoff.recovered(address)
+            logger.info(Line("address_recovered", address=address))
 
     def _carry(self) -> None:
         polls: Iterator[float] = iter(())
@@ -189,7 +233,7 @@ class Relay:
         while not self._stop.is_set():
             sent = self._round() if due else []
             self._turned()
-            due = bool(sent) and self._idle == 0.0  # what is due and yet was not claimed is in a rival's hands
+            due = due and self._claimed > 0 and self._idle == 0.0  # what is due and yet was not claimed is in a rival's hands
             if sent:
                 polls = iter(self.POLLS)
                 if self._gathers(sent):
@@ -205,14 +249,21 @@ class Relay:
     def _due(self) -> bool:
         """Whether anything is due; else :meth:`_sleep` knows for how long nothing is."""
         with self._connect().cursor() as cursor:
-            cursor.execute(sql.DUE, [self._participant])
+            cursor.execute(sql.DUE, self._looking())
             self._found(cursor.fetchone())
         return self._idle == 0.0
 
-    def _found(self, first: Sequence[float] | None) -> None:
+    def _looking(self) -> dict[str, object]:
+        return {"participant": self._participant, "since": self._bound.since}
+
+    def _found(self, row: Sequence[Any]) -> None:
         """What a look has found: in how many seconds the first row is due, if there is one."""
+        look = Look(*row)
+        if self._bound.seen(look):
+            self._due()
+            return
         # until then, no longer: nobody is called for a row that comes due by itself, and beside one that is due no writer calls
-        self._idle = self.NET if first is None else min(max(first[0], 0.0), self.NET)
+        self._idle = self.NET if look.first is None else min(max(look.first - look.clock, 0.0), self.NET)
         self._look = time.monotonic() + (self._idle or self.NET)
 
     def _gathers(self, sent: Sequence[Parcel]) -> bool:
@@ -258,5 +309,10 @@ class Relay:
             except psycopg2.Error:
                 connection.close()
                 raise
-            self._connection = connection
+            self._connection, self._bound = connection, ScanBound()
         return self._connection
+
+
+def _without(parcels: Sequence[Parcel], others: Sequence[Parcel]) -> list[Parcel]:
+    known = {parcel.id for parcel in others}
+    return [parcel for parcel in parcels if parcel.id not in known] if known else list(parcels)

@@ -94,7 +94,7 @@ def _put_off(context: Context, row: Row[Any], error: Exception) -> bool:
         logger.error(Line("undo keeps failing, needs attention", **about, **failure(error, whole=True)))
     else:
         logger.warning(Line("undo failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error)))
-    context.outbox.retry(row, context.outbox.head, UNDO, wait)
+    context.outbox.retry_later(row, context.outbox.head, UNDO, wait)
     return True
 
 

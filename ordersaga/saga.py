@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from ordersaga.batch import SagaId
-from ordersaga.database import borrow
-from ordersaga.envelope import FULL_SIGNALS, Head
+from ordersaga.database import Cursor, borrow
+from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, Head, bytes_of
 from ordersaga.errors import DeclarationError
 from ordersaga.ids import new_id
 from ordersaga.outbox import WATCHDOG, Outbox, next_pack, timer_text
@@ -97,6 +97,7 @@ class Saga:
         :returns: the saga's id.
         :raises ValueError: when ``saga`` is not a UUID, or ``trace`` not a traceparent.
         :raises NoTransaction: when no transaction is open.
+        :raises SignalTooLarge: when the signal is larger than an envelope may be.
         """
         saga = new_id() if saga is None else str(UUID(saga))
         self.start_many({saga: signal}, db=db, trace=trace)
@@ -115,7 +116,17 @@ class Saga:
         cursor = borrow(db, planned=True)
         rest = iter(sorted(by_id.items()))
         while part := dict(islice(rest, FULL_SIGNALS)):
-            cursor.execute(sql.START, self._beginning(part, trace))
+            self._start(cursor, part, trace)
+
+    def _start(self, cursor: Cursor, signals: Mapping[SagaId, Signal], trace: str | None) -> None:
+        """Start these sagas with one pack, or with several where it would be too large."""
+        values = self._beginning(signals, trace)
+        if len(signals) > 1 and bytes_of(str(values["payload"])) > FULL_BYTES:
+            rest = iter(signals.items())
+            while part := dict(islice(rest, (len(signals) + 1) // 2)):
+                self._start(cursor, part, trace)
+            return
+        cursor.execute(sql.START, values)
 
     def start_with(
         self,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ordersaga.choreography import Choreography
+from ordersaga.claim import Parcel, claim
 from ordersaga.receiver import Delivery, Receiver
-from ordersaga.relay import Parcel, claim
 from ordersaga.sql.outbox import OBSERVERS
 
 TIMERS = "UPDATE ordersaga_outbox SET due_at = now() WHERE participant = %s AND kind = %s AND saga_id = coalesce(%s, saga_id)"
@@ -60,8 +60,10 @@ class Rehearsal:
             with self.choreography.participants[name].database.begin() as tx:
                 if retries:
                     tx.cursor.execute(RETRIES, [name, OBSERVERS])
-                parcels = claim(tx.cursor, name, self.choreography)
-            for parcel in parcels:
+                claimed = claim(tx.cursor, name, self.choreography)
+            if claimed.refused:
+                raise ValueError(f"the outbox of {name} holds what cannot be published: {claimed.refused[0].fault}")
+            for parcel in claimed.parcels:
                 self.mail += [m for m in self._addressed(parcel) if not self._lose(m)]
         return len(self.mail) - before
 

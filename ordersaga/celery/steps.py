@@ -12,8 +12,8 @@ from celery import bootsteps, signals
 from celery.utils.log import get_logger
 
 from ordersaga.celery.living import RELAY
+from ordersaga.celery.publisher import Publisher
 from ordersaga.celery.rabbitmq import alarm
-from ordersaga.celery.wire import Publisher
 from ordersaga.classification import ErrorKind, classify
 from ordersaga.database import LACKS_TABLES
 from ordersaga.logs import bound, told
@@ -59,6 +59,7 @@ class Carrier(bootsteps.StartStopStep):
         publisher = Publisher(worker.app.connection_for_write(), door.choreography, door.keyring)
         database = door.participant.database
         self._beat, self._name = partial(door.beat, RELAY), door.participant.name
+        self._publisher = publisher
         self._relay = Relay(
             database.dsn,
             door.participant.name,
@@ -66,7 +67,8 @@ class Carrier(bootsteps.StartStopStep):
             choreography=door.choreography,
             linger=door.linger,
             waiting=publisher.waiting,
-            turned=self._beat,
+            turned=self._turned,
+            ready=publisher.open,
         )
         self._thread = threading.Thread(target=self._run, args=(self._relay, publisher), name="relay", daemon=True)
         self._thread.start()
@@ -86,6 +88,11 @@ class Carrier(bootsteps.StartStopStep):
                 relay.run(self._told)
         finally:
             publisher.close()
+
+    def _turned(self) -> None:
+        self._publisher.check()
+        if self._relay is not None:
+            self._beat(self._relay.trouble)
 
     def _told(self, error: Exception, wait: float) -> None:
         lacks = classify(error) is ErrorKind.MISSING_TABLE

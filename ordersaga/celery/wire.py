@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 import kombu.compression
-from kombu import Connection, Producer
 from kombu.serialization import register
 
-from ordersaga.celery.topology import SIGNALS, declare
-from ordersaga.choreography import Choreography
 from ordersaga.envelope import MAX_BYTES, Keyring, digest
 from ordersaga.errors import EnvelopeError
-from ordersaga.relay import Parcel
 
 CONTENT_TYPE = "application/vnd.ordersaga+json"
 SERIALIZER = "ordersaga"
-CONFIRM_SECONDS = 10
-CONFIRMED = {"confirm_publish": True}
-"""Transport options of the relay's connection, and of no other."""
 MAX_HEADER = 255
 """Characters of a header that the signature covers, and of the signature itself."""
 MANY = 10**6
@@ -42,72 +34,6 @@ def _decode(body: bytes | memoryview | str) -> tuple[tuple[bytes], dict[str, Any
     """The body is the task's one argument, unparsed: the receiver knows its types."""
     raw = body.encode() if isinstance(body, str) else bytes(body)
     return (raw,), {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-
-
-class Publisher:
-    """Publishes parcels with confirms on a connection of its own; makes a new one after an error."""
-
-    def __init__(self, connection: Connection, choreography: Choreography, keyring: Keyring) -> None:
-        self._template, self._choreography, self._keyring = connection, choreography, keyring
-        self._connection: Connection | None = None
-        self._producer: Producer | None = None
-
-    def __call__(self, parcels: Sequence[Parcel]) -> None:
-        """Publish, and return once the broker has confirmed all.
-
-        :raises Exception: when one was not confirmed; the caller keeps all of them.
-        """
-        try:
-            for parcel in parcels:
-                self._publish(parcel)
-        except BaseException:
-            self.close()
-            raise
-
-    def waiting(self) -> int:
-        """How many messages wait in the fullest queue of a participant with steps; the observer's may lag."""
-        channel = self._open().channel
-        workers = [p for p in self._choreography.participants.values() if p.steps]
-        return max(int(channel.queue_declare(queue=p.name, passive=True).message_count) for p in workers)
-
-    def close(self) -> None:
-        """Close the connection; the next call opens a new one."""
-        connection, self._connection, self._producer = self._connection, None, None
-        if connection is not None:
-            socket = getattr(connection._connection, "transport", None)
-            if socket is not None:  # py-amqp: without the handshake, which a broker that hangs would never answer
-                socket.close()
-            with suppress(*connection.connection_errors):
-                connection.release()
-
-    def _publish(self, parcel: Parcel) -> None:
-        signature = self._keyring.sign(parcel.id, parcel.topic, parcel.signals, parcel.body)
-        self._open().publish(
-            parcel.body,
-            exchange=SIGNALS.name,
-            routing_key=parcel.routing_key,
-            content_type=CONTENT_TYPE,
-            content_encoding="binary",
-            delivery_mode=2,
-            message_id=parcel.id,
-            correlation_id=parcel.id,
-            headers={
-                "task": parcel.topic,
-                "id": parcel.id,
-                "ordersaga-signals": parcel.signals,
-                "ordersaga-signature": signature,
-            },
-            timeout=CONFIRM_SECONDS,
-            confirm_timeout=CONFIRM_SECONDS,
-        )
-
-    def _open(self) -> Producer:
-        if self._producer is None:
-            self._connection = self._template.clone(heartbeat=0)  # the relay may be busy for longer; TCP notices
-            self._connection.transport_options = {**(self._connection.transport_options or {}), **CONFIRMED}
-            declare(self._connection, self._choreography)
-            self._producer = Producer(self._connection)
-        return self._producer
 
 
 def raw_body(message: Any) -> bytes:

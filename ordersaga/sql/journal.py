@@ -21,6 +21,9 @@ SET_STATE = f"UPDATE ordersaga_journal SET state = %s, at = now() WHERE step = %
 
 RESUME = f"UPDATE ordersaga_journal SET state = 'done', pack_id = %s, at = now() WHERE step = %s AND {AMONG}"
 
+# Of rows that this transaction has written: a pack is full, and what they said stands in the next.
+MOVE_PACK = f"UPDATE ordersaga_journal SET pack_id = %s WHERE pack_id = %s AND {AMONG}"
+
 RETRYING = """
 INSERT INTO ordersaga_journal (saga_id, step, state, attempts) VALUES (%s, %s, 'retrying', 1)
 ON CONFLICT (saga_id, step) DO UPDATE SET attempts = ordersaga_journal.attempts + 1, at = now()

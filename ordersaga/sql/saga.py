@@ -1,5 +1,7 @@
 """Statements on the saga's row, in the initiator's database. Locks are taken in the order of the saga's id."""
 
+from ordersaga.sql.outbox import PENDING
+
 OPEN = "coalesce(ended_at, 'infinity') = 'infinity'"
 """Of sagas that are known by their ids. Said as ``ended_at IS NULL`` it would match the index of all open sagas, and while
 PostgreSQL's statistics are of a time when few were open, it would walk through all of that index for each envelope of a burst.
@@ -24,12 +26,10 @@ WITH {first}pack AS (
         ('deadline', %(deadline_topic)s, %(deadline)s), ('watchdog', %(watchdog_topic)s, %(watchdog)s)
     ) AS timer(kind, topic, later)
 )
-SELECT {answer}CASE WHEN (
-    SELECT 1 FROM ordersaga_outbox WHERE participant = %(initiator)s AND due_at <= now()
-    ORDER BY participant, due_at, id LIMIT 1
-) IS NULL THEN pg_notify('ordersaga_outbox', %(initiator)s) END {rows}
+SELECT {answer}CASE WHEN ({pending}) IS NULL THEN pg_notify('ordersaga_outbox', %(initiator)s) END {rows}
 """
-START = _START.format(first="", payload="%(payload)s", answer="", rows="")
+_PENDING = PENDING.format(participant="%(initiator)s")
+START = _START.format(first="", payload="%(payload)s", answer="", pending=_PENDING, rows="")
 
 
 def start_with(writing: str) -> str:
@@ -38,7 +38,7 @@ def start_with(writing: str) -> str:
     """
     number = "to_json(begun.number::text)::text"  # what stands between its quotes may stand in any JSON text
     payload = f"replace(%(payload)s, %(mark)s, substr({number}, 2, length({number}) - 2)) FROM begun"
-    return _START.format(first=f"{writing.strip()}, ", payload=payload, answer="begun.*, ", rows="FROM begun")
+    return _START.format(first=f"{writing.strip()}, ", payload=payload, answer="begun.*, ", pending=_PENDING, rows="FROM begun")
 
 
 LOCK = """

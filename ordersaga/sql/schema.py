@@ -89,7 +89,7 @@ BEGIN
          OR (OLD.state = 'cornered' AND NEW.state IN ('cornered', 'refused', 'undoing', 'undone'))
          OR (OLD.state = 'done' AND NEW.state IN ('undoing', 'undone'))
          OR (OLD.state = 'undoing' AND NEW.state IN ('undoing', 'undone'))
-         OR (OLD.state = 'done' AND NEW.state IN ('refused', 'void')
+         OR ((NEW.state = OLD.state OR OLD.state = 'done' AND NEW.state IN ('refused', 'void'))
              AND OLD.xmin::text::bigint = (pg_current_xact_id()::text::bigint & 4294967295))) THEN
         RAISE EXCEPTION 'step % of saga % cannot go from % to %', OLD.step, OLD.saga_id, OLD.state, NEW.state
             USING ERRCODE = 'check_violation';
@@ -132,16 +132,29 @@ CREATE TABLE ordersaga_outbox (
     signals integer NOT NULL CHECK (signals > 0),
     pack_id bigint,
     payload text,
-    due_at timestamptz NOT NULL DEFAULT now(),
+    -- read from the clock, not from the transaction's beginning: a relay looks no further back than is needed, see ScanBound
+    due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     created_at timestamptz NOT NULL DEFAULT now(),
+    retry_of uuid,
+    sent integer CHECK (sent > 0),
+    refusals integer CHECK (refusals > 0),
+    fault text,
     -- the words stand in the pack or in the row itself, never in both or neither
     CHECK ((pack_id IS NULL) <> (payload IS NULL)),
     -- rows that may be struck out are rows of one saga
     CHECK ((kind IN ('deadline', 'watchdog')) = (saga_id IS NOT NULL)),
     CHECK (saga_id IS NULL OR signals = 1),
     -- a retry, or what waits for a paused step, goes to the own queue only: no other participant may receive it twice for that
-    CHECK (kind NOT IN ('retry', 'paused') OR recipient IS NOT NULL)
-)
+    CHECK (kind NOT IN ('retry', 'paused') OR recipient IS NOT NULL),
+    -- of a saga's signal that is tried again, one row is pending at most
+    CHECK (retry_of IS NULL OR kind = 'retry'),
+    -- only timers are sent more than once, and what was refused says why
+    CHECK (sent IS NULL OR saga_id IS NOT NULL),
+    CHECK (refusals IS NULL OR fault IS NOT NULL)
+-- rows live for milliseconds: vacuumed by their number, not by the table's size, and without pauses, so that it stays small
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000, autovacuum_vacuum_insert_scale_factor = 0,
+    autovacuum_vacuum_insert_threshold = 20000)
 """
 
 PAUSED_STEP = """
@@ -195,6 +208,9 @@ def create() -> list[str]:
         OUTBOX,
         "CREATE INDEX ordersaga_outbox_due ON ordersaga_outbox (participant, due_at, id)",
         "CREATE UNIQUE INDEX ordersaga_outbox_timer ON ordersaga_outbox (saga_id, kind) WHERE saga_id IS NOT NULL",
+        "CREATE UNIQUE INDEX ordersaga_outbox_retry ON ordersaga_outbox (retry_of, topic, participant)"
+        " WHERE retry_of IS NOT NULL",
+        "CREATE INDEX ordersaga_outbox_refused ON ordersaga_outbox (participant, id) WHERE fault IS NOT NULL",
         PAUSED_STEP,
         DEAD_LETTER,
     ]

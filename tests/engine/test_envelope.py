@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordersaga import DeclarationError, Refusal, Signal
+from ordersaga.claim import OutboxRow, parcels
 from ordersaga.envelope import (
     FULL_SIGNALS,
     Head,
     Keyring,
     Reader,
     Row,
+    chunks,
     envelope_text,
     pack_text,
     read_packs,
@@ -25,8 +28,6 @@ from ordersaga.envelope import (
 )
 from ordersaga.errors import ConfigurationError, EnvelopeError
 from ordersaga.ids import new_id
-from ordersaga.outbox import chunks
-from ordersaga.relay import parcels
 
 HEAD = Head("orders", "confirm", "task-1", 2)
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -124,20 +125,30 @@ def test_keys_that_cannot_protect_are_refused() -> None:
     assert Keyring.parse(f"a:{SECRET.decode()}, b:{SECRET.decode()}").sign("i", "t", 1, b"").startswith("a:")
 
 
+def outbox_row(topic: str, recipient: str | None, signals: int, payload: str = "{}") -> OutboxRow:
+    return OutboxRow(1, "said", topic, recipient, signals, payload, None, False, 0.0, datetime.now(UTC), None, None, None)
+
+
 def test_packs_of_one_topic_share_an_envelope_until_it_is_full() -> None:
     rows = [
-        ("signal.A", None, 150, "{}"),
-        ("signal.B", None, 1, "{}"),
-        ("signal.A", None, 250, "{}"),
-        ("signal.A", None, 1, "{}"),
+        outbox_row("signal.A", None, 150),
+        outbox_row("signal.B", None, 1),
+        outbox_row("signal.A", None, 250),
+        outbox_row("signal.A", None, 1),
+        outbox_row("signal.A", "desk", 1),
     ]
-    sent = {(p.topic, p.recipient, p.signals) for p in parcels([*rows, ("signal.A", "desk", 1, "{}")])}
+    sent = {(p.topic, p.recipient, p.signals) for p in parcels(rows)}
     assert sent == {("signal.A", None, 400), ("signal.A", None, 1), ("signal.B", None, 1), ("signal.A", "desk", 1)}
 
 
 def test_rows_are_cut_so_that_each_part_fills_one_envelope() -> None:
-    assert [len(part) for part in chunks(["x"] * (FULL_SIGNALS + 1))] == [FULL_SIGNALS, 1]
-    assert [len(part) for part in chunks(["x" * 600_000] * 3)] == [1, 1, 1]
+    def sizes(rows: list[str]) -> list[int]:
+        return [part.stop - part.start for part in chunks(rows)]
+
+    assert sizes([]) == []
+    assert sizes(["x"] * (FULL_SIGNALS + 1)) == [FULL_SIGNALS, 1]
+    assert sizes(["x" * 600_000] * 3) == [1, 1, 1]
+    assert sizes(["ü" * 300_000] * 3) == [1, 1, 1], "bytes count, not characters"
 
 
 def test_signals_refuse_what_they_do_not_know() -> None:

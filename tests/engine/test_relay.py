@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +13,14 @@ from typing import Any
 import psycopg2
 import pytest
 
-from ordersaga import Choreography, Saga, Signal
-from ordersaga.envelope import FULL_SIGNALS, read_rows
+from ordersaga import Choreography, Saga, Signal, Watchdog
+from ordersaga.claim import Parcel, claim
+from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, MAX_BYTES, MAX_SIGNAL_BYTES, Head, Row, pack_text, read_rows, row_text
+from ordersaga.errors import SignalTooLarge
 from ordersaga.ids import new_id
-from ordersaga.relay import Parcel, Relay, claim
+from ordersaga.journal import Journal
+from ordersaga.outbox import Outbox, recorded
+from ordersaga.relay import Relay
 from ordersaga.sql.outbox import OBSERVERS
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
@@ -23,9 +29,13 @@ from tests.support.time_scale import scaled
 
 class Begun(Signal):
     number: int
+    text: str = ""
 
 
 SAGA = Saga("toy", begins_with=Begun, initiator="desk", participants=["desk"], deadline=timedelta(minutes=1))
+
+
+WAIT = "SELECT ceil(extract(epoch FROM due_at - clock_timestamp()))::int FROM ordersaga_outbox WHERE kind = 'watchdog'"
 
 
 class Broker:
@@ -63,12 +73,29 @@ def url(database: str) -> str:
     return database
 
 
+def insert_pack(url: str, topic: str, payload: str | None = None, recipient: str | None = None) -> int:
+    """Owe a pack of one signal of number 7, or whatever ``payload`` is; gives its row's id."""
+    row = Row(new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, '{"number": 7}')
+    payload = pack_text(Head("desk", None, None, 1), [row_text(row)]) if payload is None else payload
+    columns = "INSERT INTO ordersaga_outbox (participant, topic, recipient, signals, payload)"
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(f"{columns} VALUES ('desk', %s, %s, 1, %s) RETURNING id", [topic, recipient, payload])
+        return int(cursor.fetchall()[0][0])
+
+
 def start(url: str, *numbers: int, together: bool = True) -> None:
     connection = psycopg2.connect(url)
     for part in [numbers] if together else [(n,) for n in numbers]:
         SAGA.start_many({new_id(): Begun(number=n) for n in part}, db=connection)
         connection.commit()
     connection.close()
+
+
+def start_large(url: str, size: int, *numbers: int) -> None:
+    """Sagas in one transaction, each begun by a signal of so many bytes that compress badly."""
+    with psycopg2.connect(url) as connection:
+        texts = {number: random.Random(number).randbytes(size // 2).hex() for number in numbers}
+        SAGA.start_many({new_id(): Begun(number=n, text=text) for n, text in texts.items()}, db=connection)
 
 
 def rows(url: str, kind: str = "said") -> int:
@@ -134,7 +161,7 @@ def test_many_sagas_at_once_are_cut_into_full_envelopes(url: str) -> None:
 def observed(*heard: str) -> Choreography:
     """As much of a choreography as the relay asks for: observed, and what others hear of it."""
     whole = Choreography.__new__(Choreography)
-    whole.observed, whole._heard = True, set(heard)
+    whole.observed, whole._heard, whole.saga = True, set(heard), SAGA
     return whole
 
 
@@ -182,7 +209,7 @@ def test_a_crash_between_confirm_and_commit_publishes_twice_and_loses_nothing(ur
     start(url, 1)
     broker = Broker()
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-        broker(claim(cursor, "desk"))
+        broker(claim(cursor, "desk").parcels)
         connection.rollback()
     relay = Relay(url, "desk", broker)
     relay.drain()
@@ -231,7 +258,7 @@ def test_a_relay_asleep_is_woken_by_a_call_for_it_alone(
     start(url, 1)
     eventually(lambda: broker.numbers == [1], 10, "the first signal is sent")
     before = asleep(woken)
-    written(url, "INSERT INTO ordersaga_outbox (participant, topic, signals, payload) VALUES ('desk', 'notice', 1, '{}')")
+    insert_pack(url, "notice")
     written(url, "NOTIFY ordersaga_outbox, 'till'")
     eventually(lambda: len(woken) > before, 10, "it hears the call for another")
     asleep(woken)
@@ -283,6 +310,100 @@ def test_a_timer_is_sent_when_it_is_due_and_again_until_it_is_struck_out(url: st
     relay.close()
     assert [(p.topic, p.routing_key) for p in broker.parcels[1:]] == [("signal.DeadlinePassed", "to.desk")] * 2
     assert rows(url, "deadline") == 1
+
+
+def test_a_timer_is_due_again_by_the_intervals_of_the_watchdog(url: str) -> None:
+    start(url, 1)
+    whole = observed("signal.Begun")
+    whole.saga = replace(SAGA, watchdog=Watchdog(first=timedelta(seconds=3), cap=timedelta(seconds=10)))
+    relay = Relay(url, "desk", Broker(), choreography=whole)
+    waits = []
+    for _ in range(4):
+        written(url, "UPDATE ordersaga_outbox SET due_at = clock_timestamp() WHERE kind = 'watchdog'")
+        relay.drain()
+        with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+            cursor.execute(WAIT)
+            waits += [wait for (wait,) in cursor.fetchall()]
+    relay.close()
+    assert waits == [3, 6, 10, 10], "seconds"
+
+
+def test_a_claim_takes_no_more_bytes_than_it_may(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ordersaga.claim.CLAIM_BYTES", 1_000_000)
+    monkeypatch.setattr("ordersaga.relay.CLAIM_BYTES", 1_000_000)
+    for number in range(40):
+        start_large(url, 100_000, number)
+    relay, sizes, limits = Relay(url, "desk", broker := Broker()), [], []
+    while relay.drain():
+        sizes.append(sum(len(parcel.body) for parcel in broker.parcels))
+        limits.append(relay._limit)
+        broker.parcels.clear()
+    relay.close()
+    assert sum(sizes) > 4_000_000
+    assert max(sizes) < 1_200_000
+    assert limits[0] < 30, "the next claim locks few rows that it may not take"
+
+
+def test_many_large_signals_are_cut_into_envelopes_that_receivers_take(url: str) -> None:
+    start_large(url, 30_000, *range(400))
+    relay = Relay(url, "desk", broker := Broker())
+    while relay.drain():
+        pass
+    relay.close()
+    assert sorted(broker.numbers) == list(range(400))
+    assert max(len(parcel.body) for parcel in broker.parcels) <= 1.1 * FULL_BYTES
+    assert {parcel.rows[0].payload.count('"participant"') for parcel in broker.parcels} == {1}
+
+
+def test_what_a_step_emits_is_cut_into_packs_that_its_journal_finds(url: str) -> None:
+    sagas = sorted(new_id() for _ in range(50))
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        begun = Journal(cursor, "desk").begin("desk.step", sagas)
+        outbox = Outbox(Head("desk", "step", None, 1), notices=False)
+        for number, saga in enumerate(sagas):
+            outbox.say(saga, Begun(number=number, text="x" * 50_000))
+        outbox.flush(cursor, begun.pack_id)
+        entries = Journal(cursor, "desk").read(sagas, ["desk.step"])
+        packs = {entry.saga: [entry.pack_id] for entry in entries if entry.pack_id is not None}
+        found = recorded(cursor, packs)
+        cursor.execute(
+            "SELECT max(octet_length(payload)) FROM ordersaga_pack WHERE id = ANY(%s)", [[p for [p] in packs.values()]]
+        )
+        [(largest,)] = cursor.fetchall()
+    assert len({pack for [pack] in packs.values()}) == 3
+    assert largest <= FULL_BYTES + 1000
+    assert [[row.data["number"] for _, row in found[saga]] for saga in sagas] == [[number] for number in range(50)]
+
+
+def test_a_pack_that_an_earlier_release_wrote_whole_is_cut_by_the_relay(url: str) -> None:
+    def row(number: int) -> str:
+        data = f'{{"number": {number}, "text": "{"x" * 30_000}"}}'
+        return row_text(Row(new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, data))
+
+    payload = pack_text(Head("desk", None, None, 1), [row(number) for number in range(400)])
+    assert len(payload) > MAX_BYTES
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        insert = "INSERT INTO ordersaga_outbox (participant, topic, signals, payload) VALUES ('desk', 'signal.Begun', 400, %s)"
+        cursor.execute(insert, [payload])
+    relay = Relay(url, "desk", broker := Broker())
+    relay.drain()
+    relay.close()
+    assert (sorted(broker.numbers), rows(url)) == (list(range(400)), 0)
+    assert max(len(parcel.body) for parcel in broker.parcels) <= 1.1 * FULL_BYTES
+
+
+def test_a_signal_that_is_too_large_is_refused_when_it_is_emitted(url: str) -> None:
+    connection = psycopg2.connect(url)
+    try:
+        with pytest.raises(SignalTooLarge, match=r"Begun has 3,\d+,\d+ bytes and a signal may have 3,145,728"):
+            SAGA.start(Begun(number=1, text="x" * MAX_SIGNAL_BYTES), db=connection)
+        with pytest.raises(SignalTooLarge):
+            SAGA.start(Begun(number=1, text="\N{SNOWMAN}" * (MAX_SIGNAL_BYTES // 3)), db=connection)
+        SAGA.start(Begun(number=1, text="x" * (MAX_SIGNAL_BYTES - 1000)), db=connection)
+        connection.commit()
+    finally:
+        connection.close()
+    assert rows(url) == 1
 
 
 def test_lone_signals_leave_at_once_and_a_stream_is_gathered(url: str, carried: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
     ),
     "what comes late is not answered": (lambda: patch.object(forward, "_repeat", nothing), [*DECLINED, *RELEASED]),
     "an undo is given up": (
-        lambda: patch.object(outbox.Outbox, "retry", nothing),
+        lambda: patch.object(outbox.Outbox, "retry_later", nothing),
         [*DECLINED, Act("inventory", "PaymentDeclined!", "turns back, undo fails")],
     ),
     "a reminder does not undo": (

@@ -9,8 +9,8 @@ from uuid import UUID
 import pytest
 
 from ordersaga.celery.drain import DeadMessage
+from ordersaga.claim import Parcel
 from ordersaga.envelope import Keyring
-from ordersaga.relay import Parcel
 from tests.support.books import Books
 from tests.support.theatre import Theatre, deliver_all, to
 from webapp.audit.desk import discard, replay

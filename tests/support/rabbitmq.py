@@ -169,6 +169,23 @@ class RabbitMQ:
         self._ask("PUT", f"vhosts/{quote(vhost, safe='')}")
         return self.url(vhost)
 
+    def set_policy(self, vhost: str, queue: str, definition: dict[str, Any]) -> None:
+        """Apply a policy to one queue; it is named as the queue."""
+        policy = {"pattern": f"^{re.escape(queue)}$", "definition": definition, "apply-to": "queues"}
+        self._ask("PUT", f"policies/{quote(vhost, safe='')}/{quote(queue, safe='')}", policy)
+
+    def delete_policy(self, vhost: str, queue: str) -> None:
+        self._ask("DELETE", f"policies/{quote(vhost, safe='')}/{quote(queue, safe='')}")
+
+    def add_user(self, user: str, vhost: str, *, topics: dict[str, str]) -> str:
+        """A user who may do everything in ``vhost`` but publish other topics than those that match, by exchange; its URL."""
+        name, rights = quote(vhost, safe=""), {"configure": ".*", "write": ".*", "read": ".*"}
+        self._ask("PUT", f"users/{user}", {"password": PASSWORD, "tags": ""})
+        self._ask("PUT", f"permissions/{name}/{user}", rights)
+        for exchange, pattern in topics.items():
+            self._ask("PUT", f"topic-permissions/{name}/{user}", {"exchange": exchange, "write": pattern, "read": ".*"})
+        return f"amqp://{user}:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+
     def vhost(self, vhost: str) -> dict[str, Any]:
         """What the management interface counts of it, some hundred milliseconds late."""
         told: dict[str, Any] = self._ask("GET", f"vhosts/{quote(vhost, safe='')}")

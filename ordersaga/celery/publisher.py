@@ -1,0 +1,364 @@
+"""Publishes a relay's envelopes: all of a claim at once, then their confirms together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from typing import Any
+
+import amqp
+from kombu import Connection, Producer
+
+from ordersaga.celery.topology import SIGNALS, declare
+from ordersaga.celery.wire import CONTENT_TYPE
+from ordersaga.choreography import Choreography
+from ordersaga.claim import Parcel, Refused
+from ordersaga.envelope import Keyring
+from ordersaga.errors import PublishFailed
+from ordersaga.logs import Line, told
+
+logger = logging.getLogger(__name__)
+
+CONFIRM_SECONDS = 10.0
+"""How long the broker may take to confirm what was published together."""
+RETRY_SECONDS = 1.0
+"""How long it may take for what is sent to an address that has refused before: other addresses wait meanwhile."""
+OPEN_SECONDS = 15.0
+"""How long connecting and declaring may take."""
+CALL_SECONDS = 5.0
+"""How long any other answer of the broker's may take, and any write to it."""
+CHECK_EVERY = 5.0
+"""Seconds between two looks at a connection on which nothing is sent."""
+BLOCKED = "the broker takes no messages: a memory or disk alarm"
+
+_NOT_ANSWERED: tuple[type[Exception], ...] = (OSError, amqp.ConnectionError)
+
+
+class Publisher:
+    """Publishes on a connection of its own; makes a new one after an error. Not for several threads."""
+
+    def __init__(self, connection: Connection, choreography: Choreography, keyring: Keyring) -> None:
+        self._template, self._choreography, self._keyring = connection, choreography, keyring
+        self._connection: Any = None
+        self._amqp: Any = None  # py-amqp's connection; kombu's would connect anew where ours must notice
+        self._asking: Any = None
+        self._channel: Any = None
+        self._producer: Any = None
+        self._stale = False
+        self._checked = 0.0
+
+    def open(self) -> None:
+        """Connect and declare the topology, unless that was done; it takes a bounded time.
+
+        :raises PublishFailed: while the broker takes no messages because of an alarm.
+        :raises Exception: whatever connecting and declaring raise.
+        """
+        if self._blocked and self._still_blocked():
+            raise PublishFailed(BLOCKED)
+        if self._connection is not None:
+            return
+        connection = self._template.clone(heartbeat=0)  # the relay may be busy for longer; TCP notices
+        try:
+            self._connection, self._stale = connection, False
+            established = connection.connect()
+            if self._over_amqp:
+                self._amqp = established
+                with established.within(OPEN_SECONDS):
+                    declare(connection, self._choreography)
+                    self._asking = connection.channel()
+                    self._channel = _ConfirmChannel(established)
+            else:
+                declare(connection, self._choreography)
+                self._asking = connection.channel()
+                self._producer = Producer(connection)
+            self._checked = time.monotonic()
+        except BaseException:
+            self.close()
+            raise
+
+    def __call__(self, parcels: Sequence[Parcel]) -> list[Refused]:
+        """Publish, and return once the broker has confirmed all but the given ones.
+
+        :raises PublishFailed: when the connection was lost or nothing answers.
+        """
+        self.open()
+        try:
+            refused = self._without_confirms(parcels) if self._channel is None else self._with_confirms(parcels)
+        except _Unsettled as error:
+            if not self._blocked:
+                self.close()
+            left = {parcel.id for parcel in error.parcels} | {each.parcel.id for each in error.refused}
+            confirmed = [parcel for parcel in parcels if parcel.id not in left]
+            raise PublishFailed(error.fault, confirmed, error.refused) from error.__cause__
+        except BaseException:
+            self.close()
+            raise
+        if self._stale:
+            self.close()
+        return refused
+
+    def waiting(self) -> int:
+        """How many messages wait in the fullest queue of a participant with steps; the observer's may lag.
+
+        0 when the broker does not say: it is asked for the sake of speed alone.
+        """
+        try:
+            self.open()
+            workers = [p for p in self._choreography.participants.values() if p.steps]
+            with self._amqp.within(CALL_SECONDS) if self._amqp is not None else nullcontext():
+                return max(int(self._asking.queue_declare(queue=p.name, passive=True).message_count) for p in workers)
+        except Exception as error:  # noqa: BLE001 - publishing will tell
+            logger.debug("the queues' lengths are not known: %s", told(error))
+            if not self._blocked:
+                self.close()
+            return 0
+
+    def check(self) -> None:
+        """Drop a connection that the broker has closed, before it is needed; looks at most every few seconds."""
+        now = time.monotonic()
+        if self._amqp is None or now - self._checked < CHECK_EVERY:
+            return
+        self._checked = now
+        try:
+            self._read_pending()
+        except Exception as error:  # noqa: BLE001 - the next use connects again
+            logger.debug("the relay's connection to the broker is gone: %s", told(error))
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next call opens a new one."""
+        connection = self._connection
+        self._connection = self._amqp = self._asking = self._channel = self._producer = None
+        if connection is not None:
+            socket = getattr(connection._connection, "transport", None)
+            if socket is not None:  # py-amqp: without the handshake, which a broker that hangs would never answer
+                socket.close()
+            with suppress(*connection.connection_errors, OSError):
+                connection.release()
+
+    @property
+    def _over_amqp(self) -> bool:
+        return bool(self._template.transport.driver_type == "amqp")
+
+    @property
+    def _blocked(self) -> bool:
+        return self._amqp is not None and self._amqp.blocked is not None
+
+    def _still_blocked(self) -> bool:
+        """Whether the alarm lasts; if not, the connection is closed, as what was sent on it is not known to have arrived."""
+        with suppress(*_NOT_ANSWERED):
+            self._read_pending()
+            if self._blocked:
+                return True
+        self.close()
+        return False
+
+    def _read_pending(self) -> None:
+        """Take note of what the broker has sent meanwhile."""
+        if self._amqp is not None:
+            with suppress(TimeoutError):
+                while True:
+                    self._amqp.drain_events(timeout=0)
+
+    # -- RabbitMQ ----------------------------------------------------------------------------------------------------
+
+    def _with_confirms(self, parcels: Sequence[Parcel]) -> list[Refused]:
+        refused = self._together([parcel for parcel in parcels if not parcel.tries_again], CONFIRM_SECONDS)
+        # a channel waits for a queue that hangs, so an address that has refused before is tried on a channel of its own
+        return self._by_address([parcel for parcel in parcels if parcel.tries_again], refused)
+
+    def _by_address(self, parcels: Sequence[Parcel], refused: list[Refused]) -> list[Refused]:
+        """Publish each address's envelopes by themselves, in a short time, and add what is refused."""
+        groups: defaultdict[str, list[Parcel]] = defaultdict(list)
+        for parcel in parcels:
+            groups[parcel.routing_key].append(parcel)
+        rest = list(groups.values())
+        until = time.monotonic() + CONFIRM_SECONDS
+        while rest:
+            group = rest.pop(0)
+            try:
+                if time.monotonic() > until:
+                    refused += _late(group)
+                    continue
+                self._renew_channel()
+                refused += self._together(group, RETRY_SECONDS)
+            except _NOT_ANSWERED as error:
+                left = [parcel for each in (group, *rest) for parcel in each]
+                raise _Unsettled(told(error), left, refused) from error
+            except _Unsettled as error:
+                left = [*error.parcels, *(parcel for each in rest for parcel in each)]
+                raise _Unsettled(error.fault, left, [*refused, *error.refused]) from error
+        return refused
+
+    def _together(self, parcels: Sequence[Parcel], seconds: float) -> list[Refused]:
+        """Publish all, then await their confirms."""
+        channel: _ConfirmChannel = self._channel
+        refused: list[Refused] = []
+        try:
+            for parcel in parcels:
+                refused += self._send(channel, parcel)
+            self._await(channel, seconds)
+        except amqp.ChannelError as error:
+            refused += channel.refused()
+            return [*refused, *self._one_by_one(channel.unsettled(), error, refused)]
+        except TimeoutError:
+            refused += channel.refused()
+            return self._not_confirmed(channel.unsettled(), refused)
+        except _NOT_ANSWERED as error:
+            raise _Unsettled(told(error), channel.unsettled(), [*refused, *channel.refused()]) from error
+        return [*refused, *channel.refused()]
+
+    def _await(self, channel: _ConfirmChannel, seconds: float) -> None:
+        """Wait until the broker has settled all that was sent.
+
+        :raises TimeoutError: when that takes too long.
+        """
+        until = time.monotonic() + seconds
+        while channel.pending:
+            if self._blocked:
+                raise _Unsettled(BLOCKED, channel.unsettled(), channel.refused())
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            with suppress(TimeoutError):
+                self._amqp.drain_events(timeout=min(left, 1.0))
+
+    def _not_confirmed(self, parcels: Sequence[Parcel], refused: list[Refused]) -> list[Refused]:
+        """Confirms that did not come: a queue is not available, or it hangs and the others' envelopes wait for it."""
+        try:
+            self._renew_channel()
+        except (*_NOT_ANSWERED, amqp.ChannelError) as error:
+            raise _Unsettled("the broker does not answer", parcels, refused) from error
+        if len({parcel.routing_key for parcel in parcels}) == 1:
+            return [*refused, *_late(parcels)]
+        return self._by_address(parcels, refused)
+
+    def _one_by_one(self, parcels: Sequence[Parcel], error: amqp.ChannelError, refused: Sequence[Refused]) -> list[Refused]:
+        """The broker has closed the channel because of one envelope: find out which, and publish the others."""
+        found: list[Refused] = []
+        logger.warning(Line("channel_closed", fault=told(error), envelopes=len(parcels)))
+        for n, parcel in enumerate(parcels):
+            before = [*refused, *found]
+            try:
+                channel = self._renew_channel()
+                found += self._send(channel, parcel)
+                self._await(channel, RETRY_SECONDS)
+            except amqp.ChannelError as closed:
+                if closed.reply_code == amqp.NotFound.code:  # the exchange is gone: all has to be declared again
+                    raise _Unsettled(told(closed), parcels[n:], before) from closed
+                found.append(Refused(parcel, f"the broker closes the channel: {told(closed)}", address=False))
+            except TimeoutError:
+                found += _late([parcel])
+            except _Unsettled as failed:
+                raise _Unsettled(failed.fault, parcels[n:], before) from failed
+            except _NOT_ANSWERED as lost:
+                raise _Unsettled(told(lost), parcels[n:], before) from lost
+            else:
+                found += channel.refused()
+        return found
+
+    def _renew_channel(self) -> _ConfirmChannel:
+        """Another channel. The old one is not closed, which a queue that hangs would delay; it goes with the connection."""
+        self._stale = True
+        with self._amqp.within(CALL_SECONDS):
+            self._channel = channel = _ConfirmChannel(self._amqp)
+        return channel
+
+    def _send(self, channel: _ConfirmChannel, parcel: Parcel) -> list[Refused]:
+        """Write one envelope; gives it back when it cannot be encoded."""
+        try:
+            message = amqp.Message(parcel.body, application_headers=self._headers(parcel), **_properties(parcel))
+            channel.publish(parcel, message)
+        except (ValueError, TypeError) as error:
+            channel.forget(parcel)
+            return [Refused(parcel, f"it cannot be encoded: {told(error)}", address=False)]
+        return []
+
+    # -- the embedded broker -----------------------------------------------------------------------------------------
+
+    def _without_confirms(self, parcels: Sequence[Parcel]) -> list[Refused]:
+        """Each publish is a statement, and so its own confirm."""
+        refused: list[Refused] = []
+        lost = (*self._connection.connection_errors, *self._connection.channel_errors)
+        for n, parcel in enumerate(parcels):
+            try:
+                self._producer.publish(
+                    parcel.body, exchange=SIGNALS.name, routing_key=parcel.routing_key, headers=self._headers(parcel),
+                    **_properties(parcel),
+                )  # fmt: skip
+            except lost as error:
+                raise _Unsettled(told(error), parcels[n:], refused) from error
+            except Exception as error:  # noqa: BLE001 - the connection is there, so it is the envelope
+                refused.append(Refused(parcel, f"the broker does not take it: {told(error)}", address=False))
+        return refused
+
+    def _headers(self, parcel: Parcel) -> dict[str, Any]:
+        signature = self._keyring.sign(parcel.id, parcel.topic, parcel.signals, parcel.body)
+        return {
+            "task": parcel.topic, "id": parcel.id, "ordersaga-signals": parcel.signals, "ordersaga-signature": signature
+        }  # fmt: skip
+
+
+def _late(parcels: Sequence[Parcel]) -> list[Refused]:
+    return [Refused(parcel, "its queues did not confirm in time", address=True) for parcel in parcels]
+
+
+def _properties(parcel: Parcel) -> dict[str, Any]:
+    return {
+        "content_type": CONTENT_TYPE, "content_encoding": "binary", "delivery_mode": 2, "message_id": parcel.id,
+        "correlation_id": parcel.id,
+    }  # fmt: skip
+
+
+class _Unsettled(Exception):
+    """The broker does not answer, and these envelopes may or may not have arrived."""
+
+    def __init__(self, fault: str, parcels: Sequence[Parcel], refused: Sequence[Refused]) -> None:
+        super().__init__(fault)
+        self.fault, self.parcels, self.refused = fault, parcels, refused
+
+
+class _ConfirmChannel:
+    """A channel in confirm mode that knows which envelopes the broker has settled."""
+
+    def __init__(self, connection: amqp.Connection) -> None:
+        self._channel = connection.channel()
+        self._channel.confirm_select()
+        self._channel.events["basic_ack"].add(self._acked)
+        self._channel.events["basic_nack"].add(self._nacked)
+        self._tag = 0
+        self.pending: dict[int, Parcel] = {}
+        self._nacks: list[Parcel] = []
+
+    def publish(self, parcel: Parcel, message: amqp.Message) -> None:
+        """Send without waiting for the confirm."""
+        self.pending[self._tag + 1] = parcel
+        self._channel.basic_publish(message, exchange=SIGNALS.name, routing_key=parcel.routing_key, timeout=CALL_SECONDS)
+        self._tag += 1
+
+    def forget(self, parcel: Parcel) -> None:
+        """An envelope that was not sent after all."""
+        self.pending = {tag: each for tag, each in self.pending.items() if each is not parcel}
+
+    def refused(self) -> list[Refused]:
+        """What the broker has refused since the last call."""
+        nacks, self._nacks = self._nacks, []
+        return [Refused(parcel, "a queue does not take it: it is full or not available", address=True) for parcel in nacks]
+
+    def unsettled(self) -> list[Parcel]:
+        """What it has neither confirmed nor refused; it is forgotten here."""
+        pending, self.pending = self.pending, {}
+        return list(pending.values())
+
+    def _acked(self, tag: int, multiple: bool) -> None:
+        self._settle(tag, multiple)
+
+    def _nacked(self, tag: int, multiple: bool) -> None:
+        self._nacks += self._settle(tag, multiple)
+
+    def _settle(self, tag: int, multiple: bool) -> list[Parcel]:
+        tags = [each for each in self.pending if each <= tag] if multiple else [tag]
+        return [self.pending.pop(each) for each in tags if each in self.pending]

@@ -1,0 +1,203 @@
+"""Claim what is due in an outbox and build envelopes of it.
+
+An **envelope** is full at :data:`FULL_SIGNALS` signals or :data:`FULL_BYTES` bytes. A row that no envelope can be built of is
+set apart, so that it takes no other row with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from ordersaga.choreography import Choreography
+from ordersaga.database import Cursor
+from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, MAX_BYTES, envelope_of, envelope_size, fault_in, parts_of_pack
+from ordersaga.ids import new_id
+from ordersaga.saga import Watchdog
+from ordersaga.sql import outbox as sql
+
+CLAIM_ROWS = 400
+"""Rows claimed at a time; a row is a pack of one signal or of some hundred."""
+CLAIM_BYTES = 8 * 1024 * 1024
+"""Bytes of payload claimed at a time; the last row may exceed it."""
+MAX_ADDRESS_BYTES = 255
+"""The longest routing key that AMQP can carry."""
+
+
+class OutboxRow(NamedTuple):
+    """A claimed row, as it has to be put back if it is not published.
+
+    :ivar stays: the claim has moved it to a later time instead of deleting it.
+    :ivar due: seconds since the epoch.
+    :ivar refusals: how often an envelope of this row could not be published; None: never.
+    """
+
+    id: int
+    kind: str
+    topic: str
+    recipient: str | None
+    signals: int
+    payload: str
+    pack_id: int | None
+    stays: bool
+    due: float
+    created_at: datetime
+    retry_of: str | None
+    refusals: int | None
+    fault: str | None
+
+    @property
+    def alone(self) -> bool:
+        """Whether it shares no envelope.
+
+        So do signals that may kill workers, those of a paused step, and rows that could not be published.
+        """
+        return self.kind in ("retry", "paused") or self.refusals is not None
+
+
+class Parcel(NamedTuple):
+    """An envelope with its address.
+
+    :ivar packs: how many packs it holds.
+    :ivar rows: the outbox rows that these come from.
+    """
+
+    id: str
+    topic: str
+    recipient: str | None
+    signals: int
+    body: bytes
+    packs: int = 1
+    rows: tuple[OutboxRow, ...] = ()
+
+    @property
+    def routing_key(self) -> str:
+        """Where the exchange sends it: to all who hear the topic, or to one participant."""
+        return address_of(self.topic, self.recipient)
+
+    @property
+    def tries_again(self) -> bool:
+        """Whether an address that has refused is tried with it."""
+        return any(row.fault is not None and row.refusals is None for row in self.rows)
+
+
+class Refused(NamedTuple):
+    """An envelope that was not published, and why.
+
+    :ivar fault: a sentence for operators; it quotes no payload.
+    :ivar address: True: its queues do not take it now, nor others of its address. False: it cannot be published as it is.
+    """
+
+    parcel: Parcel
+    fault: str
+    address: bool
+
+
+class Claim(NamedTuple):
+    """What is due, in envelopes, and what no envelope can be built of.
+
+    :ivar rows: how many rows were claimed.
+    """
+
+    parcels: list[Parcel]
+    refused: list[Refused]
+    rows: int
+    size: int
+
+
+def address_of(topic: str, recipient: str | None) -> str:
+    """The routing key of a topic for all who hear it, or of one participant."""
+    return topic if recipient is None else f"to.{recipient}"
+
+
+def claim(
+    cursor: Cursor,
+    participant: str,
+    choreography: Choreography | None = None,
+    *,
+    statement: str = sql.CLAIM,
+    since: float = 0.0,
+    limit: int = CLAIM_ROWS,
+) -> Claim:
+    """Take what is due out of the outbox, in envelopes; the caller publishes it and commits, or rolls back.
+
+    What goes to participants becomes due to the observers of ``choreography``, if it has any; what only they hear is not sent
+    twice. Timers become due again by the intervals of the saga's watchdog.
+
+    :param since: rows due earlier are not looked at; see :class:`ordersaga.scan_bound.ScanBound`.
+    """
+    observed = choreography is not None and choreography.observed
+    dog = Watchdog() if choreography is None else choreography.saga.watchdog
+    values = {"observed": observed, "participant": participant, "since": since, "rows": limit, "size": CLAIM_BYTES}
+    cursor.execute(statement, {**values, "first": dog.first.total_seconds(), "cap": dog.cap.total_seconds()})
+    rows = [OutboxRow(*row) for row in cursor.fetchall()]
+    size = sum(len(row.payload) for row in rows)
+    sent = rows
+    if choreography is not None and observed:
+        sent = [row for row in rows if row.recipient is not None or choreography.is_heard(row.topic)]
+    envelopes = [*parcels([row for row in sent if not row.alone])]
+    envelopes += (parcel for row in sent if row.alone for parcel in parcels([row]))
+    good: list[Parcel] = []
+    refused: list[Refused] = []
+    for parcel in envelopes:
+        _check(parcel, good, refused)
+    return Claim(good, refused, len(rows), size)
+
+
+def parcels(rows: Sequence[OutboxRow]) -> Iterator[Parcel]:
+    """Join packs of one topic and recipient into envelopes, in their order."""
+    open_: dict[tuple[str, str | None], list[tuple[OutboxRow, int, bytes]]] = {}
+
+    def seal(address: tuple[str, str | None]) -> Parcel:
+        packs = open_.pop(address)
+        body = envelope_of(address[0], [pack for _, _, pack in packs])
+        return Parcel(new_id(), *address, sum(n for _, n, _ in packs), body, len(packs), tuple(row for row, _, _ in packs))
+
+    for row in rows:
+        address = (row.topic, row.recipient)
+        for signals, pack in _packs(row):
+            packs = open_.setdefault(address, [])
+            if packs and (
+                sum(n for _, n, _ in packs) + signals > FULL_SIGNALS
+                or sum(len(p) for _, _, p in packs) + len(pack) > FULL_BYTES
+            ):
+                yield seal(address)
+                packs = open_.setdefault(address, [])
+            packs.append((row, signals, pack))
+    for address in list(open_):
+        yield seal(address)
+
+
+def _packs(row: OutboxRow) -> list[tuple[int, bytes]]:
+    """The row's pack, or its parts where it alone would exceed what receivers accept: an earlier release wrote those whole."""
+    pack = row.payload.encode()
+    if envelope_size(row.topic, [len(pack)]) <= MAX_BYTES:
+        return [(row.signals, pack)]
+    return [(signals, part.encode()) for signals, part in parts_of_pack(row.payload)] or [(row.signals, pack)]
+
+
+def _check(parcel: Parcel, good: list[Parcel], refused: list[Refused]) -> None:
+    """Sort an envelope into those that receivers can read and those that they cannot; a bad pack takes no other with it."""
+    if (fault := _fault_of(parcel)) is None:
+        good.append(parcel)
+    elif len(parcel.rows) > 1:
+        rows = [row for row in parcel.rows if not any(_fault_of(alone) for alone in parcels([row]))]
+        good += parcels(rows)
+        refused += (
+            Refused(alone, fault, address=False)
+            for row in parcel.rows
+            if row not in rows
+            for alone in parcels([row])
+            if (fault := _fault_of(alone))
+        )
+    else:
+        refused.append(Refused(parcel, fault, address=False))
+
+
+def _fault_of(parcel: Parcel) -> str | None:
+    if len(parcel.routing_key.encode()) > MAX_ADDRESS_BYTES:
+        return f"its address has more than {MAX_ADDRESS_BYTES} bytes"
+    if len(parcel.body) > MAX_BYTES:
+        return f"{len(parcel.body):,} bytes are over the limit of {MAX_BYTES:,}"
+    return fault_in(parcel.body, parcel.signals)

@@ -1,33 +1,216 @@
-"""A relay looks so often that a look may not read what is of no use to it."""
+"""Placing, steps and relays cost the same however many deleted outbox rows an old snapshot keeps, and miss no late commit."""
 
 from __future__ import annotations
 
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any
+
 import psycopg2
+import pytest
 
+from ordersaga import Saga, Signal
+from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, Parcel
+from ordersaga.envelope import read_rows
+from ordersaga.ids import new_id
+from ordersaga.outbox import Outbox
+from ordersaga.relay import Relay
+from ordersaga.scan_bound import Look, ScanBound
 from ordersaga.sql import outbox as sql
-from tests.support.databases import Databases
+from ordersaga.sql import saga as saga_sql
+from tests.support.polling import eventually
+from tests.support.postgres import Postgres
 
+ORDERS = 300_000
+SETTLED = """
+INSERT INTO ordersaga_outbox (participant, topic, signals, payload, due_at)
+SELECT 'desk', 'signal.Begun', 1, '', now() - make_interval(secs => 5 + n / 1000.0) FROM generate_series(1, %(orders)s) AS n
+"""
 TIMERS = """
 INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)
-SELECT 'orders', 'deadline', 'signal.DeadlinePassed', 'orders', md5(n::text)::uuid, 1, '{}', now() + interval '1 minute'
-FROM generate_series(1, 5000) AS n
+SELECT 'desk', 'watchdog', 'watchdog', 'desk', gen_random_uuid(), 1, '', now() + make_interval(secs => n / 1000.0 - 150)
+FROM generate_series(1, 300000, 3) AS n
 """
+HELD = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND backend_xmin IS NOT NULL"
 
 
-def test_a_look_does_not_go_through_the_timers_of_ended_sagas_while_an_old_snapshot_keeps_them(databases: Databases) -> None:
-    reader, writer = psycopg2.connect(databases.orders), psycopg2.connect(databases.orders)
+class Begun(Signal):
+    number: int
+
+
+SAGA = Saga("toy", begins_with=Begun, initiator="desk", participants=["desk"], deadline=timedelta(minutes=1))
+
+
+class Broker:
+    """Takes everything."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def __call__(self, parcels: Sequence[Parcel]) -> None:
+        self.numbers += [row.data["number"] for p in parcels if p.topic == "signal.Begun" for row in read_rows(p.body)]
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Postgres, database_templates: dict[str, str]) -> str:
+    return postgres.create_database("looks", "orders", database_templates["orders"])
+
+
+@pytest.fixture
+def url(database: str) -> Iterator[str]:
+    yield database
+    with psycopg2.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM ordersaga_outbox")
+
+
+def explained(cursor: Any, statement: str, values: Any) -> dict[str, Any]:
+    cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values)
+    [[[found]]] = cursor.fetchall()
+    plan: dict[str, Any] = found["Plan"]
+    return plan
+
+
+def pages(plan: dict[str, Any]) -> int:
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def test_deleted_rows_of_settled_orders_cost_nothing_under_a_snapshot(url: str) -> None:
+    reader, writer = psycopg2.connect(url), psycopg2.connect(url)
     writer.autocommit = True
+    relay = Relay(url, "desk", Broker())
     try:
         with reader.cursor() as old, writer.cursor() as cursor:
-            cursor.execute(TIMERS)
+            cursor.execute("ALTER TABLE ordersaga_outbox SET (autovacuum_enabled = off)")
+            for rows in (SETTLED, TIMERS):
+                cursor.execute(rows, {"orders": ORDERS})
             reader.set_session(isolation_level="REPEATABLE READ")
             old.execute("SELECT count(*) FROM ordersaga_outbox")
-            cursor.execute("DELETE FROM ordersaga_outbox WHERE participant = 'orders'")
-            cursor.execute(sql.PREPARE)
-            cursor.execute("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE ordersaga_due ('orders')")
-            [[[explained]]] = cursor.fetchall()
+            cursor.execute("DELETE FROM ordersaga_outbox")
+
+            began = time.perf_counter()
+            relay.drain()
+            first = time.perf_counter() - began
+            for _ in range(3):
+                relay.drain()
+            with relay._connect().cursor() as asking:
+                look = pages(explained(asking, sql.DUE, relay._looking()))
+                values = {"observed": True, "rows": CLAIM_ROWS, "size": CLAIM_BYTES, "first": 30.0, "cap": 600.0}
+                asking.execute("BEGIN")
+                execute = sql.CLAIM_PREPARED.removeprefix("BEGIN; ")
+                claim = pages(explained(asking, execute, {**values, **relay._looking()}))
+                asking.execute("ROLLBACK")
+
+            start = pages(explained(cursor, saga_sql.START, SAGA._beginning({new_id(): Begun(number=1)}, None)))
+            record = pages(explained(cursor, sql.record(1, 1), recording()))
+            cursor.execute(HELD)
+            assert cursor.fetchall() == [(1,)], "the old snapshot is still held"
+            everything = sql.CLAIM.replace("FOR UPDATE SKIP LOCKED", "")
+            whole = pages(explained(cursor, everything, {**values, "since": 0.0, "participant": "desk"}))
     finally:
+        relay.close()
         reader.close()
         writer.close()
-    assert explained["Plan"]["Actual Rows"] == 0
-    assert explained["Plan"]["Shared Hit Blocks"] < 20
+    assert whole > 5_000, "the deleted rows are there"
+    assert {name: found for name, found in (("look", look), ("claim", claim)) if found > 30} == {}
+    assert {name: found for name, found in (("placing", start), ("recording", record)) if found > 200} == {}
+    assert first < 10
+
+
+def recording() -> list[Any]:
+    """The parameters of a statement that records one pack and one post."""
+
+    class Cursor:
+        values: list[Any]
+
+        def execute(self, _: str, values: list[Any]) -> None:
+            self.values = values
+
+    from ordersaga.envelope import Head
+
+    cursor, outbox = Cursor(), Outbox(Head("desk", None, None, 1), notices=True)
+    outbox.say(new_id(), Begun(number=2))
+    outbox.notice(new_id(), None, "complete")
+    outbox.flush(cursor, 10**9)  # type: ignore[arg-type]
+    return cursor.values
+
+
+@pytest.fixture
+def never_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scans of everything hide what the bound misses."""
+    monkeypatch.setattr(ScanBound, "EVERYTHING_EVERY", 3600.0)
+
+
+@pytest.mark.usefixtures("never_everything")
+def test_signals_of_transactions_of_any_length_are_carried(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScanBound, "PATIENCE", 0.3)
+    monkeypatch.setattr(ScanBound, "MARGIN", 0.05)
+    broker = Broker()
+    relay = Relay(url, "desk", broker)
+    thread = threading.Thread(target=relay.run, args=(lambda *_: None,))
+    thread.start()
+    chance = random.Random(13)
+
+    def write(numbers: range, waits: list[float]) -> None:
+        connection = psycopg2.connect(url)
+        for number, wait in zip(numbers, waits, strict=True):
+            SAGA.start(Begun(number=number), db=connection)
+            time.sleep(wait)  # a transaction that goes on: what is tested
+            connection.commit()
+        connection.close()
+
+    lengths = [[chance.choice([0.0, 0.0, 0.02, 0.1, 0.5]) for _ in range(25)], [1.2, 0.0, 1.5], [0.0] * 200]
+    starts = [0, 100, 200]
+    writers = [
+        threading.Thread(target=write, args=(range(first, first + len(waits)), waits))
+        for first, waits in zip(starts, lengths, strict=True)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    wanted = [first + n for first, waits in zip(starts, lengths, strict=True) for n in range(len(waits))]
+    try:
+        eventually(lambda: sorted(broker.numbers) == wanted, 10, "every signal is carried once")
+    finally:
+        relay.stop()
+        thread.join(10)
+
+
+@pytest.mark.usefixtures("never_everything")
+def test_a_long_transaction_is_looked_for_when_it_ends(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScanBound, "PATIENCE", 0.0)
+    monkeypatch.setattr(ScanBound, "MARGIN", 0.0)
+    relay = Relay(url, "desk", broker := Broker())
+    long, short = psycopg2.connect(url), psycopg2.connect(url)
+    try:
+        SAGA.start(Begun(number=1), db=long)
+        for number in (2, 3, 4):
+            SAGA.start(Begun(number=number), db=short)
+            short.commit()
+            eventually(relay.drain, 5, "what is committed meanwhile is carried")
+        with long.cursor() as cursor:
+            cursor.execute("SELECT extract(epoch FROM due_at)::float8 FROM ordersaga_outbox WHERE kind = 'said'")
+            [(due,)] = cursor.fetchall()
+        assert relay._bound.since > due, "the scans have gone past the row that is not committed"
+        long.commit()
+        eventually(lambda: relay.drain() or 1 in broker.numbers, 5, "the late row is carried")
+    finally:
+        relay.close()
+        long.close()
+        short.close()
+    assert sorted(broker.numbers) == [1, 2, 3, 4]
+
+
+def test_a_row_set_back_in_time_is_found_by_a_scan_of_everything() -> None:
+    bound = ScanBound()
+    assert bound.since == 0.0
+    for at in (100.0, 101.0, 102.0):
+        assert not bound.seen(Look(None, at, at, 5 + int(at), 6 + int(at)))
+    assert bound.since == 101.0 - ScanBound.MARGIN
+    bound._everything_at = 0.0
+    assert bound.since == 0.0
+    bound.seen(Look(50.0, 103.0, 103.0, 200, 201))
+    assert bound.since == 50.0 - ScanBound.BEFORE, "until it is carried"

@@ -1,0 +1,355 @@
+"""The broker refuses some of what an outbox owes: everything else leaves, and nothing that was confirmed is sent again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import psycopg2
+import pytest
+from kombu import Connection
+
+from ordersaga.address_backoff import AddressBackoff
+from ordersaga.celery import publisher as publishing
+from ordersaga.celery import topology
+from ordersaga.celery.app import broker
+from ordersaga.celery.publisher import Publisher
+from ordersaga.claim import Parcel
+from ordersaga.envelope import MAX_BYTES, Head, Row, envelope_of, pack_text, read_rows, row_text
+from ordersaga.errors import PublishFailed
+from ordersaga.ids import new_id
+from ordersaga.relay import Relay
+from tests.support.mail import KEYRING
+from tests.support.polling import eventually
+from tests.support.postgres import Postgres
+from tests.support.proxy import Proxy
+from tests.support.rabbitmq import RabbitMQ
+from workers.choreography import choreography
+
+TO_INVENTORY, TO_PAYMENTS = "signal.OrderPlaced", "signal.StockReserved"
+HEAD = Head("orders", None, None, 1)
+INSERT = """
+INSERT INTO ordersaga_outbox (participant, topic, signals, payload)
+SELECT 'orders', %s, 1, payload FROM unnest(%s::text[]) AS payload RETURNING id
+"""
+
+
+def pack(number: int, padding: int = 0) -> str:
+    data = f'{{"number":{number},"padding":"{"x" * padding}"}}'
+    row = Row(new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, data)
+    return pack_text(HEAD, [row_text(row)])
+
+
+class Desk:
+    """An outbox, the queues it feeds, and the relay between them."""
+
+    def __init__(self, url: str, rabbitmq: RabbitMQ, vhost: str, publisher: Publisher) -> None:
+        self.url, self.rabbitmq, self.vhost, self.publisher = url, rabbitmq, vhost, publisher
+        self.relay = Relay(url, "orders", publisher, ready=publisher.open)
+
+    def rows(self, statement: str, *values: Any) -> list[Any]:
+        with psycopg2.connect(self.url) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def owe(self, topic: str, *payloads: str) -> list[int]:
+        return [row for (row,) in self.rows(INSERT, topic, list(payloads))]
+
+    def owed(self) -> Counter[str]:
+        return Counter(topic for (topic,) in self.rows("SELECT topic FROM ordersaga_outbox"))
+
+    def drain(self) -> None:
+        """Rounds until one carries nothing."""
+        while self.relay.drain():
+            pass
+
+    def carried(self) -> bool:
+        """Whether nothing is owed after as many rounds as carry something."""
+        self.drain()
+        return not self.owed()
+
+    def arrived(self, queue: str) -> list[int]:
+        """Take all messages out of a queue: their signals' numbers."""
+        found: list[int] = []
+        with self.rabbitmq.connect(self.vhost) as connection:
+            channel = connection.channel()
+            while (message := channel.basic_get(queue, no_ack=True)) is not None:
+                body = message.body if isinstance(message.body, bytes) else message.body.encode()
+                found += [row.data["number"] for row in read_rows(body)]
+        return sorted(found)
+
+    @contextmanager
+    def full(self, queue: str) -> Iterator[None]:
+        """While it lasts the queue takes one message and refuses more."""
+        self.rabbitmq.set_policy(self.vhost, queue, {"max-length": 1, "overflow": "reject-publish"})
+        try:
+            yield
+        finally:
+            self.rabbitmq.delete_policy(self.vhost, queue)
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Postgres, database_templates: dict[str, str]) -> str:
+    return postgres.create_database("publishing", "orders", database_templates["orders"])
+
+
+@pytest.fixture(scope="module")
+def broker_url(rabbitmq: RabbitMQ) -> Iterator[str]:
+    yield rabbitmq.add_vhost("publishing")
+    rabbitmq.ensure()
+    rabbitmq.delete_vhost("publishing")
+
+
+def publisher_at(url: str) -> Publisher:
+    settings = broker(url)
+    connection = Connection(settings["broker_url"], transport_options=settings["broker_transport_options"])
+    return Publisher(connection, choreography(), KEYRING)
+
+
+@pytest.fixture
+def desk(database: str, rabbitmq: RabbitMQ, broker_url: str) -> Iterator[Desk]:
+    publisher = publisher_at(broker_url)
+    one = Desk(database, rabbitmq, "publishing", publisher)
+    one.rows("DELETE FROM ordersaga_outbox")
+    publisher.open()
+    yield one
+    one.relay.close()
+    publisher.close()
+    for queue in ("inventory", "payments", "ordersaga.unheard"):
+        one.arrived(queue)
+
+
+def test_a_full_queue_delays_its_own_address_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AddressBackoff, "FIRST", 0.2)
+    monkeypatch.setattr(AddressBackoff, "CAP", 0.4)
+    sent: list[Parcel] = []
+    publish = desk.relay._publish
+
+    def noting(parcels: Sequence[Parcel]) -> Any:
+        sent.extend(parcels)
+        return publish(parcels)
+
+    desk.relay._publish = noting
+
+    def refused() -> bool:
+        desk.owe(TO_INVENTORY, pack(0))
+        desk.drain()
+        return bool(desk.relay.trouble)
+
+    with desk.full("inventory"):
+        eventually(refused, 20, "the queue refuses")
+        sent.clear()
+        began = time.monotonic()
+        desk.owe(TO_INVENTORY, *(pack(number) for number in range(1, 1001)))
+        for number in range(10):
+            desk.owe(TO_PAYMENTS, pack(number))
+            desk.drain()
+
+        def tried_twice() -> bool:
+            desk.drain()
+            tries = Counter(parcel.topic for parcel in sent)
+            return tries[TO_INVENTORY] >= 2 and set(desk.owed()) == {TO_INVENTORY}
+
+        eventually(tried_twice, 10, "the full address is tried again, and the other's signals leave")
+        signals: Counter[str] = Counter()
+        for parcel in sent:
+            signals[parcel.topic] += parcel.signals
+        envelopes = Counter(parcel.topic for parcel in sent)
+        assert envelopes[TO_INVENTORY] <= 3 + (time.monotonic() - began) / 0.2, "one envelope at a time, at intervals"
+        assert signals[TO_PAYMENTS] == 10, "what was confirmed is not sent again"
+        assert desk.arrived("payments") == list(range(10))
+        assert desk.owed()[TO_INVENTORY] >= 1000
+        assert f"{TO_INVENTORY} is refused: a queue does not take it" in desk.relay.trouble
+
+    in_queue = desk.arrived("inventory")
+    began = time.monotonic()
+    eventually(desk.carried, 20, "all has left")
+    assert time.monotonic() - began < 10
+    assert desk.relay.trouble == ""
+    assert set(desk.arrived("inventory") + in_queue) == set(range(1001))
+
+
+def test_a_queue_that_does_not_confirm_stops_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "CONFIRM_SECONDS", 1.5)
+    monkeypatch.setattr(publishing, "RETRY_SECONDS", 0.3)
+    name = f"{desk.vhost}_inventory"
+    suspend = f"sys:suspend(whereis('{name}'))."
+    desk.rabbitmq.ctl("eval", suspend)
+    try:
+        desk.owe(TO_INVENTORY, pack(1))
+        desk.owe(TO_PAYMENTS, pack(2))
+        desk.drain()
+        assert desk.arrived("payments") == [2]
+        assert desk.owed() == {TO_INVENTORY: 1}
+        assert "did not confirm in time" in desk.relay.trouble
+        desk.owe(TO_PAYMENTS, pack(3))
+        began = time.monotonic()
+        desk.drain()
+        assert desk.arrived("payments") == [3]
+        assert time.monotonic() - began < 1.5
+    finally:
+        desk.rabbitmq.ctl("eval", suspend.replace("suspend", "resume"))
+    eventually(desk.carried, 15, "all has left")
+    assert set(desk.arrived("inventory")) == {1}
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "fault"),
+    [
+        (TO_INVENTORY, "{]", "its payload is no pack"),
+        (TO_INVENTORY, '{"signals": []}', "its payload is no pack"),
+        (
+            TO_INVENTORY,
+            pack_text(Head("orders", None, None, 1), ["[1, 2]"]),
+            "lacks a pack's participant or a signal's columns",
+        ),
+        (TO_INVENTORY, pack_text(Head("orders", None, None, 1), []), "holds 0 signals and its row says 1"),
+        ("signal." + "x" * 300, pack(0), "more than 255 bytes"),
+        (TO_INVENTORY, pack(0, MAX_BYTES), "over the limit of 8,388,608"),
+    ],
+    ids=["no JSON", "no pack", "no row", "fewer signals than said", "an address too long", "too large for receivers"],
+)
+def test_a_row_that_cannot_be_published_is_set_apart(
+    topic: str, payload: str, fault: str, desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.owe(TO_INVENTORY, pack(1))
+    [bad] = desk.owe(topic, payload)
+    desk.owe(TO_INVENTORY, pack(2))
+    desk.drain()
+
+    assert desk.arrived("inventory") == [1, 2]
+    [(row, kept, refusals, later)] = desk.rows(
+        "SELECT id, fault, refusals, due_at - clock_timestamp() > interval '0.3 s' FROM ordersaga_outbox"
+    )
+    assert (row, refusals, later) == (bad, 1, True)
+    assert fault in kept
+    assert f"outbox row {bad} cannot be published" in desk.relay.trouble
+    assert [record.getMessage().partition(" ")[0] for record in caplog.records] == ["outbox_row_refused"]
+
+
+def test_an_envelope_that_closes_the_channel_is_found_among_others(desk: Desk) -> None:
+    user = desk.rabbitmq.add_user("limited", desk.vhost, topics={"ordersaga": f"^{TO_INVENTORY}$"})
+    publisher = publisher_at(user)
+    relay = Relay(desk.url, "orders", publisher, ready=publisher.open)
+    desk.owe(TO_INVENTORY, pack(0))
+    bad = desk.owe(TO_PAYMENTS, pack(1), pack(2))
+    desk.owe(TO_INVENTORY, pack(3))
+    eventually(lambda: relay.drain() or set(desk.owed()) == {TO_PAYMENTS}, 10, "the others leave")
+    eventually(lambda: relay.drain() or "cannot be published" in relay.trouble, 10, "the rows are tried alone")
+    relay.close()
+    publisher.close()
+    assert set(desk.arrived("inventory")) == {0, 3}
+    faults = dict(desk.rows("SELECT id, fault FROM ordersaga_outbox"))
+    assert list(faults) == bad
+    assert all("the broker closes the channel: AccessRefused: Basic.publish: (403)" in fault for fault in faults.values())
+    desk.rows("UPDATE ordersaga_outbox SET due_at = clock_timestamp()")
+    desk.drain()
+    assert desk.arrived("payments") == [1, 2], "a relay that may publish them carries them"
+
+
+def test_confirmed_envelopes_are_finished_when_the_connection_is_lost(desk: Desk) -> None:
+    desk.owe(TO_INVENTORY, pack(1))
+    desk.owe(TO_PAYMENTS, pack(2))
+    publish = desk.relay._publish
+
+    def lose(parcels: Any) -> Any:
+        refused = publish(parcels[:1])
+        raise PublishFailed("the connection is lost", parcels[:1], refused or ())
+
+    desk.relay._publish = lose
+    with pytest.raises(PublishFailed):
+        desk.relay.drain()
+    assert desk.owed() == {TO_PAYMENTS: 1}
+    assert desk.rows("SELECT fault FROM ordersaga_outbox") == [(None,)]
+    desk.relay._publish = publish
+    desk.drain()
+    assert (desk.arrived("inventory"), desk.arrived("payments")) == ([1], [2])
+
+
+def test_publishing_waits_once_for_the_confirms_of_a_claim(desk: Desk, proxy: Callable[[int], Proxy]) -> None:
+    between = proxy(desk.rabbitmq.port)
+    publisher = publisher_at(between.through(desk.rabbitmq.url(desk.vhost)))
+    parcels = [Parcel(new_id(), TO_PAYMENTS, None, 1, envelope_of(TO_PAYMENTS, [pack(n).encode()])) for n in range(50)]
+    publisher.open()
+    between.delay(0.05)
+    began = time.monotonic()
+    assert publisher(parcels) == []
+    took = time.monotonic() - began
+    between.delay(0)
+    publisher.close()
+    assert desk.arrived("payments") == list(range(50))
+    assert took < 1, "fifty round trips of 0.1 s each would take five"
+
+
+def test_a_broker_that_hangs_is_not_waited_for_while_rows_are_claimed(desk: Desk, proxy: Callable[[int], Proxy]) -> None:
+    between = proxy(desk.rabbitmq.port)
+    publisher = publisher_at(between.through(desk.rabbitmq.url(desk.vhost)))
+    relay = Relay(desk.url, "orders", publisher, ready=publisher.open)
+    [row] = desk.owe(TO_PAYMENTS, pack(1))
+    declare = topology.declare
+
+    def hang(*arguments: Any) -> None:
+        between.stall()
+        declare(*arguments)
+
+    hanging = patch.multiple(publishing, declare=hang, OPEN_SECONDS=1.0)
+    with hanging, pytest.raises(TimeoutError):
+        relay.drain()
+    locked = "SELECT id FROM ordersaga_outbox FOR UPDATE NOWAIT"
+    assert desk.rows(locked) == [(row,)]
+    between.flow()
+    relay.drain()
+    relay.close()
+    publisher.close()
+    assert desk.arrived("payments") == [1]
+
+
+def test_a_memory_alarm_keeps_the_rows_and_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "CONFIRM_SECONDS", 5.0)
+    desk.rabbitmq.ctl("set_vm_memory_high_watermark", "0.00001")
+    try:
+        desk.owe(TO_PAYMENTS, pack(1))
+        for _ in range(2):
+            with pytest.raises(PublishFailed, match="alarm"):
+                desk.relay.drain()
+        assert desk.owed() == {TO_PAYMENTS: 1}
+        assert desk.rows("SELECT fault FROM ordersaga_outbox") == [(None,)]
+    finally:
+        desk.rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
+
+    eventually(desk.carried, 20, "the signal leaves when the alarm is over", ignoring=(PublishFailed,))
+    assert set(desk.arrived("payments")) == {1}
+
+
+def test_a_relay_that_vanishes_lets_go_of_its_rows(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ordersaga.sql import outbox as sql
+
+    assert "idle_in_transaction_session_timeout = '45s'" in sql.PREPARE
+    monkeypatch.setattr(sql, "PREPARE", sql.PREPARE.replace("'45s'", "'1s'"))
+    claimed, gone = threading.Event(), threading.Event()
+
+    def vanish(_: Any) -> None:
+        claimed.set()
+        gone.wait(20)
+
+    ghost = Relay(desk.url, "orders", vanish)
+
+    def haunt() -> None:
+        with pytest.raises(psycopg2.Error):
+            ghost.drain()
+
+    thread = threading.Thread(target=haunt)
+    desk.owe(TO_PAYMENTS, pack(1))
+    thread.start()
+    try:
+        assert claimed.wait(10)
+        eventually(desk.carried, 10, "another relay carries it")
+    finally:
+        gone.set()
+        thread.join(10)
+    assert desk.arrived("payments") == [1]

@@ -47,6 +47,10 @@ DUE = (
     "INSERT INTO ordersaga_outbox (participant, topic, signals, payload, due_at)"
     " VALUES ('inventory', 'answer', 1, '[]', now() - interval '1 hour')"
 )
+REFUSED = (
+    "INSERT INTO ordersaga_outbox (participant, topic, signals, payload, due_at, fault, refusals)"
+    " VALUES ('inventory', 'answer', 1, '[]', now() + interval '1 minute', 'it is no pack', {})"
+)
 REPLACE = "CREATE OR REPLACE"
 
 IN_POSTGRES = [
@@ -191,6 +195,8 @@ IN_POSTGRES = [
         ("GRANT INSERT ON ordersaga_pack TO inventory",),
     ),
     Planted("outbox-old", (DUE,), ("DELETE FROM ordersaga_outbox",), level="warning"),
+    Planted("outbox-row-refused", (REFUSED.format(3),), ("DELETE FROM ordersaga_outbox",)),
+    Planted("outbox-address-refused", (REFUSED.format("NULL"),), ("DELETE FROM ordersaga_outbox",), level="warning"),
     Planted("sagas-need-attention", (NEW_SAGA,), ("DELETE FROM ordersaga_saga",), owner="orders", level="warning"),
     Planted("dead-letters-open", (LETTER,), ("DELETE FROM audit_deadletter",), owner="orders", level="warning"),
 ]

@@ -14,6 +14,11 @@ DUE = """
 SELECT participant, count(*), extract(epoch FROM clock_timestamp() - min(due_at))::float8 FROM ordersaga_outbox
 WHERE due_at < clock_timestamp() - make_interval(secs => %s) GROUP BY participant ORDER BY participant
 """
+REFUSED = """
+SELECT participant, refusals IS NOT NULL AS alone, coalesce('to.' || recipient, topic), count(*), min(fault),
+    extract(epoch FROM clock_timestamp() - min(created_at))::float8
+FROM ordersaga_outbox WHERE fault IS NOT NULL GROUP BY participant, alone, 3 ORDER BY participant, alone, 3 LIMIT 20
+"""
 ATTENTION = """
 SELECT id::text, attention FROM ordersaga_saga WHERE attention IS NOT NULL AND ended_at IS NULL ORDER BY id LIMIT 101
 """
@@ -34,6 +39,18 @@ def waiting(patient: Patient, participants: Sequence[str]) -> Iterator[Finding]:
             "outbox-old", patient.name, f"what {participant} has said does not leave",
             f"{rows:,} row(s), due for up to {age / 60:,.0f} min", f"Start the {participant} pool; its log tells more",
         )  # fmt: skip
+    for participant, alone, address, rows, fault, age in patient.rows(REFUSED):
+        evidence = f"{rows:,} row(s), the oldest {age / 60:,.0f} min old: {fault}"
+        if alone:
+            yield error(
+                "outbox-row-refused", patient.name, f"{participant} cannot publish a signal to {address[:80]}", evidence,
+                "Its row stands in ordersaga_outbox; correct or delete it, then its saga's watchdog repeats what is missing",
+            )  # fmt: skip
+        else:
+            yield warning(
+                "outbox-address-refused", patient.name, f"queues of {address[:80]} take no messages of {participant}", evidence,
+                "Start the pool that consumes them, or make room; what waits is sent by itself then",
+            )  # fmt: skip
     if patient.domain != "orders":
         return
     if absent := [name for (name,) in patient.rows(ABSENT, list(participants))]:

@@ -80,9 +80,11 @@ class Choreography:
             keys += [ANSWER, ATTENTION]
         return [*keys, "refusal.#", to_itself]
 
-    def is_heard(self, topic: str) -> bool:
-        """Whether somebody hears a topic at once; else it is for the observers alone, who hear everything."""
-        return topic in self._heard or topic.startswith("refusal.")
+    def is_consumed(self, topic: str, recipient: str | None) -> bool:
+        """Whether a queue is bound to what is published under a topic, or to a recipient alone."""
+        if recipient == OBSERVERS or (recipient is None and topic == NOTICE):
+            return self.observed
+        return recipient is not None or topic in self._heard or topic.startswith("refusal.")
 
     # -- checks -----------------------------------------------------------------------------------------------------
 

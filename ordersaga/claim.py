@@ -122,8 +122,8 @@ def claim(
 ) -> Claim:
     """Take what is due out of the outbox, in envelopes; the caller publishes it and commits, or rolls back.
 
-    What goes to participants becomes due to the observers of ``choreography``, if it has any; what only they hear is not sent
-    twice. Timers become due again by the intervals of the saga's watchdog.
+    What goes to participants becomes due to the observers of ``choreography``, if it has any. A signal that no participant
+    consumes goes to the observers alone, or to nobody: the broker would keep it as a message without a queue. Timers become due again by the intervals of the saga's watchdog.
 
     :param since: rows due earlier are not looked at; see :class:`ordersaga.scan_bound.ScanBound`.
     """
@@ -134,8 +134,8 @@ def claim(
     rows = [OutboxRow(*row) for row in cursor.fetchall()]
     size = sum(len(row.payload) for row in rows)
     sent = rows
-    if choreography is not None and observed:
-        sent = [row for row in rows if row.recipient is not None or choreography.is_heard(row.topic)]
+    if choreography is not None:
+        sent = [row for row in rows if choreography.is_consumed(row.topic, row.recipient)]
     envelopes = [*parcels([row for row in sent if not row.alone])]
     envelopes += (parcel for row in sent if row.alone for parcel in parcels([row]))
     good: list[Parcel] = []

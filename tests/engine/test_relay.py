@@ -193,6 +193,16 @@ def test_what_only_observers_hear_is_sent_to_them_alone(url: str) -> None:
     assert [p.routing_key for p in broker.parcels] == [f"to.{OBSERVERS}"]
 
 
+def test_what_no_participant_consumes_is_not_published(url: str) -> None:
+    """The broker would keep it as a message without a queue, and without an observer nobody would ever take it out."""
+    start(url, 1)
+    broker, whole = Broker(), observed()
+    whole.observed = False
+    relay = Relay(url, "desk", broker, choreography=whole)
+    assert (relay.drain(), rows(url)) == (0, 0)
+    relay.close()
+
+
 def test_what_was_not_confirmed_stays_and_is_published_again(url: str) -> None:
     start(url, 1)
     broker = Broker(failures=1)

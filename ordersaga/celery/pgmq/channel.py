@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from queue import Empty
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 DELIVERY_COUNT = "x-delivery-count"
 TRANSIENT = 1
 """AMQP's delivery mode of a message that need not survive the broker's fall."""
+LONGEST = 1800.0
+"""Seconds after which a message in hand is no longer kept from others, as RabbitMQ's ``consumer_timeout``."""
 
 
 class Held(NamedTuple):
@@ -34,6 +37,12 @@ class Held(NamedTuple):
     table: str
     msg_id: int
     read_ct: int
+    since: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What the broker's functions know it by."""
+        return self.table, self.msg_id, self.read_ct
 
 
 class Channel(Topology):
@@ -44,6 +53,7 @@ class Channel(Topology):
     """
 
     default_visibility_timeout = 30
+    longest = LONGEST
     default_init_extension = False
 
     def __init__(self, connection: Any, **options: Any) -> None:
@@ -120,7 +130,7 @@ class Channel(Topology):
         properties["delivery_info"] = {**properties.get("delivery_info", {}), "redelivered": read_ct > 1}
         if not no_ack:
             with self._held_lock:
-                self._held[tag] = Held(self.canonical_queue_name(queue), msg_id, read_ct)
+                self._held[tag] = Held(self.canonical_queue_name(queue), msg_id, read_ct, time.monotonic())
         return payload
 
     def _get(self, queue: str, timeout: float | None = None, no_ack: bool = False) -> dict[str, Any]:
@@ -161,15 +171,15 @@ class Channel(Topology):
         """
         held = self._let_go(delivery_tag)
         if held is not None and requeue:
-            self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held)
+            self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
         elif held is not None:
-            self.link.rows("SELECT ordersaga_broker.bury(%s, %s, %s, 'rejected')", *held)
+            self.link.rows("SELECT ordersaga_broker.bury(%s, %s, %s, 'rejected')", *held.key)
         self._settled(delivery_tag)
 
     def _restore(self, message: Any, *_: Any) -> None:
         held = self._let_go(message.delivery_tag)
         if held is not None:
-            self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held)
+            self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
 
     def _let_go(self, delivery_tag: str) -> Held | None:
         with self._held_lock:
@@ -186,12 +196,12 @@ class Channel(Topology):
     def extend_visibility(self) -> int:
         """Keep what is in hand for another ``visibility_timeout``, one statement a queue; how many are still in hand.
 
-        From any thread. What another consumer was given meanwhile is not touched.
+        From any thread. What another consumer was given meanwhile is not touched, nor what was taken :data:`LONGEST` ago.
 
         :raises psycopg.OperationalError: the database is away.
         """
         with self._held_lock:
-            in_hand = list(self._held.values())
+            in_hand = [held for held in self._held.values() if time.monotonic() - held.since < self.longest]
         by_table: defaultdict[str, list[Held]] = defaultdict(list)
         for held in in_hand:
             by_table[held.table].append(held)
@@ -213,7 +223,7 @@ class Channel(Topology):
                 while self._held:
                     with self._held_lock:
                         _, held = self._held.popitem()
-                    self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held)
+                    self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
             except psycopg.Error as error:
                 logger.debug("what was in hand comes back by itself: %s", error)
         super().close()

@@ -56,6 +56,18 @@ def test_what_a_living_consumer_keeps_is_given_to_nobody_else(connection: Connec
     rival.wait_for_log("given 1 for the 2. time", VISIBILITY + 5)
 
 
+def test_what_is_held_for_too_long_is_kept_no_longer(broker: BrokerDatabase) -> None:
+    with connect(broker.url, visibility=1) as slow, connect(broker.url) as other:
+        channel: Any = slow.channel()
+        channel.longest = 3 * VISIBILITY
+        publish(other, "", "inventory", 1)
+        eventually(lambda: channel.basic_get("inventory"), 5, "the message")
+        assert extend_visibility(channel) == 1
+
+        eventually(lambda: extend_visibility(channel) == 0, 4 * VISIBILITY, "the end of the extension")
+        get(other, "inventory").ack()
+
+
 def test_what_was_lost_to_another_consumer_is_neither_kept_nor_given_back(broker: BrokerDatabase) -> None:
     with connect(broker.url, visibility=1) as slow, connect(broker.url, visibility=60) as quick:
         publish(slow, "", "inventory", 1)

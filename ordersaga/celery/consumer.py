@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import amqp
+from celery.exceptions import WorkerShutdown
 from celery.utils.log import get_logger
 from celery.worker import consumer
 from celery.worker.consumer.control import Control
@@ -13,6 +15,7 @@ from celery.worker.consumer.gossip import Gossip
 from ordersaga.celery.background import NoConnection
 from ordersaga.celery.heartbeats import Heartbeats
 from ordersaga.celery.living import CONSUMER
+from ordersaga.celery.topology import declare
 from ordersaga.celery.wire import admit, raw_body
 from ordersaga.envelope import digest
 from ordersaga.errors import EnvelopeError
@@ -65,6 +68,20 @@ class Consumer(consumer.Consumer):
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
         """Celery asks for its event dispatcher, which here has a connection of its own."""
         return NoConnection()
+
+    def connect(self) -> Any:
+        """Connect, and declare everything: a queue of another release may have other arguments than Celery would declare."""
+        connection = super().connect()
+        try:
+            declare(connection, self.app.ordersaga.choreography)
+        except amqp.PreconditionFailed as refused:
+            logger.critical("the broker refuses exchanges or queues, manage.py doctor says more: %s", told(refused))
+            connection.close()
+            raise WorkerShutdown(1) from refused
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
         """The function called with each message."""

@@ -11,7 +11,7 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 from kombu import Consumer, Queue
 
-from ordersaga.celery.topology import dead_queue_of, declare, unheard_queue
+from ordersaga.celery.topology import DEAD_SUFFIX, dead_queue_of, declare, unheard_queue
 from ordersaga.celery.wire import raw_body
 from ordersaga.envelope import digest
 from ordersaga.logs import Line, told
@@ -91,7 +91,7 @@ class Drain(bootsteps.StartStopStep):
                         connection.heartbeat_check()
 
     def _listen(self, channel: Any, queue: Queue) -> None:
-        name = queue.name.removesuffix(".dead")
+        name = queue.name.removesuffix(DEAD_SUFFIX)
 
         def on_message(message: Any, _: Exception | None = None) -> None:
             dead = dead_message(message, name)

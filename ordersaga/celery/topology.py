@@ -5,22 +5,39 @@ Every pool declares all of it before its relay publishes, so that no signal is s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
+import amqp
+from celery.utils.log import get_logger
 from kombu import Connection, Exchange, Queue, binding
 
 from ordersaga.choreography import Choreography
+from ordersaga.logs import Line
 from ordersaga.participant import Participant
+from ordersaga.seldom import Seldom
+
+logger = get_logger(__name__)
+_differences = Seldom(every=600)
 
 DELIVERY_LIMIT = 10
 """A message redelivered more often dies into the dead letters; every stop of a worker counts as one."""
+UNLIMITED = 1_000_000_000
+"""The delivery limit of queues that never drop a message. RabbitMQ 4.0 and newer give a queue without one a limit of 20, where
+-1 means no limit; with -1, 3.10 drops a message at its first return."""
 QUEUE_BYTES = 2 * 1024**3
 """A queue that holds so much refuses more, and the outbox keeps it."""
 
 UNHEARD = Exchange("ordersaga.unheard", type="fanout", durable=True)
 SIGNALS = Exchange("ordersaga", type="topic", durable=True, arguments={"alternate-exchange": UNHEARD.name})
 DEAD = Exchange("ordersaga.dead", type="direct", durable=True)
+DEAD_SUFFIX = ".dead"
 QUORUM = {"x-queue-type": "quorum"}
+STRUCTURE = (None, "x-queue-type", "durable", "exclusive", "auto_delete")
+"""Differences that are not only arguments: such a queue is not used."""
+KEEPING = {**QUORUM, "x-delivery-limit": UNLIMITED}
+"""Arguments of queues whose messages end nowhere else: the same on RabbitMQ 3.10, 4.0 and 4.3."""
 
 
 def queue_of(participant: Participant, choreography: Choreography) -> Queue:
@@ -41,14 +58,21 @@ def queue_of(participant: Participant, choreography: Choreography) -> Queue:
     )
 
 
+def used_queue(participant: Participant, choreography: Choreography) -> Any:
+    """The queue as its consumers use it, which :func:`declare` has declared: a second declaration might be refused."""
+    queue: Any = queue_of(participant, choreography)
+    queue.no_declare = True
+    return queue
+
+
 def dead_queue_of(participant: Participant) -> Queue:
     """Where the messages die that a participant could not read, or that killed its workers."""
-    return Queue(f"{participant.name}.dead", DEAD, routing_key=participant.name, durable=True, queue_arguments=QUORUM)
+    return Queue(f"{participant.name}{DEAD_SUFFIX}", DEAD, routing_key=participant.name, durable=True, queue_arguments=KEEPING)
 
 
 def unheard_queue() -> Queue:
     """Where signals end that no queue is bound to."""
-    return Queue(UNHEARD.name, UNHEARD, durable=True, queue_arguments=QUORUM)
+    return Queue(UNHEARD.name, UNHEARD, durable=True, queue_arguments=KEEPING)
 
 
 def queues(choreography: Choreography) -> Iterator[Queue]:
@@ -61,9 +85,48 @@ def queues(choreography: Choreography) -> Iterator[Queue]:
 
 
 def declare(connection: Connection, choreography: Choreography) -> None:
-    """Declare everything; safe to repeat and from many processes at once."""
-    with connection.channel() as channel:
+    """Declare everything; safe to repeat and from many processes at once.
+
+    A queue that stands with other arguments, such as those of another release, is bound and used as it is; the log says so.
+
+    :raises amqp.PreconditionFailed: an exchange or a queue stands that is of another type.
+    """
+    channel = connection.channel()
+    try:
         for exchange in (UNHEARD, SIGNALS, DEAD):
             exchange(channel).declare()
         for queue in queues(choreography):
-            queue(channel).declare()
+            try:
+                queue(channel).declare()
+            except amqp.PreconditionFailed as refused:  # it has closed the channel
+                differs = difference(refused)
+                if differs in STRUCTURE:
+                    raise
+                if _differences.due(queue.name):
+                    logger.warning(Line("queue has other arguments, used as it is", queue=queue.name, argument=differs))
+                channel = connection.channel()
+                bind(queue(channel))
+    finally:
+        channel.close()
+
+
+def difference(refused: amqp.PreconditionFailed) -> str | None:
+    """The argument because of which the broker refused a declaration; None: it refused for another reason."""
+    found = re.search(r"inequivalent arg '([\w-]+)'", refused.reply_text or "")
+    return found[1] if found else None
+
+
+def bind(queue: Any) -> None:
+    """Bind a queue that stands; it must be bound to a channel."""
+    if queue.exchange is not None and queue.exchange.name:
+        queue.queue_bind()
+    for each in queue.bindings:
+        each.bind(queue, channel=queue.channel)
+
+
+def bindings_of(queue: Any) -> set[tuple[str, str]]:
+    """Exchange and key of each binding that a queue declares."""
+    bound = {(b.exchange.name, b.routing_key or "") for b in queue.bindings}
+    if queue.exchange is not None and queue.exchange.name:
+        bound.add((queue.exchange.name, queue.routing_key or ""))
+    return bound

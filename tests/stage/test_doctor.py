@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from kombu import Connection
 from rich.console import Console
 
+from ordersaga.celery.pgmq.names import table_name
 from ordersaga.celery.topology import declare, queues
 from tests.stage.doctors_faults import IN_POSTGRES, Planted
 from tests.stage.doctors_patient import VHOST, House, healthy
@@ -116,6 +117,22 @@ def tagged(tags: str) -> Callable[[House], None]:
     return lambda house: house.ask("PUT", "users/pools", password="a-secret-of-its-own", tags=tags)
 
 
+def waits(queue: str) -> tuple[Callable[[House], None], Callable[[House], None]]:
+    """A message in a queue that no process consumes."""
+
+    def plant(house: House) -> None:
+        house.ask(
+            "POST", f"exchanges/{VHOST}/amq.default/publish",
+            properties={"delivery_mode": 2}, routing_key=queue, payload="x", payload_encoding="string",
+        )  # fmt: skip
+
+    return plant, no_longer(f"queues/{VHOST}/{queue}/contents")
+
+
+def interrupted_change(house: House) -> None:
+    house.ask("PUT", f"queues/{VHOST}/inventory.changing", durable=True, arguments={"x-queue-type": "quorum"})
+
+
 IN_RABBITMQ = {
     "a classic queue": ("queue-type", *queue(queue_type="classic", delivery_limit=None, dead_letter_strategy=None)),
     "no delivery limit": ("delivery-limit", *queue(delivery_limit=None)),
@@ -130,6 +147,18 @@ IN_RABBITMQ = {
     "a policy lets messages expire": ("queue-policy", policy, no_longer(f"policies/{VHOST}/short")),
     "messages expire": ("queue-argument", *queue(message_ttl=1000)),
     "an exchange goes with its queues": ("exchange-differs", exchange_that_goes_with_its_queues, exchange_anew),
+    "a message reached no queue": ("messages-unrouted", *waits("ordersaga.unheard")),
+    "dead letters wait": ("dead-letters-waiting", *waits("payments.dead")),
+    "dead letters may be dropped": (
+        "delivery-limit",
+        lambda house: house.redeclare("payments.dead", delivery_limit=20),
+        lambda house: house.heal_queue("payments.dead"),
+    ),
+    "a change of a queue was interrupted": (
+        "queue-change-unfinished",
+        interrupted_change,
+        no_longer(f"queues/{VHOST}/inventory.changing"),
+    ),
     "an administrator runs the pools": ("broker-user-too-strong", tagged("administrator"), tagged("management")),
 }
 
@@ -187,7 +216,11 @@ def embedded_broker(house: House) -> str:
     return url
 
 
+UNHEARD_TABLE = table_name("ordersaga.unheard")
 IN_PGMQ = {
+    "messages-unrouted": f"""
+        SELECT pgmq.send('{UNHEARD_TABLE}', '{{}}'); UPDATE pgmq.q_{UNHEARD_TABLE} SET enqueued_at = now() - interval '2 min'
+    """,
     "queue-missing": "DELETE FROM ordersaga_broker.queue WHERE name = 'payments.dead'",
     "binding-missing": "DELETE FROM ordersaga_broker.binding WHERE key = 'signal.StockReserved'",
     "delivery-limit": "UPDATE ordersaga_broker.queue SET delivery_limit = NULL WHERE name = 'payments'",
@@ -211,6 +244,7 @@ def test_a_fault_in_the_embedded_broker_is_found_and_nothing_else(house: House, 
     finally:
         with house.postgres.connect("doctors_broker") as cursor:
             cursor.execute("ALTER DATABASE doctors_broker RESET synchronous_commit")
+            cursor.execute(f"DELETE FROM pgmq.q_{UNHEARD_TABLE}")
             cursor.execute("UPDATE ordersaga_broker.installed SET stamp = 'old'")
         with brokers.connection(embedded_broker) as connection:
             declare(connection, choreography())

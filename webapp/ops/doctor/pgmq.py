@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ordersaga.celery.pgmq.schema import STAMP
-from ordersaga.celery.topology import DEAD, SIGNALS, UNHEARD, queues
+from ordersaga.celery.topology import DEAD, SIGNALS, UNHEARD, bindings_of, queues
 from ordersaga.choreography import Choreography
-from webapp.ops.doctor.bindings import as_text, bindings_of
+from webapp.ops.doctor.bindings import as_text
+from webapp.ops.doctor.depth import keeps_what_ended, not_consumed
 from webapp.ops.doctor.finding import Finding, error
 from webapp.ops.doctor.patient import Patient
 
@@ -19,6 +20,11 @@ SELECT name, coalesce(delivery_limit, 0), coalesce(dead_exchange, ''), coalesce(
     to_regclass('pgmq.q_' || table_name) IS NOT NULL
 FROM ordersaga_broker.queue
 """
+OLD = """
+SELECT m.queue_length FROM ordersaga_broker.queue q, pgmq.metrics(q.table_name) m
+WHERE q.name = %s AND m.oldest_msg_age_sec > 60
+"""
+"""A drain would have taken what is older than a minute."""
 
 
 def topology(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
@@ -53,6 +59,9 @@ def topology(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
             if is_ != should:
                 what = "messages may be lost, or come back for ever"
                 yield error(code, where, what, f"{is_ or 'none'}, not {should or 'none'}", DECLARE)
+        if stands and keeps_what_ended(queue.name):
+            for (messages,) in patient.rows(OLD, queue.name):
+                yield from not_consumed(queue.name, messages)
         there = {(exchange, key) for name, exchange, key in bound if name == queue.name}
         if missing := sorted(bindings_of(queue) - there):
             what = "it does not hear what its participant waits for"

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import amqp
 from kombu import Connection
 
-from ordersaga.celery.topology import DEAD, SIGNALS, UNHEARD, declare, queues
+from ordersaga.celery.queue_change import QueueChange, temporary_name
+from ordersaga.celery.topology import DEAD, SIGNALS, UNHEARD, bindings_of, queues
+from ordersaga.celery.wire import CONFIRMED
 from ordersaga.choreography import Choreography
 from ordersaga.logs import told
 from webapp.ops import brokers
-from webapp.ops.doctor.bindings import as_text, bindings_of
+from webapp.ops.doctor.bindings import as_text
+from webapp.ops.doctor.depth import keeps_what_ended, not_consumed
 from webapp.ops.doctor.finding import Finding, error, warning
 from webapp.ops.rabbit import Management, ManagementError, vhost_of
 
 OLDEST = (3, 10)
 """The first version that moves dead letters of quorum queues without losing any."""
-UNCOUNTED = (4, 3)
-"""The first version whose quorum queues leave killed workers out of the delivery count."""
 DECLARE = "manage.py provision, or start any pool: it declares what is missing"
-ANEW = "Stop the pools, wait until the queue is empty, delete it, and start them again: a pool declares it anew"
+CHANGE = "manage.py provision --change-queues: it keeps the messages and declares the queue again while the pools run"
 TOO_STRONG = ("administrator", "policymaker")
 ARGUMENTS = (
     "x-queue-type", "x-delivery-limit", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy",
@@ -82,11 +84,6 @@ class RabbitMQ:
         shown = ".".join(map(str, version)) or "unknown"
         if version < OLDEST:
             yield error("broker-too-old", self.where, "RabbitMQ 3.10 or newer is needed", shown, "Upgrade it")
-        elif version >= UNCOUNTED:
-            yield warning(
-                "broker-too-new", self.where, "it does not count deliveries to workers that were killed, so nothing keeps a "
-                "message from killing them for ever", shown, "Run RabbitMQ 3.10 to 4.2",
-            )  # fmt: skip
 
     def _unreachable(self, fault: Exception) -> Finding:
         remedy = "Start RabbitMQ; ORDERSAGA_BROKER_URL says where it should be, manage.py provision makes user and virtual host"
@@ -108,7 +105,15 @@ class RabbitMQ:
                 continue
             yield from self._queue(queue, found[queue.name])
             yield from self._bindings(queue, [b for b in bound if b["destination"] == queue.name and b["source"]])
-            yield from self._consumers(queue, [c for c in consumers if c["queue"]["name"] == queue.name])
+            taken_by = [c for c in consumers if c["queue"]["name"] == queue.name]
+            yield from self._consumers(queue, taken_by)
+            if keeps_what_ended(queue.name) and not taken_by:
+                yield from not_consumed(queue.name, found[queue.name].get("messages", 0))
+            if (name := temporary_name(queue.name)) in found:
+                evidence = f"{name} holds {found[name].get('messages', 0)} messages"
+                yield error(
+                    "queue-change-unfinished", f"queue {queue.name}", "a change of it was interrupted", evidence, CHANGE
+                )
         yield from self._user(tags if isinstance(tags, list) else tags.split(","))
 
     def _exchange(self, wanted: Any, found: dict[str, Any] | None) -> Iterator[Finding]:
@@ -136,15 +141,15 @@ class RabbitMQ:
             if found["arguments"].get(name) != needed.get(name):
                 evidence = f"{name} = {found['arguments'].get(name)}, not {needed.get(name)}"
                 code = "queue-type" if name == "x-queue-type" else name.removeprefix("x-")
-                yield error(code, where, "messages may be lost, or come back for ever", evidence, ANEW)
+                yield error(code, where, "messages may be lost, or come back for ever", evidence, CHANGE)
                 if name == "x-queue-type":
                     break  # the other arguments are those of its type
         else:
             for name in sorted(found["arguments"].keys() - {*ARGUMENTS, *PLACING}):
                 evidence = f"{name} = {found['arguments'][name]}, which no pool has asked for"
-                yield error("queue-argument", where, "it changes what becomes of its messages", evidence, ANEW)
+                yield error("queue-argument", where, "it changes what becomes of its messages", evidence, CHANGE)
         if not found["durable"]:
-            yield error("queue-not-durable", where, "a restart of the broker loses it", "durable = false", ANEW)
+            yield error("queue-not-durable", where, "a restart of the broker loses it", "durable = false", CHANGE)
         ruled = {k: v for k, v in (found.get("effective_policy_definition") or {}).items() if k not in HARMLESS}
         if ruled:
             names = " ".join(n for n in (found.get("policy"), found.get("operator_policy")) if n)
@@ -183,6 +188,33 @@ class RabbitMQ:
                 ", ".join(strong), f"rabbitmqctl set_user_tags {self.user} management, or manage.py provision",
             )  # fmt: skip
 
+    def change(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Each queue that differs or whose change was interrupted, and what changes it while pools run.
+
+        :raises ManagementError: when the management interface cannot be asked.
+        """
+        found = {q["name"]: q for q in self.management.get("queues", self.vhost) or []}
+        for queue in queues(self.choreography):
+            if queue.name not in found:
+                continue
+            wrong = [f.evidence for f in self._queue(queue, found[queue.name]) if f.code != "queue-policy"]
+            if wrong or temporary_name(queue.name) in found:
+                what = "; ".join(wrong) or f"{temporary_name(queue.name)} is left of an earlier change"
+                yield f"queue {queue.name} ({what})", partial(self._change, queue)
+
+    def _change(self, queue: Any) -> None:
+        def bindings(name: str) -> list[tuple[str, str]]:
+            found = self.management.get("bindings", self.vhost) or []
+            return [(b["source"], b["routing_key"]) for b in found if b["destination"] == name]
+
+        def messages(name: str) -> int | None:
+            counted: int | None = (self.management.get("queues", self.vhost, name) or {}).get("messages")
+            return counted
+
+        with brokers.connection(self.url) as connection:
+            connection.transport_options = {**(connection.transport_options or {}), **CONFIRMED}
+            QueueChange(connection, queue, bindings=bindings, messages=messages).run()
+
     # -- without it --------------------------------------------------------------------------------------------------
 
     def _by_amqp(self, connection: Connection) -> Iterator[Finding]:
@@ -197,10 +229,16 @@ class RabbitMQ:
                 missing = True
                 yield error("queue-missing", f"queue {queue.name}", "there is no such queue", "not found", DECLARE)
         if not missing:
-            try:
-                declare(connection, self.choreography)
-            except amqp.PreconditionFailed as fault:
-                yield error("topology-differs", self.where, "the broker refuses the declaration", fault.reply_text, ANEW)
+            for queue in queues(self.choreography):
+                yield from self._declared(connection, queue)
+
+    def _declared(self, connection: Connection, queue: Any) -> Iterator[Finding]:
+        """Whether the broker takes the declaration of a queue that stands."""
+        try:
+            with connection.channel() as channel:
+                queue(channel).queue_declare()
+        except amqp.PreconditionFailed as refused:
+            yield error("topology-differs", f"queue {queue.name}", "it has other arguments", refused.reply_text, CHANGE)
 
 
 def _passes(connection: Connection, ask: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import amqp
 from kombu.exceptions import KombuError
 
+from ordersaga.celery.queue_change import QueueChangeError
 from ordersaga.celery.topology import declare
 from ordersaga.choreography import Choreography
 from ordersaga.database import first_line
@@ -14,6 +15,7 @@ from webapp.ops.doctor.finding import Finding
 from webapp.ops.doctor.patient import Patient
 from webapp.ops.doctor.rabbitmq import RabbitMQ
 from webapp.ops.provision.work import CannotProvision, Work
+from webapp.ops.rabbit import ManagementError
 
 
 def answers(url: str) -> None:
@@ -31,19 +33,31 @@ def answers(url: str) -> None:
             raise CannotProvision(told) from error
 
 
-def topology(work: Work, url: str, choreography: Choreography, management: str = "") -> None:
+def topology(work: Work, url: str, choreography: Choreography, management: str = "", *, change_queues: bool = False) -> None:
     """All of it, on a broker that lets the pools' user in.
 
-    :raises CannotProvision: when a queue stands that is of another kind: it may hold messages, so it is left alone.
+    :param change_queues: also change the arguments of queues that stand, with their messages and while pools run.
+    :raises CannotProvision: a queue stands with other arguments and may not be changed, or could not be.
     """
+    if change_queues and not url.startswith("pgmq"):  # the embedded broker changes them at any declaration
+        _change_queues(work, RabbitMQ(url, choreography, management))
     wrong = [f for f in _findings(url, choreography, management) if f.level == "error" and f.code != "broker-alarm"]
     missing = [f"{f.where}: {f.evidence}" if f.code == "binding-missing" else f.where for f in wrong if _makes(f)]
     for what in missing[:-1]:
         work.need(what, lambda: None)
     if missing:
         work.need(missing[-1], lambda: _declare(url, choreography))
-    if differs := [f for f in wrong if not _makes(f)]:
+    differs = [f for f in wrong if not _makes(f)]
+    if differs and not (work.dry and change_queues):
         raise CannotProvision("\n".join(f"{f.where}: {f.what} ({f.evidence}). {f.remedy}." for f in differs))
+
+
+def _change_queues(work: Work, rabbitmq: RabbitMQ) -> None:
+    try:
+        for what, change in rabbitmq.change():
+            work.need(what, change)
+    except (ManagementError, QueueChangeError, amqp.AMQPError, OSError) as error:
+        raise CannotProvision(f"Queues could not be changed: {first_line(error)}") from error
 
 
 def _makes(finding: Finding) -> bool:

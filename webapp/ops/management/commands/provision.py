@@ -41,6 +41,8 @@ exit status:
 
 examples:
   manage.py provision --dry-run --postgres-admin postgresql://me:a@db/postgres
+  manage.py provision --change-queues
+      only changes queues, as the pools' user; RabbitMQ's management interface is at port 15672 of the broker's host
   manage.py provision --postgres-admin orders=postgresql://me:a@db1/postgres \\
       --postgres-admin inventory=postgresql://me:b@db2/postgres \\
       --postgres-admin payments=postgresql://me:c@db3/postgres
@@ -66,6 +68,11 @@ class Command(command.Command):
             "--rabbitmq-admin", metavar="URL", default="",
             help="RabbitMQ's management interface with an administrator, http://admin:password@host:15672 "
             "(PROVISION_RABBITMQ_ADMIN in the environment)",
+        )  # fmt: skip
+        parser.add_argument(
+            "--change-queues", action="store_true",
+            help="also change the arguments of queues that another release has declared otherwise; messages are kept and "
+            "pools may run, a participant pauses for some 20 seconds",
         )  # fmt: skip
         parser.add_argument("--dry-run", action="store_true", help="say what is missing and change nothing")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -98,7 +105,7 @@ class Command(command.Command):
         """What was left alone."""
         admins = _admins(options["postgres_admin"] or [a for a in [os.environ.get("PROVISION_POSTGRES_ADMIN", "")] if a])
         management = options["rabbitmq_admin"] or os.environ.get("PROVISION_RABBITMQ_ADMIN", "")
-        if not admins and not management:
+        if not admins and not management and not options["change_queues"]:
             raise CannotProvision("Nothing to do: give --postgres-admin URL, --rabbitmq-admin URL, or both")
         left_alone = []
         for done, domain in enumerate(DOMAINS):
@@ -108,7 +115,7 @@ class Command(command.Command):
             else:
                 left_alone.append(f"the {domain} database (no --postgres-admin)")
         under_way("broker", len(DOMAINS), len(DOMAINS) + 1)
-        left_alone += _broker(work, ours, admins, management)
+        left_alone += _broker(work, ours, admins, management, change_queues=options["change_queues"])
         return left_alone
 
 
@@ -133,7 +140,7 @@ def _domain(work: Work, ours: Settings, domain: Domain, admin: str) -> None:
         reader(work, admin, Place.of(f"{PREFIX}{domain.upper()}_READER_URL", url), owner)
 
 
-def _broker(work: Work, ours: Settings, admins: dict[str, str], management: str) -> list[str]:
+def _broker(work: Work, ours: Settings, admins: dict[str, str], management: str, *, change_queues: bool) -> list[str]:
     from workers.choreography import choreography
 
     if ours.broker_url.startswith("pgmq"):
@@ -146,10 +153,19 @@ def _broker(work: Work, ours: Settings, admins: dict[str, str], management: str)
         if not (work.dry and len(work.missing) > before):
             topology(work, ours.broker_url, choreography())
         return []
+    return _rabbitmq(work, ours, management, change_queues=change_queues)
+
+
+def _rabbitmq(work: Work, ours: Settings, management: str, *, change_queues: bool) -> list[str]:
+    from workers.choreography import choreography
+
     if not ours.broker_url.startswith(brokers.AMQP):
         raise CannotProvision(
             f"{PREFIX}BROKER_URL names a broker of another kind: {brokers.kind(ours.broker_url)}. {brokers.KINDS}"
         )
+    if not management and change_queues:  # this takes no administrator: the pools' user may declare
+        topology(work, ours.broker_url, choreography(), change_queues=True)
+        return []
     if not management:
         return ["RabbitMQ (no --rabbitmq-admin)"]
     try:
@@ -158,7 +174,7 @@ def _broker(work: Work, ours: Settings, admins: dict[str, str], management: str)
         raise CannotProvision(f"--rabbitmq-admin: {error}") from error
     answers(ours.broker_url)
     if broker(work, host, ours.broker_url):
-        topology(work, ours.broker_url, choreography(), host.url)
+        topology(work, ours.broker_url, choreography(), host.url, change_queues=change_queues)
     elif work.dry:
         work.need("exchanges, queues and bindings", lambda: None)
     try:

@@ -1,0 +1,171 @@
+"""Changes the arguments of a RabbitMQ queue that holds messages and has consumers, without losing a message.
+
+RabbitMQ keeps the arguments with which a queue was declared and refuses any other declaration. So the queue is deleted and
+declared again. Meanwhile a temporary queue has its bindings and its messages:
+
+1. The temporary queue is bound to everything the queue is bound to; then the queue is unbound. A signal that is published
+   in between arrives twice, which the journal absorbs.
+2. Messages are published to the temporary queue with confirms and acknowledged, until the broker reports that the queue
+   holds none, those in the hands of consumers included, for longer than it takes to report.
+3. The queue is deleted, declared and bound; the temporary one is unbound, emptied into it and deleted.
+
+Consumers are told by the broker that their queue is gone; pools then connect and declare again. Each step looks at what
+stands, so an interrupted change is finished by the next run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+import amqp
+from kombu import Connection, Exchange, Queue, binding
+
+from ordersaga.celery.topology import KEEPING, bind, bindings_of
+from ordersaga.errors import OrderSagaError
+
+SETTLED = timedelta(seconds=15)
+"""How long the broker must report an empty queue. Quorum queues report every 5 seconds unless configured otherwise."""
+PATIENCE = timedelta(minutes=5)
+"""How long to wait without progress, such as for consumers that hold messages while their database is away."""
+CONFIRM_SECONDS = 10
+COUNTS = ("x-delivery-count", "x-acquired-count")
+"""Headers that the broker sets at a delivery."""
+
+Bindings = Callable[[str], Iterable[tuple[str, str]]]
+"""Exchange and routing key of every binding of a queue, as the broker knows them."""
+Messages = Callable[[str], int | None]
+"""How many messages a queue holds, those delivered and not acknowledged included; None while the broker cannot tell."""
+
+
+class QueueChangeError(OrderSagaError):
+    """The queue could not be changed; it works as before, or the next run continues."""
+
+
+def temporary_name(queue: str) -> str:
+    """The queue that holds the messages meanwhile."""
+    return f"{queue}.changing"
+
+
+class QueueChange:
+    """The change of one queue to its declaration."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        queue: Any,
+        *,
+        bindings: Bindings,
+        messages: Messages,
+    ) -> None:
+        """:param connection: with publisher confirms."""
+        self._connection, self._queue, self._bindings, self._messages = connection, queue, bindings, messages
+        self._settled, self._patience = SETTLED.total_seconds(), PATIENCE.total_seconds()
+        wanted = [binding(Exchange(exchange, no_declare=True), routing_key=key) for exchange, key in bindings_of(queue)]
+        self._temporary: Any = Queue(temporary_name(queue.name), bindings=wanted, durable=True, queue_arguments=KEEPING)
+
+    def run(self) -> None:
+        """Change it if it differs, and finish what an earlier run has begun.
+
+        :raises QueueChangeError: consumers hold messages for too long, or another release declares the queue otherwise.
+        """
+        if not self._declared():
+            self._empty()
+            with self._connection.channel() as channel:
+                channel.queue_delete(self._queue.name)
+            if not self._declared():
+                self._give_back()
+                raise QueueChangeError(
+                    f"Queue {self._queue.name} was declared with the old arguments again. Stop the pools of the release "
+                    "before this one, then run this again."
+                )
+        if self._stands(self._temporary):
+            self._give_back()
+
+    def _declared(self) -> bool:
+        """Declare and bind the queue. False: it stands with other arguments."""
+        try:
+            with self._connection.channel() as channel:
+                self._queue(channel).declare()
+        except amqp.PreconditionFailed:
+            return False
+        return True
+
+    def _stands(self, queue: Any) -> bool:
+        try:
+            with self._connection.channel() as channel:
+                queue(channel).queue_declare(passive=True)
+        except amqp.NotFound:
+            return False
+        return True
+
+    def _empty(self) -> None:
+        """Until nothing is in the queue or in the hands of its consumers, and nothing arrives there."""
+        with self._connection.channel() as channel:
+            self._temporary(channel).declare()
+        deadline = time.monotonic() + self._patience
+        empty_since: float | None = None
+        while True:
+            self._unbind(self._queue.name)
+            moved = self._move(self._queue.name, self._temporary.name)
+            now = time.monotonic()
+            if moved:
+                deadline = now + self._patience
+            if moved or self._messages(self._queue.name) != 0:
+                empty_since = None
+            elif empty_since is None:
+                empty_since = now
+            elif now - empty_since >= self._settled:
+                return
+            if now > deadline:
+                self._give_back()
+                raise QueueChangeError(
+                    f"Consumers of {self._queue.name} do not acknowledge their messages "
+                    f"(the broker counts {self._messages(self._queue.name)}); the queue is as before. "
+                    "Run this again when they work, or while they are stopped."
+                )
+            time.sleep(min(0.5, self._settled / 4))
+
+    def _give_back(self) -> None:
+        """Bind the queue as it stands, and empty the temporary one into it."""
+        with self._connection.channel() as channel:
+            bind(self._queue(channel))
+        deadline = time.monotonic() + self._patience
+        while self._stands(self._temporary):
+            self._unbind(self._temporary.name)
+            try:
+                moved = self._move(self._temporary.name, self._queue.name)
+            except amqp.exceptions.MessageNacked:  # the queue is full: its consumers will make room
+                if time.monotonic() > deadline:
+                    raise QueueChangeError(
+                        f"Queue {self._queue.name} is full; {self._temporary.name} holds the rest. Run this again."
+                    ) from None
+                time.sleep(0.5)
+                continue
+            if not moved:  # nobody else consumes it, and nothing is bound to it
+                with self._connection.channel() as channel:
+                    channel.queue_delete(self._temporary.name)
+
+    def _unbind(self, name: str) -> None:
+        with self._connection.channel() as channel:
+            for exchange, key in self._bindings(name):
+                if exchange:  # every queue is bound to the default exchange
+                    channel.queue_unbind(name, exchange, routing_key=key)
+
+    def _move(self, source: str, target: str) -> int:
+        """Publish what is in one queue to another, each message confirmed before it is acknowledged; how many."""
+        moved = 0
+        with self._connection.channel() as channel:
+            while (message := channel.basic_get(source)) is not None:
+                properties = dict(message.properties)
+                headers = properties.pop("application_headers", None) or {}
+                properties["application_headers"] = {k: v for k, v in headers.items() if k not in COUNTS}
+                channel.basic_publish(
+                    amqp.Message(message.body, **properties), exchange="", routing_key=target, mandatory=True,
+                    timeout=CONFIRM_SECONDS, confirm_timeout=CONFIRM_SECONDS,
+                )  # fmt: skip
+                channel.basic_ack(message.delivery_tag)
+                moved += 1
+        return moved

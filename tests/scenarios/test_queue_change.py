@@ -1,0 +1,139 @@
+"""A queue's arguments change in a release: no pool is refused, and the change keeps every message while pools run."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from ordersaga.celery import queue_change
+from ordersaga.celery.queue_change import temporary_name
+from ordersaga.celery.topology import UNLIMITED, queues
+from tests.support.house import House
+from tests.support.polling import eventually
+from tests.support.rabbitmq import PASSWORD, USER
+from webapp.ops.doctor.rabbitmq import RabbitMQ as Examined
+from webapp.ops.provision import Work
+from webapp.ops.provision.topology import topology
+from workers.choreography import choreography
+
+SETTLED = timedelta(seconds=3)
+"""The tests' node reports twice a second."""
+
+
+def declared(house: House, queue: str) -> dict[str, Any]:
+    """The arguments with which a queue stands; empty when it does not."""
+    found = json.loads(json.loads(json.dumps(house.rabbitmq.described(house.vhost))))[0]
+    return next((dict(q["arguments"]) for q in found if q["name"] == queue), {})
+
+
+def management(house: House) -> str:
+    return f"http://{USER}:{PASSWORD}@127.0.0.1:{house.rabbitmq.management_port}"
+
+
+def change(house: House, queue: str, **arguments: Any) -> None:
+    """Change a queue as ``provision --change-queues`` does, to what the choreography's would be with these arguments."""
+    whole = choreography()
+
+    def altered(_: Any) -> Iterator[Any]:
+        each: Any
+        for each in queues(whole):
+            if each.name == queue:
+                given = {**(each.queue_arguments or {}), **{f"x-{k.replace('_', '-')}": v for k, v in arguments.items()}}
+                each.queue_arguments = {k: v for k, v in given.items() if v is not None}
+            yield each
+
+    with (
+        patch("webapp.ops.doctor.rabbitmq.queues", altered),
+        patch.multiple(queue_change, SETTLED=SETTLED, PATIENCE=timedelta(seconds=45)),
+    ):
+        for _, make in Examined(house.broker_url, whole, management(house)).change():
+            make()
+
+
+@contextmanager
+def orders_meanwhile(house: House) -> Iterator[list[str]]:
+    """Orders are placed in a steady stream while the block runs."""
+    sagas: list[str] = []
+    stop = threading.Event()
+
+    def place() -> None:
+        while not stop.wait(0.1):
+            sagas.extend(house.shop.place_many(2))
+
+    thread = threading.Thread(target=place)
+    thread.start()
+    try:
+        yield sagas
+    finally:
+        stop.set()
+        thread.join(20)
+
+
+def test_a_queue_changes_under_load_and_loses_nothing(house: House) -> None:
+    with orders_meanwhile(house) as sagas:
+        change(house, "inventory", delivery_limit=20, max_length_bytes=10**8)
+    house.books.all_confirmed(sagas)
+    assert declared(house, "inventory")["x-delivery-limit"] == 20
+    assert declared(house, temporary_name("inventory")) == {}
+
+    # a pool of this release works with the other arguments, and says so
+    with house.without("inventory"):
+        waiting = house.shop.place_many(20)
+        eventually(lambda: house.rabbitmq.queues(house.vhost)["inventory"].ready, 20, "messages in the queue")
+    house.books.all_confirmed(waiting)
+    assert any("other arguments" in worker.logs() for worker in house.pools["inventory"])
+
+    work = Work(dry=False)
+    with orders_meanwhile(house) as sagas, patch.object(queue_change, "SETTLED", SETTLED):
+        topology(work, house.broker_url, choreography(), management(house), change_queues=True)
+    house.books.all_confirmed(sagas)
+    assert [what for what in work.missing if "x-delivery-limit = 20, not 10" in what]
+    assert declared(house, "inventory")["x-delivery-limit"] == 10
+
+
+def test_messages_wait_in_a_queue_that_no_pool_consumes(house: House) -> None:
+    with house.without("payments"):
+        sagas = house.shop.place_many(30)
+        eventually(lambda: house.rabbitmq.queues(house.vhost)["payments"].ready, 20, "messages in the queue")
+        change(house, "payments", delivery_limit=20)
+        change(house, "payments")
+    house.books.all_confirmed(sagas)
+
+
+def test_an_interrupted_change_is_finished_by_the_next(house: House) -> None:
+    class Interrupted(Exception):
+        pass
+
+    sagas = house.shop.place_many(10)
+    for step in ("_move", "_give_back"):
+        with patch.object(queue_change.QueueChange, step, side_effect=Interrupted), pytest.raises(Interrupted):
+            change(house, "inventory", delivery_limit=20 if step == "_move" else 30)
+        sagas += house.shop.place_many(10)
+        [unfinished] = [f for f in Examined(house.broker_url, choreography(), management(house)).examine() if
+                        f.code == "queue-change-unfinished"]  # fmt: skip
+        assert unfinished.where == "queue inventory"
+        change(house, "inventory", delivery_limit=20)
+        assert declared(house, temporary_name("inventory")) == {}
+    change(house, "inventory")
+    house.books.all_confirmed(sagas)
+
+
+def test_dead_letters_survive_any_number_of_deliveries(house: House) -> None:
+    """RabbitMQ 4.0 to 4.2 drop what was delivered more than 20 times, unless the queue says otherwise."""
+    assert declared(house, "inventory.dead")["x-delivery-limit"] == UNLIMITED
+    with house.without("audit"):
+        house.mail.send("signal.OrderPlaced", b"no envelope at all", to="inventory")
+        eventually(lambda: house.rabbitmq.queues(house.vhost)["inventory.dead"].ready, 30, "the dead letter")
+        with house.rabbitmq.connect(house.vhost) as connection:
+            channel = connection.channel()
+            for _ in range(25):
+                found = eventually(lambda: channel.basic_get("inventory.dead"), 10, "the dead letter, again")
+                channel.basic_reject(found.delivery_tag, requeue=True)
+    eventually(lambda: any(d.body == b"no envelope at all" for d in house.books.desk()), 30, "the dead letter on the desk")

@@ -59,6 +59,7 @@ def application(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
         broker_url=settings().broker_url,
         keyring=Keyring.parse(settings().signing_keys),
         linger=settings().linger,
+        hold=settings().hold,
         run_dir=settings().run_dir,
         bootsteps=bootsteps,
     )

@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     retry_horizon: Annotated[Duration | None, BeforeValidator(_nothing)] = None
     """How long a step that raises is tried before its order is rolled back; see :attr:`step_retry_horizon`."""
     linger: Pause = timedelta(milliseconds=100)
+    hold: Duration = timedelta(seconds=60)
+    """How long a pool holds an envelope while its database is away, before it publishes it again."""
     run_dir: Annotated[Path | None, BeforeValidator(_nothing)] = None
     """Where the pools' processes show that they are alive; None: ``ordersaga-<user's number>`` in the temporary folder."""
     flower_url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:5555"

@@ -15,12 +15,14 @@ from celery.exceptions import Reject
 
 from ordersaga.celery import heap, limits, rabbitmq
 from ordersaga.celery.background import BackgroundPublisher, Dispatcher
+from ordersaga.celery.child_heartbeat import ChildHeartbeats, EndSilentChildren
 from ordersaga.celery.conditions import Conditions
 from ordersaga.celery.heartbeats import HEARTBEAT
 from ordersaga.celery.living import Living, NamedWorker, Turning
+from ordersaga.celery.requeue import HOLD, Requeue
 from ordersaga.celery.steps import Carrier, KeepVisible, SideMessages, Will
-from ordersaga.celery.topology import queue_of
-from ordersaga.celery.wire import SERIALIZER, install
+from ordersaga.celery.topology import used_queue
+from ordersaga.celery.wire import SERIALIZER, Publisher, install
 from ordersaga.choreography import Choreography
 from ordersaga.envelope import Keyring
 from ordersaga.errors import EnvelopeError, Stopping, Unhandled
@@ -29,7 +31,7 @@ from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG
 from ordersaga.participant import Participant
 from ordersaga.pulse import Pulse, default_folder
 from ordersaga.receiver import Delivery, Receiver
-from ordersaga.relay import LINGER
+from ordersaga.relay import LINGER, Parcel, Publish
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +51,15 @@ class Door:
         tasks: dict[str, str],
         run_dir: Path,
         background: BackgroundPublisher,
+        will: Will,
     ) -> None:
         """:param background: sends Celery's own messages."""
         self.background = background
         self.participant, self.choreography, self.keyring, self.linger = participant, choreography, keyring, linger
         self.tasks, self.run_dir = tasks, run_dir
-        self.will = Will()
+        self.will = will
         self.conditions = Conditions()
+        self.children = ChildHeartbeats()
         self.pulse: Pulse | None = None
 
     def beat(self, part: str, words: str = "") -> None:
@@ -81,12 +85,15 @@ def make_pool(
     broker_url: str,
     keyring: Keyring,
     linger: timedelta = LINGER,
+    hold: timedelta = HOLD,
     run_dir: Path | None = None,
     bootsteps: Sequence[type] = (),
 ) -> Celery:
     """The Celery application of one participant.
 
     :param broker_url: ``amqp://…`` (RabbitMQ) or ``pgmq://…`` (the embedded broker).
+    :param hold: how long an envelope is held while the participant's database is away, before it is published again; must be
+        shorter than RabbitMQ's ``consumer_timeout``.
     :param run_dir: where its processes show that they are alive; a folder under the temporary one by default.
     :param bootsteps: more worker bootsteps, such as the audit's drain of dead letters.
     """
@@ -98,7 +105,7 @@ def make_pool(
     app.conf.update(
         worker_consumer="ordersaga.celery.consumer:Consumer",
         accept_content=["json", SERIALIZER],
-        task_queues=[queue_of(participant, choreography)],
+        task_queues=[used_queue(participant, choreography)],
         task_default_queue=participant.name,
         task_create_missing_queues=False,
         task_acks_late=True,
@@ -116,19 +123,22 @@ def make_pool(
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,
     )
     receiver = Receiver(participant, choreography)
-    tasks = {topic: _task(app, name, receiver) for topic, name in _names(participant, choreography)}
     background = BackgroundPublisher(lambda: app.connection_for_write(heartbeat=app.conf.broker_heartbeat))
-    door = Door(participant, choreography, keyring, linger, tasks, run_dir or default_folder(), background)
+    will = Will()
+    requeue = Requeue(_publisher(app, choreography, keyring), will.patience, hold)
+    receiver.transactions.patience = requeue.patience
+    tasks = {topic: _task(app, name, receiver, requeue) for topic, name in _names(participant, choreography)}
+    door = Door(participant, choreography, keyring, linger, tasks, run_dir or default_folder(), background, will)
     app.ordersaga = door
-    receiver.transactions.patience = door.will.patience
     receiver.transactions.report = door.conditions.report
     _limit_children(receiver)
     heap.connect()
     app.Worker = app.subclass_with_self(NamedWorker, "Worker")
     app.events.dispatcher_cls = Dispatcher
-    app.steps["worker"].update({Living, Carrier, SideMessages})
+    app.steps["worker"].update({Living, Carrier, SideMessages, EndSilentChildren})
     app.steps["consumer"].update({Turning, KeepVisible})
     for step in bootsteps:
         app.steps["worker"].add(step)
@@ -160,7 +170,20 @@ def _names(participant: Participant, choreography: Choreography) -> list[tuple[s
     return found
 
 
-def _task(app: Celery, name: str, receiver: Receiver) -> str:
+def _publisher(app: Celery, choreography: Choreography, keyring: Keyring) -> Publish:
+    """Publishes once, on a connection of its own, which a forked child may use."""
+
+    def publish(parcels: Sequence[Parcel]) -> None:
+        publisher = Publisher(app.connection_for_write(), choreography, keyring)
+        try:
+            publisher(parcels)
+        finally:
+            publisher.close()
+
+    return publish
+
+
+def _task(app: Celery, name: str, receiver: Receiver, requeue: Requeue) -> str:
     if name in app.tasks:
         return name
 
@@ -168,11 +191,14 @@ def _task(app: Celery, name: str, receiver: Receiver) -> str:
         # What is raised here Celery logs, and tells to whoever watches its events: no more than may be told.
         request = self.request
         # the receiver binds for those who have no Celery; what is logged here is logged after its block
-        with bound(participant=receiver.participant.name, step=name, topic=request.ordersaga_topic, task=request.id):
+        topic, to = request.ordersaga_topic, receiver.participant.name
+        parcel = Parcel(request.root_id, topic, to, request.ordersaga_signals, body)
+        with bound(participant=to, step=name, topic=topic, task=request.id), requeue.holding(parcel) as held:
             try:
-                receiver.receive(request.ordersaga_topic, body, Delivery(request.id, request.ordersaga_count))
+                receiver.receive(topic, body, Delivery(request.id, request.ordersaga_count))
             except Stopping as error:
-                raise Reject(error, requeue=True) from None
+                if not held.requeued:
+                    raise Reject(error, requeue=True) from None
             except EnvelopeError as error:
                 logger.log(logging.ERROR, Line("refused, to the dead letters", error=told(error)))
                 raise Reject(error, requeue=False) from None

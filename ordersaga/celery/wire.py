@@ -80,6 +80,7 @@ def admit(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, An
         "timelimit": [None, None],
         "ordersaga_topic": topic,
         "ordersaga_count": redeliveries(headers) if (message.delivery_info or {}).get("redelivered") else 0,
+        "ordersaga_signals": signals,
     }
 
 

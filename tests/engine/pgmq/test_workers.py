@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from celery import Celery
 from kombu import Connection
@@ -70,6 +71,21 @@ def test_a_killed_workers_task_is_done_by_another(connection: Connection, app: C
     first.kill()
     worker("threads")
     eventually(lambda: words(book) == ["task begun", "task begun", "task done"], VISIBILITY + 10, "the second attempt")
+    is_empty(connection, "inventory")
+
+
+def test_a_stopped_childs_task_is_done_by_another(connection: Connection, app: Celery, worker: Peer, tmp_path: Path) -> None:
+    """Its parent lives and keeps its message from others, so it must end the child."""
+    book = tmp_path / "book"
+    process = worker("prefork", concurrency=1)
+    tell(app, "peer.note", str(book), "task", 3)
+    eventually(lambda: words(book) == ["task begun"], 10, "the task's beginning")
+    assert process.pid is not None
+    [child] = psutil.Process(process.pid).children()
+    child.send_signal(signal.SIGSTOP)
+
+    eventually(lambda: words(book) == ["task begun", "task begun", "task done"], 20, "the second attempt")
+    assert not child.is_running()
     is_empty(connection, "inventory")
 
 

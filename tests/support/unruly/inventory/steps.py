@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from ordersaga import Batch, Retry, Signal
+from ordersaga.celery import child_heartbeat
 from tests.support.unruly import goods
 from tests.support.unruly.switches import switches
 from workers.inventory.steps import participant, release_stock, reserve_stock, ship_stock
@@ -96,3 +97,4 @@ quick = Retry(
 reserve_stock.retry = ship_stock.retry = quick
 release_stock.retry = replace(quick, attempts=2)
 reserve_stock.time_limit = timedelta(seconds=float(os.environ.get("UNRULY_TIME_LIMIT", "30")))
+child_heartbeat.EVERY = float(os.environ.get("UNRULY_CHILD_HEARTBEAT", child_heartbeat.EVERY))

@@ -1,0 +1,80 @@
+"""Publishes an envelope once more instead of holding it while its database is away.
+
+RabbitMQ closes the channel of a consumer that holds a message for longer than ``consumer_timeout`` (30 minutes by default),
+and most versions count that as a delivery. An envelope that waits for its database is therefore published again, to the end
+of its participant's queue, and the first copy is acknowledged: it is never held for long, and its count starts again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from ordersaga.logs import Line, told
+from ordersaga.relay import Parcel, Publish
+
+logger = logging.getLogger(__name__)
+
+HOLD = timedelta(seconds=60)
+"""How long an envelope is held while its database is away."""
+
+
+class Held(threading.local):
+    """The envelope that this thread works on.
+
+    :ivar until: when it is to be published again, by the monotonic clock.
+    :ivar requeued: whether it has been.
+    """
+
+    parcel: Parcel | None = None
+    until: float = 0.0
+    requeued: bool = False
+
+
+class Requeue:
+    """One for all threads of a process; a forked child publishes on a connection of its own."""
+
+    def __init__(self, publish: Publish, patience: Callable[[float], bool], hold: timedelta = HOLD) -> None:
+        """:param publish: publishes with confirms, from any thread and in a forked child.
+        :param patience: waits so many seconds; False when the process is to stop instead.
+        """
+        self._publish, self._patience, self._hold = publish, patience, hold.total_seconds()
+        self._held = Held()
+
+    @contextmanager
+    def holding(self, parcel: Parcel) -> Iterator[Held]:
+        """Within the block, this thread works on ``parcel``."""
+        held = self._held
+        held.parcel, held.until, held.requeued = parcel, time.monotonic() + self._hold, False
+        try:
+            yield held
+        finally:
+            held.parcel = None
+
+    def patience(self, seconds: float) -> bool:
+        """Wait for the database; False when the envelope was published again, or the process is to stop.
+
+        A process that is to stop publishes its envelope again, too: restarts during an outage are no deliveries.
+        """
+        if self._patience(seconds):
+            return not (time.monotonic() >= self._held.until and self._requeue())
+        self._requeue()
+        return False
+
+    def _requeue(self) -> bool:
+        held = self._held
+        if held.parcel is None:
+            return False
+        try:
+            self._publish([held.parcel])
+        except Exception as error:  # noqa: BLE001 - the envelope is still held, and nothing is lost
+            logger.warning(Line("envelope_not_requeued", reason="the broker did not confirm it", error=told(error)))
+            held.until = time.monotonic() + self._hold
+            return False
+        held.requeued = True
+        logger.warning(Line("envelope_requeued", reason="its database is away", signals=held.parcel.signals))
+        return True

@@ -7,18 +7,19 @@ declared again. Meanwhile a temporary queue has its bindings and its messages:
    in between arrives twice, which the journal absorbs.
 2. Messages are published to the temporary queue with confirms and acknowledged, until the broker reports that the queue
    holds none, those in the hands of consumers included, for longer than it takes to report.
-3. The queue is deleted, declared and bound; the temporary one is unbound, emptied into it and deleted.
+3. The queue is deleted, declared and bound, and the connections that consume it are closed: RabbitMQ would move their
+   consumers to the new queue without telling them, where they receive nothing. Pools connect again by themselves.
+4. The temporary queue is unbound, emptied into the new one and deleted.
 
-Consumers are told by the broker that their queue is gone; pools then connect and declare again. Each step looks at what
-stands, so an interrupted change is finished by the next run.
+Each step looks at what stands, so an interrupted change is finished by the next run.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import amqp
 from kombu import Connection, Exchange, Queue, binding
@@ -34,10 +35,25 @@ CONFIRM_SECONDS = 10
 COUNTS = ("x-delivery-count", "x-acquired-count")
 """Headers that the broker sets at a delivery."""
 
-Bindings = Callable[[str], Iterable[tuple[str, str]]]
-"""Exchange and routing key of every binding of a queue, as the broker knows them."""
-Messages = Callable[[str], int | None]
-"""How many messages a queue holds, those delivered and not acknowledged included; None while the broker cannot tell."""
+
+class Broker(Protocol):
+    """What the management interface knows and AMQP does not tell."""
+
+    def bindings(self, queue: str) -> Iterable[tuple[str, str]]:
+        """Exchange and routing key of every binding of a queue."""
+        ...
+
+    def messages(self, queue: str) -> int | None:
+        """How many messages it holds, those delivered and not acknowledged included; None while that is not known."""
+        ...
+
+    def consuming(self, queue: str) -> Iterable[str]:
+        """The names of the connections that consume it; "" for one whose name is not reported yet."""
+        ...
+
+    def disconnect(self, connection: str) -> None:
+        """Close a connection, if it is still open."""
+        ...
 
 
 class QueueChangeError(OrderSagaError):
@@ -52,16 +68,9 @@ def temporary_name(queue: str) -> str:
 class QueueChange:
     """The change of one queue to its declaration."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        queue: Any,
-        *,
-        bindings: Bindings,
-        messages: Messages,
-    ) -> None:
+    def __init__(self, connection: Connection, queue: Any, broker: Broker) -> None:
         """:param connection: with publisher confirms."""
-        self._connection, self._queue, self._bindings, self._messages = connection, queue, bindings, messages
+        self._connection, self._queue, self._broker = connection, queue, broker
         self._settled, self._patience = SETTLED.total_seconds(), PATIENCE.total_seconds()
         wanted = [binding(Exchange(exchange, no_declare=True), routing_key=key) for exchange, key in bindings_of(queue)]
         self._temporary: Any = Queue(temporary_name(queue.name), bindings=wanted, durable=True, queue_arguments=KEEPING)
@@ -71,8 +80,10 @@ class QueueChange:
 
         :raises QueueChangeError: consumers hold messages for too long, or another release declares the queue otherwise.
         """
+        connections: set[str] = set()
         if not self._declared():
             self._empty()
+            connections = self._consuming()
             with self._connection.channel() as channel:
                 channel.queue_delete(self._queue.name)
             if not self._declared():
@@ -82,7 +93,16 @@ class QueueChange:
                     "before this one, then run this again."
                 )
         if self._stands(self._temporary):
+            for name in connections | self._consuming():
+                self._broker.disconnect(name)
             self._give_back()
+
+    def _consuming(self) -> set[str]:
+        """The connections of all consumers, once the broker reports each."""
+        deadline = time.monotonic() + self._settled
+        while "" in (found := set(self._broker.consuming(self._queue.name))) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return found - {""}
 
     def _declared(self) -> bool:
         """Declare and bind the queue. False: it stands with other arguments."""
@@ -113,7 +133,7 @@ class QueueChange:
             now = time.monotonic()
             if moved:
                 deadline = now + self._patience
-            if moved or self._messages(self._queue.name) != 0:
+            if moved or self._broker.messages(self._queue.name) != 0:
                 empty_since = None
             elif empty_since is None:
                 empty_since = now
@@ -123,7 +143,7 @@ class QueueChange:
                 self._give_back()
                 raise QueueChangeError(
                     f"Consumers of {self._queue.name} do not acknowledge their messages "
-                    f"(the broker counts {self._messages(self._queue.name)}); the queue is as before. "
+                    f"(the broker counts {self._broker.messages(self._queue.name)}); the queue is as before. "
                     "Run this again when they work, or while they are stopped."
                 )
             time.sleep(min(0.5, self._settled / 4))
@@ -150,7 +170,7 @@ class QueueChange:
 
     def _unbind(self, name: str) -> None:
         with self._connection.channel() as channel:
-            for exchange, key in self._bindings(name):
+            for exchange, key in self._broker.bindings(name):
                 if exchange:  # every queue is bound to the default exchange
                     channel.queue_unbind(name, exchange, routing_key=key)
 

@@ -172,9 +172,7 @@ class RabbitMQ:
             )  # fmt: skip
 
     def _consumers(self, wanted: Any, found: list[dict[str, Any]]) -> Iterator[Finding]:
-        if hasty := sorted(
-            c["channel_details"].get("connection_name", c["consumer_tag"]) for c in found if not c["ack_required"]
-        ):
+        if hasty := sorted(_connection_of(c) or c["consumer_tag"] for c in found if not c["ack_required"]):
             yield error(
                 "consumer-without-ack", f"queue {wanted.name}", "what it has taken is lost when it ends",
                 ", ".join(hasty), "End whatever has opened that connection: it is no pool",
@@ -203,17 +201,28 @@ class RabbitMQ:
                 yield f"queue {queue.name} ({what})", partial(self._change, queue)
 
     def _change(self, queue: Any) -> None:
-        def bindings(name: str) -> list[tuple[str, str]]:
-            found = self.management.get("bindings", self.vhost) or []
-            return [(b["source"], b["routing_key"]) for b in found if b["destination"] == name]
-
-        def messages(name: str) -> int | None:
-            counted: int | None = (self.management.get("queues", self.vhost, name) or {}).get("messages")
-            return counted
-
         with brokers.connection(self.url) as connection:
             connection.transport_options = {**(connection.transport_options or {}), **CONFIRMED}
-            QueueChange(connection, queue, bindings=bindings, messages=messages).run()
+            QueueChange(connection, queue, self).run()
+
+    def bindings(self, queue: str) -> list[tuple[str, str]]:
+        """Exchange and key of each of a queue's bindings."""
+        found = self.management.get("bindings", self.vhost) or []
+        return [(b["source"], b["routing_key"]) for b in found if b["destination"] == queue]
+
+    def messages(self, queue: str) -> int | None:
+        """How many messages a queue holds; None while nothing is reported."""
+        counted: int | None = (self.management.get("queues", self.vhost, queue) or {}).get("messages")
+        return counted
+
+    def consuming(self, queue: str) -> list[str]:
+        """The connections that consume a queue; "" for one that is not reported yet."""
+        found = self.management.get("consumers", self.vhost) or []
+        return [_connection_of(consumer) for consumer in found if consumer["queue"]["name"] == queue]
+
+    def disconnect(self, connection: str) -> None:
+        """Close a connection."""
+        self.management.delete("connections", connection)
 
     # -- without it --------------------------------------------------------------------------------------------------
 
@@ -239,6 +248,12 @@ class RabbitMQ:
                 queue(channel).queue_declare()
         except amqp.PreconditionFailed as refused:
             yield error("topology-differs", f"queue {queue.name}", "it has other arguments", refused.reply_text, CHANGE)
+
+
+def _connection_of(consumer: dict[str, Any]) -> str:
+    """Its name; "" while the channel is so new that the management interface knows nothing of it, and gives an empty list."""
+    details = consumer["channel_details"]
+    return str(details.get("connection_name", "")) if isinstance(details, dict) else ""
 
 
 def _passes(connection: Connection, ask: Any) -> bool:

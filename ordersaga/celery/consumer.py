@@ -56,32 +56,32 @@ class Consumer(consumer.Consumer):
                 self._guard_commands(step.box)
 
     def connect(self) -> Any:
-        """The connection to consume from, with heartbeats in every kind of pool."""
+        """The connection to consume from, with heartbeats in every kind of pool; exchanges and queues are declared."""
         if self.hub is not None or self.amqheartbeat:
-            return super().connect()
-        if self._heartbeats is not None:
-            self._heartbeats.stop()
-        connection = self.connection_for_read(heartbeat=self.app.conf.broker_heartbeat)
-        self._heartbeats = Heartbeats(connection)
-        return connection
-
-    def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
-        """Celery asks for its event dispatcher, which here has a connection of its own."""
-        return NoConnection()
-
-    def connect(self) -> Any:
-        """Connect, and declare everything: a queue of another release may have other arguments than Celery would declare."""
-        connection = super().connect()
+            connection = super().connect()
+        else:
+            if self._heartbeats is not None:
+                self._heartbeats.stop()
+            connection = self.connection_for_read(heartbeat=self.app.conf.broker_heartbeat)
+            self._heartbeats = Heartbeats(connection)
         try:
-            declare(connection, self.app.ordersaga.choreography)
-        except amqp.PreconditionFailed as refused:
-            logger.critical("the broker refuses exchanges or queues, manage.py doctor says more: %s", told(refused))
-            connection.close()
-            raise WorkerShutdown(1) from refused
+            self._declare(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _declare(self, connection: Any) -> None:
+        """Instead of Celery, which would end the worker where a queue of another release has other arguments."""
+        try:
+            declare(connection, self.app.ordersaga.choreography)
+        except amqp.PreconditionFailed as refused:
+            logger.critical("the broker refuses exchanges or queues, manage.py doctor says more: %s", told(refused))
+            raise WorkerShutdown(1) from refused
+
+    def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
+        """Celery asks for its event dispatcher, which here has a connection of its own."""
+        return NoConnection()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
         """The function called with each message."""

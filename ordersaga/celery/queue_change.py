@@ -6,7 +6,8 @@ declared again. Meanwhile a temporary queue has its bindings and its messages:
 1. The temporary queue is bound to everything the queue is bound to; then the queue is unbound. A signal that is published
    in between arrives twice, which the journal absorbs.
 2. Messages are published to the temporary queue with confirms and acknowledged, until the broker reports that the queue
-   holds none, those in the hands of consumers included, for longer than it takes to report.
+   holds none, those in the hands of consumers included, for longer than it takes to report. Consumers that hold messages
+   for long, such as those whose database is away, are disconnected, which returns the messages to the queue.
 3. The queue is deleted, declared and bound, and the connections that consume it are closed: RabbitMQ would move their
    consumers to the new queue without telling them, where they receive nothing. Pools connect again by themselves.
 4. The temporary queue is unbound, emptied into the new one and deleted.
@@ -31,6 +32,8 @@ SETTLED = timedelta(seconds=15)
 """How long the broker must report an empty queue. Quorum queues report every 5 seconds unless configured otherwise."""
 PATIENCE = timedelta(minutes=5)
 """How long to wait without progress, such as for consumers that hold messages while their database is away."""
+ATTEMPTS = 3
+"""A pool of another release that connects between deletion and declaration declares its own arguments."""
 CONFIRM_SECONDS = 10
 COUNTS = ("x-delivery-count", "x-acquired-count")
 """Headers that the broker sets at a delivery."""
@@ -81,17 +84,19 @@ class QueueChange:
         :raises QueueChangeError: consumers hold messages for too long, or another release declares the queue otherwise.
         """
         connections: set[str] = set()
-        if not self._declared():
-            self._empty()
-            connections = self._consuming()
-            with self._connection.channel() as channel:
-                channel.queue_delete(self._queue.name)
-            if not self._declared():
+        attempts = 0
+        while not self._declared():
+            if attempts == ATTEMPTS:
                 self._give_back()
                 raise QueueChangeError(
                     f"Queue {self._queue.name} was declared with the old arguments again. Stop the pools of the release "
                     "before this one, then run this again."
                 )
+            attempts += 1
+            self._empty()
+            connections |= self._consuming()
+            with self._connection.channel() as channel:
+                channel.queue_delete(self._queue.name)
         if self._stands(self._temporary):
             for name in connections | self._consuming():
                 self._broker.disconnect(name)
@@ -125,21 +130,23 @@ class QueueChange:
         """Until nothing is in the queue or in the hands of its consumers, and nothing arrives there."""
         with self._connection.channel() as channel:
             self._temporary(channel).declare()
-        deadline = time.monotonic() + self._patience
+        progress = time.monotonic()
         empty_since: float | None = None
         while True:
             self._unbind(self._queue.name)
             moved = self._move(self._queue.name, self._temporary.name)
             now = time.monotonic()
             if moved:
-                deadline = now + self._patience
+                progress = now
             if moved or self._broker.messages(self._queue.name) != 0:
                 empty_since = None
+                if now - progress > self._settled:
+                    self._take_back()
             elif empty_since is None:
                 empty_since = now
             elif now - empty_since >= self._settled:
                 return
-            if now > deadline:
+            if now - progress > self._patience:
                 self._give_back()
                 raise QueueChangeError(
                     f"Consumers of {self._queue.name} do not acknowledge their messages "
@@ -147,6 +154,14 @@ class QueueChange:
                     "Run this again when they work, or while they are stopped."
                 )
             time.sleep(min(0.5, self._settled / 4))
+
+    def _take_back(self) -> None:
+        """Close the connections of consumers that hold messages and do not acknowledge them, and be there first."""
+        for name in self._consuming():
+            self._broker.disconnect(name)
+        for _ in range(10):
+            self._move(self._queue.name, self._temporary.name)
+            time.sleep(0.05)
 
     def _give_back(self) -> None:
         """Bind the queue as it stands, and empty the temporary one into it."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from kombu import Connection
 
-from ordersaga.celery.topology import declare, queues
+from ordersaga.celery.topology import bind, declare, queues
 from tests.support.databases import Databases, copies, drop
 from tests.support.postgres import Postgres
 from tests.support.rabbitmq import PASSWORD as ADMIN_PASSWORD
@@ -77,8 +77,7 @@ class House:
         self.ask("PUT", f"queues/{VHOST}/{quote(queue, safe='')}", durable=True,
                  arguments={k: v for k, v in given.items() if v is not None})  # fmt: skip
         with Connection(self.settings.broker_url) as connection, connection.channel() as channel:
-            for each in wanted.bindings:
-                wanted(channel).bind_to(each.exchange.name, each.routing_key)
+            bind(wanted(channel))
 
     def heal_queue(self, queue: str) -> None:
         """As the pools declare it."""

@@ -123,7 +123,8 @@ def claim(
     """Take what is due out of the outbox, in envelopes; the caller publishes it and commits, or rolls back.
 
     What goes to participants becomes due to the observers of ``choreography``, if it has any. A signal that no participant
-    consumes goes to the observers alone, or to nobody: the broker would keep it as a message without a queue. Timers become due again by the intervals of the saga's watchdog.
+    consumes goes to the observers alone, or to nobody: the broker would keep it as a message without a queue. Timers become due
+    again by the intervals of the saga's watchdog.
 
     :param since: rows due earlier are not looked at; see :class:`ordersaga.scan_bound.ScanBound`.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,21 @@ from ordersaga.celery.child_heartbeat import ChildHeartbeats, EndSilentChildren
 from ordersaga.celery.conditions import Conditions
 from ordersaga.celery.heartbeats import HEARTBEAT
 from ordersaga.celery.living import Living, NamedWorker, Turning
+from ordersaga.celery.publisher import Publisher
 from ordersaga.celery.requeue import HOLD, Requeue
 from ordersaga.celery.steps import Carrier, KeepVisible, SideMessages, Will
 from ordersaga.celery.topology import used_queue
-from ordersaga.celery.wire import SERIALIZER, Publisher, install
+from ordersaga.celery.wire import SERIALIZER, install
 from ordersaga.choreography import Choreography
+from ordersaga.claim import Parcel
 from ordersaga.envelope import Keyring
-from ordersaga.errors import EnvelopeError, Stopping, Unhandled
+from ordersaga.errors import EnvelopeError, PublishFailed, Stopping, Unhandled
 from ordersaga.logs import Line, bound, failure, told
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG
 from ordersaga.participant import Participant
 from ordersaga.pulse import Pulse, default_folder
 from ordersaga.receiver import Delivery, Receiver
-from ordersaga.relay import LINGER, Parcel, Publish
+from ordersaga.relay import LINGER
 
 logger = logging.getLogger(__name__)
 
@@ -170,13 +172,14 @@ def _names(participant: Participant, choreography: Choreography) -> list[tuple[s
     return found
 
 
-def _publisher(app: Celery, choreography: Choreography, keyring: Keyring) -> Publish:
-    """Publishes once, on a connection of its own, which a forked child may use."""
+def _publisher(app: Celery, choreography: Choreography, keyring: Keyring) -> Callable[[Parcel], None]:
+    """Publishes one envelope on a connection of its own, which a forked child may use."""
 
-    def publish(parcels: Sequence[Parcel]) -> None:
+    def publish(parcel: Parcel) -> None:
         publisher = Publisher(app.connection_for_write(), choreography, keyring)
         try:
-            publisher(parcels)
+            if refused := publisher([parcel]):
+                raise PublishFailed(refused[0].fault)
         finally:
             publisher.close()
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from ordersaga.claim import Parcel
 from ordersaga.logs import Line, told
-from ordersaga.relay import Parcel, Publish
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ class Held(threading.local):
 class Requeue:
     """One for all threads of a process; a forked child publishes on a connection of its own."""
 
-    def __init__(self, publish: Publish, patience: Callable[[float], bool], hold: timedelta = HOLD) -> None:
-        """:param publish: publishes with confirms, from any thread and in a forked child.
+    def __init__(self, publish: Callable[[Parcel], None], patience: Callable[[float], bool], hold: timedelta = HOLD) -> None:
+        """:param publish: returns once the broker has confirmed it, else raises; from any thread and in a forked child.
         :param patience: waits so many seconds; False when the process is to stop instead.
         """
         self._publish, self._patience, self._hold = publish, patience, hold.total_seconds()
@@ -70,7 +70,7 @@ class Requeue:
         if held.parcel is None:
             return False
         try:
-            self._publish([held.parcel])
+            self._publish(held.parcel)
         except Exception as error:  # noqa: BLE001 - the envelope is still held, and nothing is lost
             logger.warning(Line("envelope_not_requeued", reason="the broker did not confirm it", error=told(error)))
             held.until = time.monotonic() + self._hold

@@ -12,7 +12,6 @@ from kombu import Connection
 
 from ordersaga.celery.queue_change import QueueChange, temporary_name
 from ordersaga.celery.topology import DEAD, SIGNALS, UNHEARD, bindings_of, queues
-from ordersaga.celery.wire import CONFIRMED
 from ordersaga.choreography import Choreography
 from ordersaga.logs import told
 from webapp.ops import brokers
@@ -202,7 +201,7 @@ class RabbitMQ:
 
     def _change(self, queue: Any) -> None:
         with brokers.connection(self.url) as connection:
-            connection.transport_options = {**(connection.transport_options or {}), **CONFIRMED}
+            connection.transport_options = {**(connection.transport_options or {}), "confirm_publish": True}
             QueueChange(connection, queue, self).run()
 
     def bindings(self, queue: str) -> list[tuple[str, str]]:

@@ -47,8 +47,8 @@ class Fault(ABC):
     recovers_within: ClassVar[float] = 90
     """Seconds after its end by which all orders placed before must be settled."""
 
-    def __init__(self, house: Installation, dice: random.Random) -> None:
-        self.house, self.dice = house, dice
+    def __init__(self, installation: Installation, dice: random.Random) -> None:
+        self.installation, self.dice = installation, dice
         self.began = datetime.now(UTC)
         self.target = self.choose()
 
@@ -75,7 +75,7 @@ class DatabaseFault(Fault):
 
     @property
     def server(self) -> Any:
-        return self.house.databases[self.target]
+        return self.installation.databases[self.target]
 
     def refused(self, code: str) -> str | None:
         """How often the server has refused a statement with that SQLSTATE."""
@@ -162,11 +162,11 @@ class RouteFault(Fault):
     """A fault of the network between one server and its clients."""
 
     def choose(self) -> str:
-        return self.dice.choice(sorted(self.house.routes))
+        return self.dice.choice(sorted(self.installation.routes))
 
     @property
     def route(self) -> Route:
-        return self.house.routes[self.target]
+        return self.installation.routes[self.target]
 
 
 class DroppedPackets(RouteFault):
@@ -222,17 +222,17 @@ class BouncerRestart(Fault):
         return "payments"
 
     def begin(self) -> None:
-        self.house.bouncer.process.kill()
+        self.installation.bouncer.process.kill()
 
     def evidence(self) -> str | None:
         try:
-            socket.create_connection(("127.0.0.1", self.house.bouncer.port), timeout=PROBE).close()
+            socket.create_connection(("127.0.0.1", self.installation.bouncer.port), timeout=PROBE).close()
         except ConnectionRefusedError:
             return "connections to it were refused"
         return None
 
     def end(self) -> None:
-        self.house.bouncer.start()
+        self.installation.bouncer.start()
 
 
 class MemoryAlarm(Fault):
@@ -241,15 +241,15 @@ class MemoryAlarm(Fault):
     name = "memory alarm"
 
     def begin(self) -> None:
-        self.house.rabbitmq.ctl("set_vm_memory_high_watermark", "0.00001")
+        self.installation.rabbitmq.ctl("set_vm_memory_high_watermark", "0.00001")
 
     def evidence(self) -> str | None:
-        [node] = self.house.rabbitmq.ask("GET", "nodes")
-        blocked = [c for c in self.house.rabbitmq.ask("GET", "connections") if c.get("state") in ("blocked", "blocking")]
+        [node] = self.installation.rabbitmq.ask("GET", "nodes")
+        blocked = [c for c in self.installation.rabbitmq.ask("GET", "connections") if c.get("state") in ("blocked", "blocking")]
         return f"the alarm was on, {len(blocked)} connections blocked" if node["mem_alarm"] and blocked else None
 
     def end(self) -> None:
-        self.house.rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
+        self.installation.rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
 
 
 class StoppedProcesses(Fault):
@@ -285,17 +285,17 @@ class QueueFull(StoppedProcesses):
         return "audit"
 
     def begin(self) -> None:
-        self.stop(*self.house.workers("audit"))
+        self.stop(*self.installation.workers("audit"))
         policy = {"pattern": "^audit$", "apply-to": "queues", "priority": 100}
         policy["definition"] = {"max-length-bytes": self.LIMIT, "overflow": "reject-publish"}
-        self.house.rabbitmq.ask("PUT", f"policies/{VHOST}/full", policy)
+        self.installation.rabbitmq.ask("PUT", f"policies/{VHOST}/full", policy)
 
     def evidence(self) -> str | None:
         """Ask with a message of our own only when the queue is past its limit, so that it is surely refused."""
-        queue = self.house.rabbitmq.ask("GET", f"queues/{VHOST}/audit")
+        queue = self.installation.rabbitmq.ask("GET", f"queues/{VHOST}/audit")
         if queue.get("message_bytes_ready", 0) <= self.LIMIT:
             return None
-        with self.house.rabbitmq.connect(VHOST, confirm_publish=True) as connection:
+        with self.installation.rabbitmq.connect(VHOST, confirm_publish=True) as connection:
             try:
                 connection.channel().basic_publish(amqp.Message("probe"), routing_key="audit")
             except MessageNacked:
@@ -303,7 +303,7 @@ class QueueFull(StoppedProcesses):
         return None
 
     def end(self) -> None:
-        self.house.rabbitmq.ask("DELETE", f"policies/{VHOST}/full")
+        self.installation.rabbitmq.ask("DELETE", f"policies/{VHOST}/full")
         self.resume()
 
 
@@ -320,16 +320,16 @@ class QueuePurge(StoppedProcesses):
     purged = 0
 
     def begin(self) -> None:
-        self.stop(*self.house.workers(self.target))
+        self.stop(*self.installation.workers(self.target))
         try:
             eventually(lambda: self._ready() > 0, 20, "messages to purge")
-            with self.house.rabbitmq.connect(VHOST) as connection:
+            with self.installation.rabbitmq.connect(VHOST) as connection:
                 self.purged = connection.channel().queue_purge(self.target)
         finally:
             self.resume()
 
     def _ready(self) -> int:
-        return self.house.rabbitmq.queues(VHOST)[self.target].ready
+        return self.installation.rabbitmq.queues(VHOST)[self.target].ready
 
     def evidence(self) -> str | None:
         return f"{self.purged} messages purged" if self.purged else None
@@ -349,7 +349,7 @@ class StoppedProcess(StoppedProcesses):
         return self.dice.choice(PARTICIPANTS)
 
     def begin(self) -> None:
-        self.stop(self.dice.choice(self.house.workers(self.target)))
+        self.stop(self.dice.choice(self.installation.workers(self.target)))
 
     def evidence(self) -> str | None:
         return f"{self.stopped()} processes stopped" if self.stopped() else None
@@ -372,16 +372,16 @@ class GhostTransaction(StoppedProcesses):
     worker: PoolWorker | None = None
 
     def begin(self) -> None:
-        self.house.switches.on(HOLD)
-        [child] = eventually(lambda: self.house.switches.came_by(HELD), 30, "a transaction that is held open")
-        for worker in self.house.workers(self.target):
+        self.installation.switches.on(HOLD)
+        [child] = eventually(lambda: self.installation.switches.came_by(HELD), 30, "a transaction that is held open")
+        for worker in self.installation.workers(self.target):
             if child in [p.pid for p in _family(worker)]:
                 self.worker = worker
         assert self.worker is not None, "the process that holds its transaction is no pool's"
         self.stop(self.worker)
 
     def evidence(self) -> str | None:
-        with self.house.databases[self.target].connect() as cursor:
+        with self.installation.databases[self.target].connect() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND usename = 'inventory'"
             )
@@ -391,12 +391,12 @@ class GhostTransaction(StoppedProcesses):
     def end(self) -> None:
         """The host never comes back; another takes its place."""
         if self.worker is not None:
-            self.house.away.add(self.worker.process.name)
+            self.installation.away.add(self.worker.process.name)
             self.worker.kill()
-        self.house.switches.clear()
+        self.installation.switches.clear()
         if self.worker is not None:
             self.worker.start()
-            self.house.away.discard(self.worker.process.name)
+            self.installation.away.discard(self.worker.process.name)
 
 
 class Killed(Fault):
@@ -410,8 +410,8 @@ class Killed(Fault):
         return self.dice.choice(PARTICIPANTS)
 
     def begin(self) -> None:
-        self.worker = self.dice.choice(self.house.workers(self.target))
-        self.house.away.add(self.worker.process.name)
+        self.worker = self.dice.choice(self.installation.workers(self.target))
+        self.installation.away.add(self.worker.process.name)
         self.worker.kill()
 
     def evidence(self) -> str | None:
@@ -420,7 +420,7 @@ class Killed(Fault):
 
     def end(self) -> None:
         self.worker.start()
-        self.house.away.discard(self.worker.process.name)
+        self.installation.away.discard(self.worker.process.name)
 
 
 class BadRelease(Fault):
@@ -435,14 +435,14 @@ class BadRelease(Fault):
         return "inventory.reserve_stock"
 
     def begin(self) -> None:
-        self.house.switches.on(BAD_RELEASE)
+        self.installation.switches.on(BAD_RELEASE)
 
     def evidence(self) -> str | None:
-        processes = self.house.switches.came_by(BAD_RELEASE)
+        processes = self.installation.switches.came_by(BAD_RELEASE)
         return f"the step raised in {len(processes)} processes" if processes else None
 
     def end(self) -> None:
-        self.house.switches.clear()
+        self.installation.switches.clear()
 
 
 KINDS: dict[str, type[Fault]] = {

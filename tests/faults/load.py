@@ -14,7 +14,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
 from typing import Any, NamedTuple
@@ -58,7 +58,7 @@ class Order(NamedTuple):
     skus: tuple[str, ...]
 
 
-def orders(seed: int) -> Any:
+def orders(seed: int) -> Iterator[Order]:
     """The orders of a seed, without end."""
     dice = random.Random(seed)
     while True:

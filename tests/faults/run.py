@@ -114,19 +114,19 @@ class Run:
     """The whole course; :meth:`go` gives the report."""
 
     def __init__(
-        self, house: Installation, *, seed: int, minutes: float, rate: float, kinds: Sequence[str], short: bool
+        self, installation: Installation, *, seed: int, minutes: float, rate: float, kinds: Sequence[str], short: bool
     ) -> None:
-        self.house, self.seed, self.minutes, self.rate, self.short = house, seed, minutes, rate, short
+        self.installation, self.seed, self.minutes, self.rate, self.short = installation, seed, minutes, rate, short
         self.kinds = kinds
-        self.url = house.databases["orders"].database_url
+        self.url = installation.databases["orders"].database_url
         self.began = time.monotonic()
         self.happened: list[Happened] = []
 
     def go(self) -> dict[str, Any]:
         """Place orders and let faults happen until time is up; then look at what is left."""
-        house = self.house
+        installation = self.installation
         self.began = time.monotonic()
-        house.load.start()
+        installation.load.start()
         sampler = Sampler(self.url, self.began)
         sampler.start()
         self._pause(WARM_UP)
@@ -135,7 +135,7 @@ class Run:
                 break
             self._happen(planned)
             self._pause(1 if self.short else QUIET)
-        stopped = house.load.terminate(60)
+        stopped = installation.load.terminate(60)
         after = self._until_settled()
         sampler.stop()
         verdict = [*self._verdict(), *([f"the load ended with status {stopped}"] if stopped else [])]
@@ -148,11 +148,11 @@ class Run:
         """Wait, and start again what ends by itself meanwhile."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self.house.supervise()
+            self.installation.supervise()
             time.sleep(min(0.25, left))
 
     def _happen(self, planned: Planned) -> None:
-        fault = KINDS[planned.kind](self.house, random.Random(planned.seed))
+        fault = KINDS[planned.kind](self.installation, random.Random(planned.seed))
         happened = Happened(fault.name, fault.target, self._now())
         self.happened.append(happened)
         say(f"{happened.began:6.1f} s  {fault.name} {fault.target}")
@@ -199,7 +199,7 @@ class Run:
         clock, began = self._clock(), time.monotonic()
 
         def recovered() -> bool:
-            self.house.supervise()
+            self.installation.supervise()
             return ask(self.url, OPEN_BEFORE, clock) == [(0,)]
 
         try:
@@ -230,14 +230,14 @@ class Run:
         found += self._wrong_ends()
         found += self._dead_letters()
         try:
-            self.house.books.are_clean(timeout=30)
+            self.installation.books.are_clean(timeout=30)
         except AssertionError as error:
             found.append(f"reconcile: {error}")
         return found
 
     def _wrong_ends(self) -> list[str]:
         """Orders that ended otherwise than their load wanted."""
-        kinds = {line["saga"]: Kind(line["kind"]) for line in self.house.placed()}
+        kinds = {line["saga"]: Kind(line["kind"]) for line in self.installation.placed()}
         wrong: Counter[str] = Counter()
         seen = 0
         for saga, status, refusal, reason, ended in ask(self.url, ENDED):
@@ -254,11 +254,11 @@ class Run:
     def _dead_letters(self) -> list[str]:
         found: Counter[str] = Counter()
         for owner in OWNERS:
-            for participant, step, error, message in ask(getattr(self.house.books.databases, owner), DEAD):
+            for participant, step, error, message in ask(getattr(self.installation.books.databases, owner), DEAD):
                 found[f"dead letter of {participant} {step}: {error} {message[:80]}"] += 1
-        for letter in self.house.books.desk():
+        for letter in self.installation.books.desk():
             found[f"dead letter in the audit: {letter.source} {letter.participant} {letter.topic} {letter.error}"] += 1
-        queues = self.house.rabbitmq.queues(VHOST)
+        queues = self.installation.rabbitmq.queues(VHOST)
         found |= {
             f"messages in {name}": q.ready for name, q in queues.items() if q.ready and name.endswith((".dead", ".unheard"))
         }
@@ -274,7 +274,7 @@ class Run:
             "time_scale": time_scale(),
             "orders": {"placed": sum(statuses.values()), **{name.lower(): count for name, count in sorted(statuses.items())}},
             "settled_after_the_load": after,
-            "restarts": self.house.restarts,
+            "restarts": self.installation.restarts,
             "kinds": {kind: self._of_kind(kind) for kind in self.kinds},
             "left_out": dict(self._left_out()),
             "faults": [asdict(happened) for happened in self.happened],
@@ -296,7 +296,7 @@ class Run:
     def _left_out(self) -> Iterator[tuple[str, str]]:
         for name, kind in KINDS.items():
             if name not in self.kinds:
-                needs_root = kind.needs_root and self.house.isolation is None
+                needs_root = kind.needs_root and self.installation.isolation is None
                 yield name, "needs root, for namespaces" if needs_root else "not asked for"
 
 
@@ -331,6 +331,6 @@ def run(
     :param kinds: of the faults; all by default. Those that need root are left out where there is none.
     :param rabbitmq: a node to use instead of one of the run's own.
     """
-    with installed(rate, seed, rabbitmq) as house:
-        possible = [k for k in kinds or KINDS if house.isolation is not None or not KINDS[k].needs_root]
-        return Run(house, seed=seed, minutes=minutes, rate=rate, kinds=possible, short=short).go()
+    with installed(rate, seed, rabbitmq) as installation:
+        possible = [k for k in kinds or KINDS if installation.isolation is not None or not KINDS[k].needs_root]
+        return Run(installation, seed=seed, minutes=minutes, rate=rate, kinds=possible, short=short).go()

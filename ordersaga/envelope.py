@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -31,6 +32,8 @@ FULL_SIGNALS = 400
 """A pack and an envelope are full at so many bytes or signals; only a single larger signal exceeds them."""
 COLUMNS = 9
 """Of a row as it travels."""
+
+UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 S = TypeVar("S")
 
@@ -174,19 +177,21 @@ def fault_in(body: bytes, signals: int) -> str | None:
 def read_packs(body: bytes) -> list[tuple[Head, list[Row[Any]]]]:
     """Any envelope, its signals' data as plain dictionaries.
 
-    :raises EnvelopeError: when it is no envelope.
+    :raises EnvelopeError: when it is no envelope, or a saga's id is not a UUID: no database takes it, and no log may show it.
     """
     try:
-        packs = orjson.loads(body)["packs"]
-        return [
+        packs: list[tuple[Head, list[Row[Any]]]] = [
             (
                 Head(p["participant"], p["step"], p["task"], p["attempt"]),
                 [Row._make((*s, p["participant"])) for s in p["signals"]],
             )
-            for p in packs
+            for p in orjson.loads(body)["packs"]
         ]
+        if not all(UUID_TEXT.fullmatch(row.saga) for _, rows in packs for row in rows):
+            raise ValueError("a saga's id is not a UUID")
     except (ValueError, KeyError, TypeError) as error:
         raise EnvelopeError(f"not an envelope: {error}", digest(body)) from error
+    return packs
 
 
 def read_rows(body: bytes) -> list[Row[Any]]:

@@ -51,9 +51,9 @@ class OutboxRow(NamedTuple):
     def alone(self) -> bool:
         """Whether it shares no envelope.
 
-        So do signals that may kill workers, those of a paused step, and rows that could not be published.
+        So do signals that may kill workers, and rows that could not be published.
         """
-        return self.kind in ("retry", "paused") or self.refusals is not None
+        return self.kind == "retry" or self.refusals is not None
 
 
 class Parcel(NamedTuple):

@@ -187,10 +187,11 @@ def read_packs(body: bytes) -> list[tuple[Head, list[Row[Any]]]]:
             )
             for p in orjson.loads(body)["packs"]
         ]
-        if not all(UUID_TEXT.fullmatch(row.saga) for _, rows in packs for row in rows):
-            raise ValueError("a saga's id is not a UUID")
+        ids_are_good = all(UUID_TEXT.fullmatch(row.saga) for _, rows in packs for row in rows)
     except (ValueError, KeyError, TypeError) as error:
         raise EnvelopeError(f"not an envelope: {error}", digest(body)) from error
+    if not ids_are_good:
+        raise EnvelopeError("not an envelope: a saga's id is not a UUID", digest(body))
     return packs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,12 +113,21 @@ def _manage(words: Sequence[str], project: Page | None = None) -> str | None:
         return f"no command manage.py {words[0]}"
     parser = manage(words[0])
     if LEFT in words:
-        return _options(words, set(parser._option_string_actions))
+        return _options(words, set(_option_strings(parser)))
     try:
         parser.parse_args(list(words[1:]))
     except (CommandError, SystemExit) as error:
         return None if "-h" in words or "--help" in words else str(error)
     return None
+
+
+def _option_strings(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """The options of a command and of its subcommands."""
+    yield from parser._option_string_actions
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name in action.choices:
+                yield from _option_strings(action.choices[name])
 
 
 def _make(words: Sequence[str], project: Page) -> str | None:

@@ -17,9 +17,9 @@ import psycopg2
 from amqp.exceptions import MessageNacked
 
 from tests.faults.installation import VHOST, Installation
-from tests.faults.inventory.steps import BAD_RELEASE, HELD, HOLD
 from tests.faults.load import CUSTOMERS, SKUS
 from tests.faults.servers import Route
+from tests.faults.switch_names import BAD_RELEASE, HELD, HOLD
 from tests.support.databases import OWNERS
 from tests.support.polling import eventually
 from tests.support.pools import PARTICIPANTS, PoolWorker

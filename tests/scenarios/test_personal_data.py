@@ -155,8 +155,8 @@ def test_no_log_tells_it(seen: Seen, name: str) -> None:
 def test_logs_tell_what_happened_all_the_same(seen: Seen) -> None:
     assert "DataError: SQLSTATE 22P02" in seen.logs["inventory"]
     assert "ValidationError: OrderPlaced: customer string_pattern_mismatch, currency missing" in seen.logs["inventory"]
-    assert "not handled, to the dead letters" in seen.logs["orders"]
-    assert "not handled, to the dead letters" in seen.logs["audit"]
+    assert "refused, to the dead letters" in seen.logs["orders"]
+    assert "refused, to the dead letters" in seen.logs["audit"]
 
 
 def test_neither_flower_nor_the_events_it_hears_tell_it(seen: Seen) -> None:

@@ -10,15 +10,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from ordersaga import Batch
+from tests.faults.switch_names import BAD_RELEASE, HELD, HOLD
 from tests.support.unruly.switches import switches
 from workers.inventory.steps import participant, reserve_stock
 from workers.signals import OrderPlaced
-
-BAD_RELEASE = "bad-release"
-"""While this switch is on, reserving raises for every order."""
-HOLD = "hold-transaction"
-"""While this switch is on, the first process that reserves keeps its transaction open."""
-HELD = "transaction-held"
 
 __all__ = ["participant"]
 

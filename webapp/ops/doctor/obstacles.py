@@ -32,10 +32,10 @@ FROM ordersaga_paused_step p ORDER BY step
 # Of other roles' sessions PostgreSQL shows no state to a role without pg_read_all_stats.
 LEFT_OPEN = """
 SELECT a.pid, coalesce(nullif(a.application_name, ''), a.usename::text),
-    extract(epoch FROM clock_timestamp() - a.state_change)::int,
+    extract(epoch FROM pg_catalog.clock_timestamp() - a.state_change)::int,
     EXISTS (SELECT 1 FROM pg_stat_activity w WHERE a.pid = ANY(pg_blocking_pids(w.pid)))
 FROM pg_stat_activity a WHERE a.datname = current_database() AND a.state LIKE 'idle in transaction%%'
-AND a.state_change < clock_timestamp() - make_interval(secs => %s) ORDER BY a.state_change
+AND a.state_change < pg_catalog.clock_timestamp() - make_interval(secs => %s) ORDER BY a.state_change
 """
 
 

@@ -109,13 +109,13 @@ CLAIM = _CLAIM.format(observers=OBSERVERS, **{name: f"%({name})s" for name in _N
 # The relay asks so often that planning would cost more than claiming. A plan that is kept was made when the table was small, so
 # it may not be one that reads all of it. A look goes no further than the relay sleeps: behind that stand the timers, those of
 # sagas that have ended first.
-# A relay whose host has vanished lets go of what it had claimed when its transaction has been idle for too long.
+# A relay whose host has vanished lets go of what it had claimed by idle_in_transaction_session_timeout, which every session
+# of ours has (ordersaga.sessions).
 PREPARE = f"""
 SET enable_seqscan = off;
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
 SET statement_timeout = '30s';
-SET idle_in_transaction_session_timeout = '45s';
 PREPARE ordersaga_due (text, float8) AS SELECT (
         SELECT extract(epoch FROM due_at)::float8 FROM ordersaga_outbox
         WHERE participant = $1 AND due_at >= to_timestamp($2) AND due_at <= now() + {HORIZON}

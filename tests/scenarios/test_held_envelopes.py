@@ -76,6 +76,6 @@ def test_a_stopped_child_loses_its_envelope_and_its_locks(house: House) -> None:
 
         house.books.all_confirmed([saga], timeout=60)
 
-        assert not psutil.pid_exists(child)
-        assert "child_ended" in inventory.logs()
+        eventually(lambda: "child_ended" in inventory.logs(), 30, "the parent ends the child")
+        eventually(lambda: not psutil.pid_exists(child), 30, "the child's end")
     assert house.books.movements(saga) == [(PAUSES, "held", 1), (PAUSES, "shipped", 1)]

@@ -19,7 +19,7 @@ import orjson
 from pydantic import ValidationError
 
 from ordersaga.batch import SagaId
-from ordersaga.errors import ConfigurationError, EnvelopeError, UnreadableVersion
+from ordersaga.errors import ConfigurationError, EnvelopeError, NewerVersion
 from ordersaga.signal import Signal
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -231,7 +231,7 @@ class Reader:
         data, current = row.data, self.signal.version
         if row.version > current:
             fault = f"{self.signal.__name__} version {row.version} is newer than {current}: deploy this pool first"
-            raise UnreadableVersion(fault)
+            raise NewerVersion(fault)
         if row.version < current:
             data = self.signal.upcast(row.version, data)
         return self.signal.model_validate(data)

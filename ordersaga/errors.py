@@ -7,6 +7,7 @@ OrderSagaError                      everything this package raises on purpose
 ├── PublishFailed                   the broker has not taken some envelopes
 ├── EnvelopeError                   an envelope cannot be accepted: undecodable, unsigned, too large, unknown
 ├── UnreadableVersion               a signal is of a version that this process cannot read
+│   └── NewerVersion                … and a later deploy of it can
 ├── ConfigurationError              settings are missing or unsafe
 │   ├── InvalidConnectionString     a connection string that libpq cannot read
 │   └── PoolerRefused               a connection pooler where a session of its own is needed
@@ -81,6 +82,10 @@ class EnvelopeError(OrderSagaError):
 
 class UnreadableVersion(OrderSagaError, ValueError):
     """A signal is of a version that this process cannot read; the message says what to do."""
+
+
+class NewerVersion(UnreadableVersion):
+    """A signal is of a version that only a later deploy of this process can read; it waits for that."""
 
 
 class ConfigurationError(OrderSagaError):

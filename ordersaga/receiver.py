@@ -23,7 +23,7 @@ from ordersaga.classification import ErrorKind, classify, is_of_the_signal
 from ordersaga.context import Context, about_of
 from ordersaga.database import Transaction
 from ordersaga.envelope import Head, Reader, Row, plain, read_packs
-from ordersaga.errors import EnvelopeError, Stopping, UnreadableVersion
+from ordersaga.errors import EnvelopeError, NewerVersion, Stopping
 from ordersaga.forward import Ran, fail, may_run, run
 from ordersaga.logs import Line, bound, failure, told
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG, Outbox
@@ -263,7 +263,7 @@ class Receiver:
 
     def _failed(self, job: _Job, step: Step, row: Row[Any], error: Exception) -> None:
         """Count an attempt of a step; or pause the step, or wait for a release that can read the signal."""
-        if isinstance(error, UnreadableVersion):
+        if isinstance(error, NewerVersion):
             self._await_release(job, step, row, error)
         elif not is_of_the_signal(error) or self.breakers[step.key].failed(row.saga):
             self._pause(job, step, row, error)
@@ -296,7 +296,7 @@ class Receiver:
         retry(plain(row), head, job.topic, wait)
         context.outbox.flush(context.cursor)
 
-    def _await_release(self, job: _Job, step: Step, row: Row[Any], error: UnreadableVersion) -> None:
+    def _await_release(self, job: _Job, step: Step, row: Row[Any], error: NewerVersion) -> None:
         """Keep a signal of a newer version until this pool is deployed, too, or its saga has turned."""
 
         def is_late(tx: Transaction) -> bool:

@@ -57,12 +57,11 @@ class CircuitBreaker:
         """Let no signal reach the step but probes."""
         self.paused = True
 
-    def resume(self) -> bool:
-        """Let all signals reach the step; False when it was not paused."""
+    def resume(self) -> None:
+        """Let all signals reach the step."""
         with self._lock:
             self._failed.clear()
-            paused, self.paused = self.paused, False
-        return paused
+            self.paused = False
 
 
 class Admission(NamedTuple):

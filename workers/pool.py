@@ -22,7 +22,7 @@ from ordersaga.errors import ConfigurationError, DeclarationError, PoolerRefused
 from ordersaga.guests.structlog import configuration
 from ordersaga.participant import Participant
 from ordersaga.sessions import connect
-from workers.settings import PREFIX, Domain, settings
+from workers.settings import DOMAINS, PREFIX, Domain, settings
 
 
 @contextmanager
@@ -32,8 +32,6 @@ def _told() -> Iterator[None]:
     except (ConfigurationError, DeclarationError) as refused:
         sys.exit(str(refused))
 
-
-DOMAINS = ("orders", "inventory", "payments")
 
 with _told():
     from workers.choreography import choreography  # the saga's contract is made of the settings
@@ -75,7 +73,7 @@ def set_up_logs(loglevel: int | str | None = logging.INFO, logfile: str | None =
 def _refuse_poolers(participant: Participant, **_: Any) -> None:
     """End a worker whose relay, or broker, would fail forever; one that cannot connect yet starts, and waits."""
     ours = settings()
-    domain: Domain = participant.name if participant.name in DOMAINS else "orders"  # type: ignore[assignment]
+    domain: Domain = participant.name if participant.name in DOMAINS else "orders"
     addresses = {ours.direct_variable(domain): participant.database.dsn}
     if ours.broker_url.startswith("pgmq"):
         addresses[f"{PREFIX}BROKER_URL"] = ours.broker_url

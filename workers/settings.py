@@ -6,7 +6,7 @@ import os
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
@@ -81,6 +81,8 @@ Pause = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), l
 
 
 Domain = Literal["orders", "inventory", "payments"]
+DOMAINS: tuple[Domain, ...] = get_args(Domain)
+"""Whose databases the settings name."""
 
 
 class Settings(BaseSettings):

@@ -19,9 +19,7 @@ from webapp.ops.doctor.configuration import configuration
 from webapp.ops.doctor.finding import Finding, error, warning
 from webapp.ops.doctor.patient import WHO, Patient
 from webapp.ops.doctor.rabbitmq import RabbitMQ
-from workers.settings import PREFIX, Domain, Settings
-
-DOMAINS: tuple[Domain, ...] = ("orders", "inventory", "payments")
+from workers.settings import DOMAINS, PREFIX, Domain, Settings
 
 
 def examine(ours: Settings, choreography: Choreography, *, management: str = "") -> list[Finding]:

@@ -19,11 +19,10 @@ from webapp.reasons import required
 from webapp.refusals import ActRefused
 from workers.choreography import choreography
 from workers.contract import order_desk
-from workers.settings import PREFIX, settings
+from workers.settings import DOMAINS, PREFIX, settings
 
 REFUSED, UNREADABLE = 1, 2
 BY = "command line"
-DOMAINS = ("orders", "inventory", "payments")
 
 PAUSED = """
 SELECT p.step, p.participant, p.error, p.process, p.paused_at, p.probes, p.probe_at, coalesce(sum(o.signals), 0)

@@ -23,10 +23,9 @@ from webapp.ops.provision.rabbitmq import broker, elsewhere
 from webapp.ops.provision.reader import reader
 from webapp.ops.provision.topology import answers, topology
 from webapp.ops.rabbit import Management, ManagementError
-from workers.settings import PREFIX, Domain, Settings, settings
+from workers.settings import DOMAINS, PREFIX, Domain, Settings, settings
 
 MISSING = 1
-DOMAINS: tuple[Domain, ...] = ("orders", "inventory", "payments")
 READERS = ("inventory", "payments")
 ALL = ""
 EPILOG = """

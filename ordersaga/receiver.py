@@ -43,7 +43,7 @@ Failed = Callable[[Row[Any], Exception], None]
 ENGINE_RETRY = Retry()
 """How often the engine's own signals, such as answers, are tried before they become dead letters of the broker."""
 SHORTEST_DELAY, LONGEST_DELAY = timedelta(seconds=0.5), timedelta(seconds=15)
-"""A signal that is put back without an attempt waits half its age, within these bounds."""
+"""A signal that is put back without an attempt waits as long as it has waited already, within these bounds."""
 
 
 class Delivery(NamedTuple):
@@ -218,7 +218,7 @@ class Receiver:
         rows = sorted(rows, key=lambda row: row.saga)
         limit = job.step.time_limit if job.step else ENGINE_LIMIT
         try:
-            ran = self.transactions.run(lambda tx: work(rows, tx), limit)
+            ran = self.transactions.run(lambda tx: work(rows, tx), limit, signals=len(rows))
         except Stopping:
             raise
         except Exception as error:  # noqa: BLE001 - handled below, outside this block
@@ -282,7 +282,7 @@ class Receiver:
 
     def _postpone(self, job: _Job, row: Row[Any], error: Exception) -> None:
         """Put a row back into the own queue; the longer it has waited already, the longer it waits."""
-        wait = min(max(_age(row) / 2, SHORTEST_DELAY), LONGEST_DELAY)
+        wait = min(max(_age(row), SHORTEST_DELAY), LONGEST_DELAY)
         # in an insert nobody is in the way, unless the whole table is locked
         self.transactions.run(lambda tx: self._put_back(self._context(tx, job), job, row, wait), patient=True)
         about = about_of(self.choreography, row)

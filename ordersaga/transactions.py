@@ -59,12 +59,15 @@ class Transactions:
     server's process."""
     CONFLICTS = 5
     """How often a deadlock or a serialization failure is repeated before the caller must decide."""
-    LOCK_TIMEOUT = timedelta(seconds=5)
+    LOCK_TIMEOUT = timedelta(seconds=2)
     """How long a statement waits for another transaction's lock."""
-    BUSY_LOCK_TIMEOUT = timedelta(milliseconds=250)
-    """The same, for a while after a statement has waited in vain: what else needs that lock shall not wait as long again."""
+    BUSY_LOCK_TIMEOUT, LONGEST_BUSY_LOCK_TIMEOUT = timedelta(milliseconds=10), timedelta(milliseconds=250)
+    """The same for each signal of the transaction, and at most, for a while after a statement has waited in vain: what needs
+    that lock must not keep the process from what does not. A transaction of many signals waits longer, because putting them
+    back costs more."""
     BUSY_FOR = 10.0
-    """That while, in seconds."""
+    """That while, in seconds. Then one statement waits long again: processes that wait in vain only for each other's short
+    transactions must not stay so."""
 
     def __init__(self, participant: Participant, patience: Patience = sleep) -> None:
         self.participant, self.patience = participant, patience
@@ -74,10 +77,13 @@ class Transactions:
         self._busy_until = 0.0
         self._faulty = False
 
-    def run(self, work: Callable[[Transaction], T], limit: timedelta = ENGINE_LIMIT, *, patient: bool = False) -> T:
+    def run(
+        self, work: Callable[[Transaction], T], limit: timedelta = ENGINE_LIMIT, *, patient: bool = False, signals: int = 1
+    ) -> T:
         """Run ``work`` in a transaction, again and again while the fault is the database's; gives what it gives.
 
         :param limit: ``statement_timeout`` of the transaction.
+        :param signals: how many it handles.
         :param patient: wait for other transactions for ever, too.
         :raises Exception: of kind SIGNAL; of kind CONTENTION, when others hold locks for too long; of kind SERVER, when the
             database works for the engine and refuses only this. See :func:`ordersaga.classification.is_of_the_signal`.
@@ -89,7 +95,7 @@ class Transactions:
             began = time.monotonic()
             try:
                 with self.guard(limit), self.participant.database.begin() as tx:
-                    tx.cursor.execute(LIMITS, self._limits(limit))
+                    tx.cursor.execute(LIMITS, self._limits(limit, signals))
                     result = work(tx)
             except Exception as error:
                 kind = classify(error)
@@ -112,8 +118,10 @@ class Transactions:
                     self._recovered()
                 return result
 
-    def _limits(self, limit: timedelta) -> list[str]:
-        lock = self.BUSY_LOCK_TIMEOUT if time.monotonic() < self._busy_until else min(self.LOCK_TIMEOUT, limit / 2)
+    def _limits(self, limit: timedelta, signals: int) -> list[str]:
+        lock = min(self.LOCK_TIMEOUT, limit / 2)
+        if time.monotonic() < self._busy_until:
+            lock = min(lock, self.BUSY_LOCK_TIMEOUT * signals, self.LONGEST_BUSY_LOCK_TIMEOUT)
         # a process that was stopped or cut off lets go of its locks; between two statements a healthy one is never so long
         idle = max(limit, min(limit * 2, timedelta(seconds=60)))
         return [str(int(each / timedelta(milliseconds=1))) for each in (limit, lock, idle)]
@@ -125,7 +133,7 @@ class Transactions:
             return conflicts > self.CONFLICTS
         if state == QUERY_CANCELED and seconds < limit.total_seconds():  # by an operator or a standby, not by statement_timeout
             return False
-        if state == LOCK_NOT_AVAILABLE:
+        if state == LOCK_NOT_AVAILABLE and time.monotonic() >= self._busy_until:
             self._busy_until = time.monotonic() + self.BUSY_FOR
         return True
 

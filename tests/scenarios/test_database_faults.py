@@ -150,6 +150,25 @@ def test_a_lock_that_is_not_released_holds_up_its_own_orders_only(house: House) 
     assert [line for saga in held_up for line in house.books.trail(saga) if "failed" in line] == []
 
 
+def test_orders_that_wait_for_a_lock_leave_time_for_the_others(house: House) -> None:
+    """A process that waited long for each of them would fall behind without end."""
+    with psycopg2.connect(house.databases.inventory) as rival, rival.cursor() as cursor:
+        cursor.execute("UPDATE product SET on_hand = on_hand WHERE sku = 'HAT'")
+        held_up, others = [], []
+
+        def place() -> bool:
+            hat, tea = house.shop.place_all([("HAT",), ("TEA",)])
+            held_up.append(hat)
+            others.append(tea)
+            return True
+
+        throughout(place, 10, "orders are placed")
+        house.books.all_confirmed(others, timeout=20)
+        assert set(house.books.statuses(held_up)) == {"PENDING"}
+        rival.rollback()
+    house.books.all_confirmed(held_up)
+
+
 def test_doctor_names_a_transaction_that_was_left_open(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("webapp.ops.doctor.obstacles.IDLE", 0)
     with psycopg2.connect(house.databases.inventory) as rival, rival.cursor() as cursor:

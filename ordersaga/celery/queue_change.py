@@ -8,8 +8,9 @@ declared again. Meanwhile a temporary queue has its bindings and its messages:
 2. Messages are published to the temporary queue with confirms and acknowledged, until the broker reports that the queue
    holds none, those in the hands of consumers included, for longer than it takes to report. Consumers that hold messages
    for long, such as those whose database is away, are disconnected, which returns the messages to the queue.
-3. The queue is deleted, declared and bound, and the connections that consume it are closed: RabbitMQ would move their
-   consumers to the new queue without telling them, where they receive nothing. Pools connect again by themselves.
+3. The queue is deleted, declared and bound, and all connections of the virtual host are closed: RabbitMQ moves consumers to
+   the new queue without telling them, where they receive nothing. Which connections consume is reported too late to close
+   only these: a pool may connect just before the deletion. Pools and relays connect again by themselves.
 4. The temporary queue is unbound, emptied into the new one and deleted.
 
 Each step looks at what stands, so an interrupted change is finished by the next run.
@@ -51,7 +52,11 @@ class Broker(Protocol):
         ...
 
     def consuming(self, queue: str) -> Iterable[str]:
-        """The names of the connections that consume it; "" for one whose name is not reported yet."""
+        """The names of the connections that consume it, as far as they are reported."""
+        ...
+
+    def connections(self) -> Iterable[str]:
+        """The names of all connections of the virtual host but this one."""
         ...
 
     def disconnect(self, connection: str) -> None:
@@ -83,7 +88,6 @@ class QueueChange:
 
         :raises QueueChangeError: consumers hold messages for too long, or another release declares the queue otherwise.
         """
-        connections: set[str] = set()
         attempts = 0
         while not self._declared():
             if attempts == ATTEMPTS:
@@ -94,20 +98,12 @@ class QueueChange:
                 )
             attempts += 1
             self._empty()
-            connections |= self._consuming()
             with self._connection.channel() as channel:
                 channel.queue_delete(self._queue.name)
         if self._stands(self._temporary):
-            for name in connections | self._consuming():
+            for name in self._broker.connections():
                 self._broker.disconnect(name)
             self._give_back()
-
-    def _consuming(self) -> set[str]:
-        """The connections of all consumers, once the broker reports each."""
-        deadline = time.monotonic() + self._settled
-        while "" in (found := set(self._broker.consuming(self._queue.name))) and time.monotonic() < deadline:
-            time.sleep(0.5)
-        return found - {""}
 
     def _declared(self) -> bool:
         """Declare and bind the queue. False: it stands with other arguments."""
@@ -157,7 +153,7 @@ class QueueChange:
 
     def _take_back(self) -> None:
         """Close the connections of consumers that hold messages and do not acknowledge them, and be there first."""
-        for name in self._consuming():
+        for name in self._broker.consuming(self._queue.name):
             self._broker.disconnect(name)
         for _ in range(10):
             self._move(self._queue.name, self._temporary.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -43,6 +44,7 @@ class RabbitMQ:
         self.url, self.choreography, self.production = url, choreography, production
         self.vhost = vhost_of(url)
         self.where = f"virtual host {self.vhost}"
+        self._own_name = f"OrderSaga queue change {uuid.uuid4()}"
         parts = urlsplit(url.split(";", maxsplit=1)[0])
         self.user = unquote(parts.username or "guest")
         given = unquote(parts.password or "guest")
@@ -201,7 +203,8 @@ class RabbitMQ:
 
     def _change(self, queue: Any) -> None:
         with brokers.connection(self.url) as connection:
-            connection.transport_options = {**(connection.transport_options or {}), "confirm_publish": True}
+            options = {"confirm_publish": True, "client_properties": {"connection_name": self._own_name}}
+            connection.transport_options = {**(connection.transport_options or {}), **options}
             QueueChange(connection, queue, self).run()
 
     def bindings(self, queue: str) -> list[tuple[str, str]]:
@@ -215,9 +218,14 @@ class RabbitMQ:
         return counted
 
     def consuming(self, queue: str) -> list[str]:
-        """The connections that consume a queue; "" for one that is not reported yet."""
+        """The connections that consume a queue, as far as they are reported."""
         found = self.management.get("consumers", self.vhost) or []
-        return [_connection_of(consumer) for consumer in found if consumer["queue"]["name"] == queue]
+        return [name for each in found if each["queue"]["name"] == queue and (name := _connection_of(each))]
+
+    def connections(self) -> list[str]:
+        """Every connection of the virtual host but the one that changes a queue."""
+        found = self.management.get("vhosts", self.vhost, "connections") or []
+        return [each["name"] for each in found if each.get("user_provided_name") != self._own_name]
 
     def disconnect(self, connection: str) -> None:
         """Close a connection."""

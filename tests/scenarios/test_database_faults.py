@@ -18,6 +18,7 @@ from tests.support.processes import run_dir
 from webapp.ops.doctor.obstacles import obstacles
 from webapp.ops.doctor.patient import Patient
 from webapp.ops.doctor.servers import database
+from workers.choreography import choreography
 
 REFUSE = """
 CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
@@ -174,7 +175,7 @@ def test_doctor_names_a_transaction_that_was_left_open(house: House, monkeypatch
     with psycopg2.connect(house.databases.inventory) as rival, rival.cursor() as cursor:
         cursor.execute("LOCK TABLE ordersaga_pack IN ACCESS EXCLUSIVE MODE")
         with Patient("inventory", house.databases.inventory) as patient:
-            found = {finding.code: finding.evidence for finding in obstacles(patient)}
+            found = {finding.code: finding.evidence for finding in obstacles(patient, choreography())}
         rival.rollback()
 
     assert found.keys() >= {"database-refuses-writes", "transaction-left-open"}

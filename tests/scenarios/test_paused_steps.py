@@ -19,6 +19,7 @@ from tests.support.processes import ROOT, run_dir
 from tests.support.unruly.goods import BROKEN
 from webapp.ops.doctor.obstacles import obstacles
 from webapp.ops.doctor.patient import Patient
+from workers.choreography import choreography
 from workers.contract import order_desk
 
 STEP = "inventory.reserve_stock"
@@ -55,7 +56,7 @@ def test_a_bad_release_rolls_no_order_back(house: House, inventory: PoolCluster)
     eventually(lambda: paused(house), 30, "the step is paused")
 
     with Patient("inventory", house.databases.inventory) as database:
-        [finding] = [each for each in obstacles(database) if each.code == "step-paused"]
+        [finding] = [each for each in obstacles(database, choreography()) if each.code == "step-paused"]
     assert STEP in finding.what
     listed = subprocess.run(
         [sys.executable, "manage.py", "paused_steps", "list"],

@@ -132,7 +132,7 @@ def _tables(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
     yield from migrations.migrations(patient)
     if migrations.furnished(patient):
         yield from guards.guards(patient)
-        yield from obstacles.obstacles(patient)
+        yield from obstacles.obstacles(patient, choreography)
         yield from waiting.waiting(patient, list(choreography.participants))
 
 

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import psycopg2
 import psycopg2.errors
 
+from ordersaga.choreography import Choreography
 from ordersaga.database import first_line
 from ordersaga.sessions import connect
 from webapp.ops.doctor.finding import Finding, error, warning
 from webapp.ops.doctor.patient import Patient
+from webapp.ops.doctor.paused import paused_steps
 
 IDLE = 60
 """Seconds after which a transaction that does nothing is a finding."""
@@ -23,12 +25,6 @@ INSERT INTO ordersaga_pack (id, topic, payload)
 SELECT -1, 'probe', string_agg(md5(random()::text), '') FROM generate_series(1, 4000)
 """
 
-PAUSED = """
-SELECT step, error, process, extract(epoch FROM clock_timestamp() - paused_at)::int,
-    (SELECT coalesce(sum(signals), 0) FROM ordersaga_outbox o WHERE o.participant = p.participant AND o.kind = 'paused')
-FROM ordersaga_paused_step p ORDER BY step
-"""
-
 # Of other roles' sessions PostgreSQL shows no state to a role without pg_read_all_stats.
 LEFT_OPEN = """
 SELECT a.pid, coalesce(nullif(a.application_name, ''), a.usename::text),
@@ -39,18 +35,18 @@ AND a.state_change < pg_catalog.clock_timestamp() - make_interval(secs => %s) OR
 """
 
 
-def obstacles(patient: Patient) -> Iterator[Finding]:
+def obstacles(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
     """Of a database whose tables stand, and that is not read-only by its settings."""
     if fault := _refused(patient):
         yield error(
             "database-refuses-writes", patient.name, f"the role {patient.role} cannot write to it", fault,
             "See the server's log; free its disk, give the role its privileges, or end the session that holds the lock",
         )  # fmt: skip
-    for step, why, process, seconds, signals in patient.rows(PAUSED):
+    for step in paused_steps(patient, choreography):
         yield error(
-            "step-paused", patient.name, f"{step} failed for every saga and is paused",
-            f"for {seconds:,} s, last by process {process}: {why}; {signals:,} signal(s) wait",
-            f"Mend the cause: it resumes by itself, or at once with manage.py paused_steps resume {step}",
+            "step-paused", patient.name, f"{step.key} failed for every saga and is paused",
+            f"for {step.seconds:,} s, last by process {step.process}: {step.error}; {step.signals:,} signal(s) wait",
+            f"Mend the cause: it resumes by itself, or at once with manage.py paused_steps resume {step.key}",
         )  # fmt: skip
     for pid, who, seconds, blocks in patient.rows(LEFT_OPEN, IDLE):
         harm = "others wait for its locks" if blocks else "dead rows stay"

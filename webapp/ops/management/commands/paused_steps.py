@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from ordersaga.database import first_line
 from webapp.ops import command
 from webapp.ops.doctor.patient import Patient
+from webapp.ops.doctor.paused import paused_steps
 from webapp.ops.remedies import told_plainly
 from webapp.reasons import required
 from webapp.refusals import ActRefused
@@ -23,13 +24,6 @@ from workers.settings import DOMAINS, PREFIX, settings
 
 REFUSED, UNREADABLE = 1, 2
 BY = "command line"
-
-PAUSED = """
-SELECT p.step, p.participant, p.error, p.process, p.paused_at, p.probes, p.probe_at, coalesce(sum(o.signals), 0)
-FROM ordersaga_paused_step p
-LEFT JOIN ordersaga_outbox o ON o.participant = p.participant AND o.kind = 'paused'
-GROUP BY p.step ORDER BY p.step
-"""
 
 EPILOG = """
 exit status:
@@ -93,15 +87,16 @@ def _paused() -> Iterator[dict[str, Any]]:
     for domain in DOMAINS:
         try:
             with Patient(domain, getattr(settings(), f"{domain}_database_url")) as database:
-                rows = database.rows(PAUSED)
+                found = list(paused_steps(database, choreography()))
         except psycopg2.Error as error:
             variable = f"{PREFIX}{domain.upper()}_DATABASE_URL"
             fault = f"The {domain} database cannot be read: {first_line(error)}. {variable} says where it is."
             raise CommandError(fault, returncode=UNREADABLE) from error
-        for step, participant, why, process, since, probes, probe_at, signals in rows:
+        for step in found:
             yield {
-                "step": step, "participant": participant, "error": why, "process": process, "paused_at": since.isoformat(),
-                "probes": probes, "probe_at": probe_at.isoformat(), "signals": int(signals),
+                "step": step.key, "participant": step.participant, "error": step.error, "process": step.process,
+                "paused_at": step.paused_at.isoformat(), "probes": step.probes, "probe_at": step.probe_at.isoformat(),
+                "signals": step.signals,
             }  # fmt: skip
 
 

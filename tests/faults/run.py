@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import amqp
 import psycopg2
 
+from ordersaga.address_backoff import AddressBackoff
 from tests.faults.installation import VHOST, Installation, installed
 from tests.faults.kinds import KINDS, Fault
 from tests.faults.load import ENDS, Kind
@@ -230,7 +231,7 @@ class Run:
         found += self._wrong_ends()
         found += self._dead_letters()
         try:
-            self.installation.books.are_clean(timeout=30)
+            self.installation.books.are_clean(timeout=AddressBackoff.CAP + 60)  # a relay may wait before it tries a queue again
         except AssertionError as error:
             found.append(f"reconcile: {error}")
         return found

@@ -182,6 +182,7 @@ class Choreography:
             if any(step in self._forward(said) for said in step.successes):
                 raise DeclarationError(step.key, "hears in the end what it said itself", "A saga must not run in a circle")
         pivots = self.pivots()
+        self._check_confirmation_leads_on(pivots)
         if len(pivots) > 1:
             raise DeclarationError(
                 pivots[1].key,
@@ -189,12 +190,32 @@ class Choreography:
                 "Keep one pivot; let the other hear the pivot's signal and say nothing",
             )
         for pivot in pivots:
-            if not any(self.completes(end) for said in pivot.successes for end in self.hearers(said)):
+            if pivot.arrow.may_be_silent:
                 raise DeclarationError(
-                    pivot.key,
-                    f"is the last step and {self.saga.initiator} does not hear of it",
-                    f"Let a step of {self.saga.initiator} hear {pivot.successes[0].__name__} and return None",
-                )
+                    pivot.key, "comes after the confirmation and may say nothing",
+                    "Take `None` off its result: the saga would never end",
+                )  # fmt: skip
+            for said in pivot.successes:
+                if not any(self.completes(end) for end in self.hearers(said)):
+                    raise DeclarationError(
+                        pivot.key,
+                        f"is the last step and {self.saga.initiator} does not hear of {said.__name__}",
+                        f"Let a step of {self.saga.initiator} hear {said.__name__} and return None",
+                    )
+
+    def _check_confirmation_leads_on(self, pivots: Sequence[Step]) -> None:
+        """A confirmed saga ends at once if nobody hears of it, else with what follows a pivot; of steps that say nothing the
+        initiator would learn nothing.
+        """
+        for step in self.confirming():
+            if self.ends_confirmed(step):
+                continue
+            for said in step.successes:
+                if not any(hearer in pivots for hearer in self.hearers(said)):
+                    raise DeclarationError(
+                        step.key, f"confirms with {said.__name__}, and no step that hears it says anything",
+                        f"Let one of them say a signal that a step of {self.saga.initiator} hears: the saga would never end",
+                    )  # fmt: skip
 
     def _check_undo(self, step: Step) -> None:
         """A step may go without undo only if nothing can refuse once it is done."""

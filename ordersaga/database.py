@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from inspect import iscoroutinefunction
 from typing import Any, NamedTuple, Protocol
 
 from ordersaga.errors import NoTransaction
@@ -50,7 +51,7 @@ def borrow(db: Any, *, planned: bool = False, alone: bool = False) -> Cursor:
         on a Django connection whose ``OPTIONS`` have a ``prepare_threshold``, and on one of psycopg 3 itself.
     :param alone: for one statement that may be a transaction by itself, on a connection in autocommit.
     :raises NoTransaction: when none is open, as a signal recorded then could be lost or outlive the change it tells of.
-    :raises TypeError: for anything else.
+    :raises TypeError: for anything else, asynchronous connections among it.
     """
     if hasattr(db, "in_atomic_block"):  # Django
         if alone:
@@ -58,6 +59,8 @@ def borrow(db: Any, *, planned: bool = False, alone: bool = False) -> Cursor:
         elif not db.in_atomic_block:
             raise NoTransaction("no transaction is open on the Django connection: wrap the call in transaction.atomic()")
         return _planned(db) if planned and getattr(db.connection, "prepare_threshold", None) else _cursor(db)
+    if any(iscoroutinefunction(getattr(type(db), act, None)) for act in ("commit", "execute")):
+        raise TypeError(f"{type(db).__name__} is asynchronous, and the engine is not: pass a synchronous connection or session")
     if hasattr(db, "in_transaction") and (hasattr(db, "get_bind") or hasattr(db, "engine")):  # SQLAlchemy
         if not db.in_transaction():
             raise NoTransaction("no transaction is open on the SQLAlchemy session: use `with session.begin():`")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ordersaga.database import Database
 from ordersaga.errors import DeclarationError
-from ordersaga.step import Retry, Step
+from ordersaga.step import Retry, Step, check_synchronous
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 ENGINE_TASKS = frozenset(
@@ -104,6 +104,7 @@ class Participant:
         """
         if self.steps:
             raise DeclarationError(self.name, "has steps and observes", "Give the observer a participant of its own")
+        check_synchronous(function, f"{self.name}.{function.__name__}")
         self.observer = function
         return function
 

@@ -15,7 +15,7 @@ from ordersaga.journal import Entry, clean
 from ordersaga.logs import Line, bound, failure, told
 from ordersaga.outbox import UNDO, next_pack, recorded
 from ordersaga.signal import topic_of
-from ordersaga.step import Undo
+from ordersaga.step import Step, Undo
 
 logger = logging.getLogger(__name__)
 
@@ -135,28 +135,37 @@ def _undo(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[A
         if not mine or step.undoing is None:
             continue
         sagas = sorted(mine)
-        signals = _said(context, step.undoing, [mine[saga] for saga in sagas])
-        with bound(step=step.key):
-            said = step.undoing.arrow.run(step.undoing.function, signals, context.tx.db)
+        signals = _said(context, step, step.undoing, [mine[saga] for saga in sagas])
+        said: dict[SagaId, Any] = {}
+        if signals:
+            with bound(step=step.key):
+                said = step.undoing.arrow.run(step.undoing.function, signals, context.tx.db)
         context.journal.set(step.key, "undone", sagas)
-        for saga, signal in said.items():
+        for saga in sagas:
             undone.setdefault(saga, []).append(step.key)
-            if signal is not None:
+            if (signal := said.get(saga)) is not None:
                 context.outbox.say(saga, signal, cause=causes[saga])
     for saga, steps in undone.items():
         context.outbox.notice(saga, causes[saga], "undone", steps=steps)
     return undone
 
 
-def _said(context: Context, undo: Undo, entries: Sequence[Entry]) -> dict[SagaId, Any]:
-    """What the step had said, which its undo is given."""
-    reader = Reader(undo.arrow.hears)
+def _said(context: Context, step: Step, undo: Undo, entries: Sequence[Entry]) -> dict[SagaId, Any]:
+    """What the step had said, which its undo is given; without sagas that it said nothing for.
+
+    :raises LookupError: when the pack of a step that always says something does not hold it: the undo must not be left out.
+    """
+    readers = {topic_of(signal): Reader(signal) for signal in undo.arrow.takes}
     packs = {e.saga: [e.pack_id] for e in entries if e.pack_id is not None}
-    topic = topic_of(undo.arrow.hears)
-    return {
-        saga: reader.signal_of(next(row for name, row in said if name == topic))
+    found = {
+        saga: readers[topic].signal_of(row)
         for saga, said in recorded(context.cursor, packs).items()
+        for topic, row in said
+        if topic in readers
     }
+    if not step.arrow.may_be_silent and (lost := [e for e in entries if e.saga not in found]):
+        raise LookupError(f"what {step.key} said for saga {lost[0].saga} is not in pack {lost[0].pack_id}: it was deleted")
+    return found
 
 
 def _pack(context: Context, undone: dict[SagaId, list[str]]) -> int | None:

@@ -56,17 +56,25 @@ class Retry:
 
 @dataclass(frozen=True)
 class Arrow:
-    """What a function's type hints say: it hears one signal, says some, takes them singly or in batches."""
+    """What a function's type hints say: it hears one signal, says some, takes them singly or in batches.
+
+    :ivar takes: all signals that it hears; more than one only for an undo.
+    """
 
     hears: type[Signal]
     says: tuple[type[Signal], ...]
     may_be_silent: bool
     batched: bool
     asks: frozenset[str]
+    takes: tuple[type[Signal], ...] = ()
 
     @classmethod
-    def of(cls, function: Callable[..., Any], name: str) -> Arrow:
-        """:raises DeclarationError: when the hints do not tell."""
+    def of(cls, function: Callable[..., Any], name: str, *, several: bool = False) -> Arrow:
+        """:param several: whether it may take a union of signals.
+
+        :raises DeclarationError: when the hints do not tell.
+        """
+        check_synchronous(function, name)
         try:
             hints = get_type_hints(function)
         except NameError as error:
@@ -77,9 +85,12 @@ class Arrow:
         unknown = set(parameters[1:]) - {"db", "saga"}
         if unknown:
             raise DeclarationError(name, f"asks for {', '.join(sorted(unknown))}", "A step may ask for `db` and `saga`")
-        batched, heard = _unwrap(hints[parameters[0]])
+        batched, given = _unwrap(hints[parameters[0]])
+        takes = _members(given)
         says_batched, said = _unwrap(hints["return"])
-        if not (isinstance(heard, type) and issubclass(heard, Signal)):
+        if not all(isinstance(heard, type) and issubclass(heard, Signal) for heard in takes) or (
+            len(takes) > 1 and not several
+        ):
             raise DeclarationError(name, "hears no single signal", "Annotate its first parameter with a Signal or Batch of one")
         members = _members(said)
         says = tuple(m for m in members if m is not type(None))
@@ -92,7 +103,7 @@ class Arrow:
             raise DeclarationError(name, "takes one and gives many, or the reverse", "Use Batch for both or for neither")
         if batched and "saga" in parameters:
             raise DeclarationError(name, "asks for `saga` and hears a batch", "A batch holds its sagas: iterate .items()")
-        return cls(heard, says, type(None) in members, batched, frozenset(parameters[1:]))
+        return cls(takes[0], says, type(None) in members, batched, frozenset(parameters[1:]), takes)
 
     def run(self, function: Callable[..., Any], signals: Mapping[SagaId, Signal], db: Any) -> dict[SagaId, Signal | None]:
         """Call ``function`` with ``signals`` and give what it said for each saga.
@@ -120,6 +131,13 @@ class Arrow:
         return said
 
 
+def check_synchronous(function: Callable[..., Any], name: str) -> None:
+    """:raises DeclarationError: for a coroutine or generator function, whose call alone runs nothing."""
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        what = "a generator" if inspect.isgeneratorfunction(function) else "asynchronous"
+        raise DeclarationError(name, f"is {what}", "Write a plain `def` that returns its result: it runs in a transaction")
+
+
 def _unwrap(hint: Any) -> tuple[bool, Any]:
     if get_origin(hint) is Batch:
         return True, get_args(hint)[0]
@@ -138,13 +156,19 @@ class Undo:
     def __init__(self, step: Step, function: Callable[..., Any], retry: Retry) -> None:
         self.function, self.retry = function, retry
         self.name = function.__name__
-        self.arrow = Arrow.of(function, f"{step.participant}.{self.name}")
-        successes = [s for s in step.arrow.says if not issubclass(s, Refusal)]
-        if self.arrow.hears not in successes:
+        self.arrow = Arrow.of(function, f"{step.participant}.{self.name}", several=True)
+        for heard in self.arrow.takes:
+            if heard not in step.successes:
+                raise DeclarationError(
+                    f"{step.participant}.{self.name}",
+                    f"undoes {step.name} but hears {heard.__name__}, which that step does not say",
+                    f"An undo is given what its step said: {' or '.join(s.__name__ for s in step.successes) or 'nothing'}",
+                )
+        if missing := [s.__name__ for s in step.successes if s not in self.arrow.takes]:
             raise DeclarationError(
                 f"{step.participant}.{self.name}",
-                f"undoes {step.name} but hears {self.arrow.hears.__name__}, which that step does not say",
-                f"An undo is given what its step said: {' or '.join(s.__name__ for s in successes) or 'nothing'}",
+                f"undoes {step.name} and does not take {missing[0]}, which that step may say",
+                f"Annotate its first parameter with all of them: {' | '.join(s.__name__ for s in step.successes)}",
             )
         if any(issubclass(s, Refusal) for s in self.arrow.says):
             raise DeclarationError(f"{step.participant}.{self.name}", "refuses", "An undo cannot refuse; raise to try again")
@@ -170,6 +194,10 @@ class Step:
             raise DeclarationError(
                 self.key, "decides for both ends", "A deciding step says success signals or refusals, not both"
             )
+        if decides and self.arrow.says and self.arrow.may_be_silent:
+            raise DeclarationError(
+                self.key, "decides and may say nothing", "Take `None` off its result: the saga would be decided and never end"
+            )
         self.__doc__ = function.__doc__
 
     @property
@@ -194,6 +222,9 @@ class Step:
 
     def undo(self, function: Callable[..., Any] | None = None, /, *, retry: Retry | None = None) -> Any:
         """Declare how this step is undone; the function is given what the step had said.
+
+        Its first parameter takes every success signal of the step: ``Charged | Free`` where the step says either. For a saga
+        that the step said nothing for, there is nothing to undo, and the function is not called.
 
         An undo never gives up: when ``retry.attempts`` (5 by default) are spent the saga *needs attention*, and it goes on at
         the cap.

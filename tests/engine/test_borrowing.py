@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,7 +11,9 @@ from typing import Any
 import psycopg2
 import pytest
 from django.db import connections, transaction
+from psycopg import AsyncConnection
 from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from ordersaga import NoTransaction, Saga, Signal
@@ -197,3 +200,18 @@ def test_what_would_hide_the_engines_own_parameters_is_refused(things: str) -> N
 def test_no_other_signal_begins_it(things: str) -> None:
     with psycopg(things) as db, pytest.raises(TypeError, match="begins with Named"):
         NAMING.start_with(WRITING, {"thing": "tea"}, lambda _: Begun(), db=db, saga=new_id())
+
+
+def test_asynchronous_connections_are_refused(databases: Databases) -> None:
+    """They would take the statement, give a coroutine that nobody awaits, and write nothing."""
+
+    async def try_psycopg() -> None:
+        async with await AsyncConnection.connect(databases.orders) as connection:
+            with pytest.raises(TypeError, match="AsyncConnection is asynchronous"):
+                SAGA.start(Begun(), db=connection)
+
+    asyncio.run(try_psycopg())
+    with pytest.raises(TypeError, match="AsyncSession is asynchronous"):
+        SAGA.start(
+            Begun(), db=AsyncSession(create_async_engine(databases.orders.replace("postgresql://", "postgresql+psycopg://")))
+        )

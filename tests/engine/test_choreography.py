@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -136,7 +138,7 @@ def test_a_pivot_cannot_be_undone(trip: Trip) -> None:
 def test_a_pivot_that_the_initiator_does_not_hear_of_is_refused(trip: Trip) -> None:
     del trip.desk.steps["finish"]
     trip.options["ends"] = (Sent,)
-    refused(trip.whole, "hotel.send", "desk does not hear of it")
+    refused(trip.whole, "hotel.send", "desk does not hear of Sent")
 
 
 def test_a_saga_that_runs_in_a_circle_is_refused(trip: Trip) -> None:
@@ -210,6 +212,97 @@ def test_an_undo_is_given_what_its_step_said(trip: Trip) -> None:
     def undo_other(agreed: Agreed) -> None: ...
 
     refused(lambda: book.undo(undo_other), "hotel.undo_other", "Agreed", "Booked")
+
+
+def test_an_undo_takes_everything_that_its_step_may_say(trip: Trip) -> None:
+    del trip.hotel.steps["book"]
+
+    @trip.hotel.step
+    def book(asked: Batch[Asked]) -> Batch[Booked | Wish | Full | None]:
+        return Batch({})
+
+    def undo_one(booked: Batch[Booked]) -> None: ...
+
+    def undo_nothing(booked: Batch[Booked | None]) -> None: ...
+
+    def undo_all(booked: Batch[Booked | Wish]) -> None: ...
+
+    refused(lambda: book.undo(undo_one), "hotel.undo_one", "does not take Wish", "Booked | Wish")
+    refused(lambda: book.undo(undo_nothing), "hotel.undo_nothing", "hears no single signal")
+    book.undo(undo_all)
+
+
+def test_only_an_undo_hears_several_signals(trip: Trip) -> None:
+    def greedy(wish: Wish | Sent) -> None: ...
+
+    refused(lambda: trip.hotel.step(greedy), "hotel.greedy", "hears no single signal")
+
+
+def test_what_does_not_run_when_it_is_called_is_refused(trip: Trip) -> None:
+    async def later(wish: Wish) -> None: ...
+
+    def bit_by_bit(wish: Wish) -> Iterator[None]:
+        yield
+
+    async def undo_later(booked: Booked) -> None: ...
+
+    async def late_later(booked: Batch[Booked]) -> None: ...
+
+    async def write_later(events: list[Event], db: object) -> None: ...
+
+    trip.book.undoing = None
+    write: Any = write_later
+    declarations: list[Callable[[], object]] = [
+        lambda: trip.hotel.step(later),
+        lambda: trip.book.undo(undo_later),
+        lambda: trip.agree.too_late(late_later),
+        lambda: Participant("log", database=Nowhere()).observe(write),
+    ]
+    for declare in declarations:
+        refused(declare, "is asynchronous", "plain `def`")
+    refused(lambda: trip.hotel.step(bit_by_bit), "hotel.bit_by_bit", "is a generator")
+
+
+def test_who_decides_says_something(trip: Trip) -> None:
+    def perhaps(wish: Wish) -> Agreed | None:
+        return None
+
+    def never(passed: Wish) -> Late | None:
+        return None
+
+    refused(lambda: trip.desk.step(perhaps, decides=True), "desk.perhaps", "may say nothing")
+    refused(lambda: trip.desk.step(never, decides=True), "desk.never", "may say nothing")
+
+
+def test_a_confirmation_that_leads_to_no_end_is_refused(trip: Trip) -> None:
+    """The saga would be confirmed, watched and reminded for ever."""
+    del trip.hotel.steps["send"]
+    del trip.desk.steps["finish"]
+
+    @trip.hotel.step
+    def note(agreed: Agreed) -> None: ...
+
+    refused(trip.whole, "desk.agree", "confirms with Agreed", "would never end")
+    del trip.hotel.steps["note"]
+    trip.whole()
+
+
+def test_a_pivot_says_something_and_the_initiator_hears_all_of_it(trip: Trip) -> None:
+    del trip.hotel.steps["send"]
+
+    @trip.hotel.step
+    def send(agreed: Agreed) -> Sent | None:
+        return None
+
+    refused(trip.whole, "hotel.send", "may say nothing", "never end")
+    del trip.hotel.steps["send"]
+
+    @trip.hotel.step
+    def send_or_fetch(agreed: Agreed) -> Sent | Wish:
+        return Sent()
+
+    trip.options["ends"] = (Wish,)
+    refused(trip.whole, "hotel.send_or_fetch", "does not hear of Wish")
 
 
 def test_an_observer_has_no_steps_and_hears_everything(trip: Trip) -> None:

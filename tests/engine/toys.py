@@ -40,6 +40,10 @@ class Confirmed(Number): ...
 class Shipped(Number): ...
 
 
+class Aside(Number):
+    """What a step may say instead of the chain's next signal, and nobody hears."""
+
+
 class Expired(Refusal): ...
 
 
@@ -51,6 +55,8 @@ class Plan:
     """How often the step raises before it works; many: for ever."""
     refuses: bool = False
     undo_failures: int = 0
+    says: str = "next"
+    """``aside`` or ``nothing``: the saga goes on no more, and its deadline ends it."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Toy:
             self._step(DESK, "complete", Shipped, None, undo=False)
         self._expire()
         self.saga = Saga(
-            "toy", CHAIN[0], DESK, list(self.participants), timedelta(minutes=5), ends=(Confirmed,), watchdog=Watchdog()
+            "toy", CHAIN[0], DESK, list(self.participants), timedelta(minutes=5), ends=(Confirmed, Aside), watchdog=Watchdog()
         )  # fmt: skip
         self.choreography = Choreography(self.saga, list(self.participants.values()))
 
@@ -116,7 +122,7 @@ class Toy:
             return Batch(self._do(name, says, refusal, dict(signals), db))
 
         function = many if batched else one
-        said: Any = says if refusal is None else says | refusal
+        said: Any = says if refusal is None else says | Aside | refusal | None
         function.__name__ = name
         function.__annotations__ = {
             "signals" if batched else "signal": Batch[hears] if batched else hears,  # type: ignore[valid-type]
@@ -124,9 +130,9 @@ class Toy:
         }
         step: Step = self.participants[owner].step(function, retry=Retry(attempts=3), decides=decides)
         if undo:
-            self._undo(step, name, says)
+            self._undo(step, name, says if refusal is None else says | Aside)
 
-    def _undo(self, step: Step, name: str, said: type[Number] | None) -> None:
+    def _undo(self, step: Step, name: str, said: Any) -> None:
         def undo(signal: Number, saga: str, db: Any) -> None:
             self._change(db, f"{name}", -1, [saga])
             self._raise(self._undo_failures, name, [signal])
@@ -144,15 +150,22 @@ class Toy:
     def _do(
         self, name: str, says: type[Number] | None, refusal: type[Refusal] | None, signals: dict[str, Number], db: Any
     ) -> dict[str, Signal | None]:
-        refused = {
-            s for s, signal in signals.items() if refusal and self.shape.plans.get((name, signal.number), Plan()).refuses
+        plans = {
+            saga: self.shape.plans.get((name, signal.number), Plan()) if refusal else Plan() for saga, signal in signals.items()
         }
-        self._change(db, name, 1, [saga for saga in signals if saga not in refused])
+        without = {saga for saga, plan in plans.items() if plan.refuses or plan.says == "nothing"}
+        self._change(db, name, 1, [saga for saga in signals if saga not in without])
         self._raise(self._failures, name, list(signals.values()))
-        return {
-            saga: refusal() if saga in refused and refusal else says(number=signal.number) if says else None
-            for saga, signal in signals.items()
-        }
+        said: dict[str, Signal | None] = {}
+        for saga, signal in signals.items():
+            plan = plans[saga]
+            if refusal and plan.refuses:
+                said[saga] = refusal()
+            elif says is None or plan.says == "nothing":
+                said[saga] = None
+            else:
+                said[saga] = (Aside if plan.says == "aside" else says)(number=signal.number)
+        return said
 
     def _change(self, db: Any, name: str, change: int, sagas: list[str]) -> None:
         db.execute(text(EFFECT), {"step": name, "change": change, "sagas": sagas})
@@ -188,6 +201,14 @@ class Toy:
             assert "done" not in journal.values()
             assert len(journal) == len(self.choreography.steps) + len(self.participants), "every step is accounted for"
         return str(status)
+
+    def is_open(self, saga: str) -> bool:
+        """Whether the saga has not ended."""
+        return self.rows("SELECT ended_at IS NULL FROM ordersaga_saga WHERE id = %s", saga) == [(True,)]
+
+    def strays(self, number: int) -> bool:
+        """Whether a step of the saga of this number may say what leads nowhere."""
+        return any(plan.says != "next" for (_, of), plan in self.shape.plans.items() if of == number)
 
     def start(self, count: int) -> list[str]:
         """So many sagas, numbered from 0, in one transaction."""

@@ -66,6 +66,7 @@ class Participant:
         retry: Retry = Retry(),
         time_limit: timedelta = timedelta(seconds=30),
         decides: bool = False,
+        max_signals: int | None = None,
     ) -> Any:
         """Declare a step: a function from one signal, or a :class:`Batch` of them, to the next.
 
@@ -77,11 +78,15 @@ class Participant:
         :param time_limit: of its transaction; PostgreSQL ends a statement that exceeds it, prefork pools end the process.
         :param decides: the step is given only the sagas that this very transaction moves away from PENDING: to CONFIRMED,
             or to ROLLING_BACK when it says refusals. Only the initiator's steps may decide.
+        :param max_signals: for how many sagas at most it runs in one transaction, and its undo likewise; by default 20 where it
+            takes signals singly, and a whole envelope (up to 400) where it takes batches.
         :raises DeclarationError: at import, when the hints do not tell or the options contradict one another.
         """
 
         def declare(function: Callable[..., Any]) -> Step:
-            step = Step(self.name, function, retry=retry, time_limit=time_limit, decides=decides)
+            step = Step(
+                self.name, function, retry=retry, time_limit=time_limit, decides=decides, max_signals=max_signals
+            )  # fmt: skip
             if step.name in self.steps or step.name in ENGINE_TASKS:
                 raise DeclarationError(step.key, "is a name in use", "Choose another")
             for other in self.steps.values():

@@ -91,6 +91,8 @@ class Receiver:
         self.transactions = Transactions(participant, patience)
         self.breakers = {step.key: CircuitBreaker() for step in participant.steps.values()}
         self._readers = {step.name: Reader(step.arrow.hears) for step in participant.steps.values()}
+        undone = (step.max_signals for step in participant.steps.values() if step.undoing)
+        self._undone_at_once = min((most for most in undone if most is not None), default=None)
 
     def receive(self, topic: str, body: bytes, delivery: Delivery = Delivery()) -> None:
         """Handle one envelope: when this returns its effects are committed and it may be acknowledged.
@@ -122,7 +124,8 @@ class Receiver:
                 self._retry(job, row, attempts[row.id], error)
 
         work = lambda rows, tx: rule.handle(self._context(tx, job), rows)  # noqa: E731
-        self._apply(job, [row for _, rows in packs for row in rows], work, failed)
+        all_rows = [row for _, rows in packs for row in rows]
+        _each(partial(self._apply, job, part, work, failed) for part in _parts(all_rows, self._undone_at_once))
 
     def _undo_failed(self, job: _Job, rule: Rule, row: Row[Any], error: Exception) -> bool:
         """Whether the failure was that of an undo, which is then tried again by itself."""
@@ -167,8 +170,17 @@ class Receiver:
     def _run(self, job: _Job, step: Step, rows: Rows) -> None:
         good, bad = self._readers[step.name].sort(rows)
         failed: Failed = lambda row, error: self._failed(job, step, row, error)  # noqa: E731
-        self._apply(job, good, lambda some, tx: run(self._context(tx, job), step, some), failed)
+        _each(self._in_parts(job, step, good, failed))
         _each(partial(self._handle_failure, job, row, error, failed) for row, error in bad)
+
+    def _in_parts(self, job: _Job, step: Step, rows: Rows, failed: Failed) -> Iterator[Callable[[], None]]:
+        """The step's work, for as many signals at once as it takes; once it is paused, the rest is put away."""
+        work: Work = lambda some, tx: run(self._context(tx, job), step, some)  # noqa: E731
+        for number, part in enumerate(parts := list(_parts(rows, step.max_signals))):
+            if number and self.breakers[step.key].paused:
+                yield partial(self._put_away, job, [row for rest in parts[number:] for row in rest])
+                return
+            yield partial(self._apply, job, part, work, failed)
 
     def _observe(self, observer: Observer, topic: str, body: bytes) -> None:
         events = [_event(topic, head, row) for head, rows in read_packs(body) for row in rows]
@@ -396,6 +408,12 @@ def _age(row: Row[Any]) -> timedelta:
 
 def _is_contention(error: Exception) -> bool:
     return classify(error) is ErrorKind.CONTENTION and not is_of_the_signal(error)
+
+
+def _parts(rows: Rows, most: int | None) -> Iterator[Rows]:
+    """Rows, so many at once."""
+    most = most or max(len(rows), 1)
+    return (rows[at : at + most] for at in range(0, len(rows), most))
 
 
 def _each(works: Iterable[Callable[[], object]]) -> None:

@@ -15,6 +15,10 @@ from ordersaga.errors import DeclarationError
 from ordersaga.logs import bound
 from ordersaga.signal import Refusal, Signal, StepFailed
 
+SINGLES_AT_ONCE = 20
+"""How many signals a step that takes them singly is run for in one transaction, unless it says otherwise: its time limit holds
+for all of them together."""
+
 
 @dataclass(frozen=True)
 class Retry:
@@ -178,16 +182,26 @@ class Step:
     """One step of one participant. Made by :meth:`Participant.step`, which documents the options."""
 
     def __init__(
-        self, participant: str, function: Callable[..., Any], *, retry: Retry, time_limit: timedelta, decides: bool
+        self,
+        participant: str,
+        function: Callable[..., Any],
+        *,
+        retry: Retry,
+        time_limit: timedelta,
+        decides: bool,
+        max_signals: int | None = None,
     ) -> None:
         self.participant, self.function, self.name = participant, function, function.__name__
         self.key = f"{participant}.{self.name}"
         self.arrow = Arrow.of(function, self.key)
         self.retry, self.time_limit, self.decides = retry, time_limit, decides
+        self.max_signals = max_signals or (None if self.arrow.batched else SINGLES_AT_ONCE)
         self.undoing: Undo | None = None
         self.late: tuple[Arrow, Callable[..., Any]] | None = None
         if time_limit <= timedelta(0):
             raise DeclarationError(self.key, "has no time", "Give a positive time_limit")
+        if max_signals is not None and max_signals < 1:
+            raise DeclarationError(self.key, "takes no signals", "Give a positive max_signals, or leave it out")
         if issubclass(self.arrow.hears, Refusal):
             raise DeclarationError(self.key, f"hears the refusal {self.arrow.hears.__name__}", "Declare an undo instead")
         if decides and self.refusals and len(self.refusals) < len(self.arrow.says):

@@ -305,6 +305,12 @@ def test_a_pivot_says_something_and_the_initiator_hears_all_of_it(trip: Trip) ->
     refused(trip.whole, "hotel.send_or_fetch", "does not hear of Wish")
 
 
+def test_a_step_that_takes_no_signals_is_refused(trip: Trip) -> None:
+    def look(wish: Wish) -> None: ...
+
+    refused(lambda: trip.hotel.step(look, max_signals=0), "hotel.look", "positive max_signals")
+
+
 def test_an_observer_has_no_steps_and_hears_everything(trip: Trip) -> None:
     log = Participant("log", database=Nowhere())
 

@@ -72,3 +72,21 @@ def test_every_saga_ends_with_all_its_effects_or_with_none(
     for saga in sagas:
         toy.assert_all_or_nothing(saga)
     toy.database.discard()
+
+
+@pytest.mark.parametrize(("batched", "most", "transactions"), [(False, 2, 3), (True, 2, 3), (False, None, 1), (True, None, 1)])
+def test_a_step_and_its_undo_run_for_so_many_sagas_at_once(url: str, batched: bool, most: int | None, transactions: int):
+    """What takes long for each saga must not run into its time limit because they came together."""
+    empty_outbox(url)
+    refused = {("step1", number): Plan(refuses=True) for number in range(5)}
+    toy = Toy(Shape((DESK, "till"), (batched, batched), plans=refused, max_signals=most), url)
+    sagas = toy.start(5)
+
+    Rehearsal(toy.choreography, seed=1).run()
+
+    counted = "SELECT count(DISTINCT xmin::text) FROM effect WHERE step = 'step0' AND change = %s AND saga_id = ANY(%s::uuid[])"
+    assert toy.rows(counted, 1, sagas) == [(transactions,)]
+    assert toy.rows(counted, -1, sagas) == [(transactions,)]
+    for saga in sagas:
+        assert toy.assert_all_or_nothing(saga) == "ROLLED_BACK"
+    toy.database.discard()

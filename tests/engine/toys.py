@@ -67,6 +67,8 @@ class Shape:
     batched: tuple[bool, ...]
     ships: str | None = None
     plans: dict[tuple[str, int], Plan] = field(default_factory=dict)
+    max_signals: int | None = None
+    """Of the first step."""
 
 
 class Raised(Exception):
@@ -128,7 +130,9 @@ class Toy:
             "signals" if batched else "signal": Batch[hears] if batched else hears,  # type: ignore[valid-type]
             "return": Batch[said] if batched else said,
         }
-        step: Step = self.participants[owner].step(function, retry=Retry(attempts=3), decides=decides)
+        step: Step = self.participants[owner].step(
+            function, retry=Retry(attempts=3), decides=decides, max_signals=self.shape.max_signals if name == "step0" else None
+        )
         if undo:
             self._undo(step, name, says if refusal is None else says | Aside)
 

@@ -204,9 +204,7 @@ class Choreography:
                     )
 
     def _check_confirmation_leads_on(self, pivots: Sequence[Step]) -> None:
-        """A confirmed saga ends at once if nobody hears of it, else with what follows a pivot; of steps that say nothing the
-        initiator would learn nothing.
-        """
+        """If any step hears the confirmation, one of them must be a pivot: without its signal the saga never ends."""
         for step in self.confirming():
             if self.ends_confirmed(step):
                 continue

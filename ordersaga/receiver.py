@@ -124,8 +124,7 @@ class Receiver:
                 self._retry(job, row, attempts[row.id], error)
 
         work = lambda rows, tx: rule.handle(self._context(tx, job), rows)  # noqa: E731
-        all_rows = [row for _, rows in packs for row in rows]
-        _each(partial(self._apply, job, part, work, failed) for part in _parts(all_rows, self._undone_at_once))
+        _each(self._in_parts(job, [row for _, rows in packs for row in rows], self._undone_at_once, work, failed))
 
     def _undo_failed(self, job: _Job, rule: Rule, row: Row[Any], error: Exception) -> bool:
         """Whether the failure was that of an undo, which is then tried again by itself."""
@@ -170,17 +169,9 @@ class Receiver:
     def _run(self, job: _Job, step: Step, rows: Rows) -> None:
         good, bad = self._readers[step.name].sort(rows)
         failed: Failed = lambda row, error: self._failed(job, step, row, error)  # noqa: E731
-        _each(self._in_parts(job, step, good, failed))
-        _each(partial(self._handle_failure, job, row, error, failed) for row, error in bad)
-
-    def _in_parts(self, job: _Job, step: Step, rows: Rows, failed: Failed) -> Iterator[Callable[[], None]]:
-        """The step's work, for as many signals at once as it takes; once it is paused, the rest is put away."""
         work: Work = lambda some, tx: run(self._context(tx, job), step, some)  # noqa: E731
-        for number, part in enumerate(parts := list(_parts(rows, step.max_signals))):
-            if number and self.breakers[step.key].paused:
-                yield partial(self._put_away, job, [row for rest in parts[number:] for row in rest])
-                return
-            yield partial(self._apply, job, part, work, failed)
+        _each(self._in_parts(job, good, step.max_signals, work, failed))
+        _each(partial(self._handle_failure, job, row, error, failed) for row, error in bad)
 
     def _observe(self, observer: Observer, topic: str, body: bytes) -> None:
         events = [_event(topic, head, row) for head, rows in read_packs(body) for row in rows]
@@ -242,7 +233,7 @@ class Receiver:
             self._handle_failure(job, rows[0], caught, failed)
         else:
             logger.warning(Line("failed together, now one by one", signals=len(rows), **failure(caught)))
-            _each(self._singly(job, rows, work, failed))
+            _each(self._in_parts(job, rows, 1, work, failed, logging.DEBUG))
 
     def _done(self, job: _Job, rows: Rows, ran: Ran | None, began: float, level: int) -> None:
         if job.step is not None and ran is not None and ran.sagas:
@@ -252,13 +243,16 @@ class Receiver:
             attempt = ran.attempt if ran else None
             logger.log(level, Line("done", **about, attempt=attempt, signals=len(rows), seconds=_since(began)))
 
-    def _singly(self, job: _Job, rows: Rows, work: Work, failed: Failed) -> Iterator[Callable[[], None]]:
-        """The work for each row by itself; once one of them has paused the step, the rest is put away."""
-        for number, row in enumerate(rows):
+    def _in_parts(
+        self, job: _Job, rows: Rows, most: int | None, work: Work, failed: Failed, level: int = logging.INFO
+    ) -> Iterator[Callable[[], None]]:
+        """The work for at most so many rows at once, None: all; once one part has paused the step, the rest is put away."""
+        size = most or max(len(rows), 1)
+        for at in range(0, len(rows), size):
             if job.step is not None and self.breakers[job.step.key].paused:
-                yield partial(self._put_away, job, rows[number:])
+                yield partial(self._put_away, job, rows[at:])
                 return
-            yield partial(self._apply, job, [row], work, failed, logging.DEBUG)
+            yield partial(self._apply, job, rows[at : at + size], work, failed, level)
 
     def _handle_failure(self, job: _Job, row: Row[Any], error: Exception, failed: Failed) -> None:
         """A row's transaction failed for good, or another transaction was in its way; ``failed`` may meet the same."""
@@ -408,12 +402,6 @@ def _age(row: Row[Any]) -> timedelta:
 
 def _is_contention(error: Exception) -> bool:
     return classify(error) is ErrorKind.CONTENTION and not is_of_the_signal(error)
-
-
-def _parts(rows: Rows, most: int | None) -> Iterator[Rows]:
-    """Rows, so many at once."""
-    most = most or max(len(rows), 1)
-    return (rows[at : at + most] for at in range(0, len(rows), most))
 
 
 def _each(works: Iterable[Callable[[], object]]) -> None:

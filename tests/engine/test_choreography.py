@@ -275,7 +275,7 @@ def test_who_decides_says_something(trip: Trip) -> None:
 
 
 def test_a_confirmation_that_leads_to_no_end_is_refused(trip: Trip) -> None:
-    """The saga would be confirmed, watched and reminded for ever."""
+    """The saga would be confirmed and never end; its watchdog would send reminders without limit."""
     del trip.hotel.steps["send"]
     del trip.desk.steps["finish"]
 

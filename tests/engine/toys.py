@@ -41,7 +41,7 @@ class Shipped(Number): ...
 
 
 class Aside(Number):
-    """What a step may say instead of the chain's next signal, and nobody hears."""
+    """A step may return this instead of the chain's next signal. No step consumes it."""
 
 
 class Expired(Refusal): ...

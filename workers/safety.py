@@ -48,9 +48,8 @@ def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "allowed_hosts", "accepts any host (*); list the names people type"
     if any(_guest(url) or _same(url) for url in settings.broker_url.split(";")):
         yield "broker_url", "uses guest:guest or a password equal to its user; give the broker a user of its own"
-    databases = (name for name in type(settings).model_fields if name.endswith(("_database_url", "_direct_url")))
-    for name in (*databases, "inventory_reader_url", "payments_reader_url"):
-        if _same(getattr(settings, name)):
+    for name in type(settings).model_fields:
+        if name.endswith(("_database_url", "_direct_url", "_reader_url")) and _same(getattr(settings, name)):
             yield name, "has a password equal to its user; give the role a password of its own"
 
 

@@ -11,7 +11,7 @@ from ordersaga.batch import SagaId
 from ordersaga.choreography import Choreography
 from ordersaga.database import Transaction
 from ordersaga.envelope import Row
-from ordersaga.journal import UNSETTLED, Journal, clean
+from ordersaga.journal import UNSETTLED, Entry, Journal, clean
 from ordersaga.outbox import Outbox, recorded, strike
 from ordersaga.participant import Participant
 from ordersaga.signal import Refusal, Signal
@@ -56,10 +56,16 @@ class Context:
         """Whether this participant's database holds the saga's status."""
         return self.participant.name == self.choreography.saga.initiator
 
-    @property
+    @cached_property
     def keys(self) -> list[str]:
         """The journal's names of this participant's steps."""
         return sorted(step.key for step in self.participant.steps.values())
+
+    def is_undeclared(self, entry: Entry) -> bool:
+        """Whether something was done that has to be undone, and this release does not declare the step, or its undo."""
+        if entry.state == "undoing":
+            return all(step.key != entry.step for step in self.participant.steps.values() if step.undoing)
+        return entry.state == "done" and entry.step not in self.keys
 
     def by_saga(self, rows: Sequence[Row[Any]]) -> dict[SagaId, Row[Any]]:
         """One row for each saga; a copy marked *again* counts before an ordinary one."""
@@ -78,7 +84,7 @@ class Context:
         """
         about, name = about_of(self.choreography, row), self.choreography.saga.known_by
         if look_up and name is not None and name not in about:
-            packs = [entry.pack_id for entry in self.journal.read([row.saga], self.keys) if entry.pack_id is not None]
+            packs = [entry.pack_id for entry in self.journal.read([row.saga]) if entry.pack_id is not None]
             if self.initiates:
                 self.cursor.execute(sql.BEGUN_WITH, [row.saga])
                 packs += [pack for (pack,) in self.cursor.fetchall()]
@@ -142,10 +148,10 @@ class Context:
         heard: set[SagaId] = set()
         unsettled: set[SagaId] = set()
         refused: dict[SagaId, list[int]] = {}
-        for entry in self.journal.read(sagas, self.keys):
+        for entry in self.journal.read(sagas):
             if entry.state == "heard":
                 heard.add(entry.saga)
-            elif entry.state in UNSETTLED:
+            elif entry.state in UNSETTLED or self.is_undeclared(entry):
                 unsettled.add(entry.saga)
             elif entry.state == "refused" and entry.pack_id is not None:
                 refused.setdefault(entry.saga, []).append(entry.pack_id)

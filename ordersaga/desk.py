@@ -21,7 +21,7 @@ from ordersaga.database import borrow
 from ordersaga.envelope import Head, Row, read_packs
 from ordersaga.ids import new_id
 from ordersaga.logs import Line
-from ordersaga.outbox import LETTER, NOW, RESUME, WATCHDOG, Outbox
+from ordersaga.outbox import LETTER, RESUME, WATCHDOG, Outbox
 from ordersaga.saga import Saga
 from ordersaga.signal import topic_of
 from ordersaga.sql import NOBODY
@@ -57,7 +57,9 @@ class Desk:
         if cursor.fetchone() is None:
             return False
         outbox = self._outbox()
-        outbox.timer(saga, "watchdog", WATCHDOG, NOW)
+        # marked *again*: a saga that has moved just now is reminded, too
+        row = Row(new_id(), str(UUID(saga)), None, 1, outbox.now, 1, None, None, {})
+        outbox.forward(row, outbox.head, WATCHDOG, to=self.saga.initiator)
         outbox.notice(saga, None, "resumed", reason=reason, by=by)
         outbox.flush(cursor)
         return True

@@ -159,4 +159,4 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
 
 def may_run(context: Context, step: Step, saga: SagaId) -> bool:
     """Whether a step may still run for a saga, as committed by now; no row is locked."""
-    return all(entry.state == "retrying" for entry in context.journal.read([saga], [step.key]) if entry.step == step.key)
+    return all(entry.state == "retrying" for entry in context.journal.read([saga]) if entry.step == step.key)

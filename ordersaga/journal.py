@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ordersaga.batch import SagaId
@@ -40,6 +40,7 @@ class Journal:
 
     def __init__(self, cursor: Cursor, participant: str) -> None:
         self._cursor = cursor
+        self._mine = f"{participant}."
         self._heard = f"{participant}.refusal"
 
     def begin(self, step: str, sagas: Sequence[SagaId]) -> Begun:
@@ -87,23 +88,26 @@ class Journal:
         return [saga for (saga,) in self._cursor.fetchall()]
 
     def bar(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:
-        """Bar every step that has not run (no row, or ``retrying``); gives all rows as they now stand, locked."""
+        """Bar every step that has not run (no row, or ``retrying``); gives all rows as they now stand, locked.
+
+        Those of steps that this release does not declare are among them.
+        """
         self._cursor.execute(sql.BAR, [array(sagas), list(steps)])
-        entries = self.lock_all(sagas, steps)
-        for step in steps:
+        entries = self.lock_all(sagas)
+        for step in sorted({e.step for e in entries}):
             self.set(step, "barred", [e.saga for e in entries if e.step == step and e.state == "retrying"])
             self.set(step, "cornered", [e.saga for e in entries if e.step == step and e.state == "intent"])
         moved = {"retrying": "barred", "intent": "cornered"}
         return [e._replace(state=moved.get(e.state, e.state)) for e in entries]
 
-    def lock_all(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:
-        """All rows of these sagas and steps, locked, as committed by now."""
-        self._cursor.execute(sql.LOCK_ALL, [*among(sagas), list(steps)])
+    def lock_all(self, sagas: Sequence[SagaId]) -> list[Entry]:
+        """All rows of these sagas' steps at this participant, locked, as committed by now."""
+        self._cursor.execute(sql.LOCK_ALL, [*among(sagas), self._mine])
         return [Entry(*row) for row in self._cursor.fetchall()]
 
-    def read(self, sagas: Sequence[SagaId], steps: Iterable[str]) -> list[Entry]:
-        """All rows of these sagas and steps, the note of a refusal heard among them."""
-        self._cursor.execute(sql.READ_ALL, [*among(sagas), [*steps, self._heard]])
+    def read(self, sagas: Sequence[SagaId]) -> list[Entry]:
+        """All rows of these sagas at this participant, the note of a refusal heard among them."""
+        self._cursor.execute(sql.READ_ALL, [*among(sagas), self._mine])
         return [Entry(*row) for row in self._cursor.fetchall()]
 
     def count_undo_attempt(self, saga: SagaId, steps: Sequence[str]) -> int:

@@ -67,6 +67,8 @@ class Participant:
         time_limit: timedelta = timedelta(seconds=30),
         decides: bool = False,
         max_signals: int | None = None,
+        name: str | None = None,
+        formerly: str | None = None,
     ) -> Any:
         """Declare a step: a function from one signal, or a :class:`Batch` of them, to the next.
 
@@ -80,16 +82,26 @@ class Participant:
             or to ROLLING_BACK when it says refusals. Only the initiator's steps may decide.
         :param max_signals: for how many sagas at most it runs in one transaction, and its undo likewise; by default 20 where it
             takes signals singly, and a whole envelope (up to 400) where it takes batches.
+        :param name: of the step; the function's by default. Its Celery task is called so.
+        :param formerly: the first name that this step had in production. The journal goes on to know it by that, so that a
+            renamed step neither runs again for a saga under way nor loses its undo. Keep it in later releases.
         :raises DeclarationError: at import, when the hints do not tell or the options contradict one another.
         """
 
         def declare(function: Callable[..., Any]) -> Step:
             step = Step(
-                self.name, function, retry=retry, time_limit=time_limit, decides=decides, max_signals=max_signals
+                self.name, function, retry=retry, time_limit=time_limit, decides=decides, max_signals=max_signals,
+                name=name, formerly=formerly,
             )  # fmt: skip
             if step.name in self.steps or step.name in ENGINE_TASKS:
-                raise DeclarationError(step.key, "is a name in use", "Choose another")
+                raise DeclarationError(step.task, "is a name in use", "Choose another")
             for other in self.steps.values():
+                if other.key == step.key:
+                    raise DeclarationError(
+                        step.task,
+                        f"has the name in the journal that {other.task} has: {step.key}",
+                        "Give the new step a name that no step has had",
+                    )
                 if other.arrow.hears is step.arrow.hears:
                     raise DeclarationError(
                         step.key,

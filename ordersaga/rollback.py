@@ -69,9 +69,9 @@ def undo_later(context: Context, row: Row[Any], error: Exception) -> bool:
     return waiting
 
 
-def _undoing(context: Context, sagas: Sequence[SagaId]) -> list[Entry]:
+def _undoing(context: Context, sagas: Sequence[SagaId], *states: str) -> list[Entry]:
     """What is still to be undone of these sagas, locked."""
-    return [e for e in context.journal.lock_all(sagas, context.keys) if e.state == "undoing"]
+    return [e for e in context.journal.lock_all(sagas) if e.state in ("undoing", *states)]
 
 
 def _put_off(context: Context, row: Row[Any], error: Exception) -> bool:
@@ -80,7 +80,7 @@ def _put_off(context: Context, row: Row[Any], error: Exception) -> bool:
     :returns: whether there is something to undo.
     """
     undos = {s.key: s.undoing for s in context.participant.steps.values() if s.undoing}
-    waiting = [e.step for e in context.journal.read([row.saga], sorted(undos)) if e.state == "undoing"]
+    waiting = [e.step for e in context.journal.read([row.saga]) if e.step in undos and e.state == "undoing"]
     if not waiting:
         return False
     attempts = context.journal.count_undo_attempt(row.saga, waiting)
@@ -101,26 +101,37 @@ def _put_off(context: Context, row: Row[Any], error: Exception) -> bool:
 def _turn_round(context: Context, topic: str, rows: Sequence[Row[Any]]) -> tuple[dict[SagaId, Row[Any]], list[Entry]]:
     """Note the refusals, bar, and at the initiator turn the saga.
 
-    Gives the causes, the rows of sagas that heard it for the first time, and what is undoing of those that are reminded.
+    Gives the causes, the rows of sagas that heard it for the first time, and what is not undone yet of those that are reminded.
     The journal is locked first, then the sagas, all in one go: whoever locks in another order could meet us in a circle.
     """
     causes = context.by_saga(rows)
     first = sorted(context.journal.hear_refusal(sorted(causes)))
     entries: list[Entry] = []
     if first:
-        before = {(e.saga, e.step) for e in context.journal.read(first, context.keys) if e.state != "retrying"}
+        before = {(e.saga, e.step) for e in context.journal.read(first) if e.state != "retrying"}
         entries = context.journal.bar(first, context.keys)
         for saga in first:
             barred = [e.step for e in entries if e.saga == saga and e.state == "barred" and (saga, e.step) not in before]
             if barred:
                 context.outbox.notice(saga, causes[saga], "barred", steps=barred)
     if reminded := sorted(saga for saga, row in causes.items() if row.again and saga not in first):
-        entries += _undoing(context, reminded)
+        # what is still done was of a step that the release before this one did not declare
+        entries += _undoing(context, reminded, "done")
+    _flag_undeclared(context, entries, causes)
     if first and context.initiates:
         status = context.lock_sagas(causes)
         name = topic.removeprefix("refusal.")
         context.turn({s: _turn_of(causes[s], name) for s in first if status.get(s) in ("PENDING", "CONFIRMED")})
     return causes, entries
+
+
+def _flag_undeclared(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[Any]]) -> None:
+    """What was done by a step that this release does not declare cannot be undone: its saga needs attention, and stays open."""
+    for entry in entries:
+        if context.is_undeclared(entry):
+            reason = f"{entry.step} was done and is not declared any more: without it, it cannot be undone"
+            context.outbox.attention(entry.saga, causes[entry.saga], reason)
+            logger.error(Line("done and not declared, needs attention", saga=entry.saga, step=entry.step))
 
 
 def _turn_of(row: Row[Any], name: str) -> Turn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ordersaga.errors import DeclarationError
 from ordersaga.logs import bound
 from ordersaga.signal import Refusal, Signal, StepFailed
 
+NAME = re.compile(r"[A-Za-z_]\w{0,59}")
 SINGLES_AT_ONCE = 20
 """How many signals a step that takes them singly is run for in one transaction, unless it says otherwise: its time limit holds
 for all of them together."""
@@ -179,7 +181,11 @@ class Undo:
 
 
 class Step:
-    """One step of one participant. Made by :meth:`Participant.step`, which documents the options."""
+    """One step of one participant. Made by :meth:`Participant.step`, which documents the options.
+
+    :ivar key: what the journal, dead letters and the log know it by; stays the same when the step is renamed.
+    :ivar task: the name of its Celery task.
+    """
 
     def __init__(
         self,
@@ -190,9 +196,15 @@ class Step:
         time_limit: timedelta,
         decides: bool,
         max_signals: int | None = None,
+        name: str | None = None,
+        formerly: str | None = None,
     ) -> None:
-        self.participant, self.function, self.name = participant, function, function.__name__
-        self.key = f"{participant}.{self.name}"
+        self.participant, self.function, self.name = participant, function, name or function.__name__
+        self.task = f"{participant}.{self.name}"
+        self.key = f"{participant}.{formerly or self.name}"
+        for given in (name, formerly):
+            if given is not None and not NAME.fullmatch(given):
+                raise DeclarationError(self.task, f"has the name {given!r}", "Use letters, digits and _, at most 60")
         self.arrow = Arrow.of(function, self.key)
         self.retry, self.time_limit, self.decides = retry, time_limit, decides
         self.max_signals = max_signals or (None if self.arrow.batched else SINGLES_AT_ONCE)

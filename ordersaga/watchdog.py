@@ -36,8 +36,11 @@ class Watched(NamedTuple):
 
 
 def watch(context: Context, rows: Sequence[Row[Any]]) -> None:
-    """For sagas whose watchdog came due: say again what each waits for, unless it has moved, and come back later."""
-    causes = {row.saga: row for row in rows}
+    """For sagas whose watchdog came due: say again what each waits for, unless it has moved, and come back later.
+
+    An operator who resumes a saga sends a copy marked *again*: it is reminded though it may have moved.
+    """
+    causes = context.by_saga(rows)
     context.cursor.execute(sql.WATCH, [array(sorted(causes))])
     watched = [Watched(*row) for row in context.cursor.fetchall()]
     dog = context.choreography.saga.watchdog
@@ -48,7 +51,7 @@ def watch(context: Context, rows: Sequence[Row[Any]]) -> None:
     for w in watched:
         if w.ended:
             continue
-        if w.still < dog.wait(w.rounds):
+        if w.still < dog.wait(w.rounds) and not causes[w.saga].again:
             context.outbox.timer(w.saga, "watchdog", WATCHDOG, dog.wait(w.rounds) - w.still)
         else:
             waiting.append(w)
@@ -64,9 +67,9 @@ def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, R
     packs = {w.saga: [w.pack_id] for w in waiting if w.status == "PENDING"}
     confirmed = [w.saga for w in waiting if w.status == "CONFIRMED"]
     if confirmed:
-        confirming = [step.key for step in context.choreography.confirming()]
-        for entry in context.journal.read(confirmed, confirming):
-            if entry.pack_id is not None and entry.state == "done":
+        confirming = {step.key for step in context.choreography.confirming()}
+        for entry in context.journal.read(confirmed):
+            if entry.step in confirming and entry.pack_id is not None and entry.state == "done":
                 packs[entry.saga] = [entry.pack_id]
     for saga, said in recorded(context.cursor, packs).items():
         for topic, row in said:

@@ -47,14 +47,15 @@ SELECT saga, step, 'barred' FROM unnest(%s::uuid[]) AS saga, unnest(%s::text[]) 
 ON CONFLICT DO NOTHING RETURNING saga_id::text, step
 """
 
+# By the participant's name and not by its steps': a row may be of a step that this release does not have.
 LOCK_ALL = f"""
 SELECT saga_id::text, step, state, attempts, pack_id FROM ordersaga_journal
-WHERE {AMONG} AND step = ANY(%s::text[]) ORDER BY saga_id, step FOR UPDATE
+WHERE {AMONG} AND starts_with(step, %s) AND state <> 'heard' ORDER BY saga_id, step FOR UPDATE
 """
 
 READ_ALL = f"""
 SELECT saga_id::text, step, state, attempts, pack_id FROM ordersaga_journal
-WHERE {AMONG} AND step = ANY(%s::text[])
+WHERE {AMONG} AND starts_with(step, %s)
 """
 
 MORE_ATTEMPTS = """

@@ -74,7 +74,7 @@ class House:
         run = forward.run
 
         def run_and_raise(context: Context, step: Step, rows: Sequence[Row[Any]]) -> forward.Ran:
-            found = context.journal.read([row.saga for row in rows], [step.key])
+            found = context.journal.read([row.saga for row in rows])
             ran = run(context, step, rows)
             if all(entry.state == "retrying" for entry in found if entry.step == step.key):
                 self._raise(step.name)

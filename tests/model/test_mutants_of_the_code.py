@@ -42,7 +42,7 @@ def begin_though_barred(journal: Journal, step: str, sagas: Sequence[str]) -> Be
 
 
 def bar_only_what_has_no_row(journal: Journal, sagas: Sequence[str], steps: Sequence[str]) -> Any:
-    live = {e.step for e in journal.lock_all(sagas, steps) if e.state == "retrying"}
+    live = {e.step for e in journal.lock_all(sagas) if e.state == "retrying"}
     return bar(journal, sagas, [step for step in steps if step not in live])
 
 

@@ -13,11 +13,13 @@ from ordersaga.drawing import draw
 from ordersaga.errors import OrderSagaError
 from webapp.ops import command
 from webapp.ops.recorded import broken_contracts, record
+from webapp.ops.undeclared import undeclared
 
 EPILOG = """
 exit status:
   0    done; with --check: it can work
-  1    it cannot work, or recorded signals can no longer be read; the message says what to do
+  1    it cannot work, recorded signals can no longer be read, or work is in progress of a step that is
+       not declared; the message says what to do
   130  Ctrl-C
 
 examples:
@@ -36,7 +38,9 @@ class Command(command.Command):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""
-        parser.add_argument("--check", action="store_true", help="only check; exit 1 at the first fault")
+        parser.add_argument(
+            "--check", action="store_true", help="only check, work in progress in the databases included; exit 1 at a fault"
+        )
         parser.add_argument("--record", action="store_true", help="record one signal of each kind as it is written today")
         parser.add_argument("--format", choices=("text", "mermaid", "json"), default="text", help="of the drawing (text)")
         parser.add_argument("--json", action="store_true", help="print one JSON object, whatever was asked for")
@@ -59,15 +63,18 @@ class Command(command.Command):
             self.stdout.write(draw(whole, "json" if as_json else options["format"]))
 
     def _check(self, whole: Choreography, *, as_json: bool) -> None:
-        if broken := broken_contracts(whole):
+        found = undeclared(whole)
+        if broken := broken_contracts(whole) + found.faults:
             self._fail(broken, as_json=as_json)
         steps, signals = len(whole.steps), len({s.arrow.hears for s in whole.steps})
         if as_json:
-            self.stdout.write(json.dumps({"holds": True, "steps": steps, "signals": signals, "faults": []}))
-        else:
             self.stdout.write(
-                f"The choreography holds: {steps} steps, {signals} signals heard, every recorded signal is readable."
+                json.dumps({"holds": True, "steps": steps, "signals": signals, "faults": [], "unread": found.unread})
             )
+            return
+        self.stdout.write(f"The choreography holds: {steps} steps, {signals} signals heard, every recorded signal is readable.")
+        for name, error in found.unread.items():
+            self.stdout.write(f"Not compared with the work in progress at {name}, whose database cannot be read: {error}.")
 
     def _fail(self, faults: list[str], *, as_json: bool) -> NoReturn:
         if as_json:

@@ -1,0 +1,66 @@
+"""Work in progress of steps that are not declared any more, as after a rename: found before a deploy, not by it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from ordersaga.choreography import Choreography
+from ordersaga.database import first_line
+from ordersaga.participant import Participant
+from ordersaga.sql import among, journal
+
+OPEN = "SELECT id::text FROM ordersaga_saga WHERE ended_at IS NULL"
+AT_ONCE = 10_000
+"""Sagas asked for in one statement."""
+
+
+class Undeclared(NamedTuple):
+    """What was found.
+
+    :ivar faults: a sentence for each step that open sagas have done or are trying, and that is not declared.
+    :ivar unread: databases that could not be read, and why.
+    """
+
+    faults: list[str]
+    unread: dict[str, str]
+
+
+def undeclared(choreography: Choreography) -> Undeclared:
+    """Compare the journals of sagas that have not ended with the declared steps."""
+    found = Undeclared([], {})
+    initiator = choreography.participants[choreography.saga.initiator]
+    try:
+        with initiator.database.begin() as tx:
+            tx.cursor.execute(OPEN)
+            sagas = [saga for (saga,) in tx.cursor.fetchall()]
+    except Exception as error:  # noqa: BLE001 - any driver's; said to whoever asks
+        found.unread[initiator.name] = first_line(error)
+        return found
+    for participant in choreography.participants.values():
+        if participant.steps:
+            try:
+                steps = _steps(participant, sagas)
+            except Exception as error:  # noqa: BLE001 - as above
+                found.unread[participant.name] = first_line(error)
+            else:
+                found.faults.extend(_fault(step, count) for step, count in sorted(steps.items()))
+    return found
+
+
+def _steps(participant: Participant, sagas: list[str]) -> Counter[str]:
+    steps: Counter[str] = Counter()
+    declared = [step.key for step in participant.steps.values()]
+    with participant.database.begin() as tx:
+        for at in range(0, len(sagas), AT_ONCE):
+            tx.cursor.execute(journal.IN_PROGRESS, [*among(sagas[at : at + AT_ONCE]), f"{participant.name}.", declared])
+            steps.update(dict(tx.cursor.fetchall()))
+    return steps
+
+
+def _fault(step: str, sagas: int) -> str:
+    name = step.partition(".")[2]
+    return (
+        f"{step} has work in progress for {sagas:,} saga{'' if sagas == 1 else 's'} and is not declared. "
+        f'Declare it, or give the step that replaces it formerly="{name}".'
+    )

@@ -6,7 +6,7 @@ and is applied effectively once by every participant that listens. If a step ref
 
 from ordersaga.batch import Batch, SagaId
 from ordersaga.choreography import Choreography
-from ordersaga.errors import DeclarationError, NoTransaction, OrderSagaError
+from ordersaga.errors import DeclarationError, NoTransaction, OrderSagaError, UnknownSaga, WrongDatabase
 from ordersaga.participant import Event, Participant
 from ordersaga.saga import Saga, Watchdog
 from ordersaga.signal import DeadlinePassed, Part, Refusal, Signal, StepFailed
@@ -28,5 +28,7 @@ __all__ = [
     "SagaId",
     "Signal",
     "StepFailed",
+    "UnknownSaga",
     "Watchdog",
+    "WrongDatabase",
 ]

@@ -15,6 +15,8 @@ class Cursor(Protocol):
 
     @property
     def rowcount(self) -> int: ...
+    @property
+    def connection(self) -> Any: ...
     def execute(self, sql: str, params: Sequence[Any] | Mapping[str, Any] = ..., /) -> Any: ...
     def fetchall(self) -> list[Any]: ...
     def fetchone(self) -> Any: ...
@@ -74,6 +76,12 @@ def borrow(db: Any, *, planned: bool = False, alone: bool = False) -> Cursor:
             raise NoTransaction("the connection is in autocommit: set autocommit = False")
         return _cursor(db)
     raise TypeError(f"cannot borrow a transaction from {type(db).__name__}: pass a Django, SQLAlchemy or psycopg connection")
+
+
+def address_of(cursor: Cursor) -> tuple[object, ...]:
+    """Server and database of a cursor that was borrowed, without asking them."""
+    info = cursor.connection.info
+    return info.host, info.port, info.dbname
 
 
 def _cursor(connection: Any) -> Cursor:

@@ -58,7 +58,7 @@ class Desk:
             return False
         outbox = self._outbox()
         # marked *again*: a saga that has moved just now is reminded, too
-        row = Row(new_id(), str(UUID(saga)), None, 1, outbox.now, 1, None, None, {})
+        row: Row[Any] = Row(new_id(), str(UUID(saga)), None, 1, outbox.now, 1, None, None, {})
         outbox.forward(row, outbox.head, WATCHDOG, to=self.saga.initiator)
         outbox.notice(saga, None, "resumed", reason=reason, by=by)
         outbox.flush(cursor)

@@ -3,6 +3,8 @@
 OrderSagaError                      everything this package raises on purpose
 ├── DeclarationError                a signal, step or choreography is declared wrongly (at import or start)
 ├── NoTransaction                   a signal was to be recorded outside a transaction
+├── WrongDatabase                   a saga was to be started in a database that is not its initiator's
+├── UnknownSaga                     a signal was addressed to a saga that is not there
 ├── SignalTooLarge                  a signal is larger than any envelope may be
 ├── PublishFailed                   the broker has not taken some envelopes
 ├── EnvelopeError                   an envelope cannot be accepted: undecodable, unsigned, too large, unknown
@@ -40,6 +42,14 @@ class DeclarationError(OrderSagaError):
 
 class NoTransaction(OrderSagaError):
     """A signal was to be recorded outside a transaction, where it could outlive the change it tells of, or be lost."""
+
+
+class WrongDatabase(OrderSagaError):
+    """A saga was to be started in a database that is not its initiator's, from where nobody would publish its signals."""
+
+
+class UnknownSaga(OrderSagaError, LookupError):
+    """A signal was addressed to a saga that is not in the initiator's database: never started, rolled back, or pruned."""
 
 
 class SignalTooLarge(OrderSagaError, ValueError):

@@ -10,15 +10,18 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from ordersaga.batch import SagaId
-from ordersaga.database import Cursor, borrow
+from ordersaga.database import Cursor, address_of, borrow
 from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, Head, bytes_of
-from ordersaga.errors import DeclarationError
+from ordersaga.errors import DeclarationError, UnknownSaga, WrongDatabase
 from ordersaga.ids import new_id
 from ordersaga.outbox import WATCHDOG, Outbox, next_pack, timer_text
 from ordersaga.signal import DeadlinePassed, Refusal, Signal, topic_of
 from ordersaga.sql import array
 from ordersaga.sql import saga as sql
 from ordersaga.trace import check_traceparent
+
+_CHECKED: set[tuple[object, ...]] = set()
+"""Initiators and the databases that were found to be theirs."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class Saga:
         :returns: the saga's id.
         :raises ValueError: when ``saga`` is not a UUID, or ``trace`` not a traceparent.
         :raises NoTransaction: when no transaction is open.
+        :raises WrongDatabase: when ``db`` leads to a database of other participants.
         :raises SignalTooLarge: when the signal is larger than an envelope may be.
         """
         saga = new_id() if saga is None else str(UUID(saga))
@@ -114,6 +118,7 @@ class Saga:
         if len(by_id) < len(signals):
             raise ValueError("two keys of `signals` are the same UUID: give each saga its own id")
         cursor = borrow(db, planned=True)
+        self._check_database(cursor)
         rest = iter(sorted(by_id.items()))
         while part := dict(islice(rest, FULL_SIGNALS)):
             self._start(cursor, part, trace)
@@ -159,6 +164,7 @@ class Saga:
         if taken := own.keys() & values.keys():
             raise ValueError(f"the engine has parameters of its own named {', '.join(sorted(taken))}: rename yours")
         cursor = borrow(db, planned=True, alone=True)
+        self._check_database(cursor)
         cursor.execute(sql.start_with(writing), {**values, **own})
         begun = cursor.fetchone()
         return None if begun is None else tuple(begun[:-1])
@@ -166,6 +172,20 @@ class Saga:
     def _check(self, signal: Signal) -> None:
         if type(signal) is not self.begins_with:
             raise TypeError(f"saga {self.name} begins with {self.begins_with.__name__}, not {type(signal).__name__}")
+
+    def _check_database(self, cursor: Cursor) -> None:
+        """Ask once for each process and database whose it is; one that names nobody is not refused."""
+        asked = (self.initiator, *address_of(cursor))
+        if asked in _CHECKED:
+            return
+        cursor.execute(sql.PARTICIPANTS)
+        names = [name for (name,) in cursor.fetchall()]
+        if names and self.initiator not in names:
+            raise WrongDatabase(
+                f"saga {self.name} begins in the database of {self.initiator}, and this is that of {', '.join(names)}: "
+                f"pass a connection of {self.initiator}"
+            )
+        _CHECKED.add(asked)
 
     def _beginning(self, signals: Mapping[SagaId, Signal], trace: str | None) -> dict[str, object]:
         """The parameters of the statements that start sagas."""
@@ -194,13 +214,17 @@ class Saga:
         """Say something to a saga from outside, in the transaction open on ``db`` (of the initiator's database).
 
         :raises TypeError: when the saga does not listen to it.
+        :raises UnknownSaga: when the saga is not in this database.
         :raises NoTransaction: when no transaction is open.
         """
         if type(signal) not in self.asks:
             raise TypeError(f"saga {self.name} is not asked {type(signal).__name__}: list it in `asks`")
-        cursor = borrow(db)
+        cursor, saga = borrow(db), str(UUID(saga))
+        cursor.execute(sql.STANDING, [saga])
+        if cursor.fetchone() is None:
+            raise UnknownSaga(f"no saga {saga} is in this database, the initiator's of {self.name}: nobody would receive it")
         outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)
-        outbox.say(str(UUID(saga)), signal)
+        outbox.say(saga, signal)
         outbox.flush(cursor, next_pack(cursor))
 
     def standing(self, saga: SagaId, *, db: object) -> Standing | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ordersaga.choreography import Choreography
-from ordersaga.sql.schema import create
+from ordersaga.sql.schema import BELONGS, create
 
 LOCK = 0x73616761  # "saga"
 FOUND = "SELECT to_regclass('ordersaga_saga') IS NOT NULL"
@@ -24,4 +24,5 @@ def make_tables(choreography: Choreography) -> list[str]:
                 for statement in create():
                     tx.cursor.execute(statement)
                 made.append(name)
+            tx.cursor.execute(BELONGS.format(name=name))
     return made

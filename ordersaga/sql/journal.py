@@ -58,6 +58,13 @@ SELECT saga_id::text, step, state, attempts, pack_id FROM ordersaga_journal
 WHERE {AMONG} AND starts_with(step, %s)
 """
 
+IN_PROGRESS = f"""
+SELECT step, count(*) FROM ordersaga_journal
+WHERE {AMONG} AND starts_with(step, %s) AND NOT step = ANY(%s::text[])
+    AND state IN ('retrying', 'intent', 'done', 'undoing', 'cornered')
+GROUP BY step
+"""
+
 MORE_ATTEMPTS = """
 UPDATE ordersaga_journal SET attempts = attempts + 1, at = now()
 WHERE saga_id = %s AND step = ANY(%s::text[]) AND state = 'undoing' RETURNING attempts

@@ -100,4 +100,6 @@ WHERE id = %s AND attention IS NOT NULL AND ended_at IS NULL RETURNING id
 
 ATTENTION = f"UPDATE ordersaga_saga SET attention = %s WHERE id = ANY(%s::uuid[]) AND {OPEN}"
 
+PARTICIPANTS = "SELECT name FROM ordersaga_participant ORDER BY name"
+
 STANDING = "SELECT status, ended_at IS NOT NULL, reason, attention FROM ordersaga_saga WHERE id = %s"

@@ -187,9 +187,15 @@ CREATE TABLE ordersaga_dead_letter (
 )
 """
 
+PARTICIPANT = "CREATE TABLE ordersaga_participant (name text PRIMARY KEY)"
+BELONGS = "INSERT INTO ordersaga_participant (name) VALUES ('{name}') ON CONFLICT DO NOTHING"
 
-def create() -> list[str]:
-    """The statements that create the engine's tables, in order."""
+
+def create(*participants: str) -> list[str]:
+    """The statements that create the engine's tables, in order.
+
+    :param participants: whose database this is. A saga cannot be started where others are named and its initiator is not.
+    """
     return [
         SAGA,
         "CREATE INDEX ordersaga_saga_open ON ordersaga_saga (deadline_at) WHERE ended_at IS NULL",
@@ -213,12 +219,14 @@ def create() -> list[str]:
         "CREATE INDEX ordersaga_outbox_refused ON ordersaga_outbox (participant, id) WHERE fault IS NOT NULL",
         PAUSED_STEP,
         DEAD_LETTER,
+        PARTICIPANT,
+        *(BELONGS.format(name=name) for name in participants),
     ]
 
 
 def drop() -> list[str]:
     """The statements that undo :func:`create`."""
-    tables = ("dead_letter", "paused_step", "outbox", "pack", "journal", "answer", "saga")
+    tables = ("participant", "dead_letter", "paused_step", "outbox", "pack", "journal", "answer", "saga")
     return [
         *(f"DROP TABLE ordersaga_{table}" for table in tables),
         "DROP SEQUENCE ordersaga_pack_id",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from ordersaga import NoTransaction, Saga, Signal
+from ordersaga import NoTransaction, Saga, Signal, UnknownSaga, WrongDatabase
 from ordersaga.envelope import envelope_text, read_rows
 from ordersaga.ids import new_id
 from tests.support.databases import Databases
@@ -30,7 +31,7 @@ class Begun(Signal):
     pass
 
 
-SAGA = Saga("toy", begins_with=Begun, initiator="desk", participants=["desk"], deadline=timedelta(minutes=1))
+SAGA = Saga("toy", begins_with=Begun, initiator="orders", participants=["orders"], deadline=timedelta(minutes=1))
 
 
 @contextmanager
@@ -136,7 +137,7 @@ class Named(Signal):
     thing: str
 
 
-NAMING = Saga("toy", begins_with=Named, initiator="desk", participants=["desk"], deadline=timedelta(minutes=1))
+NAMING = Saga("toy", begins_with=Named, initiator="orders", participants=["orders"], deadline=timedelta(minutes=1))
 
 
 def name(db: Any, **values: str) -> tuple[Any, ...] | None:
@@ -200,6 +201,21 @@ def test_what_would_hide_the_engines_own_parameters_is_refused(things: str) -> N
 def test_no_other_signal_begins_it(things: str) -> None:
     with psycopg(things) as db, pytest.raises(TypeError, match="begins with Named"):
         NAMING.start_with(WRITING, {"thing": "tea"}, lambda _: Begun(), db=db, saga=new_id())
+
+
+@pytest.mark.parametrize("guest", [django, sqlalchemy, psycopg])
+def test_a_saga_starts_in_its_initiators_database_alone(databases: Databases, guest: Any) -> None:
+    for url in (databases.inventory, databases.payments):
+        with guest(url) as db, opened(db), pytest.raises(WrongDatabase, match=r"database of orders, and this is that of \w+:"):
+            SAGA.start(Begun(), db=db)
+        assert count(url, "ordersaga_saga") == 0
+
+
+@pytest.mark.parametrize("guest", [django, sqlalchemy, psycopg])
+def test_a_signal_to_a_saga_that_is_not_there_is_refused(databases: Databases, guest: Any) -> None:
+    with guest(databases.orders) as db, opened(db), pytest.raises(UnknownSaga, match="no saga"):
+        replace(SAGA, asks=(Begun,)).ask(new_id(), Begun(), db=db)
+    assert count(databases.orders, "ordersaga_outbox") == 0
 
 
 def test_asynchronous_connections_are_refused(databases: Databases) -> None:

@@ -74,7 +74,7 @@ def test_a_saga_whose_id_is_no_uuid_is_in_no_envelope(saga: str) -> None:
     """It would be shown by logs, sent on and tried again, though no database can hold it."""
     row = Row("", saga, None, 1, "", 0, None, None, "{}")
     with pytest.raises(EnvelopeError, match="a saga's id is not a UUID"):
-        read_packs(envelope_text("signal.Named", [pack_text(Head("desk", None, None, 1), [row_text(row)])]))
+        read_packs(envelope_text("signal.Named", [pack_text(Head("orders", None, None, 1), [row_text(row)])]))
 
 
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
@@ -138,7 +138,7 @@ class Named(Signal):
     thing: str
 
 
-SAGA = Saga("toy", begins_with=Named, initiator="desk", participants=["desk"], deadline=timedelta(minutes=1))
+SAGA = Saga("toy", begins_with=Named, initiator="orders", participants=["orders"], deadline=timedelta(minutes=1))
 WRITING = "begun AS (SELECT %(thing)s::text AS number)"
 
 

@@ -43,7 +43,8 @@ def begin_though_barred(journal: Journal, step: str, sagas: Sequence[str]) -> Be
 
 def bar_only_what_has_no_row(journal: Journal, sagas: Sequence[str], steps: Sequence[str]) -> Any:
     live = {e.step for e in journal.lock_all(sagas) if e.state == "retrying"}
-    return bar(journal, sagas, [step for step in steps if step not in live])
+    with patch.object(Journal, "set", lambda *_: None):
+        return [entry for entry in bar(journal, sagas, steps) if entry.step not in live]
 
 
 def note_only_while_rolling_back(self: Context, answers: Sequence[tuple[str, str]], causes: Any) -> None:

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
     dependencies = []
 
     operations = [
-        migrations.RunSQL(tuple(create()), tuple(drop())),
+        migrations.RunSQL(tuple(create("orders")), tuple(drop())),
         migrations.CreateModel(
             name="Saga",
             fields=[

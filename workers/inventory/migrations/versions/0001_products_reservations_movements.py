@@ -35,7 +35,7 @@ CREATE TRIGGER reservation_kept BEFORE DELETE OR TRUNCATE ON reservation
 
 
 def upgrade() -> None:
-    for statement in schema.create():
+    for statement in schema.create("inventory"):
         op.execute(statement)
     op.create_table(
         "product",

@@ -47,7 +47,7 @@ CREATE TRIGGER ledger_entry_balanced AFTER INSERT ON ledger_entry REFERENCING NE
 
 
 def upgrade() -> None:
-    for statement in schema.create():
+    for statement in schema.create("payments"):
         op.execute(statement)
     op.create_table(
         "wallet",

@@ -12,7 +12,8 @@ OrderSagaError                      everything this package raises on purpose
 │   └── NewerVersion                … and a later deploy of it can
 ├── ConfigurationError              settings are missing or unsafe
 │   ├── InvalidConnectionString     a connection string that libpq cannot read
-│   └── PoolerRefused               a connection pooler where a session of its own is needed
+│   ├── PoolerRefused               a connection pooler where a session of its own is needed
+│   └── OtherSaga                   a virtual host that carries the signals of another kind of saga
 ├── Unhandled                       an envelope could not be handled: what is told of it outside the process
 └── Stopping                        the process stops while the database is away
 """
@@ -108,6 +109,21 @@ class InvalidConnectionString(ConfigurationError, ValueError):
 
 class PoolerRefused(ConfigurationError):
     """A connection leads to a pooler that gives each transaction another session; the message says what to set."""
+
+
+class OtherSaga(ConfigurationError):
+    """A virtual host carries the signals of another kind of saga: the two would receive each other's.
+
+    :ivar saga: the kind that was to use it.
+    :ivar other: the kind that uses it.
+    """
+
+    def __init__(self, saga: str, other: str) -> None:
+        super().__init__(
+            f"this virtual host of the broker carries saga {other}, and not {saga}: give each kind of saga one of its own "
+            f"(ORDERSAGA_BROKER_URL)"
+        )
+        self.saga, self.other = saga, other
 
 
 class Stopping(OrderSagaError):

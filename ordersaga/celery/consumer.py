@@ -18,7 +18,7 @@ from ordersaga.celery.living import CONSUMER
 from ordersaga.celery.topology import declare
 from ordersaga.celery.wire import admit, raw_body
 from ordersaga.envelope import digest
-from ordersaga.errors import EnvelopeError
+from ordersaga.errors import EnvelopeError, OtherSaga
 from ordersaga.logs import Line, told
 from ordersaga.seldom import Seldom
 
@@ -75,6 +75,9 @@ class Consumer(consumer.Consumer):
         """Instead of Celery, which would end the worker where a queue of another release has other arguments."""
         try:
             declare(connection, self.app.ordersaga.choreography)
+        except OtherSaga as refused:
+            logger.critical("%s", refused)
+            raise WorkerShutdown(1) from refused
         except amqp.PreconditionFailed as refused:
             logger.critical("the broker refuses exchanges or queues, manage.py doctor says more: %s", told(refused))
             raise WorkerShutdown(1) from refused

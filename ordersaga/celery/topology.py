@@ -14,6 +14,7 @@ from celery.utils.log import get_logger
 from kombu import Connection, Exchange, Queue, binding
 
 from ordersaga.choreography import Choreography
+from ordersaga.errors import OtherSaga
 from ordersaga.logs import Line
 from ordersaga.participant import Participant
 from ordersaga.seldom import Seldom
@@ -32,6 +33,9 @@ QUEUE_BYTES = 2 * 1024**3
 UNHEARD = Exchange("ordersaga.unheard", type="fanout", durable=True)
 SIGNALS = Exchange("ordersaga", type="topic", durable=True, arguments={"alternate-exchange": UNHEARD.name})
 DEAD = Exchange("ordersaga.dead", type="direct", durable=True)
+KIND = "ordersaga.kind"
+"""An exchange that carries no message: its alternate exchange is the name of the saga that this virtual host is for.
+A broker refuses to declare it with another one, so that two kinds of saga never receive each other's signals."""
 DEAD_SUFFIX = ".dead"
 QUORUM = {"x-queue-type": "quorum"}
 STRUCTURE = (None, "x-queue-type", "durable", "exclusive", "auto_delete")
@@ -89,8 +93,10 @@ def declare(connection: Connection, choreography: Choreography) -> None:
 
     A queue that stands with other arguments, such as those of another release, is bound and used as it is; the log says so.
 
+    :raises OtherSaga: the virtual host carries the signals of another kind of saga.
     :raises amqp.PreconditionFailed: an exchange or a queue stands that is of another type.
     """
+    declare_kind(connection, choreography)
     channel = connection.channel()
     try:
         for exchange in (UNHEARD, SIGNALS, DEAD):
@@ -110,7 +116,29 @@ def declare(connection: Connection, choreography: Choreography) -> None:
         channel.close()
 
 
-def difference(refused: amqp.PreconditionFailed) -> str | None:
+def kind_of(choreography: Choreography) -> Exchange:
+    """The exchange that says whose signals a virtual host carries."""
+    return Exchange(KIND, type="direct", durable=True, arguments={"alternate-exchange": choreography.saga.name})
+
+
+def declare_kind(connection: Connection, choreography: Choreography) -> None:
+    """Declare whose signals the virtual host carries; :func:`declare` does so first.
+
+    :raises OtherSaga: those of another kind.
+    """
+    channel = connection.channel()
+    try:
+        kind_of(choreography)(channel).declare()
+    except amqp.ChannelError as refused:
+        if difference(refused) != "alternate-exchange":
+            raise
+        other = re.search(r"current is (?:the value )?'(.*?)'", refused.reply_text or "")
+        raise OtherSaga(choreography.saga.name, other[1] if other else "another kind") from refused
+    finally:
+        channel.close()
+
+
+def difference(refused: amqp.ChannelError) -> str | None:
     """The argument because of which the broker refused a declaration; None: it refused for another reason."""
     found = re.search(r"inequivalent arg '([\w-]+)'", refused.reply_text or "")
     return found[1] if found else None

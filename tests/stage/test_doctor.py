@@ -15,7 +15,7 @@ from kombu import Connection
 from rich.console import Console
 
 from ordersaga.celery.pgmq.names import table_name
-from ordersaga.celery.topology import declare, queues
+from ordersaga.celery.topology import KIND, declare, queues
 from tests.stage.doctors_faults import IN_POSTGRES, Planted
 from tests.stage.doctors_patient import VHOST, House, healthy
 from tests.support.polling import eventually
@@ -133,7 +133,13 @@ def interrupted_change(house: House) -> None:
     house.ask("PUT", f"queues/{VHOST}/inventory.changing", durable=True, arguments={"x-queue-type": "quorum"})
 
 
+def of_another_kind(house: House) -> None:
+    house.ask("DELETE", f"exchanges/{VHOST}/{KIND}")
+    house.ask("PUT", f"exchanges/{VHOST}/{KIND}", type="direct", durable=True, arguments={"alternate-exchange": "parcel"})
+
+
 IN_RABBITMQ = {
+    "another kind of saga": ("other-saga", of_another_kind, no_longer(f"exchanges/{VHOST}/{KIND}")),
     "a classic queue": ("queue-type", *queue(queue_type="classic", delivery_limit=None, dead_letter_strategy=None)),
     "no delivery limit": ("delivery-limit", *queue(delivery_limit=None)),
     "a small delivery limit": ("delivery-limit", *queue(delivery_limit=2)),
@@ -227,6 +233,7 @@ IN_PGMQ = {
     "dead-letter-exchange": "UPDATE ordersaga_broker.queue SET dead_exchange = NULL WHERE name = 'payments'",
     "alternate-exchange": "UPDATE ordersaga_broker.exchange SET alternate = NULL WHERE name = 'ordersaga'",
     "broker-other-version": "UPDATE ordersaga_broker.installed SET stamp = 'old'",
+    "other-saga": f"UPDATE ordersaga_broker.exchange SET alternate = 'parcel' WHERE name = '{KIND}'",
     "synchronous-commit": "ALTER DATABASE doctors_broker SET synchronous_commit = off",
 }
 
@@ -245,6 +252,7 @@ def test_a_fault_in_the_embedded_broker_is_found_and_nothing_else(house: House, 
         with house.postgres.connect("doctors_broker") as cursor:
             cursor.execute("ALTER DATABASE doctors_broker RESET synchronous_commit")
             cursor.execute(f"DELETE FROM pgmq.q_{UNHEARD_TABLE}")
+            cursor.execute("DELETE FROM ordersaga_broker.exchange WHERE name = %s", [KIND])
             cursor.execute("UPDATE ordersaga_broker.installed SET stamp = 'old'")
         with brokers.connection(embedded_broker) as connection:
             declare(connection, choreography())

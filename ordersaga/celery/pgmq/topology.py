@@ -21,8 +21,8 @@ KINDS = ("direct", "topic", "fanout")
 class Topology(upstream.Channel):
     """What of a channel declares.
 
-    A declaration that says nothing of arguments leaves those that are known; one that names them replaces them, so that
-    a changed limit takes effect without emptying the broker (RabbitMQ would refuse it).
+    A declaration that says nothing of arguments leaves those that are known. One that names them replaces those of a queue, so
+    that a changed limit takes effect without emptying the broker (RabbitMQ would refuse it); those of an exchange stay.
 
     Upstream: direct exchanges are remembered by the one connection that declared them: a message published elsewhere
     vanishes. Alternate exchanges, delivery limits and dead-letter arguments are ignored. Queues that should end with
@@ -66,15 +66,19 @@ class Topology(upstream.Channel):
             return
         if kind not in KINDS:
             raise ChannelError(f"COMMAND_INVALID - no exchange kind {kind!r} here", (40, 10), "exchange_declare", "503")
-        same = self.link.one(
+        differs = self.link.one(
             "SELECT ordersaga_broker.declare_exchange(%s, %s, %s, %s)",
             name,
             kind,
             bool(arguments),
             (arguments or {}).get("alternate-exchange"),
         )
-        if not same:
-            text = f"PRECONDITION_FAILED - exchange {name!r} is already of another kind than {kind!r}"
+        if differs:
+            what, current, wanted = differs
+            text = (
+                f"PRECONDITION_FAILED - inequivalent arg '{what}' for exchange '{name}': "
+                f"received the value '{wanted}' but current is the value '{current}'"
+            )
             raise ChannelError(text, (40, 10), "Channel.exchange_declare", "406")
 
     def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:

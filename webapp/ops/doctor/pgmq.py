@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ordersaga.celery.pgmq.schema import STAMP
-from ordersaga.celery.topology import DEAD, SIGNALS, UNHEARD, bindings_of, queues
+from ordersaga.celery.topology import DEAD, KIND, SIGNALS, UNHEARD, bindings_of, queues
 from ordersaga.choreography import Choreography
-from webapp.ops.doctor.bindings import as_text
+from ordersaga.errors import OtherSaga
+from webapp.ops.doctor.bindings import as_text, other_saga
 from webapp.ops.doctor.depth import keeps_what_ended, not_consumed
 from webapp.ops.doctor.finding import Finding, error
 from webapp.ops.doctor.patient import Patient
@@ -37,7 +38,7 @@ def topology(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
             "broker-other-version", "embedded broker", "its functions are not those of this program",
             f"{stamp}, not {STAMP}", "Start any pool of this program: it installs its own",
         )  # fmt: skip
-    yield from _exchanges(patient)
+    yield from _exchanges(patient, choreography.saga.name)
     found = {name: rest for name, *rest in patient.rows(QUEUES)}
     bound = patient.rows("SELECT queue, exchange, key FROM ordersaga_broker.binding")
     queue: Any
@@ -68,8 +69,11 @@ def topology(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
             yield error("binding-missing", where, what, as_text(missing), DECLARE)
 
 
-def _exchanges(patient: Patient) -> Iterator[Finding]:
+def _exchanges(patient: Patient, saga: str) -> Iterator[Finding]:
     found = {name: (kind, alternate) for name, kind, alternate in patient.rows("SELECT * FROM ordersaga_broker.exchange")}
+    other = found.get(KIND, ("", None))[1]
+    if other and other != saga:
+        yield other_saga(OtherSaga(saga, other))
     exchange: Any
     for exchange in (UNHEARD, SIGNALS, DEAD):
         where = f"exchange {exchange.name}"

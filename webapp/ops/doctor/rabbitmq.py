@@ -12,11 +12,12 @@ import amqp
 from kombu import Connection
 
 from ordersaga.celery.queue_change import QueueChange, temporary_name
-from ordersaga.celery.topology import DEAD, SIGNALS, UNHEARD, bindings_of, queues
+from ordersaga.celery.topology import DEAD, KIND, SIGNALS, UNHEARD, bindings_of, declare_kind, queues
 from ordersaga.choreography import Choreography
+from ordersaga.errors import OtherSaga
 from ordersaga.logs import told
 from webapp.ops import brokers
-from webapp.ops.doctor.bindings import as_text
+from webapp.ops.doctor.bindings import as_text, other_saga
 from webapp.ops.doctor.depth import keeps_what_ended, not_consumed
 from webapp.ops.doctor.finding import Finding, error, warning
 from webapp.ops.rabbit import Management, ManagementError, vhost_of
@@ -100,6 +101,7 @@ class RabbitMQ:
         tags = self.management.get("whoami").get("tags", [])
         for exchange in (UNHEARD, SIGNALS, DEAD):
             yield from self._exchange(exchange, exchanges.get(exchange.name))
+        yield from self._kind(exchanges.get(KIND))
         for queue in queues(self.choreography):
             if queue.name not in found:
                 yield error("queue-missing", f"queue {queue.name}", "there is no such queue", "not found", DECLARE)
@@ -116,6 +118,12 @@ class RabbitMQ:
                     "queue-change-unfinished", f"queue {queue.name}", "a change of it was interrupted", evidence, CHANGE
                 )
         yield from self._user(tags if isinstance(tags, list) else tags.split(","))
+
+    def _kind(self, found: dict[str, Any] | None) -> Iterator[Finding]:
+        """Whose signals the virtual host carries; one that no pool of this release has used says nothing."""
+        other = found and found["arguments"].get("alternate-exchange")
+        if other and other != self.choreography.saga.name:
+            yield other_saga(OtherSaga(self.choreography.saga.name, other))
 
     def _exchange(self, wanted: Any, found: dict[str, Any] | None) -> Iterator[Finding]:
         where = f"exchange {wanted.name}"
@@ -236,6 +244,10 @@ class RabbitMQ:
     def _by_amqp(self, connection: Connection) -> Iterator[Finding]:
         """What is missing, passively; then what differs: the broker refuses to declare it as it should be."""
         missing = False
+        try:
+            declare_kind(connection, self.choreography)
+        except OtherSaga as refused:
+            yield other_saga(refused)
         for exchange in (UNHEARD, SIGNALS, DEAD):
             if not _passes(connection, lambda channel, e=exchange: e(channel).declare(passive=True)):
                 missing = True

@@ -7,20 +7,24 @@ CREATE OR REPLACE FUNCTION ordersaga_broker.consumer_key(p_queue text) RETURNS b
     SELECT hashtextextended('ordersaga_broker queue ' || p_queue, 0);
 $$;
 
--- False: it is known as another kind. Without arguments, what is known of the alternate stays.
-CREATE OR REPLACE FUNCTION ordersaga_broker.declare_exchange(p_name text, p_kind text, p_given boolean, p_alternate text)
-RETURNS boolean LANGUAGE plpgsql AS $$
+-- Null: it is declared. Otherwise what is known of it and is not what was declared: its kind or, where one is named, its alternate.
+DROP FUNCTION IF EXISTS ordersaga_broker.declare_exchange(text, text, boolean, text);  -- of an earlier type
+CREATE FUNCTION ordersaga_broker.declare_exchange(p_name text, p_kind text, p_given boolean, p_alternate text)
+RETURNS text[] LANGUAGE plpgsql AS $$
 DECLARE
     e ordersaga_broker.exchange;
 BEGIN
     SELECT * INTO e FROM ordersaga_broker.exchange WHERE name = p_name;
-    IF FOUND AND (e.kind <> p_kind OR NOT p_given OR e.alternate IS NOT DISTINCT FROM p_alternate) THEN
-        RETURN e.kind = p_kind;
+    IF NOT FOUND OR p_given AND e.kind = p_kind AND e.alternate IS NULL AND p_alternate IS NOT NULL THEN
+        PERFORM ordersaga_broker.lock_topology();
+        INSERT INTO ordersaga_broker.exchange AS x VALUES (p_name, p_kind, p_alternate)
+        ON CONFLICT (name) DO UPDATE SET alternate = excluded.alternate WHERE p_given AND x.alternate IS NULL;
+        SELECT * INTO e FROM ordersaga_broker.exchange WHERE name = p_name;
     END IF;
-    PERFORM ordersaga_broker.lock_topology();
-    INSERT INTO ordersaga_broker.exchange VALUES (p_name, p_kind, p_alternate)
-    ON CONFLICT (name) DO UPDATE SET alternate = excluded.alternate WHERE p_given;
-    RETURN true;
+    RETURN CASE
+        WHEN e.kind <> p_kind THEN ARRAY['type', e.kind, p_kind]
+        WHEN p_given AND e.alternate IS DISTINCT FROM p_alternate
+            THEN ARRAY['alternate-exchange', coalesce(e.alternate, 'none'), coalesce(p_alternate, 'none')] END;
 END $$;
 
 -- Without arguments, what is known of dead letters and limit stays.

@@ -6,7 +6,7 @@ set apart, so that it takes no other row with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ class OutboxRow(NamedTuple):
     :ivar stays: the claim has moved it to a later time instead of deleting it.
     :ivar due: seconds since the epoch.
     :ivar refusals: how often an envelope of this row could not be published; None: never.
+    :ivar sent: of a timer: how often it was claimed before, since it was set.
     """
 
     id: int
@@ -46,6 +47,7 @@ class OutboxRow(NamedTuple):
     retry_of: str | None
     refusals: int | None
     fault: str | None
+    sent: int
 
     @property
     def alone(self) -> bool:
@@ -119,6 +121,7 @@ def claim(
     statement: str = sql.CLAIM,
     since: float = 0.0,
     limit: int = CLAIM_ROWS,
+    holds: Callable[[OutboxRow], bool] = lambda _: False,
 ) -> Claim:
     """Take what is due out of the outbox, in envelopes; the caller publishes it and commits, or rolls back.
 
@@ -127,6 +130,7 @@ def claim(
     again by the intervals of the saga's watchdog.
 
     :param since: rows due earlier are not looked at; see :class:`ordersaga.scan_bound.ScanBound`.
+    :param holds: whether a timer is not to be sent this time.
     """
     observed = choreography is not None and choreography.observed
     dog = Watchdog() if choreography is None else choreography.saga.watchdog
@@ -134,9 +138,9 @@ def claim(
     cursor.execute(statement, {**values, "first": dog.first.total_seconds(), "cap": dog.cap.total_seconds()})
     rows = [OutboxRow(*row) for row in cursor.fetchall()]
     size = sum(len(row.payload) for row in rows)
-    sent = rows
+    sent = [row for row in rows if not (row.stays and holds(row))]
     if choreography is not None:
-        sent = [row for row in rows if choreography.is_consumed(row.topic, row.recipient)]
+        sent = [row for row in sent if choreography.is_consumed(row.topic, row.recipient)]
     envelopes = [*parcels([row for row in sent if not row.alone])]
     envelopes += (parcel for row in sent if row.alone for parcel in parcels([row]))
     good: list[Parcel] = []

@@ -24,13 +24,15 @@ from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, OutboxRow, Parcel, Refused,
 from ordersaga.envelope import FULL_SIGNALS
 from ordersaga.errors import PublishFailed
 from ordersaga.logs import Line
-from ordersaga.outbox import NOTICE
+from ordersaga.outbox import NOTICE, WATCHDOG
 from ordersaga.put_back import ROW_CAP, PutBack
 from ordersaga.scan_bound import Look, ScanBound
 from ordersaga.sql import outbox as sql
 
 logger = logging.getLogger(__name__)
 
+OF_OBSERVERS = {NOTICE, address_of("", sql.OBSERVERS)}
+"""Addresses that no saga waits for."""
 LINGER = timedelta(milliseconds=100)
 """How long a relay waits for company in a stream, unless told otherwise."""
 
@@ -57,6 +59,9 @@ class Relay:
     in their initiator's outbox, and none of them waits."""
     CROWD = 2
     """Envelopes that wait in a queue and show that its workers are behind, so that gathering pays though no stream comes."""
+    HELD = 3
+    """How often in a row a reminder is not sent while messages wait in a queue that is consumed: the intervals of the watchdog
+    double, so that by default it is sent after three and a half minutes though some queue is never empty."""
     ASK = 0.1
     """Seconds for which an answer of the broker's holds; asking for all queues costs as much as some publishes."""
 
@@ -69,6 +74,7 @@ class Relay:
         choreography: Choreography | None = None,
         linger: timedelta = LINGER,
         waiting: Callable[[], int] = lambda: 0,
+        unconsumed: Callable[[], bool] = lambda: False,
         turned: Callable[[], None] = lambda: None,
         ready: Callable[[], None] = lambda: None,
     ) -> None:
@@ -77,12 +83,14 @@ class Relay:
             stream: lone signals leave at once, and so do some that follow closely.
         :param waiting: how many envelopes wait in the fullest queue of those who work. The more there are, the longer the
             linger: what waits in the outbox still grows into one envelope, what waits in the broker never does.
+        :param unconsumed: whether messages wait in a queue of those who work that nobody takes them from.
         :param turned: told after each round, be there something to carry or not.
         :param ready: called before each claim; connects to the broker and raises when it cannot, as nothing that may take long
             may happen while rows are claimed.
         """
         self._dsn, self._participant, self._publish, self._choreography = dsn, participant, publish, choreography
         self._linger, self._waiting, self._turned, self._ready = linger.total_seconds(), waiting, turned, ready
+        self._unconsumed = unconsumed
         self._connection: Any = None
         self._queued, self._ask_again = 0, 0.0
         self._idle = self._look = 0.0
@@ -145,7 +153,7 @@ class Relay:
             with connection.cursor() as cursor:
                 claimed = claim(
                     cursor, self._participant, self._choreography,
-                    statement=sql.CLAIM_PREPARED, since=self._bound.since, limit=self._limit,
+                    statement=sql.CLAIM_PREPARED, since=self._bound.since, limit=self._limit, holds=self._holds,
                 )  # fmt: skip
                 go, wait = self._backoff.sort(claimed.parcels)
                 refused = list(claimed.refused)
@@ -277,6 +285,17 @@ class Relay:
         if not self._linger or sum(parcel.signals for parcel in sent) >= FULL_SIGNALS:
             return False
         return self._bucket.full or (not alone and self._behind() >= self.CROWD)
+
+    def _holds(self, row: OutboxRow) -> bool:
+        """Whether a reminder would only add copies of what is waiting: behind it in a queue, or in an outbox.
+
+        The claim has made it due again, after twice the time.
+        """
+        if row.topic != WATCHDOG:
+            return False
+        if self._backoff.refusing.keys() - OF_OBSERVERS:
+            return True
+        return self._behind() > 0 and (row.sent < self.HELD or self._unconsumed())
 
     def _pause(self) -> float:
         return max(self._linger, min(self._behind() * self.QUEUED_LINGER, self.MAX_LINGER))

@@ -105,16 +105,28 @@ class Publisher:
 
         0 when the broker does not say: it is asked for the sake of speed alone.
         """
+        return max((messages for messages, _ in self._queues()), default=0)
+
+    def unconsumed(self) -> bool:
+        """Whether messages wait in a queue of a participant with steps, and no process consumes it.
+
+        False when the broker does not say. The embedded one does not know its consumers.
+        """
+        return self._over_amqp and any(messages and not consumers for messages, consumers in self._queues())
+
+    def _queues(self) -> list[tuple[int, int]]:
+        """Messages and consumers of each queue of a participant with steps; none when the broker does not say."""
         try:
             self.open()
             workers = [p for p in self._choreography.participants.values() if p.steps]
             with self._amqp.within(CALL_SECONDS) if self._amqp is not None else nullcontext():
-                return max(int(self._asking.queue_declare(queue=p.name, passive=True).message_count) for p in workers)
+                found = [self._asking.queue_declare(queue=p.name, passive=True) for p in workers]
+            return [(int(queue.message_count), int(queue.consumer_count)) for queue in found]
         except Exception as error:  # noqa: BLE001 - publishing will tell
             logger.debug("the queues' lengths are not known: %s", told(error))
             if not self._blocked:
                 self.close()
-            return 0
+            return []
 
     def check(self) -> None:
         """Drop a connection that the broker has closed, before it is needed; looks at most every few seconds."""

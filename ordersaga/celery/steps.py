@@ -67,6 +67,7 @@ class Carrier(bootsteps.StartStopStep):
             choreography=door.choreography,
             linger=door.linger,
             waiting=publisher.waiting,
+            unconsumed=publisher.unconsumed,
             turned=self._turned,
             ready=publisher.open,
         )

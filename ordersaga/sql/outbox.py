@@ -78,7 +78,7 @@ _CLAIM = """
 WITH due AS (
     SELECT id, kind, topic, recipient, saga_id IS NOT NULL AS timer,
         {observed} AND recipient IS NULL AND topic <> 'notice' AS overheard,
-        signals, payload, pack_id, due_at, created_at, retry_of, refusals, fault
+        signals, payload, pack_id, due_at, created_at, retry_of, refusals, fault, sent
     FROM ordersaga_outbox
     WHERE participant = {participant} AND due_at >= to_timestamp({since}) AND due_at <= now()
     ORDER BY participant, due_at, id LIMIT {rows} FOR UPDATE SKIP LOCKED
@@ -100,7 +100,7 @@ WITH due AS (
     FROM claimed c WHERE o.id = c.id AND (c.timer OR c.overheard)
 )
 SELECT id, kind, topic, recipient, signals, coalesce(words, ''), pack_id, timer OR overheard,
-    extract(epoch FROM due_at)::float8, created_at, retry_of, refusals, fault
+    extract(epoch FROM due_at)::float8, created_at, retry_of, refusals, fault, coalesce(sent, 0)
 FROM claimed ORDER BY id
 """
 _NAMES = ("observed", "participant", "since", "rows", "size", "first", "cap")

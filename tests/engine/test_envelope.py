@@ -126,7 +126,7 @@ def test_keys_that_cannot_protect_are_refused() -> None:
 
 
 def outbox_row(topic: str, recipient: str | None, signals: int, payload: str = "{}") -> OutboxRow:
-    return OutboxRow(1, "said", topic, recipient, signals, payload, None, False, 0.0, datetime.now(UTC), None, None, None)
+    return OutboxRow(1, "said", topic, recipient, signals, payload, None, False, 0.0, datetime.now(UTC), None, None, None, 0)
 
 
 def test_packs_of_one_topic_share_an_envelope_until_it_is_full() -> None:

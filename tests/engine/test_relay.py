@@ -19,7 +19,7 @@ from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, MAX_BYTES, MAX_SIGNAL_B
 from ordersaga.errors import SignalTooLarge
 from ordersaga.ids import new_id
 from ordersaga.journal import Journal
-from ordersaga.outbox import Outbox, recorded
+from ordersaga.outbox import WATCHDOG, Outbox, recorded
 from ordersaga.relay import Relay
 from ordersaga.sql.outbox import OBSERVERS
 from tests.support.polling import eventually
@@ -338,6 +338,34 @@ def test_a_timer_is_due_again_by_the_intervals_of_the_watchdog(url: str) -> None
             waits += [wait for (wait,) in cursor.fetchall()]
     relay.close()
     assert waits == [3, 6, 10, 10], "seconds"
+
+
+HELD = "UPDATE ordersaga_outbox SET due_at = clock_timestamp() WHERE kind = 'watchdog'"
+
+
+def reminders(relay: Relay, broker: Broker, times: int, url: str) -> int:
+    """How many reminders leave when the watchdog comes due so often."""
+    before = len(broker.parcels)
+    for _ in range(times):
+        written(url, HELD)
+        relay.drain()
+    return sum(parcel.topic == WATCHDOG for parcel in broker.parcels[before:])
+
+
+def test_a_reminder_waits_while_messages_wait_in_a_queue(url: str) -> None:
+    start(url, 1)
+    queued, stopped = [5], [False]
+    relay = Relay(url, "desk", broker := Broker(), waiting=lambda: queued[0], unconsumed=lambda: stopped[0])
+    relay.ASK = 0.0
+    assert reminders(relay, broker, Relay.HELD, url) == 0
+    assert reminders(relay, broker, 1, url) == 1, "the queue is consumed, and never empty"
+
+    stopped[0] = True
+    assert reminders(relay, broker, 5, url) == 0, "nobody consumes it"
+
+    queued[0] = 0
+    assert reminders(relay, broker, 1, url) == 1
+    relay.close()
 
 
 def test_a_claim_takes_no_more_bytes_than_it_may(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""An operator purges the orders queue while sagas are under way: the watchdog's next messages bring them on."""
+"""The watchdog beside a queue: it brings on what a purge has lost, and adds nothing to what only waits."""
 
 from __future__ import annotations
 
@@ -17,22 +17,27 @@ LOST = """
 SELECT count(*) FROM ordersaga_outbox WHERE kind = 'watchdog' AND sent IS NOT NULL AND saga_id = ANY(%s::uuid[])
 """
 
+DUE = """
+SELECT count(*) FROM ordersaga_outbox WHERE kind = 'watchdog' AND sent >= 2 AND saga_id = ANY(%s::uuid[])
+"""
+OWED = "SELECT count(*) FROM ordersaga_outbox WHERE kind = 'said' AND recipient IS NULL AND topic <> 'notice'"
+
 
 @contextmanager
-def not_consuming(house: House) -> Iterator[None]:
-    """The orders pool goes on sending, and takes nothing out of its queue."""
-    nodes = [worker.hostname() for worker in house.pools["orders"]]
+def not_consuming(house: House, pool: str) -> Iterator[None]:
+    """The pool goes on sending, and takes nothing out of its queue."""
+    nodes = [worker.hostname() for worker in house.pools[pool]]
     options = {"destination": nodes, "reply": True, "timeout": scaled(5), "limit": len(nodes)}
     with Celery(broker=house.broker_url) as app:
-        app.control.cancel_consumer("orders", **options)
+        app.control.cancel_consumer(pool, **options)
         try:
             yield
         finally:
-            app.control.add_consumer("orders", **options)
+            app.control.add_consumer(pool, **options)
 
 
 def test_sagas_resume_soon_after_their_queue_was_purged(house: House) -> None:
-    with not_consuming(house):
+    with not_consuming(house, "orders"):
         sagas = house.shop.place_many(20)
         timeout = 10 * WATCHDOG.first.total_seconds()
         eventually(lambda: house.books.ask("orders", LOST, sagas) == [(20,)], timeout, "the watchdog's messages are sent")
@@ -42,3 +47,15 @@ def test_sagas_resume_soon_after_their_queue_was_purged(house: House) -> None:
     began = time.monotonic()
     house.books.all_confirmed(sagas)
     assert time.monotonic() - began < scaled(6 * WATCHDOG.first.total_seconds())
+
+
+def test_nobody_is_reminded_of_what_waits_in_a_queue_that_is_not_consumed(house: House) -> None:
+    with not_consuming(house, "inventory"):
+        sagas = house.shop.place_many(20)
+        eventually(lambda: house.books.ask("orders", OWED) == [(0,)], 10, "the orders have left the outbox")
+        waiting = eventually(lambda: house.rabbitmq.queues(house.vhost)["inventory"].ready, 10, "they are in the queue")
+        timeout = 20 * WATCHDOG.first.total_seconds()
+        eventually(lambda: house.books.ask("orders", DUE, sagas) == [(20,)], timeout, "the watchdog comes due twice")
+        assert house.rabbitmq.queues(house.vhost)["inventory"].ready == waiting
+        assert house.books.ask("orders", "SELECT sum(rounds) FROM ordersaga_saga WHERE id = ANY(%s::uuid[])", sagas) == [(0,)]
+    house.books.all_confirmed(sagas)

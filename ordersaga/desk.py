@@ -79,7 +79,7 @@ class Desk:
         for head, rows in packs:
             for row in rows:
                 outbox.forward(row._replace(again=1), head, topic, to=to)
-                outbox.notice(row.saga, row, "sent again", reason=reason, by=by, topic=topic, to=to)
+                outbox.notice(row.saga, row, "sent again", reason=reason, id_=new_id(), by=by, topic=topic, to=to)
         outbox.flush(cursor)
         return sum(len(rows) for _, rows in packs)
 

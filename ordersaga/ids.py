@@ -1,9 +1,10 @@
-"""Identifiers that sort by the time of their making."""
+"""Identifiers that sort by time."""
 
 from __future__ import annotations
 
 import os
 import time
+from hashlib import blake2b
 
 
 def new_id() -> str:
@@ -17,3 +18,12 @@ def new_id() -> str:
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def derived_id(origin: str, *parts: str) -> str:
+    """The UUID, version 8 (RFC 9562 §5.8), that the id ``origin`` and these texts always give, as text.
+
+    It begins with the time of ``origin``, so that an index takes it in as cheaply as a new id.
+    """
+    digest = blake2b("\0".join((origin, *parts)).encode(errors="replace"), digest_size=10).hexdigest()
+    return f"{origin[:13]}-8{digest[:3]}-{'89ab'[int(digest[3], 16) & 3]}{digest[4:7]}-{digest[7:19]}"

@@ -13,7 +13,7 @@ from ordersaga.batch import SagaId
 from ordersaga.database import Cursor
 from ordersaga.envelope import MAX_SIGNAL_BYTES, Head, Row, bytes_of, chunks, pack_text, quoted, row_text
 from ordersaga.errors import SignalTooLarge
-from ordersaga.ids import new_id
+from ordersaga.ids import derived_id, new_id
 from ordersaga.signal import Refusal, Signal, topic_of
 from ordersaga.sql import among
 from ordersaga.sql import journal as journal_sql
@@ -72,22 +72,30 @@ class Outbox:
     def say_again(self, saga: SagaId, topic: str, recorded: Row[Any], cause: Row[Any] | None) -> None:
         """A signal that was said before, marked *again*."""
         data = orjson.dumps(recorded.data).decode()
-        row = self._row(saga, cause, data, recorded.version, 1, recorded.trace, recorded.reason)
+        id_ = self._repeatable_id(cause, topic, recorded.id)
+        row = self._row(saga, cause, data, recorded.version, 1, recorded.trace, recorded.reason, id_)
         self._news[topic].append(row)
 
     def answer(self, saga: SagaId, cause: Row[Any] | None) -> None:
         """Nothing of this saga is left here, nor ever will be."""
-        self._news[ANSWER].append(self._row(saga, cause, f'{{"participant":{quoted(self.head.participant)}}}'))
+        data = f'{{"participant":{quoted(self.head.participant)}}}'
+        self._news[ANSWER].append(self._row(saga, cause, data, id_=self._repeatable_id(cause, ANSWER)))
 
     def attention(self, saga: SagaId, cause: Row[Any] | None, reason: str) -> None:
         """A person must look at this saga."""
         self._news[ATTENTION].append(self._row(saga, cause, "{}", reason=reason))
 
-    def notice(self, saga: SagaId, cause: Row[Any] | None, what: str, reason: str | None = None, **data: Any) -> None:
-        """Something the saga's story should tell and no signal says."""
+    def notice(
+        self, saga: SagaId, cause: Row[Any] | None, what: str, reason: str | None = None, *, id_: str | None = None, **data: Any
+    ) -> None:
+        """Something the saga's story should tell and no signal says.
+
+        :param id_: its id, where one cause may have several equal notices; by default they count as one.
+        """
         if self._notices:
             text = orjson.dumps({"what": what, **data}).decode()
-            self._news[NOTICE].append(self._row(saga, cause, text, reason=reason))
+            id_ = id_ or self._repeatable_id(cause, NOTICE, text, reason or "")
+            self._news[NOTICE].append(self._row(saga, cause, text, reason=reason, id_=id_))
 
     def retry(self, row: Row[Any], head: Head, topic: str, later: timedelta = NOW) -> None:
         """A signal heard, once more and alone, to the own queue."""
@@ -167,10 +175,15 @@ class Outbox:
         again: int = 0,
         trace: str | None = None,
         reason: str | None = None,
+        id_: str | None = None,
     ) -> str:
         trace = trace or (cause.trace if cause else None)
         reason = reason and reason.replace("\0", "\\x00")  # whoever hears it writes it into a column of text
-        return row_text(Row(new_id(), saga, cause.id if cause else None, version, self.now, again, trace, reason, data))
+        return row_text(Row(id_ or new_id(), saga, cause.id if cause else None, version, self.now, again, trace, reason, data))
+
+    def _repeatable_id(self, cause: Row[Any] | None, *parts: str) -> str:
+        """The same id each time the same message is handled, so that the audit trail keeps one row for all of them."""
+        return derived_id(cause.id, self.head.participant, *parts) if cause else new_id()
 
 
 def timer_text(participant: str) -> str:

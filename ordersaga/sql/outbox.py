@@ -48,13 +48,14 @@ def _texts(count: int) -> str:
     return f"ARRAY[{', '.join(['%s'] * count)}]::text[]"
 
 
-# The signal of a timer says nothing but its saga, so the database writes it itself.
+# The signal of a timer says nothing but its saga, so the database writes it itself. A timer that is set again gets a new id, as
+# the ids of what it leads to are derived from it.
 TIMERS = """
 INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)
 SELECT %s, %s, %s, %s, w.saga, 1, format(%s, gen_random_uuid(), w.saga), clock_timestamp() + w.later
 FROM unnest(%s::uuid[], %s::interval[]) AS w(saga, later)
 ON CONFLICT (saga_id, kind) WHERE saga_id IS NOT NULL
-DO UPDATE SET due_at = excluded.due_at, sent = NULL, refusals = NULL, fault = NULL
+DO UPDATE SET payload = excluded.payload, due_at = excluded.due_at, sent = NULL, refusals = NULL, fault = NULL
 """
 
 # One pending retry of a signal of a saga at a participant: a repeated signal that fails as well moves it and starts no second.

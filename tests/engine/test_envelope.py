@@ -27,7 +27,7 @@ from ordersaga.envelope import (
     row_text,
 )
 from ordersaga.errors import ConfigurationError, EnvelopeError
-from ordersaga.ids import new_id
+from ordersaga.ids import derived_id, new_id
 
 HEAD = Head("orders", "confirm", "task-1", 2)
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -181,3 +181,12 @@ def test_ids_sort_by_time_and_are_version_7() -> None:
     assert {uuid.UUID(i).version for i in ids} == {7}
     assert {uuid.UUID(i).variant for i in ids} == {uuid.RFC_4122}
     assert [i[:10] for i in ids] == sorted(i[:10] for i in ids)
+
+
+def test_derived_ids_are_version_8_and_sort_beside_their_origin() -> None:
+    origins = [new_id() for _ in range(200)]
+    ids = [derived_id(origin, part) for origin in origins for part in ("a", "b", "\ud800")]
+    assert ids == [derived_id(origin, part) for origin in origins for part in ("a", "b", "\ud800")]
+    assert len(set(ids)) == 600
+    assert {(uuid.UUID(i).version, uuid.UUID(i).variant) for i in ids} == {(8, uuid.RFC_4122)}
+    assert [i[:13] for i in ids[::3]] == [origin[:13] for origin in origins]

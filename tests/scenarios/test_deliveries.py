@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ from ordersaga.testing import Mail, Rehearsal
 from tests.support.house import House
 from tests.support.polling import eventually
 from tests.support.shop import ASLEEP, Shop
-from tests.support.theatre import Theatre, deliver_all
+from tests.support.theatre import Theatre, deliver_all, to
 
 
 def test_each_delivery_three_times(house: House) -> None:
@@ -127,3 +128,51 @@ def test_many_orders_of_arrival_with_cancellations(theatre: Theatre, repeats: fl
     assert ends["CONFIRMED"] >= 3
     assert ends["ROLLED_BACK"] >= 6
     books.are_clean(timeout=0)
+
+
+EVENTS = "SELECT event_id FROM audit_sagaevent WHERE saga_id = %s"
+
+
+def deliver_and_keep(rehearsal: Rehearsal) -> list[Mail]:
+    """Deliver everything, oldest first; the envelopes of the participants with steps, for further deliveries."""
+    kept = []
+    while rehearsal.collect() or rehearsal.mail or rehearsal.collect():
+        kept.append(rehearsal.mail[0])
+        rehearsal.deliver(rehearsal.mail[0])
+    return [mail for mail in kept if mail.to != "audit"]
+
+
+def marked_again(mail: Mail) -> Mail:
+    """The envelope with its signals marked *again*."""
+    envelope = json.loads(mail.parcel.body)
+    for pack in envelope["packs"]:
+        pack["signals"] = [[*row[:5], 1, *row[6:]] for row in pack["signals"]]
+    return mail._replace(parcel=mail.parcel._replace(body=json.dumps(envelope).encode()))
+
+
+@pytest.mark.parametrize("customer", ["ann", "poor"])
+def test_a_repeat_of_the_same_message_adds_no_audit_rows(theatre: Theatre, customer: str) -> None:
+    saga, rehearsal = theatre.shop.place("TEA", customer=customer), theatre.rehearsal()
+    repeats = [marked_again(mail) for mail in deliver_and_keep(rehearsal)]
+    events = []
+    for _ in range(3):
+        events.append(set(theatre.books.ask("orders", EVENTS, saga)))
+        for mail in repeats:
+            rehearsal.deliver(mail)
+        deliver_all(rehearsal)
+
+    assert events[0] < events[1], "the first repeat is emitted anew"
+    assert events[1] == events[2] == set(theatre.books.ask("orders", EVENTS, saga))
+    theatre.books.all_ended([saga], timeout=0)
+
+
+def test_each_reminder_of_the_watchdog_has_audit_rows_of_its_own(theatre: Theatre) -> None:
+    books, saga, rehearsal = theatre.books, theatre.shop.place("TEA"), theatre.rehearsal()
+    for _ in range(2):
+        books.ask("orders", "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga)
+        rehearsal.due("watchdog", saga)
+        deliver_all(rehearsal, but=to("inventory"))
+
+    assert Counter(books.trail(saga)) == {"orders: OrderPlaced": 3, "orders: reminded": 2}
+    deliver_all(rehearsal)
+    books.all_confirmed([saga], timeout=0)

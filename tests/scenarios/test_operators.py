@@ -95,6 +95,19 @@ def test_a_message_that_died_at_the_broker_is_replayed_once_and_its_order_confir
     assert books.trail(saga).count("orders: sent again") == 1
 
 
+def test_a_message_that_dies_again_is_replayed_again_and_both_replays_are_told(theatre: Theatre) -> None:
+    saga, rehearsal = theatre.shop.place("TEA"), theatre.rehearsal()
+    for _ in range(2):
+        rehearsal.collect("orders")
+        [lost] = rehearsal.waiting("inventory", "signal.OrderPlaced")
+        rehearsal.mail.remove(lost)
+        replay(died(lost.parcel), by="staff 1", reason="the worker is mended")
+    rehearsal.run()
+
+    theatre.books.all_confirmed([saga], timeout=0)
+    assert theatre.books.trail(saga).count("orders: sent again") == 2
+
+
 def test_what_is_not_ours_is_not_signed_anew(theatre: Theatre) -> None:
     saga, rehearsal = theatre.shop.place("TEA"), theatre.rehearsal()
     rehearsal.collect("orders")

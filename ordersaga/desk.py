@@ -21,12 +21,13 @@ from ordersaga.database import borrow
 from ordersaga.envelope import Head, Row, read_packs
 from ordersaga.ids import new_id
 from ordersaga.logs import Line
-from ordersaga.outbox import LETTER, RESUME, WATCHDOG, Outbox
+from ordersaga.outbox import LETTER, NOTICE, RESUME, WATCHDOG, Outbox
 from ordersaga.saga import Saga
 from ordersaga.signal import topic_of
 from ordersaga.sql import NOBODY
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import saga as sql
+from ordersaga.sql.outbox import OBSERVERS
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +38,11 @@ Decision = Literal["replayed", "discarded"]
 class Desk:
     """The operators' desk of one kind of saga.
 
-    :ivar observed: whether an observer keeps the story; without one nothing is told.
+    :ivar observers: the names of the participants that observe; without one nothing is told.
     """
 
     saga: Saga
-    observed: bool = True
+    observers: Sequence[str] = ()
 
     def resume(self, saga: SagaId, *, db: object, by: str, reason: str) -> bool:
         """Take the flag *needs attention* off and remind the saga now of what it waits for.
@@ -67,21 +68,29 @@ class Desk:
     def send_again(self, topic: str, body: bytes, *, to: str | None, db: object, by: str, reason: str) -> int:
         """Say the signals of a dead envelope once more, each alone and marked *again*; gives how many.
 
-        Journals absorb what was done meanwhile, and a saga that has turned is not disturbed. The caller has made sure that the
-        envelope is genuine (:meth:`Keyring.verify`): it is signed anew.
+        Journals absorb what was done meanwhile, and a saga that has turned is not disturbed. What only observers hear goes to
+        them as it was, with the ids by which they know what they have, and is no event of its own in a saga's story. The caller
+        has made sure that the envelope is genuine (:meth:`Keyring.verify`): it is signed anew.
 
-        :param to: the participant where it died; None for all who hear the topic.
+        :param to: the participant where it died, or its former recipient; None for all who hear the topic.
         :raises EnvelopeError: when the body is no envelope.
         :raises NoTransaction: when no transaction is open.
         """
         packs, cursor = read_packs(body), borrow(db)
         outbox = self._outbox()
         for head, rows in packs:
+            if self.only_observed(topic, to):
+                outbox.forward_together(rows, head, topic, to=to)
+                continue
             for row in rows:
                 outbox.forward(row._replace(again=1), head, topic, to=to)
                 outbox.notice(row.saga, row, "sent again", reason=reason, id_=new_id(), by=by, topic=topic, to=to)
         outbox.flush(cursor)
         return sum(len(rows) for _, rows in packs)
+
+    def only_observed(self, topic: str, to: str | None) -> bool:
+        """Whether an envelope that is sent again reaches observers alone, so that no saga is moved by it."""
+        return bool(self.observers) and (to in (*self.observers, OBSERVERS) or (to is None and topic == NOTICE))
 
     def settle(
         self, saga: SagaId, step: str, decision: Decision, *, participant: str, db: object, by: str, reason: str
@@ -122,7 +131,7 @@ class Desk:
         outbox.flush(cursor)
 
     def _outbox(self) -> Outbox:
-        return Outbox(Head(self.saga.initiator, None, None, 1), notices=self.observed)
+        return Outbox(Head(self.saga.initiator, None, None, 1), notices=bool(self.observers))
 
 
 def resume_steps(context: Context, rows: Sequence[Row[Any]]) -> None:

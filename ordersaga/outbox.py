@@ -116,11 +116,17 @@ class Outbox:
         self._posts.append(_Post("retry" if to else "said", topic, to, 1, pack_text(head, [text]), later))
 
     def put_away(self, rows: Sequence[Row[Any]], head: Head, topic: str, later: timedelta) -> None:
-        """Rows for a step that is paused, to the own queue, in as few envelopes as they fit in."""
+        """Rows for a step that is paused, to the own queue."""
+        self.forward_together(rows, head, topic, to=self.head.participant, kind="paused", later=later)
+
+    def forward_together(
+        self, rows: Sequence[Row[Any]], head: Head, topic: str, *, to: str | None, kind: str = "said", later: timedelta = NOW
+    ) -> None:
+        """As :meth:`forward`, in as few packs as the rows fit in."""
         texts = [row_text(row._replace(data=orjson.dumps(row.data).decode())) for row in rows]
         for part in chunks(texts):
             count = part.stop - part.start
-            self._posts.append(_Post("paused", topic, self.head.participant, count, pack_text(head, texts[part]), later))
+            self._posts.append(_Post(kind, topic, to, count, pack_text(head, texts[part]), later))
 
     def timer(self, saga: SagaId, kind: str, topic: str, later: timedelta) -> None:
         """A row due later, which :meth:`strike` takes back; one of a kind for each saga."""

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ordersaga.desk import Desk
 from ordersaga.saga import Saga, Watchdog
 from ordersaga.step import Retry
 from workers.settings import settings
 from workers.signals import CancelAsked, OrderPlaced
 
+
+def _names(modules: Sequence[str]) -> tuple[str, ...]:
+    """Participants are named as their packages."""
+    return tuple(module.rsplit(".", 1)[-1] for module in modules)
+
+
 order_saga = Saga(
     "order",
     begins_with=OrderPlaced,
     initiator="orders",
-    participants=tuple(module.rsplit(".", 1)[-1] for module in settings().participants),
+    participants=_names(settings().participants),
     deadline=settings().deadline,
     asks=(CancelAsked,),
     watchdog=Watchdog(settings().watchdog, settings().watchdog_cap, settings().watchdog_rounds),
@@ -22,5 +30,5 @@ order_saga = Saga(
 step_retry = Retry.within(settings().step_retry_horizon)
 """How often a step that raises is tried before its order is rolled back."""
 
-order_desk = Desk(order_saga, observed=bool(settings().observers))
+order_desk = Desk(order_saga, observers=_names(settings().observers))
 """What operators may do to sagas and dead letters."""

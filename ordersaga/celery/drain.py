@@ -21,7 +21,11 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True)
 class DeadMessage:
-    """A message as it died. ``queue`` is where it was to be heard; ``unheard`` when no queue was bound to it."""
+    """A message as it died.
+
+    :ivar queue: where it was to be heard; that of all unheard messages when no queue was bound to it.
+    :ivar properties: AMQP's, and the ``routing_key`` under which it was published to the queue it was taken from.
+    """
 
     queue: str
     body: bytes
@@ -114,6 +118,5 @@ def drain(keep: Keep) -> type[Drain]:
 def dead_message(message: Any, queue: str) -> DeadMessage:
     """A message taken from the dead-letter queue of ``queue``, whatever it is made of."""
     properties = {k: v for k, v in (message.properties or {}).items() if k != "application_headers"}
-    return DeadMessage(
-        queue, raw_body(message), dict(message.headers or {}), {**properties, "content_type": message.content_type}
-    )
+    properties |= {"content_type": message.content_type, "routing_key": (message.delivery_info or {}).get("routing_key")}
+    return DeadMessage(queue, raw_body(message), dict(message.headers or {}), properties)

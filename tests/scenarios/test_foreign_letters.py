@@ -131,6 +131,8 @@ def test_of_a_topic_that_nobody_at_all_hears(house: House) -> None:
     house.mail.send("rumour", body)
     found = eventually(lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter")
     assert found[0].source == "unheard"
+    key = "SELECT headers ->> 'property routing_key' FROM audit_deadletter WHERE body = %s"
+    assert house.books.ask("orders", key, body) == [("rumour",)]
 
 
 def test_by_name_of_another_task_of_the_worker(house: House) -> None:

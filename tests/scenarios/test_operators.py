@@ -9,9 +9,10 @@ from uuid import UUID
 import pytest
 
 from ordersaga.celery.drain import DeadMessage
+from ordersaga.celery.topology import unheard_queue
 from ordersaga.claim import Parcel
 from ordersaga.envelope import Keyring
-from tests.support.books import Books
+from tests.support.books import Books, once
 from tests.support.theatre import Theatre, deliver_all, to
 from webapp.audit.desk import discard, replay
 from webapp.audit.models import DeadLetter
@@ -33,21 +34,22 @@ CREATE TRIGGER no_hold BEFORE INSERT ON reservation FOR EACH ROW EXECUTE FUNCTIO
 
 
 @contextmanager
-def broken(books: Books, how: str) -> Iterator[None]:
-    """While it lasts, inventory's database refuses; ``how`` names trigger and function alike."""
+def broken(books: Books, how: str, owner: str = "inventory") -> Iterator[None]:
+    """While it lasts, a database refuses; ``how`` names trigger and function alike."""
     name = how.split("FUNCTION ")[1].split("(", maxsplit=1)[0]
-    books.ask("inventory", how)
+    books.ask(owner, how)
     try:
         yield
     finally:
-        books.ask("inventory", f"DROP FUNCTION {name} CASCADE")
+        books.ask(owner, f"DROP FUNCTION {name} CASCADE")
 
 
-def died(parcel: Parcel, keyring: Keyring = OURS) -> int:
-    """The broker gives an envelope for inventory up; the id of its dead letter."""
+def died(parcel: Parcel, keyring: Keyring = OURS, queue: str = "inventory") -> int:
+    """The broker gives an envelope up in this queue; the id of its dead letter."""
     signature = keyring.sign(parcel.id, parcel.topic, parcel.signals, parcel.body)
     headers = {"task": parcel.topic, "id": parcel.id, "ordersaga-signals": parcel.signals, "ordersaga-signature": signature}
-    keep(DeadMessage("inventory", parcel.body, {**headers, "x-first-death-reason": "delivery_limit"}, {}))
+    properties = {"routing_key": parcel.routing_key}
+    keep(DeadMessage(queue, parcel.body, {**headers, "x-first-death-reason": "delivery_limit"}, properties))
     return DeadLetter.objects.latest("id").id
 
 
@@ -106,6 +108,36 @@ def test_a_message_that_dies_again_is_replayed_again_and_both_replays_are_told(t
 
     theatre.books.all_confirmed([saga], timeout=0)
     assert theatre.books.trail(saga).count("orders: sent again") == 2
+
+
+@pytest.mark.parametrize("queue", ["audit", unheard_queue().name])
+def test_what_died_on_its_way_to_the_audit_is_replayed_to_the_audit_alone(theatre: Theatre, queue: str) -> None:
+    books, saga, rehearsal = theatre.books, theatre.shop.place("TEA"), theatre.rehearsal()
+    lost = deliver_all(rehearsal, but=to("audit"))
+    rehearsal.mail.clear()
+    books.all_confirmed([saga], timeout=0)
+    assert books.trail(saga) == []
+
+    for mail in lost:
+        replay(died(mail.parcel, queue=queue), by="staff 1", reason="its database is back")
+    rehearsal.collect()
+    assert {mail.to for mail in rehearsal.mail} == {"audit"}
+    rehearsal.run()
+
+    books.are_clean(timeout=0)
+    assert once(books.trail(saga))
+
+
+def test_what_died_in_the_audits_queue_and_is_not_ours_is_not_replayed(theatre: Theatre) -> None:
+    saga, rehearsal = theatre.shop.place("TEA"), theatre.rehearsal()
+    lost, *_ = deliver_all(rehearsal, but=to("audit"))
+    letter = died(lost.parcel._replace(id=str(UUID(int=8))), FORGER, "audit")
+
+    with pytest.raises(ActRefused, match="not one of our messages"):
+        replay(letter, by="staff 1", reason="looks fine")
+    discard(letter, by="staff 1", reason="forged")
+    deliver_all(rehearsal)
+    theatre.books.all_confirmed([saga], timeout=0)
 
 
 def test_what_is_not_ours_is_not_signed_anew(theatre: Theatre) -> None:

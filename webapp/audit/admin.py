@@ -89,7 +89,7 @@ class DeadLetterAdmin(ActingAdmin):
             "Replay",
             "audit.replay_deadletter",
             "What died is said once more to whom it was for. What its saga does with it, the journals decide; "
-            "what was done already is not done again.",
+            "what was done already is not done again. What died on its way to the audit fills the gap in the trail.",
             desk.replay,
             lambda letter: letter.outcome is None,
         ),

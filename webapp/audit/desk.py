@@ -21,7 +21,8 @@ def replay(letter: int, *, by: str, reason: str) -> str:
     """Have a dead letter heard once more by whom it was for; gives a sentence that says what was done.
 
     What a participant gave up goes back to that participant, what the broker gave up to the queue where it died, and what
-    nobody heard to everybody who hears it now. What its saga does with it, the journals decide.
+    nobody heard to its recipient, or to everybody who hears it now. What its saga does with it, the journals decide. What only
+    observers hear is replayed whether its saga has ended or not.
 
     :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
     :raises ActRefused: when it was settled before, its saga has ended, it is not genuine, or no reason is given.
@@ -35,8 +36,9 @@ def replay(letter: int, *, by: str, reason: str) -> str:
             return f"Dead letter {letter} goes back to {found.participant}."
         body = bytes(found.body)
         topic = _genuine_topic(found, body)
-        _refuse_ended({row.saga for row in read_rows(body)})
-        to = None if found.source == DeadLetter.Source.UNHEARD else found.participant
+        to = _recipient(found)
+        if not order_desk.only_observed(topic, to):
+            _refuse_ended({row.saga for row in read_rows(body)})
         count = order_desk.send_again(topic, body, to=to, db=connection, by=by, reason=reason)
     return f"Dead letter {letter}: {count} {'signal goes' if count == 1 else 'signals go'} to {to or 'all who hear them'}."
 
@@ -74,6 +76,14 @@ def _refuse_ended(sagas: set[str]) -> None:
         raise ActRefused(
             "What it belongs to has ended, so that replaying it would do nothing. Discard it; to try again, place a new order."
         )
+
+
+def _recipient(letter: DeadLetter) -> str | None:
+    """Whom a dead message was for; None: all who hear its topic."""
+    if letter.source != DeadLetter.Source.UNHEARD:
+        return letter.participant
+    address, _, recipient = str(letter.headers.get("property routing_key")).partition(".")
+    return recipient if address == "to" else None
 
 
 def _genuine_topic(letter: DeadLetter, body: bytes) -> str:

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg2.errors
 import pytest
 from django.core.management import call_command
 
+from ordersaga.celery.drain import DeadMessage
 from ordersaga.sql import NOBODY
 from tests.support import million
 from tests.support.databases import Databases
@@ -20,11 +22,14 @@ from tests.support.prunings import age, opened, pruned, rows
 from tests.support.standing import standing_theatre, theatre
 from tests.support.theatre import Theatre
 from tests.support.time_scale import scaled
+from webapp.audit.desk import discard
+from webapp.audit.models import DeadLetter
 from webapp.ops.pruning import Pruned, prune, sagas
 from webapp.ops.pruning.sql import WINDOW
 from webapp.orders.draft import Item, NewOrder
 from webapp.orders.errors import OrderRefused
 from webapp.orders.placing import place_orders
+from workers.audit.dead_letters import keep
 from workers.settings import read
 
 __all__ = ["standing_theatre", "theatre"]
@@ -36,6 +41,11 @@ LETTER = """
 INSERT INTO audit_deadletter
     (source, key, participant, saga_id, topic, error, message, traceback, body, digest, headers, attempts)
 VALUES ('broker', %s, 'inventory', %s, 't', 'rejected', '', '', '', '', '{}', 1)
+"""
+LARGE = """
+INSERT INTO audit_deadletter (source, key, participant, topic, error, message, traceback, body, digest, headers, attempts)
+SELECT 'broker', n, 'audit', 't', 'rejected', '', '', repeat('x', 1024 * 1024)::bytea, '', '{}', 1
+FROM generate_series(1, 100) AS n
 """
 SETTLED = (
     "UPDATE audit_deadletter SET outcome = 'discarded', settled_at = now() - interval '40 days', settled_by = 'staff 1',"
@@ -86,6 +96,52 @@ def test_an_order_with_an_open_dead_letter_is_remembered_until_it_is_settled(the
     gone = pruned(theatre, MONTH)
     assert (gone["sagas"], gone["letters of the desk"]) == (1, 1)
     assert rows(theatre, old[0]) == {}
+
+
+def test_orders_with_a_dead_letter_in_common_are_remembered_until_it_is_forgotten(theatre: Theatre, old: list[str]) -> None:
+    together, rehearsal = theatre.shop.place_many(2), theatre.rehearsal()
+    rehearsal.collect("orders")
+    [said] = rehearsal.waiting("inventory", "signal.OrderPlaced")
+    rehearsal.run()
+    keep(DeadMessage("audit", said.parcel.body, {}, {}))
+    age(theatre, together, days=31)
+    [letter] = DeadLetter.objects.filter(outcome=None)
+    assert letter.saga_id is None
+
+    assert pruned(theatre, MONTH, batch=1)["sagas"] == len(old)
+    discard(letter.id, by="staff 1", reason="a test")
+    assert pruned(theatre, MONTH)["sagas"] == 0
+    assert all(rows(theatre, saga) for saga in together)
+
+    theatre.books.ask("orders", "UPDATE audit_deadletter SET settled_at = now() - interval '40 days' WHERE id = %s", letter.id)
+    counted = pruned(theatre, MONTH, dry=True)
+    gone = pruned(theatre, MONTH)
+    assert (gone["sagas"], gone["letters of the desk"]) == (counted["sagas"], counted["letters of the desk"]) == (2, 1)
+    assert all(rows(theatre, saga) == {} for saga in together)
+
+
+def test_an_order_whose_dead_letter_was_just_replayed_is_remembered(theatre: Theatre, old: list[str]) -> None:
+    theatre.books.ask("orders", LETTER, old[0], old[0])
+    discard(DeadLetter.objects.get(saga_id=old[0]).id, by="staff 1", reason="a test")
+    assert pruned(theatre, MONTH)["sagas"] == len(old) - 1
+    assert rows(theatre, old[0])
+
+
+def test_large_dead_letters_are_not_in_memory_together(theatre: Theatre) -> None:
+    theatre.books.ask("orders", LARGE)
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+        before = memory("VmRSS")
+        pruned(theatre, MONTH, dry=True)
+        assert memory("VmHWM") - before < 30 * 1024, "KiB"
+    finally:
+        theatre.books.ask("orders", "DELETE FROM audit_deadletter WHERE body = repeat('x', 1024 * 1024)::bytea")
+
+
+def memory(what: str) -> int:
+    """Of this process, in KiB."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1])
 
 
 def test_an_open_order_is_never_forgotten(theatre: Theatre) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from ordersaga.sql import NOBODY
-from webapp.ops.pruning import sql
+from webapp.ops.pruning import letters, sql
 from webapp.ops.pruning.databases import Databases, transaction
 
 Sagas = list[str]
@@ -15,6 +15,7 @@ Sagas = list[str]
 
 def windows(databases: Databases, horizon: datetime, batch: int) -> Iterator[Sagas]:
     """The sagas that may be forgotten, some hundred at a time; a list may be empty."""
+    letters.keep(databases.orders, horizon)
     after = NOBODY
     while True:
         with transaction(databases.orders) as cursor:

@@ -9,13 +9,21 @@ WHEN = "SELECT greatest(forgotten, now() - %s) FROM ops_horizon"
 # (Ordered by the bare name, it would be sorted by the text that it gives, each time the whole of it.)
 WINDOW = "SELECT j.saga_id::text FROM ordersaga_journal j WHERE j.saga_id > %s GROUP BY j.saga_id ORDER BY j.saga_id LIMIT %s"
 
-# Ended before the horizon, heard of before it, and no letter open: an operator may still send that one again.
-ENDED = """
+# Of sagas with an open dead letter everything is kept: an operator may still send that one again. What was sent again may be
+# under way, so a letter keeps its sagas until it is forgotten itself, see DESK.
+_KEEPS = "(d.outcome IS NULL OR d.settled_at >= %(horizon)s)"
+KEPT = "CREATE TEMP TABLE IF NOT EXISTS prune_kept (saga_id uuid PRIMARY KEY); TRUNCATE prune_kept"
+OF_SEVERAL = f"SELECT d.body FROM audit_deadletter d WHERE d.saga_id IS NULL AND {_KEEPS}"  # noqa: S608 - a constant
+KEEP = "INSERT INTO prune_kept SELECT unnest(%s::uuid[]) ON CONFLICT DO NOTHING"
+
+# Ended before the horizon, heard of before it, and kept by no letter.
+ENDED = f"""
 SELECT s.id::text FROM ordersaga_saga s WHERE s.id = ANY(%(sagas)s::uuid[]) AND s.ended_at < %(horizon)s
 AND NOT EXISTS (SELECT FROM audit_sagaevent e WHERE e.saga_id = s.id AND e.heard_at >= %(horizon)s)
-AND NOT EXISTS (SELECT FROM audit_deadletter d WHERE d.saga_id = s.id AND d.outcome IS NULL)
+AND NOT EXISTS (SELECT FROM audit_deadletter d WHERE d.saga_id = s.id AND {_KEEPS})
+AND NOT EXISTS (SELECT FROM prune_kept k WHERE k.saga_id = s.id)
 ORDER BY s.id
-"""
+"""  # noqa: S608 - a constant
 
 # At any participant.
 UNSETTLED = """

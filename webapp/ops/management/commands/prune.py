@@ -28,7 +28,8 @@ UNDEFINED_TABLE = "42P01"
 EPILOG = """
 What goes: journals, packs, answers, audit events and settled dead letters of orders that ended longer ago, and their
 idempotency keys. What stays: orders and lines, sagas with their status, reservations, movements, the ledger; and everything
-of an order that is open, or has an open dead letter. A retention that is not longer than messages may come back is refused.
+of an order that is open, or has a dead letter that is open or was settled since. A retention that is not longer than
+messages may come back is refused.
 
 exit status:
   0    done

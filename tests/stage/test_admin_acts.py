@@ -13,10 +13,13 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from ordersaga.envelope import Keyring
 from ordersaga.ids import new_id
 from tests.stage.shop import nothing_is_written, open_shop, place
+from tests.support import mail
 from webapp.audit.models import DeadLetter
 from webapp.orders.models import CancelRequest, Order
+from workers.settings import settings
 
 ACTS = {
     "cancel": ("orders_order", "cancel_order"),
@@ -168,6 +171,25 @@ def test_one_letter_of_a_selection_that_was_settled_before_does_not_stop_the_oth
     lines = told(client.post(address("discard", *letters), WHY, follow=True))
     assert sorted(line.split(":")[0] for line in lines) == ["error", "success", "success"]
     assert not DeadLetter.objects.filter(outcome=None).exists()
+
+
+@pytest.mark.parametrize(("participant", "level"), [("audit", "success"), ("inventory", "error")])
+def test_a_letter_of_an_order_that_has_ended_is_replayed_to_the_audit_alone(participant: str, level: str, order: Order) -> None:
+    ended = "UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s"
+    with connection.cursor() as cursor:
+        cursor.execute(ended, [order.saga_id])
+    body, message = mail.letter("signal.OrderPlaced", str(order.saga_id), '{"kept": "as it was"}'), new_id()
+    signature = Keyring.parse(settings().signing_keys).sign(message, "signal.OrderPlaced", 1, body)
+    headers = {"task": "signal.OrderPlaced", "id": message, "ordersaga-signals": 1, "ordersaga-signature": signature}
+    dead = letter(order, source="broker", participant=participant, step=None, body=body, headers=headers)
+    client, before = staff("replay_deadletter"), notices()
+    assert address("replay", dead) in client.get(f"/admin/audit/deadletter/{dead.pk}/change/").content.decode()
+
+    [line] = told(client.post(address("replay", dead), WHY, follow=True))
+
+    assert line.startswith(level)
+    assert ("as it was" in notices()) == (level == "success")
+    assert level == "success" or notices() == before
 
 
 @pytest.mark.parametrize(

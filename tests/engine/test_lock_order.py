@@ -79,7 +79,7 @@ LOCKINGS = [
     Locking(journal_sql, "HEARD", lambda context, sagas: context.journal.hear_refusal(sagas), INSERT_ROW, (HEARD,)),
     Locking(journal_sql, "BAR", lambda context, sagas: context.journal.bar(sagas, STEPS[::-1]), INSERT_ROW, STEPS),
     Locking(journal_sql, "LOCK", lambda context, sagas: context.journal.lock(STEPS[0], sagas), LOCK_ROW, STEPS[:1]),
-    Locking(journal_sql, "LOCK_ALL", lambda context, sagas: context.journal.lock_all(sagas, STEPS[::-1]), LOCK_ROW, STEPS),
+    Locking(journal_sql, "LOCK_ALL", lambda context, sagas: context.journal.lock_all(sagas), LOCK_ROW, STEPS),
     Locking(saga_sql, "LOCK", lambda context, sagas: context.lock_sagas(sagas), LOCK_SAGA, ("",)),
     Locking(saga_sql, "WATCH", watch, LOCK_SAGA, ("",)),
 ]

@@ -48,7 +48,33 @@ CORRUPTIONS = [
         "UPDATE orders_order SET confirmed_at = NULL WHERE id = %(order)s", "journal-without-effect", "not confirmed"),
     Corruption("a declined order is confirmed", "orders", "declined",
         "UPDATE orders_order SET confirmed_at = now() WHERE id = %(order)s", "effect-without-journal", "confirmed barred"),
+    Corruption("a participant is struck from a saga's list", "orders", "declined",
+        "UPDATE ordersaga_saga SET participants = array_remove(participants, 'payments') WHERE id = %(saga)s",
+        "participant-not-listed", "orders inventory payments"),
+    Corruption("an open saga lists its initiator only", "orders", "waiting",
+        "UPDATE ordersaga_saga SET participants = '{orders}' WHERE id = %(saga)s", "participant-not-listed",
+        "inventory payments"),
+    *(
+        Corruption(f"the refusal of a {order} order is called {name}", "orders", order,
+            f"UPDATE ordersaga_saga SET refusal = '{name}' WHERE id = %(saga)s", "refusal-renamed", f"{name} {emitted}")
+        for order, name, emitted in (
+            ("out of stock", "StepFailed", "OutOfStock"), ("declined", "OutOfStock", "PaymentDeclined"),
+            ("expired", "OrderCancelled", "OrderExpired"), ("unshippable", "OutOfStock", "StepFailed"),
+        )
+    ),
+    Corruption("a refusal is another participant's", "orders", "declined",
+        "UPDATE ordersaga_saga SET refused_by = 'inventory' WHERE id = %(saga)s",
+        "refusal-without-refuser audit-incomplete", "PaymentDeclined by inventory"),
+    Corruption("a refusal is a stranger's", "orders", "declined",
+        "UPDATE ordersaga_saga SET refused_by = 'loyalty' WHERE id = %(saga)s", "audit-incomplete", "loyalty!"),
     # deadlines, answers, cancellations
+    *(
+        Corruption(f"a {order} order still has its {timer}", "orders", order,
+            "INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)"
+            f" VALUES ('orders', '{timer}', '{timer}', 'orders', %(saga)s, 1, '{{}}', now() + interval '1 h')",
+            "timer-left", f"{timer} ended")
+        for order in ("confirmed", "declined") for timer in ("deadline", "watchdog")
+    ),
     Corruption("a pending saga is past its deadline", "orders", "waiting",
         "UPDATE ordersaga_saga SET deadline_at = now() - interval '1 h', moved_at = now() - interval '2 h'"
         " WHERE id = %(saga)s", "overdue", "PENDING 3,600"),
@@ -79,6 +105,9 @@ CORRUPTIONS = [
             ("declined", "PaymentDeclined", "payments!"),
             ("declined", "StockReleased", "inventory.StockReleased"),
             ("declined", "rolled back", "orders.rolled back"),
+            ("declined", "answer", "orders.answer inventory.answer payments.answer"),
+            ("declined", "barred", "orders.barred inventory.barred"),
+            ("out of stock", "barred", "orders.barred inventory.barred payments.barred"),
             ("out of stock", "OutOfStock", "inventory!"),
             ("expired", "OrderExpired", "orders!"),
             ("unshippable", "StepFailed", "inventory!"),
@@ -95,7 +124,7 @@ CORRUPTIONS = [
         "effect-without-journal", "complete no row"),
     Corruption("the journal forgot the cancellation", "orders", "cancelled at once",
         "DELETE FROM ordersaga_journal WHERE saga_id = %(saga)s AND step = 'orders.cancel'",
-        "refusal-without-refuser cancel-told-wrong", "OrderCancelled by orders"),
+        "refusal-without-refuser cancel-told-wrong step-not-barred", "OrderCancelled by orders"),
     Corruption("the journal forgot the reservation", "inventory", "confirmed",
         "DELETE FROM ordersaga_journal WHERE saga_id = %(saga)s AND step = 'inventory.reserve_stock'",
         "effect-without-journal", "shipped no row"),
@@ -111,10 +140,19 @@ CORRUPTIONS = [
     Corruption("the journal forgot who refused", "payments", "declined",
         "UPDATE ordersaga_journal SET state = 'barred', pack_id = NULL"
         " WHERE saga_id = %(saga)s AND step = 'payments.charge'",
-        "refusal-without-refuser", "PaymentDeclined by payments"),
+        "refusal-without-refuser audit-incomplete", "PaymentDeclined by payments"),
     Corruption("a participant has not heard the refusal", "inventory", "declined",
         "DELETE FROM ordersaga_journal WHERE saga_id = %(saga)s AND step = 'inventory.refusal'",
         "refusal-not-heard", "inventory"),
+    *(
+        Corruption(f"a rolled back order's {step} is not barred", step.partition(".")[0], "out of stock",
+            f"DELETE FROM ordersaga_journal WHERE saga_id = %(saga)s AND step = '{step}' AND state = 'barred'",
+            "step-not-barred", f"{step} no row")
+        for step in (
+            "orders.cancel", "orders.complete_order", "orders.confirm_order", "orders.expire_order", "inventory.ship_stock",
+            "payments.charge",
+        )
+    ),
     Corruption("a participant heard a refusal of a confirmed saga", "payments", "confirmed",
         "INSERT INTO ordersaga_journal (saga_id, step, state) VALUES (%(saga)s, 'payments.refusal', 'heard')",
         "refused-though-confirmed", "payments.refusal"),
@@ -185,10 +223,46 @@ CORRUPTIONS = [
         "UPDATE ledger_entry SET amount = amount + 1 FROM ledger_transaction t"
         " WHERE t.id = transaction_id AND saga_id = %(saga)s AND account = 'sales'",
         "transaction-unbalanced", "1 EUR"),
+    *(
+        Corruption(f"{entry} is booked to another account", "payments", order,
+            "UPDATE ledger_entry SET account = CASE account WHEN 'sales' THEN 'funding' ELSE 'sales' END"
+            f" FROM ledger_transaction t WHERE t.id = transaction_id AND kind = '{kind}'"
+            f" AND account IN ('sales', 'funding') AND saga_id {saga}",
+            "ledger-account-wrong", f"{kind} {account}")
+        for entry, kind, order, saga, account in (
+            ("a sale", "charge", "confirmed", "= %(saga)s", "funding"),
+            ("a refund", "refund", "unshippable", "= %(saga)s", "funding"),
+            ("every top-up", "top_up", "", "IS NULL", "sales"),
+        )
+    ),
+    Corruption("a sale goes to an account that nobody has", "payments", "confirmed",
+        "UPDATE ledger_entry SET account = 'safe' FROM ledger_transaction t"
+        " WHERE t.id = transaction_id AND saga_id = %(saga)s AND account = 'sales'", "ledger-account-wrong", "safe 1350"),
     Corruption("a wallet is richer", "payments", "",
         "UPDATE wallet SET balance = balance + 1 WHERE customer = 'eve'", "wallet-not-its-entries", "wallet:eve 101 100"),
     Corruption("a wallet is gone", "payments", "", "DELETE FROM wallet WHERE customer = 'eve'",
         "wallet-not-its-entries", "wallet:eve"),
+    # packs
+    *(
+        Corruption(f"the pack of {step} is gone from a {order} order", step.partition(".")[0], order,
+            "DELETE FROM ordersaga_pack WHERE id = (SELECT pack_id FROM ordersaga_journal"
+            f" WHERE saga_id = %(saga)s AND step = '{step}') AND topic LIKE '{topic}%%'", "pack-missing", topic)
+        for order, step, topic in (
+            ("confirmed", "inventory.reserve_stock", "signal.StockReserved"),
+            ("confirmed", "inventory.ship_stock", "signal.StockShipped"),
+            ("confirmed", "payments.charge", "signal.PaymentCharged"),
+            ("unshippable", "payments.charge", "signal.PaymentCharged"),
+            ("confirmed", "orders.confirm_order", "signal.OrderConfirmed"),
+            ("declined", "payments.charge", "refusal."),
+            ("expired", "orders.expire_order", "refusal."),
+        )
+    ),
+    Corruption("an open saga's first pack is gone", "orders", "waiting",
+        "DELETE FROM ordersaga_pack WHERE id = (SELECT pack_id FROM ordersaga_saga WHERE id = %(saga)s)",
+        "pack-missing", "orders signal.OrderPlaced"),
+    Corruption("a young saga's first pack is gone", "orders", "confirmed",
+        "DELETE FROM ordersaga_pack WHERE id = (SELECT pack_id FROM ordersaga_saga WHERE id = %(saga)s)",
+        "pack-missing", "orders signal.OrderPlaced"),
     # outboxes
     *(
         Corruption(f"the relay of {database} sleeps", database, "",
@@ -203,6 +277,8 @@ ORPHANS = [
     ("orders", "INSERT INTO ordersaga_answer (saga_id, participant) VALUES (%(saga)s, 'payments')"),
     ("orders", ("INSERT INTO audit_sagaevent (event_id, saga_id, kind, name, participant, again, said_at, data)"
         " VALUES (gen_random_uuid(), %(saga)s, 'signal', 'OrderPlaced', 'orders', false, now(), '{}')")),
+    ("orders", ("INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)"
+        " VALUES ('orders', 'watchdog', 'watchdog', 'orders', %(saga)s, 1, '{}', now() + interval '1 h')")),
     ("inventory", "INSERT INTO ordersaga_journal (saga_id, step, state) VALUES (%(saga)s, 'inventory.refusal', 'heard')"),
     ("inventory", ("INSERT INTO reservation VALUES (%(saga)s, 1, '77', 'TEA', 1, 'released', now());"
         "INSERT INTO movement (sku, saga_id, kind, quantity)"

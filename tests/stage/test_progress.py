@@ -62,7 +62,7 @@ def commands(postgres: Postgres) -> dict[tuple[str, ...], list[str]]:
             "wallets",
             "2 of 3",
         ],
-        ("reconcile",): ["orders", "0 of 0", "totals", "0 of 3", "2 of 3"],
+        ("reconcile",): ["orders", "0 of 0", "totals", "0 of 4", "3 of 4"],
         ("provision", "--dry-run", "--postgres-admin", admin): ["orders", "0 of 4", "payments", "2 of 4", "broker", "3 of 4"],
     }
 

@@ -89,7 +89,7 @@ def test_named_when(corruption: Corruption, books: Books) -> None:
     first = next(violation for violation in report.violations if violation.code == codes[0])
     words = " ".join(f"{side} {said}" for side, said in first.evidence.items())
     assert [word for word in corruption.evidence.split() if word not in words] == [], words
-    if booked is not None:
+    if booked is not None and first.code != "pack-missing":  # sagas share packs
         assert {v.saga for v in report.violations} <= {booked.saga, None}
         assert first.saga == booked.saga
         assert first.order == (None if first.code == "saga-without-order" else booked.order)
@@ -130,7 +130,18 @@ def test_steps_and_participants_that_nobody_knows_disturb_nothing(books: Books) 
     books.corrupt("orders", f"UPDATE ordersaga_saga SET participants = participants || 'loyalty'::text WHERE id = '{saga}';"
         f"INSERT INTO ordersaga_answer VALUES ('{saga}', 'loyalty');"
         "INSERT INTO audit_sagaevent (event_id, saga_id, kind, name, participant, again, said_at, data)"
-        f" VALUES (gen_random_uuid(), '{saga}', 'signal', 'PointsTaken', 'loyalty', false, now(), '{{}}')")  # fmt: skip
+        f" SELECT gen_random_uuid(), '{saga}', kind, name, 'loyalty', false, now(), '{{}}'"
+        " FROM (VALUES ('signal', 'PointsTaken'), ('answer', 'answer')) AS said (kind, name)")  # fmt: skip
+    assert books.audit().clean
+
+
+def test_the_first_pack_of_an_ended_saga_may_be_pruned_before_the_saga_is(books: Books) -> None:
+    """It ended after the horizon, and its pack was written before."""
+    saga = books.orders["confirmed"]
+    books.corrupt("orders", "UPDATE ops_horizon SET forgotten = now() - interval '30 d'")
+    books.corrupt("orders", "UPDATE ordersaga_saga SET started_at = now() - interval '40 d' WHERE id = %(saga)s", saga)
+    books.corrupt("orders", "DELETE FROM ordersaga_pack WHERE topic = 'signal.OrderPlaced'"
+        " AND id = (SELECT pack_id FROM ordersaga_saga WHERE id = %(saga)s)", saga)  # fmt: skip
     assert books.audit().clean
 
 
@@ -140,7 +151,7 @@ def test_steps_and_participants_that_nobody_knows_disturb_nothing(books: Books) 
 def test_the_command_ends_with_0_and_a_summary_when_nothing_is_wrong(settled: Settled) -> None:
     done = reconcile(settled.databases, "--grace", "0")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 checks, 11 orders, 4 SKUs, 3 wallets, no violation" in done.stdout
+    assert "13 checks, 11 orders, 4 SKUs, 3 wallets, no violation" in done.stdout
     assert "deadlines" in done.stdout
     assert "1 open dead letter(s) in the inventory database" in done.stdout
 
@@ -341,7 +352,7 @@ def test_a_violation_that_all_orders_share_is_counted_and_kept_a_thousand_times(
 def test_streams_are_merged_by_saga_whatever_each_of_them_lacks() -> None:
     order, stock, money = ("a", "b", "d"), ("b", "c"), ("d",)
     rows = lockstep(
-        iter([(saga, *[None] * 10) for saga in order]),
+        iter([(saga, *[None] * 11) for saga in order]),
         iter([(saga, *[None] * 7) for saga in stock]),
         iter([(saga, *[None] * 6) for saga in money]),
     )

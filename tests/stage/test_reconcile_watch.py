@@ -45,7 +45,7 @@ def test_a_look_is_a_line_and_changes_stand_below_it() -> None:
     show_changes(console, AT, report(lost("TEA", 1)), [lost("TEA", 1)], [])
     show_changes(console, AT, report(), [], [lost("TEA", 1)])
     told = console.export_text().splitlines()
-    assert told[0].startswith("03:04:05 12 checks, 3 orders, 1 violation")
+    assert told[0].startswith("03:04:05 13 checks, 3 orders, 1 violation")
     assert told[1].startswith("  new stock-lost: ")
     assert "SKU: TEA" in told[3]
     assert any(line.startswith("  gone stock-lost: ") for line in told)

@@ -26,7 +26,8 @@ def age(theatre: Theatre, sagas: Sequence[str], days: int) -> None:
     ask("orders", "ALTER TABLE audit_sagaevent DISABLE TRIGGER USER")
     ask("orders", f"UPDATE audit_sagaevent SET heard_at = heard_at - {old} WHERE saga_id = ANY(%s::uuid[])", these)
     ask("orders", "ALTER TABLE audit_sagaevent ENABLE TRIGGER USER")
-    ended = f"ended_at = ended_at - {old}, started_at = started_at - {old}, moved_at = moved_at - {old}"
+    ask("orders", f"UPDATE ordersaga_saga SET started_at = started_at - {old}")  # written together with its first pack
+    ended = f"ended_at = ended_at - {old}, moved_at = moved_at - {old}"
     ask("orders", f"UPDATE ordersaga_saga SET {ended} WHERE id = ANY(%s::uuid[])", these)
 
 

@@ -79,6 +79,7 @@ class Auditor:
         checks = (
             lambda: totals.skus(books.snapshots["inventory"]),
             lambda: totals.ledger(books.snapshots["payments"]),
+            lambda: totals.packs(books),
             lambda: totals.outboxes(books, self._grace),
         )
         for done, check in enumerate(checks):

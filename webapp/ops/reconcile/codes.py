@@ -12,6 +12,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "saga-without-order": "a saga has no order",
         "order-not-its-lines": "an order's amount is not the sum of its lines",
         "status-disagrees": "a saga's status is not what its deciding steps have decided",
+        "participant-not-listed": "a saga's list of participants lacks one that every order has",
     },
     "orphans": {
         "orphan-in-orders": "journal, answers or audit trail of a saga that does not exist",
@@ -43,13 +44,18 @@ CHECKS: dict[str, dict[str, str]] = {
         "refusal-without-refuser": "no journal row tells of the refusal that turned the saga round",
         "refusal-not-heard": "a participant of a rolled back saga has not heard its refusal",
         "refused-though-confirmed": "a confirmed and complete saga was refused somewhere",
+        "refusal-renamed": "the refusal in a saga's row is not the one that its participant emitted",
+        "step-not-barred": "a participant received a refusal, and one of its steps may still run",
     },
     "answers": {"answer-missing": "a rolled back saga was closed without all its participants' answers"},
     "cancellations": {
         "cancel-unanswered": "an ended order's cancel request has no answer",
         "cancel-told-wrong": "the answer to a cancel request is not what became of it",
     },
-    "deadlines": {"overdue": "a saga is open past its deadline and the grace"},
+    "deadlines": {
+        "overdue": "a saga is open past its deadline and the grace",
+        "timer-left": "an ended saga still has a deadline or a watchdog in the outbox",
+    },
     "audit trail": {"audit-incomplete": "an ended order's audit trail lacks what was said"},
     "stock per SKU": {
         "stock-lost": "on hand + held + sold is not what was received",
@@ -59,7 +65,9 @@ CHECKS: dict[str, dict[str, str]] = {
     "ledger": {
         "transaction-unbalanced": "a ledger transaction's entries do not sum to zero",
         "wallet-not-its-entries": "a wallet's balance is not the sum of its entries",
+        "ledger-account-wrong": "an entry's account or sign is not one that its kind of transaction has",
     },
+    "packs": {"pack-missing": "journal, saga or outbox refer to a pack that is not there"},
     "outboxes": {"outbox-stalled": "rows are due for longer than the grace: is the relay running?"},
 }
 """What is checked, and the violations each check may name."""

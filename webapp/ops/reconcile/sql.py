@@ -5,12 +5,17 @@ saga's facts together. Every branch reads its table in the order of an index on 
 without a sort and a million sagas stream at once. ``{these}`` is empty, or restricts a branch to the suspects.
 
 Texts have the same form on all sides, so that agreement is equality: goods are ``SKU*quantity``, money is
-``account amount currency``, journals are ``step=state``.
+``account amount currency``, journals are ``step=state``, or ``step=refused:Refusal``.
 """
 
 from __future__ import annotations
 
 THESE = "WHERE {column} = ANY(%(sagas)s::uuid[])"
+
+# Each row of a refusing step names the refusals in its pack; the others have no look at packs.
+JOURNAL = """
+        step || '=' || state || CASE state WHEN 'refused' THEN coalesce((SELECT string_agg(':' || substr(topic, 9), '')
+            FROM ordersaga_pack WHERE id = pack_id AND topic LIKE 'refusal.%%'), '') ELSE '' END"""
 
 # The audit trail has no say in a story's age: it is what may come late.
 ORDERS = """
@@ -18,7 +23,7 @@ SELECT saga_id::text,
     extract(epoch FROM now() - max(at))::float8, extract(epoch FROM now() - max(deadline_at))::float8,
     string_agg(number, ' '), string_agg(bill, ' '), string_agg(goods, ' '),
     string_agg(status, ' '), string_agg(flags, ' '), string_agg(journal, ' '), string_agg(answer, ' '),
-    string_agg(heard, '|')
+    string_agg(heard, '|'), string_agg(timer, ' ')
 FROM (
     (SELECT id AS saga_id, greatest(started_at, moved_at, ended_at) AS at, deadline_at,
         NULL::text AS number, NULL::text AS bill, NULL::text AS goods,
@@ -28,7 +33,8 @@ FROM (
                 THEN 'overdue' ELSE '' END || '|'
             || coalesce(refusal, '') || '|' || coalesce(refused_by, '') || '|' || array_to_string(participants, ' ')
             AS status,
-        NULL::text AS flags, NULL::text AS journal, NULL::text AS answer, NULL::text AS heard
+        NULL::text AS flags, NULL::text AS journal, NULL::text AS answer, NULL::text AS heard,
+        NULL::text AS timer
     FROM ordersaga_saga {sagas} ORDER BY 1)
     UNION ALL
     (SELECT o.saga_id, greatest(o.placed_at, o.confirmed_at, c.asked_at, c.answered_at), NULL,
@@ -38,22 +44,25 @@ FROM (
         CASE WHEN o.confirmed_at IS NULL THEN '' ELSE 'confirmed' END || '|'
             || CASE WHEN c.order_id IS NULL THEN '' ELSE coalesce(c.outcome, 'asked') END || '|'
             || CASE WHEN l.amount = o.amount THEN '' ELSE 'wrong sum' END,
-        NULL, NULL, NULL
+        NULL, NULL, NULL, NULL
     FROM orders_order o LEFT JOIN orders_cancelrequest c ON c.order_id = o.id
     LEFT JOIN LATERAL (
         SELECT string_agg(sku || '*' || quantity, ' ' ORDER BY number) AS goods, coalesce(sum(amount), 0) AS amount
         FROM orders_orderline WHERE order_id = o.id
     ) AS l ON true {these} ORDER BY 1)
     UNION ALL
-    (SELECT saga_id, at, NULL, NULL, NULL, NULL, NULL, NULL, step || '=' || state, NULL, NULL
+    (SELECT saga_id, at, NULL, NULL, NULL, NULL, NULL, NULL, {journal}, NULL, NULL, NULL
     FROM ordersaga_journal {these} ORDER BY 1)
     UNION ALL
-    (SELECT saga_id, at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, participant, NULL
+    (SELECT saga_id, at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, participant, NULL, NULL
     FROM ordersaga_answer {these} ORDER BY 1)
     UNION ALL
     (SELECT saga_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        CASE kind WHEN 'refusal' THEN participant || '!' ELSE participant || '.' || name END
+        CASE kind WHEN 'refusal' THEN participant || '!' ELSE participant || '.' || name END, NULL
     FROM audit_sagaevent {these} ORDER BY 1)
+    UNION ALL
+    (SELECT saga_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, kind
+    FROM ordersaga_outbox {present} ORDER BY 1)
 ) AS fact GROUP BY fact.saga_id ORDER BY fact.saga_id
 """
 
@@ -75,9 +84,9 @@ FROM (
         CASE WHEN kind = 'held' THEN -hashtext(sku)::bigint * quantity END,
         CASE WHEN kind = 'released' THEN -hashtext(sku)::bigint * quantity END,
         CASE WHEN kind = 'shipped' THEN -hashtext(sku)::bigint * quantity END, NULL
-    FROM movement {moved} ORDER BY 1)
+    FROM movement {present} ORDER BY 1)
     UNION ALL
-    (SELECT saga_id, at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, step || '=' || state
+    (SELECT saga_id, at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, {journal}
     FROM ordersaga_journal {these} ORDER BY 1)
 ) AS fact GROUP BY fact.saga_id ORDER BY fact.saga_id
 """
@@ -94,9 +103,9 @@ FROM (
         SELECT string_agg(account || ' ' || CASE WHEN t.kind = 'charge' THEN -amount ELSE amount END || ' ' || currency,
             ' ' ORDER BY account) AS money
         FROM ledger_entry WHERE transaction_id = t.id AND account LIKE 'wallet:%%'
-    ) AS e ON true {moved} ORDER BY 1)
+    ) AS e ON true {present} ORDER BY 1)
     UNION ALL
-    (SELECT saga_id, at, NULL, NULL, NULL, step || '=' || state FROM ordersaga_journal {these} ORDER BY 1)
+    (SELECT saga_id, at, NULL, NULL, NULL, {journal} FROM ordersaga_journal {these} ORDER BY 1)
 ) AS fact GROUP BY fact.saga_id ORDER BY fact.saga_id
 """
 
@@ -105,10 +114,10 @@ SURVEY = {"orders": ORDERS, "inventory": INVENTORY, "payments": PAYMENTS}
 
 def survey(database: str) -> str:
     """All sagas of one database; parameter ``grace`` (an interval)."""
-    return SURVEY[database].format(sagas="", these="", moved="WHERE saga_id IS NOT NULL")
+    return SURVEY[database].format(sagas="", these="", present="WHERE saga_id IS NOT NULL", journal=JOURNAL)
 
 
 def again(database: str) -> str:
     """Some sagas of one database; parameters ``grace`` and ``sagas``."""
     these = THESE.format(column="saga_id")
-    return SURVEY[database].format(sagas=THESE.format(column="id"), these=these, moved=these)
+    return SURVEY[database].format(sagas=THESE.format(column="id"), these=these, present=these, journal=JOURNAL)

@@ -24,6 +24,7 @@ class OrderFacts(NamedTuple):
     journal: str | None
     answers: str | None
     heard: str | None
+    timers: str | None
 
 
 class StockFacts(NamedTuple):
@@ -53,7 +54,7 @@ class MoneyFacts(NamedTuple):
 
 Rows = tuple[OrderFacts | None, StockFacts | None, MoneyFacts | None]
 
-NO_ORDER = OrderFacts("", None, None, None, None, None, None, None, None, None, None)
+NO_ORDER = OrderFacts("", None, None, None, None, None, None, None, None, None, None, None)
 NO_STOCK = StockFacts("", None, None, None, None, None, False, None)
 NO_MONEY = MoneyFacts("", None, None, None, None, None, None)
 
@@ -100,10 +101,21 @@ class Story:
         return Violation(finding.code, finding.evidence, age, self.order.number, self.saga)
 
     @cached_property
+    def _rows(self) -> list[tuple[str, str, str]]:
+        """Of each journal row the step, its state, and if it refused, ``:`` and the refusals in its pack."""
+        texts = (self.order.journal, self.stock.journal, self.money.journal)
+        rows = (row.rsplit("=", 1) for text in texts for row in (text or "").split())
+        return [(step, *state.partition(":")[::2]) for step, state in rows]
+
+    @cached_property
     def journal(self) -> dict[str, str]:
         """The state of each step, of all participants whose databases were read."""
-        texts = (self.order.journal, self.stock.journal, self.money.journal)
-        return dict(row.rsplit("=", 1) for text in texts for row in (text or "").split())
+        return {step: state for step, state, _ in self._rows}
+
+    def emitted(self, participant: str) -> list[str]:
+        """The refusals in the packs of a participant's refusing steps."""
+        packs = (names for step, _, names in self._rows if names and step.startswith(f"{participant}."))
+        return [name for names in packs for name in names.split(":")]
 
     @cached_property
     def states(self) -> list[str]:

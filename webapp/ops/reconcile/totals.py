@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from webapp.ops.reconcile.books import Books, Snapshot
+from webapp.ops.reconcile.books import DATABASES, Books, Snapshot
 from webapp.ops.reconcile.codes import Violation
+from webapp.ops.reconcile.rules import SAGA_NAME
+from webapp.ops.reconcile.rules.trail import BEGINNING, SAYS
 
 COUNTS = {
     "orders": ("SELECT count(*) FROM orders_order", "orders"),
@@ -43,6 +45,18 @@ FROM (SELECT transaction_id, currency, sum(amount) AS amount FROM ledger_entry G
 LEFT JOIN ledger_transaction t ON t.id = b.transaction_id ORDER BY b.transaction_id
 """
 
+ACCOUNTS = """
+SELECT t.id, t.kind, e.account, e.amount, e.currency, t.order_number, t.saga_id::text,
+    extract(epoch FROM now() - t.at)::float8
+FROM ledger_entry e JOIN ledger_transaction t ON t.id = e.transaction_id
+WHERE NOT CASE
+    WHEN e.account LIKE 'wallet:%' THEN (t.kind = 'charge') = (e.amount < 0)
+    WHEN e.account = 'sales' THEN t.kind <> 'top_up' AND (t.kind = 'charge') = (e.amount > 0)
+    WHEN e.account = 'funding' THEN t.kind = 'top_up' AND e.amount < 0
+    ELSE false END
+ORDER BY t.id, e.account
+"""
+
 WALLETS = """
 SELECT coalesce('wallet:' || w.customer, e.account), w.balance, w.currency, coalesce(e.amount, 0)::bigint, e.currency
 FROM wallet w FULL JOIN (SELECT account, currency, sum(amount) AS amount FROM ledger_entry
@@ -55,6 +69,36 @@ STALLED = """
 SELECT participant, topic, count(*), extract(epoch FROM now() - min(due_at))::float8
 FROM ordersaga_outbox WHERE due_at + %(grace)s < now() GROUP BY participant, topic ORDER BY participant, topic
 """
+
+
+def _topic(signal: str) -> str:
+    """Of a signal that is named with its participant."""
+    return f"signal.{signal.partition('.')[2]}"
+
+
+# Which topic a pack must hold, by what refers to it; for a refusing step any refusal will do.
+_PACKS = """
+SELECT pack_id, topic, count(*), min(saga_id), extract(epoch FROM now() - max(at))::float8
+FROM (
+    SELECT pack_id, says.topic, saga_id::text, at FROM ordersaga_journal
+    JOIN (VALUES {says}) AS says (step, topic) USING (step) WHERE state IN ('done', 'undoing', 'undone')
+    UNION ALL
+    SELECT pack_id, 'refusal.', saga_id::text, at FROM ordersaga_journal WHERE state = 'refused'
+    UNION ALL
+    SELECT pack_id, topic, saga_id::text, created_at FROM ordersaga_outbox WHERE pack_id IS NOT NULL
+    {more}
+) AS referring
+WHERE NOT EXISTS (SELECT FROM ordersaga_pack p WHERE p.id = pack_id AND starts_with(p.topic, referring.topic))
+GROUP BY pack_id, topic ORDER BY pack_id, topic
+"""
+# Pruning deletes the first pack of an ended saga by the pack's age, not by the saga's.
+_SAGAS = f"""
+    UNION ALL
+    SELECT pack_id, '{_topic(BEGINNING)}', id::text, started_at FROM ordersaga_saga
+    WHERE name = '{SAGA_NAME}' AND (ended_at IS NULL OR started_at >= (SELECT forgotten FROM ops_horizon))
+"""  # noqa: S608 - of constants
+_SAYS = ", ".join(f"('{step}', '{_topic(signal)}')" for step, signal in SAYS.items())
+PACKS = {name: _PACKS.format(says=_SAYS, more=_SAGAS if name == "orders" else "") for name in DATABASES}
 
 LETTERS = "SELECT count(*) FROM ordersaga_dead_letter WHERE state = 'open'"
 DESK = "SELECT count(*) FROM audit_deadletter WHERE source <> 'participant'"
@@ -85,14 +129,26 @@ def skus(inventory: Snapshot) -> Iterator[Violation]:
 
 
 def ledger(payments: Snapshot) -> Iterator[Violation]:
-    """Every transaction sums to zero in each currency, every wallet is the sum of its entries."""
+    """Every transaction sums to zero in each currency, on its kind's accounts; every wallet is the sum of its entries."""
     for number, currency, amount, kind, order, saga, age in payments.rows(UNBALANCED):
         evidence = {"transaction": f"{number} ({kind or 'no row'})", "sum of its entries": f"{amount} {currency}"}
         yield Violation("transaction-unbalanced", evidence, age, order, saga)
+    for number, kind, account, amount, currency, order, saga, age in payments.rows(ACCOUNTS):
+        evidence = {"transaction": f"{number} ({kind})", "account": f"{account} {amount} {currency}"}
+        yield Violation("ledger-account-wrong", evidence, age, order, saga)
     for account, balance, currency, amount, entered in payments.rows(WALLETS):
         wallet = "no row" if balance is None else f"{balance} {currency}"
         entries = {"wallet": wallet, "entries": f"{amount} {entered or currency}"}
         yield Violation("wallet-not-its-entries", {"account": account, **entries})
+
+
+def packs(books: Books) -> Iterator[Violation]:
+    """What was emitted is kept for as long as something refers to it: a repeated signal and an undo read it."""
+    for name, snapshot in books.snapshots.items():
+        for pack, topic, rows, saga, age in snapshot.rows(PACKS[name]):
+            referring = f"{rows} row(s), such as of saga {saga}"
+            evidence = {"database": name, "pack": f"{pack} ({topic})", "referred to by": referring}
+            yield Violation("pack-missing", evidence, age)
 
 
 def outboxes(books: Books, grace: timedelta) -> Iterator[Violation]:

@@ -13,7 +13,7 @@ from rich.text import Text
 from webapp.ops.reconcile.codes import MEANING, Report, Violation
 from webapp.ops.reconcile.report import SHOWN, summary, violation_shown
 
-IDENTITY = ("SKU", "account", "database", "participant", "topic")
+IDENTITY = ("SKU", "account", "database", "participant", "topic", "transaction", "pack")
 """The evidence that says whom a violation is about, where the rest are figures that change."""
 Name = tuple[str | None, ...]
 

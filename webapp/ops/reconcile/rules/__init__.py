@@ -6,9 +6,18 @@ from collections.abc import Callable, Iterator
 
 from webapp.ops.reconcile.codes import Finding
 from webapp.ops.reconcile.rules.goods import goods
-from webapp.ops.reconcile.rules.journals import effects, loose_ends, refusals
+from webapp.ops.reconcile.rules.journals import barred, effects, loose_ends, refusals
 from webapp.ops.reconcile.rules.money import money
-from webapp.ops.reconcile.rules.orders import answers, cancellations, deadlines, orders, strangers, sums
+from webapp.ops.reconcile.rules.orders import (
+    answers,
+    cancellations,
+    deadlines,
+    orders,
+    participants,
+    strangers,
+    sums,
+    timers,
+)
 from webapp.ops.reconcile.rules.trail import trail
 from webapp.ops.reconcile.story import Story
 
@@ -17,7 +26,9 @@ Rule = Callable[[Story], Iterator[Finding]]
 SAGA_NAME = "order"
 """The kind of saga that is an order; others are none of this auditor's business."""
 
-ORDERS: tuple[Rule, ...] = (orders, money, goods, effects, refusals, loose_ends, answers, cancellations, deadlines)
+ORDERS: tuple[Rule, ...] = (
+    orders, participants, money, goods, effects, refusals, barred, loose_ends, answers, cancellations, deadlines, timers,
+)  # fmt: skip
 
 BUSINESS: tuple[Rule, ...] = (sums, money, goods)
 """What holds for ever. Of orders that ended before the horizon, journals, answers and trail may have been pruned."""

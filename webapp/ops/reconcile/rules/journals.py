@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from webapp.ops.reconcile.codes import Finding
-from webapp.ops.reconcile.rules.orders import CONFIRM
+from webapp.ops.reconcile.rules.orders import CANCEL, CONFIRM, EXPIRE, READ
 from webapp.ops.reconcile.story import Story
 
 RESERVE, SHIP, CHARGE, COMPLETE = (
@@ -14,8 +14,11 @@ RESERVE, SHIP, CHARGE, COMPLETE = (
 OPEN = ("retrying", "intent", "undoing", "cornered")
 OUTSIDE = ("intent", "cornered")
 """An outside call is under way: whether it has its effect is not known yet."""
-READ = ("orders", "inventory", "payments")
-"""The participants whose journals are read; others, wherever they are, are taken at their word."""
+STEPS = {
+    "orders": (CANCEL, COMPLETE, CONFIRM, EXPIRE),
+    "inventory": (RESERVE, SHIP),
+    "payments": (CHARGE,),
+}  # fmt: skip
 
 
 def effects(story: Story) -> Iterator[Finding]:
@@ -67,6 +70,9 @@ def refusals(story: Story) -> Iterator[Finding]:
     refusers = {step.partition(".")[0] for step in story.steps("refused")}
     if story.refused_by in READ and story.refused_by not in refusers:
         yield Finding("refusal-without-refuser", said)
+    emitted = story.emitted(story.refused_by)
+    if emitted and story.refusal not in emitted:
+        yield Finding("refusal-renamed", {"saga": story.says_orders(), "emitted": " ".join(emitted)})
     if story.status == "ROLLED_BACK":
         deaf = [p for p in READ if p in story.participants and story.journal.get(f"{p}.refusal") != "heard"]
         if deaf:
@@ -74,6 +80,14 @@ def refusals(story: Story) -> Iterator[Finding]:
     refused = story.steps("heard", "refused")
     if story.status == "CONFIRMED" and story.ended and refused:
         yield Finding("refused-though-confirmed", {**said, "refused": " ".join(refused)})
+
+
+def barred(story: Story) -> Iterator[Finding]:
+    """From a participant's first refusal on, each of its steps has a row, so that no late signal runs one."""
+    for participant, steps in STEPS.items():
+        missing = [step for step in steps if step not in story.journal]
+        if missing and story.journal.get(f"{participant}.refusal") == "heard":
+            yield Finding("step-not-barred", {"saga": story.says_orders(), "journal": story.says_journal(*missing)})
 
 
 def loose_ends(story: Story) -> Iterator[Finding]:

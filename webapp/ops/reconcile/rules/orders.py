@@ -8,6 +8,8 @@ from webapp.ops.reconcile.codes import Finding
 from webapp.ops.reconcile.story import Story
 
 CONFIRM, EXPIRE, CANCEL = "orders.confirm_order", "orders.expire_order", "orders.cancel"
+READ = ("orders", "inventory", "payments")
+"""The participants of every order, whose journals are read; others, wherever they are, are taken at their word."""
 WAS_CONFIRMED = ("done", "undoing", "undone")
 CANCEL_STATES = {"cancelled": ("refused",), "too_late": ("void", "barred")}
 """What the journal may say of the cancelling step, by what the customer was told. Barred: another refusal came first."""
@@ -22,8 +24,8 @@ def strangers(story: Story) -> Iterator[Finding]:
     if story.order.number is not None:
         yield Finding("order-without-saga", {"orders": order, "saga": "no row"})
     o, s, m = story.known
-    if o is not None and (o.journal or o.answers or o.heard):
-        left = {"journal": o.journal, "answers": o.answers, "audit trail": o.heard}
+    if o is not None and (o.journal or o.answers or o.heard or o.timers):
+        left = {"journal": o.journal, "answers": o.answers, "audit trail": o.heard, "timers": o.timers}
         yield Finding("orphan-in-orders", {name: text for name, text in left.items() if text} | {"saga": "no row"})
     if s is not None:
         said = {"journal": s.journal or "nothing", "stock": story.says_stock(), "movements": s.movements or "none"}
@@ -46,6 +48,12 @@ def orders(story: Story) -> Iterator[Finding]:
         said = {"status": story.says_orders(), "journal": story.says_journal(CONFIRM, EXPIRE, CANCEL)}
         yield Finding("status-disagrees", said)
     yield from sums(story)
+
+
+def participants(story: Story) -> Iterator[Finding]:
+    """The list that was frozen when the saga began names all that take part in every order."""
+    if missing := [name for name in READ if name not in story.participants]:
+        yield Finding("participant-not-listed", {"listed": " ".join(story.participants), "missing": " ".join(missing)})
 
 
 def sums(story: Story) -> Iterator[Finding]:
@@ -80,3 +88,9 @@ def deadlines(story: Story) -> Iterator[Finding]:
     if story.overdue:
         late = f"{story.order.late:,.0f} s ago" if story.order.late is not None else "unknown"
         yield Finding("overdue", {"saga": story.says_orders(), "deadline": late, "journal": story.says_journal()})
+
+
+def timers(story: Story) -> Iterator[Finding]:
+    """The transaction that ends a saga deletes its timers."""
+    if story.ended and story.order.timers:
+        yield Finding("timer-left", {"saga": story.says_orders(), "timers": story.order.timers})

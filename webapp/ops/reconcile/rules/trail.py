@@ -1,4 +1,4 @@
-"""The audit trail of an ended order tells how it began, what was said, refused and undone, and how it ended."""
+"""The audit trail of an ended order holds every signal, refusal and answer, and the notices of bars, undos and its end."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ def trail(story: Story) -> Iterator[Finding]:
 def _expected(story: Story) -> Iterator[str]:
     """Participant and name of each signal and notice; of a refusal, whichever it was, participant and ``!``."""
     yield BEGINNING
+    if story.refused_by:
+        yield f"{story.refused_by}!"
+    for participant in (story.order.answers or "").split():
+        yield f"{participant}.answer"
     for step, state in sorted(story.journal.items()):
         participant = step.partition(".")[0]
         if state in ("done", "undoing", "undone") and step in SAYS:
@@ -43,6 +47,8 @@ def _expected(story: Story) -> Iterator[str]:
             yield f"{participant}.undone"
             if step in UNDO_SAYS:
                 yield UNDO_SAYS[step]
+        if state == "barred":
+            yield f"{participant}.barred"
         if state == "refused":
             yield f"{participant}!"
     yield ENDS[story.status]

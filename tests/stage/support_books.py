@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,12 +10,14 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import psycopg2.extensions
+import pytest
 from django.db import connection, connections
 from sqlalchemy.orm import Session
 
 from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
 from ordersaga.testing import Rehearsal
-from tests.support.databases import OWNERS, Databases
+from tests.support.databases import OWNERS, Databases, copies, drop
+from tests.support.postgres import OWNER, Postgres
 from webapp.database_url import django_database
 from webapp.ops.reconcile import Auditor, Report
 from webapp.orders.cancelling import cancel_order
@@ -179,6 +182,50 @@ class Books:
     def close(self) -> None:
         for borrowed in self._connections.values():
             borrowed.leave()
+
+
+class Patience:
+    """Stands for waiting: notes it, and lets something happen meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.waits: list[tuple[float, int]] = []
+        self._meanwhile = meanwhile
+
+    def __call__(self, seconds: float, suspects: int) -> None:
+        self.waits.append((seconds, suspects))
+        self._meanwhile()
+        time.sleep(seconds)
+
+
+UNHEARD = "DELETE FROM audit_sagaevent WHERE saga_id = %(saga)s AND name = 'complete'"
+HEARD = (
+    "INSERT INTO audit_sagaevent (event_id, saga_id, kind, name, participant, again, said_at, data)"
+    " VALUES (gen_random_uuid(), %(saga)s, 'notice', 'complete', 'orders', false, now(), '{}')"
+)
+
+
+class Settled(NamedTuple):
+    """Books in which orders of every kind have ended, and two are open."""
+
+    databases: Databases
+    orders: dict[str, Booked]
+
+
+@pytest.fixture(scope="module")
+def settled(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Settled]:
+    postgres.ensure()
+    made = copies(postgres, database_templates)
+    yield Settled(made, write_books(made))
+    drop(postgres, made)
+
+
+@pytest.fixture
+def books(settled: Settled, postgres: Postgres) -> Iterator[Books]:
+    """The settled books in a superuser's transactions: a test corrupts them as it likes."""
+    names = {owner: getattr(settled.databases, owner).rpartition("/")[2] for owner in OWNERS}
+    made = Books({owner: postgres.url(name, OWNER) for owner, name in names.items()}, settled.orders)
+    yield made
+    made.close()
 
 
 def audit(databases: Databases, *, grace: float = 0.0, **options: Any) -> Report:

@@ -7,19 +7,17 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import psycopg2
 import pytest
 
-from tests.stage.support_books import Booked, Books, Shop, audit, opened, write_books
+from tests.stage.support_books import HEARD, UNHEARD, Booked, Books, Patience, Settled, Shop, audit, books, opened, settled
 from tests.stage.support_corruptions import CORRUPTIONS, ORPHANS, STRANGER, Corruption
 from tests.support import million
 from tests.support.databases import OWNERS, Databases, copies, drop
-from tests.support.postgres import OWNER, Postgres
+from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
 from webapp.ops.management.commands.reconcile import grace
@@ -27,29 +25,7 @@ from webapp.ops.reconcile import Unreadable
 from webapp.ops.reconcile.books import lockstep
 from webapp.ops.reconcile.codes import MEANING
 
-
-class Settled(NamedTuple):
-    """Books in which orders of every kind have ended, and two are open."""
-
-    databases: Databases
-    orders: dict[str, Booked]
-
-
-@pytest.fixture(scope="module")
-def settled(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Settled]:
-    postgres.ensure()
-    made = copies(postgres, database_templates)
-    yield Settled(made, write_books(made))
-    drop(postgres, made)
-
-
-@pytest.fixture
-def books(settled: Settled, postgres: Postgres) -> Iterator[Books]:
-    """The settled books in a superuser's transactions: a test corrupts them as it likes."""
-    names = {owner: getattr(settled.databases, owner).rpartition("/")[2] for owner in OWNERS}
-    made = Books({owner: postgres.url(name, OWNER) for owner, name in names.items()}, settled.orders)
-    yield made
-    made.close()
+__all__ = ["books", "settled"]
 
 
 def reconcile(databases: Databases, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -208,24 +184,6 @@ def test_a_senseless_grace_is_refused(text: str) -> None:
 # -------------------------------------------------------------------------------------------------------- the grace
 
 
-class Patience:
-    """Stands for waiting: notes it, and lets something happen meanwhile."""
-
-    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        self.waits: list[tuple[float, int]] = []
-        self._meanwhile = meanwhile
-
-    def __call__(self, seconds: float, suspects: int) -> None:
-        self.waits.append((seconds, suspects))
-        self._meanwhile()
-        time.sleep(seconds)
-
-
-UNHEARD = "DELETE FROM audit_sagaevent WHERE saga_id = %(saga)s AND name = 'complete'"
-HEARD = (
-    "INSERT INTO audit_sagaevent (event_id, saga_id, kind, name, participant, again, said_at, data)"
-    " VALUES (gen_random_uuid(), %(saga)s, 'notice', 'complete', 'orders', false, now(), '{}')"
-)
 MOVES = "UPDATE ordersaga_saga SET moved_at = now() WHERE id = %(saga)s"
 
 

@@ -42,11 +42,14 @@ class Management:
         self._token = base64.b64encode(f"{user}:{password}".encode()).decode()
 
     @classmethod
-    def beside(cls, broker_url: str) -> Management:
-        """The usual place of the interface of the broker at an AMQP address, with its user."""
+    def beside(cls, broker_url: str, address: str = "") -> Management:
+        """The interface of the broker at an AMQP address, with its user: at ``address``, by default at the usual place.
+
+        :raises ValueError: when ``address`` is no such address.
+        """
         parts = urlsplit(broker_url.split(";", maxsplit=1)[0])
         host = parts.hostname or "localhost"
-        address = f"http://{f'[{host}]' if ':' in host else host}:{PORT}"
+        address = address or f"http://{f'[{host}]' if ':' in host else host}:{PORT}"
         return cls(address, unquote(parts.username or "guest"), unquote(parts.password or "guest"))
 
     def get(self, *path: str) -> Any:

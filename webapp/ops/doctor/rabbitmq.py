@@ -48,8 +48,7 @@ class RabbitMQ:
         self._own_name = f"OrderSaga queue change {uuid.uuid4()}"
         parts = urlsplit(url.split(";", maxsplit=1)[0])
         self.user = unquote(parts.username or "guest")
-        given = unquote(parts.password or "guest")
-        self.management = Management(management, self.user, given) if management else Management.beside(url)
+        self.management = Management.beside(url, management)
 
     def examine(self) -> Iterator[Finding]:
         """All of it."""

@@ -6,6 +6,8 @@
 ``rules``      what must hold for a story: money and goods, journals, the rest
 ``totals``     what must hold for a database as a whole: per SKU, per ledger transaction, per wallet, the outbox
 ``books``      the databases, each read in one snapshot
+``queue``      the length of the audit's queue
+``lag``        what is still on its way to the audit trail
 ``auditor``    survey all, read the suspects again after the grace, name what still stands
 ``codes``      every violation's name, and what it says
 ``report``     for people, and as JSON
@@ -16,5 +18,6 @@
 from webapp.ops.reconcile.auditor import Auditor
 from webapp.ops.reconcile.books import Unreadable
 from webapp.ops.reconcile.codes import Report, Violation
+from webapp.ops.reconcile.queue import audit_queue
 
-__all__ = ["Auditor", "Report", "Unreadable", "Violation"]
+__all__ = ["Auditor", "Report", "Unreadable", "Violation", "audit_queue"]

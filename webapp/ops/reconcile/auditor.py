@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from webapp.ops.reconcile import totals
 from webapp.ops.reconcile.books import Books
-from webapp.ops.reconcile.codes import Report, Violation
+from webapp.ops.reconcile.codes import INCOMPLETE, Finding, Report, Violation
+from webapp.ops.reconcile.lag import Owed
+from webapp.ops.reconcile.queue import Queue
 from webapp.ops.reconcile.rules import judge
 from webapp.ops.reconcile.story import Rows, Story, shape
 
@@ -17,13 +19,32 @@ SHAPES = 50_000
 """How many shapes are remembered; far more than there are, unless much is wrong."""
 ROUNDS = 5
 """How often a suspect that keeps changing is read again."""
+SOON = 0.05
+"""Seconds before a trail is read again that lacked nothing before, or was not asked about."""
 
 
 class Watched(NamedTuple):
-    """A suspect younger than the grace: since when it breaks these rules."""
+    """A suspect, and since when it breaks these rules.
+
+    :ivar unowed: when its missing audit events were first found in no outbox.
+    """
 
     since: float
     codes: frozenset[str]
+    unowed: float | None = None
+
+
+class Look(NamedTuple):
+    """What one read of a suspect has found.
+
+    :ivar left: seconds until the findings are violations, if they stand.
+    :ivar behind: whether its audit trail lacks what is still on its way; that is no finding.
+    """
+
+    findings: list[Finding]
+    watched: Watched
+    left: float
+    behind: bool
 
 
 Wait = Callable[[float, int], None]
@@ -46,16 +67,25 @@ class Auditor:
     """Audits three databases by their URLs (``orders``, ``inventory``, ``payments``)."""
 
     def __init__(
-        self, urls: dict[str, str], grace: timedelta, *, audited: bool = True, wait: Wait = _wait, tell: Tell = _nobody
+        self,
+        urls: dict[str, str],
+        grace: timedelta,
+        *,
+        audited: bool = True,
+        queue: Queue | None = None,
+        wait: Wait = _wait,
+        tell: Tell = _nobody,
     ) -> None:
         """Prepare an audit.
 
         :param grace: how old a disagreement must be to be a violation.
         :param audited: whether an audit trail is kept.
-        :param wait: called when suspects are younger than the grace.
+        :param queue: the audit's; without it, only the outboxes tell what is on its way to the trail.
+        :param wait: called when suspects are younger than the grace, or the queue's length is not reported yet.
         :param tell: called with what has been looked at.
         """
-        self._urls, self._grace, self._audited, self._wait, self._tell = urls, grace, audited, wait, tell
+        self._urls, self._grace, self._audited, self._queue = urls, grace, audited, queue
+        self._wait, self._tell = wait, tell
 
     def audit(self) -> Report:
         """Read everything; on settled books this does not wait.
@@ -66,7 +96,8 @@ class Auditor:
         report = Report()
         with Books(self._urls, self._grace) as books:
             report.looked_at = totals.looked_at(books)
-            suspects = list(self._suspects(self._counted(books.survey(), report.looked_at["orders"])))
+            survey = self._counted(books.survey(), report.looked_at["orders"])
+            suspects = {saga: Watched(started, codes) for saga, codes in self._suspects(survey)}
             report.warnings.extend(totals.warnings(books))
             for violation in self._totals(books):
                 report.add(violation)
@@ -94,45 +125,72 @@ class Auditor:
             if done % TOLD == 0:
                 self._tell("orders", done, max(done, orders))
 
-    def _suspects(self, survey: Iterator[Rows]) -> Iterator[str]:
-        """The sagas that break a rule. Stories of one shape break the same, so each shape is judged once."""
-        verdicts: dict[tuple[object, ...], bool] = {}
+    def _suspects(self, survey: Iterator[Rows]) -> Iterator[tuple[str, frozenset[str]]]:
+        """The sagas that break a rule, and which. Stories of one shape break the same, so each shape is judged once."""
+        verdicts: dict[tuple[object, ...], frozenset[str]] = {}
         for rows in survey:
             form = shape(rows)
-            suspect = verdicts.get(form)
-            if suspect is None:
+            codes = verdicts.get(form)
+            if codes is None:
                 if len(verdicts) >= SHAPES:
                     verdicts.clear()
-                suspect = verdicts[form] = bool(judge(Story(rows), audited=self._audited))
-            if suspect:
-                yield next(row[0] for row in rows if row is not None)
+                codes = verdicts[form] = frozenset(finding.code for finding in judge(Story(rows), audited=self._audited))
+            if codes:
+                yield next(row[0] for row in rows if row is not None), codes
 
-    def _inquire(self, suspects: list[str], report: Report) -> None:
-        """Read suspects again until each is cleared, or stands for as long as the grace."""
-        grace = self._grace.total_seconds()
-        watched: dict[str, Watched] = {}
+    def _inquire(self, suspects: dict[str, Watched], report: Report) -> None:
+        """Read suspects again until each is cleared, waits for its audit trail only, or stands for as long as the grace."""
+        behind: set[str] = set()
         for _ in range(ROUNDS):
             if not suspects:
-                return
-            before, watched = watched, {}
+                break
+            before, suspects = suspects, {}
+            owed = self._owed(before, report)
             with Books(self._urls, self._grace) as books:
                 now = time.monotonic()
                 longest = 0.0
-                for done, rows in enumerate(books.again(suspects)):
-                    self._tell("suspects", done, len(suspects))
+                for done, rows in enumerate(books.again(before)):
+                    self._tell("suspects", done, len(before))
                     story = Story(rows)
-                    findings = judge(story, audited=self._audited)
-                    codes = frozenset(finding.code for finding in findings)
-                    known = before.get(story.saga)
-                    since = known.since if known is not None and codes <= known.codes else now
-                    stood = max(story.age, now - since)
-                    if stood >= grace:
-                        for finding in findings:
-                            report.add(story.violation(finding))
-                    elif findings:
-                        watched[story.saga] = Watched(since, codes)
-                        longest = max(longest, grace - stood)
-            suspects = sorted(watched)
+                    look = self._look(story, before[story.saga], owed, now)
+                    (behind.add if look.behind else behind.discard)(story.saga)
+                    if look.findings and look.left > 0:
+                        suspects[story.saga] = look.watched
+                        longest = max(longest, look.left)
+                        continue
+                    for finding in look.findings:
+                        report.add(story.violation(finding))
+            if behind and owed is not None:
+                report.lag = owed.lag(len(behind))
             if suspects:
                 self._wait(longest + 0.05, len(suspects))
         report.moving = len(suspects)
+
+    def _look(self, story: Story, known: Watched, owed: Owed | None, now: float) -> Look:
+        """Judge a suspect by what an earlier read has found of it."""
+        findings = judge(story, audited=self._audited)
+        codes = frozenset(finding.code for finding in findings)
+        since = known.since if codes <= known.codes else now
+        left = self._grace.total_seconds() - max(story.age, now - since)
+        unowed = known.unowed
+        behind = INCOMPLETE in codes and owed is not None and owed.to(story.saga)
+        if behind:
+            findings = [finding for finding in findings if finding.code != INCOMPLETE]
+        elif INCOMPLETE in codes:
+            # Found ended before the outboxes were read, so what its trail lacks had been emitted by then.
+            if unowed is None and owed is not None and INCOMPLETE in known.codes:
+                unowed = owed.read_at
+            left = max(left, SOON if unowed is None or owed is None else owed.settles_in(unowed))
+        return Look(findings, Watched(since, codes, unowed), left, behind)
+
+    def _owed(self, suspects: dict[str, Watched], report: Report) -> Owed | None:
+        """What is owed to the audit trail, if any suspect's lacks something."""
+        if not any(INCOMPLETE in suspect.codes for suspect in suspects.values()):
+            return None
+        with Books(self._urls, self._grace) as books:
+            owed = Owed(books, suspects, self._queue)
+        if owed.unknown is not None:
+            warning = f"the audit trail is judged by the outboxes alone, as the queue's length is unknown: {owed.unknown}"
+            if warning not in report.warnings:
+                report.warnings.append(warning)
+        return owed

@@ -77,8 +77,8 @@ class Snapshot:
         except psycopg2.Error as error:
             raise Unreadable(self.database, error) from error
 
-    def facts(self, statement: str, parameters: Parameters = None) -> Iterator[Sequence[Any]]:
-        """The rows of a statement that has one per saga, in their order, some thousand at a time.
+    def facts(self, statement: str, parameters: Parameters = None, *, fetch: int = FETCH) -> Iterator[Sequence[Any]]:
+        """The rows of a statement that has many, such as one per saga, in their order, ``fetch`` at a time.
 
         :raises Unreadable: when the database says no.
         """
@@ -87,7 +87,7 @@ class Snapshot:
                 cursor.execute(BY_SAGA)
             with self._connection.cursor(name="survey") as cursor:
                 cursor.execute(statement, parameters)
-                while batch := cursor.fetchmany(FETCH):
+                while batch := cursor.fetchmany(fetch):
                     yield batch
             with self._connection.cursor() as cursor:
                 cursor.execute(AS_USUAL)

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+INCOMPLETE = "audit-incomplete"
+
 CHECKS: dict[str, dict[str, str]] = {
     "orders and sagas": {
         "order-without-saga": "an order has no saga",
@@ -56,7 +58,7 @@ CHECKS: dict[str, dict[str, str]] = {
         "overdue": "a saga is open past its deadline and the grace",
         "timer-left": "an ended saga still has a deadline or a watchdog in the outbox",
     },
-    "audit trail": {"audit-incomplete": "an ended order's audit trail lacks what was said"},
+    "audit trail": {INCOMPLETE: "an ended order's audit trail lacks what was said, and it is not on its way"},
     "stock per SKU": {
         "stock-lost": "on hand + held + sold is not what was received",
         "product-not-its-reservations": "held or sold is not the sum of the reservations",
@@ -100,12 +102,28 @@ class Violation:
     saga: str | None = None
 
 
+class Lag(NamedTuple):
+    """Audit trails that lack events which are still on their way.
+
+    :ivar orders: how many ended orders lack some.
+    :ivar rows: rows of the outboxes that the audit has not received yet.
+    :ivar queued: messages in the audit's queue; None when the broker did not say.
+    :ivar oldest: seconds since the oldest of all these was written, as far as that is known.
+    """
+
+    orders: int
+    rows: int
+    queued: int | None
+    oldest: float | None
+
+
 @dataclass(slots=True)
 class Report:
     """What an audit has found.
 
     :ivar looked_at: how many orders, SKUs, … were read.
     :ivar counts: all violations by code; ``violations`` keeps the first :data:`KEPT` of each.
+    :ivar lag: what the audit trail still waits for, if it lacks anything; no violation.
     :ivar moving: suspects that kept changing while they were watched; nothing is said against them.
     """
 
@@ -113,6 +131,7 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    lag: Lag | None = None
     moving: int = 0
     seconds: float = 0.0
 
@@ -124,5 +143,5 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is wrong; warnings do not count."""
+        """Whether nothing is wrong; warnings and lag do not count."""
         return not self.counts

@@ -29,6 +29,7 @@ def as_json(report: Report) -> str:
             "counts": dict(report.counts),
             "violations": [asdict(violation) for violation in report.violations],
             "warnings": report.warnings,
+            "lag": report.lag and report.lag._asdict(),
             "moving": report.moving,
             "seconds": round(report.seconds, 3),
         },
@@ -46,11 +47,24 @@ def show(report: Report, console: Console) -> None:
             console.print(violation_shown(violation))
         if (more := report.counts[code] - SHOWN) > 0:
             console.print(f"  … and {more:,} more (--json tells more of them)")
+    show_lag(report, console)
     for warning in report.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
     if report.moving:
         console.print(Text(f"warning: {report.moving:,} suspect(s) kept changing; look again", style="yellow"))
     console.print(Text(summary(report), style="bold green" if report.clean else "bold red"))
+
+
+def show_lag(report: Report, console: Console) -> None:
+    """One line, if the audit trail still waits for something."""
+    if report.lag is None:
+        return
+    orders, rows, queued, oldest = report.lag
+    owed = [_plural(rows, "outbox row")] + ([] if queued is None else [f"{_plural(queued, 'message')} in the audit's queue"])
+    console.print(
+        Text(f"lag: the audit trail of {_plural(orders, 'order')} waits for {' and '.join(owed)}, oldest: {age(oldest)}"),
+        style="yellow",
+    )
 
 
 def summary(report: Report) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from webapp.ops.reconcile.codes import MEANING, Report, Violation
-from webapp.ops.reconcile.report import SHOWN, summary, violation_shown
+from webapp.ops.reconcile.report import SHOWN, show_lag, summary, violation_shown
 
 IDENTITY = ("SKU", "account", "database", "participant", "topic", "transaction", "pack")
 """The evidence that says whom a violation is about, where the rest are figures that change."""
@@ -45,6 +45,7 @@ def as_line(at: datetime, report: Report, come: list[Violation], gone: list[Viol
         "counts": dict(report.counts),
         "new": [asdict(violation) for violation in come],
         "gone": [asdict(violation) for violation in gone],
+        "lag": report.lag and report.lag._asdict(),
         "moving": report.moving,
         "seconds": round(report.seconds, 3),
     }
@@ -55,6 +56,7 @@ def show_changes(console: Console, at: datetime, report: Report, come: list[Viol
     """One line for a look that found nothing new; below it, what has come and gone."""
     style = "green" if report.clean else "bold red"
     console.print(Text.assemble((f"{at:%H:%M:%S} ", "dim"), (summary(report), style)), soft_wrap=True)
+    show_lag(report, console)
     for what, violations in (("new", come), ("gone", gone)):
         for violation in islice(violations, SHOWN):
             colour = "bold red" if what == "new" else "green"

@@ -8,13 +8,15 @@ from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.utils import timezone
 
 from webapp.ops import command
 from webapp.ops.console import Console
 from webapp.ops.options import within
 from webapp.ops.progress import Bar, bar
-from webapp.ops.reconcile import Auditor, Report, Unreadable
+from webapp.ops.reconcile import Auditor, Report, Unreadable, audit_queue
+from webapp.ops.reconcile.queue import Queue
 from webapp.ops.reconcile.report import as_json, show
 from webapp.ops.reconcile.watching import Watch, as_line, show_changes
 from workers.settings import settings
@@ -26,6 +28,9 @@ EVERY = 60.0
 EPILOG = """
 With --watch every look is one line; below it stands what has come and what has gone since the look before. While a
 database cannot be read it says so and looks again. Ctrl-C ends it, with the status of the last look.
+
+Audit events that are still in an outbox or in the audit's queue are lag: the report says how much and how old, and the
+exit status does not tell.
 
 exit status:
   0    nothing disagrees
@@ -65,11 +70,19 @@ class Command(command.Command):
             "--watch", type=within(0.1, 86_400, float), nargs="?", const=EVERY, metavar="SECONDS",
             help=f"look again so many seconds after each look ({EVERY:g}), until Ctrl-C",
         )  # fmt: skip
+        parser.add_argument(
+            "--rabbitmq-admin", metavar="URL", default="",
+            help="RabbitMQ's management interface (http://<the broker's host>:15672, with the broker's user)",
+        )  # fmt: skip
         parser.add_argument("--json", action="store_true", help="print one JSON object; with --watch one line for each look")
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Look once, or again and again."""
-        looking = _Looking(options["grace"], as_json=options["json"])
+        try:
+            queue = audit_queue(settings().broker_url, options["rabbitmq_admin"])
+        except ValueError as error:
+            raise CommandError(f"--rabbitmq-admin: {error}", returncode=UNREADABLE) from error
+        looking = _Looking(options["grace"], queue, as_json=options["json"])
         try:
             if options["watch"] is None:
                 looking.once()
@@ -86,7 +99,7 @@ class Command(command.Command):
 class _Looking:
     """``status`` is how the last look ended, None before the first."""
 
-    def __init__(self, grace: timedelta, *, as_json: bool) -> None:
+    def __init__(self, grace: timedelta, queue: Queue, *, as_json: bool) -> None:
         self.told = Console(stderr=True)
         self.status: int | None = None
         self._json = as_json
@@ -97,7 +110,9 @@ class _Looking:
             "inventory": ours.direct_url("inventory"),
             "payments": ours.direct_url("payments"),
         }
-        self._auditor = Auditor(urls, grace, audited="workers.audit" in ours.observers, wait=self._wait, tell=self._tell)
+        self._auditor = Auditor(
+            urls, grace, audited="workers.audit" in ours.observers, queue=queue, wait=self._wait, tell=self._tell
+        )
 
     def once(self) -> None:
         report = self._look()
@@ -136,5 +151,5 @@ class _Looking:
         self._bar(what, done, of)
 
     def _wait(self, seconds: float, suspects: int) -> None:
-        self.told.print(f"{suspects:,} suspect(s) are younger than the grace; reading them again in {seconds:.0f} s")
+        self.told.print(f"{suspects:,} suspect(s) may be on their way to agreement; reading them again in {seconds:.0f} s")
         time.sleep(seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from webapp.ops.reconcile.codes import Finding
+from webapp.ops.reconcile.codes import INCOMPLETE, Finding
 from webapp.ops.reconcile.story import Story
 
 BEGINNING = "orders.OrderPlaced"
@@ -29,7 +29,7 @@ def trail(story: Story) -> Iterator[Finding]:
     missing = [name for name in dict.fromkeys(_expected(story)) if name not in heard]
     if missing:
         told = ", ".join(sorted(heard - {""})) or "nothing"
-        yield Finding("audit-incomplete", {"missing": ", ".join(missing), "heard": told})
+        yield Finding(INCOMPLETE, {"missing": ", ".join(missing), "heard": told})
 
 
 def _expected(story: Story) -> Iterator[str]:

@@ -263,6 +263,9 @@ CORRUPTIONS = [
     Corruption("a young saga's first pack is gone", "orders", "confirmed",
         "DELETE FROM ordersaga_pack WHERE id = (SELECT pack_id FROM ordersaga_saga WHERE id = %(saga)s)",
         "pack-missing", "orders signal.OrderPlaced"),
+    Corruption("an outbox row's pack is gone", "payments", "",
+        "INSERT INTO ordersaga_outbox (participant, topic, signals, pack_id, due_at)"
+        " VALUES ('payments', 'signal.Thing', 1, -1, now() + interval '1 h')", "pack-missing", "payments signal.Thing 1"),
     # outboxes
     *(
         Corruption(f"the relay of {database} sleeps", database, "",

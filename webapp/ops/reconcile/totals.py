@@ -146,7 +146,7 @@ def packs(books: Books) -> Iterator[Violation]:
     """What was emitted is kept for as long as something refers to it: a repeated signal and an undo read it."""
     for name, snapshot in books.snapshots.items():
         for pack, topic, rows, saga, age in snapshot.rows(PACKS[name]):
-            referring = f"{rows} row(s), such as of saga {saga}"
+            referring = f"{rows} row(s)" + (f", such as of saga {saga}" if saga else "")
             evidence = {"database": name, "pack": f"{pack} ({topic})", "referred to by": referring}
             yield Violation("pack-missing", evidence, age)
 

@@ -11,7 +11,7 @@ from ordersaga.sql import saga as sql
 
 
 def hear_answers(context: Context, rows: Sequence[Row[Any]]) -> None:
-    """Participants say that nothing of their sagas is left with them (PROTOCOL rule 7)."""
+    """Participants say that nothing of their sagas is left with them (docs/PROTOCOL.md, rule 7)."""
     causes = {row.saga: row for row in rows}
     answers = sorted({(row.saga, str(row.data["participant"])) for row in rows})
     context.note_answers(answers, causes)

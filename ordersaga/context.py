@@ -123,7 +123,7 @@ class Context:
             self.note_answers([(saga, self.participant.name) for saga in causes], causes)
 
     def note_answers(self, answers: Sequence[tuple[SagaId, str]], causes: dict[SagaId, Row[Any]]) -> None:
-        """Record answers, whatever the status, and close what all have answered (PROTOCOL rule 7)."""
+        """Record answers, whatever the status, and close what all have answered (docs/PROTOCOL.md, rule 7)."""
         # Locked first: two transactions that each add the last answer but one must see each other's.
         known = self.lock_sagas(saga for saga, _ in answers)
         if not known:

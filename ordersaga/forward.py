@@ -1,4 +1,4 @@
-"""Forward steps: PROTOCOL rules 1 to 4, and 9 for what comes late."""
+"""Forward steps: docs/PROTOCOL.md, rules 1 to 4, and rule 9 for what comes late."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Journal:
         self._heard = f"{participant}.refusal"
 
     def begin(self, step: str, sagas: Sequence[SagaId]) -> Begun:
-        """Write the step down as done for all sagas where it has not been (PROTOCOL rule 1), waiting for rivals.
+        """Write the step down as done for all sagas where it has not been (docs/PROTOCOL.md, rule 1), waiting for rivals.
 
         The caller runs the step for ``runnable`` in this transaction, so that row and effect stand or fall together.
         """
@@ -79,7 +79,7 @@ class Journal:
         return None if row is None else int(row[0])
 
     def give_up(self, step: str, saga: SagaId, pack_id: int) -> None:
-        """Turn ``retrying`` into ``refused`` (PROTOCOL rule 2): a late copy must not run the step after the roll-back."""
+        """Turn ``retrying`` into ``refused`` (docs/PROTOCOL.md, rule 2), so that a late copy runs nothing."""
         self._cursor.execute(sql.GIVE_UP, [pack_id, saga, step])
 
     def hear_refusal(self, sagas: Sequence[SagaId]) -> list[SagaId]:

@@ -1,4 +1,4 @@
-"""A refusal is heard: bar what has not run, undo what has, answer when nothing is left (PROTOCOL rules 5, 6 and 8)."""
+"""A refusal is heard: bar what has not run, undo what has, answer when nothing is left (docs/PROTOCOL.md, rules 5, 6 and 8)."""
 
 from __future__ import annotations
 

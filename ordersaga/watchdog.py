@@ -1,4 +1,4 @@
-"""The watchdog: a saga that does not move is reminded of what it waits for (PROTOCOL rule 12)."""
+"""The watchdog: a saga that does not move is reminded of what it waits for (docs/PROTOCOL.md, rule 12)."""
 
 from __future__ import annotations
 

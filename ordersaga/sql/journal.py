@@ -2,7 +2,7 @@
 
 from ordersaga.sql import AMONG
 
-# The insert waits for a rival's commit; what it then leaves out must be read again (PROTOCOL rule 3).
+# The insert waits for a rival's commit; what it then leaves out must be read again (docs/PROTOCOL.md, rule 3).
 BEGIN = """
 WITH pack AS (SELECT nextval('ordersaga_pack_id') AS id)
 INSERT INTO ordersaga_journal (saga_id, step, state, pack_id)

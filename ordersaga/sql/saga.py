@@ -67,7 +67,7 @@ UPDATE ordersaga_saga SET ended_at = now(), moved_at = now(), attention = NULL
 WHERE id = ANY(%s::uuid[]) AND status = 'CONFIRMED' AND {OPEN} RETURNING id::text
 """
 
-# Recorded whatever the status is: an answer may overtake the refusal it answers (PROTOCOL rule 7).
+# Recorded whatever the status is: an answer may overtake the refusal it answers (docs/PROTOCOL.md, rule 7).
 ANSWER = """
 INSERT INTO ordersaga_answer (saga_id, participant)
 SELECT a.saga, a.participant FROM unnest(%s::uuid[], %s::text[]) AS a(saga, participant)

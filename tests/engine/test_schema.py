@@ -10,6 +10,7 @@ import pytest
 from psycopg2.errors import CheckViolation, NotNullViolation, UniqueViolation
 
 from ordersaga.ids import new_id
+from tests.documents.protocol import moves
 from tests.support.postgres import Postgres
 
 SAGA = "INSERT INTO ordersaga_saga (id, name, participants, pack_id, deadline_at) VALUES (%s, 'order', '{orders}', 1, now())"
@@ -32,9 +33,7 @@ def cursor(schema: str) -> Iterator[Any]:
 
 
 def test_a_saga_moves_only_as_the_protocol_allows(cursor: Any) -> None:
-    moves = {
-        ("PENDING", "CONFIRMED"), ("PENDING", "ROLLING_BACK"), ("CONFIRMED", "ROLLING_BACK"), ("ROLLING_BACK", "ROLLED_BACK"),
-    }  # fmt: skip
+    allowed, _ = moves()
     to = {
         "PENDING": "status = 'PENDING', refusal = NULL, ended_at = NULL",
         "CONFIRMED": "status = 'CONFIRMED', refusal = NULL, ended_at = NULL",
@@ -56,7 +55,7 @@ def test_a_saga_moves_only_as_the_protocol_allows(cursor: Any) -> None:
             for state in way:
                 cursor.execute(f"UPDATE ordersaga_saga SET {to[state]} WHERE id = %s", [saga])
             move = f"UPDATE ordersaga_saga SET {change} WHERE id = %s"
-            if (start, end) in moves:
+            if (start, end) in allowed:
                 cursor.execute(move, [saga])
             else:
                 with pytest.raises(CheckViolation, match="cannot go from"):
@@ -113,6 +112,26 @@ def test_a_step_of_a_saga_is_done_once(cursor: Any) -> None:
 def test_a_journal_row_cannot_be_what_makes_no_sense(cursor: Any, step: str, state: str, attempts: int, pack: Any) -> None:
     with pytest.raises(CheckViolation):
         cursor.execute(ROW, [new_id(), step, state, attempts, pack])
+
+
+STATES = ("retrying", "intent", "done", "refused", "void", "barred", "undoing", "undone", "cornered")
+
+
+def test_a_journal_row_moves_only_as_the_protocol_allows(cursor: Any) -> None:
+    _, allowed = moves()
+    assert {state for move in allowed for state in move} <= set(STATES)
+    for start in STATES:
+        for end in STATES:
+            saga = new_id()
+            silent = ("retrying", "barred")
+            cursor.execute(ROW, [saga, "inventory.reserve", start, int(start == "retrying"), None if start in silent else 1])
+            change = "UPDATE ordersaga_journal SET state = %s, attempts = 1, pack_id = %s WHERE saga_id = %s"
+            values = [end, None if end in silent else 1, saga]
+            if (start, end) in allowed:
+                cursor.execute(change, values)
+            else:
+                with pytest.raises(CheckViolation, match="cannot go from"):
+                    cursor.execute(change, values)
 
 
 @pytest.mark.parametrize("last", ["barred", "undone", "refused", "void"])

@@ -1,4 +1,4 @@
-"""The model's roll-back: rules 5 to 8 of the protocol."""
+"""The model's roll-back: docs/PROTOCOL.md, rules 5 to 8."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model's forward steps: rules 1 to 4 of the protocol, and 9 for what comes late."""
+"""The model's forward steps: docs/PROTOCOL.md, rules 1 to 4, and rule 9 for what comes late."""
 
 from __future__ import annotations
 

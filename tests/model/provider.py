@@ -1,4 +1,4 @@
-"""The model's payment provider: a charge that is a call to the outside (rule 10 of the protocol)."""
+"""The model's payment provider: a charge that is a call to the outside (docs/PROTOCOL.md, rule 10)."""
 
 from __future__ import annotations
 

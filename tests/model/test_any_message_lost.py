@@ -1,4 +1,4 @@
-"""Whichever single message is lost, at whichever hop, the saga ends well (rules 8, 9 and 12)."""
+"""Whichever single message is lost, at whichever hop, the saga ends well (docs/PROTOCOL.md, rules 8, 9 and 12)."""
 
 from __future__ import annotations
 

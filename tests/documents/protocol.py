@@ -1,0 +1,23 @@
+"""The protocol as docs/PROTOCOL.md states it: its rules, and the moves that its diagrams allow."""
+
+from __future__ import annotations
+
+import re
+
+from tests.documents.pages import page
+
+PAGE = "docs/PROTOCOL.md"
+RULE = re.compile(r"^## Rule (\d+): ", re.MULTILINE)
+MOVE = re.compile(r"^ *(\w+) --> (\w+)", re.MULTILINE)
+Moves = set[tuple[str, str]]
+
+
+def rules() -> list[int]:
+    """The numbers of the rules, in their order."""
+    return [int(number) for number in RULE.findall(page(PAGE).text)]
+
+
+def moves() -> tuple[Moves, Moves]:
+    """From and to: of a saga's status, and of a journal row's state."""
+    saga, journal = (set(MOVE.findall(block.text)) for block in page(PAGE).blocks_of("mermaid"))
+    return saga, journal

@@ -56,7 +56,10 @@ class Broker:
 
 @pytest.fixture(scope="module")
 def database(postgres: Postgres, database_templates: dict[str, str]) -> str:
-    return postgres.create_database("looks", "orders", database_templates["orders"])
+    url = postgres.create_database("looks", "orders", database_templates["orders"])
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO ordersaga_participant (name) VALUES ('desk')")
+    return url
 
 
 @pytest.fixture

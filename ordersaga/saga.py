@@ -222,7 +222,9 @@ class Saga:
         cursor, saga = borrow(db), str(UUID(saga))
         cursor.execute(sql.STANDING, [saga])
         if cursor.fetchone() is None:
-            raise UnknownSaga(f"no saga {saga} is in this database, the initiator's of {self.name}: nobody would receive it")
+            raise UnknownSaga(
+                f"this database has no saga {saga}: check the id, and that `db` leads to the database of {self.initiator}"
+            )
         outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)
         outbox.say(saga, signal)
         outbox.flush(cursor, next_pack(cursor))

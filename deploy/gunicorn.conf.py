@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from ordersaga.contrib.structlog import ACCESS_FORMAT, configuration
 from ordersaga.errors import ConfigurationError
-from ordersaga.guests.structlog import ACCESS_FORMAT, configuration
 from workers.settings import settings
 
 try:

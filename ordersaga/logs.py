@@ -1,6 +1,6 @@
 """What a line of the log says: a sentence, the fields of what is under way, and of an error only what may be told.
 
-Standard library alone. Where nobody has set logging up for it, a :class:`Line` reads as text; ``guests.structlog`` takes it
+Standard library alone. Where nobody has set logging up for it, a :class:`Line` reads as text; ``contrib.structlog`` takes it
 apart.
 
 An exception's words may hold whatever the step was working on: a row's values (PostgreSQL's DETAIL, SQLAlchemy's parameters),

@@ -18,11 +18,11 @@ import psycopg2
 
 from ordersaga import sessions
 from ordersaga.address_backoff import AddressBackoff
-from ordersaga.bucket import Bucket
 from ordersaga.choreography import Choreography
 from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, OutboxRow, Parcel, Refused, address_of, claim
 from ordersaga.envelope import FULL_SIGNALS
 from ordersaga.errors import PublishFailed
+from ordersaga.leaky_bucket import LeakyBucket
 from ordersaga.logs import Line
 from ordersaga.outbox import NOTICE, WATCHDOG
 from ordersaga.put_back import ROW_CAP, PutBack
@@ -97,7 +97,7 @@ class Relay:
         self._bound, self._backoff = ScanBound(), AddressBackoff()
         self._unpublishable: dict[int, tuple[str, float]] = {}
         self._limit, self._claimed = CLAIM_ROWS, 0
-        self._bucket = Bucket(self.STREAM, self.BURST)
+        self._bucket = LeakyBucket(self.STREAM, self.BURST)
         self._stop = threading.Event()
 
     def run(self, on_error: Callable[[Exception, float], None]) -> None:

@@ -9,7 +9,7 @@ LOCK = 0x73616761  # "saga"
 FOUND = "SELECT to_regclass('ordersaga_saga') IS NOT NULL"
 
 
-def make_tables(choreography: Choreography) -> list[str]:
+def create_tables(choreography: Choreography) -> list[str]:
     """Create the engine's tables in the database of every participant that lacks them; gives their names.
 
     For a beginning and for tests; several processes may do it at once. It does not bring older tables up to date: where

@@ -17,9 +17,9 @@ from typing import TypeVar
 from ordersaga.classification import INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, QUERY_CANCELED, ErrorKind, classify, state_of
 from ordersaga.database import LACKS_TABLES, Cursor, Transaction, answers, furnished, is_writable
 from ordersaga.errors import Stopping
+from ordersaga.log_throttle import LogThrottle
 from ordersaga.logs import Line, told
 from ordersaga.participant import Participant
-from ordersaga.seldom import Seldom
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Transactions:
         self.participant, self.patience = participant, patience
         self.guard: Guard = lambda _: nullcontext()
         self.report: Report = lambda _part, _sentence: None
-        self._throttle = Seldom()
+        self._throttle = LogThrottle()
         self._busy_until = 0.0
         self._faulty = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ordersaga.guests.structlog import configuration
+from ordersaga.contrib.structlog import configuration
 from webapp.books.router import DOMAINS, alias, reader_database
 from webapp.database_url import django_database
 from workers.settings import settings

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from ordersaga.errors import ConfigurationError
-from ordersaga.pulse import Life, default_folder, lives
+from ordersaga.heartbeat import ProcessStatus, default_folder, live_processes
 from workers.settings import settings
 
 ALIVE, DEAD, UNKNOWN = 0, 1, 2
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         folder = settings().run_dir or default_folder()
-        found = lives(folder, _known(options.pool))
+        found = live_processes(folder, _known(options.pool))
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return UNKNOWN
@@ -56,7 +56,7 @@ def _known(pool: str) -> str:
     return pool
 
 
-def _line(life: Life) -> str:
+def _line(life: ProcessStatus) -> str:
     name = f"{life.node} (process {life.pid})"
     if life.faults:
         return f"{name} is not well: " + "; ".join(f"its {part} {fault}" for part, fault in life.faults.items())

@@ -17,9 +17,9 @@ import psycopg2
 from celery import Celery, signals
 
 from ordersaga.celery.app import make_pool
+from ordersaga.contrib.structlog import configuration
 from ordersaga.envelope import Keyring
 from ordersaga.errors import ConfigurationError, DeclarationError, PoolerRefused
-from ordersaga.guests.structlog import configuration
 from ordersaga.participant import Participant
 from ordersaga.sessions import connect
 from workers.settings import DOMAINS, PREFIX, Domain, settings

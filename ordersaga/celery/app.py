@@ -28,10 +28,10 @@ from ordersaga.choreography import Choreography
 from ordersaga.claim import Parcel
 from ordersaga.envelope import Keyring
 from ordersaga.errors import EnvelopeError, PublishFailed, Stopping, Unhandled
+from ordersaga.heartbeat import Heartbeat, default_folder
 from ordersaga.logs import Line, bound, failure, told
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG
 from ordersaga.participant import Participant
-from ordersaga.pulse import Pulse, default_folder
 from ordersaga.receiver import Delivery, Receiver
 from ordersaga.relay import LINGER
 
@@ -62,22 +62,22 @@ class Door:
         self.will = will
         self.conditions = Conditions()
         self.children = ChildHeartbeats()
-        self.pulse: Pulse | None = None
+        self.heartbeat: Heartbeat | None = None
 
     def beat(self, part: str, words: str = "") -> None:
         """A part of the process has turned round."""
-        if (pulse := self.pulse) is not None:
-            pulse.beat(part, words)
+        if (heartbeat := self.heartbeat) is not None:
+            heartbeat.beat(part, words)
 
     def rest(self, part: str) -> None:
         """A part of the process cannot work for now."""
-        if (pulse := self.pulse) is not None:
-            pulse.rest(part)
+        if (heartbeat := self.heartbeat) is not None:
+            heartbeat.rest(part)
 
     def note(self, subject: str, words: str) -> None:
         """Show ``words`` about something that is not a part of the process, until they are empty."""
-        if (pulse := self.pulse) is not None:
-            pulse.note(subject, words)
+        if (heartbeat := self.heartbeat) is not None:
+            heartbeat.note(subject, words)
 
 
 def make_pool(

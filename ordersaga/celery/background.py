@@ -18,8 +18,8 @@ from typing import Any
 from celery.events.dispatcher import EventDispatcher
 from kombu import Connection, Producer
 
+from ordersaga.log_throttle import LogThrottle
 from ordersaga.logs import Line, told
-from ordersaga.seldom import Seldom
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class BackgroundPublisher:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._throttle = Seldom()
+        self._throttle = LogThrottle()
 
     def publish(self, body: Any, **options: Any) -> None:
         """Send it soon, or drop it; options are those of kombu's ``Producer.publish``."""

@@ -19,8 +19,8 @@ from ordersaga.celery.topology import declare
 from ordersaga.celery.wire import admit, raw_body
 from ordersaga.envelope import digest
 from ordersaga.errors import EnvelopeError, OtherSaga
+from ordersaga.log_throttle import LogThrottle
 from ordersaga.logs import Line, told
-from ordersaga.seldom import Seldom
 
 logger = get_logger(__name__)
 
@@ -44,7 +44,7 @@ class Consumer(consumer.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._seldom = Seldom()
+        self._throttle = LogThrottle()
         self._heartbeats: Heartbeats | None = None
         mailbox = self.app.control.mailbox
         mailbox._producer_pool = self.app.ordersaga.background
@@ -173,7 +173,7 @@ class Consumer(consumer.Consumer):
         return on_message
 
     def _drop(self, what: str, fault: str) -> None:
-        if self._seldom.due(f"{what} {fault.partition(':')[0]}"):  # the rest may be anything
+        if self._throttle.due(f"{what} {fault.partition(':')[0]}"):  # the rest may be anything
             line = Line(
                 "a malformed message of Celery's was dropped", code="celery_message_dropped", kind=what, fault=_shown(fault)
             )

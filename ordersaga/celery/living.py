@@ -13,7 +13,7 @@ from celery.utils.log import get_logger
 from celery.utils.nodenames import default_nodename, host_format
 from celery.worker import state
 
-from ordersaga.pulse import EVERY, Pulse
+from ordersaga.heartbeat import EVERY, Heartbeat
 
 logger = get_logger(__name__)
 
@@ -34,33 +34,33 @@ class NamedWorker(Worker):
 
 
 class Living(bootsteps.StartStopStep):
-    """Writes the process's sign of life while it runs; see :mod:`ordersaga.pulse`."""
+    """Writes the process's sign of life while it runs; see :mod:`ordersaga.heartbeat`."""
 
     requires = {"celery.worker.components:Pool"}
 
     def __init__(self, worker: Any, **_: Any) -> None:
-        self._pulse: Pulse | None = None
+        self._heartbeat: Heartbeat | None = None
 
     def start(self, worker: Any) -> None:
         """Begin to write; a pool that cannot works as well, and says that nobody will see it."""
         door = worker.app.ordersaga
-        pulse = Pulse(door.run_dir, door.participant.name, worker.hostname, (CONSUMER, RELAY))
+        heartbeat = Heartbeat(door.run_dir, door.participant.name, worker.hostname, (CONSUMER, RELAY))
         if isinstance(worker.pool, solo.TaskPool):  # its one thread does the work and hears nobody meanwhile
-            pulse.occupied = lambda: (CONSUMER,) if state.active_requests else ()
-        pulse.conditions = door.conditions.read
+            heartbeat.occupied = lambda: (CONSUMER,) if state.active_requests else ()
+        heartbeat.conditions = door.conditions.read
         try:
-            pulse.start()
+            heartbeat.start()
         except OSError as error:
             logger.warning("no sign of life can be written, so health checks will not find this process: %s", error)
             return
-        door.pulse = self._pulse = pulse
+        door.heartbeat = self._heartbeat = heartbeat
 
     def stop(self, worker: Any) -> None:
         """Leave nothing behind."""
-        if self._pulse is not None:
-            worker.app.ordersaga.pulse = None
-            self._pulse.stop()
-            self._pulse = None
+        if self._heartbeat is not None:
+            worker.app.ordersaga.heartbeat = None
+            self._heartbeat.stop()
+            self._heartbeat = None
 
     terminate = stop
 

@@ -16,9 +16,9 @@ from ordersaga.celery.publisher import Publisher
 from ordersaga.celery.rabbitmq import alarm
 from ordersaga.classification import ErrorKind, classify
 from ordersaga.database import LACKS_TABLES
+from ordersaga.log_throttle import LogThrottle
 from ordersaga.logs import bound, told
 from ordersaga.relay import Relay
-from ordersaga.seldom import Seldom
 
 logger = get_logger(__name__)
 
@@ -51,7 +51,7 @@ class Carrier(bootsteps.StartStopStep):
     def __init__(self, worker: Any, **_: Any) -> None:
         self._relay: Relay | None = None
         self._thread: threading.Thread | None = None
-        self._seldom = Seldom()
+        self._throttle = LogThrottle()
 
     def start(self, worker: Any) -> None:
         """Begin to carry."""
@@ -99,7 +99,7 @@ class Carrier(bootsteps.StartStopStep):
         lacks = classify(error) is ErrorKind.MISSING_TABLE
         self._beat(LACKS_TABLES if lacks else f"the last round failed: {type(error).__name__}")
         if lacks:
-            if self._seldom.due(LACKS_TABLES):
+            if self._throttle.due(LACKS_TABLES):
                 logger.warning("relay: waits for its database: %s", LACKS_TABLES)
             return
         logger.warning("relay: %s; the outbox is kept, next try in %.1f s", told(error), wait)

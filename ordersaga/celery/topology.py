@@ -15,12 +15,12 @@ from kombu import Connection, Exchange, Queue, binding
 
 from ordersaga.choreography import Choreography
 from ordersaga.errors import OtherSaga
+from ordersaga.log_throttle import LogThrottle
 from ordersaga.logs import Line
 from ordersaga.participant import Participant
-from ordersaga.seldom import Seldom
 
 logger = get_logger(__name__)
-_differences = Seldom(every=600)
+_differences = LogThrottle(every=600)
 
 DELIVERY_LIMIT = 10
 """A message redelivered more often dies into the dead letters; every stop of a worker counts as one."""

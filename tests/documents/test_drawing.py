@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from ordersaga.drawing import draw
+from ordersaga.diagram import draw
 from tests.documents.pages import names, page, pages
 from tests.support.processes import ROOT
 from workers.choreography import choreography

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.ids import new_id
-from ordersaga.tables import make_tables
+from ordersaga.tables import create_tables
 from ordersaga.testing import Rehearsal
 from tests.documents.pages import page
 from tests.support.databases import Databases
@@ -24,8 +24,8 @@ def declared(**databases: str) -> dict[str, Any]:
 
 def test_the_saga_of_the_readme_is_confirmed(databases: Databases) -> None:
     readme = declared(desk=databases.orders, hotel=databases.inventory)
-    assert isinstance(readme["desk"].database, SqlAlchemyDatabase)
-    make_tables(readme["choreography"])
+    assert isinstance(readme["desk"].database, SQLAlchemyDatabase)
+    create_tables(readme["choreography"])
     with readme["desk"].database.begin() as tx:
         saga = readme["trip"].start(readme["TripAsked"](guest="a"), db=tx.db)
     Rehearsal(readme["choreography"]).run()

@@ -16,7 +16,7 @@ from ordersaga import (
     Signal,
     StepFailed,
 )
-from ordersaga.drawing import draw
+from ordersaga.diagram import draw
 from tests.engine.trip import Agreed, Asked, Booked, Full, Late, Nowhere, Sent, Trip, Wish, refused
 
 

@@ -17,9 +17,9 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from ordersaga import logs
+from ordersaga.contrib.structlog import ACCESS, ACCESS_FORMAT, formatter
 from ordersaga.database import first_line
 from ordersaga.errors import EnvelopeError
-from ordersaga.guests.structlog import ACCESS, ACCESS_FORMAT, formatter
 from ordersaga.logs import Line, bound, failure, told, trace_told
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT

@@ -469,7 +469,7 @@ def test_it_gathers_by_the_packs_that_come_however_long_a_round_takes(
     every: float, packs: int, gathers: bool, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("ordersaga.bucket.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("ordersaga.leaky_bucket.time", SimpleNamespace(monotonic=lambda: now[0]))
     relay = Relay(url, "desk", Broker())
     told = []
     for _ in range(40):

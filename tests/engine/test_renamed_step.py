@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from ordersaga import Batch, Choreography, DeadlinePassed, Participant, Refusal, Saga, Signal
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.desk import Desk
-from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
 from ordersaga.testing import Rehearsal
 from tests.engine.toys import EFFECT, toy_database
 from tests.engine.trip import Trip, refused
@@ -36,7 +36,7 @@ SAGA = Saga("renamed", Ordered, "desk", ("desk", "shelf"), timedelta(minutes=5),
 class Release:
     """A release of the shelf, whose one step has the function name and the options given."""
 
-    def __init__(self, database: SqlAlchemyDatabase, function: str, **options: Any) -> None:
+    def __init__(self, database: SQLAlchemyDatabase, function: str, **options: Any) -> None:
         self.database = database
         desk, shelf = Participant("desk", database=database), Participant("shelf", database=database)
 
@@ -81,14 +81,14 @@ def change(db: Any, saga: str, by: int) -> None:
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> Iterator[SqlAlchemyDatabase]:
+def database(postgres: Postgres) -> Iterator[SQLAlchemyDatabase]:
     with toy_database(postgres, "renamed") as url:
-        database = SqlAlchemyDatabase(url)
+        database = SQLAlchemyDatabase(url)
         yield database
         database.discard()
 
 
-def reserved(database: SqlAlchemyDatabase) -> tuple[str, Any]:
+def reserved(database: SQLAlchemyDatabase) -> tuple[str, Any]:
     """A saga whose reservation an earlier release has made, and the envelope that asked for it."""
     first = Release(database, "reserve")
     with database.begin() as tx:
@@ -110,7 +110,7 @@ def expire(release: Release, saga: str) -> None:
     rehearsal.run()
 
 
-def test_a_renamed_step_is_not_done_again_and_is_undone(database: SqlAlchemyDatabase) -> None:
+def test_a_renamed_step_is_not_done_again_and_is_undone(database: SQLAlchemyDatabase) -> None:
     saga, mail = reserved(database)
     now = Release(database, "hold", formerly="reserve")
 
@@ -122,7 +122,7 @@ def test_a_renamed_step_is_not_done_again_and_is_undone(database: SqlAlchemyData
     assert now.standing(saga) == ("ROLLED_BACK", None)
 
 
-def test_a_step_with_a_name_of_its_own_may_have_another_function(database: SqlAlchemyDatabase) -> None:
+def test_a_step_with_a_name_of_its_own_may_have_another_function(database: SQLAlchemyDatabase) -> None:
     saga, mail = reserved(database)
     now = Release(database, "hold", name="reserve")
 
@@ -132,7 +132,7 @@ def test_a_step_with_a_name_of_its_own_may_have_another_function(database: SqlAl
     assert (now.step.key, now.step.task) == ("shelf.reserve", "shelf.reserve")
 
 
-def test_what_no_declared_step_can_undo_keeps_the_saga_open_until_one_can(database: SqlAlchemyDatabase) -> None:
+def test_what_no_declared_step_can_undo_keeps_the_saga_open_until_one_can(database: SQLAlchemyDatabase) -> None:
     saga, _ = reserved(database)
     without = Release(database, "hold")
 
@@ -152,7 +152,7 @@ def test_what_no_declared_step_can_undo_keeps_the_saga_open_until_one_can(databa
     assert mended.standing(saga) == ("ROLLED_BACK", None)
 
 
-def test_the_task_has_the_new_name_and_the_journal_the_first(database: SqlAlchemyDatabase) -> None:
+def test_the_task_has_the_new_name_and_the_journal_the_first(database: SQLAlchemyDatabase) -> None:
     step = Release(database, "hold", formerly="reserve").step
 
     assert (step.task, step.key) == ("shelf.hold", "shelf.reserve")

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from ordersaga import Choreography, DeadlinePassed, Participant, Refusal, Saga, Signal
-from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
-from ordersaga.tables import make_tables
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
+from ordersaga.tables import create_tables
 from tests.support.postgres import Postgres
 
 
@@ -29,7 +29,7 @@ class Late(Refusal):
 @pytest.fixture
 def choreography(postgres: Postgres) -> Iterator[Choreography]:
     postgres.create_role("bare")
-    desk = Participant("desk", database=SqlAlchemyDatabase(postgres.create_database("bare", "bare")))
+    desk = Participant("desk", database=SQLAlchemyDatabase(postgres.create_database("bare", "bare")))
 
     @desk.step(decides=True)
     def agree(asked: Asked) -> Agreed:
@@ -47,7 +47,7 @@ def choreography(postgres: Postgres) -> Iterator[Choreography]:
 
 def test_of_many_who_make_them_at_once_one_does(choreography: Choreography) -> None:
     with ThreadPoolExecutor(4) as threads:
-        made = sorted(threads.map(lambda _: make_tables(choreography), range(4)))
+        made = sorted(threads.map(lambda _: create_tables(choreography), range(4)))
 
     assert made == [[], [], [], ["desk"]]
     with choreography.participants["desk"].database.begin() as tx:

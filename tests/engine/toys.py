@@ -13,8 +13,8 @@ import psycopg2
 from sqlalchemy import text
 
 from ordersaga import Batch, Choreography, DeadlinePassed, Participant, Refusal, Retry, Saga, Signal, Watchdog
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.database import Transaction
-from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
 from ordersaga.ids import new_id
 from ordersaga.sql import schema
 from ordersaga.step import Step
@@ -79,7 +79,7 @@ class Raised(Exception):
     """What a plan asks for."""
 
 
-class Watched(SqlAlchemyDatabase):
+class Watched(SQLAlchemyDatabase):
     """A database that remembers why its transactions were rolled back."""
 
     def __init__(self, url: str) -> None:

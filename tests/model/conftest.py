@@ -15,7 +15,7 @@ from workers.django import setup
 setup()
 
 from ordersaga import Choreography  # noqa: E402 - models may be imported once Django is set up
-from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase  # noqa: E402
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase  # noqa: E402
 from tests.model.house import House  # noqa: E402
 from workers.contract import order_saga  # noqa: E402
 from workers.inventory.steps import inventory  # noqa: E402
@@ -44,7 +44,7 @@ def house(databases: Databases) -> Iterator[House]:
     before = dict(settings), inventory.database, payments.database
     connection.close()
     settings.update(django_database(databases.orders))
-    inventory.database, payments.database = (SqlAlchemyDatabase(url) for url in (databases.inventory, databases.payments))
+    inventory.database, payments.database = (SQLAlchemyDatabase(url) for url in (databases.inventory, databases.payments))
     house = House(Choreography(order_saga, [orders, inventory, payments]), databases)
     retries = {step.key: step.retry for step in house.choreography.steps}
     with house.levers():

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from ordersaga.pulse import lives
+from ordersaga.heartbeat import live_processes
 from tests.support.house import House
 from tests.support.polling import eventually, throughout
 from tests.support.processes import run_dir
@@ -82,7 +82,7 @@ def met(house: House, state: str, before: int) -> bool:
 
 
 def words(pool: str) -> str:
-    return " ".join(text for life in lives(Path(run_dir()), pool) for text in life.words.values())
+    return " ".join(text for life in live_processes(Path(run_dir()), pool) for text in life.words.values())
 
 
 def logs(house: House, pool: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.db import connection, transaction
 
-from ordersaga.pulse import lives
+from ordersaga.heartbeat import live_processes
 from tests.support.house import House
 from tests.support.pointing import django_at
 from tests.support.polling import eventually
@@ -46,7 +46,7 @@ def paused(house: House) -> bool:
 
 
 def words() -> str:
-    return " ".join(text for life in lives(Path(run_dir()), "inventory") for text in life.words.values())
+    return " ".join(text for life in live_processes(Path(run_dir()), "inventory") for text in life.words.values())
 
 
 def test_a_bad_release_rolls_no_order_back(house: House, inventory: PoolCluster) -> None:

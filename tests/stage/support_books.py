@@ -14,7 +14,7 @@ import pytest
 from django.db import connection, connections
 from sqlalchemy.orm import Session
 
-from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.testing import Rehearsal
 from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.postgres import OWNER, Postgres
@@ -82,7 +82,7 @@ def opened(databases: Databases) -> Iterator[Shop]:
     before = dict(given)
     connection.close()
     given.update(django_database(databases.orders))
-    theirs = {name: SqlAlchemyDatabase(getattr(databases, name)) for name in ("inventory", "payments")}
+    theirs = {name: SQLAlchemyDatabase(getattr(databases, name)) for name in ("inventory", "payments")}
     try:
         with (
             patch.object(participants["inventory"], "database", theirs["inventory"]),

@@ -21,9 +21,9 @@ from sqlalchemy.exc import DBAPIError
 
 from ordersaga.celery.pgmq import broker_settings, install
 from ordersaga.conninfo import connection_options, parse
+from ordersaga.contrib.django import DjangoDatabase
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.errors import ConfigurationError
-from ordersaga.guests.django import DjangoDatabase
-from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
 from ordersaga.relay import Relay
 from tests.stage.shop import open_shop, place
 from tests.support.pointing import django_at
@@ -78,7 +78,7 @@ def by_the_reader_of_pages(url: str) -> Iterator[Ask]:
 
 @contextmanager
 def by_sqlalchemy(url: str) -> Iterator[Ask]:
-    database = SqlAlchemyDatabase(url)
+    database = SQLAlchemyDatabase(url)
 
     def ask(statement: str) -> Any:
         with database.begin() as tx:
@@ -113,7 +113,7 @@ def by_djangos_relay(url: str) -> Iterator[Ask]:
 
 @contextmanager
 def by_sqlalchemys_relay(url: str) -> Iterator[Ask]:
-    with _by_relay(SqlAlchemyDatabase(url).dsn) as ask:
+    with _by_relay(SQLAlchemyDatabase(url).dsn) as ask:
         yield ask
 
 

@@ -9,7 +9,7 @@ from unittest.mock import patch
 from django.db import connection, connections
 
 from ordersaga import Choreography
-from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from tests.support.databases import Databases
 from webapp.database_url import django_database
 
@@ -34,7 +34,7 @@ def participants_at(databases: Databases) -> Iterator[Choreography]:
     from workers.choreography import choreography
 
     whole = choreography()
-    inventory, payments = SqlAlchemyDatabase(databases.inventory), SqlAlchemyDatabase(databases.payments)
+    inventory, payments = SQLAlchemyDatabase(databases.inventory), SQLAlchemyDatabase(databases.payments)
     try:
         with (
             django_at(databases.orders),

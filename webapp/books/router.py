@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from ordersaga.guests.django import SESSION
+from ordersaga.contrib.django import SESSION
 from webapp.database_url import django_database
 
 if TYPE_CHECKING:  # the settings import this, before there are models

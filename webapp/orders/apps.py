@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from ordersaga.guests.django import prepare_sessions
+from ordersaga.contrib.django import prepare_sessions
 
 
 class OrdersConfig(AppConfig):

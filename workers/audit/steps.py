@@ -17,7 +17,7 @@ from typing import Any, Literal
 import orjson
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from ordersaga.guests.django import DjangoDatabase
+from ordersaga.contrib.django import DjangoDatabase
 from ordersaga.participant import Event, Participant
 from ordersaga.sql import array
 from webapp.audit.models import SagaEvent

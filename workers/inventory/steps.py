@@ -5,13 +5,13 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from ordersaga import Batch, Participant
-from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from workers.contract import step_retry
 from workers.inventory import stock
 from workers.settings import settings
 from workers.signals import OrderConfirmed, OrderPlaced, OutOfStock, StockReleased, StockReserved, StockShipped
 
-database = SqlAlchemyDatabase(settings().inventory_database_url, direct=settings().inventory_direct_url)
+database = SQLAlchemyDatabase(settings().inventory_database_url, direct=settings().inventory_direct_url)
 inventory = participant = Participant("inventory", database=database)
 
 

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
 
 from ordersaga import Batch, Participant
-from ordersaga.guests.django import DjangoDatabase
+from ordersaga.contrib.django import DjangoDatabase
 from ordersaga.signal import DeadlinePassed
 from ordersaga.sql import array
 from webapp.orders.models import CancelRequest, Order

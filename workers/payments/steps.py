@@ -5,13 +5,13 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from ordersaga import Batch, Participant
-from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from workers.contract import step_retry
 from workers.payments.gateway import Charge, Gateway, WalletGateway
 from workers.settings import settings
 from workers.signals import PaymentCharged, PaymentDeclined, PaymentRefunded, StockReserved
 
-database = SqlAlchemyDatabase(settings().payments_database_url, direct=settings().payments_direct_url)
+database = SQLAlchemyDatabase(settings().payments_database_url, direct=settings().payments_direct_url)
 payments = participant = Participant("payments", database=database)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from ordersaga import Batch, Participant
-from ordersaga.guests.sqlalchemy import SqlAlchemyDatabase
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.sql.schema import create
 from workers.signals import StockShipped
 
@@ -17,7 +17,7 @@ SCHEMA = [*create(), 'CREATE TABLE point (saga_id uuid PRIMARY KEY, "order" text
 GIVE = text('INSERT INTO point (saga_id, "order") VALUES (:saga, :order)')
 
 loyalty = participant = Participant(
-    "loyalty", database=SqlAlchemyDatabase(os.environ.get(URL, "postgresql://loyalty@127.0.0.1/loyalty"))
+    "loyalty", database=SQLAlchemyDatabase(os.environ.get(URL, "postgresql://loyalty@127.0.0.1/loyalty"))
 )
 
 

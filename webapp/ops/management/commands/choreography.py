@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from django.core.management.base import CommandError
 
 from ordersaga.choreography import Choreography
-from ordersaga.drawing import draw
+from ordersaga.diagram import draw
 from ordersaga.errors import OrderSagaError
 from webapp.ops import command
 from webapp.ops.recorded import broken_contracts, record

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class Seldom:
+class LogThrottle:
     """Not for exact counts: two threads may both be let through at once."""
 
     def __init__(self, every: float = 30.0) -> None:

@@ -20,7 +20,7 @@ DRIVER = "postgresql+psycopg2://"
 """SQLAlchemy's dialect and driver; where to connect stands in the connection string alone."""
 
 
-class SqlAlchemyDatabase:
+class SQLAlchemyDatabase:
     """A PostgreSQL database by its connection string; a step's ``db`` is a :class:`sqlalchemy.orm.Session`.
 
     The string is read by :mod:`ordersaga.conninfo`. Connects when first used. A

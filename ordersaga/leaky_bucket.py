@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class Bucket:
+class LeakyBucket:
     """What is poured in drains at ``drains`` a second. It holds twice what makes it ``full``, so that a stream is soon over."""
 
     def __init__(self, drains: float, full: float) -> None:

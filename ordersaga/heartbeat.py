@@ -1,4 +1,4 @@
-"""A process's sign of life: a small file, locked while its process lives, that tells when each part last turned round.
+"""A process's sign of life: a small file, locked while its process live_processes, that tells when each part last turned round.
 
 The lock is the kernel's (``flock``), so a process that was killed leaves nothing that could be mistaken for life, and no
 process number that is given away again misleads. Times are seconds since the machine's start, which no clock change moves.
@@ -25,7 +25,7 @@ STALE = 30.0
 confirm and then for a connection, takes less."""
 
 
-class Life(NamedTuple):
+class ProcessStatus(NamedTuple):
     """What a process last wrote of itself.
 
     :ivar ages: seconds since each part last turned round; None when it has not begun or says that it cannot.
@@ -48,7 +48,7 @@ class Life(NamedTuple):
         return found
 
 
-class Pulse:
+class Heartbeat:
     """The writer's side: parts call :meth:`beat` whenever they turn round; a thread writes it down."""
 
     def __init__(self, folder: Path, participant: str, node: str, parts: tuple[str, ...]) -> None:
@@ -95,7 +95,7 @@ class Pulse:
         while self._file < 0:
             self._file = self._locked()
         self._write()
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -144,13 +144,13 @@ class Pulse:
             self._file = -1
 
 
-def lives(folder: Path, participant: str) -> list[Life]:
+def live_processes(folder: Path, participant: str) -> list[ProcessStatus]:
     """The processes of a participant's pool that live on this machine; what dead ones have left is removed."""
     files = sorted(folder.glob(f"{participant}.{socket.gethostname()}.*.json"))
-    return [life for file in files for life in _life(file)]
+    return [life for file in files for life in _status(file)]
 
 
-def _life(path: Path) -> Iterator[Life]:
+def _status(path: Path) -> Iterator[ProcessStatus]:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -169,7 +169,7 @@ def _life(path: Path) -> Iterator[Life]:
         if found:
             now = time.monotonic()
             ages = {part: None if at is None else max(0.0, now - at) for part, at in found["beats"].items()}
-            yield Life(found["pid"], found["node"], ages, found["words"])
+            yield ProcessStatus(found["pid"], found["node"], ages, found["words"])
     finally:
         os.close(file)
 

@@ -1,0 +1,91 @@
+"""A process's sign of life: seen while it live_processes, gone with it, and telling when a part of it hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ordersaga.heartbeat import STALE, Heartbeat, live_processes
+from tests.support.time_scale import scaled
+
+FORKED = """
+import os, sys, time
+from pathlib import Path
+from ordersaga.heartbeat import Heartbeat
+heartbeat = Heartbeat(Path(sys.argv[1]), "stock", "stock-1@host", ("consumer", "relay"))
+heartbeat.beat("consumer")
+heartbeat.beat("relay", "the last round failed: OperationalError")
+heartbeat.start()
+if os.fork() == 0:
+    print("begun", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def heartbeat(tmp_path: Path) -> Heartbeat:
+    return Heartbeat(tmp_path, "stock", "stock-1@host", ("consumer", "relay"))
+
+
+def test_who_has_not_begun_is_not_well_and_who_turns_round_is(heartbeat: Heartbeat, tmp_path: Path) -> None:
+    heartbeat.beat("relay")
+    heartbeat.start()
+    [life] = live_processes(tmp_path, "stock")
+    assert life.faults == {"consumer": "has not begun or lost its connection"}
+    heartbeat.beat("consumer")
+    heartbeat._write()
+    [life] = live_processes(tmp_path, "stock")
+    assert (life.pid, life.node, life.faults) == (os.getpid(), "stock-1@host", {})
+    assert live_processes(tmp_path, "sto") == live_processes(tmp_path, "other") == []
+    heartbeat.stop()
+    assert live_processes(tmp_path, "stock") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_that_hangs_is_named(heartbeat: Heartbeat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heartbeat.beat("consumer")
+    heartbeat.beat("relay", "the last round failed: OperationalError")
+    heartbeat.start()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + STALE + 5)
+    heartbeat.beat("consumer")
+    heartbeat._write()
+    [life] = live_processes(tmp_path, "stock")
+    assert life.faults == {"relay": "has not turned round for 35 s: the last round failed: OperationalError"}
+    heartbeat.stop()
+
+
+def test_a_part_at_work_is_not_held_to_hang(heartbeat: Heartbeat, tmp_path: Path) -> None:
+    heartbeat.beat("relay")
+    heartbeat.occupied = lambda: ("consumer",)
+    heartbeat.start()
+    assert live_processes(tmp_path, "stock")[0].faults == {}
+    heartbeat.stop()
+
+
+def test_a_child_does_not_keep_a_killed_parent_alive_and_what_is_left_is_removed(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", FORKED, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == "begun\n"
+    try:
+        assert live_processes(tmp_path, "stock")[0].words == {"relay": "the last round failed: OperationalError"}
+        parent.kill()
+        parent.wait(scaled(10))
+        assert live_processes(tmp_path, "stock") == []
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        os.killpg(parent.pid, signal.SIGKILL)
+
+
+def test_a_folder_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        Heartbeat(tmp_path, "stock", "n", ()).start()

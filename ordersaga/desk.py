@@ -20,7 +20,7 @@ from ordersaga.context import Context
 from ordersaga.database import borrow
 from ordersaga.envelope import Head, Row, read_packs
 from ordersaga.ids import new_id
-from ordersaga.logs import Line
+from ordersaga.log import LogEvent
 from ordersaga.outbox import LETTER, NOTICE, RESUME, WATCHDOG, Outbox
 from ordersaga.saga import Saga
 from ordersaga.signal import topic_of
@@ -141,7 +141,9 @@ def resume_steps(context: Context, rows: Sequence[Row[Any]]) -> None:
         if (step := steps.get(row.data["step"])) is not None:
             resumed = paused_steps.resume(context, step, topic_of(step.arrow.hears))
             if resumed:
-                line = Line("resumed by an operator", code="step_resumed", step=step.key, by=row.data["by"], reason=row.reason)
+                line = LogEvent(
+                    "resumed by an operator", code="step_resumed", step=step.key, by=row.data["by"], reason=row.reason
+                )
                 logger.warning(line)
 
 

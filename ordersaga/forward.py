@@ -12,7 +12,7 @@ from ordersaga.batch import SagaId
 from ordersaga.context import Context, Turn
 from ordersaga.envelope import Row, plain
 from ordersaga.journal import LATE, Entry, clean
-from ordersaga.logs import Line, bound, failure, told
+from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import next_pack, recorded, strike
 from ordersaga.signal import Refusal, Signal, StepFailed
 from ordersaga.sql import array
@@ -41,7 +41,7 @@ def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> Ran:
     if runnable:
         signals = {saga: heard[saga].data for saga in runnable}
         about = context.about(rows[0]) if len(rows) == 1 else {}
-        with bound(attempt=begun.attempts, **about):
+        with log_context(attempt=begun.attempts, **about):
             said = step.arrow.run(step.function, signals, context.tx.db)
         turned: dict[SagaId, Turn] = {}
         refused: list[SagaId] = []
@@ -136,7 +136,7 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
     if spent and not step.never_gives_up:
         pack_id = next_pack(context.cursor)
         context.journal.give_up(step.key, row.saga, pack_id)
-        context.outbox.say(row.saga, StepFailed(step=step.key, error=told(error)), cause=row)
+        context.outbox.say(row.saga, StepFailed(step=step.key, error=safe_message(error)), cause=row)
         signal = orjson.dumps(again.data).decode()
         kept = f"[{again.version},{signal}]"  # so that it can be read again by a later deploy
         context.journal.bury(context.participant.name, row.saga, step.key, topic, kept, error, trace, attempts)
@@ -144,14 +144,16 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
             row.saga, row, "dead letter", reason=summary, step=step.key, topic=topic, attempts=attempts,
             error=f"{type(error).__module__}.{type(error).__qualname__}", traceback=clean(trace), signal=signal,
         )  # fmt: skip
-        logger.error(Line("given up, a dead letter", **about, **failure(error, whole=True)))
+        logger.error(LogEvent("given up, a dead letter", **about, **failure(error, whole=True)))
     else:
         wait = step.retry.wait(attempts)
         if spent and attempts % step.retry.attempts == 0:
-            context.outbox.attention(row.saga, row, f"{step.key} keeps failing: {told(error)}")
-            logger.error(Line("keeps failing, needs attention", **about, **failure(error, whole=True)))
+            context.outbox.attention(row.saga, row, f"{step.key} keeps failing: {safe_message(error)}")
+            logger.error(LogEvent("keeps failing, needs attention", **about, **failure(error, whole=True)))
         else:
-            logger.warning(Line("failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error)))
+            logger.warning(
+                LogEvent("failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error))
+            )
         context.outbox.retry_later(again, context.outbox.head._replace(participant=row.by), topic, wait)
     context.outbox.flush(context.cursor, pack_id)
     return True

@@ -22,7 +22,7 @@ from ordersaga.batch import SagaId
 from ordersaga.context import Context
 from ordersaga.envelope import Row
 from ordersaga.journal import clean
-from ordersaga.logs import told
+from ordersaga.log import safe_message
 from ordersaga.sql import paused_step as sql
 from ordersaga.step import Step
 
@@ -78,7 +78,7 @@ class Admission(NamedTuple):
 def pause(context: Context, step: Step, topic: str, row: Row[Any], error: Exception) -> bool:
     """Note that a step is paused and put a row away for the next probe; whether the step was not paused before."""
     process = f"{os.getpid()}@{socket.gethostname()}"
-    context.cursor.execute(sql.PAUSE, [step.key, step.participant, clean(told(error), 500), process])
+    context.cursor.execute(sql.PAUSE, [step.key, step.participant, clean(safe_message(error), 500), process])
     new, wait = context.cursor.fetchone()
     put_away(context, topic, [row], wait)
     context.outbox.flush(context.cursor)

@@ -25,7 +25,7 @@ from ordersaga.database import Transaction
 from ordersaga.envelope import Head, Reader, Row, plain, read_packs
 from ordersaga.errors import EnvelopeError, NewerVersion, Stopping
 from ordersaga.forward import Ran, fail, may_run, run
-from ordersaga.logs import Line, bound, failure, told
+from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG, Outbox
 from ordersaga.participant import Event, Observer, Participant
 from ordersaga.paused_steps import CircuitBreaker
@@ -100,7 +100,7 @@ class Receiver:
         :raises EnvelopeError: when it is no envelope, or not for this participant.
         :raises Stopping: when the process is to stop while the database does not work.
         """
-        with bound(participant=self.participant.name, topic=topic, task=delivery.task):
+        with log_context(participant=self.participant.name, topic=topic, task=delivery.task):
             if self.participant.observer is not None:
                 self._observe(self.participant.observer, topic, body)
             elif self._split(topic, body, delivery):
@@ -135,7 +135,7 @@ class Receiver:
         except Exception as again:
             if classify(again) is not ErrorKind.SIGNAL or isinstance(again, Stopping):
                 raise
-            logger.log(logging.ERROR, Line("the failure could not be noted", **failure(again, whole=True)))
+            logger.log(logging.ERROR, LogEvent("the failure could not be noted", **failure(again, whole=True)))
             return False
 
     def _rule(self, topic: str) -> Rule:
@@ -154,7 +154,7 @@ class Receiver:
             raise EnvelopeError(f"{self.participant.name} does not hear {topic}")
         job, breaker = _Job(topic, step.name, delivery, step), self.breakers[step.key]
         rows = [row for _, rows in read_packs(body) for row in rows]
-        with bound(step=step.key):
+        with log_context(step=step.key):
             if breaker.paused:
                 admitted = self.transactions.run(
                     lambda tx: paused_steps.admit(self._context(tx, job), step, topic, rows), patient=True
@@ -178,11 +178,11 @@ class Receiver:
         began = time.perf_counter()
         try:
             self.transactions.run(lambda tx: observer(events, tx.db), patient=True)
-            logger.info(Line("done", signals=len(events), seconds=_since(began)))
+            logger.info(LogEvent("done", signals=len(events), seconds=_since(began)))
         except Stopping:
             raise
         except Exception as error:  # noqa: BLE001 - what fails again alone is raised
-            logger.warning(Line("failed together, now one by one", signals=len(events), **failure(error)))
+            logger.warning(LogEvent("failed together, now one by one", signals=len(events), **failure(error)))
             _each(partial(self._observe_one, observer, event) for event in events)
 
     def _observe_one(self, observer: Observer, event: Event) -> None:
@@ -205,7 +205,7 @@ class Receiver:
             outbox.flush(tx.cursor)
 
         self.transactions.run(work, patient=True)
-        logger.warning(Line("keeps coming back, taken apart", signals=signals, redeliveries=delivery.redeliveries))
+        logger.warning(LogEvent("keeps coming back, taken apart", signals=signals, redeliveries=delivery.redeliveries))
         return True
 
     # -- one transaction ---------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ class Receiver:
         if len(rows) == 1:
             self._handle_failure(job, rows[0], caught, failed)
         else:
-            logger.warning(Line("failed together, now one by one", signals=len(rows), **failure(caught)))
+            logger.warning(LogEvent("failed together, now one by one", signals=len(rows), **failure(caught)))
             _each(self._in_parts(job, rows, 1, work, failed, logging.DEBUG))
 
     def _done(self, job: _Job, rows: Rows, ran: Ran | None, began: float, level: int) -> None:
@@ -241,7 +241,7 @@ class Receiver:
         if logger.isEnabledFor(level):
             about = about_of(self.choreography, rows[0]) if len(rows) == 1 else {}
             attempt = ran.attempt if ran else None
-            logger.log(level, Line("done", **about, attempt=attempt, signals=len(rows), seconds=_since(began)))
+            logger.log(level, LogEvent("done", **about, attempt=attempt, signals=len(rows), seconds=_since(began)))
 
     def _in_parts(
         self, job: _Job, rows: Rows, most: int | None, work: Work, failed: Failed, level: int = logging.INFO
@@ -292,7 +292,7 @@ class Receiver:
         # in an insert nobody is in the way, unless the whole table is locked
         self.transactions.run(lambda tx: self._put_back(self._context(tx, job), job, row, wait), patient=True)
         about = about_of(self.choreography, row)
-        line = Line("put back, tried again later", code="signal_postponed", **about, wait=_seconds(wait), **failure(error))
+        line = LogEvent("put back, tried again later", code="signal_postponed", **about, wait=_seconds(wait), **failure(error))
         logger.warning(line)
 
     def _put_back(self, context: Context, job: _Job, row: Row[Any], wait: timedelta, attempt: int = 1) -> None:
@@ -324,7 +324,7 @@ class Receiver:
         wait = ENGINE_RETRY.wait(attempt)
         self.transactions.run(lambda tx: self._put_back(self._context(tx, job), job, row, wait, attempt + 1), patient=True)
         about = about_of(self.choreography, row)
-        logger.warning(Line("failed, tried again later", **about, attempt=attempt, wait=_seconds(wait), **failure(error)))
+        logger.warning(LogEvent("failed, tried again later", **about, attempt=attempt, wait=_seconds(wait), **failure(error)))
 
     # -- paused steps ------------------------------------------------------------------------------------------------
 
@@ -335,9 +335,9 @@ class Receiver:
         first = self.transactions.run(
             lambda tx: paused_steps.pause(self._context(tx, job), step, job.topic, it, error), patient=True
         )
-        self.transactions.report(step.key, f"is paused, because it fails for every saga: {told(error)}")
+        self.transactions.report(step.key, f"is paused, because it fails for every saga: {safe_message(error)}")
         if first:
-            logger.error(Line("paused, because it fails for every saga", code="step_paused", **failure(error, whole=True)))
+            logger.error(LogEvent("paused, because it fails for every saga", code="step_paused", **failure(error, whole=True)))
 
     def _put_away(self, job: _Job, rows: Rows) -> None:
         """Rows of an envelope whose step was paused meanwhile."""
@@ -368,8 +368,8 @@ class Receiver:
             self.transactions.run(
                 lambda tx: paused_steps.probe_failed(self._context(tx, job), step, job.topic, row), patient=True
             )
-            self.transactions.report(step.key, f"is paused, because it fails for every saga: {told(error)}")
-            logger.info(Line("still paused", code="step_probe_failed", **failure(error)))
+            self.transactions.report(step.key, f"is paused, because it fails for every saga: {safe_message(error)}")
+            logger.info(LogEvent("still paused", code="step_probe_failed", **failure(error)))
         else:
             if ran:
                 self._resumed(step)
@@ -377,7 +377,7 @@ class Receiver:
     def _resumed(self, step: Step) -> None:
         self.breakers[step.key].resume()
         self.transactions.report(step.key, "")
-        logger.warning(Line("resumed", code="step_resumed", step=step.key))
+        logger.warning(LogEvent("resumed", code="step_resumed", step=step.key))
 
     def _context(self, tx: Transaction, job: _Job) -> Context:
         head = Head(self.participant.name, job.name, job.delivery.task, 1)

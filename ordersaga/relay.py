@@ -23,7 +23,7 @@ from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, OutboxRow, Parcel, Refused,
 from ordersaga.envelope import FULL_SIGNALS
 from ordersaga.errors import PublishFailed
 from ordersaga.leaky_bucket import LeakyBucket
-from ordersaga.logs import Line
+from ordersaga.log import LogEvent
 from ordersaga.outbox import NOTICE, WATCHDOG
 from ordersaga.put_back import ROW_CAP, PutBack
 from ordersaga.scan_bound import Look, ScanBound
@@ -213,13 +213,13 @@ class Relay:
         new = address not in self._backoff.refusing
         later = self._backoff.refused(address, fault)
         if new:
-            logger.warning(Line("address_refused", address=address[:80], fault=fault, wait=later))
+            logger.warning(LogEvent("address_refused", address=address[:80], fault=fault, wait=later))
         return later
 
     def _note_unpublishable(self, row: OutboxRow, fault: str, later: float) -> None:
         if row.id not in self._unpublishable:
             address = address_of(row.topic, row.recipient)[:80]
-            logger.error(Line("outbox_row_refused", row=row.id, address=address, fault=fault))
+            logger.error(LogEvent("outbox_row_refused", row=row.id, address=address, fault=fault))
         self._unpublishable[row.id] = (fault, time.monotonic() + later + 2 * ROW_CAP)
 
     def _forget(self, taken: Sequence[Parcel]) -> None:
@@ -233,7 +233,7 @@ class Relay:
         cursor.execute(sql.RELEASE, {"participant": self._participant, "address": address, "rows": CLAIM_ROWS})
         if not cursor.rowcount:
             self._backoff.recovered(address)
-            logger.info(Line("address_recovered", address=address))
+            logger.info(LogEvent("address_recovered", address=address))
 
     def _carry(self) -> None:
         polls: Iterator[float] = iter(())

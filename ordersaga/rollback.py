@@ -12,7 +12,7 @@ from ordersaga.batch import SagaId
 from ordersaga.context import Context, Turn
 from ordersaga.envelope import Reader, Row
 from ordersaga.journal import Entry, clean
-from ordersaga.logs import Line, bound, failure, told
+from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import UNDO, next_pack, recorded
 from ordersaga.signal import topic_of
 from ordersaga.step import Step, Undo
@@ -48,7 +48,7 @@ def park(context: Context, topic: str, row: Row[Any], error: Exception) -> bool:
         # heard before: whoever reminds us will do so again, so no second row of retries is begun
         context.outbox.notice(row.saga, row, "undo failed", reason=clean(f"{type(error).__name__}: {error}", 500))
         steps = ", ".join(e.step for e in entries if e.state == "undoing")
-        logger.warning(Line("undo failed again", **context.about(row, look_up=True), step=steps, **failure(error)))
+        logger.warning(LogEvent("undo failed again", **context.about(row, look_up=True), step=steps, **failure(error)))
     context.outbox.flush(context.cursor)
     return any(e.state == "undoing" or e.step in waiting for e in entries)
 
@@ -90,10 +90,12 @@ def _put_off(context: Context, row: Row[Any], error: Exception) -> bool:
     about = {**context.about(row, look_up=True), "step": ", ".join(waiting), "attempt": attempts}
     wait = retry.wait(attempts)
     if attempts % retry.attempts == 0:
-        context.outbox.attention(row.saga, row, f"undo of {', '.join(waiting)} keeps failing: {told(error)}")
-        logger.error(Line("undo keeps failing, needs attention", **about, **failure(error, whole=True)))
+        context.outbox.attention(row.saga, row, f"undo of {', '.join(waiting)} keeps failing: {safe_message(error)}")
+        logger.error(LogEvent("undo keeps failing, needs attention", **about, **failure(error, whole=True)))
     else:
-        logger.warning(Line("undo failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error)))
+        logger.warning(
+            LogEvent("undo failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error))
+        )
     context.outbox.retry_later(row, context.outbox.head, UNDO, wait)
     return True
 
@@ -131,7 +133,7 @@ def _flag_undeclared(context: Context, entries: Sequence[Entry], causes: dict[Sa
         if context.is_undeclared(entry):
             reason = f"{entry.step} was done and is not declared any more: without it, it cannot be undone"
             context.outbox.attention(entry.saga, causes[entry.saga], reason)
-            logger.error(Line("done and not declared, needs attention", saga=entry.saga, step=entry.step))
+            logger.error(LogEvent("done and not declared, needs attention", saga=entry.saga, step=entry.step))
 
 
 def _turn_of(row: Row[Any], name: str) -> Turn:
@@ -149,7 +151,7 @@ def _undo(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[A
         signals = _said(context, step, step.undoing, [mine[saga] for saga in sagas])
         said: dict[SagaId, Any] = {}
         if signals:
-            with bound(step=step.key):
+            with log_context(step=step.key):
                 said = step.undoing.arrow.run(step.undoing.function, signals, context.tx.db)
         context.journal.set(step.key, "undone", sagas)
         for saga in sagas:

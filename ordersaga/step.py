@@ -13,7 +13,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from ordersaga.batch import Batch, SagaId
 from ordersaga.errors import DeclarationError
-from ordersaga.logs import bound
+from ordersaga.log import log_context
 from ordersaga.signal import Refusal, Signal, StepFailed
 
 NAME = re.compile(r"[A-Za-z_]\w{0,59}")
@@ -124,7 +124,7 @@ class Arrow:
             said = {}
             for saga, signal in signals.items():
                 own = {**extra, "saga": saga} if "saga" in self.asks else extra
-                with bound(saga=saga):
+                with log_context(saga=saga):
                     said[saga] = function(signal, **own)
         if said.keys() != signals.keys():
             wrong = sorted(said.keys() ^ signals.keys())[:3]

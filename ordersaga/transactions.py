@@ -17,8 +17,8 @@ from typing import TypeVar
 from ordersaga.classification import INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, QUERY_CANCELED, ErrorKind, classify, state_of
 from ordersaga.database import LACKS_TABLES, Cursor, Transaction, answers, furnished, is_writable
 from ordersaga.errors import Stopping
+from ordersaga.log import LogEvent, safe_message
 from ordersaga.log_throttle import LogThrottle
-from ordersaga.logs import Line, told
 from ordersaga.participant import Participant
 
 logger = logging.getLogger(__name__)
@@ -160,20 +160,20 @@ class Transactions:
 
     def _note(self, kind: ErrorKind, error: Exception) -> None:
         if kind is ErrorKind.CONTENTION:
-            if self._throttle.due(told(error)):
-                logger.warning(Line("waits for another transaction", code="database_contention", error=told(error)))
+            if self._throttle.due(safe_message(error)):
+                logger.warning(LogEvent("waits for another transaction", code="database_contention", error=safe_message(error)))
             return
         if kind is ErrorKind.SERVER:
             self.participant.database.discard()
-        fault = LACKS_TABLES if kind is ErrorKind.MISSING_TABLE else told(error)
+        fault = LACKS_TABLES if kind is ErrorKind.MISSING_TABLE else safe_message(error)
         self._faulty = True
         self.report(DATABASE, f"waits for its database: {fault}")
         if self._throttle.due(fault):
             logger.warning(
-                Line(f"{self.participant.name} waits for its database: {fault}", code="database_fault", kind=kind.value)
+                LogEvent(f"{self.participant.name} waits for its database: {fault}", code="database_fault", kind=kind.value)
             )
 
     def _recovered(self) -> None:
         self._faulty = False
         self.report(DATABASE, "")
-        logger.info(Line("the database works again", code="database_recovered"))
+        logger.info(LogEvent("the database works again", code="database_recovered"))

@@ -12,7 +12,7 @@ import orjson
 from ordersaga.batch import SagaId
 from ordersaga.context import Context
 from ordersaga.envelope import Row
-from ordersaga.logs import Line
+from ordersaga.log import LogEvent
 from ordersaga.outbox import WATCHDOG, recorded, strike
 from ordersaga.sql import array
 from ordersaga.sql import saga as sql
@@ -63,7 +63,7 @@ def watch(context: Context, rows: Sequence[Row[Any]]) -> None:
 
 def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, Row[Any]]) -> None:
     context.cursor.execute(sql.ROUND, [array(w.saga for w in waiting)])
-    logger.info(Line("reminded of what they wait for", sagas=len(waiting)))
+    logger.info(LogEvent("reminded of what they wait for", sagas=len(waiting)))
     packs = {w.saga: [w.pack_id] for w in waiting if w.status == "PENDING"}
     confirmed = [w.saga for w in waiting if w.status == "CONFIRMED"]
     if confirmed:
@@ -84,4 +84,4 @@ def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, R
             reason = f"{w.status} and still after {w.rounds + 1} reminders"
             context.cursor.execute(sql.ATTENTION, [reason, [w.saga]])
             about = context.about(causes[w.saga], look_up=True)
-            logger.error(Line("stands still, needs attention", **about, status=w.status, reminders=w.rounds + 1))
+            logger.error(LogEvent("stands still, needs attention", **about, status=w.status, reminders=w.rounds + 1))

@@ -29,7 +29,7 @@ from ordersaga.claim import Parcel
 from ordersaga.envelope import Keyring
 from ordersaga.errors import EnvelopeError, PublishFailed, Stopping, Unhandled
 from ordersaga.heartbeat import Heartbeat, default_folder
-from ordersaga.logs import Line, bound, failure, told
+from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG
 from ordersaga.participant import Participant
 from ordersaga.receiver import Delivery, Receiver
@@ -196,18 +196,18 @@ def _task(app: Celery, name: str, receiver: Receiver, requeue: Requeue) -> str:
         # the receiver binds for those who have no Celery; what is logged here is logged after its block
         topic, to = request.ordersaga_topic, receiver.participant.name
         parcel = Parcel(request.root_id, topic, to, request.ordersaga_signals, body)
-        with bound(participant=to, step=name, topic=topic, task=request.id), requeue.holding(parcel) as held:
+        with log_context(participant=to, step=name, topic=topic, task=request.id), requeue.holding(parcel) as held:
             try:
                 receiver.receive(topic, body, Delivery(request.id, request.ordersaga_count))
             except Stopping as error:
                 if not held.requeued:
                     raise Reject(error, requeue=True) from None
             except EnvelopeError as error:
-                logger.log(logging.ERROR, Line("refused, to the dead letters", error=told(error)))
+                logger.log(logging.ERROR, LogEvent("refused, to the dead letters", error=safe_message(error)))
                 raise Reject(error, requeue=False) from None
             except Exception as error:  # noqa: BLE001 - raised anew, without its words
-                logger.log(logging.ERROR, Line("not handled, to the dead letters", **failure(error, whole=True)))
-                raise Unhandled(told(error)) from None
+                logger.log(logging.ERROR, LogEvent("not handled, to the dead letters", **failure(error, whole=True)))
+                raise Unhandled(safe_message(error)) from None
 
     handle.__doc__ = f"Envelopes for {name}."
     app.task(name=name, bind=True)(handle)

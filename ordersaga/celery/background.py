@@ -18,8 +18,8 @@ from typing import Any
 from celery.events.dispatcher import EventDispatcher
 from kombu import Connection, Producer
 
+from ordersaga.log import LogEvent, safe_message
 from ordersaga.log_throttle import LogThrottle
-from ordersaga.logs import Line, told
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +116,8 @@ class BackgroundPublisher:
                 self._log("background_message_dropped", "an event or reply that cannot be written was dropped", error)
 
     def _log(self, code: str, event: str, error: Exception) -> None:
-        if self._throttle.due(f"{code} {told(error)}"):
-            logger.warning(Line(event, code=code, error=told(error)))
+        if self._throttle.due(f"{code} {safe_message(error)}"):
+            logger.warning(LogEvent(event, code=code, error=safe_message(error)))
 
 
 class Dispatcher(EventDispatcher):

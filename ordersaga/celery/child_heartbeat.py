@@ -20,7 +20,7 @@ from billiard import current_process
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 
-from ordersaga.logs import Line
+from ordersaga.log import LogEvent
 
 logger = get_logger(__name__)
 
@@ -96,6 +96,6 @@ class EndSilentChildren(bootsteps.StartStopStep):
         rounds = rounds + 1 if beat == before else 0
         self._seen[index] = (beat, rounds)
         if rounds >= SILENT_ROUNDS:
-            logger.error(Line("child_ended", reason="it does not run; its envelope returns to the queue", child=pid))
+            logger.error(LogEvent("child_ended", reason="it does not run; its envelope returns to the queue", child=pid))
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -19,8 +19,8 @@ from ordersaga.celery.topology import declare
 from ordersaga.celery.wire import admit, raw_body
 from ordersaga.envelope import digest
 from ordersaga.errors import EnvelopeError, OtherSaga
+from ordersaga.log import LogEvent, safe_message
 from ordersaga.log_throttle import LogThrottle
-from ordersaga.logs import Line, told
 
 logger = get_logger(__name__)
 
@@ -79,7 +79,7 @@ class Consumer(consumer.Consumer):
             logger.critical("%s", refused)
             raise WorkerShutdown(1) from refused
         except amqp.PreconditionFailed as refused:
-            logger.critical("the broker refuses exchanges or queues, manage.py doctor says more: %s", told(refused))
+            logger.critical("the broker refuses exchanges or queues, manage.py doctor says more: %s", safe_message(refused))
             raise WorkerShutdown(1) from refused
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
@@ -119,10 +119,10 @@ class Consumer(consumer.Consumer):
 
     def _refuse(self, message: Any, error: Exception) -> None:
         if _needs_no_answer(message):
-            self._drop("message", told(error))
+            self._drop("message", safe_message(error))
             return
         if not isinstance(error, EnvelopeError):
-            error = EnvelopeError(f"cannot be decoded: {_shown(told(error))}", digest(raw_body(message)))
+            error = EnvelopeError(f"cannot be decoded: {_shown(safe_message(error))}", digest(raw_body(message)))
         logger.error("message refused, to the dead letters: %s", error)
         message.reject_log_error(logger, self.connection_errors)
 
@@ -167,14 +167,14 @@ class Consumer(consumer.Consumer):
             except (*self.connection_errors, *self.channel_errors):
                 raise
             except Exception as error:  # noqa: BLE001 - as above
-                self._drop(what, told(error))
+                self._drop(what, safe_message(error))
             return None
 
         return on_message
 
     def _drop(self, what: str, fault: str) -> None:
         if self._throttle.due(f"{what} {fault.partition(':')[0]}"):  # the rest may be anything
-            line = Line(
+            line = LogEvent(
                 "a malformed message of Celery's was dropped", code="celery_message_dropped", kind=what, fault=_shown(fault)
             )
             logger.warning(line)

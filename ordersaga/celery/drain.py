@@ -14,7 +14,7 @@ from kombu import Consumer, Queue
 from ordersaga.celery.topology import DEAD_SUFFIX, dead_queue_of, declare, unheard_queue
 from ordersaga.celery.wire import raw_body
 from ordersaga.envelope import digest
-from ordersaga.logs import Line, told
+from ordersaga.log import LogEvent, safe_message
 
 logger = get_logger(__name__)
 
@@ -76,7 +76,7 @@ class Drain(bootsteps.StartStopStep):
                 self._drain(app)
                 wait = 0.5
             except Exception as error:  # noqa: BLE001 - told, and tried again: dead letters must not be lost
-                logger.warning("dead letters wait: %s; next try in %.1f s", told(error), wait)
+                logger.warning("dead letters wait: %s; next try in %.1f s", safe_message(error), wait)
                 self._stop.wait(wait)
                 wait = min(wait * 2, 10.0)
 
@@ -101,7 +101,7 @@ class Drain(bootsteps.StartStopStep):
             dead = dead_message(message, name)
             self.keep(dead)
             message.ack()
-            logger.warning(Line("dead letter kept", queue=dead.queue, reason=dead.reason, body=digest(dead.body)))
+            logger.warning(LogEvent("dead letter kept", queue=dead.queue, reason=dead.reason, body=digest(dead.body)))
 
         consumer = Consumer(channel, [queue(channel)], on_message=on_message, auto_declare=False, on_decode_error=on_message)
         consumer.consume()

@@ -18,7 +18,7 @@ from ordersaga.choreography import Choreography
 from ordersaga.claim import Parcel, Refused
 from ordersaga.envelope import Keyring
 from ordersaga.errors import PublishFailed
-from ordersaga.logs import Line, told
+from ordersaga.log import LogEvent, safe_message
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Publisher:
                 found = [self._asking.queue_declare(queue=p.name, passive=True) for p in workers]
             return [(int(queue.message_count), int(queue.consumer_count)) for queue in found]
         except Exception as error:  # noqa: BLE001 - publishing will tell
-            logger.debug("the queues' lengths are not known: %s", told(error))
+            logger.debug("the queues' lengths are not known: %s", safe_message(error))
             if not self._blocked:
                 self.close()
             return []
@@ -137,7 +137,7 @@ class Publisher:
         try:
             self._read_pending()
         except Exception as error:  # noqa: BLE001 - the next use connects again
-            logger.debug("the relay's connection to the broker is gone: %s", told(error))
+            logger.debug("the relay's connection to the broker is gone: %s", safe_message(error))
             self.close()
 
     def close(self) -> None:
@@ -199,7 +199,7 @@ class Publisher:
                 refused += self._together(group, RETRY_SECONDS)
             except _NOT_ANSWERED as error:
                 left = [parcel for each in (group, *rest) for parcel in each]
-                raise _Unsettled(told(error), left, refused) from error
+                raise _Unsettled(safe_message(error), left, refused) from error
             except _Unsettled as error:
                 left = [*error.parcels, *(parcel for each in rest for parcel in each)]
                 raise _Unsettled(error.fault, left, [*refused, *error.refused]) from error
@@ -220,7 +220,7 @@ class Publisher:
             refused += channel.refused()
             return self._not_confirmed(channel.unsettled(), refused)
         except _NOT_ANSWERED as error:
-            raise _Unsettled(told(error), channel.unsettled(), [*refused, *channel.refused()]) from error
+            raise _Unsettled(safe_message(error), channel.unsettled(), [*refused, *channel.refused()]) from error
         return [*refused, *channel.refused()]
 
     def _await(self, channel: _ConfirmChannel, seconds: float) -> None:
@@ -251,7 +251,7 @@ class Publisher:
     def _one_by_one(self, parcels: Sequence[Parcel], error: amqp.ChannelError, refused: Sequence[Refused]) -> list[Refused]:
         """The broker has closed the channel because of one envelope: find out which, and publish the others."""
         found: list[Refused] = []
-        logger.warning(Line("channel_closed", fault=told(error), envelopes=len(parcels)))
+        logger.warning(LogEvent("channel_closed", fault=safe_message(error), envelopes=len(parcels)))
         for n, parcel in enumerate(parcels):
             before = [*refused, *found]
             try:
@@ -260,14 +260,14 @@ class Publisher:
                 self._await(channel, RETRY_SECONDS)
             except amqp.ChannelError as closed:
                 if closed.reply_code == amqp.NotFound.code:  # the exchange is gone: all has to be declared again
-                    raise _Unsettled(told(closed), parcels[n:], before) from closed
-                found.append(Refused(parcel, f"the broker closes the channel: {told(closed)}", address=False))
+                    raise _Unsettled(safe_message(closed), parcels[n:], before) from closed
+                found.append(Refused(parcel, f"the broker closes the channel: {safe_message(closed)}", address=False))
             except TimeoutError:
                 found += _late([parcel])
             except _Unsettled as failed:
                 raise _Unsettled(failed.fault, parcels[n:], before) from failed
             except _NOT_ANSWERED as lost:
-                raise _Unsettled(told(lost), parcels[n:], before) from lost
+                raise _Unsettled(safe_message(lost), parcels[n:], before) from lost
             else:
                 found += channel.refused()
         return found
@@ -286,7 +286,7 @@ class Publisher:
             channel.publish(parcel, message)
         except (ValueError, TypeError) as error:
             channel.forget(parcel)
-            return [Refused(parcel, f"it cannot be encoded: {told(error)}", address=False)]
+            return [Refused(parcel, f"it cannot be encoded: {safe_message(error)}", address=False)]
         return []
 
     # -- the embedded broker -----------------------------------------------------------------------------------------
@@ -302,9 +302,9 @@ class Publisher:
                     **_properties(parcel),
                 )  # fmt: skip
             except lost as error:
-                raise _Unsettled(told(error), parcels[n:], refused) from error
+                raise _Unsettled(safe_message(error), parcels[n:], refused) from error
             except Exception as error:  # noqa: BLE001 - the connection is there, so it is the envelope
-                refused.append(Refused(parcel, f"the broker does not take it: {told(error)}", address=False))
+                refused.append(Refused(parcel, f"the broker does not take it: {safe_message(error)}", address=False))
         return refused
 
     def _headers(self, parcel: Parcel) -> dict[str, Any]:

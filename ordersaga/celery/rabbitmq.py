@@ -28,7 +28,7 @@ from amqp import transport as amqp_transport
 from kombu import transport as kombu_transports
 from kombu.transport import pyamqp
 
-from ordersaga.logs import Line
+from ordersaga.log import LogEvent
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Alarm:
                 return
             self.reason, self._since = reason, time.monotonic()
         logger.error(
-            Line("the broker accepts no messages; outboxes keep them until it does", code="broker_alarm", reason=reason)
+            LogEvent("the broker accepts no messages; outboxes keep them until it does", code="broker_alarm", reason=reason)
         )
         self._tell()
 
@@ -106,7 +106,7 @@ class Alarm:
             if (reason := self.reason) is None:
                 return
             self.reason, seconds = None, round(time.monotonic() - self._since, 1)
-        line = Line("the broker accepts messages again", code="broker_alarm_cleared", reason=reason, seconds=seconds)
+        line = LogEvent("the broker accepts messages again", code="broker_alarm_cleared", reason=reason, seconds=seconds)
         logger.warning(line)
         self._tell()
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from ordersaga.claim import Parcel
-from ordersaga.logs import Line, told
+from ordersaga.log import LogEvent, safe_message
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +72,9 @@ class Requeue:
         try:
             self._publish(held.parcel)
         except Exception as error:  # noqa: BLE001 - the envelope is still held, and nothing is lost
-            logger.warning(Line("envelope_not_requeued", reason="the broker did not confirm it", error=told(error)))
+            logger.warning(LogEvent("envelope_not_requeued", reason="the broker did not confirm it", error=safe_message(error)))
             held.until = time.monotonic() + self._hold
             return False
         held.requeued = True
-        logger.warning(Line("envelope_requeued", reason="its database is away", signals=held.parcel.signals))
+        logger.warning(LogEvent("envelope_requeued", reason="its database is away", signals=held.parcel.signals))
         return True

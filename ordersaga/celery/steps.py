@@ -16,8 +16,8 @@ from ordersaga.celery.publisher import Publisher
 from ordersaga.celery.rabbitmq import alarm
 from ordersaga.classification import ErrorKind, classify
 from ordersaga.database import LACKS_TABLES
+from ordersaga.log import log_context, safe_message
 from ordersaga.log_throttle import LogThrottle
-from ordersaga.logs import bound, told
 from ordersaga.relay import Relay
 
 logger = get_logger(__name__)
@@ -85,7 +85,7 @@ class Carrier(bootsteps.StartStopStep):
 
     def _run(self, relay: Relay, publisher: Publisher) -> None:
         try:
-            with bound(participant=self._name):
+            with log_context(participant=self._name):
                 relay.run(self._told)
         finally:
             publisher.close()
@@ -102,7 +102,7 @@ class Carrier(bootsteps.StartStopStep):
             if self._throttle.due(LACKS_TABLES):
                 logger.warning("relay: waits for its database: %s", LACKS_TABLES)
             return
-        logger.warning("relay: %s; the outbox is kept, next try in %.1f s", told(error), wait)
+        logger.warning("relay: %s; the outbox is kept, next try in %.1f s", safe_message(error), wait)
 
 
 class SideMessages(bootsteps.StartStopStep):
@@ -146,7 +146,7 @@ class KeepVisible(bootsteps.StartStopStep):
             try:
                 extend_visibility(consumer.task_consumer.channel)
             except Exception as error:  # noqa: BLE001 - the next round tries again
-                logger.warning("visibility could not be extended: %s", told(error))
+                logger.warning("visibility could not be extended: %s", safe_message(error))
 
         self._entry = consumer.timer.call_repeatedly(self.EVERY, extend)
 

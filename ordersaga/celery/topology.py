@@ -15,8 +15,8 @@ from kombu import Connection, Exchange, Queue, binding
 
 from ordersaga.choreography import Choreography
 from ordersaga.errors import OtherSaga
+from ordersaga.log import LogEvent
 from ordersaga.log_throttle import LogThrottle
-from ordersaga.logs import Line
 from ordersaga.participant import Participant
 
 logger = get_logger(__name__)
@@ -109,7 +109,7 @@ def declare(connection: Connection, choreography: Choreography) -> None:
                 if differs in STRUCTURE:
                     raise
                 if _differences.due(queue.name):
-                    logger.warning(Line("queue has other arguments, used as it is", queue=queue.name, argument=differs))
+                    logger.warning(LogEvent("queue has other arguments, used as it is", queue=queue.name, argument=differs))
                 channel = connection.channel()
                 bind(queue(channel))
     finally:

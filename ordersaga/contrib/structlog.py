@@ -1,8 +1,8 @@
 """structlog as the writer of the log: every line as JSON for machines, or as words for people.
 
 All that is logged passes here, whoever logs it: the engine's lines, structlog's, and those of Celery, Django and gunicorn.
-Each carries what is under way (:func:`ordersaga.logs.under_way`); of exceptions no line tells more than
-:func:`ordersaga.logs.told`, and of addresses not the query.
+Each carries what is under way (:func:`ordersaga.log.current_context`); of exceptions no line tells more than
+:func:`ordersaga.log.safe_message`, and of addresses not the query.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 import structlog
 
-from ordersaga.logs import Line, trace_told, under_way
+from ordersaga.log import LogEvent, current_context, safe_traceback
 
 Event = MutableMapping[str, Any]
 
@@ -84,7 +84,7 @@ def _take_apart(_: Any, __: str, event: Event) -> Event:
     """A line of the engine, an access of gunicorn's, and whatever else names an address."""
     record: logging.LogRecord = event["_record"]
     atoms = event.pop("positional_args")
-    if isinstance(record.msg, Line):
+    if isinstance(record.msg, LogEvent):
         event["event"] = record.msg.event
         event.update(record.msg.fields)
     elif record.name == ACCESS and isinstance(atoms, Mapping):
@@ -95,7 +95,7 @@ def _take_apart(_: Any, __: str, event: Event) -> Event:
 
 
 def _fields(_: Any, __: str, event: Event) -> Event:
-    for name, value in under_way().items():
+    for name, value in current_context().items():
         event.setdefault(name, value)
     event["pid"] = event["_record"].process
     return event
@@ -108,7 +108,7 @@ def _errors(_: Any, __: str, event: Event) -> Event:
         given = sys.exc_info()
     error = given[1] if isinstance(given, tuple) else given
     if isinstance(error, BaseException):
-        event["exception"] = trace_told(error)
+        event["exception"] = safe_traceback(error)
     return event
 
 

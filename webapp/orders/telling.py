@@ -34,7 +34,7 @@ class TableLine:
 
 
 def lines_of(story: Story | None) -> dict[str, Any]:
-    """``told`` and ``letters`` for the page; the operators' names take one query."""
+    """``safe_message`` and ``letters`` for the page; the operators' names take one query."""
     if story is None:
         return {"told": [], "letters": []}
     walked = [pair for begun in story.begun_with for pair in begun.walk()]

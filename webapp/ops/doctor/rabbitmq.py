@@ -15,7 +15,7 @@ from ordersaga.celery.queue_change import QueueChange, temporary_name
 from ordersaga.celery.topology import DEAD, KIND, SIGNALS, UNHEARD, bindings_of, declare_kind, queues
 from ordersaga.choreography import Choreography
 from ordersaga.errors import OtherSaga
-from ordersaga.logs import told
+from ordersaga.log import safe_message
 from webapp.ops import brokers
 from webapp.ops.doctor.bindings import as_text, other_saga
 from webapp.ops.doctor.depth import keeps_what_ended, not_consumed
@@ -88,7 +88,7 @@ class RabbitMQ:
 
     def _unreachable(self, fault: Exception) -> Finding:
         remedy = "Start RabbitMQ; ORDERSAGA_BROKER_URL says where it should be, manage.py provision makes user and virtual host"
-        return error("broker-unreachable", "broker", "it cannot be reached", told(fault), remedy)
+        return error("broker-unreachable", "broker", "it cannot be reached", safe_message(fault), remedy)
 
     # -- with the management interface -------------------------------------------------------------------------------
 

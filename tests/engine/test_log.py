@@ -16,11 +16,11 @@ from psycopg2 import errors
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError
 
-from ordersaga import logs
+from ordersaga import log
 from ordersaga.contrib.structlog import ACCESS, ACCESS_FORMAT, formatter
 from ordersaga.database import first_line
 from ordersaga.errors import EnvelopeError
-from ordersaga.logs import Line, bound, failure, told, trace_told
+from ordersaga.log import LogEvent, failure, log_context, safe_message, safe_traceback
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
@@ -52,11 +52,11 @@ def written(message: object, *args: object, name: str = "some.logger", error: Ex
 
 
 def test_its_examples_are_true() -> None:
-    assert doctest.testmod(logs, optionflags=doctest.ELLIPSIS).failed == 0
+    assert doctest.testmod(log, optionflags=doctest.ELLIPSIS).failed == 0
 
 
 def test_what_is_bound_ends_with_its_block() -> None:
-    with bound(step="a.step", task="1"), bound(task="2", attempt=None):
+    with log_context(step="a.step", task="1"), log_context(task="2", attempt=None):
         line = written("hello")
     assert (line["step"], line["task"], "attempt" in line) == ("a.step", "2", False)
     assert "task" not in written("hello")
@@ -79,21 +79,24 @@ def test_an_error_of_the_database_tells_names_of_the_schema_and_no_value(
     engine.dispose()
     assert isinstance(error, IntegrityError)
     assert WORDS in str(error)
-    assert told(error) == "IntegrityError: SQLSTATE 23505, table person, constraint person_once"
-    assert WORDS not in trace_told(error)
-    assert "then" in trace_told(error)
+    assert safe_message(error) == "IntegrityError: SQLSTATE 23505, table person, constraint person_once"
+    assert WORDS not in safe_traceback(error)
+    assert "then" in safe_traceback(error)
     assert isinstance(error.orig, errors.UniqueViolation)
 
 
 def test_a_signal_that_is_not_valid_is_told_by_its_fields() -> None:
     error = raised(lambda: OrderLine.model_validate({"sku": WORDS, "quantity": 0, "amount": 1, WORDS: 1}))
-    assert told(error) == "ValidationError: Line: sku string_pattern_mismatch, quantity greater_than_equal, extra_forbidden"
+    assert (
+        safe_message(error)
+        == "ValidationError: Line: sku string_pattern_mismatch, quantity greater_than_equal, extra_forbidden"
+    )
 
 
 def test_the_words_of_a_connection_and_of_our_own_errors_are_told() -> None:
     refused = raised(lambda: psycopg2.connect("postgresql://127.0.0.1:1/nowhere"))
-    assert "Connection refused" in told(refused)
-    assert told(EnvelopeError("not signed", "abc")) == "EnvelopeError: not signed (body sha256 abc)"
+    assert "Connection refused" in safe_message(refused)
+    assert safe_message(EnvelopeError("not signed", "abc")) == "EnvelopeError: not signed (body sha256 abc)"
 
 
 def test_what_is_put_into_a_sentence_is_one_line_without_its_full_stop_and_never_nothing() -> None:
@@ -108,7 +111,7 @@ def test_one_error_raised_from_another_is_not_taken_for_it() -> None:
         except psycopg2.OperationalError as error:
             raise RuntimeError(WORDS) from error
 
-    assert told(raised(wrapped)) == "RuntimeError"
+    assert safe_message(raised(wrapped)) == "RuntimeError"
 
 
 def test_no_line_tells_the_words_of_its_exception() -> None:
@@ -135,7 +138,7 @@ def test_at_debug_the_loggers_that_tell_arguments_and_parameters_stay_silent() -
 
 def test_structlogs_own_loggers_carry_what_is_under_way(caplog: pytest.LogCaptureFixture) -> None:
     form = formatter(json=True)
-    with bound(step="a.step"), caplog.at_level("INFO"):
+    with log_context(step="a.step"), caplog.at_level("INFO"):
         structlog.get_logger("mine").info("reserved", sku="TEA")
         line = json.loads(form.format(caplog.records[-1]))
     assert (line["event"], line["sku"], line["step"]) == ("reserved", "TEA", "a.step")
@@ -143,6 +146,6 @@ def test_structlogs_own_loggers_carry_what_is_under_way(caplog: pytest.LogCaptur
 
 def test_under_anybodys_logging_a_line_reads_as_text() -> None:
     error = raised(lambda: dict[str, str]()[WORDS])
-    said = str(Line("given up", saga="7", **failure(error, whole=True)))
+    said = str(LogEvent("given up", saga="7", **failure(error, whole=True)))
     assert said.startswith("given up saga=7 error=KeyError\n")
     assert WORDS not in said

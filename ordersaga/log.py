@@ -1,10 +1,10 @@
-"""What a line of the log says: a sentence, the fields of what is under way, and of an error only what may be told.
+"""Log events: a sentence, the fields of the work in progress, and of an error only what is safe to log.
 
-Standard library alone. Where nobody has set logging up for it, a :class:`Line` reads as text; ``contrib.structlog`` takes it
-apart.
+It needs the standard library alone. An ordinary formatter prints a :class:`LogEvent` as text; ``contrib.structlog`` reads its
+fields.
 
-An exception's words may hold whatever the step was working on: a row's values (PostgreSQL's DETAIL, SQLAlchemy's parameters),
-a customer, an address. They are kept with the dead letter, for those who may read it. Logs are told the kind and the place.
+The text of an exception may hold whatever the step was working on: a row's values (PostgreSQL's DETAIL, SQLAlchemy's
+parameters), a customer, an address. It is kept with the dead letter, for those who may read it. The log gets the exception's type and place.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from pydantic import ValidationError
 from ordersaga.database import fault_of, first_line, is_connection_error
 from ordersaga.errors import OrderSagaError
 
-_under_way: ContextVar[Mapping[str, Any]] = ContextVar("ordersaga_under_way", default=MappingProxyType({}))
+_context: ContextVar[Mapping[str, Any]] = ContextVar("ordersaga_log_context", default=MappingProxyType({}))
 
 
-class bound:  # noqa: N801 - used as a statement, and quicker than a generator: it is entered for every envelope
+class log_context:  # noqa: N801 - used as a statement, and quicker than a generator: it is entered for every envelope
     """Within the block every line of this thread carries these fields; those that are None are left out.
 
-    >>> with bound(step="inventory.reserve_stock", attempt=2):
-    ...     str(Line("on its way", gone=True))
+    >>> with log_context(step="inventory.reserve_stock", attempt=2):
+    ...     str(LogEvent("on its way", gone=True))
     'on its way step=inventory.reserve_stock attempt=2 gone=True'
     """
 
@@ -37,28 +37,28 @@ class bound:  # noqa: N801 - used as a statement, and quicker than a generator: 
         self._token: Token[Mapping[str, Any]] | None = None
 
     def __enter__(self) -> Self:
-        self._token = _under_way.set({**_under_way.get(), **self._fields})
+        self._token = _context.set({**_context.get(), **self._fields})
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._token is not None:
-            _under_way.reset(self._token)
+            _context.reset(self._token)
 
 
-def under_way() -> Mapping[str, Any]:
+def current_context() -> Mapping[str, Any]:
     """The fields that are bound here and now."""
-    return _under_way.get()
+    return _context.get()
 
 
-class Line:
-    """A message for any logger: ``logger.warning(Line("failed, tried again later", attempt=2))``."""
+class LogEvent:
+    """A message for any logger: ``logger.warning(LogEvent("failed, tried again later", attempt=2))``."""
 
     __slots__ = ("event", "fields")
 
     def __init__(self, event: str, **fields: Any) -> None:
         """:param fields: those of ``exception`` are text of several lines, which stands last."""
         self.event = event
-        self.fields = {**_under_way.get(), **{name: value for name, value in fields.items() if value is not None}}
+        self.fields = {**_context.get(), **{name: value for name, value in fields.items() if value is not None}}
 
     def __str__(self) -> str:
         words = [f"{name}={value}" for name, value in self.fields.items() if name != "exception"]
@@ -72,12 +72,12 @@ _OUTSPOKEN = frozenset({"amqp", "kombu"})
 """Packages whose errors speak of queues and connections only."""
 
 
-def told(error: BaseException) -> str:
+def safe_message(error: BaseException) -> str:
     """The kind of an error, and of its words those that cannot hold what a step was working on.
 
-    >>> told(KeyError("Ann Example, 1 Some Street"))
+    >>> safe_message(KeyError("Ann Example, 1 Some Street"))
     'KeyError'
-    >>> told(ConnectionRefusedError(111, "Connection refused"))
+    >>> safe_message(ConnectionRefusedError(111, "Connection refused"))
     'ConnectionRefusedError: Connection refused'
     """
     kind, words = type(error).__qualname__, _words(error)
@@ -108,18 +108,18 @@ def place_of(error: BaseException) -> str | None:
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else None
 
 
-def trace_told(error: BaseException) -> str:
-    """The traceback, of each exception only what may be told."""
+def safe_traceback(error: BaseException) -> str:
+    """The traceback, with the safe message of each exception."""
     parts: list[str] = []
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:
         seen.add(id(each))
-        parts.append("".join(traceback.format_tb(each.__traceback__)) + told(each))
+        parts.append("".join(traceback.format_tb(each.__traceback__)) + safe_message(each))
         each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
     return "\n\nthen\n\n".join(reversed(parts))
 
 
 def failure(error: BaseException, *, whole: bool = False) -> dict[str, Any]:
     """The fields that tell of an error: what, and where or the ``whole`` way there."""
-    return {"error": told(error), **({"exception": trace_told(error)} if whole else {"place": place_of(error)})}
+    return {"error": safe_message(error), **({"exception": safe_traceback(error)} if whole else {"place": place_of(error)})}

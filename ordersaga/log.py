@@ -4,7 +4,8 @@ It needs the standard library alone. An ordinary formatter prints a :class:`LogE
 fields.
 
 The text of an exception may hold whatever the step was working on: a row's values (PostgreSQL's DETAIL, SQLAlchemy's
-parameters), a customer, an address. It is kept with the dead letter, for those who may read it. The log gets the exception's type and place.
+parameters), a customer, an address. It is kept with the dead letter, for those who may read it. The log gets the type and
+place of the exception.
 """
 
 from __future__ import annotations

@@ -19,10 +19,10 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from ordersaga.batch import SagaId
-from ordersaga.context import Context
 from ordersaga.envelope import Row
 from ordersaga.journal import clean
 from ordersaga.log import safe_message
+from ordersaga.protocol.context import Context
 from ordersaga.sql import paused_step as sql
 from ordersaga.step import Step
 

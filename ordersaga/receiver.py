@@ -17,18 +17,19 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from ordersaga import closing, desk, paused_steps, rollback, watchdog
+from ordersaga import operations, paused_steps
 from ordersaga.choreography import Choreography
 from ordersaga.classification import ErrorKind, classify, is_of_the_signal
-from ordersaga.context import Context, about_of
 from ordersaga.database import Transaction
 from ordersaga.envelope import Head, Reader, Row, plain, read_packs
 from ordersaga.errors import EnvelopeError, NewerVersion, Stopping
-from ordersaga.forward import Ran, fail, may_run, run
 from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG, Outbox
 from ordersaga.participant import Event, Observer, Participant
 from ordersaga.paused_steps import CircuitBreaker
+from ordersaga.protocol import answers, rollback, watchdog
+from ordersaga.protocol.context import Context, about_of
+from ordersaga.protocol.forward import Ran, fail, may_run, run
 from ordersaga.step import Retry, Step
 from ordersaga.transactions import ENGINE_LIMIT, Patience, Transactions, sleep
 
@@ -71,11 +72,11 @@ class Rule(NamedTuple):
 
 ENGINE_RULES = {
     UNDO: Rule(rollback.undo_again, rollback.undo_later),
-    ANSWER: Rule(closing.hear_answers),
-    ATTENTION: Rule(closing.hear_attention),
+    ANSWER: Rule(answers.hear_answers),
+    ATTENTION: Rule(answers.hear_attention),
     WATCHDOG: Rule(watchdog.watch),
-    LETTER: Rule(desk.settle_letters),
-    RESUME: Rule(desk.resume_steps),
+    LETTER: Rule(operations.settle_letters),
+    RESUME: Rule(operations.resume_steps),
 }
 """The engine's own topics."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ordersaga.desk import Desk
+from ordersaga.operations import Operations
 from ordersaga.saga import Saga, Watchdog
 from ordersaga.step import Retry
 from workers.settings import settings
@@ -30,5 +30,5 @@ order_saga = Saga(
 step_retry = Retry.within(settings().step_retry_horizon)
 """How often a step that raises is tried before its order is rolled back."""
 
-order_desk = Desk(order_saga, observers=_names(settings().observers))
+order_operations = Operations(order_saga, observers=_names(settings().observers))
 """What operators may do to sagas and dead letters."""

@@ -14,12 +14,12 @@ from unittest.mock import patch
 import psycopg2
 import pytest
 
-from ordersaga import watchdog
-from ordersaga.context import Context
 from ordersaga.database import Transaction
 from ordersaga.envelope import Head, Row
 from ordersaga.ids import new_id
 from ordersaga.outbox import Outbox
+from ordersaga.protocol import watchdog
+from ordersaga.protocol.context import Context
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import saga as saga_sql
 from tests.engine.toys import CHAIN, DESK, Shape, Toy, toy_database

@@ -11,9 +11,9 @@ from unittest.mock import patch
 import orjson
 import pytest
 
-from ordersaga.context import Context
 from ordersaga.envelope import envelope_text, pack_text, read_packs, row_text
 from ordersaga.journal import Entry, Journal
+from ordersaga.protocol.context import Context
 from ordersaga.testing import Mail, Rehearsal
 from tests.engine.toys import DESK, Shape, Toy, empty_outbox, toy_database
 from tests.support.polling import eventually

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from ordersaga import Batch, Choreography, DeadlinePassed, Participant, Refusal, Saga, Signal
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
-from ordersaga.desk import Desk
+from ordersaga.operations import Operations
 from ordersaga.testing import Rehearsal
 from tests.engine.toys import EFFECT, toy_database
 from tests.engine.trip import Trip, refused
@@ -145,7 +145,7 @@ def test_what_no_declared_step_can_undo_keeps_the_saga_open_until_one_can(databa
 
     mended = Release(database, "hold", formerly="reserve")
     with database.begin() as tx:
-        assert Desk(SAGA).resume(saga, db=tx.db, by="staff 1", reason="the release that can undo it is deployed")
+        assert Operations(SAGA).resume(saga, db=tx.db, by="staff 1", reason="the release that can undo it is deployed")
     mended.rehearsal.run()
 
     assert mended.left(saga) == 0

@@ -13,9 +13,10 @@ import orjson
 import psycopg2
 from sqlalchemy.orm import Session
 
-from ordersaga import Choreography, Retry, forward, receiver
-from ordersaga.context import Context
+from ordersaga import Choreography, Retry, receiver
 from ordersaga.envelope import Head, Row, envelope_text, pack_text, read_packs, row_text
+from ordersaga.protocol import forward
+from ordersaga.protocol.context import Context
 from ordersaga.step import Step
 from ordersaga.testing import Mail, Rehearsal
 from tests.model.picture import Picture

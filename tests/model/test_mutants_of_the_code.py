@@ -13,10 +13,11 @@ import pytest
 from django.db import Error
 from sqlalchemy.exc import DBAPIError
 
-from ordersaga import context, forward, outbox, paused_steps, receiver, rollback
-from ordersaga.context import Context
+from ordersaga import outbox, paused_steps, receiver
 from ordersaga.envelope import Row
 from ordersaga.journal import Begun, Journal
+from ordersaga.protocol import context, forward, rollback
+from ordersaga.protocol.context import Context
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import saga as saga_sql
 from tests.model.house import House

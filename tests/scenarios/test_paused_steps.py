@@ -20,7 +20,7 @@ from tests.support.unruly.goods import BROKEN
 from webapp.ops.doctor.obstacles import obstacles
 from webapp.ops.doctor.patient import Patient
 from workers.choreography import choreography
-from workers.contract import order_desk
+from workers.contract import order_operations
 
 STEP = "inventory.reserve_stock"
 PAUSED = "SELECT probes FROM ordersaga_paused_step WHERE step = %s"
@@ -100,7 +100,7 @@ def test_an_operator_resumes_a_step(house: House, inventory: PoolCluster) -> Non
     house.switches.off(BROKEN)
 
     with django_at(house.databases.orders), transaction.atomic():
-        order_desk.resume_step(STEP, participant="inventory", db=connection, by="a test", reason="mended")
+        order_operations.resume_step(STEP, participant="inventory", db=connection, by="a test", reason="mended")
 
     house.books.all_confirmed(sagas)
     assert not paused(house)

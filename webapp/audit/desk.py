@@ -13,7 +13,7 @@ from webapp.audit.models import DeadLetter
 from webapp.orders.models import Saga
 from webapp.reasons import required
 from webapp.refusals import ActRefused
-from workers.contract import order_desk
+from workers.contract import order_operations
 from workers.settings import settings
 
 
@@ -37,9 +37,9 @@ def replay(letter: int, *, by: str, reason: str) -> str:
         body = bytes(found.body)
         topic = _genuine_topic(found, body)
         to = _recipient(found)
-        if not order_desk.only_observed(topic, to):
+        if not order_operations.only_observed(topic, to):
             _refuse_ended({row.saga for row in read_rows(body)})
-        count = order_desk.send_again(topic, body, to=to, db=connection, by=by, reason=reason)
+        count = order_operations.send_again(topic, body, to=to, db=connection, by=by, reason=reason)
     return f"Dead letter {letter}: {count} {'signal goes' if count == 1 else 'signals go'} to {to or 'all who hear them'}."
 
 
@@ -101,7 +101,7 @@ def _genuine_topic(letter: DeadLetter, body: bytes) -> str:
 
 
 def _tell_participant(letter: DeadLetter, decision: Literal["replayed", "discarded"], by: str, reason: str) -> None:
-    order_desk.settle(
+    order_operations.settle(
         str(letter.saga_id), str(letter.step), decision,
         participant=letter.participant, db=connection, by=by, reason=reason,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from webapp.orders.placing import place_orders
 from webapp.orders.resuming import resume_saga
 from webapp.reasons import required
 from webapp.refusals import ActRefused
-from workers.contract import order_desk
+from workers.contract import order_operations
 
 
 def cancel(order: int, *, by: str, reason: str) -> str:
@@ -31,7 +31,7 @@ def cancel(order: int, *, by: str, reason: str) -> str:
         if asked_before is not None and asked_before.outcome is not None:
             raise ActRefused(f"Order {order}: cancelling was answered before, {asked_before.get_outcome_display()}.")
         cancel_order(found, by)
-        order_desk.note(str(found.saga_id), "cancel asked", db=connection, by=by, reason=reason)
+        order_operations.note(str(found.saga_id), "cancel asked", db=connection, by=by, reason=reason)
     if asked_before is not None:
         return f"Order {order}: {asked_before.asked_by} had asked for it to be cancelled; asked once more."
     return f"Order {order}: asked for it to be cancelled. Its saga decides; look at it again in a moment."
@@ -48,7 +48,7 @@ def place_test_order(order: NewOrder, *, by: str, reason: str) -> tuple[Order, b
         known = Order.objects.filter(idempotency_key=order.idempotency_key).exists()
         [placed] = place_orders([order])
         if not known:
-            order_desk.note(str(placed.saga_id), "test order placed", db=connection, by=by, reason=reason)
+            order_operations.note(str(placed.saga_id), "test order placed", db=connection, by=by, reason=reason)
     return placed, not known
 
 

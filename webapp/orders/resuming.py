@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from webapp.orders.models import Saga
 from webapp.reasons import required
 from webapp.refusals import ActRefused
-from workers.contract import order_desk
+from workers.contract import order_operations
 
 
 def resume_saga(saga: UUID, *, by: str, reason: str) -> None:
@@ -20,7 +20,7 @@ def resume_saga(saga: UUID, *, by: str, reason: str) -> None:
     """
     reason = required(reason)
     with transaction.atomic():
-        if order_desk.resume(str(saga), db=connection, by=by, reason=reason):
+        if order_operations.resume(str(saga), db=connection, by=by, reason=reason):
             return
     found = Saga.objects.filter(id=saga).first()
     if found is None:

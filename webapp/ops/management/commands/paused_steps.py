@@ -19,7 +19,7 @@ from webapp.ops.remedies import told_plainly
 from webapp.reasons import required
 from webapp.refusals import ActRefused
 from workers.choreography import choreography
-from workers.contract import order_desk
+from workers.contract import order_operations
 from workers.settings import DOMAINS, PREFIX, settings
 
 REFUSED, UNREADABLE = 1, 2
@@ -78,7 +78,7 @@ class Command(command.Command):
         except ActRefused as error:
             raise CommandError(str(error), returncode=REFUSED) from error
         with transaction.atomic():
-            order_desk.resume_step(step, participant=steps[step], db=connection, by=BY, reason=why)
+            order_operations.resume_step(step, participant=steps[step], db=connection, by=BY, reason=why)
         sentence = f"{steps[step]} is asked to resume {step}; if it still fails, it is paused again."
         self.stdout.write(json.dumps({"step": step, "done": True, "told": sentence}) if as_json else sentence)
 

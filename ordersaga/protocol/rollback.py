@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 
 from ordersaga.batch import SagaId
-from ordersaga.context import Context, Turn
 from ordersaga.envelope import Reader, Row
 from ordersaga.journal import Entry, clean
 from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import UNDO, next_pack, recorded
+from ordersaga.protocol.context import Context, Turn
 from ordersaga.signal import topic_of
 from ordersaga.step import Step, Undo
 

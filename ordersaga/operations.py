@@ -16,12 +16,12 @@ import orjson
 
 from ordersaga import paused_steps
 from ordersaga.batch import SagaId
-from ordersaga.context import Context
 from ordersaga.database import borrow
 from ordersaga.envelope import Head, Row, read_packs
 from ordersaga.ids import new_id
 from ordersaga.log import LogEvent
 from ordersaga.outbox import LETTER, NOTICE, RESUME, WATCHDOG, Outbox
+from ordersaga.protocol.context import Context
 from ordersaga.saga import Saga
 from ordersaga.signal import topic_of
 from ordersaga.sql import NOBODY
@@ -35,7 +35,7 @@ Decision = Literal["replayed", "discarded"]
 
 
 @dataclass(frozen=True)
-class Desk:
+class Operations:
     """The operators' desk of one kind of saga.
 
     :ivar observers: the names of the participants that observe; without one nothing is told.

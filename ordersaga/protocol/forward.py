@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import orjson
 
 from ordersaga.batch import SagaId
-from ordersaga.context import Context, Turn
 from ordersaga.envelope import Row, plain
 from ordersaga.journal import LATE, Entry, clean
 from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import next_pack, recorded, strike
+from ordersaga.protocol.context import Context, Turn
 from ordersaga.signal import Refusal, Signal, StepFailed
 from ordersaga.sql import array
 from ordersaga.sql import saga as sql

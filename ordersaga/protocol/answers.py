@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ordersaga.context import Context
 from ordersaga.envelope import Row
+from ordersaga.protocol.context import Context
 from ordersaga.sql import saga as sql
 
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import orjson
 
 from ordersaga.batch import SagaId
-from ordersaga.context import Context
 from ordersaga.envelope import Row
 from ordersaga.log import LogEvent
 from ordersaga.outbox import WATCHDOG, recorded, strike
+from ordersaga.protocol.context import Context
 from ordersaga.sql import array
 from ordersaga.sql import saga as sql
 

@@ -1,0 +1,1 @@
+"""The transactions that docs/PROTOCOL.md governs."""

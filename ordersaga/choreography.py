@@ -30,9 +30,9 @@ class Choreography:
         self.observed = any(p.observer for p in participants)
         self._hearers: defaultdict[type[Signal], list[Step]] = defaultdict(list)
         for step in self.steps:
-            self._hearers[step.arrow.hears].append(step)
+            self._hearers[step.signature.hears].append(step)
         self.check()
-        self._heard = {ANSWER, ATTENTION, NOTICE, *(topic_of(step.arrow.hears) for step in self.steps)}
+        self._heard = {ANSWER, ATTENTION, NOTICE, *(topic_of(step.signature.hears) for step in self.steps)}
         self._order = {step.key: n for n, step in enumerate(self._forward(self.saga.begins_with))}
 
     # -- what follows from the declarations -----------------------------------------------------------------------
@@ -45,8 +45,8 @@ class Choreography:
         """Whether the saga is complete once this step is done: the initiator's listening end after the pivot."""
         return (
             step.participant == self.saga.initiator
-            and not step.arrow.says
-            and any(step.arrow.hears in pivot.successes for pivot in self.pivots())
+            and not step.signature.says
+            and any(step.signature.hears in pivot.successes for pivot in self.pivots())
         )
 
     def ends_confirmed(self, step: Step) -> bool:
@@ -60,7 +60,7 @@ class Choreography:
     def pivots(self) -> list[Step]:
         """Steps after the confirmation: they have no undo, and only their own failure turns a confirmed saga round."""
         after = [s for c in self.confirming() for said in c.successes for s in self._forward(said)]
-        return [s for s in after if s.arrow.says]
+        return [s for s in after if s.signature.says]
 
     def undo_order(self, steps: Sequence[Step]) -> list[Step]:
         """Newest first: the reverse of the order in which the saga reaches them."""
@@ -75,7 +75,7 @@ class Choreography:
         to_itself = f"to.{participant.name}"
         if participant.observer is not None:
             return [f"to.{OBSERVERS}", NOTICE, to_itself]
-        keys = [topic_of(step.arrow.hears) for step in participant.steps.values()]
+        keys = [topic_of(step.signature.hears) for step in participant.steps.values()]
         if participant.name == self.saga.initiator:
             keys += [ANSWER, ATTENTION]
         return [*keys, "refusal.#", to_itself]
@@ -106,13 +106,17 @@ class Choreography:
         for listed in self.saga.participants:
             found = self.participants.get(listed)
             if found is None:
-                raise DeclarationError(name, f"lists {listed}, which is not here", "Add its module or take it off the list")
+                raise DeclarationError(
+                    name, f"lists {listed}, which is not declared", "Add its module, or remove it from the list"
+                )
             if not found.steps:
-                raise DeclarationError(listed, "is listed and cannot answer, having no steps", "Take it off the saga's list")
+                raise DeclarationError(
+                    listed, "is listed and has no steps, so it cannot answer", "Remove it from the saga's list"
+                )
         for participant in self.participants.values():
             if participant.steps and participant.name not in self.saga.participants:
                 raise DeclarationError(
-                    participant.name, f"has steps and is not on the list of {name}", "List it: it must answer refusals"
+                    participant.name, f"has steps and is not in the participants of {name}", "Add it: it must answer refusals"
                 )
 
     def _check_signals(self) -> None:
@@ -120,29 +124,33 @@ class Choreography:
         said: defaultdict[type[Signal], list[str]] = defaultdict(list)
         for signal, who in self._said():
             if names.setdefault(signal.__name__, signal) is not signal:
-                raise DeclarationError(signal.__name__, "is the name of two signals", "Rename one: names travel")
+                raise DeclarationError(signal.__name__, "is the name of two signals", "Rename one: messages carry the name")
             said[signal].append(who)
         for step in self.steps:
-            heard = step.arrow.hears
+            heard = step.signature.hears
             if names.setdefault(heard.__name__, heard) is not heard:
-                raise DeclarationError(heard.__name__, "is the name of two signals", "Rename one: names travel")
+                raise DeclarationError(heard.__name__, "is the name of two signals", "Rename one: messages carry the name")
             if heard not in said:
-                raise DeclarationError(step.key, f"hears {heard.__name__}, which nobody says", "Say it, or list it in `asks`")
+                raise DeclarationError(
+                    step.key, f"consumes {heard.__name__}, which no step emits", "Emit it, or list it in `accepts`"
+                )
             for signal in step.successes:
                 if not self.hearers(signal) and signal not in self.saga.ends and not step.confirms:
                     raise DeclarationError(
-                        step.key, f"says {signal.__name__}, which nobody hears", "Hear it, or list it in the saga's `ends`"
+                        step.key,
+                        f"emits {signal.__name__}, which no step consumes",
+                        "Consume it, or list it in the saga's `ends`",
                     )
 
     def _said(self) -> Iterator[tuple[type[Signal], str]]:
         yield self.saga.begins_with, "start"
         yield DeadlinePassed, "engine"
-        for signal in self.saga.asks:
+        for signal in self.saga.accepts:
             yield signal, "outside"
         for step in self.steps:
-            for signal in step.arrow.says:
+            for signal in step.signature.says:
                 yield signal, step.key
-            for signal in step.undoing.arrow.says if step.undoing else ():
+            for signal in step.undoing.signature.says if step.undoing else ():
                 yield signal, step.key
 
     def _check_deciding(self) -> None:
@@ -151,56 +159,62 @@ class Choreography:
                 continue
             if step.participant != self.saga.initiator:
                 raise DeclarationError(
-                    step.key, "decides and is not the initiator's", f"Only {self.saga.initiator} holds the saga's status"
+                    step.key,
+                    "decides and belongs to another participant than the initiator",
+                    f"Only {self.saga.initiator} holds the saga's status",
                 )
             if step.refusals and step.undoing:
-                raise DeclarationError(step.key, "refuses and has an undo", "A deciding step has nothing to undo")
+                raise DeclarationError(
+                    step.key, "is a deciding step that refuses, and has an undo", "Remove the undo: it changes nothing else"
+                )
 
     def _check_ends(self) -> None:
         name = f"saga {self.saga.name}"
         if not any(s.decides and s.refusals for s in self.hearers(DeadlinePassed)):
             raise DeclarationError(
                 name,
-                "has a deadline that nobody keeps",
-                f"Let a step of {self.saga.initiator} with decides=True hear DeadlinePassed and say a refusal",
+                "has a deadline, and no deciding step handles DeadlinePassed",
+                f"Let a step of {self.saga.initiator} with decides=True consume DeadlinePassed and emit a refusal",
             )
         if not self.confirming():
             raise DeclarationError(
-                name, "cannot succeed", f"Let a step of {self.saga.initiator} with decides=True say the last signal"
+                name, "cannot succeed", f"Let a step of {self.saga.initiator} with decides=True emit a success"
             )
         if len(self.confirming()) > 1:
-            raise DeclarationError(self.confirming()[1].key, "confirms, and so does another step", "Keep one")
+            raise DeclarationError(self.confirming()[1].key, "confirms, and so does another step", "Keep one confirming step")
         reached = self._forward(self.saga.begins_with)
         for step in self.confirming():
             if step not in reached:
                 raise DeclarationError(
-                    step.key, f"cannot be reached from {self.saga.begins_with.__name__}", "Follow the signals: one is missing"
+                    step.key, f"cannot be reached from {self.saga.begins_with.__name__}", "Add the missing step between them"
                 )
 
     def _check_after_confirmation(self) -> None:
         for step in self.steps:
             if any(step in self._forward(said) for said in step.successes):
-                raise DeclarationError(step.key, "hears in the end what it said itself", "A saga must not run in a circle")
+                raise DeclarationError(
+                    step.key, "forms a cycle: what it emits leads back to it", "Break the cycle: a saga runs each step once"
+                )
         pivots = self.pivots()
         self._check_confirmation_leads_on(pivots)
         if len(pivots) > 1:
             raise DeclarationError(
                 pivots[1].key,
                 f"may refuse after the confirmation, and so may {pivots[0].key}",
-                "Keep one pivot; let the other hear the pivot's signal and say nothing",
+                "Keep one pivot; let the other step consume the pivot's signal and return None",
             )
         for pivot in pivots:
-            if pivot.arrow.may_be_silent:
+            if pivot.signature.may_be_silent:
                 raise DeclarationError(
-                    pivot.key, "comes after the confirmation and may say nothing",
-                    "Take `None` off its result: the saga would never end",
+                    pivot.key, "runs after the confirmation and may return None",
+                    "Remove `None` from its result: the saga would never end",
                 )  # fmt: skip
             for said in pivot.successes:
                 if not any(self.completes(end) for end in self.hearers(said)):
                     raise DeclarationError(
                         pivot.key,
-                        f"is the last step and {self.saga.initiator} does not hear of {said.__name__}",
-                        f"Let a step of {self.saga.initiator} hear {said.__name__} and return None",
+                        f"is the last step and {self.saga.initiator} does not consume {said.__name__}",
+                        f"Let a step of {self.saga.initiator} consume {said.__name__} and return None",
                     )
 
     def _check_confirmation_leads_on(self, pivots: Sequence[Step]) -> None:
@@ -211,33 +225,37 @@ class Choreography:
             for said in step.successes:
                 if not any(hearer in pivots for hearer in self.hearers(said)):
                     raise DeclarationError(
-                        step.key, f"confirms with {said.__name__}, and no step that hears it says anything",
-                        f"Let one of them say a signal that a step of {self.saga.initiator} hears: the saga would never end",
+                        step.key, f"confirms with {said.__name__}, and no step that consumes it emits anything",
+                        f"Let one of them emit a signal that {self.saga.initiator} consumes: the saga would never end",
                     )  # fmt: skip
 
     def _check_undo(self, step: Step) -> None:
         """A step may go without undo only if nothing can refuse once it is done."""
         pivot = step in self.pivots()
         if pivot and step.undoing:
-            raise DeclarationError(step.key, "comes after the confirmation and has an undo", "A pivot cannot be undone")
+            raise DeclarationError(
+                step.key, "runs after the confirmation and has an undo", "Remove the undo: a pivot cannot be undone"
+            )
         if pivot and step.refusals:
             raise DeclarationError(
-                step.key, f"may say {step.refusals[0].__name__} after the confirmation", "Refuse before it, or raise"
+                step.key,
+                f"may emit {step.refusals[0].__name__} after the confirmation",
+                "Refuse before it, or raise an exception",
             )
         if step.never_gives_up or step.confirms or pivot:
             return
         if step.undoing is None and step.successes:
             raise DeclarationError(
                 step.key,
-                "has no undo and stands before a step that can refuse",
-                f"Add one beside it: @{step.name}.undo",
+                "has no undo, and a later step can refuse",
+                f"Add an undo: @{step.name}.undo",
             )
         without = self._forward(self.saga.begins_with, without=step)
         if any(s.confirms for s in without):
             raise DeclarationError(
                 step.key,
                 "can fail, and the confirmation does not wait for it",
-                "Let the confirming step follow from what it says, or let it say nothing (then it is tried for ever)",
+                "Let the confirming step depend on its signal, or let it return None (then it is tried until it succeeds)",
             )
 
     def _forward(self, signal: type[Signal], *, without: Step | None = None) -> list[Step]:
@@ -248,5 +266,5 @@ class Choreography:
             step = wave.pop(0)
             if step not in found and step is not without:
                 found.append(step)
-                wave += [s for said in step.arrow.says if not issubclass(said, Refusal) for s in self.hearers(said)]
+                wave += [s for said in step.signature.says if not issubclass(said, Refusal) for s in self.hearers(said)]
         return found

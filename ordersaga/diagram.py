@@ -47,7 +47,7 @@ def _text(choreography: Choreography) -> str:
     for step in choreography.in_order():
         undo = f"undo: {step.undoing.name}" if step.undoing else ""
         role = _role(choreography, step)
-        rows.append((step.arrow.hears.__name__, step.key, _said(step), undo, "" if role == "step" else role))
+        rows.append((step.signature.hears.__name__, step.key, _said(step), undo, "" if role == "step" else role))
     widths = [max(len(row[n]) for row in rows) for n in range(4)]
     for heard, key, said, undo, role in rows:
         line = f"{heard:<{widths[0]}} → {key:<{widths[1]}} → {said:<{widths[2]}}  {undo:<{widths[3]}}  {role}"
@@ -70,7 +70,7 @@ def _mermaid(choreography: Choreography) -> str:
                 lines.append(f'        {_id(step)}["{step.name}{undo}"]')
             lines.append("    end")
     lines += _arrows(choreography, saga.begins_with, "start")
-    requests: list[type[Signal]] = [DeadlinePassed, *saga.asks]
+    requests: list[type[Signal]] = [DeadlinePassed, *saga.accepts]
     for asked in requests:
         lines.append(f'    {asked.__name__}(["{asked.__name__}"])')
         lines += _arrows(choreography, asked, asked.__name__)
@@ -102,17 +102,17 @@ def _json(choreography: Choreography) -> str:
         return {
             "participant": step.participant,
             "step": step.name,
-            "hears": step.arrow.hears.__name__,
+            "hears": step.signature.hears.__name__,
             "says": [s.__name__ for s in step.successes],
             "refuses": [s.__name__ for s in step.refusals],
             "undo": step.undoing.name if step.undoing else None,
             "role": _role(choreography, step),
-            "batched": step.arrow.batched,
+            "batched": step.signature.batched,
             "attempts": step.retry.attempts,
             "time_limit_seconds": step.time_limit.total_seconds(),
         }
 
-    signals = {s for step in choreography.steps for s in (step.arrow.hears, *step.arrow.says)}
+    signals = {s for step in choreography.steps for s in (step.signature.hears, *step.signature.says)}
     return json.dumps(
         {
             "saga": saga.name,

@@ -79,7 +79,7 @@ class Journal:
         return None if row is None else int(row[0])
 
     def give_up(self, step: str, saga: SagaId, pack_id: int) -> None:
-        """Turn ``retrying`` into ``refused`` (docs/PROTOCOL.md, rule 2), so that a late copy runs nothing."""
+        """RollbackCause ``retrying`` into ``refused`` (docs/PROTOCOL.md, rule 2), so that a late copy runs nothing."""
         self._cursor.execute(sql.GIVE_UP, [pack_id, saga, step])
 
     def hear_refusal(self, sagas: Sequence[SagaId]) -> list[SagaId]:
@@ -115,7 +115,7 @@ class Journal:
         self._cursor.execute(sql.MORE_ATTEMPTS, [saga, list(steps)])
         return max((n for (n,) in self._cursor.fetchall()), default=0)
 
-    def bury(
+    def add_dead_letter(
         self,
         participant: str,
         saga: SagaId,

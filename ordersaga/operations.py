@@ -139,7 +139,7 @@ def resume_steps(context: Context, rows: Sequence[Row[Any]]) -> None:
     steps = {step.key: step for step in context.participant.steps.values()}
     for row in rows:
         if (step := steps.get(row.data["step"])) is not None:
-            resumed = paused_steps.resume(context, step, topic_of(step.arrow.hears))
+            resumed = paused_steps.resume(context, step, topic_of(step.signature.hears))
             if resumed:
                 line = LogEvent(
                     "resumed by an operator", code="step_resumed", step=step.key, by=row.data["by"], reason=row.reason

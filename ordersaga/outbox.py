@@ -129,7 +129,7 @@ class Outbox:
             self._posts.append(_Post(kind, topic, to, count, pack_text(head, texts[part]), later))
 
     def timer(self, saga: SagaId, kind: str, topic: str, later: timedelta) -> None:
-        """A row due later, which :meth:`strike` takes back; one of a kind for each saga."""
+        """A row due later, which :meth:`cancel_timers` takes back; one of a kind for each saga."""
         self._timers[kind, topic].append((saga, later))
 
     def flush(self, cursor: Cursor, pack_id: int | None = None) -> None:
@@ -205,7 +205,7 @@ def timer_text(participant: str) -> str:
     return text
 
 
-def strike(cursor: Cursor, sagas: list[SagaId], *kinds: str) -> None:
+def cancel_timers(cursor: Cursor, sagas: list[SagaId], *kinds: str) -> None:
     """Take back the timers of these kinds."""
     cursor.execute(sql.STRIKE, [*among(sagas), list(kinds)])
 

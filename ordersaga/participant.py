@@ -53,7 +53,9 @@ class Participant:
     def __init__(self, name: str, *, database: Database) -> None:
         """:raises DeclarationError: when the name is not a short lower-case identifier."""
         if not NAME.fullmatch(name):
-            raise DeclarationError(name, "is no name for a participant", "Use lower-case letters, digits and _, at most 31")
+            raise DeclarationError(
+                name, "is not a valid name of a participant", "Use lower-case letters, digits and _, at most 31"
+            )
         self.name, self.database = name, database
         self.steps: dict[str, Step] = {}
         self.observer: Observer | None = None
@@ -94,19 +96,19 @@ class Participant:
                 name=name, formerly=formerly,
             )  # fmt: skip
             if step.name in self.steps or step.name in ENGINE_TASKS:
-                raise DeclarationError(step.task, "is a name in use", "Choose another")
+                raise DeclarationError(step.task, "has a name that is in use", "Choose another name")
             for other in self.steps.values():
                 if other.key == step.key:
                     raise DeclarationError(
                         step.task,
-                        f"has the name in the journal that {other.task} has: {step.key}",
+                        f"has the same key in the journal as {other.task}: {step.key}",
                         "Give the new step a name that no step has had",
                     )
-                if other.arrow.hears is step.arrow.hears:
+                if other.signature.hears is step.signature.hears:
                     raise DeclarationError(
                         step.key,
-                        f"hears {step.arrow.hears.__name__}, and so does {other.key}",
-                        "One participant does one thing on one signal: call both from one step",
+                        f"consumes {step.signature.hears.__name__}, and so does {other.key}",
+                        "A participant has one step for each signal: call both functions from one step",
                     )
             self.steps[step.name] = step
             return step
@@ -120,14 +122,14 @@ class Participant:
         broker's dead letters, the others of its envelope are not.
         """
         if self.steps:
-            raise DeclarationError(self.name, "has steps and observes", "Give the observer a participant of its own")
+            raise DeclarationError(self.name, "has steps and an observer", "Declare the observer on a separate participant")
         check_synchronous(function, f"{self.name}.{function.__name__}")
         self.observer = function
         return function
 
     def hearing(self, signal: str) -> Step | None:
         """The step that hears the signal of that name, if any."""
-        return next((s for s in self.steps.values() if s.arrow.hears.__name__ == signal), None)
+        return next((s for s in self.steps.values() if s.signature.hears.__name__ == signal), None)
 
     def __repr__(self) -> str:
         return f"<Participant {self.name}: {', '.join(self.steps) or 'observes'}>"

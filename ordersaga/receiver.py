@@ -91,7 +91,7 @@ class Receiver:
         self.participant, self.choreography = participant, choreography
         self.transactions = Transactions(participant, patience)
         self.breakers = {step.key: CircuitBreaker() for step in participant.steps.values()}
-        self._readers = {step.name: Reader(step.arrow.hears) for step in participant.steps.values()}
+        self._readers = {step.name: Reader(step.signature.hears) for step in participant.steps.values()}
         undone = (step.max_signals for step in participant.steps.values() if step.undoing)
         self._undone_at_once = min((most for most in undone if most is not None), default=None)
 

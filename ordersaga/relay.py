@@ -47,9 +47,9 @@ Raises :class:`PublishFailed` for those that the broker has not settled, and any
 class Relay:
     """Carries one participant's outbox to the broker until it is stopped. Many may run on one outbox."""
 
-    NET = 0.25
+    MAX_IDLE_SECONDS = 0.25
     """Seconds after which the outbox is looked at though nobody called."""
-    POLLS = (0.003, 0.012)
+    REPOLL_DELAYS = (0.003, 0.012)
     """Seconds between looks after something was carried: who saw it still there did not call, and may commit only now."""
     QUEUED_LINGER = 0.05
     MAX_LINGER = 1.0
@@ -57,12 +57,12 @@ class Relay:
     BURST, STREAM = 6, 60.0
     """Packs that may follow one another at once, and packs a second that are a stream. Twenty orders a second are forty packs
     in their initiator's outbox, and none of them waits."""
-    CROWD = 2
+    BACKLOG_THRESHOLD = 2
     """Envelopes that wait in a queue and show that its workers are behind, so that gathering pays though no stream comes."""
-    HELD = 3
+    MAX_HELD_REMINDERS = 3
     """How often in a row a reminder is not sent while messages wait in a queue that is consumed: the intervals of the watchdog
     double, so that by default it is sent after three and a half minutes though some queue is never empty."""
-    ASK = 0.1
+    QUEUE_DEPTH_TTL = 0.1
     """Seconds for which an answer of the broker's holds; asking for all queues costs as much as some publishes."""
 
     def __init__(
@@ -243,7 +243,7 @@ class Relay:
             self._turned()
             due = due and self._claimed > 0 and self._idle == 0.0  # what is due and yet was not claimed is in a rival's hands
             if sent:
-                polls = iter(self.POLLS)
+                polls = iter(self.REPOLL_DELAYS)
                 if self._gathers(sent):
                     self._stop.wait(self._pause() if gathered else self._linger)
                     gathered = due = True
@@ -270,9 +270,10 @@ class Relay:
         if self._bound.seen(look):
             self._due()
             return
-        # until then, no longer: nobody is called for a row that comes due by itself, and beside one that is due no writer calls
-        self._idle = self.NET if look.first is None else min(max(look.first - look.clock, 0.0), self.NET)
-        self._look = time.monotonic() + (self._idle or self.NET)
+        # Sleep no longer: rows falling due on their own send no NOTIFY, and writers skip it while a due row is pending.
+        due_in = self.MAX_IDLE_SECONDS if look.first is None else max(look.first - look.clock, 0.0)
+        self._idle = min(due_in, self.MAX_IDLE_SECONDS)
+        self._look = time.monotonic() + (self._idle or self.MAX_IDLE_SECONDS)
 
     def _gathers(self, sent: Sequence[Parcel]) -> bool:
         """Whether it pays to wait for company.
@@ -284,7 +285,7 @@ class Relay:
         self._bucket.pour(sum(parcel.packs for parcel in sent if parcel.recipient != sql.OBSERVERS and parcel.topic != NOTICE))
         if not self._linger or sum(parcel.signals for parcel in sent) >= FULL_SIGNALS:
             return False
-        return self._bucket.full or (not alone and self._behind() >= self.CROWD)
+        return self._bucket.full or (not alone and self._behind() >= self.BACKLOG_THRESHOLD)
 
     def _holds(self, row: OutboxRow) -> bool:
         """Whether a reminder would only add copies of what is waiting: behind it in a queue, or in an outbox.
@@ -295,7 +296,7 @@ class Relay:
             return False
         if self._backoff.refusing.keys() - OF_OBSERVERS:
             return True
-        return self._behind() > 0 and (row.sent < self.HELD or self._unconsumed())
+        return self._behind() > 0 and (row.sent < self.MAX_HELD_REMINDERS or self._unconsumed())
 
     def _pause(self) -> float:
         return max(self._linger, min(self._behind() * self.QUEUED_LINGER, self.MAX_LINGER))
@@ -303,7 +304,7 @@ class Relay:
     def _behind(self) -> int:
         """Envelopes that wait in the fullest queue."""
         if (now := time.monotonic()) >= self._ask_again:
-            self._queued, self._ask_again = self._waiting(), now + self.ASK
+            self._queued, self._ask_again = self._waiting(), now + self.QUEUE_DEPTH_TTL
         return self._queued
 
     def _sleep(self) -> bool:

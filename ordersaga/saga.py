@@ -40,7 +40,7 @@ class Watchdog:
         return min(self.first * (1 << min(rounds, 30)), self.cap)
 
 
-class Standing(NamedTuple):
+class SagaStatus(NamedTuple):
     """How a saga stands: ``PENDING``, ``CONFIRMED``, ``ROLLING_BACK`` or ``ROLLED_BACK``, and why it was turned round.
 
     Confirmed sagas have ended once their last step is done. ``attention`` says why a person must look.
@@ -61,9 +61,9 @@ class Saga:
     :ivar initiator: the participant whose database holds the saga's status.
     :ivar participants: names of those with steps, the initiator among them; frozen into each saga's row when it starts.
     :ivar deadline: after which :class:`DeadlinePassed` is said to the initiator, by its database's clock.
-    :ivar asks: signals that the outside may say to a saga under way, such as a customer's wish to cancel.
+    :ivar accepts: signals that the outside may say to a saga under way, such as a customer's wish to cancel.
     :ivar ends: signals that nobody needs to hear.
-    :ivar known_by: the field of its signals by which people know a saga, such as ``order``; lines of the log carry it where a
+    :ivar log_key: the field of its signals by which people know a saga, such as ``order``; lines of the log carry it where a
         signal at hand does.
     """
 
@@ -72,22 +72,24 @@ class Saga:
     initiator: str
     participants: Sequence[str]
     deadline: timedelta
-    asks: Sequence[type[Signal]] = ()
+    accepts: Sequence[type[Signal]] = ()
     ends: Sequence[type[Signal]] = ()
     watchdog: Watchdog = field(default_factory=Watchdog)
-    known_by: str | None = None
+    log_key: str | None = None
 
     def __post_init__(self) -> None:
         if self.initiator not in self.participants:
-            raise DeclarationError(f"saga {self.name}", f"{self.initiator} initiates it and takes no part", "List it too")
+            raise DeclarationError(
+                f"saga {self.name}", f"its initiator {self.initiator} is not in its participants", "Add it to the list"
+            )
         if len(set(self.participants)) < len(self.participants):
-            raise DeclarationError(f"saga {self.name}", "lists a participant twice", "List each once")
+            raise DeclarationError(f"saga {self.name}", "lists a participant twice", "List each participant once")
         if self.deadline <= timedelta(0):
-            raise DeclarationError(f"saga {self.name}", "has no deadline", "Give it a positive one: a lost saga must end")
+            raise DeclarationError(f"saga {self.name}", "has no deadline", "Give it a positive deadline")
         if issubclass(self.begins_with, Refusal):
-            raise DeclarationError(f"saga {self.name}", "begins with a refusal", "Begin with a plain signal")
-        if self.known_by is not None and self.known_by not in self.begins_with.model_fields:
-            fault = f"is known by {self.known_by}, which {self.begins_with.__name__} does not hold"
+            raise DeclarationError(f"saga {self.name}", "begins with a refusal", "Begin with another signal")
+        if self.log_key is not None and self.log_key not in self.begins_with.model_fields:
+            fault = f"has the log_key {self.log_key}, which is no field of {self.begins_with.__name__}"
             raise DeclarationError(f"saga {self.name}", fault, "Name a field of the signal that begins it")
 
     def start(self, signal: Signal, *, db: object, saga: SagaId | None = None, trace: str | None = None) -> SagaId:
@@ -210,15 +212,15 @@ class Saga:
             "watchdog": self.watchdog.first,
         }
 
-    def ask(self, saga: SagaId, signal: Signal, *, db: object) -> None:
+    def send(self, saga: SagaId, signal: Signal, *, db: object) -> None:
         """Say something to a saga from outside, in the transaction open on ``db`` (of the initiator's database).
 
         :raises TypeError: when the saga does not listen to it.
         :raises UnknownSaga: when the saga is not in this database.
         :raises NoTransaction: when no transaction is open.
         """
-        if type(signal) not in self.asks:
-            raise TypeError(f"saga {self.name} is not asked {type(signal).__name__}: list it in `asks`")
+        if type(signal) not in self.accepts:
+            raise TypeError(f"saga {self.name} does not accept {type(signal).__name__} from outside: list it in `accepts`")
         cursor, saga = borrow(db), str(UUID(saga))
         cursor.execute(sql.STANDING, [saga])
         if cursor.fetchone() is None:
@@ -229,7 +231,7 @@ class Saga:
         outbox.say(saga, signal)
         outbox.flush(cursor, next_pack(cursor))
 
-    def standing(self, saga: SagaId, *, db: object) -> Standing | None:
+    def status(self, saga: SagaId, *, db: object) -> SagaStatus | None:
         """How a saga stands, by the initiator's database; None when it is not there.
 
         :raises NoTransaction: when no transaction is open on ``db``.
@@ -237,4 +239,4 @@ class Saga:
         cursor = borrow(db)
         cursor.execute(sql.STANDING, [str(UUID(saga))])
         found = cursor.fetchone()
-        return None if found is None else Standing(*found)
+        return None if found is None else SagaStatus(*found)

@@ -39,7 +39,9 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or self.first <= timedelta(0) or self.cap < self.first or not 0 <= self.jitter < 1:
-            raise DeclarationError(repr(self), "cannot be followed", "attempts ≥ 1, 0 < first ≤ cap, 0 ≤ jitter < 1")
+            raise DeclarationError(
+                repr(self), "is not a valid retry policy", "Give attempts ≥ 1, 0 < first ≤ cap, 0 ≤ jitter < 1"
+            )
 
     @classmethod
     def within(cls, horizon: timedelta) -> Retry:
@@ -61,7 +63,7 @@ class Retry:
 
 
 @dataclass(frozen=True)
-class Arrow:
+class StepSignature:
     """What a function's type hints say: it hears one signal, says some, takes them singly or in batches.
 
     :ivar takes: all signals that it hears; more than one only for an undo.
@@ -71,11 +73,11 @@ class Arrow:
     says: tuple[type[Signal], ...]
     may_be_silent: bool
     batched: bool
-    asks: frozenset[str]
+    parameters: frozenset[str]
     takes: tuple[type[Signal], ...] = ()
 
     @classmethod
-    def of(cls, function: Callable[..., Any], name: str, *, several: bool = False) -> Arrow:
+    def of(cls, function: Callable[..., Any], name: str, *, several: bool = False) -> StepSignature:
         """:param several: whether it may take a union of signals.
 
         :raises DeclarationError: when the hints do not tell.
@@ -87,28 +89,38 @@ class Arrow:
             raise DeclarationError(name, f"a type hint cannot be read ({error})", "Import it at run time") from error
         parameters = list(inspect.signature(function).parameters)
         if not parameters or parameters[0] not in hints or "return" not in hints:
-            raise DeclarationError(name, "its hints do not say what it hears and says", "Annotate first parameter and result")
+            raise DeclarationError(
+                name, "has no type hints for its signal or its result", "Annotate the first parameter and the result"
+            )
         unknown = set(parameters[1:]) - {"db", "saga"}
         if unknown:
-            raise DeclarationError(name, f"asks for {', '.join(sorted(unknown))}", "A step may ask for `db` and `saga`")
+            raise DeclarationError(
+                name, f"has the parameter {', '.join(sorted(unknown))}", "A step may have `db` and `saga` after its signal"
+            )
         batched, given = _unwrap(hints[parameters[0]])
         takes = _members(given)
         says_batched, said = _unwrap(hints["return"])
         if not all(isinstance(heard, type) and issubclass(heard, Signal) for heard in takes) or (
             len(takes) > 1 and not several
         ):
-            raise DeclarationError(name, "hears no single signal", "Annotate its first parameter with a Signal or Batch of one")
+            raise DeclarationError(
+                name, "does not consume one signal", "Annotate its first parameter with a Signal, or a Batch of one"
+            )
         members = _members(said)
         says = tuple(m for m in members if m is not type(None))
         for member in says:
             if not (isinstance(member, type) and issubclass(member, Signal)):
-                raise DeclarationError(name, f"says {member!r}", "A step says signals, or None")
+                raise DeclarationError(name, f"returns {member!r}", "Return a Signal or None")
             if member is StepFailed:
-                raise DeclarationError(name, "says StepFailed", "The engine says it; raise an exception instead")
+                raise DeclarationError(name, "returns StepFailed", "Raise an exception instead: the engine emits StepFailed")
         if says and batched != says_batched:
-            raise DeclarationError(name, "takes one and gives many, or the reverse", "Use Batch for both or for neither")
+            raise DeclarationError(
+                name, "consumes a batch and returns a single signal, or the reverse", "Use Batch for both or for neither"
+            )
         if batched and "saga" in parameters:
-            raise DeclarationError(name, "asks for `saga` and hears a batch", "A batch holds its sagas: iterate .items()")
+            raise DeclarationError(
+                name, "consumes a batch and has the parameter `saga`", "Iterate .items() of the batch: its keys are the sagas"
+            )
         return cls(takes[0], says, type(None) in members, batched, frozenset(parameters[1:]), takes)
 
     def run(self, function: Callable[..., Any], signals: Mapping[SagaId, Signal], db: Any) -> dict[SagaId, Signal | None]:
@@ -116,14 +128,14 @@ class Arrow:
 
         :raises TypeError: when it said what its hints do not tell, or left a saga out.
         """
-        extra = {"db": db} if "db" in self.asks else {}
+        extra = {"db": db} if "db" in self.parameters else {}
         if self.batched:
             result = function(Batch(signals), **extra)
             said: dict[SagaId, Any] = dict.fromkeys(signals) if result is None else dict(result)
         else:
             said = {}
             for saga, signal in signals.items():
-                own = {**extra, "saga": saga} if "saga" in self.asks else extra
+                own = {**extra, "saga": saga} if "saga" in self.parameters else extra
                 with log_context(saga=saga):
                     said[saga] = function(signal, **own)
         if said.keys() != signals.keys():
@@ -162,22 +174,26 @@ class Undo:
     def __init__(self, step: Step, function: Callable[..., Any], retry: Retry) -> None:
         self.function, self.retry = function, retry
         self.name = function.__name__
-        self.arrow = Arrow.of(function, f"{step.participant}.{self.name}", several=True)
-        for heard in self.arrow.takes:
+        self.signature = StepSignature.of(function, f"{step.participant}.{self.name}", several=True)
+        for heard in self.signature.takes:
             if heard not in step.successes:
                 raise DeclarationError(
                     f"{step.participant}.{self.name}",
-                    f"undoes {step.name} but hears {heard.__name__}, which that step does not say",
-                    f"An undo is given what its step said: {' or '.join(s.__name__ for s in step.successes) or 'nothing'}",
+                    f"undoes {step.name} and takes {heard.__name__}, which that step does not emit",
+                    f"Take what the step emits: {' or '.join(s.__name__ for s in step.successes) or 'nothing'}",
                 )
-        if missing := [s.__name__ for s in step.successes if s not in self.arrow.takes]:
+        if missing := [s.__name__ for s in step.successes if s not in self.signature.takes]:
             raise DeclarationError(
                 f"{step.participant}.{self.name}",
-                f"undoes {step.name} and does not take {missing[0]}, which that step may say",
-                f"Annotate its first parameter with all of them: {' | '.join(s.__name__ for s in step.successes)}",
+                f"undoes {step.name} and does not take {missing[0]}, which that step may emit",
+                f"Annotate the first parameter with all of them: {' | '.join(s.__name__ for s in step.successes)}",
             )
-        if any(issubclass(s, Refusal) for s in self.arrow.says):
-            raise DeclarationError(f"{step.participant}.{self.name}", "refuses", "An undo cannot refuse; raise to try again")
+        if any(issubclass(s, Refusal) for s in self.signature.says):
+            raise DeclarationError(
+                f"{step.participant}.{self.name}",
+                "is an undo and returns a refusal",
+                "Raise an exception to try the undo again",
+            )
 
 
 class Step:
@@ -205,36 +221,38 @@ class Step:
         for given in (name, formerly):
             if given is not None and not NAME.fullmatch(given):
                 raise DeclarationError(self.task, f"has the name {given!r}", "Use letters, digits and _, at most 60")
-        self.arrow = Arrow.of(function, self.key)
+        self.signature = StepSignature.of(function, self.key)
         self.retry, self.time_limit, self.decides = retry, time_limit, decides
-        self.max_signals = max_signals or (None if self.arrow.batched else SINGLES_AT_ONCE)
+        self.max_signals = max_signals or (None if self.signature.batched else SINGLES_AT_ONCE)
         self.undoing: Undo | None = None
-        self.late: tuple[Arrow, Callable[..., Any]] | None = None
+        self.late: tuple[StepSignature, Callable[..., Any]] | None = None
         if time_limit <= timedelta(0):
-            raise DeclarationError(self.key, "has no time", "Give a positive time_limit")
+            raise DeclarationError(self.key, "has no time limit", "Give a positive time_limit")
         if max_signals is not None and max_signals < 1:
-            raise DeclarationError(self.key, "takes no signals", "Give a positive max_signals, or leave it out")
-        if issubclass(self.arrow.hears, Refusal):
-            raise DeclarationError(self.key, f"hears the refusal {self.arrow.hears.__name__}", "Declare an undo instead")
-        if decides and self.refusals and len(self.refusals) < len(self.arrow.says):
+            raise DeclarationError(self.key, "has a max_signals below 1", "Give a positive max_signals, or leave it out")
+        if issubclass(self.signature.hears, Refusal):
+            raise DeclarationError(self.key, f"consumes the refusal {self.signature.hears.__name__}", "Declare an undo instead")
+        if decides and self.refusals and len(self.refusals) < len(self.signature.says):
             raise DeclarationError(
-                self.key, "decides for both ends", "A deciding step says success signals or refusals, not both"
+                self.key, "decides, and emits both successes and refusals", "Emit one or the other: it confirms or it refuses"
             )
-        if decides and self.arrow.says and self.arrow.may_be_silent:
+        if decides and self.signature.says and self.signature.may_be_silent:
             raise DeclarationError(
-                self.key, "decides and may say nothing", "Take `None` off its result: the saga would be decided and never end"
+                self.key,
+                "decides and may return None",
+                "Remove `None` from its result: the saga would be decided and never end",
             )
         self.__doc__ = function.__doc__
 
     @property
     def refusals(self) -> tuple[type[Signal], ...]:
         """What it may say that turns the saga round."""
-        return tuple(s for s in self.arrow.says if issubclass(s, Refusal))
+        return tuple(s for s in self.signature.says if issubclass(s, Refusal))
 
     @property
     def successes(self) -> tuple[type[Signal], ...]:
         """What it may say that carries the saga on."""
-        return tuple(s for s in self.arrow.says if not issubclass(s, Refusal))
+        return tuple(s for s in self.signature.says if not issubclass(s, Refusal))
 
     @property
     def confirms(self) -> bool:
@@ -244,7 +262,7 @@ class Step:
     @property
     def never_gives_up(self) -> bool:
         """Deciding steps that refuse and listening ends have no way out, so they are tried for ever."""
-        return (self.decides and bool(self.refusals)) or not self.arrow.says
+        return (self.decides and bool(self.refusals)) or not self.signature.says
 
     def undo(self, function: Callable[..., Any] | None = None, /, *, retry: Retry | None = None) -> Any:
         """Declare how this step is undone; the function is given what the step had said.
@@ -258,7 +276,7 @@ class Step:
 
         def declare(undo: Callable[..., Any]) -> Undo:
             if self.undoing is not None:
-                raise DeclarationError(self.key, "has two undos", "Keep one")
+                raise DeclarationError(self.key, "has two undos", "Keep one undo")
             self.undoing = Undo(self, undo, retry or Retry(attempts=5))
             return self.undoing
 
@@ -270,11 +288,17 @@ class Step:
         It runs once more for each copy of a signal that a refusal had overtaken, and must not mind.
         """
         if not self.decides:
-            raise DeclarationError(self.key, "cannot come too late", "Only a step with decides=True can")
-        arrow = Arrow.of(function, f"{self.participant}.{function.__name__}")
-        if arrow.says or arrow.hears is not self.arrow.hears or arrow.batched != self.arrow.batched:
-            raise DeclarationError(self.key, f"{function.__name__} does not hear the same", "Same parameters, result None")
-        self.late = (arrow, function)
+            raise DeclarationError(
+                self.key, "has a too_late function and does not decide", "Only a step with decides=True can be too late"
+            )
+        signature = StepSignature.of(function, f"{self.participant}.{function.__name__}")
+        if signature.says or signature.hears is not self.signature.hears or signature.batched != self.signature.batched:
+            raise DeclarationError(
+                self.key,
+                f"{function.__name__} does not consume the same signal",
+                "Give it the same parameters and the result None",
+            )
+        self.late = (signature, function)
         return function
 
     def __repr__(self) -> str:

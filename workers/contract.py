@@ -22,9 +22,9 @@ order_saga = Saga(
     initiator="orders",
     participants=_names(settings().participants),
     deadline=settings().deadline,
-    asks=(CancelAsked,),
+    accepts=(CancelAsked,),
     watchdog=Watchdog(settings().watchdog, settings().watchdog_cap, settings().watchdog_rounds),
-    known_by="order",
+    log_key="order",
 )
 
 step_retry = Retry.within(settings().step_retry_horizon)

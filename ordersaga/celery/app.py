@@ -164,7 +164,7 @@ def _names(participant: Participant, choreography: Choreography) -> list[tuple[s
     if participant.observer is not None:
         topics = ["signal.", "refusal.", ANSWER, ATTENTION, "notice"]
         return [(topic, f"{name}.observe") for topic in topics]
-    found = [(f"signal.{s.arrow.hears.__name__}", s.task) for s in participant.steps.values()]
+    found = [(f"signal.{s.signature.hears.__name__}", s.task) for s in participant.steps.values()]
     found += [("refusal.", f"{name}.hear_refusal"), (UNDO, f"{name}.retry_undo"), (LETTER, f"{name}.settle_letter")]
     found += [(RESUME, f"{name}.resume_step")]
     if name == choreography.saga.initiator:

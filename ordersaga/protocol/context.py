@@ -12,7 +12,7 @@ from ordersaga.choreography import Choreography
 from ordersaga.database import Transaction
 from ordersaga.envelope import Row
 from ordersaga.journal import UNSETTLED, Entry, Journal, clean
-from ordersaga.outbox import Outbox, recorded, strike
+from ordersaga.outbox import Outbox, cancel_timers, recorded
 from ordersaga.participant import Participant
 from ordersaga.signal import Refusal, Signal
 from ordersaga.sql import array
@@ -24,7 +24,7 @@ UNREAD = re.compile(r"^[\d._/-]{1,64}$")
 read and found valid, only a number is believed."""
 
 
-class Turn(NamedTuple):
+class RollbackCause(NamedTuple):
     """Why a saga is turned round: the refusal's name, who said it, its reason, and ``[version, data]`` as JSON."""
 
     refusal: str
@@ -33,7 +33,7 @@ class Turn(NamedTuple):
     data: str
 
     @classmethod
-    def by(cls, signal: Signal, participant: str) -> Turn:
+    def by(cls, signal: Signal, participant: str) -> RollbackCause:
         """From a refusal about to be said."""
         reason = clean(signal.reason()) if isinstance(signal, Refusal) else ""
         return cls(type(signal).__name__, participant, reason, f"[{type(signal).version},{signal.model_dump_json()}]")
@@ -82,7 +82,7 @@ class Context:
 
         :param look_up: ask the database if the signal at hand does not tell; for lines that are rare.
         """
-        about, name = about_of(self.choreography, row), self.choreography.saga.known_by
+        about, name = about_of(self.choreography, row), self.choreography.saga.log_key
         if look_up and name is not None and name not in about:
             packs = [entry.pack_id for entry in self.journal.read([row.saga]) if entry.pack_id is not None]
             if self.initiates:
@@ -104,14 +104,14 @@ class Context:
         """PENDING → CONFIRMED for sagas that this transaction has locked as PENDING."""
         if sagas:
             self.cursor.execute(sql.CONFIRM, [complete, array(sagas)])
-            strike(self.cursor, list(sagas), "deadline", *(["watchdog"] if complete else []))
+            cancel_timers(self.cursor, list(sagas), "deadline", *(["watchdog"] if complete else []))
 
-    def turn(self, turns: dict[SagaId, Turn]) -> None:
+    def turn(self, turns: dict[SagaId, RollbackCause]) -> None:
         """PENDING or CONFIRMED → ROLLING_BACK for locked sagas; others stay."""
         if turns:
             columns = [list(c) for c in zip(*((saga, *turn) for saga, turn in sorted(turns.items())), strict=True)]
             self.cursor.execute(sql.TURN, columns)
-            strike(self.cursor, list(turns), "deadline")
+            cancel_timers(self.cursor, list(turns), "deadline")
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class Context:
         self.cursor.execute(sql.CLOSE, [array(sorted(sagas))])
         closed = sorted(saga for (saga,) in self.cursor.fetchall())
         if closed:
-            strike(self.cursor, closed, "watchdog", "deadline")
+            cancel_timers(self.cursor, closed, "watchdog", "deadline")
         for saga in closed:
             self.outbox.notice(saga, causes.get(saga), "rolled back")
 
@@ -160,7 +160,7 @@ class Context:
 
 def about_of(choreography: Choreography, row: Row[Any]) -> dict[str, str]:
     """As :meth:`Context.about`, by the signal at hand alone."""
-    data, name = row.data, choreography.saga.known_by
+    data, name = row.data, choreography.saga.log_key
     if isinstance(data, Signal):
         return _about(row.saga, name, getattr(data, name or "", None), KNOWN)
     return _about(row.saga, name, data.get(name) if isinstance(data, dict) else None, UNREAD)

@@ -12,8 +12,8 @@ from ordersaga.batch import SagaId
 from ordersaga.envelope import Row, plain
 from ordersaga.journal import LATE, Entry, clean
 from ordersaga.log import LogEvent, failure, log_context, safe_message
-from ordersaga.outbox import next_pack, recorded, strike
-from ordersaga.protocol.context import Context, Turn
+from ordersaga.outbox import cancel_timers, next_pack, recorded
+from ordersaga.protocol.context import Context, RollbackCause
 from ordersaga.signal import Refusal, Signal, StepFailed
 from ordersaga.sql import array
 from ordersaga.sql import saga as sql
@@ -42,8 +42,8 @@ def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> Ran:
         signals = {saga: heard[saga].data for saga in runnable}
         about = context.about(rows[0]) if len(rows) == 1 else {}
         with log_context(attempt=begun.attempts, **about):
-            said = step.arrow.run(step.function, signals, context.tx.db)
-        turned: dict[SagaId, Turn] = {}
+            said = step.signature.run(step.function, signals, context.tx.db)
+        turned: dict[SagaId, RollbackCause] = {}
         refused: list[SagaId] = []
         for saga, signal in said.items():
             if signal is None:
@@ -51,7 +51,7 @@ def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> Ran:
             context.outbox.say(saga, signal, cause=heard[saga])
             if isinstance(signal, Refusal):
                 refused.append(saga)
-                turned[saga] = Turn.by(signal, step.participant)
+                turned[saga] = RollbackCause.by(signal, step.participant)
         context.journal.set(step.key, "refused", sorted(refused))
         if step.decides and step.refusals:
             silent = [saga for saga in runnable if saga not in turned]
@@ -84,8 +84,8 @@ def _tell(context: Context, step: Step, heard: dict[SagaId, Row[Any]], late: Seq
     """Whoever asked for what comes too late is told so: the status has gone, or a refusal has barred the step."""
     readable = {saga: heard[saga].data for saga in sorted(late) if isinstance(heard[saga].data, Signal)}
     if readable and step.late is not None:
-        arrow, function = step.late
-        arrow.run(function, readable, context.tx.db)
+        signature, function = step.late
+        signature.run(function, readable, context.tx.db)
 
 
 def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> None:
@@ -96,7 +96,7 @@ def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaI
     if len(completed) < len(sagas):
         missing = sorted(set(sagas) - completed)[:3]
         raise RuntimeError(f"the pivot is done and the saga is not CONFIRMED and open: {missing}")
-    strike(context.cursor, sagas, "watchdog")
+    cancel_timers(context.cursor, sagas, "watchdog")
     for saga in sagas:
         context.outbox.notice(saga, heard[saga], "complete")
 
@@ -139,7 +139,7 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
         context.outbox.say(row.saga, StepFailed(step=step.key, error=safe_message(error)), cause=row)
         signal = orjson.dumps(again.data).decode()
         kept = f"[{again.version},{signal}]"  # so that it can be read again by a later deploy
-        context.journal.bury(context.participant.name, row.saga, step.key, topic, kept, error, trace, attempts)
+        context.journal.add_dead_letter(context.participant.name, row.saga, step.key, topic, kept, error, trace, attempts)
         context.outbox.notice(
             row.saga, row, "dead letter", reason=summary, step=step.key, topic=topic, attempts=attempts,
             error=f"{type(error).__module__}.{type(error).__qualname__}", traceback=clean(trace), signal=signal,

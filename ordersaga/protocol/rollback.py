@@ -13,7 +13,7 @@ from ordersaga.envelope import Reader, Row
 from ordersaga.journal import Entry, clean
 from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import UNDO, next_pack, recorded
-from ordersaga.protocol.context import Context, Turn
+from ordersaga.protocol.context import Context, RollbackCause
 from ordersaga.signal import topic_of
 from ordersaga.step import Step, Undo
 
@@ -123,7 +123,7 @@ def _turn_round(context: Context, topic: str, rows: Sequence[Row[Any]]) -> tuple
     if first and context.initiates:
         status = context.lock_sagas(causes)
         name = topic.removeprefix("refusal.")
-        context.turn({s: _turn_of(causes[s], name) for s in first if status.get(s) in ("PENDING", "CONFIRMED")})
+        context.turn({s: _cause_of(causes[s], name) for s in first if status.get(s) in ("PENDING", "CONFIRMED")})
     return causes, entries
 
 
@@ -136,8 +136,8 @@ def _flag_undeclared(context: Context, entries: Sequence[Entry], causes: dict[Sa
             logger.error(LogEvent("done and not declared, needs attention", saga=entry.saga, step=entry.step))
 
 
-def _turn_of(row: Row[Any], name: str) -> Turn:
-    return Turn(name, row.by, row.reason or name, orjson.dumps([row.version, row.data]).decode())
+def _cause_of(row: Row[Any], name: str) -> RollbackCause:
+    return RollbackCause(name, row.by, row.reason or name, orjson.dumps([row.version, row.data]).decode())
 
 
 def _undo(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[Any]]) -> dict[SagaId, list[str]]:
@@ -152,7 +152,7 @@ def _undo(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[A
         said: dict[SagaId, Any] = {}
         if signals:
             with log_context(step=step.key):
-                said = step.undoing.arrow.run(step.undoing.function, signals, context.tx.db)
+                said = step.undoing.signature.run(step.undoing.function, signals, context.tx.db)
         context.journal.set(step.key, "undone", sagas)
         for saga in sagas:
             undone.setdefault(saga, []).append(step.key)
@@ -168,7 +168,7 @@ def _said(context: Context, step: Step, undo: Undo, entries: Sequence[Entry]) ->
 
     :raises LookupError: when the pack of a step that always says something does not hold it: the undo must not be left out.
     """
-    readers = {topic_of(signal): Reader(signal) for signal in undo.arrow.takes}
+    readers = {topic_of(signal): Reader(signal) for signal in undo.signature.takes}
     packs = {e.saga: [e.pack_id] for e in entries if e.pack_id is not None}
     found = {
         saga: readers[topic].signal_of(row)
@@ -176,7 +176,7 @@ def _said(context: Context, step: Step, undo: Undo, entries: Sequence[Entry]) ->
         for topic, row in said
         if topic in readers
     }
-    if not step.arrow.may_be_silent and (lost := [e for e in entries if e.saga not in found]):
+    if not step.signature.may_be_silent and (lost := [e for e in entries if e.saga not in found]):
         raise LookupError(f"what {step.key} said for saga {lost[0].saga} is not in pack {lost[0].pack_id}: it was deleted")
     return found
 

@@ -12,7 +12,7 @@ import orjson
 from ordersaga.batch import SagaId
 from ordersaga.envelope import Row
 from ordersaga.log import LogEvent
-from ordersaga.outbox import WATCHDOG, recorded, strike
+from ordersaga.outbox import WATCHDOG, cancel_timers, recorded
 from ordersaga.protocol.context import Context
 from ordersaga.sql import array
 from ordersaga.sql import saga as sql
@@ -46,7 +46,7 @@ def watch(context: Context, rows: Sequence[Row[Any]]) -> None:
     dog = context.choreography.saga.watchdog
     ended = [w.saga for w in watched if w.ended]
     if ended:
-        strike(context.cursor, ended, "watchdog", "deadline")
+        cancel_timers(context.cursor, ended, "watchdog", "deadline")
     waiting = []
     for w in watched:
         if w.ended:

@@ -42,7 +42,7 @@ CONSTANTS = {
     ("docs/ARCHITECTURE.md", "30 min"): ("workers/settings.py", "watchdog_rounds"),
     ("docs/ARCHITECTURE.md", "100 ms"): ("ordersaga/relay.py", "LINGER = timedelta(milliseconds=100)"),
     ("docs/ARCHITECTURE.md", "50 ms"): ("ordersaga/relay.py", "QUEUED_LINGER = 0.05"),
-    ("docs/ARCHITECTURE.md", "12 ms"): ("ordersaga/relay.py", "POLLS = (0.003, 0.012)"),
+    ("docs/ARCHITECTURE.md", "12 ms"): ("ordersaga/relay.py", "REPOLL_DELAYS = (0.003, 0.012)"),
     ("docs/ARCHITECTURE.md", "250 ms"): ("ordersaga/sql/outbox.py", "HORIZON = \"interval '250 milliseconds'\""),
     ("docs/ARCHITECTURE.md", "10 s"): ("ordersaga/celery/publisher.py", "CONFIRM_SECONDS = 10.0"),
     ("docs/ARCHITECTURE.md", "1 s"): ("ordersaga/address_backoff.py", "FIRST, CAP = 1.0, 30.0"),

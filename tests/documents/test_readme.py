@@ -30,8 +30,8 @@ def test_the_saga_of_the_readme_is_confirmed(databases: Databases) -> None:
         saga = readme["trip"].start(readme["TripAsked"](guest="a"), db=tx.db)
     Rehearsal(readme["choreography"]).run()
     with readme["desk"].database.begin() as tx:
-        assert readme["trip"].standing(saga, db=tx.db) == ("CONFIRMED", True, None, None)
-        assert readme["trip"].standing(new_id(), db=tx.db) is None
+        assert readme["trip"].status(saga, db=tx.db) == ("CONFIRMED", True, None, None)
+        assert readme["trip"].status(new_id(), db=tx.db) is None
     for participant in ("desk", "hotel"):
         readme[participant].database.discard()
 

@@ -123,8 +123,8 @@ def test_a_saga_begins_only_with_its_own_signal_and_is_asked_only_what_it_listen
     with psycopg(databases.orders) as connection:
         with pytest.raises(TypeError, match="begins with Begun"):
             SAGA.start(Other(), db=connection)
-        with pytest.raises(TypeError, match="asks"):
-            SAGA.ask("00000000-0000-0000-0000-000000000000", Other(), db=connection)
+        with pytest.raises(TypeError, match="accepts"):
+            SAGA.send("00000000-0000-0000-0000-000000000000", Other(), db=connection)
 
 
 # -------------------------------------------------------------------------------- in one statement with the caller's writing
@@ -214,7 +214,7 @@ def test_a_saga_starts_in_its_initiators_database_alone(databases: Databases, gu
 @pytest.mark.parametrize("guest", [django, sqlalchemy, psycopg])
 def test_a_signal_to_a_saga_that_is_not_there_is_refused(databases: Databases, guest: Any) -> None:
     with guest(databases.orders) as db, opened(db), pytest.raises(UnknownSaga, match=r"has no saga .* database of orders"):
-        replace(SAGA, asks=(Begun,)).ask(new_id(), Begun(), db=db)
+        replace(SAGA, accepts=(Begun,)).send(new_id(), Begun(), db=db)
     assert count(databases.orders, "ordersaga_outbox") == 0
 
 

@@ -37,7 +37,7 @@ def test_a_choreography_that_holds_knows_its_pivot_its_end_and_its_bindings(trip
 
 def test_a_signal_that_nobody_hears_is_refused_unless_it_is_an_end(trip: Trip) -> None:
     del trip.desk.steps["finish"]
-    refused(trip.whole, "hotel.send", "Sent", "nobody hears", "ends")
+    refused(trip.whole, "hotel.send", "Sent", "no step consumes", "ends")
 
 
 def test_a_step_that_hears_what_nobody_says_is_refused_unless_it_is_asked(trip: Trip) -> None:
@@ -45,8 +45,8 @@ def test_a_step_that_hears_what_nobody_says_is_refused_unless_it_is_asked(trip: 
     def cancel(wish: Wish) -> Late:
         return Late()
 
-    refused(trip.whole, "desk.cancel", "Wish", "nobody says", "asks")
-    trip.options["asks"] = (Wish,)
+    refused(trip.whole, "desk.cancel", "Wish", "no step emits", "accepts")
+    trip.options["accepts"] = (Wish,)
     trip.whole()
 
 
@@ -67,15 +67,15 @@ def test_a_saga_without_a_deadline_is_refused(trip: Trip) -> None:
 
 def test_a_saga_that_cannot_succeed_is_refused(trip: Trip) -> None:
     trip.agree.decides = False
-    trip.agree.arrow = trip.finish.arrow.__class__(Booked, (), False, True, frozenset())
+    trip.agree.signature = trip.finish.signature.__class__(Booked, (), False, True, frozenset())
     trip.options["ends"] = (Sent,)
-    trip.options["asks"] = (Agreed,)
+    trip.options["accepts"] = (Agreed,)
     refused(trip.whole, "saga trip", "cannot succeed", "decides=True")
 
 
 def test_an_end_that_cannot_be_reached_is_refused(trip: Trip) -> None:
     trip.options["begins_with"] = Wish
-    trip.options["asks"] = (Asked,)
+    trip.options["accepts"] = (Asked,)
     refused(trip.whole, "desk.agree", "cannot be reached from Wish")
 
 
@@ -88,14 +88,14 @@ def test_two_steps_of_one_participant_on_one_signal_are_refused(trip: Trip) -> N
 
 def test_only_the_initiator_decides(trip: Trip) -> None:
     trip.options["initiator"] = "hotel"
-    refused(trip.whole, "desk.agree", "not the initiator's", "hotel")
+    refused(trip.whole, "desk.agree", "another participant than the initiator", "hotel")
 
 
 def test_a_deciding_step_that_refuses_has_no_undo_and_one_end(trip: Trip) -> None:
     def both(wish: Wish) -> Agreed | Late:
         return Late()
 
-    refused(lambda: trip.desk.step(both, decides=True), "desk.both", "both ends")
+    refused(lambda: trip.desk.step(both, decides=True), "desk.both", "both successes and refusals")
 
 
 def test_a_step_that_may_fail_beside_the_way_to_the_confirmation_is_refused(trip: Trip) -> None:
@@ -138,7 +138,7 @@ def test_a_pivot_cannot_be_undone(trip: Trip) -> None:
 def test_a_pivot_that_the_initiator_does_not_hear_of_is_refused(trip: Trip) -> None:
     del trip.desk.steps["finish"]
     trip.options["ends"] = (Sent,)
-    refused(trip.whole, "hotel.send", "desk does not hear of Sent")
+    refused(trip.whole, "hotel.send", "desk does not consume Sent")
 
 
 def test_a_saga_that_runs_in_a_circle_is_refused(trip: Trip) -> None:
@@ -152,7 +152,7 @@ def test_a_saga_that_runs_in_a_circle_is_refused(trip: Trip) -> None:
     def unturn(asked: Asked) -> None: ...
 
     trip.others.append(ring)
-    refused(trip.whole, "circle")
+    refused(trip.whole, "cycle")
 
 
 def test_a_listed_participant_that_cannot_answer_is_refused(trip: Trip) -> None:
@@ -164,14 +164,14 @@ def test_a_listed_participant_that_cannot_answer_is_refused(trip: Trip) -> None:
 
 def test_a_participant_with_steps_must_be_listed_and_a_listed_one_must_be_here(trip: Trip) -> None:
     trip.options["participants"] = ["desk"]
-    refused(trip.whole, "hotel", "not on the list")
+    refused(trip.whole, "hotel", "not in the participants")
     trip.options["participants"] = ["desk", "hotel", "ghost"]
-    refused(trip.whole, "ghost", "not here")
+    refused(trip.whole, "ghost", "not declared")
 
 
 def test_two_signals_of_one_name_are_refused(trip: Trip) -> None:
     other = type("Wish", (Signal,), {})
-    trip.options["asks"] = (Wish, other)
+    trip.options["accepts"] = (Wish, other)
     refused(trip.whole, "Wish", "name of two signals")
 
 
@@ -179,7 +179,7 @@ def test_the_engine_alone_says_step_failed(trip: Trip) -> None:
     def fail(wish: Wish) -> StepFailed:
         raise AssertionError
 
-    refused(lambda: trip.hotel.step(fail), "hotel.fail", "StepFailed", "raise")
+    refused(lambda: trip.hotel.step(fail), "hotel.fail", "StepFailed", "Raise")
 
 
 def test_hints_that_do_not_tell_are_refused(trip: Trip) -> None:
@@ -196,7 +196,7 @@ def test_hints_that_do_not_tell_are_refused(trip: Trip) -> None:
     def hears_refusal(full: Full) -> None: ...
 
     refused(lambda: trip.hotel.step(silent), "hotel.silent", "Annotate")
-    refused(lambda: trip.hotel.step(odd), "hotel.odd", "no single signal")
+    refused(lambda: trip.hotel.step(odd), "hotel.odd", "does not consume one signal")
     refused(lambda: trip.hotel.step(asks_more), "hotel.asks_more", "clock", "`db` and `saga`")
     refused(lambda: trip.hotel.step(mixed), "hotel.mixed", "Batch for both")
     refused(lambda: trip.hotel.step(hears_refusal), "hotel.hears_refusal", "Full", "undo")
@@ -228,14 +228,14 @@ def test_an_undo_takes_everything_that_its_step_may_say(trip: Trip) -> None:
     def undo_all(booked: Batch[Booked | Wish]) -> None: ...
 
     refused(lambda: book.undo(undo_one), "hotel.undo_one", "does not take Wish", "Booked | Wish")
-    refused(lambda: book.undo(undo_nothing), "hotel.undo_nothing", "hears no single signal")
+    refused(lambda: book.undo(undo_nothing), "hotel.undo_nothing", "does not consume one signal")
     book.undo(undo_all)
 
 
 def test_only_an_undo_hears_several_signals(trip: Trip) -> None:
     def greedy(wish: Wish | Sent) -> None: ...
 
-    refused(lambda: trip.hotel.step(greedy), "hotel.greedy", "hears no single signal")
+    refused(lambda: trip.hotel.step(greedy), "hotel.greedy", "does not consume one signal")
 
 
 def test_what_does_not_run_when_it_is_called_is_refused(trip: Trip) -> None:
@@ -270,8 +270,8 @@ def test_who_decides_says_something(trip: Trip) -> None:
     def never(passed: Wish) -> Late | None:
         return None
 
-    refused(lambda: trip.desk.step(perhaps, decides=True), "desk.perhaps", "may say nothing")
-    refused(lambda: trip.desk.step(never, decides=True), "desk.never", "may say nothing")
+    refused(lambda: trip.desk.step(perhaps, decides=True), "desk.perhaps", "may return None")
+    refused(lambda: trip.desk.step(never, decides=True), "desk.never", "may return None")
 
 
 def test_a_confirmation_that_leads_to_no_end_is_refused(trip: Trip) -> None:
@@ -294,7 +294,7 @@ def test_a_pivot_says_something_and_the_initiator_hears_all_of_it(trip: Trip) ->
     def send(agreed: Agreed) -> Sent | None:
         return None
 
-    refused(trip.whole, "hotel.send", "may say nothing", "never end")
+    refused(trip.whole, "hotel.send", "may return None", "never end")
     del trip.hotel.steps["send"]
 
     @trip.hotel.step
@@ -302,7 +302,7 @@ def test_a_pivot_says_something_and_the_initiator_hears_all_of_it(trip: Trip) ->
         return Sent()
 
     trip.options["ends"] = (Wish,)
-    refused(trip.whole, "hotel.send_or_fetch", "does not hear of Wish")
+    refused(trip.whole, "hotel.send_or_fetch", "does not consume Wish")
 
 
 def test_a_step_that_takes_no_signals_is_refused(trip: Trip) -> None:
@@ -319,7 +319,7 @@ def test_an_observer_has_no_steps_and_hears_everything(trip: Trip) -> None:
 
     trip.others.append(log)
     assert trip.whole().bindings(log) == ["to.all-observers", "notice", "to.log"]
-    refused(lambda: trip.hotel.observe(write), "hotel", "has steps and observes")
+    refused(lambda: trip.hotel.observe(write), "hotel", "has steps and an observer")
 
 
 def test_it_draws_itself_as_text_mermaid_and_json(trip: Trip) -> None:

@@ -356,8 +356,8 @@ def test_a_reminder_waits_while_messages_wait_in_a_queue(url: str) -> None:
     start(url, 1)
     queued, stopped = [5], [False]
     relay = Relay(url, "desk", broker := Broker(), waiting=lambda: queued[0], unconsumed=lambda: stopped[0])
-    relay.ASK = 0.0
-    assert reminders(relay, broker, Relay.HELD, url) == 0
+    relay.QUEUE_DEPTH_TTL = 0.0
+    assert reminders(relay, broker, Relay.MAX_HELD_REMINDERS, url) == 0
     assert reminders(relay, broker, 1, url) == 1, "the queue is consumed, and never empty"
 
     stopped[0] = True
@@ -491,7 +491,7 @@ def test_it_gathers_where_the_workers_are_behind(url: str) -> None:
     few = [Parcel("", "signal.Begun", None, 3, b"", 3)]
     relay._gathers(few)
     assert not relay._gathers(few)
-    waiting[0], relay._ask_again = Relay.CROWD, 0.0
+    waiting[0], relay._ask_again = Relay.BACKLOG_THRESHOLD, 0.0
     assert relay._gathers(few)
 
 

@@ -52,6 +52,6 @@ def test_of_many_who_make_them_at_once_one_does(choreography: Choreography) -> N
     assert made == [[], [], [], ["desk"]]
     with choreography.participants["desk"].database.begin() as tx:
         saga = choreography.saga.start(Asked(), db=tx.db)
-        standing = choreography.saga.standing(saga, db=tx.db)
+        standing = choreography.saga.status(saga, db=tx.db)
     assert standing is not None
     assert (standing.status, standing.ended) == ("PENDING", False)

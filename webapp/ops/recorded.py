@@ -20,7 +20,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "workers" / "recorded"
 
 def spoken(choreography: Choreography) -> dict[str, type[Signal]]:
     """Every signal of the choreography by its name."""
-    return {s.__name__: s for step in choreography.steps for s in (step.arrow.hears, *step.arrow.says)}
+    return {s.__name__: s for step in choreography.steps for s in (step.signature.hears, *step.signature.says)}
 
 
 def broken_contracts(choreography: Choreography, folder: Path = FOLDER) -> list[str]:

@@ -19,5 +19,5 @@ def cancel_order(order: Order, asked_by: str) -> CancelRequest:
     with transaction.atomic():
         request, _ = CancelRequest.objects.get_or_create(order=order, defaults={"asked_by": asked_by})
         if request.outcome is None:
-            order_saga.ask(str(order.saga_id), CancelAsked(order=str(order.id)), db=connection)
+            order_saga.send(str(order.saga_id), CancelAsked(order=str(order.id)), db=connection)
     return request

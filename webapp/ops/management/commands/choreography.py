@@ -66,7 +66,7 @@ class Command(command.Command):
         found = undeclared(whole)
         if broken := broken_contracts(whole) + found.faults:
             self._fail(broken, as_json=as_json)
-        steps, signals = len(whole.steps), len({s.arrow.hears for s in whole.steps})
+        steps, signals = len(whole.steps), len({s.signature.hears for s in whole.steps})
         if as_json:
             self.stdout.write(
                 json.dumps({"holds": True, "steps": steps, "signals": signals, "faults": [], "unread": found.unread})

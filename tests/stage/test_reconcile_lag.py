@@ -237,6 +237,8 @@ def test_an_audit_pool_that_is_away_is_lag_until_it_has_caught_up(
     shop.open()
     pools.start_all("orders", "inventory", "payments")
     told.all_ended([*shop.place_many(20), *shop.place_many(5, "GONE")])
+    queue = f"queues/{environment['ORDERSAGA_BROKER_URL'].rpartition('/')[2]}/audit"
+    eventually(lambda: "messages" in rabbitmq.ask("GET", queue), 20, "RabbitMQ's management to know the new queue's length")
     behind = reconcile("--json")
     assert behind.returncode == 0, behind.stdout
     lag = json.loads(behind.stdout)["lag"]

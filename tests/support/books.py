@@ -189,6 +189,7 @@ class Books:
         def clean() -> bool:
             report = self.reconcile()
             assert report.clean, [(v.code, v.order, v.evidence) for v in report.violations[:5]]
+            assert report.lag is None, report.lag
             return True
 
         eventually(clean, timeout, "clean books")

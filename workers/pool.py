@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 from celery import Celery, signals
 
-from ordersaga.celery.app import make_pool
+from ordersaga.celery.app import create_app
 from ordersaga.contrib.structlog import configuration
 from ordersaga.envelope import Keyring
 from ordersaga.errors import ConfigurationError, DeclarationError, PoolerRefused
@@ -51,7 +51,7 @@ def application(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
     """The Celery application of the participant of that name."""
     with _told():
         whole = choreography()
-    return make_pool(
+    return create_app(
         whole.participants[name],
         whole,
         broker_url=settings().broker_url,

@@ -13,17 +13,17 @@ from billiard import current_process
 from celery import Celery, signals
 from celery.exceptions import Reject
 
-from ordersaga.celery import heap, limits, rabbitmq
+from ordersaga.celery import gc_tuning, rabbitmq, time_limit
 from ordersaga.celery.background import BackgroundPublisher, Dispatcher
+from ordersaga.celery.bootsteps import KeepVisible, RelayStep, ShutdownFlag, SideMessages
 from ordersaga.celery.child_heartbeat import ChildHeartbeats, EndSilentChildren
 from ordersaga.celery.conditions import Conditions
 from ordersaga.celery.heartbeats import HEARTBEAT
-from ordersaga.celery.living import Living, NamedWorker, Turning
+from ordersaga.celery.messages import SERIALIZER, install
 from ordersaga.celery.publisher import Publisher
 from ordersaga.celery.requeue import HOLD, Requeue
-from ordersaga.celery.steps import Carrier, KeepVisible, SideMessages, Will
 from ordersaga.celery.topology import used_queue
-from ordersaga.celery.wire import SERIALIZER, install
+from ordersaga.celery.worker import ConsumerHeartbeatStep, HeartbeatStep, NamedWorker
 from ordersaga.choreography import Choreography
 from ordersaga.claim import Parcel
 from ordersaga.envelope import Keyring
@@ -41,7 +41,7 @@ HARD_FACTOR = 2
 """A prefork child is ended when one transaction takes so many times its step's time limit."""
 
 
-class Door:
+class WorkerContext:
     """What the worker's parts need to know: hangs on the Celery application as ``app.ordersaga``."""
 
     def __init__(
@@ -53,13 +53,13 @@ class Door:
         tasks: dict[str, str],
         run_dir: Path,
         background: BackgroundPublisher,
-        will: Will,
+        shutdown: ShutdownFlag,
     ) -> None:
         """:param background: sends Celery's own messages."""
         self.background = background
         self.participant, self.choreography, self.keyring, self.linger = participant, choreography, keyring, linger
         self.tasks, self.run_dir = tasks, run_dir
-        self.will = will
+        self.shutdown = shutdown
         self.conditions = Conditions()
         self.children = ChildHeartbeats()
         self.heartbeat: Heartbeat | None = None
@@ -80,7 +80,7 @@ class Door:
             heartbeat.note(subject, words)
 
 
-def make_pool(
+def create_app(
     participant: Participant,
     choreography: Choreography,
     *,
@@ -129,19 +129,20 @@ def make_pool(
     )
     receiver = Receiver(participant, choreography)
     background = BackgroundPublisher(lambda: app.connection_for_write(heartbeat=app.conf.broker_heartbeat))
-    will = Will()
-    requeue = Requeue(_publisher(app, choreography, keyring), will.patience, hold)
+    shutdown = ShutdownFlag()
+    requeue = Requeue(_publisher(app, choreography, keyring), shutdown.patience, hold)
     receiver.transactions.patience = requeue.patience
     tasks = {topic: _task(app, name, receiver, requeue) for topic, name in _names(participant, choreography)}
-    door = Door(participant, choreography, keyring, linger, tasks, run_dir or default_folder(), background, will)
-    app.ordersaga = door
-    receiver.transactions.report = door.conditions.report
+    folder = run_dir or default_folder()
+    context = WorkerContext(participant, choreography, keyring, linger, tasks, folder, background, shutdown)
+    app.ordersaga = context
+    receiver.transactions.report = context.conditions.report
     _limit_children(receiver)
-    heap.connect()
+    gc_tuning.connect()
     app.Worker = app.subclass_with_self(NamedWorker, "Worker")
     app.events.dispatcher_cls = Dispatcher
-    app.steps["worker"].update({Living, Carrier, SideMessages, EndSilentChildren})
-    app.steps["consumer"].update({Turning, KeepVisible})
+    app.steps["worker"].update({HeartbeatStep, RelayStep, SideMessages, EndSilentChildren})
+    app.steps["consumer"].update({ConsumerHeartbeatStep, KeepVisible})
     for step in bootsteps:
         app.steps["worker"].add(step)
     return app
@@ -220,7 +221,7 @@ def _limit_children(receiver: Receiver) -> None:
     def arm(**_: Any) -> None:
         if current_process().name == "MainProcess":  # a solo pool says the same, and must not end the whole worker
             return
-        receiver.transactions.guard = lambda limit: limits.hard(limit.total_seconds() * HARD_FACTOR)
+        receiver.transactions.guard = lambda limit: time_limit.hard(limit.total_seconds() * HARD_FACTOR)
 
     if sys.platform != "win32":
         signals.worker_process_init.connect(arm, weak=False)

@@ -1,4 +1,4 @@
-"""Celery's consumer with a guarded door: what must not be let in goes to the dead letters, never acknowledged away."""
+"""Celery's consumer with a guarded context: what must not be let in goes to the dead letters, never acknowledged away."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from celery.worker.consumer.gossip import Gossip
 
 from ordersaga.celery.background import NoConnection
 from ordersaga.celery.heartbeats import Heartbeats
-from ordersaga.celery.living import CONSUMER
+from ordersaga.celery.messages import raw_body, validate
 from ordersaga.celery.topology import declare
-from ordersaga.celery.wire import admit, raw_body
+from ordersaga.celery.worker import CONSUMER
 from ordersaga.envelope import digest
 from ordersaga.errors import EnvelopeError, OtherSaga
 from ordersaga.log import LogEvent, safe_message
@@ -89,18 +89,18 @@ class Consumer(consumer.Consumer):
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
         """The function called with each message."""
         handle = super().create_task_handler(*args, **kwargs)
-        door = self.app.ordersaga
+        context = self.app.ordersaga
 
         def on_message(message: Any) -> Any:
             try:
-                headers = admit(message, door.keyring, door.tasks)
+                headers = validate(message, context.keyring, context.tasks)
             except Exception as error:  # noqa: BLE001 - no message may end the process, whatever it is made of
                 self._refuse(message, error)
                 return None
             message._raw_headers, message.headers = message.headers, headers
             message.properties, message.content_encoding = {"correlation_id": headers["root_id"]}, "binary"
             if message.delivery_info is not None:
-                message.delivery_info["routing_key"] = door.participant.name
+                message.delivery_info["routing_key"] = context.participant.name
             return handle(message)
 
         return on_message

@@ -12,8 +12,8 @@ from typing import Any
 import amqp
 from kombu import Connection, Producer
 
+from ordersaga.celery.messages import CONTENT_TYPE
 from ordersaga.celery.topology import SIGNALS, declare
-from ordersaga.celery.wire import CONTENT_TYPE
 from ordersaga.choreography import Choreography
 from ordersaga.claim import Parcel, Refused
 from ordersaga.envelope import Keyring

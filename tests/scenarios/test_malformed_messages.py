@@ -16,8 +16,8 @@ from amqp import basic_message, spec
 from kombu.transport import pyamqp
 
 from ordersaga.celery import rabbitmq
-from ordersaga.celery.drain import dead_message
-from ordersaga.celery.wire import admit, install
+from ordersaga.celery.dead_letters import dead_message
+from ordersaga.celery.messages import install, validate
 from ordersaga.errors import EnvelopeError
 from tests.support.fuzz import Fuzz, Mutant, Sender
 from tests.support.house import PLAN, House
@@ -86,7 +86,7 @@ def test_no_mutated_message_is_admitted_and_each_can_be_stored(theatre: Theatre)
     for mutant in mutants:
         message = received(mutant)
         with pytest.raises(EnvelopeError) as refused:
-            admit(message, KEYRING, {"signal.OrderPlaced": "inventory.reserve_stock"})
+            validate(message, KEYRING, {"signal.OrderPlaced": "inventory.reserve_stock"})
         assert str(refused.value).isprintable()
         keep(dead_message(message, "inventory"))
     found = {digest for (digest,) in theatre.books.ask("orders", STORED, [mutant.digest for mutant in mutants])}

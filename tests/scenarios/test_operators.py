@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from ordersaga.celery.drain import DeadMessage
+from ordersaga.celery.dead_letters import DeadMessage
 from ordersaga.celery.topology import unheard_queue
 from ordersaga.claim import Parcel
 from ordersaga.envelope import Keyring

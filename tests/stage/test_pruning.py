@@ -14,7 +14,7 @@ import psycopg2.errors
 import pytest
 from django.core.management import call_command
 
-from ordersaga.celery.drain import DeadMessage
+from ordersaga.celery.dead_letters import DeadMessage
 from ordersaga.sql import NOBODY
 from tests.support import million
 from tests.support.databases import Databases

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import amqp
 from amqp import spec
 
-from ordersaga.celery.wire import CONTENT_TYPE
+from ordersaga.celery.messages import CONTENT_TYPE
 from ordersaga.ids import new_id
 from tests.support.mail import KEYRING, letter
 from tests.support.rabbitmq import RabbitMQ

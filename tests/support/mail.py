@@ -9,7 +9,7 @@ from typing import Any
 
 import amqp
 
-from ordersaga.celery.wire import CONTENT_TYPE
+from ordersaga.celery.messages import CONTENT_TYPE
 from ordersaga.envelope import Head, Keyring, Row, envelope_text, pack_text, row_text
 from ordersaga.ids import new_id
 from tests.support.rabbitmq import RabbitMQ

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from ordersaga.celery.drain import DeadMessage
-from ordersaga.celery.wire import redeliveries
+from ordersaga.celery.dead_letters import DeadMessage
+from ordersaga.celery.messages import redeliveries
 from ordersaga.envelope import digest, read_rows
 from ordersaga.errors import EnvelopeError
 from workers.audit.steps import Letter, audit, write_dead_letters

@@ -8,7 +8,7 @@ fault is gone, so that the repair can be thrown away piece by piece.
     names.py      what a queue's table is called, what a topic pattern means
     sql/          the broker's own tables and functions: who is bound to whom, dead letters, delivery limits
     schema.py     installs them, once
-    link.py       one connection for statements; one that listens, and wakes the consumer
+    connection.py       one connection for statements; one that listens, and wakes the consumer
     topology.py   declaring: exchanges, queues, bindings, known to every process
     channel.py    publishing, taking, acknowledging, keeping what is in hand
     transport.py  the connection as kombu knows it

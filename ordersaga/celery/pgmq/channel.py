@@ -19,7 +19,7 @@ from kombu.exceptions import ChannelError
 from kombu.transport import virtual
 from kombu.utils.json import dumps, loads
 
-from ordersaga.celery.pgmq.link import Row
+from ordersaga.celery.pgmq.connection import Row
 from ordersaga.celery.pgmq.topology import Topology, not_found
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Channel(Topology):
         """
         self._inplace_augment_message(message, exchange, routing_key)
         properties = message["properties"]
-        heard = self.link.one(
+        heard = self.database.one(
             "SELECT ordersaga_broker.publish(%s, %s, %s::jsonb, %s, %s)",
             exchange or "",
             routing_key or "",
@@ -95,25 +95,25 @@ class Channel(Topology):
     ) -> None:
         if no_ack:
             self._noack_queues.add(queue)
-        self.connection.bell.listen(queue, self.canonical_queue_name(queue))
+        self.connection.notifier.listen(queue, self.canonical_queue_name(queue))
         virtual.Channel.basic_consume(self, queue, no_ack, callback, consumer_tag, *args, **kwargs)
 
     def basic_cancel(self, consumer_tag: str) -> None:
         queue = self._tag_to_queue.get(consumer_tag)
         super().basic_cancel(consumer_tag)
-        if queue is None or not self.link.usable:
+        if queue is None or not self.database.usable:
             return
         try:
-            self.connection.bell.ignore(queue, self.canonical_queue_name(queue))
-            self.link.rows("SELECT ordersaga_broker.drop_unused(%s)", queue)
+            self.connection.notifier.ignore(queue, self.canonical_queue_name(queue))
+            self.database.rows("SELECT ordersaga_broker.drop_unused(%s)", queue)
         except psycopg.Error as error:
             logger.debug("queue %s is left as it is: %s", queue, error)
 
     def _receive(self, queue: str, quantity: int, no_ack: bool) -> list[Row]:
         table = self.canonical_queue_name(queue)
         if no_ack:
-            return self.link.rows("SELECT * FROM ordersaga_broker.pop(%s, %s)", table, quantity)
-        return self.link.rows("SELECT * FROM ordersaga_broker.take(%s, %s, %s)", table, self.visibility_timeout, quantity)
+            return self.database.rows("SELECT * FROM ordersaga_broker.pop(%s, %s)", table, quantity)
+        return self.database.rows("SELECT * FROM ordersaga_broker.take(%s, %s, %s)", table, self.visibility_timeout, quantity)
 
     def _payload(self, queue: str, row: Row, no_ack: bool) -> dict[str, Any]:
         """The message as kombu wants it, and in hand from now on.
@@ -161,7 +161,7 @@ class Channel(Topology):
             raise NotImplementedError("multiple acknowledgements")
         held = self._let_go(delivery_tag)
         if held is not None:
-            self.link.rows("SELECT ordersaga_broker.acknowledge(%s, %s)", held.table, held.msg_id)
+            self.database.rows("SELECT ordersaga_broker.acknowledge(%s, %s)", held.table, held.msg_id)
         self._settled(delivery_tag)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
@@ -171,15 +171,15 @@ class Channel(Topology):
         """
         held = self._let_go(delivery_tag)
         if held is not None and requeue:
-            self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
+            self.database.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
         elif held is not None:
-            self.link.rows("SELECT ordersaga_broker.bury(%s, %s, %s, 'rejected')", *held.key)
+            self.database.rows("SELECT ordersaga_broker.bury(%s, %s, %s, 'rejected')", *held.key)
         self._settled(delivery_tag)
 
     def _restore(self, message: Any, *_: Any) -> None:
         held = self._let_go(message.delivery_tag)
         if held is not None:
-            self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
+            self.database.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
 
     def _let_go(self, delivery_tag: str) -> Held | None:
         with self._held_lock:
@@ -191,7 +191,7 @@ class Channel(Topology):
     def _settled(self, delivery_tag: str) -> None:
         self.qos.ack(delivery_tag)
         if self.connection is not None:
-            self.connection.bell.ring()  # a slot is free
+            self.connection.notifier.ring()  # a slot is free
 
     def extend_visibility(self) -> int:
         """Keep what is in hand for another ``visibility_timeout``, one statement a queue; how many are still in hand.
@@ -206,7 +206,7 @@ class Channel(Topology):
         for held in in_hand:
             by_table[held.table].append(held)
         return sum(
-            self.link.one(
+            self.database.one(
                 "SELECT ordersaga_broker.keep(%s, %s::bigint[], %s::integer[], %s)",
                 table,
                 [held.msg_id for held in some],
@@ -218,12 +218,12 @@ class Channel(Topology):
 
     def close(self) -> None:
         """Give back what is in hand, as RabbitMQ does, and stop consuming."""
-        if not self.closed and self.connection is not None and self.link.usable:
+        if not self.closed and self.connection is not None and self.database.usable:
             try:
                 while self._held:
                     with self._held_lock:
                         _, held = self._held.popitem()
-                    self.link.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
+                    self.database.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
             except psycopg.Error as error:
                 logger.debug("what was in hand comes back by itself: %s", error)
         super().close()

@@ -11,7 +11,7 @@ from kombu.exceptions import ChannelError
 from kombu.transport import pgmq as upstream
 from kombu.transport.base import to_rabbitmq_queue_arguments
 
-from ordersaga.celery.pgmq.link import Link
+from ordersaga.celery.pgmq.connection import DatabaseConnection
 from ordersaga.celery.pgmq.names import table_name, topic_regex
 
 Arguments = Mapping[str, Any] | None
@@ -30,15 +30,15 @@ class Topology(upstream.Channel):
     """
 
     @property
-    def link(self) -> Link:
+    def database(self) -> DatabaseConnection:
         """The connection for statements.
 
         :raises ChannelError: the channel is closed.
         """
         if self.connection is None:
             raise ChannelError("CHANNEL_ERROR - the channel is closed", (20, 40), "Channel", "504")
-        link: Link = self.connection.link
-        return link
+        database: DatabaseConnection = self.connection.database
+        return database
 
     def canonical_queue_name(self, queue_name: str) -> str:
         return table_name(self.queue_name_prefix + queue_name)
@@ -61,12 +61,12 @@ class Topology(upstream.Channel):
         kind = type or "direct"
         name = exchange or f"amq.{kind}"
         if passive:
-            if not self.link.rows("SELECT 1 FROM ordersaga_broker.exchange WHERE name = %s", name):
+            if not self.database.rows("SELECT 1 FROM ordersaga_broker.exchange WHERE name = %s", name):
                 raise not_found("exchange", name)
             return
         if kind not in KINDS:
             raise ChannelError(f"COMMAND_INVALID - no exchange kind {kind!r} here", (40, 10), "exchange_declare", "503")
-        differs = self.link.one(
+        differs = self.database.one(
             "SELECT ordersaga_broker.declare_exchange(%s, %s, %s, %s)",
             name,
             kind,
@@ -82,7 +82,7 @@ class Topology(upstream.Channel):
             raise ChannelError(text, (40, 10), "Channel.exchange_declare", "406")
 
     def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
-        self.link.rows("DELETE FROM ordersaga_broker.exchange WHERE name = %s RETURNING 1", exchange)
+        self.database.rows("DELETE FROM ordersaga_broker.exchange WHERE name = %s RETURNING 1", exchange)
 
     # ----------------------------------------------------------------------------------------------------- queues
 
@@ -97,7 +97,7 @@ class Topology(upstream.Channel):
         name = queue or f"amq.gen-{uuid4()}"
         if not passive:
             given = arguments or {}
-            self.link.rows(
+            self.database.rows(
                 "SELECT ordersaga_broker.declare_queue(%s, %s, %s, %s, %s, %s, %s)",
                 name,
                 self.canonical_queue_name(name),
@@ -115,19 +115,19 @@ class Topology(upstream.Channel):
         if if_empty and self._has_queue(queue) and self._size(queue):
             return
         if if_unused:
-            self.link.rows("SELECT ordersaga_broker.drop_unused(%s)", queue)
+            self.database.rows("SELECT ordersaga_broker.drop_unused(%s)", queue)
         else:
-            self.link.rows("SELECT ordersaga_broker.drop_queue(%s)", queue)
+            self.database.rows("SELECT ordersaga_broker.drop_queue(%s)", queue)
 
     def queue_bind(self, queue: str, exchange: str | None = None, routing_key: str = "", *_: Any, **__: Any) -> None:
         if not exchange:
             return  # every queue is bound to the default exchange by its name
         key = routing_key or ""
-        if not self.link.one("SELECT ordersaga_broker.bind(%s, %s, %s, %s)", exchange, queue, key, topic_regex(key)):
+        if not self.database.one("SELECT ordersaga_broker.bind(%s, %s, %s, %s)", exchange, queue, key, topic_regex(key)):
             raise not_found("exchange", exchange)
 
     def queue_unbind(self, queue: str, exchange: str | None = None, routing_key: str = "", *_: Any, **__: Any) -> None:
-        self.link.rows(
+        self.database.rows(
             "DELETE FROM ordersaga_broker.binding WHERE (exchange, queue, key) = (%s, %s, %s) RETURNING 1",
             exchange or "",
             queue,
@@ -135,18 +135,18 @@ class Topology(upstream.Channel):
         )
 
     def list_bindings(self) -> list[tuple[str, str, str]]:
-        rows = self.link.rows("SELECT queue, exchange, key FROM ordersaga_broker.binding ORDER BY 1, 2, 3")
+        rows = self.database.rows("SELECT queue, exchange, key FROM ordersaga_broker.binding ORDER BY 1, 2, 3")
         return [(queue, exchange, key) for queue, exchange, key in rows]
 
     def _has_queue(self, queue: str, **_: Any) -> bool:
-        return bool(self.link.rows("SELECT 1 FROM ordersaga_broker.queue WHERE name = %s", queue))
+        return bool(self.database.rows("SELECT 1 FROM ordersaga_broker.queue WHERE name = %s", queue))
 
     def _size(self, queue: str) -> int:
-        size: int = self.link.one("SELECT queue_length FROM pgmq.metrics(%s)", self.canonical_queue_name(queue))
+        size: int = self.database.one("SELECT queue_length FROM pgmq.metrics(%s)", self.canonical_queue_name(queue))
         return size
 
     def _purge(self, queue: str) -> int:
-        purged: int = self.link.one("SELECT pgmq.purge_queue(%s)", self.canonical_queue_name(queue))
+        purged: int = self.database.one("SELECT pgmq.purge_queue(%s)", self.canonical_queue_name(queue))
         return purged
 
 

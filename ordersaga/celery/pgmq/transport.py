@@ -18,7 +18,7 @@ from kombu.transport import virtual
 
 from ordersaga import conninfo
 from ordersaga.celery.pgmq.channel import Channel
-from ordersaga.celery.pgmq.link import Bell, Link
+from ordersaga.celery.pgmq.connection import DatabaseConnection, Notifier
 from ordersaga.errors import ConfigurationError, InvalidConnectionString
 from ordersaga.sessions import prepare_own_session
 
@@ -28,9 +28,9 @@ STATEMENT_TIMEOUT = 15
 
 
 class Transport(upstream.Transport):
-    """One statement connection, one bell.
+    """One statement connection, one notifier.
 
-    Whatever is lost, connection or bell, is told at once as a connection error: Celery then connects and declares anew,
+    Whatever is lost, connection or notifier, is told at once as a connection error: Celery then connects and declares anew,
     and what was in hand comes back when its visibility ends.
     """
 
@@ -39,14 +39,14 @@ class Transport(upstream.Transport):
 
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)
-        self.link = Link(self._connect)
-        self._bell: Bell | None = None
+        self.database = DatabaseConnection(self._connect)
+        self._notifier: Notifier | None = None
 
     @property
-    def bell(self) -> Bell:
-        if self._bell is None:
-            self._bell = Bell(self._connect)
-        return self._bell
+    def notifier(self) -> Notifier:
+        if self._notifier is None:
+            self._notifier = Notifier(self._connect)
+        return self._notifier
 
     def _connect(self) -> psycopg.Connection[Any]:
         """Connect with all that libpq understands.
@@ -83,7 +83,7 @@ class Transport(upstream.Transport):
         return connection
 
     def establish_connection(self) -> Any:
-        self.link.rows("SELECT 1")
+        self.database.rows("SELECT 1")
         return virtual.Transport.establish_connection(self)
 
     def verify_connection(self, connection: Any) -> bool:
@@ -91,12 +91,12 @@ class Transport(upstream.Transport):
 
         Upstream: asks the server, before every single message.
         """
-        return self.link.usable
+        return self.database.usable
 
     def drain_events(self, connection: Any, timeout: float | None = None, **_: Any) -> None:
-        """Deliver what is there; else wait for the bell, and look again every ``polling_interval`` seconds.
+        """Deliver what is there; else wait for the notifier, and look again every ``polling_interval`` seconds.
 
-        Looking again finds what no bell announces: delayed messages, and those of consumers that died.
+        Looking again finds what no notifier announces: delayed messages, and those of consumers that died.
 
         :raises socket.timeout: nothing came within ``timeout`` seconds.
         """
@@ -110,7 +110,7 @@ class Transport(upstream.Transport):
                 left = interval if deadline is None else min(interval, deadline - time.monotonic())
                 if left <= 0:
                     raise socket.timeout from None  # noqa: UP041 - kombu's name for it
-                self.bell.wait(left)
+                self.notifier.wait(left)
             else:
                 return
 
@@ -118,10 +118,10 @@ class Transport(upstream.Transport):
         try:
             virtual.Transport.close_connection(self, connection)
         finally:
-            bell, self._bell = self._bell, None
-            if bell is not None:
-                bell.close()
-            self.link.close()
+            notifier, self._notifier = self._notifier, None
+            if notifier is not None:
+                notifier.close()
+            self.database.close()
 
 
 def install() -> None:

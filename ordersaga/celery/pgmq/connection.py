@@ -1,4 +1,4 @@
-"""The two connections of a transport: one for statements, and a bell that wakes the consumer."""
+"""The two connections of a transport: one for statements, and a notifier that wakes the consumer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Row = tuple[Any, ...]
 LINE = "line"
 
 
-class Link:
+class DatabaseConnection:
     """One connection for statements, each its own transaction; threads take turns.
 
     It is made when first needed, again after it was lost (whoever was using it is told), and again after a fork.
@@ -72,12 +72,12 @@ class Link:
         return self._connection
 
 
-class Bell:
+class Notifier:
     """Wakes the consumer when one of its queues was given a message, and when a thread has freed a slot.
 
     While it listens to a queue it also holds that queue's consumer key, so that nobody sweeps the queue away.
 
-    Upstream: a message that follows another within a quarter of a second rings no bell, nor does an acknowledgement
+    Upstream: a message that follows another within a quarter of a second rings no notifier, nor does an acknowledgement
     while the prefetch is used up: both wait for the next poll. Each process re-creates the triggers at its start,
     locking the queue; here the publishing function notifies.
     """

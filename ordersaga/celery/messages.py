@@ -42,7 +42,7 @@ def raw_body(message: Any) -> bytes:
     return body.encode(errors="surrogateescape") if isinstance(body, str) else bytes(body or b"")
 
 
-def admit(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, Any]:
+def validate(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, Any]:
     """The Celery headers of a message that may be let in, made anew from what is signed.
 
     Nothing of the message's own headers is trusted but what the signature covers: no eta, no expiry, no other task's name.

@@ -33,7 +33,7 @@ class NamedWorker(Worker):
         super().__init__(app, hostname, **options)
 
 
-class Living(bootsteps.StartStopStep):
+class HeartbeatStep(bootsteps.StartStopStep):
     """Writes the process's sign of life while it runs; see :mod:`ordersaga.heartbeat`."""
 
     requires = {"celery.worker.components:Pool"}
@@ -43,17 +43,17 @@ class Living(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Begin to write; a pool that cannot works as well, and says that nobody will see it."""
-        door = worker.app.ordersaga
-        heartbeat = Heartbeat(door.run_dir, door.participant.name, worker.hostname, (CONSUMER, RELAY))
+        context = worker.app.ordersaga
+        heartbeat = Heartbeat(context.run_dir, context.participant.name, worker.hostname, (CONSUMER, RELAY))
         if isinstance(worker.pool, solo.TaskPool):  # its one thread does the work and hears nobody meanwhile
             heartbeat.occupied = lambda: (CONSUMER,) if state.active_requests else ()
-        heartbeat.conditions = door.conditions.read
+        heartbeat.conditions = context.conditions.read
         try:
             heartbeat.start()
         except OSError as error:
             logger.warning("no sign of life can be written, so health checks will not find this process: %s", error)
             return
-        door.heartbeat = self._heartbeat = heartbeat
+        context.heartbeat = self._heartbeat = heartbeat
 
     def stop(self, worker: Any) -> None:
         """Leave nothing behind."""
@@ -65,7 +65,7 @@ class Living(bootsteps.StartStopStep):
     terminate = stop
 
 
-class Turning(bootsteps.StartStopStep):
+class ConsumerHeartbeatStep(bootsteps.StartStopStep):
     """Tells that the consumer is connected and turns round, wherever Celery runs an event loop.
 
     Where it does not, :class:`ordersaga.celery.consumer.Consumer` tells.
@@ -78,10 +78,10 @@ class Turning(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """The consumer listens."""
-        door = consumer.app.ordersaga
-        door.beat(CONSUMER)
+        context = consumer.app.ordersaga
+        context.beat(CONSUMER)
         if consumer.hub is not None:
-            self._entry = consumer.timer.call_repeatedly(EVERY, door.beat, (CONSUMER,))
+            self._entry = consumer.timer.call_repeatedly(EVERY, context.beat, (CONSUMER,))
 
     def stop(self, consumer: Any) -> None:
         """The connection is lost, or the process is to end."""

@@ -1,4 +1,4 @@
-"""What every pool carries beside its tasks, as Celery bootsteps: its relay, and the will to stop."""
+"""What every pool carries beside its tasks, as Celery bootsteps: its relay, and the flag that it is to stop."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from celery import bootsteps, signals
 from celery.utils.log import get_logger
 
-from ordersaga.celery.living import RELAY
 from ordersaga.celery.publisher import Publisher
 from ordersaga.celery.rabbitmq import alarm
+from ordersaga.celery.worker import RELAY
 from ordersaga.classification import ErrorKind, classify
 from ordersaga.database import LACKS_TABLES
 from ordersaga.log import log_context, safe_message
@@ -23,7 +23,7 @@ from ordersaga.relay import Relay
 logger = get_logger(__name__)
 
 
-class Will:
+class ShutdownFlag:
     """Tells the children of a prefork pool, too, that the worker is to stop: one shared byte, made before the fork."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Will:
         return not self._byte[0]
 
 
-class Carrier(bootsteps.StartStopStep):
+class RelayStep(bootsteps.StartStopStep):
     """Runs the relay of the participant's outbox in a thread of the worker's main process."""
 
     requires = {"celery.worker.components:Pool"}
@@ -55,17 +55,17 @@ class Carrier(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Begin to carry."""
-        door = worker.app.ordersaga
-        publisher = Publisher(worker.app.connection_for_write(), door.choreography, door.keyring)
-        database = door.participant.database
-        self._beat, self._name = partial(door.beat, RELAY), door.participant.name
+        context = worker.app.ordersaga
+        publisher = Publisher(worker.app.connection_for_write(), context.choreography, context.keyring)
+        database = context.participant.database
+        self._beat, self._name = partial(context.beat, RELAY), context.participant.name
         self._publisher = publisher
         self._relay = Relay(
             database.dsn,
-            door.participant.name,
+            context.participant.name,
             publisher,
-            choreography=door.choreography,
-            linger=door.linger,
+            choreography=context.choreography,
+            linger=context.linger,
             waiting=publisher.waiting,
             unconsumed=publisher.unconsumed,
             turned=self._turned,
@@ -115,8 +115,8 @@ class SideMessages(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Begin to show."""
-        door = worker.app.ordersaga
-        alarm.listen(lambda reason: door.note("broker", f"accepts no messages: {reason}" if reason else ""))
+        context = worker.app.ordersaga
+        alarm.listen(lambda reason: context.note("broker", f"accepts no messages: {reason}" if reason else ""))
 
     def stop(self, worker: Any) -> None:
         """Send the last messages."""

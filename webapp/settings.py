@@ -117,6 +117,6 @@ SECURE_HSTS_SECONDS = 30 * 24 * 3600 if _production else 0
 # Production stands behind a proxy that ends TLS and sends plain HTTP on: forms come from these origins.
 CSRF_TRUSTED_ORIGINS = [f"https://{'*' if host.startswith('.') else ''}{host}" for host in ALLOWED_HOSTS] if _production else []
 
-# What commands say is read by people. Servers write as the environment wishes: see webapp/wsgi.py and workers/pool.py.
+# What commands say is read by people. Servers write as the environment wishes: see webapp/wsgi.py and workers/celery_app.py.
 LOGGING = configuration(json=False, words=_ours.debug)
 SERVER_LOGGING = configuration(json=_ours.logs_json, words=_ours.debug)

@@ -7,8 +7,8 @@ from importlib import import_module
 
 from ordersaga import Choreography, Participant
 from ordersaga.errors import ConfigurationError
-from workers.contract import order_saga
-from workers.django import setup
+from workers.django_setup import setup
+from workers.order_saga import order_saga
 from workers.settings import settings
 
 

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from ordersaga.conninfo import parse_address
 from ordersaga.errors import ConfigurationError
 from ordersaga.step import Retry
-from workers.safety import SAMPLE_SECRET, signing_pairs, unsafe_defaults
+from workers.production_checks import SAMPLE_SECRET, signing_pairs, unsafe_defaults
 
 PREFIX = "ORDERSAGA_"
 

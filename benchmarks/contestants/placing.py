@@ -23,7 +23,7 @@ Place = Callable[[Sequence[Order], int], None]
 
 def ordersaga(name: str) -> Place:
     """The stage's own way."""
-    from workers.django import setup
+    from workers.django_setup import setup
 
     setup()
     from webapp.orders.draft import Item, NewOrder

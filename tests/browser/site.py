@@ -16,7 +16,7 @@ from tests.support.ports import free_port, listens
 from tests.support.postgres import Postgres
 from tests.support.processes import Process
 from tests.support.rabbitmq import RabbitMQ
-from workers.django import setup
+from workers.django_setup import setup
 
 setup()
 

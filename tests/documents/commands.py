@@ -19,7 +19,7 @@ from tests.documents.modules import module_fault, pytest_fault
 from tests.documents.pages import Page, names
 from tests.documents.shells import Command, commands_of
 from tests.support.processes import ROOT
-from workers.django import setup
+from workers.django_setup import setup
 
 setup()
 

@@ -22,7 +22,7 @@ from ordersaga.envelope import envelope_text, read_rows
 from ordersaga.ids import new_id
 from tests.support.databases import Databases
 from webapp.database_url import django_database
-from workers.django import setup
+from workers.django_setup import setup
 
 setup()
 

@@ -30,7 +30,7 @@ WORDS = "Ann Example, 1 Some Street"
 POOL_AT_DEBUG = """
 import logging
 from workers.inventory.celery import app
-from workers.pool import set_up_logs
+from workers.celery_app import set_up_logs
 set_up_logs("DEBUG")
 print([logging.getLogger(name).isEnabledFor(logging.DEBUG) for name in ("celery", "celery.pool", "django.db.backends")])
 """

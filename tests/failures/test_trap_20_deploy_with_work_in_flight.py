@@ -16,7 +16,7 @@ from tests.support.processes import ROOT
 from tests.support.theatre import Theatre
 from workers import signals
 
-RECORDED = sorted(Path(ROOT, "workers/recorded").glob("*.json"))
+RECORDED = sorted(Path(ROOT, "workers/signal_samples").glob("*.json"))
 
 
 class Parcel(Signal, version=3):

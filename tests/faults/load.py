@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
     wanted = parser.parse_args()
-    from workers.django import setup
+    from workers.django_setup import setup
 
     setup()
     load = Load(wanted.rate, wanted.seed)

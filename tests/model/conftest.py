@@ -10,15 +10,15 @@ from django.db import connection, connections
 from tests.support.databases import Databases, copies, drop
 from tests.support.postgres import Postgres
 from webapp.database_url import django_database
-from workers.django import setup
+from workers.django_setup import setup
 
 setup()
 
 from ordersaga import Choreography  # noqa: E402 - models may be imported once Django is set up
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase  # noqa: E402
 from tests.model.house import House  # noqa: E402
-from workers.contract import order_saga  # noqa: E402
 from workers.inventory.steps import inventory  # noqa: E402
+from workers.order_saga import order_saga  # noqa: E402
 from workers.orders.steps import orders  # noqa: E402
 from workers.payments.steps import payments  # noqa: E402
 

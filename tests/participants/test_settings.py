@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ordersaga.errors import ConfigurationError
-from workers.safety import SAMPLE_SECRET
+from workers.production_checks import SAMPLE_SECRET
 from workers.settings import PREFIX, Settings, read
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"

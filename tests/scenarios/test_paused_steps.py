@@ -20,7 +20,7 @@ from tests.support.unruly.goods import BROKEN
 from webapp.ops.doctor.obstacles import obstacles
 from webapp.ops.doctor.patient import Patient
 from workers.choreography import choreography
-from workers.contract import order_operations
+from workers.order_saga import order_operations
 
 STEP = "inventory.reserve_stock"
 PAUSED = "SELECT probes FROM ordersaga_paused_step WHERE step = %s"

@@ -9,7 +9,7 @@ from django.db import connection, connections, transaction
 
 from tests.support.postgres import Postgres
 from webapp.database_url import django_database
-from workers.django import setup
+from workers.django_setup import setup
 
 setup()
 

@@ -17,7 +17,7 @@ from tests.support.databases import Databases
 from tests.support.pointing import django_at
 from tests.support.time_scale import scaled
 from tests.support.unruly.goods import UNRULY
-from workers.django import setup
+from workers.django_setup import setup
 from workers.inventory.seed import receive
 from workers.payments.seed import NewWallet, open_wallets
 
@@ -27,7 +27,7 @@ from webapp.orders import placing  # noqa: E402 - what follows stands on Django'
 from webapp.orders.cancelling import cancel_order  # noqa: E402
 from webapp.orders.draft import Item, NewOrder  # noqa: E402
 from webapp.orders.models import CancelRequest, Order, Product  # noqa: E402
-from workers.contract import order_saga  # noqa: E402
+from workers.order_saga import order_saga  # noqa: E402
 
 __all__ = ["Item", "Shop"]
 

@@ -13,7 +13,7 @@ from webapp.audit.models import DeadLetter
 from webapp.orders.models import Saga
 from webapp.reasons import required
 from webapp.refusals import ActRefused
-from workers.contract import order_operations
+from workers.order_saga import order_operations
 from workers.settings import settings
 
 

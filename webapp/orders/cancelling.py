@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import connection, transaction
 
 from webapp.orders.models import CancelRequest, Order
-from workers.contract import order_saga
+from workers.order_saga import order_saga
 from workers.signals import CancelAsked
 
 

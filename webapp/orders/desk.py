@@ -11,7 +11,7 @@ from webapp.orders.placing import place_orders
 from webapp.orders.resuming import resume_saga
 from webapp.reasons import required
 from webapp.refusals import ActRefused
-from workers.contract import order_operations
+from workers.order_saga import order_operations
 
 
 def cancel(order: int, *, by: str, reason: str) -> str:

@@ -17,7 +17,7 @@ from webapp.orders import draft as drafting
 from webapp.orders.draft import Draft, Item, NewOrder
 from webapp.orders.errors import IdempotencyConflict
 from webapp.orders.models import Order
-from workers.contract import order_saga
+from workers.order_saga import order_saga
 from workers.signals import OrderPlaced
 
 # Orders whose keys are free, with their lines, in one statement. A rival's key is waited for, then passed over.

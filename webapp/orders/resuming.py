@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from webapp.orders.models import Saga
 from webapp.reasons import required
 from webapp.refusals import ActRefused
-from workers.contract import order_operations
+from workers.order_saga import order_operations
 
 
 def resume_saga(saga: UUID, *, by: str, reason: str) -> None:

@@ -1,7 +1,7 @@
 """`celery -A workers.audit worker`."""
 
-from workers.django import setup
-from workers.pool import pool
+from workers.celery_app import pool
+from workers.django_setup import setup
 
 setup()
 

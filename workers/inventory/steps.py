@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 
 from ordersaga import Batch, Participant
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
-from workers.contract import step_retry
 from workers.inventory import stock
+from workers.order_saga import step_retry
 from workers.settings import settings
 from workers.signals import OrderConfirmed, OrderPlaced, OutOfStock, StockReleased, StockReserved, StockShipped
 

@@ -1,5 +1,5 @@
 """`celery -A workers.orders worker`."""
 
-from workers.pool import pool
+from workers.celery_app import pool
 
 app = pool("orders")

@@ -1,7 +1,7 @@
 """The participant ``orders``: it holds the order's status and decides between confirm, expire and cancel.
 
 The engine has moved the saga's status, by compare-and-set, before a deciding step runs; the step is given only the
-sagas that this very transaction has moved. Import after :func:`workers.django.setup`.
+sagas that this very transaction has moved. Import after :func:`workers.django_setup.setup`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ordersaga.contrib.django import DjangoDatabase
 from ordersaga.signal import DeadlinePassed
 from ordersaga.sql import array
 from webapp.orders.models import CancelRequest, Order
-from workers.contract import step_retry
+from workers.order_saga import step_retry
 from workers.settings import settings
 from workers.signals import (
     CancelAsked,

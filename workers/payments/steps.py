@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from ordersaga import Batch, Participant
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
-from workers.contract import step_retry
+from workers.order_saga import step_retry
 from workers.payments.gateway import Charge, Gateway, WalletGateway
 from workers.settings import settings
 from workers.signals import PaymentCharged, PaymentDeclined, PaymentRefunded, StockReserved

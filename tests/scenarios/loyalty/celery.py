@@ -1,5 +1,5 @@
 """`celery -A tests.scenarios.loyalty worker`."""
 
-from workers.pool import pool
+from workers.celery_app import pool
 
 app = pool("loyalty")

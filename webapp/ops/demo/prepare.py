@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from workers.django import setup
+from workers.django_setup import setup
 
 USER = "admin"
 PASSWORD = "DEMO_PASSWORD"  # noqa: S105 - the name of a variable

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from ordersaga.conninfo import hosts, parse
 from webapp.ops.doctor.finding import Finding, error, warning
+from workers.production_checks import unsafe_defaults
 from workers.retention import horizon
-from workers.safety import unsafe_defaults
 from workers.settings import PREFIX, Settings
 
 URLS = ("orders_database_url", "inventory_database_url", "payments_database_url", "broker_url")

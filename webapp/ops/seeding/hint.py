@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ordersaga.database import first_line
 from webapp.ops.brokers import alarm_words, blocked
-from workers.pool import application
+from workers.celery_app import application
 from workers.settings import settings
 
 PATIENCE = 2.0

@@ -12,7 +12,7 @@ from ordersaga.choreography import Choreography
 from ordersaga.diagram import draw
 from ordersaga.errors import OrderSagaError
 from webapp.ops import command
-from webapp.ops.recorded import broken_contracts, record
+from webapp.ops.signal_samples import broken_contracts, record
 from webapp.ops.undeclared import undeclared
 
 EPILOG = """

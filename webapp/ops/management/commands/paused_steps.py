@@ -19,7 +19,7 @@ from webapp.ops.remedies import told_plainly
 from webapp.reasons import required
 from webapp.refusals import ActRefused
 from workers.choreography import choreography
-from workers.contract import order_operations
+from workers.order_saga import order_operations
 from workers.settings import DOMAINS, PREFIX, settings
 
 REFUSED, UNREADABLE = 1, 2

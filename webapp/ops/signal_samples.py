@@ -1,6 +1,6 @@
 """Signals as they were once written, to prove that today's code still reads them.
 
-``workers/recorded/<Signal>.<version>.json`` holds one signal of each version that was ever in use. A deploy meets such
+``workers/signal_samples/<Signal>.<version>.json`` holds one signal of each version that was ever in use. A deploy meets such
 signals in queues, outboxes and journals, so a change that cannot read them is refused by ``choreography --check``.
 """
 
@@ -15,7 +15,7 @@ from ordersaga.choreography import Choreography
 from ordersaga.envelope import Reader, Row
 from ordersaga.signal import Signal
 
-FOLDER = Path(__file__).resolve().parents[2] / "workers" / "recorded"
+FOLDER = Path(__file__).resolve().parents[2] / "workers" / "signal_samples"
 
 
 def spoken(choreography: Choreography) -> dict[str, type[Signal]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ordersaga.contrib.structlog import configuration
 from webapp.books.router import DOMAINS, alias, reader_database
-from webapp.database_url import django_database
+from webapp.db import django_database
 from workers.settings import settings
 
 _ours = settings()

@@ -21,7 +21,7 @@ from ordersaga import NoTransaction, Saga, Signal, UnknownSaga, WrongDatabase
 from ordersaga.envelope import envelope_text, read_rows
 from ordersaga.ids import new_id
 from tests.support.databases import Databases
-from webapp.database_url import django_database
+from webapp.db import django_database
 from workers.django_setup import setup
 
 setup()

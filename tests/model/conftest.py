@@ -9,7 +9,7 @@ from django.db import connection, connections
 
 from tests.support.databases import Databases, copies, drop
 from tests.support.postgres import Postgres
-from webapp.database_url import django_database
+from webapp.db import django_database
 from workers.django_setup import setup
 
 setup()

@@ -16,8 +16,8 @@ from tests.support.books import Books, once
 from tests.support.theatre import Theatre, deliver_all, to
 from webapp.audit.desk import discard, replay
 from webapp.audit.models import DeadLetter
+from webapp.operators import ActRefused
 from webapp.orders.resuming import resume_saga
-from webapp.refusals import ActRefused
 from workers.audit.dead_letters import keep
 from workers.settings import settings
 

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from tests.support.postgres import Postgres
-from webapp.database_url import django_database
+from webapp.db import django_database
 from workers.django_setup import setup
 
 setup()

@@ -18,7 +18,7 @@ from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.testing import Rehearsal
 from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.postgres import OWNER, Postgres
-from webapp.database_url import django_database
+from webapp.db import django_database
 from webapp.ops.reconcile import Auditor, Report
 from webapp.orders.cancelling import cancel_order
 from webapp.orders.draft import Item

@@ -17,7 +17,7 @@ from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from webapp.books.models import LedgerTransaction, Stock, Wallet
 from webapp.books.router import ReadOnlyBooks, alias, reader_database
-from webapp.database_url import django_database
+from webapp.db import django_database
 from workers.settings import read
 
 ORDERS = 2_000

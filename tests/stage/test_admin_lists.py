@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.support import million
 from tests.support.databases import copies, drop
 from tests.support.postgres import OWNER, Postgres
-from webapp.database_url import django_database
+from webapp.db import django_database
 
 ORDERS = 20_000
 NEWEST = ORDERS + ORDERS // 100

@@ -11,7 +11,7 @@ from django.db import connection, connections
 from ordersaga import Choreography
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from tests.support.databases import Databases
-from webapp.database_url import django_database
+from webapp.db import django_database
 
 
 @contextmanager

@@ -12,16 +12,16 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from webapp.acting import Act, ActingAdmin
+from webapp.admin.actions import Act, ActingAdmin
+from webapp.admin.base import ReadOnlyAdmin, as_number, as_uuid
+from webapp.admin.formatting import as_json, moment, payload, preformatted, second, unbroken
 from webapp.audit import desk
 from webapp.audit.filters import Again, Error, Kind, Outcome, Participant, Source, Step
 from webapp.audit.groups import groups
 from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.flower.links import flower_task_url
+from webapp.operators import display_names
 from webapp.orders.models import Order, Saga
-from webapp.people import shown
-from webapp.read_only import ReadOnlyAdmin, as_number, as_uuid
-from webapp.shown import as_json, moment, payload, preformatted, second, unbroken
 
 
 @admin.register(SagaEvent)
@@ -189,7 +189,9 @@ class DeadLetterAdmin(ActingAdmin):
         if letter.outcome is None:
             return "open"
         by = str(letter.settled_by)
-        return format_html("{} by {}, {}: {}", letter.outcome, shown([by])[by], moment(letter.settled_at), letter.settled_why)
+        return format_html(
+            "{} by {}, {}: {}", letter.outcome, display_names([by])[by], moment(letter.settled_at), letter.settled_why
+        )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[DeadLetter], search_term: str

@@ -10,9 +10,8 @@ from django.db.models.functions import Now
 from ordersaga.envelope import Keyring, read_rows
 from ordersaga.errors import EnvelopeError
 from webapp.audit.models import DeadLetter
+from webapp.operators import ActRefused, required_reason
 from webapp.orders.models import Saga
-from webapp.reasons import required
-from webapp.refusals import ActRefused
 from workers.order_saga import order_operations
 from workers.settings import settings
 
@@ -27,7 +26,7 @@ def replay(letter: int, *, by: str, reason: str) -> str:
     :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
     :raises ActRefused: when it was settled before, its saga has ended, it is not genuine, or no reason is given.
     """
-    reason = required(reason)
+    reason = required_reason(reason)
     with transaction.atomic():
         found = _settle(letter, DeadLetter.Outcome.REPLAYED, by, reason)
         if found.source == DeadLetter.Source.PARTICIPANT:
@@ -49,7 +48,7 @@ def discard(letter: int, *, by: str, reason: str) -> str:
     :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
     :raises ActRefused: when it was settled before, or no reason is given.
     """
-    reason = required(reason)
+    reason = required_reason(reason)
     with transaction.atomic():
         found = _settle(letter, DeadLetter.Outcome.DISCARDED, by, reason)
         if found.source == DeadLetter.Source.PARTICIPANT:

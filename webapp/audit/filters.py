@@ -10,8 +10,8 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from webapp.admin.base import Choice, Seen
 from webapp.audit.models import DeadLetter, SagaEvent
-from webapp.filters import Choice, Seen
 
 
 class Kind(Choice):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from webapp.admin.base import as_number, as_uuid
 from webapp.audit.models import SagaEvent
 from webapp.orders.models import KEY_LENGTH, Order, Saga
-from webapp.read_only import as_number, as_uuid
 
 TRIED = "order number, saga id, event id, task id, idempotency key"
 """What :func:`saga_of` takes, in the order of trying."""

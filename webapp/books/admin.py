@@ -13,11 +13,11 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
+from webapp.admin.base import as_number, as_uuid
+from webapp.admin.formatting import moment, money, unbroken
 from webapp.books.borrowed import BorrowedAdmin
 from webapp.books.models import LedgerEntry, LedgerTransaction, Movement, Reservation, Stock, Wallet
 from webapp.orders.models import Order
-from webapp.read_only import as_number, as_uuid
-from webapp.shown import moment, money, unbroken
 
 OF_A_SAGA = "order number or saga id"
 

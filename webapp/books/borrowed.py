@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.utils.connection import ConnectionDoesNotExist
 
 from ordersaga.database import first_line
-from webapp.read_only import ReadOnlyAdmin
+from webapp.admin.base import ReadOnlyAdmin
 from workers.settings import PREFIX
 
 AWAY = 503

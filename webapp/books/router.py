@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from ordersaga.contrib.django import SESSION
-from webapp.database_url import django_database
+from webapp.db import django_database
 
 if TYPE_CHECKING:  # the settings import this, before there are models
     from django.db.models import Model

@@ -9,9 +9,9 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponseRedirect
 
+from webapp.admin.base import ReadOnly
 from webapp.flower.links import flower_url
 from webapp.flower.models import Pool
-from webapp.read_only import ReadOnly
 
 
 @admin.register(Pool)

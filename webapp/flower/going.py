@@ -9,11 +9,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
+from webapp.admin.base import as_number, as_uuid
 from webapp.audit.finding import TRIED, saga_of
 from webapp.audit.models import SagaEvent
 from webapp.flower.links import flower_task_url
 from webapp.orders.models import Order
-from webapp.read_only import as_number, as_uuid
 
 NEEDED = ("orders.view_order", "orders.view_saga", "audit.view_sagaevent")
 SHOWN = 20

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from django.db import connection, transaction
 
+from webapp.operators import ActRefused, required_reason
 from webapp.orders.cancelling import cancel_order
 from webapp.orders.draft import NewOrder
 from webapp.orders.models import CancelRequest, Order, Saga
 from webapp.orders.placing import place_orders
 from webapp.orders.resuming import resume_saga
-from webapp.reasons import required
-from webapp.refusals import ActRefused
 from workers.order_saga import order_operations
 
 
@@ -20,7 +19,7 @@ def cancel(order: int, *, by: str, reason: str) -> str:
     :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
     :raises ActRefused: when the saga is no longer pending, or no reason is given.
     """
-    reason = required(reason)
+    reason = required_reason(reason)
     found = Order.objects.select_related("saga").filter(id=order).first()
     if found is None:
         raise ActRefused(f"There is no order {order}.")
@@ -43,7 +42,7 @@ def place_test_order(order: NewOrder, *, by: str, reason: str) -> tuple[Order, b
     :raises OrderError: when it cannot be placed as it is.
     :raises ActRefused: when no reason is given.
     """
-    reason = required(reason)
+    reason = required_reason(reason)
     with transaction.atomic():
         known = Order.objects.filter(idempotency_key=order.idempotency_key).exists()
         [placed] = place_orders([order])

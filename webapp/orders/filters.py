@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from webapp.filters import Choice, Seen
+from webapp.admin.base import Choice, Seen
 from webapp.orders.models import Saga
 
 IMPLIED: dict[str, dict[str, bool]] = {

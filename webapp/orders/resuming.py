@@ -6,9 +6,8 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from webapp.operators import ActRefused, required_reason
 from webapp.orders.models import Saga
-from webapp.reasons import required
-from webapp.refusals import ActRefused
 from workers.order_saga import order_operations
 
 
@@ -18,7 +17,7 @@ def resume_saga(saga: UUID, *, by: str, reason: str) -> None:
     :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
     :raises ActRefused: when the saga needs no attention (any more), or no reason is given.
     """
-    reason = required(reason)
+    reason = required_reason(reason)
     with transaction.atomic():
         if order_operations.resume(str(saga), db=connection, by=by, reason=reason):
             return

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
+from webapp.admin.base import as_number, as_uuid
 from webapp.audit.models import SagaEvent
 from webapp.orders.models import Order
-from webapp.read_only import as_number, as_uuid
 
 HELP = "order number, customer (or how the name begins), saga id, event id or task id"
 TASK_SAGAS = 1000

@@ -9,7 +9,7 @@ from typing import Any
 from webapp.audit.models import SagaEvent
 from webapp.audit.story import Story
 from webapp.flower.links import flower_task_url
-from webapp.people import shown
+from webapp.operators import display_names
 
 DEEPEST = 12
 """Levels that are still indented."""
@@ -38,7 +38,7 @@ def lines_of(story: Story | None) -> dict[str, Any]:
     if story is None:
         return {"told": [], "letters": []}
     walked = [pair for begun in story.begun_with for pair in begun.walk()]
-    who = shown([*(told.by for _, told in walked), *(letter.settled_by or "" for letter in story.letters)])
+    who = display_names([*(told.by for _, told in walked), *(letter.settled_by or "" for letter in story.letters)])
     lines: list[TableLine] = []
     alike: defaultdict[object, list[TableLine]] = defaultdict(list)
     for depth, told in walked:

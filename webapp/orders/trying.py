@@ -14,12 +14,12 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from webapp.acting import ReasonForm, log
+from webapp.admin.actions import ReasonForm, log
+from webapp.operators import recorded_name
 from webapp.orders.desk import place_test_order
 from webapp.orders.draft import Item, NewOrder
 from webapp.orders.errors import OrderError, OrderRefused
 from webapp.orders.models import Order, Product
-from webapp.people import told_as
 from workers.signals import MAX_QUANTITY
 
 PERMISSION = "orders.place_order"
@@ -80,7 +80,7 @@ def _place(request: HttpRequest, wanted: dict[str, Any], lines: list[dict[str, A
     items = [Item(line["sku"], line["quantity"]) for line in lines]
     new = NewOrder(wanted["customer"], items, wanted["key"], wanted["currency"])
     with transaction.atomic():
-        order, placed = place_test_order(new, by=told_as(request.user), reason=wanted["reason"])
+        order, placed = place_test_order(new, by=recorded_name(request.user), reason=wanted["reason"])
         if placed:
             log(request, order, ADDITION, f"Test order. Reason: {wanted['reason']}")
     messages.success(request, f"Order {order.id} is placed." if placed else f"Order {order.id} was placed by this form before.")

@@ -8,9 +8,9 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from webapp.admin.base import ReadOnlyAdmin
+from webapp.admin.formatting import money
 from webapp.orders.models import Product
-from webapp.read_only import ReadOnlyAdmin
-from webapp.shown import money
 
 
 @admin.register(Product)

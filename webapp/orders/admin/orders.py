@@ -14,14 +14,14 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from webapp.acting import Act, ActingAdmin
+from webapp.admin.actions import Act, ActingAdmin
+from webapp.admin.base import ReadOnly
+from webapp.admin.formatting import duration, moment, money, second, unbroken
+from webapp.operators import display_names
 from webapp.orders import desk, searching, trying
 from webapp.orders.admin.sagas import why
 from webapp.orders.filters import OrderAttention, OrderOpen, OrderStatus
 from webapp.orders.models import CancelRequest, Order, OrderLine, Saga
-from webapp.people import shown
-from webapp.read_only import ReadOnly
-from webapp.shown import duration, moment, money, second, unbroken
 
 
 class LineInline(ReadOnly, admin.TabularInline):
@@ -47,7 +47,9 @@ class CancelInline(ReadOnly, admin.StackedInline):
 
     @admin.display(description="asked")
     def asked(self, request: CancelRequest) -> str:
-        return f"{shown([request.asked_by])[request.asked_by]}, {timezone.localtime(request.asked_at):%d %b %Y %H:%M:%S}"
+        return (
+            f"{display_names([request.asked_by])[request.asked_by]}, {timezone.localtime(request.asked_at):%d %b %Y %H:%M:%S}"
+        )
 
 
 @admin.register(Order)

@@ -13,15 +13,15 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from webapp.acting import Act, ActingAdmin
+from webapp.admin.actions import Act, ActingAdmin
+from webapp.admin.base import KeysetList
+from webapp.admin.formatting import duration, moment, money, second, story, unbroken
 from webapp.audit.story import story_of
-from webapp.keyset import KeysetList
 from webapp.orders import desk, searching
 from webapp.orders.filters import Attention, Open, RefusedWith, Status
 from webapp.orders.models import Saga
 from webapp.orders.telling import lines_of
 from webapp.orders.waiting import Stand, stand_of, stands_of
-from webapp.shown import duration, moment, money, second, story, unbroken
 
 
 class SagaList(KeysetList):

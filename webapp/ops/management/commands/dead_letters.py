@@ -12,11 +12,11 @@ from django.core.management.base import CommandError
 
 from webapp.audit.desk import discard, replay
 from webapp.audit.models import DeadLetter
+from webapp.operators import ActRefused
 from webapp.ops import command
 from webapp.ops.console import Console
 from webapp.ops.remedies import told_plainly
 from webapp.ops.telling import letters as telling
-from webapp.refusals import ActRefused
 
 REFUSED = 1
 BY = "command line"

@@ -14,7 +14,7 @@ from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from webapp.database_url import django_database
+from webapp.db import django_database
 from webapp.ops import command
 from webapp.ops.entrance import FAILED
 from webapp.ops.remedies import told_of, told_plainly

@@ -12,12 +12,11 @@ from django.core.management.base import CommandError
 from django.db import connection, transaction
 
 from ordersaga.database import first_line
+from webapp.operators import ActRefused, required_reason
 from webapp.ops import command
 from webapp.ops.doctor.patient import Patient
 from webapp.ops.doctor.paused import paused_steps
 from webapp.ops.remedies import told_plainly
-from webapp.reasons import required
-from webapp.refusals import ActRefused
 from workers.choreography import choreography
 from workers.order_saga import order_operations
 from workers.settings import DOMAINS, PREFIX, settings
@@ -74,7 +73,7 @@ class Command(command.Command):
         if step not in steps:
             raise CommandError(f"There is no step {step[:80]!r}. There are: {', '.join(sorted(steps))}", returncode=REFUSED)
         try:
-            why = required(reason)
+            why = required_reason(reason)
         except ActRefused as error:
             raise CommandError(str(error), returncode=REFUSED) from error
         with transaction.atomic():

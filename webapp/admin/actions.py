@@ -17,10 +17,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from webapp.people import told_as
-from webapp.read_only import ReadOnlyAdmin
-from webapp.reasons import LONGEST, required
-from webapp.refusals import ActRefused
+from webapp.admin.base import ReadOnlyAdmin
+from webapp.operators import LONGEST_REASON, ActRefused, recorded_name, required_reason
 
 AT_ONCE = 50
 """As many as a page lists."""
@@ -46,14 +44,14 @@ class Act:
 
 class ReasonForm(Form):
     reason = CharField(
-        max_length=LONGEST,
+        max_length=LONGEST_REASON,
         widget=Textarea(attrs={"rows": 3, "cols": 60}),
         help_text="Stands in the saga's story and in the admin's log. No names or addresses of customers.",
     )
 
     def clean_reason(self) -> str:
         try:
-            return required(self.cleaned_data["reason"])
+            return required_reason(self.cleaned_data["reason"])
         except ActRefused as refused:
             raise ValidationError(str(refused)) from None
 
@@ -104,7 +102,7 @@ class ActingAdmin(ReadOnlyAdmin):
     def _act(self, request: HttpRequest, act: Act, thing: Any, reason: str) -> None:
         try:
             with transaction.atomic():
-                told = act.do(thing.pk, by=told_as(request.user), reason=reason)
+                told = act.do(thing.pk, by=recorded_name(request.user), reason=reason)
                 log(request, thing, CHANGE, f"{act.verb}: {told} Reason: {reason}")
         except ActRefused as refused:
             messages.error(request, str(refused))

@@ -1,0 +1,181 @@
+"""Read-only admin pages, lists that neither count rows nor skip them, and filters that read no whole table."""
+
+# ruff: noqa: ARG002 - Django hands its hooks more than each needs
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db import DataError, connections
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.text import capfirst
+
+
+class ReadOnly:
+    """Mix into an admin or an inline: nobody adds, changes or deletes."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
+    """A list that stays quick over millions of rows: nothing is counted, and it is read in the order of one key only."""
+
+    change_list_template = "admin/keyset_list.html"
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each would count a filter's every value
+    list_per_page = 50
+    sortable_by = ()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
+        return KeysetList
+
+    def in_order(self, queryset: QuerySet[Any], *, filtered: bool) -> tuple[QuerySet[Any], str]:
+        """The list's rows, and the field whose order it is read in: unique and indexed, with a ``-`` for the last first.
+
+        :param filtered: whether a filter is chosen, be it beside a search.
+        """
+        [key] = self.ordering or ()
+        return queryset, str(key)
+
+
+def as_uuid(term: str) -> UUID | None:
+    """``term`` as a UUID, if it is one."""
+    try:
+        return UUID(term)
+    except ValueError:
+        return None
+
+
+def as_number(term: str) -> int | None:
+    """``term`` as a number that fits a bigint, if it is one."""
+    return int(term) if term.isascii() and term.isdigit() and len(term) <= 18 else None
+
+
+AFTER, BEFORE, LAST = "after", "before", "last"
+"""Query parameters: the rows after this key, those before it, the last ones."""
+
+
+class KeysetList(ChangeList):
+    """A page of a list in the order of one unique, indexed field: see :meth:`webapp.admin.base.ReadOnlyAdmin.in_order`.
+
+    :ivar next_page: the query string of the page after this one, None when there is none; likewise the others.
+    """
+
+    previous_page: str | None = None
+    next_page: str | None = None
+    first_page: str | None = None
+    last_page: str | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = capfirst(str(self.opts.verbose_name_plural))
+
+    def get_filters_params(self, params: Any = None) -> dict[str, Any]:
+        found = super().get_filters_params(params)
+        return {name: value for name, value in found.items() if name not in (AFTER, BEFORE, LAST)}
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        for name in (AFTER, BEFORE, LAST):  # other filters begin at their first page
+            self.params.pop(name, None)
+            self.filter_params.pop(name, None)
+        return super().get_queryset(request, exclude_parameters)
+
+    def get_results(self, request: HttpRequest) -> None:
+        asked = request.GET
+        filtered = bool(self.get_filters_params())
+        queryset, key = self.model_admin.in_order(self.queryset, filtered=filtered)  # type: ignore[attr-defined]
+        name, down = key.removeprefix("-"), key.startswith("-")
+        backwards = AFTER not in asked and (BEFORE in asked or LAST in asked)
+        try:
+            rows = queryset.order_by(name if down == backwards else f"-{name}")
+            if (edge := asked.get(BEFORE if backwards else AFTER)) is not None:
+                rows = rows.filter(**{f"{name}__{'gt' if down == backwards else 'lt'}": edge})
+            rows = list(rows[: self.list_per_page + 1])
+        except (ValueError, TypeError, ValidationError, DataError):
+            raise IncorrectLookupParameters from None
+        more, rows = len(rows) > self.list_per_page, rows[: self.list_per_page]
+        if backwards:
+            rows.reverse()
+        edges = [getattr(row, name) for row in rows]
+        self._link(edges, before=more if backwards else AFTER in asked, after=LAST not in asked if backwards else more)
+        self.result_list = rows  # a list, read already: what fails, fails here
+        self.result_count = len(rows)
+        self.full_result_count = None  # never counted
+        self.show_full_result_count, self.show_admin_actions = False, True
+        self.can_show_all = self.multi_page = False
+        self.paginator = Paginator(rows, self.list_per_page)
+
+    def _link(self, edges: list[Any], *, before: bool, after: bool) -> None:
+        if before:
+            self.first_page = self.get_query_string({})
+            self.previous_page = self.get_query_string({BEFORE: edges[0]}) if edges else self.first_page
+        if after and edges:
+            self.next_page = self.get_query_string({AFTER: edges[-1]})
+            self.last_page = self.get_query_string({LAST: "1"})
+
+
+MOST = 50
+"""As many values a filter offers."""
+
+
+class Choice(admin.SimpleListFilter):
+    """One of ``choices``: value, what is shown, and the condition, given the ``path`` from the listed model."""
+
+    path = ""
+    cases: tuple[tuple[str, str, dict[str, Any]], ...] = ()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, shown) for value, shown, _ in self.cases]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        for value, _, condition in self.cases:
+            if value == self.value():
+                return queryset.filter(Q(**{f"{self.path}{name}": wanted for name, wanted in condition.items()}))
+        return queryset
+
+
+class Seen(admin.SimpleListFilter):
+    """One of the values that stand in a column, found by skipping along its index: a probe for each, whatever the size."""
+
+    column = ""
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        self.title = self.title or self.column
+        super().__init__(request, params, model, model_admin)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        model = model_admin.model
+        table, column = model._meta.db_table, model._meta.get_field(self.column).column
+        alias = model_admin.get_queryset(request).db
+        quoted = {"table": connections[alias].ops.quote_name(table), "column": connections[alias].ops.quote_name(column)}
+        with connections[alias].cursor() as cursor:
+            cursor.execute(SKIP % quoted, [MOST])
+            return [(value, value) for (value,) in cursor.fetchall()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{self.column: self.value()}) if self.value() is not None else queryset
+
+
+SKIP = """
+WITH RECURSIVE seen AS (
+    (SELECT %(column)s AS value FROM %(table)s WHERE %(column)s IS NOT NULL ORDER BY %(column)s LIMIT 1)
+    UNION ALL
+    SELECT (SELECT %(column)s FROM %(table)s WHERE %(column)s > seen.value ORDER BY %(column)s LIMIT 1)
+    FROM seen WHERE seen.value IS NOT NULL
+)
+SELECT value FROM seen WHERE value IS NOT NULL LIMIT %%s
+"""

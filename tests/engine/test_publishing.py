@@ -29,6 +29,7 @@ from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
+from tests.support.time_scale import scaled
 from workers.choreography import choreography
 
 TO_INVENTORY, TO_PAYMENTS = "signal.OrderPlaced", "signal.StockReserved"
@@ -175,7 +176,7 @@ def test_a_full_queue_delays_its_own_address_alone(desk: Desk, monkeypatch: pyte
 
 
 def test_a_queue_that_does_not_confirm_stops_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "CONFIRM_SECONDS", 1.5)
+    monkeypatch.setattr(publishing, "CONFIRM_SECONDS", scaled(3))
     monkeypatch.setattr(publishing, "RETRY_SECONDS", 0.3)
     name = f"{desk.vhost}_inventory"
     suspend = f"sys:suspend(whereis('{name}'))."
@@ -191,7 +192,7 @@ def test_a_queue_that_does_not_confirm_stops_no_other(desk: Desk, monkeypatch: p
         began = time.monotonic()
         desk.drain()
         assert desk.arrived("payments") == [3]
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < scaled(3)
     finally:
         desk.rabbitmq.ctl("eval", suspend.replace("suspend", "resume"))
     eventually(desk.carried, 15, "all has left")

@@ -264,7 +264,7 @@ def test_a_relay_asleep_is_woken_by_the_writer_and_survives_an_absent_broker(url
 def test_a_relay_asleep_is_woken_by_a_call_for_it_alone(
     call: str, url: str, carried: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Relay, "NET", 60.0)  # nothing but a call wakes it
+    monkeypatch.setattr(Relay, "MAX_IDLE_SECONDS", 60.0)  # nothing but a call wakes it
     woken: list[str] = []
     carried(broker := Broker(), turned=lambda: woken.append("turned"))
     start(url, 1)
@@ -282,8 +282,8 @@ def test_a_relay_asleep_is_woken_by_a_call_for_it_alone(
 def test_what_is_committed_while_a_relay_publishes_needs_no_call(
     url: str, carried: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Relay, "NET", 60.0)
-    monkeypatch.setattr(Relay, "POLLS", ())
+    monkeypatch.setattr(Relay, "MAX_IDLE_SECONDS", 60.0)
+    monkeypatch.setattr(Relay, "REPOLL_DELAYS", ())
     broker = Broker()
 
     def publish(parcels: Sequence[Parcel]) -> None:
@@ -496,7 +496,7 @@ def test_it_gathers_where_the_workers_are_behind(url: str) -> None:
 
 
 def test_the_more_waits_in_the_queues_the_longer_it_gathers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Relay, "ASK", 0.0)  # each answer holds for no time
+    monkeypatch.setattr(Relay, "QUEUE_DEPTH_TTL", 0.0)  # each answer holds for no time
     waiting = [0]
     relay = Relay(url, "desk", Broker(), linger=timedelta(milliseconds=25), waiting=lambda: waiting[0])
     pauses = []

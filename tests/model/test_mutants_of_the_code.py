@@ -122,7 +122,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         [*CHARGED, *EXPIRED],
     ),
     "a deadline is not struck out": (
-        lambda: patch.multiple(context, strike=nothing),
+        lambda: patch.multiple(context, cancel_timers=nothing),
         [*CHARGED],
     ),
     "what comes late is not answered": (lambda: patch.object(forward, "_repeat", nothing), [*DECLINED, *RELEASED]),

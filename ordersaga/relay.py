@@ -62,6 +62,9 @@ class Relay:
     MAX_HELD_REMINDERS = 3
     """How often in a row a reminder is not sent while messages wait in a queue that is consumed: the intervals of the watchdog
     double, so that by default it is sent after three and a half minutes though some queue is never empty."""
+    STANDSTILL = 60.0
+    """Seconds. A queue that has not become shorter for so long is not consumed, though it may have consumers: their database may
+    be away."""
     QUEUE_DEPTH_TTL = 0.1
     """Seconds for which an answer of the broker's holds; asking for all queues costs as much as some publishes."""
 
@@ -93,6 +96,7 @@ class Relay:
         self._unconsumed = unconsumed
         self._connection: Any = None
         self._queued, self._ask_again = 0, 0.0
+        self._fell = float("-inf")  # when the fullest queue was last seen to become shorter
         self._idle = self._look = 0.0
         self._bound, self._backoff = ScanBound(), AddressBackoff()
         self._unpublishable: dict[int, tuple[str, float]] = {}
@@ -296,7 +300,10 @@ class Relay:
             return False
         if self._backoff.refusing.keys() - OF_OBSERVERS:
             return True
-        return self._behind() > 0 and (row.sent < self.MAX_HELD_REMINDERS or self._unconsumed())
+        if not self._behind():
+            return False
+        stands_still = time.monotonic() - self._fell > self.STANDSTILL
+        return row.sent < self.MAX_HELD_REMINDERS or stands_still or self._unconsumed()
 
     def _pause(self) -> float:
         return max(self._linger, min(self._behind() * self.QUEUED_LINGER, self.MAX_LINGER))
@@ -304,7 +311,9 @@ class Relay:
     def _behind(self) -> int:
         """Envelopes that wait in the fullest queue."""
         if (now := time.monotonic()) >= self._ask_again:
-            self._queued, self._ask_again = self._waiting(), now + self.QUEUE_DEPTH_TTL
+            before, self._queued, self._ask_again = self._queued, self._waiting(), now + self.QUEUE_DEPTH_TTL
+            if self._queued < before:
+                self._fell = now
         return self._queued
 
     def _sleep(self) -> bool:

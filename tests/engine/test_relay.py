@@ -357,8 +357,10 @@ def test_a_reminder_waits_while_messages_wait_in_a_queue(url: str) -> None:
     queued, stopped = [5], [False]
     relay = Relay(url, "desk", broker := Broker(), waiting=lambda: queued[0], unconsumed=lambda: stopped[0])
     relay.QUEUE_DEPTH_TTL = 0.0
-    assert reminders(relay, broker, Relay.MAX_HELD_REMINDERS, url) == 0
+    assert reminders(relay, broker, 2 * Relay.MAX_HELD_REMINDERS, url) == 0, "the queue stands still"
+    queued[0] = 4
     assert reminders(relay, broker, 1, url) == 1, "the queue is consumed, and never empty"
+    assert reminders(relay, broker, Relay.MAX_HELD_REMINDERS - 1, url) == Relay.MAX_HELD_REMINDERS - 1
 
     stopped[0] = True
     assert reminders(relay, broker, 5, url) == 0, "nobody consumes it"

@@ -63,8 +63,8 @@ class Relay:
     """How often in a row a reminder is not sent while messages wait in a queue that is consumed: the intervals of the watchdog
     double, so that by default it is sent after three and a half minutes though some queue is never empty."""
     STANDSTILL = 60.0
-    """Seconds. A queue that has not become shorter for so long is not consumed, though it may have consumers: their database may
-    be away."""
+    """Seconds. A queue that has not become shorter for so long is not consumed, though it may have consumers: their database
+    may be away."""
     QUEUE_DEPTH_TTL = 0.1
     """Seconds for which an answer of the broker's holds; asking for all queues costs as much as some publishes."""
 

@@ -12,7 +12,7 @@ OrderSagaError                      everything this package raises on purpose
 │   └── NewerVersion                … and a later deploy of it can
 ├── ConfigurationError              settings are missing or unsafe
 │   ├── InvalidConnectionString     a connection string that libpq cannot read
-│   ├── PoolerRefused               a connection pooler where a session of its own is needed
+│   ├── PoolerRefused               a connection pooler where a direct connection is needed
 │   └── OtherSaga                   a virtual host that carries the signals of another kind of saga
 ├── Unhandled                       an envelope could not be handled: what is told of it outside the process
 └── Stopping                        the process stops while the database is away
@@ -120,8 +120,8 @@ class OtherSaga(ConfigurationError):
 
     def __init__(self, saga: str, other: str) -> None:
         super().__init__(
-            f"this virtual host of the broker carries saga {other}, and not {saga}: give each kind of saga one of its own "
-            f"(ORDERSAGA_BROKER_URL)"
+            f"this virtual host of the broker carries saga {other}, and not {saga}: use a separate virtual host for each kind "
+            f"of saga (ORDERSAGA_BROKER_URL)"
         )
         self.saga, self.other = saga, other
 

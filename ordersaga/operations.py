@@ -36,9 +36,9 @@ Decision = Literal["replayed", "discarded"]
 
 @dataclass(frozen=True)
 class Operations:
-    """The operators' desk of one kind of saga.
+    """What operators may do with sagas of one kind.
 
-    :ivar observers: the names of the participants that observe; without one nothing is told.
+    :ivar observers: the names of the participants that observe; without any, no notice is emitted.
     """
 
     saga: Saga
@@ -77,9 +77,9 @@ class Operations:
         :raises NoTransaction: when no transaction is open.
         """
         packs, cursor = read_packs(body), borrow(db)
-        outbox = self._outbox()
+        outbox, observed = self._outbox(), self.only_observed(topic, to)
         for head, rows in packs:
-            if self.only_observed(topic, to):
+            if observed:
                 outbox.forward_together(rows, head, topic, to=to)
                 continue
             for row in rows:

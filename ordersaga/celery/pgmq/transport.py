@@ -30,7 +30,7 @@ STATEMENT_TIMEOUT = 15
 class Transport(upstream.Transport):
     """One statement connection, one notifier.
 
-    Whatever is lost, connection or notifier, is told at once as a connection error: Celery then connects and declares anew,
+    The loss of the connection or the notifier raises a connection error at once: Celery then connects and declares again,
     and what was in hand comes back when its visibility ends.
     """
 

@@ -18,5 +18,5 @@ def other_saga(refused: OtherSaga) -> Finding:
     """The virtual host carries another kind of saga."""
     return error(
         "other-saga", f"exchange {KIND}", "the virtual host carries another kind of saga", f"it carries {refused.other}",
-        "Give each kind of saga a virtual host of its own: ORDERSAGA_BROKER_URL",
+        "Use a separate virtual host for each kind of saga: ORDERSAGA_BROKER_URL",
     )  # fmt: skip

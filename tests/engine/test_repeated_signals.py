@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -36,30 +36,6 @@ def last_copy(_: Context, rows: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
 
 MISTAKES = pytest.mark.parametrize(("mistake", "marks"), [(first_copy, (ORDINARY, AGAIN)), (last_copy, (AGAIN, ORDINARY))])
 ORDERS = pytest.mark.parametrize("marks", [(ORDINARY, AGAIN), (AGAIN, ORDINARY)], ids=["ordinary first", "again first"])
-
-
-@ORDERS
-def test_a_step_that_is_done_sends_its_signal_again(url: str, marks: Marks):
-    assert sent_again(url, marks)
-
-
-@MISTAKES
-def test_a_step_for_which_only_one_copy_counts_is_noticed(url: str, mistake: Any, marks: Marks):
-    """A test of the test above."""
-    with patch.object(Context, "by_saga", mistake):
-        assert not sent_again(url, marks)
-
-
-@ORDERS
-def test_an_undo_whose_retry_was_lost_is_tried_again(url: str, marks: Marks):
-    assert undone(url, marks)
-
-
-@MISTAKES
-def test_an_undo_for_which_only_one_copy_counts_is_noticed(url: str, mistake: Any, marks: Marks):
-    """A test of the test above."""
-    with patch.object(Context, "by_saga", mistake):
-        assert not undone(url, marks)
 
 
 def sent_again(url: str, marks: Marks) -> bool:
@@ -121,3 +97,21 @@ def copies(mail: Mail, marks: Marks) -> Mail:
     data = orjson.dumps(row.data).decode()
     packs = [pack_text(head, [row_text(row._replace(data=data, again=again))]) for again in marks]
     return Mail(mail.to, mail.parcel._replace(body=envelope_text(mail.parcel.topic, packs), signals=len(packs)))
+
+
+ENDS = pytest.mark.parametrize("ends_well", [sent_again, undone])
+"""A step that is done sends its signal again; an undo whose retry was lost is tried again."""
+
+
+@ENDS
+@ORDERS
+def test_a_copy_marked_again_counts_beside_an_ordinary_one(url: str, ends_well: Callable[[str, Marks], bool], marks: Marks):
+    assert ends_well(url, marks)
+
+
+@ENDS
+@MISTAKES
+def test_that_only_one_copy_counts_is_noticed(url: str, ends_well: Callable[[str, Marks], bool], mistake: Any, marks: Marks):
+    """A test of the test above."""
+    with patch.object(Context, "by_saga", mistake):
+        assert not ends_well(url, marks)

@@ -216,13 +216,21 @@ def next_pack(cursor: Cursor) -> int:
     return int(cursor.fetchone()[0])
 
 
-def recorded(cursor: Cursor, pack_ids: Mapping[SagaId, Iterable[int]]) -> dict[SagaId, list[tuple[str, Row[Any]]]]:
-    """What was said about each saga in the given packs: topic and row."""
+def recorded(
+    cursor: Cursor, pack_ids: Mapping[SagaId, Iterable[int]], *, published_by: str | None = None
+) -> dict[SagaId, list[tuple[str, Row[Any]]]]:
+    """What was said about each saga in the given packs: topic and row.
+
+    :param published_by: a participant; packs that its outbox has yet to publish to the others are left out.
+    """
     wanted = sorted({pack for packs in pack_ids.values() for pack in packs})
     found: dict[SagaId, list[tuple[str, Row[Any]]]] = {saga: [] for saga in pack_ids}
     if not wanted:
         return found
-    cursor.execute(journal_sql.PACKS, [wanted])
+    if published_by is None:
+        cursor.execute(journal_sql.PACKS, [wanted])
+    else:
+        cursor.execute(journal_sql.PUBLISHED_PACKS, [wanted, published_by])
     for pack_id, topic, payload in cursor.fetchall():
         for raw in orjson.loads(payload)["signals"]:
             row: Row[Any] = Row(*raw)

@@ -103,18 +103,20 @@ def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaI
 
 def _repeat(context: Context, heard: dict[SagaId, Row[Any]], found: dict[SagaId, Entry]) -> None:
     """A signal heard before (rule 9): no effect; what was said is said again where somebody may wait for it."""
-    packs: dict[SagaId, list[int]] = {
+    asked: dict[SagaId, list[int]] = {
         saga: [entry.pack_id]
         for saga, entry in found.items()
         if entry.state == "done" and heard[saga].again and entry.pack_id is not None
     }
+    # what the outbox still owes needs no copy: while the broker is away, each reminder would add one
+    said = recorded(context.cursor, asked, published_by=context.participant.name)
     late = sorted(saga for saga, entry in found.items() if entry.state in LATE)
     if late:
         settled, refused = context.settled(late)
-        packs.update({saga: refused[saga] for saga in late if saga in refused})
+        said.update(recorded(context.cursor, {saga: refused[saga] for saga in late if saga in refused}))
         context.answer({saga: heard[saga] for saga in late if saga in settled})
-    for saga, said in recorded(context.cursor, packs).items():
-        for topic, row in said:
+    for saga, signals in said.items():
+        for topic, row in signals:
             context.outbox.say_again(saga, topic, row, heard[saga])
 
 

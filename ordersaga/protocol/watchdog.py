@@ -71,7 +71,7 @@ def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, R
         for entry in context.journal.read(confirmed):
             if entry.step in confirming and entry.pack_id is not None and entry.state == "done":
                 packs[entry.saga] = [entry.pack_id]
-    for saga, said in recorded(context.cursor, packs).items():
+    for saga, said in recorded(context.cursor, packs, published_by=context.participant.name).items():
         for topic, row in said:
             context.outbox.say_again(saga, topic, row, causes[saga])
     for w in waiting:

@@ -72,6 +72,14 @@ WHERE saga_id = %s AND step = ANY(%s::text[]) AND state = 'undoing' RETURNING at
 
 PACKS = "SELECT id, topic, payload FROM ordersaga_pack WHERE id = ANY(%s::bigint[])"
 
+# Without those that the participant's outbox has yet to publish.
+PUBLISHED_PACKS = """
+SELECT id, topic, payload FROM ordersaga_pack p WHERE id = ANY(%s::bigint[]) AND NOT EXISTS (
+    SELECT FROM ordersaga_outbox o
+    WHERE o.participant = %s AND o.pack_id = p.id AND o.topic = p.topic AND o.recipient IS NULL
+)
+"""
+
 DEAD_LETTER = """
 INSERT INTO ordersaga_dead_letter (participant, saga_id, step, topic, signal, error, message, traceback, attempts)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)

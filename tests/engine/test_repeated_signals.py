@@ -115,3 +115,34 @@ def test_that_only_one_copy_counts_is_noticed(url: str, ends_well: Callable[[str
     """A test of the test above."""
     with patch.object(Context, "by_saga", mistake):
         assert not ends_well(url, marks)
+
+
+def test_a_signal_that_the_outbox_still_owes_is_not_repeated(url: str):
+    """Where a relay is away, each reminder would otherwise add a copy of every signal behind it."""
+    toy, rehearsal, _ = began(url, Plan())
+    received = deliver(rehearsal, "shelf", "signal.Heard0")
+
+    for _ in range(3):
+        rehearsal.deliver(copies(received, (AGAIN, ORDINARY)))
+
+    rehearsal.collect()
+    [mail] = rehearsal.waiting("till", "signal.Heard1")
+    assert [row.again for row in read_rows(mail.parcel.body)] == [ORDINARY]
+    toy.database.discard()
+
+
+def test_a_reminder_repeats_no_first_signal_that_the_outbox_still_owes(url: str):
+    toy, rehearsal, saga = began(url, Plan())
+    toy.execute("UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga)
+    toy.execute("UPDATE ordersaga_outbox SET due_at = now() + interval '1 day' WHERE kind = 'said'")
+    rehearsal.due("watchdog", saga)
+
+    deliver(rehearsal, DESK, "watchdog")
+
+    assert toy.rows("SELECT rounds FROM ordersaga_saga WHERE id = %s", saga) == [(1,)]
+    toy.execute("UPDATE ordersaga_outbox SET due_at = now() WHERE kind = 'said'")
+    rehearsal.collect()
+    assert [row.again for mail in rehearsal.waiting("shelf", "signal.Heard0") for row in read_rows(mail.parcel.body)] == [
+        ORDINARY
+    ]
+    toy.database.discard()

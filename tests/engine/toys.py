@@ -245,6 +245,11 @@ class Toy:
             tx.cursor.execute(sql, params)
             return tx.cursor.fetchall()
 
+    def execute(self, sql: str, *params: Any) -> None:
+        """Change rows, in a transaction."""
+        with self.database.begin() as tx:
+            tx.cursor.execute(sql, params)
+
 
 @contextmanager
 def toy_database(postgres: Postgres, name: str) -> Iterator[str]:

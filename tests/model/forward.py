@@ -37,7 +37,8 @@ def run_step(new: New, step: str, again: bool, flaws: Flaws, scenario: Scenario)
     runnable |= row == UNDONE and "undone runs again" in flaws
     runnable |= row == BARRED and "barred ignored" in flaws
     if not runnable:
-        _come_late(draft, step, again, flaws)
+        owed = (spec.says, spec.heard_by, True) in draft.mail
+        _come_late(draft, step, again and not (scenario.impatient and owed), flaws)
         yield f"nothing, as it is {row}", draft
         return
     if "outbox before commit" in flaws and spec.says:

@@ -16,9 +16,10 @@ LOST_UNDOS = Scenario("one lost, watchdog, undos that fail", lost=True, undo_fai
 PAUSES = Scenario("steps that are paused", pauses=True, cancel=False, duplicates=False)
 PAUSES_ERRORS = Scenario("steps that are paused, errors", pauses=True, errors=True, cancel=False, duplicates=False)
 LOST_PAUSES = Scenario("one lost, watchdog, steps that are paused", lost=True, pauses=True, cancel=False, duplicates=False)
+LOST_IMPATIENT = Scenario("one lost, impatient watchdog", lost=True, impatient=True, cancel=False, duplicates=False)
 TWO = Scenario("two sagas, one unit", sagas=2, cancel=False, duplicates=False)
 
-SCENARIOS = (PLAIN, ERRORS, UNDOS, PROVIDER, LOST, LOST_ERRORS, LOST_UNDOS, PAUSES_ERRORS, LOST_PAUSES)
+SCENARIOS = (PLAIN, ERRORS, UNDOS, PROVIDER, LOST, LOST_ERRORS, LOST_UNDOS, PAUSES_ERRORS, LOST_PAUSES, LOST_IMPATIENT)
 
 MUTANTS: tuple[tuple[str, Scenario], ...] = (
     ("no bar", PLAIN),

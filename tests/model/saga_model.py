@@ -76,10 +76,13 @@ def _outside(fresh: New, saga: Saga, scenario: Scenario) -> Iterator[tuple[Act, 
         draft = fresh()
         draft.say("CancelAsked", "orders")
         yield Act("customer", "cancel", "asks", owed=False), draft
-    if saga.lost and not travelling(saga) and not ended(saga):
+    forward = saga.status in ("PENDING", "CONFIRMED")
+    still = not travelling(saga) or (scenario.impatient and forward and not reminded(saga))
+    if saga.lost and still and not ended(saga):
         draft = fresh()
         waits_for = {"PENDING": "OrderPlaced", "CONFIRMED": "OrderConfirmed"}.get(saga.status, saga.turned_by)
-        draft.say(waits_for, "inventory", again=True)
+        if (waits_for, "inventory", True) not in saga.mail:
+            draft.say(waits_for, "inventory", again=True)
         yield Act("clock", "watchdog", "reminds"), draft
 
 
@@ -112,6 +115,11 @@ def _count(new: New, who: str, flaws: Flaws) -> Outcomes:
 def travelling(saga: Saga) -> bool:
     """Whether somebody has yet to hear something, so that the saga moves by itself."""
     return any(owed for _, _, owed in saga.mail)
+
+
+def reminded(saga: Saga) -> bool:
+    """Whether a reminder, or what it has led to, is still on its way."""
+    return any(owed and signal.endswith(AGAIN) for signal, _, owed in saga.mail)
 
 
 def owes(saga: Saga) -> bool:

@@ -74,6 +74,8 @@ class Scenario:
     duplicates: bool = True
     lost: bool = False
     """One piece of mail is lost for good, and the watchdog says again what the saga waits for."""
+    impatient: bool = False
+    """The watchdog reminds although the saga moves, and nobody repeats a signal that the own outbox still owes."""
 
 
 class Saga(NamedTuple):

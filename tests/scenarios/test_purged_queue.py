@@ -22,6 +22,8 @@ SELECT count(*) FROM ordersaga_outbox WHERE kind = 'watchdog' AND sent >= 2 AND 
 """
 OWED = "SELECT count(*) FROM ordersaga_outbox WHERE kind = 'said' AND recipient IS NULL AND topic <> 'notice'"
 
+ROUNDS = "SELECT sum(rounds) FROM ordersaga_saga WHERE id = ANY(%s::uuid[])"
+
 
 @contextmanager
 def not_consuming(house: House, pool: str) -> Iterator[None]:
@@ -52,10 +54,29 @@ def test_sagas_resume_soon_after_their_queue_was_purged(house: House) -> None:
 def test_nobody_is_reminded_of_what_waits_in_a_queue_that_is_not_consumed(house: House) -> None:
     with not_consuming(house, "inventory"):
         sagas = house.shop.place_many(20)
-        eventually(lambda: house.books.ask("orders", OWED) == [(0,)], 10, "the orders have left the outbox")
-        waiting = eventually(lambda: house.rabbitmq.queues(house.vhost)["inventory"].ready, 10, "they are in the queue")
-        timeout = 20 * WATCHDOG.first.total_seconds()
-        eventually(lambda: house.books.ask("orders", DUE, sagas) == [(20,)], timeout, "the watchdog comes due twice")
-        assert house.rabbitmq.queues(house.vhost)["inventory"].ready == waiting
-        assert house.books.ask("orders", "SELECT sum(rounds) FROM ordersaga_saga WHERE id = ANY(%s::uuid[])", sagas) == [(0,)]
+        assert_no_reminder(house, sagas)
     house.books.all_confirmed(sagas)
+
+
+def test_nobody_is_reminded_of_what_waits_for_a_pool_whose_database_is_away(house: House) -> None:
+    """The pool consumes: it holds what it has fetched, and puts it back into its queue."""
+    house.proxies["inventory"].refuse()
+    sagas = []
+    for _ in range(50):
+        sagas += house.shop.place_many(1)
+        eventually(lambda: house.books.ask("orders", OWED) == [(0,)], 10, "the order has left the outbox")
+        if house.rabbitmq.queues(house.vhost)["inventory"].ready >= 2:
+            break
+    assert_no_reminder(house, sagas)
+    house.proxies["inventory"].accept()
+    house.books.all_confirmed(sagas)
+
+
+def assert_no_reminder(house: House, sagas: list[str]) -> None:
+    """The watchdog of each saga comes due twice and reminds nobody."""
+    eventually(lambda: house.books.ask("orders", OWED) == [(0,)], 10, "the orders have left the outbox")
+    eventually(lambda: house.rabbitmq.queues(house.vhost)["inventory"].ready, 10, "they are in the queue")
+    timeout = 20 * WATCHDOG.first.total_seconds()
+    eventually(lambda: house.books.ask("orders", DUE, sagas) == [(len(sagas),)], timeout, "the watchdog comes due twice")
+    assert house.rabbitmq.queues(house.vhost)["inventory"].ready
+    assert house.books.ask("orders", ROUNDS, sagas) == [(0,)]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ordersaga.contrib.structlog import configuration
-from webapp.books.router import DOMAINS, alias, reader_database
 from webapp.db import django_database
+from webapp.mirrors.router import DOMAINS, alias, reader_database
 from workers.settings import settings
 
 _ours = settings()
@@ -28,7 +28,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "webapp.orders",
     "webapp.audit",
-    "webapp.books",
+    "webapp.mirrors",
     "webapp.flower",
 ]
 
@@ -77,7 +77,7 @@ DATABASES = {
 for _domain in DOMAINS:
     if _url := _ours.reader_url(_domain):
         DATABASES[alias(_domain)] = reader_database(_url)
-DATABASE_ROUTERS = ["webapp.books.router.BooksRouter"]
+DATABASE_ROUTERS = ["webapp.mirrors.router.BooksRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -6,8 +6,8 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
-from webapp.flower.going import go
-from webapp.flower.views import flower
+from webapp.flower.lookup_view import go
+from webapp.flower.proxy import flower
 
 admin.site.site_header = admin.site.site_title = "OrderSaga"
 admin.site.index_title = "Orders and their sagas"

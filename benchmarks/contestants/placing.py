@@ -26,8 +26,8 @@ def ordersaga(name: str) -> Place:
     from workers.django_setup import setup
 
     setup()
-    from webapp.orders.draft import Item, NewOrder
-    from webapp.orders.placing import place_orders
+    from webapp.orders.pricing import Item, NewOrder
+    from webapp.orders.services import place_orders
 
     def place(orders: Sequence[Order], number: int) -> None:
         new = [

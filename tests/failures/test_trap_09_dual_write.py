@@ -9,7 +9,7 @@ from tests.support.house import House
 from tests.support.polling import eventually
 from tests.support.shop import Item
 from tests.support.theatre import Theatre
-from webapp.orders.placing import place_order
+from webapp.orders.services import place_order
 
 COUNTS = """
 SELECT (SELECT count(*) FROM orders_order), (SELECT count(*) FROM ordersaga_saga), (SELECT count(*) FROM ordersaga_outbox)

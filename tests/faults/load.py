@@ -97,8 +97,8 @@ class Load:
             self._place(number, next(self._orders))
 
     def _place(self, number: int, order: Order) -> None:
-        from webapp.orders.draft import Item, NewOrder
-        from webapp.orders.placing import place_orders
+        from webapp.orders.pricing import Item, NewOrder
+        from webapp.orders.services import place_orders
 
         new = NewOrder(order.customer, [Item(sku, 1) for sku in order.skus], f"load-{self._seed}-{number}")
         placed = self._patiently(lambda: place_orders([new])[0])
@@ -111,7 +111,7 @@ class Load:
             heapq.heappush(self._cancels, (time.monotonic() + self._dice.uniform(0, CANCELLED_WITHIN), number, placed))
 
     def _cancel_due(self) -> None:
-        from webapp.orders.cancelling import cancel_order
+        from webapp.orders.services import cancel_order
 
         while self._cancels and self._cancels[0][0] <= time.monotonic():
             _, _, placed = heapq.heappop(self._cancels)

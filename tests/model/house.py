@@ -22,10 +22,9 @@ from ordersaga.testing import Mail, Rehearsal
 from tests.model.picture import Picture
 from tests.model.state import AGAIN, HEARD_AT, OWNED, Act, Saga
 from tests.support.databases import Databases
-from webapp.orders.cancelling import cancel_order
-from webapp.orders.draft import Item
 from webapp.orders.models import CancelRequest, Product
-from webapp.orders.placing import place_order
+from webapp.orders.pricing import Item
+from webapp.orders.services import cancel_order, place_order
 from workers.inventory import stock
 from workers.payments.seed import NewWallet, open_wallets
 

@@ -14,10 +14,10 @@ from ordersaga.claim import Parcel
 from ordersaga.envelope import Keyring
 from tests.support.books import Books, once
 from tests.support.theatre import Theatre, deliver_all, to
-from webapp.audit.desk import discard, replay
 from webapp.audit.models import DeadLetter
+from webapp.audit.services import discard, replay
 from webapp.operators import ActRefused
-from webapp.orders.resuming import resume_saga
+from webapp.orders.services import resume_saga
 from workers.audit.dead_letters import keep
 from workers.settings import settings
 

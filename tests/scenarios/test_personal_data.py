@@ -23,7 +23,7 @@ from tests.support.pools import PARTICIPANTS, Pool, Pools
 from tests.support.postgres import Postgres
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.unruly.goods import BLABS, PAUSES
-from webapp.orders import desk
+from webapp.orders import services
 
 WORD = f"canary{secrets.token_hex(6)}"
 CUSTOMER, POOR = f"{WORD}-customer", f"{WORD}-without-money"
@@ -128,7 +128,7 @@ def cancelled_by_staff(house: House) -> str:
     saga = house.shop.place(ARTICLE, PAUSES, customer=CUSTOMER)
     eventually(lambda: house.switches.came_by(PAUSES), 30, "inventory at work")
     with django_at(house.databases.orders):
-        desk.cancel(int(house.books.order(saga)), by="staff 3", reason=REASON)
+        services.cancel(int(house.books.order(saga)), by="staff 3", reason=REASON)
     house.books.reaches(saga, "ROLLING_BACK")
     house.switches.off(PAUSES)
     return saga

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.db import connection
 
-from webapp.orders.draft import Item
 from webapp.orders.models import Order, OrderLine, Product, Saga
-from webapp.orders.placing import place_order
+from webapp.orders.pricing import Item
+from webapp.orders.services import place_order
 
 
 def open_shop() -> None:

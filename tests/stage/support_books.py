@@ -20,10 +20,9 @@ from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.postgres import OWNER, Postgres
 from webapp.db import django_database
 from webapp.ops.reconcile import Auditor, Report
-from webapp.orders.cancelling import cancel_order
-from webapp.orders.draft import Item
 from webapp.orders.models import Order, Product
-from webapp.orders.placing import place_order
+from webapp.orders.pricing import Item
+from webapp.orders.services import cancel_order, place_order
 from workers.choreography import choreography
 from workers.inventory import stock
 from workers.inventory.seed import receive

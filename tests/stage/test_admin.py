@@ -12,10 +12,9 @@ from django.urls import reverse
 
 from ordersaga.ids import new_id
 from webapp.audit.models import DeadLetter, SagaEvent
-from webapp.orders.cancelling import cancel_order
-from webapp.orders.draft import Item
 from webapp.orders.models import Order, Product
-from webapp.orders.placing import place_order
+from webapp.orders.pricing import Item
+from webapp.orders.services import cancel_order, place_order
 
 OURS = [m for label in ("orders", "audit") for m in apps.get_app_config(label).get_models() if m in admin.site._registry]
 

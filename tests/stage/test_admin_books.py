@@ -15,9 +15,9 @@ from tests.support import million
 from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
-from webapp.books.models import LedgerTransaction, Stock, Wallet
-from webapp.books.router import ReadOnlyBooks, alias, reader_database
 from webapp.db import django_database
+from webapp.mirrors.models import LedgerTransaction, Stock, Wallet
+from webapp.mirrors.router import ReadOnlyBooks, alias, reader_database
 from workers.settings import read
 
 ORDERS = 2_000

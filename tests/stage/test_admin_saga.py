@@ -19,7 +19,7 @@ from ordersaga.ids import new_id
 from tests.stage.shop import open_shop, place
 from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.orders.models import Order
-from webapp.orders.waiting import NEXT
+from webapp.orders.progress import NEXT
 from workers.choreography import choreography
 
 

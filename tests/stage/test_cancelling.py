@@ -7,8 +7,8 @@ from django.db import connection
 
 from ordersaga import Batch, DeadlinePassed
 from tests.stage.shop import open_shop, place, said
-from webapp.orders.cancelling import cancel_order
 from webapp.orders.models import CancelRequest, Order
+from webapp.orders.services import cancel_order
 from workers.orders import steps
 from workers.signals import CancelAsked, OrderCancelled, OrderConfirmed, OrderExpired, PaymentCharged
 

@@ -30,8 +30,8 @@ from tests.support.pointing import django_at
 from tests.support.postgres import PASSWORD, Postgres
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
-from webapp.books.router import reader_database
 from webapp.db import django_database
+from webapp.mirrors.router import reader_database
 from webapp.ops.doctor.patient import Patient
 from webapp.ops.pruning import Databases as Pruned
 from webapp.ops.reconcile.books import Snapshot, Unreadable

@@ -23,7 +23,7 @@ from webapp.ops.importing.formats import READERS
 from webapp.ops.importing.record import FileRefused
 from webapp.ops.management.commands import place_orders
 from webapp.ops.stopping import Stop
-from webapp.orders import placing
+from webapp.orders import services
 from webapp.orders.models import Order, OrderLine, Product
 
 GOOD = "customer,sku,quantity\nann,TEA,2\nbob,MUG,1\nann,TEA,2\n"
@@ -332,7 +332,7 @@ def test_what_was_begun_is_gone_on_with(run: Callable[..., Ran], write: Callable
 def test_ctrl_c_between_two_transactions_leaves_whole_ones_and_says_how_to_go_on(
     run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really = placing.place_drafts
+    really = services.place_drafts
 
     def and_ctrl_c(drafts: Any) -> Any:
         done = really(drafts)

@@ -12,11 +12,11 @@ from django.test.utils import CaptureQueriesContext
 
 from ordersaga.envelope import envelope_text, read_rows
 from tests.stage.shop import nothing_is_written, open_shop, place, said
-from webapp.orders import draft
-from webapp.orders.draft import Item, NewOrder
-from webapp.orders.errors import OrderRefused
+from webapp.orders import pricing
+from webapp.orders.exceptions import OrderRefused
 from webapp.orders.models import Order, OrderLine, Product
-from webapp.orders.placing import place_orders
+from webapp.orders.pricing import Item, NewOrder
+from webapp.orders.services import place_orders
 from workers.signals import MAX_LINES, MAX_QUANTITY
 
 
@@ -112,11 +112,11 @@ def test_lines_that_can_be_read_once_are_read_once() -> None:
 
 
 def test_a_process_remembers_so_many_prices_and_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draft, "REMEMBERED", 2)
-    monkeypatch.setattr(draft, "_memory", {})
+    monkeypatch.setattr(pricing, "REMEMBERED", 2)
+    monkeypatch.setattr(pricing, "_memory", {})
     for sku in ("TEA", "MUG", "FREE", "TEA"):
         place(idempotency_key=sku, lines=[Item(sku, 1)])
-        assert len(draft._memory) <= 2
+        assert len(pricing._memory) <= 2
 
 
 def test_twenty_orders_take_no_more_statements_than_two() -> None:

@@ -11,10 +11,10 @@ from django.db import connection, transaction
 
 from tests.stage.shop import open_shop, place, said
 from tests.support.time_scale import scaled
-from webapp.orders.draft import Item, NewOrder
-from webapp.orders.errors import IdempotencyConflict
+from webapp.orders.exceptions import IdempotencyConflict
 from webapp.orders.models import Order, OrderLine, Product, Saga
-from webapp.orders.placing import place_orders
+from webapp.orders.pricing import Item, NewOrder
+from webapp.orders.services import place_orders
 
 
 @pytest.fixture(autouse=True)

@@ -22,13 +22,13 @@ from tests.support.prunings import age, opened, pruned, rows
 from tests.support.standing import standing_theatre, theatre
 from tests.support.theatre import Theatre
 from tests.support.time_scale import scaled
-from webapp.audit.desk import discard
 from webapp.audit.models import DeadLetter
+from webapp.audit.services import discard
 from webapp.ops.pruning import Pruned, prune, sagas
 from webapp.ops.pruning.sql import WINDOW
-from webapp.orders.draft import Item, NewOrder
-from webapp.orders.errors import OrderRefused
-from webapp.orders.placing import place_orders
+from webapp.orders.exceptions import OrderRefused
+from webapp.orders.pricing import Item, NewOrder
+from webapp.orders.services import place_orders
 from workers.audit.dead_letters import keep
 from workers.settings import read
 

@@ -23,10 +23,10 @@ from workers.payments.seed import NewWallet, open_wallets
 
 setup()
 
-from webapp.orders import placing  # noqa: E402 - what follows stands on Django's models
-from webapp.orders.cancelling import cancel_order  # noqa: E402
-from webapp.orders.draft import Item, NewOrder  # noqa: E402
+from webapp.orders import services  # noqa: E402 - what follows stands on Django's models
 from webapp.orders.models import CancelRequest, Order, Product  # noqa: E402
+from webapp.orders.pricing import Item, NewOrder  # noqa: E402
+from webapp.orders.services import cancel_order  # noqa: E402
 from workers.order_saga import order_saga  # noqa: E402
 
 __all__ = ["Item", "Shop"]
@@ -104,7 +104,7 @@ class Shop:
             for lines in orders
         ]
         with django_at(self.databases.orders), patch.object(placing, "order_saga", contract):
-            return [str(order.saga_id) for order in placing.place_orders(new)]
+            return [str(order.saga_id) for order in services.place_orders(new)]
 
     def cancel(self, saga: SagaId) -> None:
         """The customer wishes to cancel."""

@@ -15,10 +15,10 @@ from django.utils.html import format_html
 from webapp.admin.actions import Act, ActingAdmin
 from webapp.admin.base import ReadOnlyAdmin, as_number, as_uuid
 from webapp.admin.formatting import as_json, moment, payload, preformatted, second, unbroken
-from webapp.audit import desk
+from webapp.audit import services
 from webapp.audit.filters import Again, Error, Kind, Outcome, Participant, Source, Step
-from webapp.audit.groups import groups
 from webapp.audit.models import DeadLetter, SagaEvent
+from webapp.audit.services import groups
 from webapp.flower.links import flower_task_url
 from webapp.operators import display_names
 from webapp.orders.models import Order, Saga
@@ -90,7 +90,7 @@ class DeadLetterAdmin(ActingAdmin):
             "audit.replay_deadletter",
             "What died is said once more to whom it was for. What its saga does with it, the journals decide; "
             "what was done already is not done again. What died on its way to the audit fills the gap in the trail.",
-            desk.replay,
+            services.replay,
             lambda letter: letter.outcome is None,
         ),
         Act(
@@ -98,7 +98,7 @@ class DeadLetterAdmin(ActingAdmin):
             "Discard",
             "audit.discard_deadletter",
             "Nothing is said again. What is discarded stays to be read.",
-            desk.discard,
+            services.discard,
             lambda letter: letter.outcome is None,
         ),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from webapp.ops.importing.numbers import NotANumber, cents, whole
 from webapp.ops.importing.record import Fault, Lines, Record
-from webapp.orders.draft import Item
+from webapp.orders.pricing import Item
 
 SKU = "CDNOW-CD"
 CURRENCY = "USD"

@@ -10,9 +10,9 @@ from itertools import islice
 from webapp.ops.importing.record import Fault, Reader, Record
 from webapp.ops.importing.source import Source
 from webapp.ops.stopping import Stop
-from webapp.orders.draft import Draft, judge
-from webapp.orders.errors import OrderRefused
+from webapp.orders.exceptions import OrderRefused
 from webapp.orders.models import Order
+from webapp.orders.pricing import Draft, judge
 
 AT_ONCE = 200
 """Orders that are judged together, or placed in one transaction."""

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from webapp.ops.importing.numbers import NotANumber, whole
 from webapp.ops.importing.record import CURRENCY, Fault, FileRefused, Lines, Record
-from webapp.orders.draft import Item
+from webapp.orders.pricing import Item
 from workers.signals import MAX_LINES
 
 NEEDED = ("customer", "sku", "quantity")

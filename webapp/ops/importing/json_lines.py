@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from webapp.ops.importing.record import CURRENCY, Fault, Lines, Record
-from webapp.orders.draft import Item
+from webapp.orders.pricing import Item
 from workers.signals import MAX_LINES
 
 FIELDS = frozenset({"customer", "currency", "lines"})

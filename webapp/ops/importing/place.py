@@ -10,8 +10,8 @@ from django.db import reset_queries
 from webapp.ops.importing.check import AT_ONCE, Job, contradiction, known_orders
 from webapp.ops.importing.record import Fault
 from webapp.ops.stopping import Stop
-from webapp.orders.errors import IdempotencyConflict
-from webapp.orders.placing import place_drafts
+from webapp.orders.exceptions import IdempotencyConflict
+from webapp.orders.services import place_drafts
 
 
 class LineRefused(Exception):

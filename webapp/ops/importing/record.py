@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from webapp.ops.console import printable
-from webapp.orders.draft import Item, NewOrder
-from webapp.orders.errors import OrderRefused
+from webapp.orders.exceptions import OrderRefused
+from webapp.orders.pricing import Item, NewOrder
 
 CURRENCY = "EUR"
 """Of what names none."""

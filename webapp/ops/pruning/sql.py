@@ -57,7 +57,7 @@ EVENTS = """
 WITH gone AS (SELECT id FROM audit_sagaevent WHERE saga_id = ANY(%(sagas)s::uuid[]) ORDER BY id FOR UPDATE)
 DELETE FROM audit_sagaevent e USING gone WHERE e.id = gone.id
 """
-# The order stays, so its key stays unique; nobody may ask for it any more, see webapp.orders.draft.
+# The order stays, so its key stays unique; nobody may ask for it any more, see webapp.orders.pricing.
 KEYS = """
 WITH spent AS (SELECT id FROM orders_order WHERE saga_id = ANY(%(sagas)s::uuid[]) ORDER BY id FOR UPDATE)
 UPDATE orders_order o SET idempotency_key = 'forgotten:' || o.id FROM spent

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from webapp.ops import catalog
-from webapp.orders.draft import Item, NewOrder
 from webapp.orders.models import Product
+from webapp.orders.pricing import Item, NewOrder
 
 CANCEL_WITHIN = 1.0
 """Customers who cancel do so within so many seconds of placing: some in time, some too late."""

@@ -11,9 +11,8 @@ from django.db import transaction
 
 from webapp.ops.seeding.plan import Planned
 from webapp.ops.stopping import Stop
-from webapp.orders.cancelling import cancel_order
 from webapp.orders.models import Order
-from webapp.orders.placing import place_orders
+from webapp.orders.services import cancel_order, place_orders
 
 WHO = "seed_orders"
 

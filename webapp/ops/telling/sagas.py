@@ -11,7 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from webapp.audit.models import SagaEvent
-from webapp.audit.story import Story, Told
+from webapp.audit.timeline import Story, Told
 from webapp.ops.console import printable
 
 STYLES = {"refusal": "bold red", "answer": "dim", "notice": "dim", "attention": "bold yellow"}

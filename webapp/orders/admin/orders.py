@@ -18,7 +18,7 @@ from webapp.admin.actions import Act, ActingAdmin
 from webapp.admin.base import ReadOnly
 from webapp.admin.formatting import duration, moment, money, second, unbroken
 from webapp.operators import display_names
-from webapp.orders import desk, searching, trying
+from webapp.orders import search, services, views
 from webapp.orders.admin.sagas import why
 from webapp.orders.filters import OrderAttention, OrderOpen, OrderStatus
 from webapp.orders.models import CancelRequest, Order, OrderLine, Saga
@@ -60,7 +60,7 @@ class OrderAdmin(ActingAdmin):
             "Cancel",
             "orders.cancel_order",
             "The wish to cancel is recorded and sent to the order's saga, which decides: once it is confirmed, it is too late.",
-            desk.cancel,
+            services.cancel,
             lambda order: order.saga.status == Saga.Status.PENDING,
         ),
     )
@@ -70,16 +70,16 @@ class OrderAdmin(ActingAdmin):
     list_select_related = ("saga",)
     ordering = ("-id",)
     search_fields = ("customer",)  # shows the search box; get_search_results decides
-    search_help_text = searching.HELP
+    search_help_text = search.HELP
     fields = ("id", "customer", "total", "status", "reason", "placed", "confirmed", "its_saga", "idempotency_key")
     readonly_fields = fields
 
     def get_urls(self) -> list[URLPattern]:
-        place = self.admin_site.admin_view(lambda request: trying.place_view(self.admin_site, request))
+        place = self.admin_site.admin_view(lambda request: views.place_view(self.admin_site, request))
         return [path("place/", place, name="orders_order_place"), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        may = {"may_place": request.user.has_perm(trying.PERMISSION)}
+        may = {"may_place": request.user.has_perm(views.PERMISSION)}
         return super().changelist_view(request, {**may, **(extra_context or {})})
 
     def in_order(self, queryset: QuerySet[Order], *, filtered: bool) -> tuple[QuerySet[Order], str]:
@@ -137,4 +137,4 @@ class OrderAdmin(ActingAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
     ) -> tuple[QuerySet[Order], bool]:
-        return queryset.filter(searching.orders_for(search_term)), False
+        return queryset.filter(search.orders_for(search_term)), False

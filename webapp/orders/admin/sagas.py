@@ -16,12 +16,12 @@ from django.utils.html import format_html
 from webapp.admin.actions import Act, ActingAdmin
 from webapp.admin.base import KeysetList
 from webapp.admin.formatting import duration, moment, money, second, story, unbroken
-from webapp.audit.story import story_of
-from webapp.orders import desk, searching
+from webapp.audit.timeline import story_of
+from webapp.orders import search, services
 from webapp.orders.filters import Attention, Open, RefusedWith, Status
 from webapp.orders.models import Saga
-from webapp.orders.telling import lines_of
-from webapp.orders.waiting import Stand, stand_of, stands_of
+from webapp.orders.progress import Stand, stand_of, stands_of
+from webapp.orders.timeline_table import lines_of
 
 
 class SagaList(KeysetList):
@@ -42,7 +42,7 @@ class SagaAdmin(ActingAdmin):
             "Resume",
             "orders.resume_saga",
             "It no longer counts as needing attention, and is reminded of what it waits for; failing undos are tried at once.",
-            desk.resume,
+            services.resume,
             lambda saga: saga.attention is not None and saga.ended_at is None,
         ),
     )
@@ -52,7 +52,7 @@ class SagaAdmin(ActingAdmin):
     list_select_related = ("order",)
     ordering = ("-id",)
     search_fields = ("id",)  # shows the search box; get_search_results decides
-    search_help_text = searching.HELP
+    search_help_text = search.HELP
     fields = (
         "id", "its_order", "shown_status", "reason", "refusal", "refused_by", "attention", "age", "reached", "waits_for",
         "until", "reminder", "rounds", "participants", "started", "moved", "ended", "heard", "its_books",
@@ -159,7 +159,7 @@ class SagaAdmin(ActingAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Saga], search_term: str
     ) -> tuple[QuerySet[Saga], bool]:
-        return queryset.filter(searching.sagas_for(search_term)), False
+        return queryset.filter(search.sagas_for(search_term)), False
 
 
 def why(saga: Saga) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from webapp.audit.desk import discard, replay
 from webapp.audit.models import DeadLetter
+from webapp.audit.services import discard, replay
 from webapp.operators import ActRefused
 from webapp.ops import command
 from webapp.ops.console import Console

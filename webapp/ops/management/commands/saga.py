@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from webapp.audit.finding import TRIED, saga_of
-from webapp.audit.story import story_of
+from webapp.audit.lookup import TRIED, saga_of
+from webapp.audit.timeline import story_of
 from webapp.ops import command
 from webapp.ops.console import Console
 from webapp.ops.remedies import told_plainly

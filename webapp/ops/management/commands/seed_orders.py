@@ -21,7 +21,7 @@ from webapp.ops.seeding import TIMEOUT, EmptyCatalogue, Figures, Following, Mix,
 from webapp.ops.seeding.hint import hint
 from webapp.ops.seeding.report import as_json, show
 from webapp.ops.stopping import Stop, heard
-from webapp.orders.errors import OrderError
+from webapp.orders.exceptions import OrderError
 
 OPEN, INTERRUPTED = 1, 130
 """How the command ends when orders had not settled in time, and after Ctrl-C."""

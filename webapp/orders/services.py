@@ -13,12 +13,13 @@ from django.db import connection, transaction
 from ordersaga.database import borrow
 from ordersaga.ids import new_id
 from ordersaga.sql import array, text_array
-from webapp.orders import draft as drafting
-from webapp.orders.draft import Draft, Item, NewOrder
-from webapp.orders.errors import IdempotencyConflict
-from webapp.orders.models import Order
-from workers.order_saga import order_saga
-from workers.signals import OrderPlaced
+from webapp.operators import ActRefused, required_reason
+from webapp.orders import pricing as drafting
+from webapp.orders.exceptions import IdempotencyConflict
+from webapp.orders.models import CancelRequest, Order, Saga
+from webapp.orders.pricing import Draft, Item, NewOrder
+from workers.order_saga import order_operations, order_saga
+from workers.signals import CancelAsked, OrderPlaced
 
 # Orders whose keys are free, with their lines, in one statement. A rival's key is waited for, then passed over.
 INSERT = """
@@ -175,3 +176,78 @@ def _order(draft: Draft, saga: UUID, number: int, placed_at: datetime) -> Order:
     )
     order._state.adding, order._state.db = False, connection.alias
     return order
+
+
+def cancel_order(order: Order, asked_by: str) -> CancelRequest:
+    """Ask for ``order`` to be cancelled; the answer will stand in the request's ``outcome``: cancelled, or too late.
+
+    Asking again gives the same request back; while it is unanswered, its signal is said once more, which is harmless.
+
+    :param asked_by: who asks, at most 150 characters; the first to ask is kept.
+    """
+    with transaction.atomic():
+        request, _ = CancelRequest.objects.get_or_create(order=order, defaults={"asked_by": asked_by})
+        if request.outcome is None:
+            order_saga.send(str(order.saga_id), CancelAsked(order=str(order.id)), db=connection)
+    return request
+
+
+def resume_saga(saga: UUID, *, by: str, reason: str) -> None:
+    """Take the flag off and remind the saga of what it waits for; told in its story.
+
+    :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
+    :raises ActRefused: when the saga needs no attention (any more), or no reason is given.
+    """
+    reason = required_reason(reason)
+    with transaction.atomic():
+        if order_operations.resume(str(saga), db=connection, by=by, reason=reason):
+            return
+    found = Saga.objects.filter(id=saga).first()
+    if found is None:
+        raise ActRefused(f"There is no saga {saga}.")
+    state = "has ended" if found.ended_at else "needs no attention"
+    raise ActRefused(f"Saga {saga} {state} ({found.get_status_display()}): nothing to resume.")
+
+
+def cancel(order: int, *, by: str, reason: str) -> str:
+    """Ask for an order to be cancelled; gives a sentence that says so. Its saga decides, and may find it too late.
+
+    :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
+    :raises ActRefused: when the saga is no longer pending, or no reason is given.
+    """
+    reason = required_reason(reason)
+    found = Order.objects.select_related("saga").filter(id=order).first()
+    if found is None:
+        raise ActRefused(f"There is no order {order}.")
+    if found.saga.status != Saga.Status.PENDING:
+        raise ActRefused(f"Order {order} is {found.saga.get_status_display()}: too late to cancel it.")
+    with transaction.atomic():
+        asked_before = CancelRequest.objects.filter(order=found).first()
+        if asked_before is not None and asked_before.outcome is not None:
+            raise ActRefused(f"Order {order}: cancelling was answered before, {asked_before.get_outcome_display()}.")
+        cancel_order(found, by)
+        order_operations.note(str(found.saga_id), "cancel asked", db=connection, by=by, reason=reason)
+    if asked_before is not None:
+        return f"Order {order}: {asked_before.asked_by} had asked for it to be cancelled; asked once more."
+    return f"Order {order}: asked for it to be cancelled. Its saga decides; look at it again in a moment."
+
+
+def place_test_order(order: NewOrder, *, by: str, reason: str) -> tuple[Order, bool]:
+    """Place an order to try the house; the order, and whether this call placed it: the same key gives the same order back.
+
+    :raises OrderError: when it cannot be placed as it is.
+    :raises ActRefused: when no reason is given.
+    """
+    reason = required_reason(reason)
+    with transaction.atomic():
+        known = Order.objects.filter(idempotency_key=order.idempotency_key).exists()
+        [placed] = place_orders([order])
+        if not known:
+            order_operations.note(str(placed.saga_id), "test order placed", db=connection, by=by, reason=reason)
+    return placed, not known
+
+
+def resume(saga: object, *, by: str, reason: str) -> str:
+    """As :func:`resume_saga`; gives a sentence that says what was done."""
+    resume_saga(saga, by=by, reason=reason)  # type: ignore[arg-type]
+    return f"Saga {saga} is reminded now of what it waits for."

@@ -16,10 +16,10 @@ from django.urls import reverse
 
 from webapp.admin.actions import ReasonForm, log
 from webapp.operators import recorded_name
-from webapp.orders.desk import place_test_order
-from webapp.orders.draft import Item, NewOrder
-from webapp.orders.errors import OrderError, OrderRefused
+from webapp.orders.exceptions import OrderError, OrderRefused
 from webapp.orders.models import Order, Product
+from webapp.orders.pricing import Item, NewOrder
+from webapp.orders.services import place_test_order
 from workers.signals import MAX_QUANTITY
 
 PERMISSION = "orders.place_order"

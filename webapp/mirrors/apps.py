@@ -6,6 +6,6 @@ from django.apps import AppConfig
 
 
 class BooksConfig(AppConfig):
-    name = "webapp.books"
+    name = "webapp.mirrors"
     label = "books"
     verbose_name = "Stock and ledger"

@@ -13,7 +13,7 @@ from django.db import connection
 from pydantic import BaseModel, ValidationError
 
 from ordersaga.signal import Part
-from webapp.orders.errors import OrderRefused
+from webapp.orders.exceptions import OrderRefused
 from webapp.orders.models import FORGOTTEN, KEY_LENGTH
 from workers.signals import MAX_LINES, MAX_QUANTITY, Currency, Line, OrderPlaced
 

@@ -15,8 +15,8 @@ from django.utils.html import format_html, format_html_join
 
 from webapp.admin.base import as_number, as_uuid
 from webapp.admin.formatting import moment, money, unbroken
-from webapp.books.borrowed import BorrowedAdmin
-from webapp.books.models import LedgerEntry, LedgerTransaction, Movement, Reservation, Stock, Wallet
+from webapp.mirrors.borrowed import BorrowedAdmin
+from webapp.mirrors.models import LedgerEntry, LedgerTransaction, Movement, Reservation, Stock, Wallet
 from webapp.orders.models import Order
 
 OF_A_SAGA = "order number or saga id"

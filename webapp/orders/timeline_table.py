@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from webapp.audit.models import SagaEvent
-from webapp.audit.story import Story
+from webapp.audit.timeline import Story
 from webapp.flower.links import flower_task_url
 from webapp.operators import display_names
 

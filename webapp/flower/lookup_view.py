@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from webapp.admin.base import as_number, as_uuid
-from webapp.audit.finding import TRIED, saga_of
+from webapp.audit.lookup import TRIED, saga_of
 from webapp.audit.models import SagaEvent
 from webapp.flower.links import flower_task_url
 from webapp.orders.models import Order

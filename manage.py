@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from webapp.ops.entrance import enter
+from webapp.ops.cli.main import enter
 
 if __name__ == "__main__":
     sys.exit(enter(sys.argv))

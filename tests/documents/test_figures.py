@@ -54,9 +54,9 @@ CONSTANTS = {
     ("docs/ARCHITECTURE.md", "3 MiB"): ("ordersaga/envelope.py", "MAX_SIGNAL_BYTES = 3 * 1024 * 1024"),
     ("docs/FAILURE_SCENARIOS.md", "30 s"): ("workers/settings.py", "watchdog: Duration = timedelta(seconds=30)"),
     ("docs/FAILURE_SCENARIOS.md", "5 s"): ("tests/support/shop.py", "WATCHDOG = Watchdog(first=timedelta(seconds=scaled(5)))"),
-    ("README.md", "10 %"): ("webapp/ops/demo/script.py", "10 % declined"),
-    ("README.md", "5 %"): ("webapp/ops/demo/script.py", "5 % out of stock"),
-    ("README.md", "2 %"): ("webapp/ops/demo/script.py", "2 % free of charge"),
+    ("README.md", "10 %"): ("webapp/ops/demo/runner.py", "10 % declined"),
+    ("README.md", "5 %"): ("webapp/ops/demo/runner.py", "5 % out of stock"),
+    ("README.md", "2 %"): ("webapp/ops/demo/runner.py", "2 % free of charge"),
 }
 """Figures that nobody measures, by the page that gives them, each with the file that says so, and how."""
 

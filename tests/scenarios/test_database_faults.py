@@ -15,9 +15,9 @@ from ordersaga.heartbeat import live_processes
 from tests.support.house import House
 from tests.support.polling import eventually, throughout
 from tests.support.processes import run_dir
+from webapp.ops.doctor.database import Patient
 from webapp.ops.doctor.obstacles import obstacles
-from webapp.ops.doctor.patient import Patient
-from webapp.ops.doctor.servers import database
+from webapp.ops.doctor.pg_settings import database
 from workers.choreography import choreography
 
 REFUSE = """

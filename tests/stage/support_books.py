@@ -175,7 +175,7 @@ class Books:
 
     def audit(self, *, grace: float = 0.0, **options: Any) -> Report:
         """What the auditor says of them."""
-        with patch("webapp.ops.reconcile.books.connect", lambda url, **_: self._connections[url]):
+        with patch("webapp.ops.reconcile.snapshots.connect", lambda url, **_: self._connections[url]):
             return Auditor(self.urls, timedelta(seconds=grace), **options).audit()
 
     def close(self) -> None:

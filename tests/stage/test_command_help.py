@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, load_command_class
 
-from webapp.ops.command import folded
+from webapp.ops.cli.command import folded
 from webapp.ops.management import commands
 
 NAMES = sorted(path.stem for path in Path(str(commands.__path__[0])).glob("[a-z]*.py"))

@@ -32,9 +32,9 @@ from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
 from webapp.db import django_database
 from webapp.mirrors.router import reader_database
-from webapp.ops.doctor.patient import Patient
-from webapp.ops.pruning import Databases as Pruned
-from webapp.ops.reconcile.books import Snapshot, Unreadable
+from webapp.ops.doctor.database import Patient
+from webapp.ops.prune import Databases as Pruned
+from webapp.ops.reconcile.snapshots import Snapshot, Unreadable
 from workers.migrate import _connect, configuration
 from workers.settings import PREFIX, read
 

@@ -23,11 +23,11 @@ from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.time_scale import scaled
-from webapp.ops import brokers
+from webapp.ops import broker
 from webapp.ops.doctor import Finding
-from webapp.ops.doctor.guards import recorded, standing
-from webapp.ops.doctor.patient import Patient
+from webapp.ops.doctor.database import Patient
 from webapp.ops.doctor.report import as_json, show
+from webapp.ops.doctor.schema_objects import recorded, standing
 from workers.choreography import choreography
 
 DOMAINS = ("orders", "inventory", "payments")
@@ -217,7 +217,7 @@ def embedded_broker(house: House) -> str:
     house.postgres.create_role("broker")
     house.postgres.create_database("doctors_broker", "broker")
     url = house.postgres.url("doctors_broker", "broker").replace("postgresql", "pgmq")
-    with brokers.connection(url) as connection:
+    with broker.connection(url) as connection:
         declare(connection, choreography())
     return url
 
@@ -254,7 +254,7 @@ def test_a_fault_in_the_embedded_broker_is_found_and_nothing_else(house: House, 
             cursor.execute(f"DELETE FROM pgmq.q_{UNHEARD_TABLE}")
             cursor.execute("DELETE FROM ordersaga_broker.exchange WHERE name = %s", [KIND])
             cursor.execute("UPDATE ordersaga_broker.installed SET stamp = 'old'")
-        with brokers.connection(embedded_broker) as connection:
+        with broker.connection(embedded_broker) as connection:
             declare(connection, choreography())
 
 
@@ -331,7 +331,7 @@ def test_a_host_whose_clock_is_wrong_is_found(house: House, monkeypatch: pytest.
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_the_recorded_guards_are_those_of_a_migrated_database(house: House, domain: str) -> None:
-    """When this fails: ``python -m webapp.ops.doctor.guards`` records them again."""
+    """When this fails: ``python -m webapp.ops.doctor.schema_objects`` records them again."""
     with Patient(domain, getattr(house.databases, domain)) as patient:
         assert sorted(recorded(domain) - standing(patient)) == []
         new = standing(patient) - recorded(domain)

@@ -17,7 +17,7 @@ from tests.support.polling import eventually
 from tests.support.postgres import OWNER, Postgres
 from tests.support.processes import ROOT, Process
 from tests.support.time_scale import scaled
-from webapp.ops.console import printable
+from webapp.ops.cli.console import printable
 
 NOWHERE = {"ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
 SUPERUSER = ("createsuperuser", "--noinput", "--username=ann", "--email=")
@@ -41,7 +41,7 @@ def test_ctrl_c_in_the_middle_of_a_statement_is_told_and_nothing_is_written(
 
 
 def test_ctrl_c_while_the_program_is_loaded_ends_it_without_a_word(spawn: Callable[..., Process]) -> None:
-    hangs = "import webapp.ops.entrance as e; e._run = {hang}; e.enter(['manage.py'])"
+    hangs = "import webapp.ops.cli.main as e; e._run = {hang}; e.enter(['manage.py'])"
     hang = "lambda argv, listening: (print('loading', flush=True), __import__('time').sleep(60))"
     process = spawn("loads", [sys.executable, "-c", hangs.format(hang=hang)])
     process.wait_for_log("loading", 10)

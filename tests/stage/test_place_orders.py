@@ -17,12 +17,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.stage.shop import nothing_is_written, open_shop, said
-from webapp.ops import examples
-from webapp.ops.importing import check, place, source
-from webapp.ops.importing.formats import READERS
-from webapp.ops.importing.record import FileRefused
+from webapp.ops import demo_data
+from webapp.ops.cli.graceful_stop import Stop
 from webapp.ops.management.commands import place_orders
-from webapp.ops.stopping import Stop
+from webapp.ops.order_import import load, source, validate
+from webapp.ops.order_import.formats import READERS
+from webapp.ops.order_import.record import FileRefused
 from webapp.orders import services
 from webapp.orders.models import Order, OrderLine, Product
 
@@ -339,7 +339,7 @@ def test_ctrl_c_between_two_transactions_leaves_whole_ones_and_says_how_to_go_on
         os.kill(os.getpid(), signal.SIGINT)
         return done
 
-    monkeypatch.setattr(place, "place_drafts", and_ctrl_c)
+    monkeypatch.setattr(load, "place_drafts", and_ctrl_c)
     path = write("customer,sku,quantity\n" + "ann,TEA,1\n" * 30)
     stopped = run(path, "--at-once=10")
     assert stopped.status == 130
@@ -363,7 +363,7 @@ def test_what_has_not_settled_in_time_is_told_with_a_hint(
 def test_a_file_that_changes_meanwhile_is_not_placed(
     run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, really = write(GOOD), check.check
+    path, really = write(GOOD), validate.check
 
     def and_change(*args: Any) -> Any:
         found = really(*args)
@@ -378,7 +378,7 @@ def test_a_file_that_changes_meanwhile_is_not_placed(
 def test_an_article_that_goes_between_the_readings_stops_the_placing_at_its_line(
     run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really = check.check
+    really = validate.check
 
     def and_forget(*args: Any) -> Any:
         found = really(*args)
@@ -398,7 +398,7 @@ def test_a_long_file_needs_no_more_memory_than_a_short_one(write: Callable[..., 
         tracemalloc.start()
         try:
             with source.opened(path) as found:
-                check.check(check.Job(found, READERS["csv"], "b"), Stop())
+                validate.check(validate.Job(found, READERS["csv"], "b"), Stop())
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -416,11 +416,11 @@ def test_a_long_file_needs_no_more_memory_than_a_short_one(write: Callable[..., 
 
 
 def test_the_real_orders_are_as_they_came_and_all_of_them_are_good(run: Callable[..., Ran]) -> None:
-    needs = examples.cdnow_needs()
+    needs = demo_data.cdnow_needs()
     assert len(needs.wallets) == 2357
     assert sum(wallet.balance for wallet in needs.wallets) == 24_409_194
     Product.objects.create(sku=needs.sku, name=needs.name, price=needs.price, currency=needs.currency)
-    done = run(str(examples.CDNOW), "--format", "cdnow", "--json")
+    done = run(str(demo_data.CDNOW), "--format", "cdnow", "--json")
     assert done.status == 0, done.err
     assert done.told["sha256"] == "6fae10155c0b0ba363c2c386e30f77990d22328220efd862a5edd1443420d94a"
     assert (done.told["placed"], done.told["money"]) == (6919, {"USD": 24_409_194})
@@ -428,7 +428,7 @@ def test_the_real_orders_are_as_they_came_and_all_of_them_are_good(run: Callable
     quantities = OrderLine.objects.filter(product_id=needs.sku).values_list("quantity", "amount")
     assert sum(quantity for quantity, _ in quantities) == 16_479
     assert sum(amount % quantity > 0 for quantity, amount in quantities) == 1808
-    lines = Counter(examples.CDNOW.read_bytes().splitlines())
+    lines = Counter(demo_data.CDNOW.read_bytes().splitlines())
     assert sum(count > 1 for count in lines.values()) == 19
 
 
@@ -449,4 +449,4 @@ def test_a_bad_purchase_is_named(run: Callable[..., Ran], write: Callable[..., s
 
 def test_without_the_file_of_an_example_its_catalogue_says_so(tmp_path: Path) -> None:
     with pytest.raises(FileRefused, match="cannot be read: No such file"):
-        examples.cdnow_needs(tmp_path / "gone.txt")
+        demo_data.cdnow_needs(tmp_path / "gone.txt")

@@ -18,7 +18,7 @@ from tests.support.processes import ROOT
 from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ
 from tests.support.time_scale import scaled
 from webapp.ops.doctor import examine
-from webapp.ops.doctor.patient import Patient
+from webapp.ops.doctor.database import Patient
 from webapp.ops.doctor.roles import readers
 from webapp.ops.provision import CannotProvision, Work
 from webapp.ops.provision.postgres import Place, administrator, database

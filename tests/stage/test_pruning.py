@@ -24,8 +24,8 @@ from tests.support.theatre import Theatre
 from tests.support.time_scale import scaled
 from webapp.audit.models import DeadLetter
 from webapp.audit.services import discard
-from webapp.ops.pruning import Pruned, prune, sagas
-from webapp.ops.pruning.sql import WINDOW
+from webapp.ops.prune import Pruned, prune, sagas
+from webapp.ops.prune.sql import WINDOW
 from webapp.orders.exceptions import OrderRefused
 from webapp.orders.pricing import Item, NewOrder
 from webapp.orders.services import place_orders

@@ -22,8 +22,8 @@ from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
 from webapp.ops.management.commands.reconcile import grace
 from webapp.ops.reconcile import Unreadable
-from webapp.ops.reconcile.books import lockstep
 from webapp.ops.reconcile.codes import MEANING
+from webapp.ops.reconcile.snapshots import lockstep
 
 __all__ = ["books", "settled"]
 

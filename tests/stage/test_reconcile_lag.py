@@ -24,7 +24,7 @@ from tests.support.processes import ROOT
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.shop import Shop
 from tests.support.time_scale import scaled
-from webapp.ops import brokers
+from webapp.ops import broker
 from webapp.ops.reconcile import audit_queue
 from webapp.ops.reconcile.codes import Lag
 from webapp.ops.reconcile.queue import Queue, QueueUnknown
@@ -128,7 +128,7 @@ def management(rabbitmq: RabbitMQ) -> str:
 
 @pytest.fixture
 def rabbit_queue(rabbitmq: RabbitMQ, vhost: str) -> Queue:
-    with brokers.connection(vhost) as connection:
+    with broker.connection(vhost) as connection:
         declare(connection, choreography())
     return audit_queue(vhost, management(rabbitmq))._replace(lag=2.0)  # the tests' node reports every half second
 
@@ -136,14 +136,14 @@ def rabbit_queue(rabbitmq: RabbitMQ, vhost: str) -> Queue:
 def test_messages_in_rabbitmqs_queue_are_lag_until_it_is_empty(rabbit_queue: Queue, vhost: str, books: Books) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
-    with brokers.connection(vhost) as connection:
+    with broker.connection(vhost) as connection:
         connection.Producer().publish("{}", routing_key="audit")
     eventually(lambda: rabbit_queue.length().messages == 1, 10, "the queue's length", ignoring=(QueueUnknown,))
     report = books.audit(queue=rabbit_queue)
     assert report.clean
     assert report.lag == Lag(1, 0, 1, None)
 
-    with brokers.connection(vhost) as connection:
+    with broker.connection(vhost) as connection:
         connection.default_channel.queue_purge("audit")
     eventually(lambda: rabbit_queue.length().messages == 0, 10, "an empty queue")
     patience = Patience()
@@ -158,7 +158,7 @@ def test_messages_in_the_embedded_brokers_queue_are_lag_with_their_age(
 ) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
-    with brokers.connection(pgmq_broker) as connection:
+    with broker.connection(pgmq_broker) as connection:
         connection.Producer().publish("{}", routing_key="audit")
     with postgres.connect(pgmq_broker.rpartition("/")[2]) as cursor:
         cursor.execute("UPDATE pgmq.q_audit SET enqueued_at = now() - interval '2 min'")
@@ -169,7 +169,7 @@ def test_messages_in_the_embedded_brokers_queue_are_lag_with_their_age(
     assert report.lag[:3] == (1, 0, 1)
     assert report.lag.oldest == pytest.approx(120, abs=10)
 
-    with brokers.connection(pgmq_broker) as connection:
+    with broker.connection(pgmq_broker) as connection:
         connection.default_channel.queue_purge("audit")
     assert books.audit(queue=queue).counts == {"audit-incomplete": 1}
 
@@ -180,7 +180,7 @@ def pgmq_broker(postgres: Postgres) -> Iterator[str]:
     postgres.create_role("broker")
     postgres.create_database("audits_broker", "broker")
     url = postgres.url("audits_broker", "broker").replace("postgresql", "pgmq")
-    with brokers.connection(url) as connection:
+    with broker.connection(url) as connection:
         declare(connection, choreography())
     yield url
     postgres.drop_databases("audits_broker")

@@ -12,7 +12,7 @@ from tests.stage.support_books import write_books
 from tests.support.databases import Databases, copies, drop
 from tests.support.postgres import Postgres
 from webapp.ops.reconcile import sql
-from webapp.ops.reconcile.books import DATABASES, Snapshot
+from webapp.ops.reconcile.snapshots import DATABASES, Snapshot
 
 
 class Analysed(NamedTuple):

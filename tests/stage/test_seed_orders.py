@@ -21,12 +21,12 @@ from tests.support.databases import Databases
 from tests.support.polling import eventually
 from tests.support.processes import ROOT, Process
 from tests.support.time_scale import scaled
-from webapp.ops import catalog
+from webapp.ops import demo_data
+from webapp.ops.loadgen import Mix, Planned, Shelf, Tally, plan
 from webapp.ops.management.commands import seed_orders
-from webapp.ops.seeding import Mix, Planned, Shelf, Tally, plan
 from webapp.orders.models import CancelRequest, Order, OrderLine, Product
 
-SHELF = Shelf(catalog.skus(8), catalog.scarce_skus())
+SHELF = Shelf(demo_data.skus(8), demo_data.scarce_skus())
 
 
 def manage(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
@@ -43,7 +43,7 @@ def planned(seed: int, **mix: Any) -> list[Planned]:
 @pytest.fixture
 def shop(orders_database: str) -> None:
     Product.objects.bulk_create(
-        [Product(sku=s, name=s, price=catalog.price(s), currency="EUR") for s in (*SHELF.stocked, *SHELF.scarce)]
+        [Product(sku=s, name=s, price=demo_data.price(s), currency="EUR") for s in (*SHELF.stocked, *SHELF.scarce)]
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.databases import Databases as Urls
 from tests.support.theatre import Theatre
-from webapp.ops.pruning import Databases, prune
+from webapp.ops.prune import Databases, prune
 
 JOURNAL = "SELECT count(*) FROM ordersaga_journal WHERE saga_id = %s"
 

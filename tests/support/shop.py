@@ -103,7 +103,7 @@ class Shop:
             NewOrder(customer, [line if isinstance(line, Item) else Item(line, 1) for line in lines], f"key-{next(_keys)}")
             for lines in orders
         ]
-        with django_at(self.databases.orders), patch.object(placing, "order_saga", contract):
+        with django_at(self.databases.orders), patch.object(services, "order_saga", contract):
             return [str(order.saga_id) for order in services.place_orders(new)]
 
     def cancel(self, saga: SagaId) -> None:

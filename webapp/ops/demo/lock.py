@@ -12,8 +12,8 @@ from typing import IO, Any
 
 import psutil
 
-from webapp.ops.demo.places import Places
-from webapp.ops.demo.telling import DemoFailed
+from webapp.ops.demo.output import DemoFailed
+from webapp.ops.demo.paths import Places
 
 PATIENCE = 60.0
 """Seconds granted to the warden of a killed demo."""

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from webapp.ops.demo import warden
-from webapp.ops.demo.places import ROOT, Places, shown
+from webapp.ops.demo import reaper
+from webapp.ops.demo.output import DemoFailed
+from webapp.ops.demo.paths import ROOT, Places, shown
 from webapp.ops.demo.ports import HOST, free_port, listens, taken
-from webapp.ops.demo.telling import DemoFailed
 
 PAUSE = 0.1
 TAIL = 15
@@ -58,7 +58,7 @@ class Child:
         finally:
             if output:
                 output.close()
-        warden.note(self._places, self._popen.pid)
+        reaper.note(self._places, self._popen.pid)
         return self
 
     @property

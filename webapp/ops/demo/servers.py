@@ -13,9 +13,9 @@ from ordersaga.database import first_line
 from ordersaga.errors import InvalidConnectionString
 from ordersaga.sessions import connect
 from webapp.ops import embedded
-from webapp.ops.demo import warden
-from webapp.ops.demo.places import Places, shown
-from webapp.ops.demo.telling import DemoFailed
+from webapp.ops.demo import reaper
+from webapp.ops.demo.output import DemoFailed
+from webapp.ops.demo.paths import Places, shown
 
 BROKER = "ORDERSAGA_BROKER_URL"
 BROKERS = ("amqp://", "amqps://", "pyamqp://", "pgmq://")
@@ -62,7 +62,7 @@ class Servers:
             _ask_broker(self.given[BROKER])
         if not self.embedded:
             return dict(self.given)
-        warden.note(places, postgres=True)
+        reaper.note(places, postgres=True)
         try:
             urls = embedded.start(places.postgres).urls
         except (embedded.EmbeddedError, OSError) as error:
@@ -102,7 +102,7 @@ def _ask_broker(url: str) -> None:
     from ordersaga.celery.app import broker
     from ordersaga.celery.rabbitmq import why_blocked
     from ordersaga.errors import ConfigurationError
-    from webapp.ops.brokers import alarm_words
+    from webapp.ops.broker import alarm_words
 
     try:
         app = Celery("demo", set_as_current=False, fixups=[])

@@ -15,7 +15,7 @@
 ==================  =========================================================================================
 """
 
-from webapp.ops.doctor.examination import examine
 from webapp.ops.doctor.finding import Finding
+from webapp.ops.doctor.run import examine
 
 __all__ = ["Finding", "examine"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
+from webapp.ops.doctor.database import Patient
 from webapp.ops.doctor.finding import Finding, error
-from webapp.ops.doctor.patient import Patient
 
 APART = 2.0
 """Seconds."""

@@ -8,8 +8,8 @@ from typing import cast, get_args
 from alembic.util.exc import CommandError
 from django.db.migrations.loader import MigrationLoader
 
+from webapp.ops.doctor.database import Patient
 from webapp.ops.doctor.finding import Finding, error, warning
-from webapp.ops.doctor.patient import Patient
 from workers.migrate import Domain, pending
 
 MIGRATE = "Run: manage.py migrate"

@@ -10,8 +10,8 @@ import psycopg2.errors
 from ordersaga.choreography import Choreography
 from ordersaga.database import first_line
 from ordersaga.sessions import connect
+from webapp.ops.doctor.database import Patient
 from webapp.ops.doctor.finding import Finding, error, warning
-from webapp.ops.doctor.patient import Patient
 from webapp.ops.doctor.paused import paused_steps
 
 IDLE = 60

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ordersaga.choreography import Choreography
 from ordersaga.signal import topic_of
-from webapp.ops.doctor.patient import Patient
+from webapp.ops.doctor.database import Patient
 
 PAUSED = """
 SELECT p.step, p.participant, p.error, p.process, p.paused_at, extract(epoch FROM clock_timestamp() - p.paused_at)::int,

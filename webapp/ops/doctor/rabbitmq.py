@@ -16,11 +16,11 @@ from ordersaga.celery.topology import DEAD, KIND, SIGNALS, UNHEARD, bindings_of,
 from ordersaga.choreography import Choreography
 from ordersaga.errors import OtherSaga
 from ordersaga.log import safe_message
-from webapp.ops import brokers
+from webapp.ops import broker
+from webapp.ops.broker import Management, ManagementError, vhost_of
 from webapp.ops.doctor.bindings import as_text, other_saga
 from webapp.ops.doctor.depth import keeps_what_ended, not_consumed
 from webapp.ops.doctor.finding import Finding, error, warning
-from webapp.ops.rabbit import Management, ManagementError, vhost_of
 
 OLDEST = (3, 10)
 """The first version that moves dead letters of quorum queues without losing any."""
@@ -52,7 +52,7 @@ class RabbitMQ:
 
     def examine(self) -> Iterator[Finding]:
         """All of it."""
-        with brokers.connection(self.url) as connection:
+        with broker.connection(self.url) as connection:
             try:
                 connection.connect()
                 version = connection.connection.server_properties.get("version", "")
@@ -75,7 +75,7 @@ class RabbitMQ:
 
     def _alarm(self) -> Iterator[Finding]:
         """Asked on a connection that is used for nothing else: one that is blocked is not read from."""
-        if reason := brokers.blocked(self.url):
+        if reason := broker.blocked(self.url):
             yield error(
                 "broker-alarm", self.where, "the broker accepts no messages, so orders wait in the outboxes", reason,
                 "Free memory or disk space on its host, or raise the limit there; rabbitmq-diagnostics alarms tells more",
@@ -209,7 +209,7 @@ class RabbitMQ:
                 yield f"queue {queue.name} ({what})", partial(self._change, queue)
 
     def _change(self, queue: Any) -> None:
-        with brokers.connection(self.url) as connection:
+        with broker.connection(self.url) as connection:
             options = {"confirm_publish": True, "client_properties": {"connection_name": self._own_name}}
             connection.transport_options = {**(connection.transport_options or {}), **options}
             QueueChange(connection, queue, self).run()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from webapp.ops.doctor.database import Patient
 from webapp.ops.doctor.finding import Finding, error
-from webapp.ops.doctor.patient import Patient
 
 ATTRIBUTES = {
     "rolsuper": "SUPERUSER",

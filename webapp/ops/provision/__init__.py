@@ -9,6 +9,6 @@
 =============  ====================================================================================
 """
 
-from webapp.ops.provision.work import CannotProvision, Work
+from webapp.ops.provision.plan import CannotProvision, Work
 
 __all__ = ["CannotProvision", "Work"]

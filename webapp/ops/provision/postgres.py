@@ -15,7 +15,7 @@ from ordersaga.database import first_line
 from ordersaga.errors import InvalidConnectionString
 from ordersaga.sessions import connect
 from webapp.ops.doctor.roles import ATTRIBUTES
-from webapp.ops.provision.work import CannotProvision, Work
+from webapp.ops.provision.plan import CannotProvision, Work
 
 Cursor = Any
 

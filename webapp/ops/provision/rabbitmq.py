@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
-from webapp.ops.provision.work import CannotProvision, Work
-from webapp.ops.rabbit import Management, ManagementError, vhost_of
+from webapp.ops.broker import Management, ManagementError, vhost_of
+from webapp.ops.provision.plan import CannotProvision, Work
 
 TAGS = ["management"]
 """Lets the user look at its own virtual host, so that the doctor sees bindings and policies; it changes nothing."""
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
-def broker(work: Work, admin: Management, url: str) -> bool:
+def ensure_broker(work: Work, admin: Management, url: str) -> bool:
     """Virtual host, user and permissions. Whether they are there now.
 
     :raises CannotProvision: when the administrator may not, or the address names no user of its own.
@@ -22,13 +22,13 @@ def broker(work: Work, admin: Management, url: str) -> bool:
     if user in {"", "guest"} or not password:
         raise CannotProvision("ORDERSAGA_BROKER_URL must name a user of its own: amqp://pools:password@host:5672/ordersaga")
     try:
-        return _broker(work, admin, user, password, vhost)
+        return _ensure_broker(work, admin, user, password, vhost)
     except ManagementError as error:
         remedy = "Give an administrator: --rabbitmq-admin http://admin:password@host:15672"
         raise CannotProvision(f"--rabbitmq-admin: {error}. {remedy}") from error
 
 
-def _broker(work: Work, admin: Management, user: str, password: str, vhost: str) -> bool:
+def _ensure_broker(work: Work, admin: Management, user: str, password: str, vhost: str) -> bool:
     if admin.get("whoami").get("name") == user:
         raise CannotProvision("ORDERSAGA_BROKER_URL names the administrator itself; give the pools a user of their own")
     there = admin.get("vhosts", vhost) is not None or work.need(

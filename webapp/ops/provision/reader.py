@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from psycopg2 import sql
 
+from webapp.ops.provision.plan import CannotProvision, Work
 from webapp.ops.provision.postgres import Cursor, Place, administrator, password, role
-from webapp.ops.provision.work import CannotProvision, Work
 
 MAY_ENTER = "SELECT has_database_privilege(%s, %s, 'CONNECT') AND has_schema_privilege(%s, 'public', 'USAGE')"
 UNREADABLE = """

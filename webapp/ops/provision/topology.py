@@ -9,13 +9,13 @@ from ordersaga.celery.queue_change import QueueChangeError
 from ordersaga.celery.topology import declare
 from ordersaga.choreography import Choreography
 from ordersaga.database import first_line
-from webapp.ops import brokers
+from webapp.ops import broker
+from webapp.ops.broker import ManagementError
 from webapp.ops.doctor import pgmq
+from webapp.ops.doctor.database import Patient
 from webapp.ops.doctor.finding import Finding
-from webapp.ops.doctor.patient import Patient
 from webapp.ops.doctor.rabbitmq import RabbitMQ
-from webapp.ops.provision.work import CannotProvision, Work
-from webapp.ops.rabbit import ManagementError
+from webapp.ops.provision.plan import CannotProvision, Work
 
 
 def answers(url: str) -> None:
@@ -23,7 +23,7 @@ def answers(url: str) -> None:
 
     :raises CannotProvision: when none is: what is made would stand elsewhere.
     """
-    with brokers.connection(url) as connection:
+    with broker.connection(url) as connection:
         try:
             connection.connect()
         except (amqp.AccessRefused, amqp.NotAllowed):  # no such user, no such virtual host
@@ -73,7 +73,7 @@ def _findings(url: str, choreography: Choreography, management: str) -> list[Fin
 
 
 def _declare(url: str, choreography: Choreography) -> None:
-    with brokers.connection(url) as connection:
+    with broker.connection(url) as connection:
         try:
             declare(connection, choreography)
         except (*connection.connection_errors, *connection.channel_errors, KombuError) as error:

@@ -16,8 +16,8 @@
 """
 
 from webapp.ops.reconcile.auditor import Auditor
-from webapp.ops.reconcile.books import Unreadable
 from webapp.ops.reconcile.codes import Report, Violation
 from webapp.ops.reconcile.queue import audit_queue
+from webapp.ops.reconcile.snapshots import Unreadable
 
 __all__ = ["Auditor", "Report", "Unreadable", "Violation", "audit_queue"]

@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from webapp.ops.reconcile import totals
-from webapp.ops.reconcile.books import Books
 from webapp.ops.reconcile.codes import INCOMPLETE, Finding, Report, Violation
 from webapp.ops.reconcile.lag import Owed
 from webapp.ops.reconcile.queue import Queue
 from webapp.ops.reconcile.rules import judge
-from webapp.ops.reconcile.story import Rows, Story, shape
+from webapp.ops.reconcile.saga_facts import Rows, Story, shape
+from webapp.ops.reconcile.snapshots import Books
 
 SHAPES = 50_000
 """How many shapes are remembered; far more than there are, unless much is wrong."""

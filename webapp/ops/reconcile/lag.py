@@ -7,9 +7,9 @@ from collections.abc import Container, Iterator
 
 import orjson
 
-from webapp.ops.reconcile.books import Books
 from webapp.ops.reconcile.codes import Lag
 from webapp.ops.reconcile.queue import Length, Queue, QueueUnknown
+from webapp.ops.reconcile.snapshots import Books
 
 # Rows for participants become due to the observers once they are published; rows for one participant never do.
 OWED = """

@@ -11,8 +11,8 @@ import psycopg2
 from ordersaga.database import first_line
 from ordersaga.errors import ConfigurationError
 from ordersaga.sessions import connect
-from webapp.ops import brokers
-from webapp.ops.rabbit import Management, ManagementError, vhost_of
+from webapp.ops import broker
+from webapp.ops.broker import Management, ManagementError, vhost_of
 
 NAME = "audit"
 REPORTED = 10.0
@@ -53,8 +53,8 @@ def audit_queue(broker_url: str, management: str = "") -> Queue:
     """
     if broker_url.startswith("pgmq"):
         return Queue(lambda: _in_postgres(broker_url), 0.0)
-    if not broker_url.startswith(brokers.AMQP):
-        return Queue(lambda: _unknown(brokers.KINDS), 0.0)
+    if not broker_url.startswith(broker.AMQP):
+        return Queue(lambda: _unknown(broker.KINDS), 0.0)
     interface = Management.beside(broker_url, management)
     return Queue(lambda: _in_rabbitmq(interface, vhost_of(broker_url)), REPORTED)
 

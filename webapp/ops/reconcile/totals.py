@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from webapp.ops.reconcile.books import DATABASES, Books, Snapshot
 from webapp.ops.reconcile.codes import Violation
 from webapp.ops.reconcile.rules import SAGA_NAME
 from webapp.ops.reconcile.rules.trail import BEGINNING, SAYS
+from webapp.ops.reconcile.snapshots import DATABASES, Books, Snapshot
 
 COUNTS = {
     "orders": ("SELECT count(*) FROM orders_order", "orders"),

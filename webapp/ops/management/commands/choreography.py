@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from ordersaga.choreography import Choreography
 from ordersaga.diagram import draw
 from ordersaga.errors import OrderSagaError
-from webapp.ops import command
+from webapp.ops.cli import command
 from webapp.ops.signal_samples import broken_contracts, record
 from webapp.ops.undeclared import undeclared
 

@@ -13,10 +13,10 @@ from django.core.management.base import CommandError
 from webapp.audit.models import DeadLetter
 from webapp.audit.services import discard, replay
 from webapp.operators import ActRefused
-from webapp.ops import command
-from webapp.ops.console import Console
-from webapp.ops.remedies import told_plainly
-from webapp.ops.telling import letters as telling
+from webapp.ops.cli import command
+from webapp.ops.cli.console import Console
+from webapp.ops.cli.db_errors import told_plainly
+from webapp.ops.rendering import dead_letters as telling
 
 REFUSED = 1
 BY = "command line"

@@ -9,9 +9,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from webapp.ops import command
-from webapp.ops.demo.places import Places
-from webapp.ops.options import within
+from webapp.ops.cli import command
+from webapp.ops.cli.options import within
+from webapp.ops.demo.paths import Places
 
 EPILOG = """
 With --json it ends by itself, as with --exit: an object that comes after Ctrl-C would reach no script. It tells whether all
@@ -52,7 +52,7 @@ class Command(command.Command):
     def handle(self, *_: Any, **options: Any) -> None:
         """Play."""
         try:
-            from webapp.ops.demo.script import Demo
+            from webapp.ops.demo.runner import Demo
         except ModuleNotFoundError as absent:
             what = f"The demo needs {absent.name}, which an installation for production leaves out"
             raise CommandError(f"{what}. Run it from a clone: make demo") from absent

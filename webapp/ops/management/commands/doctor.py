@@ -11,12 +11,12 @@ import psycopg2
 from django.core.management.base import CommandError
 
 from ordersaga.errors import OrderSagaError
-from webapp.ops import command
-from webapp.ops.console import Console
-from webapp.ops.doctor.examination import examine
+from webapp.ops.broker import Management
+from webapp.ops.cli import command
+from webapp.ops.cli.console import Console
+from webapp.ops.cli.main import FAILED
 from webapp.ops.doctor.report import as_json, show
-from webapp.ops.entrance import FAILED
-from webapp.ops.rabbit import Management
+from webapp.ops.doctor.run import examine
 from workers.settings import settings
 
 ILL = 1

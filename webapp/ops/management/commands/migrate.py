@@ -15,9 +15,9 @@ from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from webapp.db import django_database
-from webapp.ops import command
-from webapp.ops.entrance import FAILED
-from webapp.ops.remedies import told_of, told_plainly
+from webapp.ops.cli import command
+from webapp.ops.cli.db_errors import told_of, told_plainly
+from webapp.ops.cli.main import FAILED
 from workers.migrate import DOMAINS, Domain, pending
 from workers.migrate import migrate as migrate_domain
 from workers.settings import settings

@@ -13,16 +13,17 @@ from django.core.management.base import CommandError
 
 from ordersaga.database import first_line
 from ordersaga.errors import OrderSagaError
-from webapp.ops import brokers, command
-from webapp.ops.console import Console
-from webapp.ops.entrance import FAILED
-from webapp.ops.progress import Bar, bar
+from webapp.ops import broker
+from webapp.ops.broker import Management, ManagementError
+from webapp.ops.cli import command
+from webapp.ops.cli.console import Console
+from webapp.ops.cli.main import FAILED
+from webapp.ops.cli.progress import Bar, bar
 from webapp.ops.provision import CannotProvision, Work
 from webapp.ops.provision.postgres import Place, database
-from webapp.ops.provision.rabbitmq import broker, elsewhere
+from webapp.ops.provision.rabbitmq import elsewhere, ensure_broker
 from webapp.ops.provision.reader import reader
 from webapp.ops.provision.topology import answers, topology
-from webapp.ops.rabbit import Management, ManagementError
 from workers.settings import DOMAINS, PREFIX, Domain, Settings, settings
 
 MISSING = 1
@@ -158,9 +159,9 @@ def _broker(work: Work, ours: Settings, admins: dict[str, str], management: str,
 def _rabbitmq(work: Work, ours: Settings, management: str, *, change_queues: bool) -> list[str]:
     from workers.choreography import choreography
 
-    if not ours.broker_url.startswith(brokers.AMQP):
+    if not ours.broker_url.startswith(broker.AMQP):
         raise CannotProvision(
-            f"{PREFIX}BROKER_URL names a broker of another kind: {brokers.kind(ours.broker_url)}. {brokers.KINDS}"
+            f"{PREFIX}BROKER_URL names a broker of another kind: {broker.kind(ours.broker_url)}. {broker.KINDS}"
         )
     if not management and change_queues:  # this takes no administrator: the pools' user may declare
         topology(work, ours.broker_url, choreography(), change_queues=True)
@@ -172,7 +173,7 @@ def _rabbitmq(work: Work, ours: Settings, management: str, *, change_queues: boo
     except ValueError as error:
         raise CannotProvision(f"--rabbitmq-admin: {error}") from error
     answers(ours.broker_url)
-    if broker(work, host, ours.broker_url):
+    if ensure_broker(work, host, ours.broker_url):
         topology(work, ours.broker_url, choreography(), host.url, change_queues=change_queues)
     elif work.dry:
         work.need("exchanges, queues and bindings", lambda: None)

@@ -15,10 +15,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ordersaga.database import first_line
 from ordersaga.errors import OrderSagaError
-from webapp.ops import command
-from webapp.ops.console import Console
-from webapp.ops.entrance import FAILED
-from webapp.ops.pruning import Databases, Pruned, prune
+from webapp.ops.cli import command
+from webapp.ops.cli.console import Console
+from webapp.ops.cli.main import FAILED
+from webapp.ops.prune import Databases, Pruned, prune
 from workers.retention import horizon
 from workers.settings import Duration, Settings, settings
 

@@ -11,14 +11,14 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from webapp.ops import command
-from webapp.ops.console import Console
-from webapp.ops.options import within
-from webapp.ops.progress import Bar, bar
+from webapp.ops.cli import command
+from webapp.ops.cli.console import Console
+from webapp.ops.cli.options import within
+from webapp.ops.cli.progress import Bar, bar
 from webapp.ops.reconcile import Auditor, Report, Unreadable, audit_queue
 from webapp.ops.reconcile.queue import Queue
 from webapp.ops.reconcile.report import as_json, show
-from webapp.ops.reconcile.watching import Watch, as_line, show_changes
+from webapp.ops.reconcile.watch import Watch, as_line, show_changes
 from workers.settings import settings
 
 VIOLATIONS, UNREADABLE, INTERRUPTED = 1, 2, 130

@@ -9,10 +9,10 @@ from django.core.management.base import CommandError
 
 from webapp.audit.lookup import TRIED, saga_of
 from webapp.audit.timeline import story_of
-from webapp.ops import command
-from webapp.ops.console import Console
-from webapp.ops.remedies import told_plainly
-from webapp.ops.telling.sagas import as_json, show
+from webapp.ops.cli import command
+from webapp.ops.cli.console import Console
+from webapp.ops.cli.db_errors import told_plainly
+from webapp.ops.rendering.sagas import as_json, show
 
 NOT_FOUND = 1
 

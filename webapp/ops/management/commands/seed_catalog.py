@@ -9,14 +9,15 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from webapp.ops import catalog, command
-from webapp.ops.console import Console
-from webapp.ops.entrance import FAILED
-from webapp.ops.examples import EXAMPLES
-from webapp.ops.importing.record import FileRefused
-from webapp.ops.options import within
-from webapp.ops.progress import bar
-from webapp.ops.remedies import told_of, told_plainly
+from webapp.ops import demo_data
+from webapp.ops.cli import command
+from webapp.ops.cli.console import Console
+from webapp.ops.cli.db_errors import told_of, told_plainly
+from webapp.ops.cli.main import FAILED
+from webapp.ops.cli.options import within
+from webapp.ops.cli.progress import bar
+from webapp.ops.demo_data import EXAMPLES
+from webapp.ops.order_import.record import FileRefused
 from webapp.orders.models import Product
 from workers.inventory.seed import receive
 from workers.inventory.steps import inventory
@@ -29,7 +30,7 @@ PARTS = 3
 MOST = 10**12
 PLENTY = 1_000_000
 EPILOG = f"""
-Besides come {catalog.SCARCE} articles without stock (SCARCE-0001 …), and {catalog.TROUBLED} customers each who are
+Besides come {demo_data.SCARCE} articles without stock (SCARCE-0001 …), and {demo_data.TROUBLED} customers each who are
 poor, blocked or limited (poor-0001 …), whose payments are declined. With --example there is only what those orders
 need; the other options do not matter then.
 
@@ -80,15 +81,15 @@ class Command(command.Command):
 
 
 def _shop(options: dict[str, Any]) -> tuple[list[Product], dict[str, int], list[NewWallet]]:
-    goods = dict.fromkeys(catalog.skus(options["products"]), options["stock"])
-    goods |= dict.fromkeys(catalog.scarce_skus(), 0)
-    money, balance = catalog.CURRENCY, options["balance"]
-    products = [Product(sku=s, name=s.replace("-", " ").title(), price=catalog.price(s), currency=money) for s in goods]
+    goods = dict.fromkeys(demo_data.skus(options["products"]), options["stock"])
+    goods |= dict.fromkeys(demo_data.scarce_skus(), 0)
+    money, balance = demo_data.CURRENCY, options["balance"]
+    products = [Product(sku=s, name=s.replace("-", " ").title(), price=demo_data.price(s), currency=money) for s in goods]
     wallets = [
-        *(NewWallet(name, money, balance) for name in catalog.customers("customer", options["customers"])),
-        *(NewWallet(name, money, 0) for name in catalog.customers("poor")),
-        *(NewWallet(name, money, balance, blocked=True) for name in catalog.customers("blocked")),
-        *(NewWallet(name, money, balance, order_limit=catalog.LIMIT) for name in catalog.customers("limited")),
+        *(NewWallet(name, money, balance) for name in demo_data.customers("customer", options["customers"])),
+        *(NewWallet(name, money, 0) for name in demo_data.customers("poor")),
+        *(NewWallet(name, money, balance, blocked=True) for name in demo_data.customers("blocked")),
+        *(NewWallet(name, money, balance, order_limit=demo_data.LIMIT) for name in demo_data.customers("limited")),
     ]
     return products, goods, wallets
 

@@ -11,16 +11,16 @@ from django.core.management.base import CommandError
 from rich.progress import Progress
 
 from ordersaga.ids import new_id
-from webapp.ops import command
-from webapp.ops.console import Console
-from webapp.ops.entrance import FAILED
-from webapp.ops.options import within
-from webapp.ops.progress import progress
-from webapp.ops.remedies import told_plainly
-from webapp.ops.seeding import TIMEOUT, EmptyCatalogue, Figures, Following, Mix, Run, Shelf, Tally, plan
-from webapp.ops.seeding.hint import hint
-from webapp.ops.seeding.report import as_json, show
-from webapp.ops.stopping import Stop, heard
+from webapp.ops.cli import command
+from webapp.ops.cli.console import Console
+from webapp.ops.cli.db_errors import told_plainly
+from webapp.ops.cli.graceful_stop import Stop, heard
+from webapp.ops.cli.main import FAILED
+from webapp.ops.cli.options import within
+from webapp.ops.cli.progress import progress
+from webapp.ops.loadgen import TIMEOUT, EmptyCatalogue, Figures, Following, Mix, Run, Shelf, Tally, plan
+from webapp.ops.loadgen.hint import hint
+from webapp.ops.loadgen.report import as_json, show
 from webapp.orders.exceptions import OrderError
 
 OPEN, INTERRUPTED = 1, 130

@@ -19,7 +19,7 @@ from webapp.ops.reconcile.rules.orders import (
     timers,
 )
 from webapp.ops.reconcile.rules.trail import trail
-from webapp.ops.reconcile.story import Story
+from webapp.ops.reconcile.saga_facts import Story
 
 Rule = Callable[[Story], Iterator[Finding]]
 

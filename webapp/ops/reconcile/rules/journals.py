@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from webapp.ops.reconcile.codes import Finding
 from webapp.ops.reconcile.rules.orders import CANCEL, CONFIRM, EXPIRE, READ
-from webapp.ops.reconcile.story import Story
+from webapp.ops.reconcile.saga_facts import Story
 
 RESERVE, SHIP, CHARGE, COMPLETE = (
     "inventory.reserve_stock", "inventory.ship_stock", "payments.charge", "orders.complete_order",

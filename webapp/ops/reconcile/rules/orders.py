@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from webapp.ops.reconcile.codes import Finding
-from webapp.ops.reconcile.story import Story
+from webapp.ops.reconcile.saga_facts import Story
 
 CONFIRM, EXPIRE, CANCEL = "orders.confirm_order", "orders.expire_order", "orders.cancel"
 READ = ("orders", "inventory", "payments")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from webapp.ops.reconcile.codes import INCOMPLETE, Finding
 from webapp.ops.reconcile.rules.orders import READ
-from webapp.ops.reconcile.story import Story
+from webapp.ops.reconcile.saga_facts import Story
 
 BEGINNING = "orders.OrderPlaced"
 ENDS = {"CONFIRMED": "orders.complete", "ROLLED_BACK": "orders.rolled back"}

@@ -1,0 +1,74 @@
+"""What the demo says: calm, one line for each thing that is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from textwrap import indent
+
+from rich.text import Text
+
+from webapp.ops.cli.console import Console
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on.
+
+    :ivar fault: what happened.
+    :ivar remedy: what to do.
+    :ivar tail: the last lines of the log that tells more.
+    """
+
+    def __init__(self, fault: str, remedy: str, tail: str = "") -> None:
+        super().__init__(f"{fault} {remedy}")
+        self.fault, self.remedy, self.tail = fault, remedy, tail
+
+
+class Telling:
+    """The demo's voice.
+
+    :ivar steps: what was done, and how many seconds it took.
+    """
+
+    def __init__(self, since: float, *, aside: bool = False) -> None:
+        """:param since: when it all began, as ``time.time()``.
+        :param aside: speak on standard error: the other one is for machines.
+        """
+        self._console = Console(highlight=False, stderr=aside)
+        self._since = since
+        self.steps: list[tuple[str, float]] = []
+
+    def title(self, text: str, rest: str = "") -> None:
+        self._print("\n", (text, "bold"), "  " if rest else "", (rest, "dim"))
+
+    def line(self, text: str = "", style: str = "") -> None:
+        self._print((f"  {text}" if text else "", style))
+
+    @contextmanager
+    def step(self, what: str, detail: str) -> Iterator[None]:
+        """Say that it is being done, and how long it took."""
+        began = time.monotonic()
+        with self._console.status(f"{what} …", spinner="dots"):
+            yield
+        took = time.monotonic() - began
+        self.steps.append((what, took))
+        self._print(("  ✓ ", "green"), f"{what:<30}", (f"{detail:<52}", "dim"), f"{took:5.1f} s")
+
+    def pages(self, rows: Mapping[str, str]) -> None:
+        """A name and where it is found, line by line."""
+        for name, where in rows.items():
+            self._print(f"  {name:<18}", (where, "cyan"))
+
+    def age(self) -> float:
+        """Seconds since it all began."""
+        return max(0.0, time.time() - self._since)
+
+    def failure(self, failed: DemoFailed) -> None:
+        self._print(("\n  ✗ ", "red"), (failed.fault, "bold red"))
+        if failed.tail:
+            self._print((indent(failed.tail, "    "), "dim"))
+        self._print(f"    {failed.remedy}")
+
+    def _print(self, *parts: str | tuple[str, str]) -> None:
+        self._console.print(Text.assemble(*parts), soft_wrap=True)

@@ -1,0 +1,114 @@
+"""Ends what the demo has started: a process of its own, listening at a pipe.
+
+When the pipe closes, for whatever reason (the end, Ctrl-C, ``kill -9``), it ends the process groups noted in
+``demo.started``, politely at first, and then the embedded PostgreSQL. Should it be killed as well, the next demo does
+what it left undone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from webapp.ops import embedded
+from webapp.ops.demo.paths import ROOT, Places
+
+POLITE = 4.0
+"""Seconds between TERM and KILL. Work under way takes less; on the embedded broker it is Celery's own threads that take
+longer to end, and a killed pool loses nothing."""
+
+
+def post(places: Places, lock: int) -> subprocess.Popen[bytes]:
+    """Start the warden; close its ``stdin`` to have everything ended, and wait for it."""
+    return subprocess.Popen(  # noqa: S603 - this very module
+        [sys.executable, "-m", "webapp.ops.demo.reaper", str(places.run)],
+        stdin=subprocess.PIPE,
+        stdout=places.log("warden").open("wb"),
+        stderr=subprocess.STDOUT,
+        cwd=ROOT,
+        pass_fds=[lock],
+        start_new_session=True,  # Ctrl-C at the terminal is not for the warden
+    )
+
+
+def note(places: Places, pid: int | None = None, *, postgres: bool = False) -> None:
+    """Remember that the process group ``pid``, or the embedded PostgreSQL, has to be ended."""
+    what: dict[str, Any] = {"postgres": True} if postgres else {"pid": pid, "since": _born(pid or 0)}
+    with places.started.open("a") as file:
+        file.write(json.dumps(what) + "\n")
+
+
+def put_away(places: Places) -> None:
+    """End all that is noted and still runs. What bears a noted number by chance is left alone."""
+    try:
+        noted = [json.loads(line) for line in places.started.read_text().splitlines()]
+    except FileNotFoundError:
+        return
+    _tell(f"ending {noted}")
+    groups = [one["pid"] for one in noted if "pid" in one and _ours(one["pid"], one["since"])]
+    _signal(groups, signal.SIGTERM, leader_only=True)
+    deadline = time.monotonic() + POLITE
+    while time.monotonic() < deadline and any(_alive(pid) for pid in groups):
+        time.sleep(0.05)
+    _tell(f"stubborn: {[pid for pid in groups if _alive(pid)]}")
+    _signal(groups, signal.SIGKILL)
+    if any("postgres" in one for one in noted):
+        embedded.stop(places.postgres)
+    _tell("all ended")
+    places.started.unlink()
+
+
+def _tell(text: str) -> None:
+    """To its log; called by the demo itself, to nobody."""
+    if __name__ == "__main__":
+        sys.stderr.write(f"{time.strftime('%X')} {text}\n")
+
+
+def _signal(groups: list[int], number: int, *, leader_only: bool = False) -> None:
+    """To Celery's main process alone at first: it ends its children itself, after their work."""
+    for pid in groups:
+        with suppress(ProcessLookupError, PermissionError):
+            if leader_only:
+                os.kill(pid, number)
+            else:
+                os.killpg(pid, number)
+
+
+def _ours(pid: int, since: float | None) -> bool:
+    """A number is not given again while its group lives, so a missing leader's group is ours, too."""
+    born = _born(pid)
+    return born is None or (since is not None and abs(born - since) < 1)
+
+
+def _born(pid: int) -> float | None:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def main(run: str) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.stdin.read()
+    put_away(Places(Path(run)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,112 @@
+"""What PostgreSQL itself guards: constraints, triggers, their functions, and the indexes that the engine leans on.
+
+``schema_objects.txt`` beside this module records those of freshly migrated databases, a line each. After a migration that
+adds or changes one, record them again from migrated databases of the settings::
+
+    python -m webapp.ops.doctor.schema_objects > new.txt && mv new.txt webapp/ops/doctor/schema_objects.txt
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from webapp.ops.doctor.database import Patient
+from webapp.ops.doctor.finding import Finding, error, warning
+
+RECORD = Path(__file__).with_name("schema_objects.txt")
+
+# Names, which do not change between PostgreSQL's versions, as the texts of constraints do; of functions the very text.
+STANDING = """
+WITH ours AS (
+    SELECT oid, relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
+    AND relname !~ '^(django|auth)_|^alembic_version$'
+)
+SELECT 'constraint ' || relname || ' ' || conname FROM pg_constraint JOIN ours ON ours.oid = conrelid
+WHERE contype IN ('c', 'f', 'p', 'u', 'x') AND convalidated
+UNION SELECT 'trigger ' || relname || ' ' || tgname FROM pg_trigger JOIN ours ON ours.oid = tgrelid
+WHERE NOT tgisinternal
+UNION SELECT 'index ' || relname || ' ' || indexrelid::regclass FROM pg_index JOIN ours ON ours.oid = indrelid
+WHERE indisvalid AND (indisunique OR relname LIKE 'ordersaga%')
+UNION SELECT 'function ' || proname || ' ' || md5(prosrc) FROM pg_proc
+WHERE oid IN (SELECT tgfoid FROM pg_trigger JOIN ours ON ours.oid = tgrelid WHERE NOT tgisinternal)
+ORDER BY 1
+"""
+
+ASLEEP = """
+SELECT c.relname || ' ' || coalesce((SELECT conname FROM pg_constraint WHERE oid = tgconstraint), tgname)
+FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
+WHERE tgenabled NOT IN ('O', 'A') AND c.relnamespace = current_schema()::regnamespace ORDER BY 1
+"""
+
+UNCLEANED = """
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
+AND 'autovacuum_enabled' = ANY(SELECT split_part(o, '=', 1) FROM unnest(reloptions) AS o
+    WHERE split_part(o, '=', 2) IN ('false', 'off', 'no', '0')) ORDER BY 1
+"""
+
+UNLOGGED = """
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u' AND relnamespace = current_schema()::regnamespace
+ORDER BY 1
+"""
+
+
+def standing(patient: Patient) -> frozenset[str]:
+    """The guards of a database, as the record writes them."""
+    return frozenset(line for (line,) in patient.rows(STANDING))
+
+
+@cache
+def recorded(domain: str) -> frozenset[str]:
+    """The guards that a migrated database has."""
+    lines = (line.partition(" ") for line in RECORD.read_text().splitlines())
+    return frozenset(guard for owner, _, guard in lines if owner == domain)
+
+
+def guards(patient: Patient) -> Iterator[Finding]:
+    """What is missing, changed, or asleep; what stands besides is nobody's concern."""
+    missing = recorded(patient.domain) - standing(patient)
+    gone = {guard.split()[1] for guard in missing if guard.startswith("trigger ")}
+    for guard in sorted(missing):
+        kind, table, name = guard.split()
+        if kind == "index" and f"constraint {table} {name}" in missing:
+            continue  # it went with its constraint
+        if kind == "function":
+            if not gone:  # a function is found by its triggers
+                yield error(
+                    "function-changed", patient.name, f"{table} is not the function that the migrations made",
+                    "its text differs", f"Create {table} anew as the migrations have it",
+                )  # fmt: skip
+            continue
+        yield error(
+            f"{kind}-missing", patient.name, f"{table} has no {kind} {name}", "not found, or not valid",
+            f"Create it anew as the migrations have it, once 'manage.py reconcile' is clean; an index: REINDEX INDEX {name}",
+        )  # fmt: skip
+    for (name,) in patient.rows(ASLEEP):
+        table = name.split()[0]
+        yield error(
+            "trigger-disabled", patient.name, "a guard sleeps", name, f"ALTER TABLE {table} ENABLE TRIGGER ALL (as superuser)"
+        )
+    for (table,) in patient.rows(UNLOGGED):
+        what = "a crash of the server empties it, and what it held was acknowledged"
+        yield error("table-unlogged", patient.name, what, table, f"ALTER TABLE {table} SET LOGGED")
+    for (table,) in patient.rows(UNCLEANED):
+        yield warning(
+            "autovacuum-disabled", patient.name, f"{table} grows for ever", "autovacuum_enabled = false",
+            f"ALTER TABLE {table} RESET (autovacuum_enabled)",
+        )  # fmt: skip
+
+
+def main() -> None:
+    """Print the record, from the databases of the settings."""
+    from workers.settings import settings
+
+    for domain in ("orders", "inventory", "payments"):
+        with Patient(domain, settings().direct_url(domain)) as patient:
+            sys.stdout.writelines(f"{domain} {guard}\n" for guard in sorted(standing(patient)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The figures of a run for people, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from webapp.ops.loadgen.run import Run
+from webapp.ops.loadgen.stats import Figures
+
+SHOWN = 12
+"""Reasons that are printed; the rest is added up."""
+
+
+def as_json(run: Run, figures: Figures, seed: int) -> str:
+    """Everything that is known, for scripts; durations are in seconds."""
+    told = {
+        "seed": seed,
+        "placed": run.placed,
+        "placing": round(run.seconds, 3),
+        "placed_per_second": round(per_second(run), 1),
+        "settled": figures.settled,
+        "settled_per_second": round(figures.settled_per_second, 1),
+    }
+    return json.dumps({**told, **{k: v for k, v in as_dict(figures).items() if k not in told}}, indent=2)
+
+
+def as_dict(figures: Figures) -> dict[str, Any]:
+    """The figures for JSON."""
+    cancels = {outcome or "unanswered": count for outcome, count in figures.cancels.items()}
+    return {**{k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(figures).items()}, "cancels": cancels}
+
+
+def per_second(run: Run) -> float:
+    return run.placed / run.seconds if run.seconds else 0.0
+
+
+def show(console: Console, run: Run, figures: Figures, seed: int) -> None:
+    """How fast it went, then what became of the orders, then of the wishes to cancel."""
+    speed = f" in {seconds(run.seconds)} ({per_second(run):,.0f}/s)" if run.placed else ""
+    console.print(f"  [bold]{run.placed:,}[/] placed{speed}, seed {seed}")
+    if figures.settled:
+        console.print(
+            f"  [bold]{figures.settled:,}[/] settled in {seconds(figures.settling)}"
+            f" ({figures.settled_per_second:,.0f}/s); half within {seconds(figures.median)},"
+            f" 99 % within {seconds(figures.slowest)}"
+        )
+    if run.placed:
+        console.print()
+        console.print(outcomes(figures))
+    if run.asked:
+        console.print(f"\n  {_cancels(run.asked, figures)}")
+
+
+def outcomes(figures: Figures) -> Table:
+    """What became of the orders, and why."""
+    table = Table(box=None, header_style="dim", padding=(0, 1), pad_edge=False)
+    table.add_column("  outcome", min_width=44)
+    table.add_column("orders", justify="right")
+    table.add_column("share", justify="right")
+
+    def row(what: str, count: int, style: str = "") -> None:
+        share = f"{100 * count / figures.placed:.1f} %" if figures.placed else ""
+        table.add_row(f"  {what}", f"{count:,}", share, style=style)
+
+    row("confirmed", figures.confirmed, "green")
+    row("rolled back", figures.rolled_back, "yellow" if figures.rolled_back else "")
+    shown = list(figures.reasons.items())
+    for reason, count in shown[:SHOWN]:
+        row(f"  {reason}", count, "dim")
+    if shown[SHOWN:]:
+        row(f"  {len(shown) - SHOWN} more reasons", sum(count for _, count in shown[SHOWN:]), "dim")
+    for status, count in figures.open.items():
+        row(f"under way, {status.lower().replace('_', ' ')}", count, "cyan")
+    row("needs attention", figures.attention, "bold red" if figures.attention else "")
+    return table
+
+
+def _cancels(asked: int, figures: Figures) -> str:
+    cancels = figures.cancels
+    parts = [f"{cancels.get('cancelled', 0):,} in time", f"{cancels.get('too_late', 0):,} too late"]
+    if waiting := cancels.get("", 0):
+        parts.append(f"{waiting:,} not answered yet")
+    return f"{asked:,} customers asked to cancel: {', '.join(parts)}"
+
+
+def seconds(length: float) -> str:
+    """``0.3 s`` and the like, as exact as people want it."""
+    return f"{length:.0f} s" if length >= 100 else f"{length:.1f} s" if length >= 1 else f"{length * 1000:.0f} ms"

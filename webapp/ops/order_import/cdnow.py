@@ -1,0 +1,37 @@
+"""The CDNOW sample: customer, customer's number in the sample, date, CDs, dollars for all of them; one purchase a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from webapp.ops.order_import.numbers import NotANumber, cents, whole
+from webapp.ops.order_import.record import Fault, Lines, Record
+from webapp.orders.pricing import Item
+
+SKU = "CDNOW-CD"
+CURRENCY = "USD"
+COLUMNS = ("customer", "number", "date", "quantity", "amount")
+
+
+def read(lines: Lines) -> Iterator[Record | Fault]:
+    """Each purchase is an order of one line with an amount of its own: it does not always divide by the quantity."""
+    for number, text in lines:
+        yield text if isinstance(text, Fault) else _purchase(number, text)
+
+
+def _purchase(number: int, text: str) -> Record | Fault:
+    values = text.split()
+    if len(values) != len(COLUMNS):
+        fault = f"has {len(values)} values, not {len(COLUMNS)}"
+        return Fault(number, "line", fault, f"Separate by blanks: {' '.join(COLUMNS)}")
+    customer, _, date, quantity, amount = values
+    if not re.fullmatch("[0-9]{1,18}", customer):
+        return Fault(number, "customer", f"{customer[:40]!r} is no number", "Write the customer's number in digits")
+    if not re.fullmatch("[0-9]{8}", date):
+        return Fault(number, "date", f"{date[:40]!r} is no date", "Write it as 19970118")
+    try:
+        item = Item(SKU, whole("quantity", quantity), cents("amount", amount))
+    except NotANumber as error:
+        return Fault(number, error.field, str(error), error.remedy)
+    return Record(number, f"cdnow-{customer}", [item], CURRENCY, (number,))

@@ -1,0 +1,60 @@
+"""What became of a file, for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+
+from webapp.ops.cli.console import printable
+from webapp.ops.loadgen import Figures
+from webapp.ops.loadgen.report import as_dict, outcomes, seconds
+from webapp.ops.order_import.load import Placing
+from webapp.ops.order_import.validate import Findings, Job
+
+
+def as_json(job: Job, findings: Findings, placing: Placing, figures: Figures | None, *, ended: str) -> str:
+    """Everything that is known, for scripts; durations are in seconds, money in minor units.
+
+    :param ended: ``placed``, ``refused`` or ``interrupted``.
+    """
+    told: dict[str, Any] = {
+        "ended": ended,
+        "batch": job.batch,
+        "sha256": job.source.digest,
+        "good": findings.good,
+        "bad": findings.bad,
+        "faults": [fault._asdict() for fault in findings.faults],
+        "money": dict(findings.money),
+        "placed": placing.placed,
+        "placed_before": placing.before if placing.first is not None else findings.before,
+        "skipped": placing.skipped,
+        "placing": round(placing.seconds, 3),
+    }
+    return json.dumps({**told, "outcomes": as_dict(figures) if figures else None}, indent=2)
+
+
+def show(console: Console, job: Job, findings: Findings, placing: Placing, figures: Figures | None) -> None:
+    """How many were placed and how fast, and with figures what became of them."""
+    speed = f" in {seconds(placing.seconds)} ({placing.placed / placing.seconds:,.0f}/s)" if placing.placed else ""
+    before = f", {placing.before:,} were placed before" if placing.before else ""
+    skipped = f", [yellow]{placing.skipped:,} skipped[/]" if placing.skipped else ""
+    console.print(f"  [bold]{placing.placed:,}[/] placed{speed}{before}{skipped}")
+    console.print(f"  batch {printable(job.batch)}", markup=False)
+    for currency, amount in sorted(findings.money.items()):
+        console.print(f"  {amount:,} minor units of {currency} in {findings.good:,} orders of the file")
+    if figures is not None and figures.placed:
+        if figures.settled:
+            speed = f"{seconds(figures.settling)} ({figures.settled_per_second:,.0f}/s)"
+            console.print(f"  [bold]{figures.settled:,}[/] settled in {speed}")
+        console.print()
+        console.print(outcomes(figures))
+
+
+def show_faults(console: Console, findings: Findings) -> None:
+    """The first of them, and how many there are."""
+    for fault in findings.faults:
+        console.print(f"  {fault}", markup=False, soft_wrap=True)
+    if (more := findings.bad - len(findings.faults)) > 0:
+        console.print(f"  … and {more:,} more")

@@ -1,0 +1,97 @@
+"""The file to be read, twice, and its lines as text."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from webapp.ops.order_import.record import Fault, FileRefused
+
+STDIN = "-"
+LONGEST = 100_000
+"""Bytes of one line: more than a hundred order lines need, little enough to hold."""
+CHUNK = 1 << 16
+WIDE = (b"\xff\xfe", b"\xfe\xff")
+"""How UTF-16 and UTF-32 begin."""
+BOM = b"\xef\xbb\xbf"
+
+
+class Source:
+    """A file that can be read from its beginning any number of times.
+
+    :ivar digest: SHA-256 of its content.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._state = self._now()
+        seen = hashlib.sha256()
+        file.seek(0)
+        while chunk := file.read(CHUNK):
+            seen.update(chunk)
+        self.digest = seen.hexdigest()
+
+    def lines(self) -> Iterator[tuple[int, str | Fault]]:
+        """Each line that is not blank, without its end, with its number from 1; one that is no text is a fault.
+
+        :raises FileRefused: when it is no UTF-8 at all, or somebody writes into it meanwhile.
+        """
+        self._file.seek(0)
+        number = 0
+        while line := self._file.readline(LONGEST + 1):
+            number += 1
+            if number == 1 and line.startswith(WIDE):
+                raise FileRefused("is UTF-16 or UTF-32. Save it as UTF-8")
+            if number % 1000 == 1 and self._now() != self._state:
+                raise FileRefused("was changed while it was read. Run the command again when nobody writes into it")
+            text = self._text(number, line.removeprefix(BOM) if number == 1 else line)
+            if isinstance(text, Fault) or text.strip():
+                yield number, text
+
+    def _text(self, number: int, line: bytes) -> str | Fault:
+        if len(line) > LONGEST:
+            while line and not line.endswith(b"\n"):
+                line = self._file.readline(CHUNK)
+            return Fault(number, "line", f"is longer than {LONGEST:,} bytes", "Put one order on a line")
+        if b"\0" in line:
+            return Fault(number, "line", "holds NUL", "Write plain text, as UTF-8")
+        try:
+            return line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            where = f"is not UTF-8 from byte {error.start + 1} on"
+            return Fault(number, "line", where, "Save the file as UTF-8, without lone surrogates")
+
+    def _now(self) -> tuple[int, int]:
+        found = os.fstat(self._file.fileno())
+        return found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def opened(name: str) -> Iterator[Source]:
+    """The file of that name; ``-`` and what cannot be read twice is written to a temporary file first.
+
+    :raises FileRefused: when it cannot be read.
+    """
+    with ExitStack() as stack:
+        try:
+            if not name:
+                raise FileRefused("is empty. Name a file that is there, or - for standard input")
+            file: BinaryIO = sys.stdin.buffer if name == STDIN else stack.enter_context(Path(name).open("rb"))
+            if name == STDIN or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                copy = stack.enter_context(tempfile.TemporaryFile(prefix="place-orders-"))
+                shutil.copyfileobj(file, copy, CHUNK)
+                copy.flush()
+                file = copy
+            source = Source(file)
+        except OSError as error:
+            fault = error.strerror or error
+            raise FileRefused(f"cannot be read: {fault}. Name a file that is there, or - for standard input") from error
+        yield source

@@ -1,0 +1,70 @@
+"""The whole: the horizon first, then sagas, packs and the desk, in batches that are each a transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from webapp.ops.prune import packs, sagas, sql
+from webapp.ops.prune.databases import Databases, transaction
+
+BATCH = 500
+
+
+@dataclass
+class Pruned:
+    """:ivar horizon: what ended before it was looked at.
+    :ivar gone: how many rows went (or would go), by kind.
+    """
+
+    horizon: datetime
+    gone: Counter[str] = field(default_factory=Counter)
+
+
+def prune(
+    databases: Databases,
+    retention: timedelta,
+    *,
+    batch: int = BATCH,
+    dry: bool = False,
+    tell: Callable[[Pruned], None] = lambda _: None,
+) -> Pruned:
+    """Forget what ended longer ago than ``retention``, which the caller has held against the horizon of replays.
+
+    The horizon is committed before anything goes, so that ``reconcile`` knows at every moment what may be missing.
+
+    :param tell: called after each batch with what went so far.
+    """
+    with transaction(databases.orders) as cursor:
+        if not dry:
+            cursor.execute(sql.HORIZON, [retention, retention])
+        cursor.execute(sql.WHEN, [retention])
+        pruned = Pruned(cursor.fetchone()[0])
+    for window in sagas.windows(databases, pruned.horizon, batch):
+        if window:
+            pruned.gone += sagas.count(databases, window) if dry else sagas.forget(databases, window)
+        tell(pruned)
+    if dry:
+        with transaction(databases.orders) as cursor:
+            cursor.execute(sql.DESK_COUNT, {"horizon": pruned.horizon})
+            pruned.gone["letters of the desk"] += cursor.fetchone()[0]
+        return pruned
+    for connection in databases.all:
+        for dropped in packs.drop(connection, pruned.horizon, batch):
+            pruned.gone["packs"] += dropped
+            tell(pruned)
+    _desk(databases, pruned, batch, tell)
+    return pruned
+
+
+def _desk(databases: Databases, pruned: Pruned, batch: int, tell: Callable[[Pruned], None]) -> None:
+    while True:
+        with transaction(databases.orders) as cursor:
+            cursor.execute(sql.DESK, {"horizon": pruned.horizon, "batch": batch})
+            gone = cursor.rowcount
+        pruned.gone["letters of the desk"] += gone
+        tell(pruned)
+        if gone < batch:
+            return

@@ -1,0 +1,72 @@
+"""Ended sagas, a batch at a time: first at every other participant, then at the initiator, who knows what is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from ordersaga.sql import NOBODY
+from webapp.ops.prune import dead_letters, sql
+from webapp.ops.prune.databases import Databases, transaction
+
+Sagas = list[str]
+
+
+def windows(databases: Databases, horizon: datetime, batch: int) -> Iterator[Sagas]:
+    """The sagas that may be forgotten, some hundred at a time; a list may be empty."""
+    dead_letters.keep(databases.orders, horizon)
+    after = NOBODY
+    while True:
+        with transaction(databases.orders) as cursor:
+            cursor.execute(sql.WINDOW, [after, batch])
+            window = [saga for (saga,) in cursor.fetchall()]
+            if not window:
+                return
+            cursor.execute(sql.ENDED, {"sagas": window, "horizon": horizon})
+            sagas = [saga for (saga,) in cursor.fetchall()]
+        after = window[-1]
+        yield _settled(databases, sagas, horizon)
+
+
+def _settled(databases: Databases, sagas: Sagas, horizon: datetime) -> Sagas:
+    """Those with which nobody has anything left to do."""
+    open_: set[str] = set()
+    for connection in databases.all:
+        with transaction(connection) as cursor:
+            cursor.execute(sql.UNSETTLED, {"sagas": sagas, "horizon": horizon})
+            open_ |= {saga for (saga,) in cursor.fetchall()}
+    return [saga for saga in sagas if saga not in open_]
+
+
+def forget(databases: Databases, sagas: Sagas) -> Counter[str]:
+    """What went, by kind. Interrupted after any of its transactions, the next pruning goes on there."""
+    gone: Counter[str] = Counter()
+    these = {"sagas": sagas}
+    for connection in databases.others.values():
+        with transaction(connection) as cursor:
+            for kind, statement in (("journal rows", sql.JOURNAL), ("settled letters", sql.LETTERS)):
+                cursor.execute(statement, these)
+                gone[kind] += cursor.rowcount
+    with transaction(databases.orders) as cursor:
+        cursor.execute(sql.PRUNES)
+        for kind, statement in (
+            ("journal rows", sql.JOURNAL), ("answers", sql.ANSWERS), ("settled letters", sql.LETTERS),
+            ("audit events", sql.EVENTS), ("keys", sql.KEYS),
+        ):  # fmt: skip
+            cursor.execute(statement, these)
+            gone[kind] += cursor.rowcount
+    gone["sagas"] += len(sagas)
+    return gone
+
+
+def count(databases: Databases, sagas: Sequence[str]) -> Counter[str]:
+    """What would go, by kind."""
+    found: Counter[str] = Counter(sagas=len(sagas))
+    for connection in databases.all:
+        counts = sql.COUNTS | (sql.ORDERS_COUNTS if connection is databases.orders else {})
+        with transaction(connection) as cursor:
+            for kind, statement in counts.items():
+                cursor.execute(statement, {"sagas": sagas})
+                found[kind] += cursor.fetchone()[0]
+    return found

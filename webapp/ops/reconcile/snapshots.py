@@ -1,0 +1,203 @@
+"""The three databases, each read in one snapshot by a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+from itertools import chain
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg2
+from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
+
+from ordersaga.sessions import connect
+from webapp.ops.cli.db_errors import unreadable
+from webapp.ops.reconcile import sql
+from webapp.ops.reconcile.saga_facts import MoneyFacts, OrderFacts, Rows, StockFacts
+
+DATABASES = ("orders", "inventory", "payments")
+"""In the order of their snapshots. Orders first: what has ended there has ended everywhere in what is read after it."""
+
+FETCH = 5_000
+"""Rows brought at a time; a few such batches per database are all that is in memory."""
+BATCHES = 3
+SUSPECTS = 1_000
+"""Sagas read again at a time."""
+
+Parameters = dict[str, Any] | None
+
+# Sorts stay in memory a little longer; the plan is for all rows, not for the first. One database's rows may wait for another's.
+SETTINGS = (
+    "SET LOCAL work_mem = '64MB'; SET LOCAL cursor_tuple_fraction = 1; SET LOCAL jit = off; "
+    "SET LOCAL idle_in_transaction_session_timeout = 0"
+)
+
+# Nobody tells the planner how many sagas there are, and its guess of 200 would have it hash a million. Nor does it know how
+# much a table holds that was filled since it was last analysed, and would read all of it for each order instead of an index.
+BY_SAGA = "SET LOCAL enable_hashagg = off; SET LOCAL enable_seqscan = off"
+AS_USUAL = "SET LOCAL enable_hashagg = on; SET LOCAL enable_seqscan = on"
+
+
+class Unreadable(Exception):
+    """A database cannot be read.
+
+    :ivar database: which: ``orders``, ``inventory`` or ``payments``.
+    """
+
+    def __init__(self, database: str, error: Exception) -> None:
+        super().__init__(unreadable(database, error))
+        self.database = database
+
+
+class Snapshot:
+    """One database as it is at one moment; read-only."""
+
+    def __init__(self, database: str, url: str) -> None:
+        self.database = database
+        try:
+            self._connection = connect(url, application_name="reconcile")
+            self._connection.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True)
+            self.rows(SETTINGS + "; SELECT 1")
+        except psycopg2.Error as error:
+            raise Unreadable(database, error) from error
+
+    def rows(self, statement: str, parameters: Parameters = None) -> list[Any]:
+        """All rows of a statement that has few.
+
+        :raises Unreadable: when the database says no.
+        """
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(statement, parameters)
+                return cursor.fetchall()
+        except psycopg2.Error as error:
+            raise Unreadable(self.database, error) from error
+
+    def facts(self, statement: str, parameters: Parameters = None, *, fetch: int = FETCH) -> Iterator[Sequence[Any]]:
+        """The rows of a statement that has many, such as one per saga, in their order, ``fetch`` at a time.
+
+        :raises Unreadable: when the database says no.
+        """
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(BY_SAGA)
+            with self._connection.cursor(name="survey") as cursor:
+                cursor.execute(statement, parameters)
+                while batch := cursor.fetchmany(fetch):
+                    yield batch
+            with self._connection.cursor() as cursor:
+                cursor.execute(AS_USUAL)
+        except psycopg2.Error as error:
+            raise Unreadable(self.database, error) from error
+
+    def cancel(self) -> None:
+        """End the statement under way in another thread."""
+        self._connection.cancel()
+
+    def close(self) -> None:
+        """Leave the database as it was."""
+        self._connection.close()
+
+
+class Books:
+    """All three databases. They have no common snapshot: that they disagree for a moment proves nothing."""
+
+    def __init__(self, urls: dict[str, str], grace: timedelta) -> None:
+        self._stack = ExitStack()
+        self._grace = grace
+        self.snapshots: dict[str, Snapshot] = {}
+        try:
+            for database in DATABASES:
+                self.snapshots[database] = snapshot = Snapshot(database, urls[database])
+                self._stack.callback(snapshot.close)
+        except Unreadable:
+            self._stack.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def survey(self) -> Iterator[Rows]:
+        """What each saga's rows are, for all sagas, in the order of their ids.
+
+        :raises Unreadable: when a database says no.
+        """
+        streams = []
+        for name in DATABASES:
+            stream = Ahead(self.snapshots[name], sql.survey(name), {"grace": self._grace})
+            self._stack.callback(stream.close)
+            streams.append(iter(stream))
+        return lockstep(*streams)
+
+    def again(self, sagas: Iterable[str]) -> Iterator[Rows]:
+        """What some sagas' rows are."""
+        ids = sorted(sagas)
+        for start in range(0, len(ids), SUSPECTS):
+            these = {"grace": self._grace, "sagas": ids[start : start + SUSPECTS]}
+            yield from lockstep(
+                *(chain.from_iterable(self.snapshots[name].facts(sql.again(name), these)) for name in DATABASES)
+            )
+
+
+def lockstep(orders: Iterator[Any], stock: Iterator[Any], money: Iterator[Any]) -> Iterator[Rows]:
+    """Three streams sorted by saga, side by side; a saga that a stream does not know is None there."""
+    o, s, m = next(orders, None), next(stock, None), next(money, None)
+    while o is not None or s is not None or m is not None:
+        saga = min(row[0] for row in (o, s, m) if row is not None)
+        row = s_row = m_row = None
+        if o is not None and o[0] == saga:
+            row, o = OrderFacts._make(o), next(orders, None)
+        if s is not None and s[0] == saga:
+            s_row, s = StockFacts._make(s), next(stock, None)
+        if m is not None and m[0] == saga:
+            m_row, m = MoneyFacts._make(m), next(money, None)
+        yield row, s_row, m_row
+
+
+class Ahead:
+    """The rows of one survey, fetched in a thread, so that the databases work while their rows are looked at."""
+
+    def __init__(self, snapshot: Snapshot, statement: str, parameters: Parameters) -> None:
+        self._snapshot = snapshot
+        self._ready: queue.Queue[Sequence[Any] | Unreadable | None] = queue.Queue(BATCHES)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._fetch, args=(statement, parameters), name="reconcile", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Any]:
+        while (batch := self._ready.get()) is not None:
+            if isinstance(batch, Unreadable):
+                raise batch
+            yield from batch
+
+    def close(self) -> None:
+        """Stop, wherever it is."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._snapshot.cancel()
+        self._thread.join()
+
+    def _fetch(self, statement: str, parameters: Parameters) -> None:
+        try:
+            for batch in self._snapshot.facts(statement, parameters):
+                self._put(batch)
+                if self._stopped.is_set():
+                    return
+            self._put(None)
+        except Unreadable as error:
+            self._put(error)
+
+    def _put(self, what: Sequence[Any] | Unreadable | None) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._ready.put(what, timeout=0.2)
+            except queue.Full:
+                continue
+            return

@@ -1,0 +1,113 @@
+"""A saga's story for people, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from webapp.audit.models import SagaEvent
+from webapp.audit.timeline import Story, Told
+from webapp.ops.cli.console import printable
+
+STYLES = {"refusal": "bold red", "answer": "dim", "notice": "dim", "attention": "bold yellow"}
+
+
+def as_json(story: Story) -> str:
+    """Everything that is known, for scripts; the events in causal order, each with its depth."""
+    saga, order = story.saga, story.order
+    return json.dumps(
+        {
+            "saga": str(saga.id),
+            "order": order.id if order else None,
+            "customer": order.customer if order else None,
+            "amount": order.amount if order else None,
+            "currency": order.currency if order else None,
+            "status": saga.status,
+            "reason": saga.reason,
+            "refused_by": saga.refused_by,
+            "attention": saga.attention,
+            "started_at": _iso(saga.started_at),
+            "deadline_at": _iso(saga.deadline_at),
+            "ended_at": _iso(saga.ended_at),
+            "waits_for": story.waits_for,
+            "events": [_event(depth, told) for begun in story.begun_with for depth, told in begun.walk()],
+            "dead_letters": [letter.id for letter in story.letters],
+        },
+        indent=2,
+    )
+
+
+def show(story: Story, console: Console) -> None:
+    """Where the saga stands, then what was said, each line under what led to it."""
+    saga, order = story.saga, story.order
+    name = f"order {order.id}, " if order else ""
+    console.print(Text.assemble((f"{name}saga {saga.id}", "bold")))
+    stands = Text(f"{saga.get_status_display()}" + (f": {saga.reason}" if saga.reason else ""))
+    console.print(stands)
+    if saga.attention:
+        console.print(Text(f"needs attention: {printable(saga.attention)}", style="bold yellow"))
+    if story.waits_for:
+        console.print(Text(f"waits for the answer of {', '.join(story.waits_for)}", style="yellow"))
+    if saga.ended_at is None:
+        console.print(Text(f"open; reminded {saga.rounds} times in vain; deadline {saga.deadline_at:%Y-%m-%d %H:%M:%S %Z}"))
+    tree = Tree(Text(f"{saga.started_at:%Y-%m-%d %H:%M:%S.%f}"[:-3] + " begun"))
+    for told in story.begun_with:
+        _grow(tree, told, story)
+    console.print(tree)
+    if not story.begun_with:
+        console.print(
+            Text("Nothing was heard of it yet: is the audit pool running? celery -A workers.audit worker", style="yellow")
+        )
+    for letter in story.letters:
+        console.print(Text(f"dead letter {letter.id} at {letter.participant}: {printable(letter.message)}", style="red"))
+
+
+def _grow(tree: Tree, told: Told, story: Story) -> None:
+    branch = tree.add(_line(told, story))
+    for led_to in told.led_to:
+        _grow(branch, led_to, story)
+
+
+def _line(told: Told, story: Story) -> Text:
+    event = told.event
+    line = Text(f"{story.after(event)}  ", style="dim")
+    line.append(f"{event.participant}: {event.name}", style=STYLES.get(event.kind, "bold"))
+    steps = ", ".join(event.data.get("steps", [])) or event.step  # a notice tells which steps it is about
+    for part in (
+        steps or "",
+        f"attempt {event.attempt}" if (event.attempt or 1) > 1 else "",
+        "again" if event.again else "",
+        f"by {told.by}" if told.by else "",
+        event.reason or "",
+    ):
+        if part:
+            line.append(f" · {printable(part)}", style="default")
+    return line
+
+
+def _event(depth: int, told: Told) -> dict[str, Any]:
+    event: SagaEvent = told.event
+    return {
+        "depth": depth,
+        "event": str(event.event_id),
+        "cause": str(event.cause) if event.cause else None,
+        "kind": event.kind,
+        "name": event.name,
+        "participant": event.participant,
+        "step": event.step,
+        "task": event.task_id,
+        "attempt": event.attempt,
+        "again": event.again,
+        "reason": event.reason,
+        "by": told.by or None,
+        "said_at": _iso(event.said_at),
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None

@@ -26,7 +26,7 @@ from tests.support.time_scale import scaled
 from webapp.ops import broker
 from webapp.ops.doctor import Finding
 from webapp.ops.doctor.database import Patient
-from webapp.ops.doctor.report import as_json, show
+from webapp.ops.doctor.finding import as_json, show
 from webapp.ops.doctor.schema_objects import recorded, standing
 from workers.choreography import choreography
 

@@ -21,8 +21,8 @@ from webapp.ops import demo_data
 from webapp.ops.cli.graceful_stop import Stop
 from webapp.ops.management.commands import place_orders
 from webapp.ops.order_import import load, source, validate
-from webapp.ops.order_import.formats import READERS
 from webapp.ops.order_import.record import FileRefused
+from webapp.ops.order_import.source import READERS
 from webapp.orders import services
 from webapp.orders.models import Order, OrderLine, Product
 

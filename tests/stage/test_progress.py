@@ -18,7 +18,7 @@ from tests.support.databases import Databases
 from tests.support.postgres import OWNER, Postgres
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
-from webapp.ops.cli.progress import bar
+from webapp.ops.cli.console import bar
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

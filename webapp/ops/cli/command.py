@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, DjangoHelpFormatter
@@ -57,3 +58,19 @@ def _wrapped(text: str, width: int, before: str, hanging: int) -> list[str]:
     return textwrap.wrap(
         text, width, initial_indent=before, subsequent_indent=" " * hanging, break_long_words=False, break_on_hyphens=False
     )
+
+
+def within(low: float, high: float, kind: type[int | float] = int) -> Callable[[str], float]:
+    """An option's type: a number from ``low`` to ``high``."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(-1)
+        if not low <= value <= high:
+            what = "a whole number" if kind is int else "a number"
+            raise ArgumentTypeError(f"{text!r} is not {what} from {low:,} to {high:,}")
+        return value
+
+    return read

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from webapp.ops.demo import lock, prepare, reaper
-from webapp.ops.demo.outcome import Outcome, said_in
-from webapp.ops.demo.output import DemoFailed, Telling
+from webapp.ops.demo.output import DemoFailed, Outcome, Telling, said_in
 from webapp.ops.demo.paths import Places, private, shown
 from webapp.ops.demo.ports import HOST
 from webapp.ops.demo.processes import PAUSE, Child, Page, Pool, await_ready, run, watch

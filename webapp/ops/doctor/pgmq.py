@@ -9,10 +9,9 @@ from ordersaga.celery.pgmq.schema import STAMP
 from ordersaga.celery.topology import DEAD, KIND, SIGNALS, UNHEARD, bindings_of, queues
 from ordersaga.choreography import Choreography
 from ordersaga.errors import OtherSaga
-from webapp.ops.doctor.bindings import as_text, other_saga
 from webapp.ops.doctor.database import Patient
-from webapp.ops.doctor.depth import keeps_what_ended, not_consumed
 from webapp.ops.doctor.finding import Finding, error
+from webapp.ops.doctor.queues import as_text, keeps_what_ended, not_consumed, other_saga
 
 DECLARE = "manage.py provision, or start any pool: it declares what is missing"
 

@@ -18,9 +18,8 @@ from ordersaga.errors import OtherSaga
 from ordersaga.log import safe_message
 from webapp.ops import broker
 from webapp.ops.broker import Management, ManagementError, vhost_of
-from webapp.ops.doctor.bindings import as_text, other_saga
-from webapp.ops.doctor.depth import keeps_what_ended, not_consumed
 from webapp.ops.doctor.finding import Finding, error, warning
+from webapp.ops.doctor.queues import as_text, keeps_what_ended, not_consumed, other_saga
 
 OLDEST = (3, 10)
 """The first version that moves dead letters of quorum queues without losing any."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from webapp.ops.order_import.numbers import NotANumber, cents, whole
-from webapp.ops.order_import.record import Fault, Lines, Record
+from webapp.ops.order_import.record import Fault, Lines, NotANumber, Record, cents, whole
 from webapp.orders.pricing import Item
 
 SKU = "CDNOW-CD"

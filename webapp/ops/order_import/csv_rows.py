@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from webapp.ops.order_import.numbers import NotANumber, whole
-from webapp.ops.order_import.record import CURRENCY, Fault, FileRefused, Lines, Record
+from webapp.ops.order_import.record import CURRENCY, Fault, FileRefused, Lines, NotANumber, Record, whole
 from webapp.orders.pricing import Item
 from workers.signals import MAX_LINES
 

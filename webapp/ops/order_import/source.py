@@ -10,10 +10,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from webapp.ops.order_import.record import Fault, FileRefused
+from webapp.ops.order_import import cdnow, csv_rows, json_lines
+from webapp.ops.order_import.record import Fault, FileRefused, Reader
 
 STDIN = "-"
 LONGEST = 100_000
@@ -95,3 +96,19 @@ def opened(name: str) -> Iterator[Source]:
             fault = error.strerror or error
             raise FileRefused(f"cannot be read: {fault}. Name a file that is there, or - for standard input") from error
         yield source
+
+
+READERS: dict[str, Reader] = {"csv": csv_rows.read, "jsonl": json_lines.read, "cdnow": cdnow.read}
+ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+def format_of(name: str) -> str:
+    """The format that a file's name tells.
+
+    :raises FileRefused: when it tells none.
+    """
+    try:
+        return ENDINGS[PurePath(name).suffix.lower()]
+    except KeyError:
+        known = ", ".join(ENDINGS)
+        raise FileRefused(f"does not tell its format by its name ({known}). Say --format {' or '.join(READERS)}") from None

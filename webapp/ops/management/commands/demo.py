@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from webapp.ops.cli import command
-from webapp.ops.cli.options import within
+from webapp.ops.cli.command import within
 from webapp.ops.demo.paths import Places
 
 EPILOG = """

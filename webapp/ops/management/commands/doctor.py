@@ -15,7 +15,7 @@ from webapp.ops.broker import Management
 from webapp.ops.cli import command
 from webapp.ops.cli.console import Console
 from webapp.ops.cli.main import FAILED
-from webapp.ops.doctor.report import as_json, show
+from webapp.ops.doctor.finding import as_json, show
 from webapp.ops.doctor.run import examine
 from workers.settings import settings
 

@@ -12,19 +12,17 @@ from django.core.management.base import CommandError
 from rich.progress import Progress
 
 from webapp.ops.cli import command
-from webapp.ops.cli.console import Console, printable
+from webapp.ops.cli.command import within
+from webapp.ops.cli.console import Console, printable, progress
 from webapp.ops.cli.db_errors import told_plainly
 from webapp.ops.cli.graceful_stop import Stop, heard
 from webapp.ops.cli.main import FAILED
-from webapp.ops.cli.options import within
-from webapp.ops.cli.progress import progress
 from webapp.ops.loadgen import TIMEOUT, Figures, Following, Tally
 from webapp.ops.loadgen.hint import hint
-from webapp.ops.order_import.formats import READERS, format_of
 from webapp.ops.order_import.load import LineRefused, Placing
 from webapp.ops.order_import.record import FileRefused, key
 from webapp.ops.order_import.report import as_json, show, show_faults
-from webapp.ops.order_import.source import STDIN, opened
+from webapp.ops.order_import.source import READERS, STDIN, format_of, opened
 from webapp.ops.order_import.validate import AT_ONCE, Findings, Job, check
 
 NOT_ALL, INTERRUPTED = 1, 130

@@ -16,9 +16,8 @@ from ordersaga.errors import OrderSagaError
 from webapp.ops import broker
 from webapp.ops.broker import Management, ManagementError
 from webapp.ops.cli import command
-from webapp.ops.cli.console import Console
+from webapp.ops.cli.console import Bar, Console, bar
 from webapp.ops.cli.main import FAILED
-from webapp.ops.cli.progress import Bar, bar
 from webapp.ops.provision import CannotProvision, Work
 from webapp.ops.provision.postgres import Place, database
 from webapp.ops.provision.rabbitmq import elsewhere, ensure_broker

@@ -12,9 +12,8 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from webapp.ops.cli import command
-from webapp.ops.cli.console import Console
-from webapp.ops.cli.options import within
-from webapp.ops.cli.progress import Bar, bar
+from webapp.ops.cli.command import within
+from webapp.ops.cli.console import Bar, Console, bar
 from webapp.ops.reconcile import Auditor, Report, Unreadable, audit_queue
 from webapp.ops.reconcile.queue import Queue
 from webapp.ops.reconcile.report import as_json, show

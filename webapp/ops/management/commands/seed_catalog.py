@@ -11,11 +11,10 @@ from django.core.management.base import CommandError
 
 from webapp.ops import demo_data
 from webapp.ops.cli import command
-from webapp.ops.cli.console import Console
+from webapp.ops.cli.command import within
+from webapp.ops.cli.console import Console, bar
 from webapp.ops.cli.db_errors import told_of, told_plainly
 from webapp.ops.cli.main import FAILED
-from webapp.ops.cli.options import within
-from webapp.ops.cli.progress import bar
 from webapp.ops.demo_data import EXAMPLES
 from webapp.ops.order_import.record import FileRefused
 from webapp.orders.models import Product

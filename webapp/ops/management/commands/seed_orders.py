@@ -12,12 +12,11 @@ from rich.progress import Progress
 
 from ordersaga.ids import new_id
 from webapp.ops.cli import command
-from webapp.ops.cli.console import Console
+from webapp.ops.cli.command import within
+from webapp.ops.cli.console import Console, progress
 from webapp.ops.cli.db_errors import told_plainly
 from webapp.ops.cli.graceful_stop import Stop, heard
 from webapp.ops.cli.main import FAILED
-from webapp.ops.cli.options import within
-from webapp.ops.cli.progress import progress
 from webapp.ops.loadgen import TIMEOUT, EmptyCatalogue, Figures, Following, Mix, Run, Shelf, Tally, plan
 from webapp.ops.loadgen.hint import hint
 from webapp.ops.loadgen.report import as_json, show

@@ -1,11 +1,26 @@
-"""Messages that ended in a queue which nobody consumes."""
+"""What the broker's exchanges and bindings say, for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from ordersaga.celery.topology import DEAD_SUFFIX, UNHEARD
-from webapp.ops.doctor.finding import Finding, warning
+from ordersaga.celery.topology import DEAD_SUFFIX, KIND, UNHEARD
+from ordersaga.errors import OtherSaga
+from webapp.ops.doctor.finding import Finding, error, warning
+
+
+def as_text(bindings: Iterable[tuple[str, str]]) -> str:
+    """Exchange and key of each, for people."""
+    return ", ".join(f"{exchange} → {key or '(everything)'}" for exchange, key in bindings)
+
+
+def other_saga(refused: OtherSaga) -> Finding:
+    """The virtual host carries another kind of saga."""
+    return error(
+        "other-saga", f"exchange {KIND}", "the virtual host carries another kind of saga", f"it carries {refused.other}",
+        "Use a separate virtual host for each kind of saga: ORDERSAGA_BROKER_URL",
+    )  # fmt: skip
+
 
 REMEDY = "Run an observer that drains it (ORDERSAGA_OBSERVERS=workers.audit), or look at it and purge it"
 

@@ -16,12 +16,12 @@ for _name in [name for name in os.environ if name.startswith("ORDERSAGA_") and n
     del os.environ[_name]  # the caller's servers are not to be measured
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 
-from benchmarks import report, surroundings  # noqa: E402 - what they import reads the environment
-from benchmarks.contestants.cast import CAREFUL, PLAIN, Contestant  # noqa: E402
-from benchmarks.growing import Grown  # noqa: E402
+from benchmarks import machine_info, report
+from benchmarks.contestants.registry import CAREFUL, PLAIN, Contestant  # noqa: E402
+from benchmarks.environment import Servers  # noqa: E402
+from benchmarks.experiments import PARTS, Bench, Part  # noqa: E402
 from benchmarks.measuring import Figures  # noqa: E402
-from benchmarks.parts import PARTS, Bench, Part  # noqa: E402
-from benchmarks.stage import Servers  # noqa: E402
+from benchmarks.prefill import Grown  # noqa: E402
 from tests.support.processes import ROOT  # noqa: E402
 
 REPORTS = ROOT / "docs" / "reports"
@@ -67,13 +67,13 @@ def main() -> int:
     if wanted.rounds < 1 or not 0 < wanted.scale <= 1:
         parser.error("--rounds is 1 or more, --scale above 0 and at most 1")
     given: dict[str, object] = {
-        "commit": surroundings.commit(),
+        "commit": machine_info.commit(),
         "rounds_wanted": wanted.rounds,
         "scale": wanted.scale,
         **({"linger": os.environ[LINGER]} if LINGER in os.environ else {}),
-        "machine": surroundings.machine(),
-        "versions": surroundings.versions(*PACKAGES),
-        "load_before": surroundings.loads(),
+        "machine": machine_info.machine(),
+        "versions": machine_info.versions(*PACKAGES),
+        "load_before": machine_info.loads(),
     }
     servers = Servers()
     try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import cpu
-from benchmarks.contestants.cast import Contestant
-from benchmarks.stage import Run, Servers, run_of
-from benchmarks.trade import Trade, ask
+from benchmarks.contestants.registry import Contestant
+from benchmarks.environment import Run, Servers, run_of
+from benchmarks.workload import Trade, ask
 from tests.support.databases import Databases
 
 Figures = dict[str, Any]

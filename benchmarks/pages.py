@@ -21,8 +21,8 @@ from typing import Any
 
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 
-from benchmarks.addresses import addresses
-from benchmarks.surroundings import commit, loads, machine, versions
+from benchmarks.machine_info import commit, loads, machine, versions
+from benchmarks.page_urls import addresses
 from benchmarks.website import Website
 from tests.support.janitor import janitor
 from tests.support.processes import ROOT

@@ -17,10 +17,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import cpu
-from benchmarks.contestants.cast import ORDERSAGA
-from benchmarks.counting import observed
+from benchmarks.contestants.registry import ORDERSAGA
+from benchmarks.environment import Run, Servers, run_of
 from benchmarks.measuring import USUAL
-from benchmarks.stage import Run, Servers, run_of
+from benchmarks.resource_counts import observed
 
 OURS = ("ordersaga/", "workers/", "webapp/")
 SHOWN = 16

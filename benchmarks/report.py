@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.expected import EXPECTATIONS
+from benchmarks.experiments import PARTS, Part
 from benchmarks.measuring import Figures
-from benchmarks.parts import PARTS, Part
-from benchmarks.picture import Bar, draw, shown
+from benchmarks.svg import Bar, draw, shown
+from benchmarks.targets import EXPECTATIONS
 from tests.faults import report as faults
 
 Series = Mapping[str, Sequence[Figures]]

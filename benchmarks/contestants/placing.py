@@ -15,7 +15,7 @@ from itertools import islice
 
 import orjson
 
-from benchmarks.trade import PRICE, Order, Trade
+from benchmarks.workload import PRICE, Order, Trade
 
 Place = Callable[[Sequence[Order], int], None]
 """Places some orders in one transaction; the number tells them from all others of this process."""

@@ -19,7 +19,7 @@ import argparse, runpy, sys
 parse = argparse.ArgumentParser.parse_args
 def only(*given, **options):
     parsed = parse(*given, **options)
-    if unknown := set(filter(None, getattr(parsed, "only", "").split(","))) - set(__import__("benchmarks.parts").parts.PARTS):
+    if unknown := set(filter(None, getattr(parsed, "only", "").split(","))) - set(__import__("benchmarks.experiments").parts.PARTS):
         sys.exit(f"no part {unknown}")
     sys.exit(0)
 argparse.ArgumentParser.parse_args = only

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.expected import figure_of, figures
-from benchmarks.parts import PARTS
-from benchmarks.picture import shown
+from benchmarks.experiments import PARTS
+from benchmarks.svg import shown
+from benchmarks.targets import figure_of, figures
 from tests.support.processes import ROOT
 
 FOLDER = ROOT / "docs" / "reports"

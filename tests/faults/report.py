@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from benchmarks import surroundings
+from benchmarks import machine_info
 
 WIDTH, LEFT, RIGHT, TOP, CHART = 860, 56, 16, 60, 190
 ROW = 18
@@ -29,9 +29,9 @@ def write(folder: Path, found: Mapping[str, Any]) -> None:
     report = {
         "command": f"make faults MINUTES={found['seconds'] / 60:.0f} SEED={found['seed']}",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": surroundings.commit(),
-        "machine": surroundings.machine(),
-        "load_after": surroundings.loads(),
+        "commit": machine_info.commit(),
+        "machine": machine_info.machine(),
+        "load_after": machine_info.loads(),
         **found,
     }
     folder.mkdir(parents=True, exist_ok=True)

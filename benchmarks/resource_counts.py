@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.contestants.cast import Contestant
+from benchmarks.contestants.registry import Contestant
+from benchmarks.environment import Run, Servers, run_of
 from benchmarks.measuring import USUAL, Figures
-from benchmarks.stage import Run, Servers, run_of
 from tests.support.postgres import Postgres
 
 LATE = 7.0

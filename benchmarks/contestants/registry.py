@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from benchmarks.contestants.careful import TABLES
-from benchmarks.trade import ask, run
+from benchmarks.workload import ask, run
 from tests.support.books import Books
 from tests.support.databases import OWNERS, Databases
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import counting, measuring
-from benchmarks.contestants.cast import BARE, CAREFUL, EMBEDDED, ORDERSAGA, PLAIN, UNWATCHED, Contestant
-from benchmarks.growing import Grown
+from benchmarks import measuring, resource_counts
+from benchmarks.contestants.registry import BARE, CAREFUL, EMBEDDED, ORDERSAGA, PLAIN, UNWATCHED, Contestant
+from benchmarks.environment import Servers
 from benchmarks.measuring import Figures
-from benchmarks.stage import Servers
-from benchmarks.trade import Trade
+from benchmarks.prefill import Grown
+from benchmarks.workload import Trade
 
 Measurements = Iterator[tuple[str, Callable[[], Figures]]]
 
@@ -112,9 +112,9 @@ def growth(bench: Bench) -> Measurements:
 def counts(bench: Bench) -> Measurements:
     """What an order costs in statements, commits, messages and bytes; counted once, as counting slows."""
     for who in (bench.plain, bench.careful, BARE, ORDERSAGA):
-        yield f"{who.name}, drain", partial(counting.drain, who, bench.of(DRAINED[who.shop] // 2, least=400))
+        yield f"{who.name}, drain", partial(resource_counts.drain, who, bench.of(DRAINED[who.shop] // 2, least=400))
     for who in (bench.plain, bench.careful, ORDERSAGA):
-        yield f"{who.name}, 20/s", partial(counting.alone, who, bench.of(20 * SECONDS, least=80))
+        yield f"{who.name}, 20/s", partial(resource_counts.alone, who, bench.of(20 * SECONDS, least=80))
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.stage import Servers
-from benchmarks.trade import Trade
+from benchmarks.environment import Servers
+from benchmarks.workload import Trade
 from tests.support import million
 from tests.support.databases import Databases, copies
 from tests.support.postgres import OWNER

@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from benchmarks.contestants.cast import Contestant, Worker, module
-from benchmarks.trade import Trade
+from benchmarks.contestants.registry import Contestant, Worker, module
+from benchmarks.workload import Trade
 from tests.support.databases import OWNERS, Databases, copies, drop, migrated_templates
 from tests.support.embedded import EmbeddedPostgres
 from tests.support.janitor import MARK, janitor

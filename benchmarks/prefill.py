@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.environment import Servers
 from benchmarks.workload import Trade
-from tests.support import million
+from tests.support import bulk_data
 from tests.support.databases import Databases, copies
 from tests.support.postgres import OWNER
 
@@ -15,13 +15,13 @@ class Grown:
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
         self._made: dict[int, Databases] = {}
-        self.trade = Trade(million.SKUS, 2, million.customers(0))
+        self.trade = Trade(bulk_data.SKUS, 2, bulk_data.customers(0))
 
     def databases(self, orders: int) -> Databases:
         """Those with so many orders behind them."""
         if orders not in self._made:
             made = copies(self._servers.postgres, dict(self._servers.templates))
-            million.fill(orders, [self._servers.postgres.url(name, OWNER) for name in made.names])
+            bulk_data.fill(orders, [self._servers.postgres.url(name, OWNER) for name in made.names])
             with self._servers.postgres.connect() as cursor:
                 cursor.execute("CHECKPOINT")  # what filled the books is on the disk before anything is measured beside it
             self._made[orders] = made

@@ -11,7 +11,7 @@ from typing import Any
 from tests.deploy import release
 from tests.deploy.conftest import DATABASES, Installation
 from tests.deploy.site import Answer, Site
-from tests.support import million
+from tests.support import bulk_data
 from tests.support.polling import eventually
 from tests.support.ports import free_port
 from tests.support.postgres import OWNER, PASSWORD, Postgres
@@ -46,7 +46,7 @@ class Website:
         self._once("migrate")
         self._once("manage", "createsuperuser", "--noinput", f"--username={STAFF}", "--email=")
         started = time.monotonic()
-        million.fill(orders, [self.postgres.url(database, OWNER) for database in DATABASES], rest=True)
+        bulk_data.fill(orders, [self.postgres.url(database, OWNER) for database in DATABASES], rest=True)
         self.filled_in = time.monotonic() - started
         with self.postgres.connect(DATABASES[0]) as cursor:
             cursor.execute("CREATE EXTENSION pg_stat_statements")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from benchmarks.contestants.careful import TABLES
 from benchmarks.workload import ask, run
-from tests.support.books import Books
 from tests.support.databases import OWNERS, Databases
+from tests.support.db_probe import Books
 
 Argv = list[str]
 DOMAINS = ("inventory", "payments", "orders")

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import pytest
 
 from ordersaga.testing import Rehearsal
-from tests.support.books import Books
 from tests.support.databases import Databases, copies, migrated_templates
-from tests.support.pointing import participants_at
+from tests.support.db_override import participants_at
+from tests.support.db_probe import Books
+from tests.support.order_factory import ASLEEP, Shop
 from tests.support.postgres import Postgres
-from tests.support.shop import ASLEEP, Shop
 
 ROOM = 1.05
 """Sagas' ids and times are not always of one length, and a page more or less is written."""

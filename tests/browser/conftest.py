@@ -9,10 +9,10 @@ from typing import Any, TypeAlias
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser import world as worlds
+from tests.browser import dataset as worlds
+from tests.browser.dataset import World
+from tests.browser.page_driver import Visitor
 from tests.browser.site import OPERATOR, Site
-from tests.browser.visitor import Visitor
-from tests.browser.world import World
 from tests.support.janitor import MARK, janitor
 from tests.support.postgres import Postgres
 from tests.support.rabbitmq import RabbitMQ

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import Self
 
 from tests.support.databases import OWNERS
+from tests.support.db_override import django_at
 from tests.support.flower import Flower
-from tests.support.house import House
-from tests.support.pointing import django_at
+from tests.support.installation import House
 from tests.support.polling import eventually
 from tests.support.pools import Pool
 from tests.support.ports import free_port, listens

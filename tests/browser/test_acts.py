@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.browser.dataset import World, held_up, number, patient
+from tests.browser.page_driver import Visitor
 from tests.browser.site import Site
-from tests.browser.visitor import Visitor
-from tests.browser.world import World, held_up, number, patient
-from tests.support.unruly import goods
+from tests.support.fault_injection import goods
 
 WHY = "the shelf is mended"
 

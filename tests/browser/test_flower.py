@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.browser.conftest import Visit
+from tests.browser.dataset import World, number
+from tests.browser.page_driver import Visitor
 from tests.browser.site import NEWCOMER, Site
-from tests.browser.visitor import Visitor
-from tests.browser.world import World, number
 
 STYLED = "getComputedStyle(document.querySelector('.app-navbar')).display"
 

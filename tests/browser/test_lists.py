@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.browser.dataset import World, number
+from tests.browser.page_driver import Visitor
 from tests.browser.site import Site
-from tests.browser.visitor import Visitor
-from tests.browser.world import World, number
 
 
 @pytest.fixture

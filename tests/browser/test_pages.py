@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.browser.conftest import Visit
+from tests.browser.dataset import World, number
+from tests.browser.page_driver import NARROW, WIDE, Visitor
 from tests.browser.site import OPERATOR, Site
-from tests.browser.visitor import NARROW, WIDE, Visitor
-from tests.browser.world import World, number
 
 Where = Callable[[Site, World], str]
 

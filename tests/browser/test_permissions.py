@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.conftest import Visit
+from tests.browser.dataset import World, number
 from tests.browser.site import CUSTOMER, NEWCOMER, READER, Site
 from tests.browser.test_pages import PAGES, where
-from tests.browser.world import World, number
 
 BUTTONS = ("Place a test order", "Cancel …", "Resume …", "Replay …", "Discard …")
 

@@ -53,7 +53,10 @@ CONSTANTS = {
     ("docs/ARCHITECTURE.md", "1 MiB"): ("ordersaga/envelope.py", "FULL_BYTES = 1024 * 1024"),
     ("docs/ARCHITECTURE.md", "3 MiB"): ("ordersaga/envelope.py", "MAX_SIGNAL_BYTES = 3 * 1024 * 1024"),
     ("docs/FAILURE_SCENARIOS.md", "30 s"): ("workers/settings.py", "watchdog: Duration = timedelta(seconds=30)"),
-    ("docs/FAILURE_SCENARIOS.md", "5 s"): ("tests/support/shop.py", "WATCHDOG = Watchdog(first=timedelta(seconds=scaled(5)))"),
+    ("docs/FAILURE_SCENARIOS.md", "5 s"): (
+        "tests/support/order_factory.py",
+        "WATCHDOG = Watchdog(first=timedelta(seconds=scaled(5)))",
+    ),
     ("README.md", "10 %"): ("webapp/ops/demo/runner.py", "10 % declined"),
     ("README.md", "5 %"): ("webapp/ops/demo/runner.py", "5 % out of stock"),
     ("README.md", "2 %"): ("webapp/ops/demo/runner.py", "2 % free of charge"),

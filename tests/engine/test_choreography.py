@@ -17,7 +17,7 @@ from ordersaga import (
     StepFailed,
 )
 from ordersaga.diagram import draw
-from tests.engine.trip import Agreed, Asked, Booked, Full, Late, Nowhere, Sent, Trip, Wish, refused
+from tests.engine.sample_saga import Agreed, Asked, Booked, Full, Late, Nowhere, Sent, Trip, Wish, refused
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, claim
 from ordersaga.sql import outbox as sql
-from tests.engine.toys import DESK, empty_outbox, toy_database
+from tests.engine.toy_saga import DESK, empty_outbox, toy_database
 from tests.support.postgres import Postgres
 
 # Rows that RELEASE looks for, too: they were put off because their address refused, and are due again.

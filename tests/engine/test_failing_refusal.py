@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ordersaga.testing import Rehearsal
-from tests.engine.toys import Plan, Shape, Toy, toy_database
+from tests.engine.toy_saga import Plan, Shape, Toy, toy_database
 from tests.support.postgres import Postgres
 
 FAILS = """

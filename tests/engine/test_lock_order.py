@@ -22,7 +22,7 @@ from ordersaga.protocol import watchdog
 from ordersaga.protocol.context import Context
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import saga as saga_sql
-from tests.engine.toys import CHAIN, DESK, Shape, Toy, toy_database
+from tests.engine.toy_saga import CHAIN, DESK, Shape, Toy, toy_database
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 from tests.support.time_scale import scaled

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ordersaga.testing import Mail, Rehearsal
-from tests.engine.toys import DESK, LISTEN, Plan, Shape, Toy, empty_outbox, toy_database
+from tests.engine.toy_saga import DESK, LISTEN, Plan, Shape, Toy, empty_outbox, toy_database
 from tests.support.postgres import Postgres
 
 

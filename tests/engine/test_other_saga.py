@@ -12,7 +12,7 @@ from ordersaga import Choreography
 from ordersaga.celery.topology import declare
 from ordersaga.errors import OtherSaga
 from tests.engine.pgmq.peer import connect
-from tests.engine.trip import Trip
+from tests.engine.sample_saga import Trip
 from tests.support.embedded import BrokerDatabase
 from tests.support.processes import Process
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ordersaga.testing import Rehearsal
-from tests.engine.toys import DESK, LISTEN, Plan, Shape, Toy, empty_outbox, toy_database
+from tests.engine.toy_saga import DESK, LISTEN, Plan, Shape, Toy, empty_outbox, toy_database
 from tests.support.postgres import Postgres
 
 FOR_EVER = 10**6

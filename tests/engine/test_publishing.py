@@ -24,7 +24,7 @@ from ordersaga.envelope import MAX_BYTES, Head, Row, envelope_of, pack_text, rea
 from ordersaga.errors import PublishFailed
 from ordersaga.ids import new_id
 from ordersaga.relay import Relay
-from tests.support.mail import KEYRING
+from tests.support.amqp_client import KEYRING
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy

@@ -15,7 +15,7 @@ from ordersaga.envelope import envelope_text, pack_text, read_packs, row_text
 from ordersaga.journal import Entry, Journal
 from ordersaga.protocol.context import Context
 from ordersaga.testing import Mail, Rehearsal
-from tests.engine.toys import DESK, Shape, Toy, empty_outbox, toy_database
+from tests.engine.toy_saga import DESK, Shape, Toy, empty_outbox, toy_database
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 from tests.support.time_scale import scaled

@@ -13,8 +13,8 @@ from ordersaga import Batch, Choreography, DeadlinePassed, Participant, Refusal,
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.operations import Operations
 from ordersaga.testing import Rehearsal
-from tests.engine.toys import EFFECT, toy_database
-from tests.engine.trip import Trip, refused
+from tests.engine.sample_saga import Trip, refused
+from tests.engine.toy_saga import EFFECT, toy_database
 from tests.support.postgres import Postgres
 
 

@@ -12,7 +12,7 @@ import pytest
 from ordersaga.envelope import Row, envelope_text, pack_text, read_packs, read_rows, row_text
 from ordersaga.protocol.context import Context
 from ordersaga.testing import Mail, Rehearsal
-from tests.engine.toys import DESK, Plan, Shape, Toy, empty_outbox, toy_database
+from tests.engine.toy_saga import DESK, Plan, Shape, Toy, empty_outbox, toy_database
 from tests.support.postgres import Postgres
 
 ORDINARY, AGAIN = 0, 1

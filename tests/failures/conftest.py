@@ -1,3 +1,3 @@
-from tests.support.standing import house, standing_house, standing_theatre, theatre
+from tests.support.fixtures import house, standing_house, standing_theatre, theatre
 
 __all__ = ["house", "standing_house", "standing_theatre", "theatre"]

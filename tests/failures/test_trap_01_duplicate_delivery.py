@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.house import House
+from tests.support.installation import House
 
 
 def test_a_card_is_charged_once_though_every_message_comes_three_times(house: House) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.theatre import Theatre, deliver_all, to
+from tests.support.in_process import Theatre, deliver_all, to
 
 
 def test_a_charge_that_comes_after_its_refund_takes_nothing_and_says_nothing(theatre: Theatre) -> None:

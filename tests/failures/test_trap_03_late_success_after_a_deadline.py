@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.theatre import Theatre, deliver_all, to
+from tests.support.in_process import Theatre, deliver_all, to
 
 
 def test_money_that_arrives_after_the_order_has_expired_is_given_back(theatre: Theatre) -> None:

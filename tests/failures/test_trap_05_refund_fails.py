@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
-from tests.support.books import Books
-from tests.support.theatre import Theatre, deliver_all, to
+from tests.support.db_probe import Books
+from tests.support.in_process import Theatre, deliver_all, to
 from tests.support.time_scale import scaled
 
 NO_REFUNDS = """

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.house import House
+from tests.support.installation import House
 
 
 def test_five_units_are_sold_to_five_of_twenty_customers_by_two_processes(house: House) -> None:

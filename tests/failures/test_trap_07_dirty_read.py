@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.theatre import Theatre, deliver_all, to
+from tests.support.in_process import Theatre, deliver_all, to
 
 
 def test_what_may_be_rolled_back_is_seen_by_others_as_reserved_and_never_as_sold(theatre: Theatre) -> None:

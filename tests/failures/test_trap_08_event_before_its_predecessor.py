@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.theatre import Theatre, deliver_all, to
+from tests.support.in_process import Theatre, deliver_all, to
 
 
 def test_answers_that_overtake_the_refusal_they_answer_are_kept(theatre: Theatre) -> None:

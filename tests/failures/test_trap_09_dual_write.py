@@ -5,10 +5,10 @@ import pytest
 from django.db import transaction
 
 from ordersaga.relay import Relay
-from tests.support.house import House
+from tests.support.in_process import Theatre
+from tests.support.installation import House
+from tests.support.order_factory import Item
 from tests.support.polling import eventually
-from tests.support.shop import Item
-from tests.support.theatre import Theatre
 from webapp.orders.services import place_order
 
 COUNTS = """

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.support.house import House
+from tests.support.installation import House
 
 
 def test_one_refusal_reaches_every_participant_by_a_queue_of_its_own(house: House) -> None:

@@ -5,9 +5,9 @@ import signal
 
 import psutil
 
-from tests.support.house import House
+from tests.support.fault_injection.goods import PAUSES
+from tests.support.installation import House
 from tests.support.polling import eventually
-from tests.support.unruly.goods import PAUSES
 
 CUT_OFF = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from ordersaga.receiver import Delivery, Receiver
-from tests.support.house import House
+from tests.support.fault_injection.goods import FAILS, KILLS
+from tests.support.in_process import Theatre
+from tests.support.installation import House
+from tests.support.order_factory import ASLEEP, Shop
 from tests.support.polling import eventually
-from tests.support.shop import ASLEEP, Shop
-from tests.support.theatre import Theatre
-from tests.support.unruly.goods import FAILS, KILLS
 
 DEADLINE_NOW = "UPDATE ordersaga_outbox SET due_at = now() WHERE saga_id = %s AND kind = 'deadline'"
 

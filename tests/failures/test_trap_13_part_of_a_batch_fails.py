@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from tests.support.house import House
-from tests.support.unruly.goods import FAILS
+from tests.support.fault_injection.goods import FAILS
+from tests.support.installation import House
 
 
 def test_of_a_hundred_orders_in_one_envelope_one_is_bad_and_ninety_nine_do_not_notice(house: House) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from threading import Barrier, Thread
 
 from ordersaga.receiver import Receiver
-from tests.support.theatre import Theatre, deliver_all, to
+from tests.support.in_process import Theatre, deliver_all, to
 
 
 def test_whichever_comes_first_wins_and_the_loser_is_told(theatre: Theatre) -> None:

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.house import House
-from tests.support.theatre import Theatre
+from tests.support.in_process import Theatre
+from tests.support.installation import House
 
 RETRIES = "SELECT count(*) FROM ordersaga_outbox WHERE kind = 'retry' AND payload LIKE '%%' || %s || '%%'"
 ATTEMPTS = "SELECT attempts FROM ordersaga_journal WHERE saga_id = %s AND step = 'orders.expire_order'"

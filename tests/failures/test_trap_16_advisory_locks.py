@@ -6,9 +6,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from tests.support.in_process import Theatre, deliver_all, to
 from tests.support.polling import eventually
 from tests.support.processes import ROOT
-from tests.support.theatre import Theatre, deliver_all, to
 
 USES = re.compile(r"pg_(?:try_)?advisory\w*")
 EMBEDDED_BROKER = ROOT / "ordersaga/celery/pgmq"

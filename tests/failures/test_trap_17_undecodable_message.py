@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-from tests.support.house import House
+from tests.support.installation import House
 from tests.support.polling import eventually
 
 

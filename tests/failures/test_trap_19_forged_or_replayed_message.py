@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.house import House
+from tests.support.installation import House
 from tests.support.polling import eventually
 
 

@@ -11,9 +11,9 @@ from ordersaga import Retry, Signal
 from ordersaga.envelope import Reader, envelope_text, pack_text, read_packs, row_text
 from ordersaga.ids import new_id
 from ordersaga.testing import Mail, Rehearsal
-from tests.support.mail import letter
+from tests.support.amqp_client import letter
+from tests.support.in_process import Theatre
 from tests.support.processes import ROOT
-from tests.support.theatre import Theatre
 from workers import signals
 
 RECORDED = sorted(Path(ROOT, "workers/signal_samples").glob("*.json"))

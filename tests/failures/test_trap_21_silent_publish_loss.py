@@ -14,7 +14,7 @@ from ordersaga.claim import Parcel
 from ordersaga.errors import PublishFailed
 from ordersaga.ids import new_id
 from ordersaga.sql.outbox import OBSERVERS
-from tests.support.mail import KEYRING
+from tests.support.amqp_client import KEYRING
 from tests.support.polling import eventually
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import psutil
 
-from tests.support.house import House
+from tests.support.installation import House
 from tests.support.processes import Process
 
 FORK = """

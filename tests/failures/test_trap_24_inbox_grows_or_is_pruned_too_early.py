@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.support.prunings import age, pruned, rows
-from tests.support.theatre import Theatre
+from tests.support.in_process import Theatre
+from tests.support.pruning import age, pruned, rows
 from workers.retention import BROKER_KEEPS, horizon
 from workers.settings import settings
 

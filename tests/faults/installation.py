@@ -17,16 +17,16 @@ from tests.faults import isolation as isolating
 from tests.faults.isolation import Isolation
 from tests.faults.load import CUSTOMERS, SKUS
 from tests.faults.servers import ParticipantPostgres, Route
-from tests.support.books import Books
 from tests.support.databases import OWNERS, Databases
+from tests.support.db_probe import Books
+from tests.support.fault_injection.switches import Switches
 from tests.support.janitor import janitor
+from tests.support.order_factory import RICH, Shop
 from tests.support.pgbouncer import PgBouncer
 from tests.support.pools import PARTICIPANTS, Pool, Pools, PoolWorker
 from tests.support.processes import ROOT, Process
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.shop import RICH, Shop
 from tests.support.time_scale import scaled
-from tests.support.unruly.switches import Switches
 
 VHOST = "faults"
 PLAN = [Pool(name, processes=2, kind="prefork") for name in PARTICIPANTS]

@@ -16,7 +16,7 @@ setup()
 
 from ordersaga import Choreography  # noqa: E402 - models may be imported once Django is set up
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase  # noqa: E402
-from tests.model.house import House  # noqa: E402
+from tests.model.driver import House  # noqa: E402
 from workers.inventory.steps import inventory  # noqa: E402
 from workers.order_saga import order_saga  # noqa: E402
 from workers.orders.steps import orders  # noqa: E402

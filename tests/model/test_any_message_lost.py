@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ordersaga.testing import Mail
-from tests.model.house import House, Play
+from tests.model.driver import House, Play
 from webapp.orders.services import cancel_order
 
 GOOD = {("CONFIRMED", 1, 0, 0, 1), ("ROLLED_BACK", 0, 0, 0, 0), ("ROLLED_BACK", 1, 1, 0, 0)}

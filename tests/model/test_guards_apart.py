@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg2
 import pytest
 
-from tests.model.house import House, Play
+from tests.model.driver import House, Play
 from tests.model.state import Act
 from webapp.orders.models import Order
 

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from tests.model.house import House
+from tests.model.driver import House
 from tests.model.state import Act, Scenario
 from tests.model.traces import finish, follow, repeated, shortest, telling, walk
 

@@ -20,7 +20,7 @@ from ordersaga.protocol import context, forward, rollback
 from ordersaga.protocol.context import Context
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import saga as saga_sql
-from tests.model.house import House
+from tests.model.driver import House
 from tests.model.state import Act
 from tests.model.traces import Trace, finish, follow, repeated
 

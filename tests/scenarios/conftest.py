@@ -1,5 +1,5 @@
+from tests.support.fixtures import house, standing_house, standing_theatre, theatre
 from tests.support.network import can_make_hosts
-from tests.support.standing import house, standing_house, standing_theatre, theatre
 
 __all__ = ["house", "standing_house", "standing_theatre", "theatre"]
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.books import Books
+from tests.support.chaos import Killer
 from tests.support.databases import OWNERS, Databases
+from tests.support.db_probe import Books
 from tests.support.embedded import EmbeddedPostgres
-from tests.support.house import House
-from tests.support.killer import Killer
+from tests.support.installation import House
 from tests.support.measured import MEASURED
 from tests.support.polling import eventually
 from tests.support.pools import PARTICIPANTS, Pool, Pools

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.house import House
-from tests.support.unruly.goods import FAILS
+from tests.support.fault_injection.goods import FAILS
+from tests.support.installation import House
 
 
 def test_one_bad_order_in_a_batch_of_fifty(house: House) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.house import House
+from tests.support.installation import House
 from tests.support.polling import eventually
 from tests.support.processes import ROOT, run_dir
 

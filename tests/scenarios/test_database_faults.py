@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from ordersaga.heartbeat import live_processes
-from tests.support.house import House
+from tests.support.installation import House
 from tests.support.polling import eventually, throughout
 from tests.support.processes import run_dir
 from webapp.ops.doctor.database import Patient

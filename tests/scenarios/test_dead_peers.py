@@ -12,17 +12,17 @@ from dataclasses import dataclass
 import psycopg2
 import pytest
 
-from tests.support.books import Books
 from tests.support.databases import Databases, copies, migrated_templates
+from tests.support.db_probe import Books
 from tests.support.measured import MEASURED
 from tests.support.network import Host, Link
+from tests.support.order_factory import WATCHDOG, Shop
 from tests.support.polling import eventually
 from tests.support.pools import Pool, Pools
 from tests.support.postgres import Postgres
 from tests.support.processes import Process
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.shop import WATCHDOG, Shop
 
 DATABASE_OPTIONS = "keepalives_idle=2&keepalives_interval=1&keepalives_count=2&tcp_user_timeout=4000&connect_timeout=2"
 BROKER_OPTIONS = "heartbeat=4"

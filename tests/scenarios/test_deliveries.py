@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from ordersaga.testing import Mail, Rehearsal
-from tests.support.house import House
+from tests.support.in_process import Theatre, deliver_all, to
+from tests.support.installation import House
+from tests.support.order_factory import ASLEEP, Shop
 from tests.support.polling import eventually
-from tests.support.shop import ASLEEP, Shop
-from tests.support.theatre import Theatre, deliver_all, to
 
 
 def test_each_delivery_three_times(house: House) -> None:

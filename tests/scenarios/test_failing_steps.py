@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.house import House
+from tests.support.fault_injection.goods import FAILS, FAILS_TWICE, STICKS
+from tests.support.installation import House
 from tests.support.polling import eventually
-from tests.support.unruly.goods import FAILS, FAILS_TWICE, STICKS
 
 STEP = "inventory.reserve_stock"
 

@@ -8,10 +8,10 @@ import psycopg2
 import pytest
 
 from tests.scenarios.loyalty.steps import SCHEMA, URL
-from tests.support.house import ENVIRONMENT, House
+from tests.support.installation import ENVIRONMENT, House
+from tests.support.order_factory import Shop
 from tests.support.polling import eventually
 from tests.support.pools import PARTICIPANTS, Pool, Pools
-from tests.support.shop import Shop
 
 LIST = "ORDERSAGA_PARTICIPANTS"
 LONGER = {LIST: f"{ENVIRONMENT[LIST]},tests.scenarios.loyalty"}

@@ -11,11 +11,11 @@ import pytest
 
 from ordersaga.envelope import MAX_BYTES, Keyring, read_rows
 from ordersaga.ids import new_id
-from tests.support.books import Letter
-from tests.support.house import House
-from tests.support.mail import letter
+from tests.support.amqp_client import letter
+from tests.support.db_probe import Letter
+from tests.support.installation import House
+from tests.support.order_factory import ASLEEP, Shop
 from tests.support.polling import eventually
-from tests.support.shop import ASLEEP, Shop
 
 DEADLINE_NOW = "UPDATE ordersaga_outbox SET due_at = now() WHERE saga_id = %s AND kind = 'deadline'"
 TOPIC = "signal.OrderPlaced"

@@ -10,10 +10,10 @@ from datetime import datetime
 
 from ordersaga.envelope import Row, read_rows
 from tests.scenarios.test_operators import broken
-from tests.support.house import House
+from tests.support.installation import House
+from tests.support.order_factory import ASLEEP, Shop
 from tests.support.polling import eventually
 from tests.support.processes import ROOT
-from tests.support.shop import ASLEEP, Shop
 
 NO_SIGNALS = """
 CREATE FUNCTION no_signals() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the trail is closed'; END $$;

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import psutil
 
-from tests.support.house import House
+from tests.support.fault_injection.goods import PAUSES
+from tests.support.installation import House
 from tests.support.polling import eventually
-from tests.support.unruly.goods import PAUSES
 
 SECONDS = 5
 CLOSED = ("PRECONDITION_FAILED", "ConsumerCancelled", "consumer cancelled")

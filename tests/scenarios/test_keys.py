@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.house import House
-from tests.support.mail import NEXT_KEY, THIS_KEY
+from tests.support.amqp_client import NEXT_KEY, THIS_KEY
+from tests.support.installation import House
 
 
 def test_two_keys_are_accepted_while_one_signs(house: House) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.house import House
+from tests.support.installation import House
 from tests.support.pools import PARTICIPANTS
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.house import House
-from tests.support.lines import about, lines_of
+from tests.support.fault_injection.goods import FAILS, FAILS_TWICE, STICKS, UNSHIPPABLE
+from tests.support.installation import House
+from tests.support.log_lines import about, lines_of
 from tests.support.polling import eventually
 from tests.support.pools import PoolCluster
-from tests.support.unruly.goods import FAILS, FAILS_TWICE, STICKS, UNSHIPPABLE
 
 STEP = "inventory.reserve_stock"
 JSON = {"ORDERSAGA_LOG_FORMAT": "json"}

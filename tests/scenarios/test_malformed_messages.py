@@ -19,11 +19,11 @@ from ordersaga.celery import rabbitmq
 from ordersaga.celery.dead_letters import dead_message
 from ordersaga.celery.messages import install, validate
 from ordersaga.errors import EnvelopeError
+from tests.support.amqp_client import KEYRING
 from tests.support.fuzz import Fuzz, Mutant, Sender
-from tests.support.house import PLAN, House
-from tests.support.mail import KEYRING
+from tests.support.in_process import Theatre
+from tests.support.installation import PLAN, House
 from tests.support.polling import eventually
-from tests.support.theatre import Theatre
 from workers.audit.dead_letters import keep
 
 COUNT = int(os.environ.get("FUZZ", "1000"))

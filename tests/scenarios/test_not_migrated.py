@@ -8,15 +8,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.support.books import Books
 from tests.support.databases import Databases, copies, drop
-from tests.support.pointing import django_at
+from tests.support.db_override import django_at
+from tests.support.db_probe import Books
+from tests.support.order_factory import Shop
 from tests.support.polling import eventually
 from tests.support.pools import Pool, Pools
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.shop import Shop
 from tests.support.time_scale import scaled
 from webapp.orders.models import Product
 

@@ -12,8 +12,8 @@ from ordersaga.celery.dead_letters import DeadMessage
 from ordersaga.celery.topology import unheard_queue
 from ordersaga.claim import Parcel
 from ordersaga.envelope import Keyring
-from tests.support.books import Books, once
-from tests.support.theatre import Theatre, deliver_all, to
+from tests.support.db_probe import Books, once
+from tests.support.in_process import Theatre, deliver_all, to
 from webapp.audit.models import DeadLetter
 from webapp.audit.services import discard, replay
 from webapp.operators import ActRefused

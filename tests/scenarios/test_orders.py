@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.house import House
+from tests.support.fault_injection.goods import UNSHIPPABLE
+from tests.support.installation import House
+from tests.support.order_factory import Item
 from tests.support.polling import eventually
-from tests.support.shop import Item
-from tests.support.unruly.goods import UNSHIPPABLE
 
 
 def test_paid(house: House) -> None:

@@ -11,12 +11,12 @@ import pytest
 from django.db import connection, transaction
 
 from ordersaga.heartbeat import live_processes
-from tests.support.house import House
-from tests.support.pointing import django_at
+from tests.support.db_override import django_at
+from tests.support.fault_injection.goods import BROKEN
+from tests.support.installation import House
 from tests.support.polling import eventually
 from tests.support.pools import PoolCluster
 from tests.support.processes import ROOT, run_dir
-from tests.support.unruly.goods import BROKEN
 from webapp.ops.doctor.database import Patient
 from webapp.ops.doctor.obstacles import obstacles
 from workers.choreography import choreography

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from ordersaga.ids import new_id
+from tests.support.amqp_client import letter
+from tests.support.db_override import django_at
+from tests.support.fault_injection.goods import BLABS, PAUSES
 from tests.support.flower import Flower
-from tests.support.house import House
-from tests.support.mail import letter
-from tests.support.pointing import django_at
+from tests.support.installation import House
 from tests.support.polling import eventually
 from tests.support.pools import PARTICIPANTS, Pool, Pools
 from tests.support.postgres import Postgres
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.unruly.goods import BLABS, PAUSES
 from webapp.orders import services
 
 WORD = f"canary{secrets.token_hex(6)}"

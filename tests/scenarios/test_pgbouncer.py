@@ -15,14 +15,14 @@ import pytest
 
 from ordersaga import sessions
 from ordersaga.errors import PoolerRefused
-from tests.support.books import Books
 from tests.support.databases import OWNERS, Databases
+from tests.support.db_probe import Books
 from tests.support.measured import MEASURED
+from tests.support.order_factory import Shop
 from tests.support.pgbouncer import PgBouncer
 from tests.support.pools import Pools
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, Process
-from tests.support.shop import Shop
 from tests.support.time_scale import scaled
 
 CLIENTS = 12

@@ -11,12 +11,12 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.house import House
+from tests.support.fault_injection.goods import HANGS, PAUSES, PAUSES_TOO, SLEEPS
+from tests.support.installation import House
 from tests.support.polling import eventually
 from tests.support.pools import Pools
 from tests.support.processes import ROOT, Process
 from tests.support.time_scale import scaled
-from tests.support.unruly.goods import HANGS, PAUSES, PAUSES_TOO, SLEEPS
 
 KINDS: dict[str, dict[str, Any]] = {
     "prefork": {"kind": "prefork", "concurrency": 2},

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from celery import Celery
 
-from tests.support.house import House
+from tests.support.installation import House
+from tests.support.order_factory import WATCHDOG
 from tests.support.polling import eventually
-from tests.support.shop import WATCHDOG
 from tests.support.time_scale import scaled
 
 LOST = """

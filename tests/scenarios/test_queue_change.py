@@ -15,7 +15,7 @@ import pytest
 from ordersaga.celery import queue_change
 from ordersaga.celery.queue_change import temporary_name
 from ordersaga.celery.topology import UNLIMITED, queues
-from tests.support.house import House
+from tests.support.installation import House
 from tests.support.polling import eventually
 from tests.support.rabbitmq import PASSWORD, USER
 from webapp.ops.doctor.rabbitmq import RabbitMQ as Examined

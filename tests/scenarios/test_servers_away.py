@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.house import House
+from tests.support.installation import House
 from tests.support.polling import eventually, throughout
 
 OWNERS = {"orders": "orders", "inventory": "inventory", "payments": "payments", "audit": "orders"}

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from tests.scenarios.test_operators import NO_HOLD, broken
-from tests.support.theatre import Theatre, deliver_all
+from tests.support.in_process import Theatre, deliver_all
 from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.orders.models import Order
 

@@ -16,7 +16,7 @@ from django.urls import reverse
 from ordersaga.envelope import Keyring
 from ordersaga.ids import new_id
 from tests.stage.shop import nothing_is_written, open_shop, place
-from tests.support import mail
+from tests.support import amqp_client
 from webapp.audit.models import DeadLetter
 from webapp.orders.models import CancelRequest, Order
 from workers.settings import settings
@@ -178,7 +178,7 @@ def test_a_letter_of_an_order_that_has_ended_is_replayed_to_the_audit_alone(part
     ended = "UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s"
     with connection.cursor() as cursor:
         cursor.execute(ended, [order.saga_id])
-    body, message = mail.letter("signal.OrderPlaced", str(order.saga_id), '{"kept": "as it was"}'), new_id()
+    body, message = amqp_client.letter("signal.OrderPlaced", str(order.saga_id), '{"kept": "as it was"}'), new_id()
     signature = Keyring.parse(settings().signing_keys).sign(message, "signal.OrderPlaced", 1, body)
     headers = {"task": "signal.OrderPlaced", "id": message, "ordersaga-signals": 1, "ordersaga-signature": signature}
     dead = letter(order, source="broker", participant=participant, step=None, body=body, headers=headers)

@@ -11,7 +11,7 @@ from django.db import InternalError, ProgrammingError, connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support import million
+from tests.support import bulk_data
 from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
@@ -29,7 +29,7 @@ READER = "ordersaga_reader"
 def books(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
     """Three databases with the books of some orders; a role that may only read two of them."""
     made = copies(postgres, database_templates)
-    million.fill(ORDERS, [getattr(made, owner) for owner in OWNERS])
+    bulk_data.fill(ORDERS, [getattr(made, owner) for owner in OWNERS])
     postgres.create_role(READER)
     for database in (url.rpartition("/")[2] for url in (made.inventory, made.payments)):
         with postgres.connect(database) as cursor:

@@ -12,7 +12,7 @@ from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from tests.support import million
+from tests.support import bulk_data
 from tests.support.databases import copies, drop
 from tests.support.postgres import OWNER, Postgres
 from webapp.db import django_database
@@ -64,7 +64,7 @@ RARE = [
 def client(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Client]:
     """Staff before a shop whose books hold 20,000 orders; nothing here changes them."""
     made = copies(postgres, database_templates)
-    million.fill_orders(ORDERS, postgres.url(made.orders.rpartition("/")[2], OWNER), rest=True)
+    bulk_data.fill_orders(ORDERS, postgres.url(made.orders.rpartition("/")[2], OWNER), rest=True)
     given = connections["default"].settings_dict
     before = dict(given)
     connection.close()

@@ -26,7 +26,7 @@ from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.errors import ConfigurationError
 from ordersaga.relay import Relay
 from tests.stage.shop import open_shop, place
-from tests.support.pointing import django_at
+from tests.support.db_override import django_at
 from tests.support.postgres import PASSWORD, Postgres
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from ordersaga.celery.pgmq.names import table_name
 from ordersaga.celery.topology import KIND, declare, queues
-from tests.stage.doctors_faults import IN_POSTGRES, Planted
-from tests.stage.doctors_patient import VHOST, House, healthy
+from tests.stage.doctor_env import VHOST, House, healthy
+from tests.stage.doctor_faults import IN_POSTGRES, Planted
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy

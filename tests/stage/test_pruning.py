@@ -16,11 +16,11 @@ from django.core.management import call_command
 
 from ordersaga.celery.dead_letters import DeadMessage
 from ordersaga.sql import NOBODY
-from tests.support import million
+from tests.support import bulk_data
 from tests.support.databases import Databases
-from tests.support.prunings import age, opened, pruned, rows
-from tests.support.standing import standing_theatre, theatre
-from tests.support.theatre import Theatre
+from tests.support.fixtures import standing_theatre, theatre
+from tests.support.in_process import Theatre
+from tests.support.pruning import age, opened, pruned, rows
 from tests.support.time_scale import scaled
 from webapp.audit.models import DeadLetter
 from webapp.audit.services import discard
@@ -288,7 +288,7 @@ def test_ctrl_c_ends_with_130_and_tells_what_is_gone_already(
 
 def test_a_window_is_read_from_the_index_and_no_more_than_it(databases: Databases) -> None:
     """Or pruning a million orders would read them two thousand times."""
-    million.fill_orders(5_000, databases.orders)
+    bulk_data.fill_orders(5_000, databases.orders)
     with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {WINDOW}", [NOBODY, 100])
         [(plans,)] = cursor.fetchall()

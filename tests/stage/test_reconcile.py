@@ -15,7 +15,7 @@ import pytest
 
 from tests.stage.support_books import HEARD, UNHEARD, Booked, Books, Patience, Settled, Shop, audit, books, opened, settled
 from tests.stage.support_corruptions import CORRUPTIONS, ORPHANS, STRANGER, Corruption
-from tests.support import million
+from tests.support import bulk_data
 from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
@@ -287,7 +287,7 @@ def _trade(shop: Shop) -> None:
 @pytest.fixture
 def many(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
     made = copies(postgres, database_templates)
-    million.fill(2_000, [getattr(made, owner) for owner in OWNERS])
+    bulk_data.fill(2_000, [getattr(made, owner) for owner in OWNERS])
     yield made
     drop(postgres, made)
 

@@ -15,14 +15,14 @@ from django.core.management.base import CommandError
 from ordersaga.celery.topology import declare
 from tests.stage.support_books import HEARD, UNHEARD, Books, Patience, books, settled
 from tests.stage.support_corruptions import STRANGER
-from tests.support import books as real
+from tests.support import db_probe as real
 from tests.support.databases import OWNERS, Databases
+from tests.support.order_factory import Shop
 from tests.support.polling import eventually
 from tests.support.pools import Pools
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.shop import Shop
 from tests.support.time_scale import scaled
 from webapp.ops import broker
 from webapp.ops.reconcile import audit_queue

@@ -14,7 +14,7 @@ from amqp import spec
 
 from ordersaga.celery.messages import CONTENT_TYPE
 from ordersaga.ids import new_id
-from tests.support.mail import KEYRING, letter
+from tests.support.amqp_client import KEYRING, letter
 from tests.support.rabbitmq import RabbitMQ
 
 TEXTS = (

@@ -11,8 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support.books import Books
-from tests.support.killer import Killer
+from tests.support.chaos import Killer
+from tests.support.db_probe import Books
 from tests.support.pools import Pools
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled

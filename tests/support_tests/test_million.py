@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from ordersaga.testing import Rehearsal
-from tests.support import million
-from tests.support.books import Books
+from tests.support import bulk_data
 from tests.support.databases import OWNERS, Databases
-from tests.support.pointing import participants_at
-from tests.support.shop import ASLEEP, Shop
+from tests.support.db_override import participants_at
+from tests.support.db_probe import Books
+from tests.support.order_factory import ASLEEP, Shop
 
 ORDERS = 1_000
 
 
 def test_later_orders_settle_beside_the_written_ones_and_the_books_are_clean(databases: Databases) -> None:
-    million.fill(ORDERS, [getattr(databases, owner) for owner in OWNERS])
+    bulk_data.fill(ORDERS, [getattr(databases, owner) for owner in OWNERS])
     shop, books = Shop(databases, watchdog=ASLEEP), Books(databases)
     with participants_at(databases) as choreography:
         shop.open()
@@ -32,7 +32,7 @@ def test_later_orders_settle_beside_the_written_ones_and_the_books_are_clean(dat
 
 def test_the_written_trail_is_one_tree_for_each_saga(databases: Databases) -> None:
     """Every cause is an event of the same saga, as in a trail that was heard."""
-    million.fill_orders(ORDERS, databases.orders)
+    bulk_data.fill_orders(ORDERS, databases.orders)
     books = Books(databases)
     [(events, beginnings, foreign)] = books.ask("orders", """
         SELECT count(*), count(*) FILTER (WHERE e.cause IS NULL), count(*) FILTER (WHERE e.cause IS NOT NULL AND c.id IS NULL)

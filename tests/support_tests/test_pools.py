@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 from pytest_celery import CeleryTestSetup
 
-from tests.support.killer import Killer
+from tests.support.chaos import Killer
 from tests.support.polling import eventually
 from tests.support.pools import Pool, Pools
 from tests.support.rabbitmq import RabbitMQ

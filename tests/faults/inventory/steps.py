@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ordersaga import Batch
 from tests.faults.switch_names import BAD_RELEASE, HELD, HOLD
-from tests.support.unruly.switches import switches
+from tests.support.fault_injection.switches import switches
 from workers.inventory.steps import participant, reserve_stock
 from workers.signals import OrderPlaced
 

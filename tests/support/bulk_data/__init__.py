@@ -2,7 +2,7 @@
 
 Of a hundred orders four are declined, three out of stock, three cancelled with their goods held, one free of charge; the
 others are confirmed. The house works on from there: later orders are placed and settle beside them, ``reconcile`` is clean.
-``python -m tests.support.million 1000000 ORDERS-URL INVENTORY-URL PAYMENTS-URL`` fills three migrated, empty databases
+``python -m tests.support.bulk_data 1000000 ORDERS-URL INVENTORY-URL PAYMENTS-URL`` fills three migrated, empty databases
 (give a superuser's URLs: foreign keys are then not looked up row by row).
 """
 
@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg2
 
-from tests.support.million.booked import BEGINNING, SKUS
-from tests.support.million.inventory import INVENTORY
-from tests.support.million.orders import ORDERS
-from tests.support.million.payments import PAYMENTS
-from tests.support.million.rest import INVENTORY_REST, ORDERS_REST
+from tests.support.bulk_data.booked import BEGINNING, SKUS
+from tests.support.bulk_data.inventory import INVENTORY
+from tests.support.bulk_data.orders import ORDERS
+from tests.support.bulk_data.payments import PAYMENTS
+from tests.support.bulk_data.rest import INVENTORY_REST, ORDERS_REST
 
 __all__ = ["SKUS", "customers", "fill", "fill_orders"]
 

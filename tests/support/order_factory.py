@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from ordersaga import SagaId, Watchdog
 from tests.support.databases import Databases
-from tests.support.pointing import django_at
+from tests.support.db_override import django_at
+from tests.support.fault_injection.goods import UNRULY
 from tests.support.time_scale import scaled
-from tests.support.unruly.goods import UNRULY
 from workers.django_setup import setup
 from workers.inventory.seed import receive
 from workers.payments.seed import NewWallet, open_wallets

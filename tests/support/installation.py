@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-from tests.support.books import Books
+from tests.support.amqp_client import NEXT_KEY, THIS_KEY, Mail
 from tests.support.databases import OWNERS, Databases, copies, drop
+from tests.support.db_probe import Books
+from tests.support.fault_injection.switches import Switches
 from tests.support.janitor import janitor
-from tests.support.mail import NEXT_KEY, THIS_KEY, Mail
+from tests.support.order_factory import WATCHDOG, Shop
 from tests.support.pools import Pool, PoolCluster, Pools
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.shop import WATCHDOG, Shop
-from tests.support.unruly.switches import Switches
 
 PLAN = (
     Pool("orders", kind="threads", concurrency=2),
@@ -25,7 +25,7 @@ PLAN = (
 )
 """Every kind of pool, and one with two processes."""
 ENVIRONMENT = {
-    "ORDERSAGA_PARTICIPANTS": "workers.orders,tests.support.unruly.inventory,workers.payments",
+    "ORDERSAGA_PARTICIPANTS": "workers.orders,tests.support.fault_injection.inventory,workers.payments",
     "ORDERSAGA_WATCHDOG": f"{WATCHDOG.first.total_seconds()}",
     "ORDERSAGA_SIGNING_KEYS": f"{THIS_KEY},{NEXT_KEY}",
 }

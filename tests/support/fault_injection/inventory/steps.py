@@ -1,4 +1,4 @@
-"""The real inventory, with the misbehaviour of :mod:`tests.support.unruly.goods`; impatient, so that tests are quick."""
+"""The real inventory, with the misbehaviour of :mod:`tests.support.fault_injection.goods`; impatient, so that tests are quick."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from ordersaga import Batch, Retry, Signal
 from ordersaga.celery import child_heartbeat
-from tests.support.unruly import goods
-from tests.support.unruly.switches import switches
+from tests.support.fault_injection import goods
+from tests.support.fault_injection.switches import switches
 from workers.inventory.steps import participant, release_stock, reserve_stock, ship_stock
 from workers.signals import OrderConfirmed, OrderPlaced, StockReserved
 

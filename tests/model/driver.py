@@ -19,7 +19,7 @@ from ordersaga.protocol import forward
 from ordersaga.protocol.context import Context
 from ordersaga.step import Step
 from ordersaga.testing import Mail, Rehearsal
-from tests.model.picture import Picture
+from tests.model.observation import Picture
 from tests.model.state import AGAIN, HEARD_AT, OWNED, Act, Saga
 from tests.support.databases import Databases
 from webapp.orders.models import CancelRequest, Product

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.books import Books
 from tests.support.databases import OWNERS, copies, drop
-from tests.support.house import House
+from tests.support.db_override import participants_at
+from tests.support.db_probe import Books
+from tests.support.in_process import Theatre
+from tests.support.installation import House
 from tests.support.measured import MEASURED
-from tests.support.pointing import participants_at
+from tests.support.order_factory import ASLEEP, Shop
 from tests.support.postgres import Postgres
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.shop import ASLEEP, Shop
-from tests.support.theatre import Theatre
 
 
 @pytest.fixture(scope="package")

@@ -7,8 +7,8 @@ from typing import Any
 
 from ordersaga import Choreography
 from ordersaga.testing import Mail, Rehearsal
-from tests.support.books import Books
-from tests.support.shop import Shop
+from tests.support.db_probe import Books
+from tests.support.order_factory import Shop
 
 
 class Theatre:

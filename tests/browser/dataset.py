@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.support.house import House
+from tests.support.fault_injection import goods
+from tests.support.installation import House
+from tests.support.order_factory import ASLEEP, Shop
 from tests.support.polling import eventually
-from tests.support.shop import ASLEEP, Shop
-from tests.support.unruly import goods
 
 MANY = 120
 """Confirmed orders; a list's page has 50 rows."""

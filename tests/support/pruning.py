@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.support.databases import Databases as Urls
-from tests.support.theatre import Theatre
+from tests.support.in_process import Theatre
 from webapp.ops.prune import Databases, prune
 
 JOURNAL = "SELECT count(*) FROM ordersaga_journal WHERE saga_id = %s"

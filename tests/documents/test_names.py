@@ -55,7 +55,7 @@ def test_every_file_and_test_that_is_named_is_there(one: Page) -> None:
 
 
 def test_a_name_that_means_nothing_is_noticed() -> None:
-    good = "forward.py, tests/failures/test_trap_*.py, [x](../ordersaga/saga.py), `tests/engine/test_relay.py::carried`"
+    good = "forward.py, tests/failures/test_trap_*.py, [x](../ordersaga/saga.py), `tests/ordersaga/test_relay.py::carried`"
     text = f"{good} `ordersaga/sage.py`, ../saga.py and `test_trap_06_lost_update.py::test_nothing_of_the_kind` `webapp/pos`"
 
     assert wrong(Page(Path(ROOT, "docs", "draft.md"), text)) == [

@@ -2,7 +2,7 @@
 
 kombu 5.7 ships this transport; as shipped it loses or strands messages in ways the engine cannot live with. Here is the
 repair, a subclass of kombu's, and nothing else: the same declarations as on RabbitMQ work, and mean the same. Each
-departure is signed *Upstream:* with the fault it mends, and ``tests/engine/pgmq/test_upstream_faults.py`` fails once a
+departure is signed *Upstream:* with the fault it mends, and ``tests/ordersaga/pgmq/test_upstream_faults.py`` fails once a
 fault is gone, so that the repair can be thrown away piece by piece.
 
     names.py      what a queue's table is called, what a topic pattern means

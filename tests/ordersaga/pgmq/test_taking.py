@@ -1,0 +1,116 @@
+"""Taking and acknowledging on ``pgmq://``, when consumers are killed, too."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from kombu import Connection, Consumer, Queue
+
+from ordersaga.celery.pgmq import extend_visibility
+from tests.ordersaga.pgmq.peer import LIMIT, VISIBILITY, connect
+from tests.ordersaga.pgmq.talk import Peer, get, is_empty, publish, size
+from tests.support.embedded import BrokerDatabase
+from tests.support.polling import eventually
+from tests.support.time_scale import scaled
+
+
+def test_what_is_acknowledged_is_gone(connection: Connection) -> None:
+    publish(connection, "", "inventory", 1)
+    get(connection, "inventory").ack()
+    assert size(connection, "inventory") == 0
+
+
+def test_the_delivery_count_counts(connection: Connection) -> None:
+    publish(connection, "", "inventory", 1)
+    for count in range(LIMIT):
+        message = get(connection, "inventory")
+        assert message.headers["x-delivery-count"] == count
+        assert message.delivery_info["redelivered"] is (count > 0)
+        message.requeue()
+
+
+def test_what_a_killed_consumer_had_in_hand_comes_back(connection: Connection, peer: Peer) -> None:
+    publish(connection, "", "inventory", 1)
+    first = peer("hold", "inventory")
+    first.wait_for_log("given 1 for the 1. time")
+    first.kill()
+    second = peer("settle", "inventory")
+    second.wait_for_log("given 1 for the 2. time", VISIBILITY + 5)
+    is_empty(connection, "inventory")
+
+
+def test_what_a_living_consumer_keeps_is_given_to_nobody_else(connection: Connection, peer: Peer) -> None:
+    publish(connection, "", "inventory", 1)
+    keeper = peer("keep", "inventory")
+    keeper.wait_for_log("given 1 for the 1. time")
+    rival = peer("settle", "inventory")
+    for n in range(2, 5):  # three visibility timeouts pass, each seen in the queue's own clock
+        publish(connection, "", "inventory", n, DelaySeconds=VISIBILITY * (n - 1))
+    eventually(lambda: "given 4" in keeper.logs() + rival.logs(), 4 * VISIBILITY + 5, "the last of the delayed")
+    assert "given 1" not in rival.logs()
+    assert "2. time" not in keeper.logs() + rival.logs()
+    keeper.kill()
+    rival.wait_for_log("given 1 for the 2. time", VISIBILITY + 5)
+
+
+def test_what_is_held_for_too_long_is_kept_no_longer(broker: BrokerDatabase) -> None:
+    with connect(broker.url, visibility=1) as slow, connect(broker.url) as other:
+        channel: Any = slow.channel()
+        channel.longest = 3 * VISIBILITY
+        publish(other, "", "inventory", 1)
+        eventually(lambda: channel.basic_get("inventory"), 5, "the message")
+        assert extend_visibility(channel) == 1
+
+        eventually(lambda: extend_visibility(channel) == 0, 4 * VISIBILITY, "the end of the extension")
+        get(other, "inventory").ack()
+
+
+def test_what_was_lost_to_another_consumer_is_neither_kept_nor_given_back(broker: BrokerDatabase) -> None:
+    with connect(broker.url, visibility=1) as slow, connect(broker.url, visibility=60) as quick:
+        publish(slow, "", "inventory", 1)
+        lost = get(slow, "inventory")
+        mine = get(quick, "inventory")
+        assert extend_visibility(lost.channel) == 0
+        lost.reject()
+        assert extend_visibility(mine.channel) == 1
+        assert size(quick, "inventory") == 1
+        assert size(quick, "inventory.dead") == 0
+
+
+def test_a_channel_that_closes_gives_back_at_once(connection: Connection) -> None:
+    publish(connection, "", "inventory", 1)
+    channel = connection.channel()
+    assert channel.basic_get("inventory") is not None
+    channel.close()
+    assert get(connection, "inventory", 0.5).headers["x-delivery-count"] == 1
+
+
+def test_copies_of_one_message_are_acknowledged_apart(connection: Connection) -> None:
+    publish(connection, "ordersaga", "refusal.OutOfStock", 1)
+    first, second = get(connection, "inventory"), get(connection, "payments")
+    assert first.delivery_tag != second.delivery_tag
+    first.ack()
+    assert (size(connection, "inventory"), size(connection, "payments")) == (0, 1)
+
+
+def test_the_prefetch_is_kept_and_a_free_slot_is_used_at_once(connection: Connection) -> None:
+    for n in range(20):
+        publish(connection, "", "inventory", n)
+    channel = connection.channel()
+    channel.basic_qos(0, 2, False)
+    in_hand: list[Any] = []
+    with Consumer(channel, [Queue("inventory", no_declare=True)], on_message=in_hand.append):
+        connection.drain_events(timeout=scaled(5))
+        began = time.monotonic()
+        for _ in range(18):
+            assert len(in_hand) == 2
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=0.01)
+            thread = threading.Timer(0.005, in_hand.pop(0).ack)  # as a pool's thread does it
+            thread.start()
+            connection.drain_events(timeout=scaled(5))
+            thread.join()
+        assert time.monotonic() - began < 9  # polling alone would take a second for each of the eighteen

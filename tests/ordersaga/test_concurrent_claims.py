@@ -1,0 +1,70 @@
+"""Several relays work on one outbox: none waits for rows that another has claimed, and each takes the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from unittest.mock import patch
+
+import psycopg2
+import pytest
+
+from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, claim
+from ordersaga.sql import outbox as sql
+from tests.ordersaga.toy_saga import DESK, empty_outbox, toy_database
+from tests.support.postgres import Postgres
+
+# Rows that RELEASE looks for, too: they were put off because their address refused, and are due again.
+TWO_ROWS = """
+INSERT INTO ordersaga_outbox (participant, topic, signals, payload, fault)
+SELECT %(participant)s, %(address)s, 1, '{}', %(fault)s FROM generate_series(1, 2)
+"""
+VALUES = {
+    "participant": DESK, "address": "signal.Heard0", "fault": "its queue is full", "later": 60.0,
+    "observed": False, "since": 0.0, "rows": CLAIM_ROWS, "size": CLAIM_BYTES, "first": 30.0, "cap": 600.0,
+}  # fmt: skip
+STATEMENTS = ["CLAIM", "PREPARE", "PARK", "RELEASE"]
+
+
+@pytest.fixture(scope="module")
+def database(postgres: Postgres) -> Iterator[str]:
+    with toy_database(postgres, "claims") as url:
+        yield url
+
+
+@pytest.fixture
+def url(database: str) -> str:
+    """A database whose outbox owes two rows to one address."""
+    empty_outbox(database)
+    with closing(psycopg2.connect(database)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(TWO_ROWS, VALUES)
+    return database
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_rows_that_another_relay_has_claimed_are_passed_over(url: str, statement: str):
+    assert rows_taken_beside_a_claim(url, statement) == 1
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_a_statement_that_waits_for_claimed_rows_is_noticed(url: str, statement: str):
+    """A test of the test above."""
+    waiting = getattr(sql, statement).replace(" SKIP LOCKED", "")
+
+    with patch.object(sql, statement, waiting), pytest.raises(psycopg2.errors.LockNotAvailable):
+        rows_taken_beside_a_claim(url, statement)
+
+
+def rows_taken_beside_a_claim(url: str, statement: str) -> int:
+    """How many rows a relay's statement takes while another transaction has claimed one of the two.
+
+    :raises LockNotAvailable: when the statement waits for the claimed row.
+    """
+    with closing(psycopg2.connect(url)) as claiming, closing(psycopg2.connect(url)) as connection:
+        assert claim(claiming.cursor(), DESK, limit=1).rows == 1
+        cursor = connection.cursor()
+        cursor.execute("SET LOCAL lock_timeout = '200ms'")
+        cursor.execute(getattr(sql, statement), VALUES)
+        if statement == "PREPARE":
+            cursor.execute(sql.CLAIM_PREPARED, VALUES)
+        return cursor.rowcount

@@ -1,0 +1,291 @@
+"""Two workers hear racing signals of the same sagas at once, on a real database: nobody is stuck, no end is wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from unittest.mock import patch
+
+import orjson
+import pytest
+
+from ordersaga.envelope import envelope_text, pack_text, read_packs, row_text
+from ordersaga.journal import Entry, Journal
+from ordersaga.protocol.context import Context
+from ordersaga.testing import Mail, Rehearsal
+from tests.ordersaga.toy_saga import DESK, Shape, Toy, empty_outbox, toy_database
+from tests.support.polling import eventually
+from tests.support.postgres import Postgres
+from tests.support.time_scale import scaled
+
+ROUNDS = 12
+SAGAS = 6
+SHAPE = Shape(owners=("shelf", "till"), batched=(True, True), ships="shelf")
+BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+class Gate:
+    """Stops the first who comes by, until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached, self.opened = threading.Event(), threading.Event()
+
+    def pass_by(self) -> None:
+        if not self.reached.is_set():
+            self.reached.set()
+            assert self.opened.wait(scaled(20))
+
+
+class Theatre:
+    """A toy choreography whose envelopes are handed out one by one, or two at once."""
+
+    def __init__(self, url: str, seed: int = 0) -> None:
+        empty_outbox(url)
+        self.toy = Toy(SHAPE, url)
+        self.rehearsal = Rehearsal(self.toy.choreography, seed=seed)
+        self.sagas = self.toy.start(SAGAS)
+        self._pool = ThreadPoolExecutor(2)
+
+    def take(self, to: str, topic: str) -> Mail:
+        """The envelope of this topic for this participant."""
+        self.rehearsal.collect()
+        [mail] = self.rehearsal.waiting(to, topic)
+        self.rehearsal.mail.remove(mail)
+        return mail
+
+    def hear(self, to: str, *topics: str) -> None:
+        for topic in topics:
+            self.rehearsal.deliver(self.take(to, topic))
+
+    def expire(self) -> None:
+        """The deadline of all sagas passes before anybody else is heard."""
+        self.rehearsal.due("deadline")
+        self.hear(DESK, "signal.DeadlinePassed")
+
+    def queue_up(self, gate: Gate, first: Mail, second: Mail) -> None:
+        """One worker stops at the gate, the other must wait for it; then the gate is opened."""
+        held = self._pool.submit(self.rehearsal.deliver, first)
+        assert gate.reached.wait(scaled(20))
+        waiting = self._pool.submit(self.rehearsal.deliver, second)
+        eventually(lambda: self.toy.rows(BLOCKED)[0][0], 20, f"{second.parcel.topic} to wait for {first.parcel.topic}")
+        gate.opened.set()
+        held.result(scaled(20))
+        waiting.result(scaled(20))
+
+    def at_once(self, *mail: Mail) -> None:
+        """Hand envelopes to two workers at the same moment."""
+        barrier = threading.Barrier(len(mail))
+
+        def deliver(each: Mail) -> None:
+            barrier.wait()
+            self.rehearsal.deliver(each)
+
+        for done in [self._pool.submit(deliver, each) for each in mail]:
+            done.result(timeout=scaled(30))
+
+    def end(self) -> set[str]:
+        """Run to quiet; every saga has a good end and nobody was thrown out of a deadlock."""
+        self.rehearsal.run()
+        ends = {self.toy.assert_all_or_nothing(saga) for saga in self.sagas}
+        assert not self.toy.database.errors
+        self._pool.shutdown()
+        self.toy.database.discard()
+        return ends
+
+
+Race = Callable[[Theatre], list[Mail]]
+
+
+def step_against_refusal(theatre: Theatre) -> list[Mail]:
+    theatre.expire()
+    return [theatre.take("shelf", "signal.Heard0"), theatre.take("shelf", "refusal.Expired")]
+
+
+def confirm_against_expire(theatre: Theatre) -> list[Mail]:
+    theatre.rehearsal.due("deadline")
+    expired = theatre.take(DESK, "signal.DeadlinePassed")
+    theatre.hear("shelf", "signal.Heard0")
+    theatre.hear("till", "signal.Heard1")
+    return [theatre.take(DESK, "signal.Heard2"), expired]
+
+
+def confirm_against_refusal(theatre: Theatre) -> list[Mail]:
+    theatre.hear("shelf", "signal.Heard0")
+    theatre.hear("till", "signal.Heard1")
+    confirmed = theatre.take(DESK, "signal.Heard2")
+    theatre.expire()
+    return [confirmed, theatre.take(DESK, "refusal.Expired")]
+
+
+def two_answers(theatre: Theatre) -> list[Mail]:
+    theatre.expire()
+    theatre.hear(DESK, "refusal.Expired")
+    theatre.hear(DESK, "answer")  # its own, for whoever observes
+    theatre.hear("shelf", "refusal.Expired")
+    first = theatre.take(DESK, "answer")
+    theatre.hear("till", "refusal.Expired")
+    return [first, theatre.take(DESK, "answer")]
+
+
+def answer_against_refusal(theatre: Theatre) -> list[Mail]:
+    theatre.expire()
+    theatre.hear("shelf", "refusal.Expired")
+    return [theatre.take(DESK, "answer"), theatre.take(DESK, "refusal.Expired")]
+
+
+def a_step_twice(theatre: Theatre) -> list[Mail]:
+    mail = theatre.take("shelf", "signal.Heard0")
+    return [mail, mail]
+
+
+def a_refusal_twice(theatre: Theatre) -> list[Mail]:
+    theatre.hear("shelf", "signal.Heard0")
+    theatre.expire()
+    mail = theatre.take("shelf", "refusal.Expired")
+    return [mail, mail]
+
+
+RACES: list[Race] = [
+    step_against_refusal,
+    confirm_against_expire,
+    confirm_against_refusal,
+    two_answers,
+    answer_against_refusal,
+    a_step_twice,
+    a_refusal_twice,
+]
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Postgres) -> Iterator[str]:
+    with toy_database(postgres, "races") as url:
+        yield url
+
+
+@pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
+def test_racing_signals_never_end_wrongly(url: str, race: Race):
+    for seed in range(ROUNDS):
+        theatre = Theatre(url, seed)
+        theatre.at_once(*race(theatre))
+        theatre.end()
+
+
+def held_at(gate: Gate, owner: type[Any], method: str, *, after: bool) -> Any:
+    """A patch: the first call of a method stops at the gate."""
+    original = getattr(owner, method)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not after:
+            gate.pass_by()
+        result = original(*args, **kwargs)
+        if after:
+            gate.pass_by()
+        return result
+
+    return patch.object(owner, method, call)
+
+
+def test_a_refusal_waits_for_the_step_under_way_and_then_undoes_it(url: str):
+    theatre = Theatre(url)
+    theatre.expire()
+    step, refusal = theatre.take("shelf", "signal.Heard0"), theatre.take("shelf", "refusal.Expired")
+    gate = Gate()
+
+    with held_at(gate, Journal, "begin", after=True):
+        theatre.queue_up(gate, step, refusal)
+
+    journal = theatre.toy.rows("SELECT state FROM ordersaga_journal WHERE step = 'shelf.step0'" + mine(theatre))
+    assert journal == [("undone",)] * SAGAS
+    assert theatre.end() == {"ROLLED_BACK"}
+
+
+def test_a_refusal_that_does_not_read_again_after_a_conflict_is_noticed(url: str):
+    """A test of the test above: the mistake is real, and is seen."""
+    theatre = Theatre(url)
+    theatre.expire()
+    step, refusal = theatre.take("shelf", "signal.Heard0"), theatre.take("shelf", "refusal.Expired")
+    gate, bar = Gate(), Journal.bar
+
+    def bar_by_what_was_read_before(journal: Journal, sagas: Sequence[str], steps: Sequence[str]) -> list[Entry]:
+        before = {(e.saga, e.step) for e in journal.lock_all(sagas)}
+        return [e for e in bar(journal, sagas, steps) if (e.saga, e.step) in before]
+
+    with held_at(gate, Journal, "begin", after=True), patch.object(Journal, "bar", bar_by_what_was_read_before):
+        theatre.queue_up(gate, step, refusal)
+
+    with pytest.raises(AssertionError):
+        theatre.end()
+
+
+def test_a_step_waits_for_the_refusal_under_way_and_finds_itself_barred(url: str):
+    theatre = Theatre(url)
+    theatre.expire()
+    step, refusal = theatre.take("shelf", "signal.Heard0"), theatre.take("shelf", "refusal.Expired")
+    gate = Gate()
+
+    with held_at(gate, Journal, "bar", after=True):
+        theatre.queue_up(gate, refusal, step)
+
+    assert theatre.end() == {"ROLLED_BACK"}
+
+
+def test_the_last_two_answers_see_one_another(url: str):
+    theatre = Theatre(url)
+    one, other = two_answers(theatre)
+    gate = Gate()
+
+    with held_at(gate, Context, "close", after=False):
+        theatre.queue_up(gate, one, other)
+
+    open_ = theatre.toy.rows("SELECT id FROM ordersaga_saga WHERE ended_at IS NULL" + mine(theatre, "id"))
+    assert not open_
+    assert theatre.end() == {"ROLLED_BACK"}
+
+
+def test_a_refusal_that_some_sagas_have_heard_locks_all_of_them_in_one_order(url: str):
+    theatre = Theatre(url)
+    theatre.expire()
+    refusal = theatre.take(DESK, "refusal.Expired")
+    theatre.rehearsal.deliver(only(refusal, theatre.sagas[:-2]))
+    theatre.hear(DESK, "answer")
+    theatre.hear("shelf", "refusal.Expired")
+    answers = theatre.take(DESK, "answer")
+    gate = Gate()
+
+    with held_at(gate, Context, "turn", after=True):
+        theatre.queue_up(gate, refusal, answers)
+
+    assert theatre.end() == {"ROLLED_BACK"}
+
+
+def test_a_confirmation_that_comes_late_for_some_sagas_locks_all_of_them_in_one_order(url: str):
+    theatre = Theatre(url)
+    theatre.hear("shelf", "signal.Heard0")
+    theatre.hear("till", "signal.Heard1")
+    charged = theatre.take(DESK, "signal.Heard2")
+    for saga in theatre.sagas[:-2]:
+        theatre.rehearsal.due("deadline", saga)
+    theatre.hear(DESK, "signal.DeadlinePassed", "refusal.Expired")
+    theatre.rehearsal.due("watchdog")
+    reminders = theatre.take(DESK, "watchdog")
+    gate = Gate()
+
+    with held_at(gate, Context, "confirm", after=True):
+        theatre.queue_up(gate, charged, reminders)
+
+    assert theatre.end() == {"CONFIRMED", "ROLLED_BACK"}
+
+
+def only(mail: Mail, sagas: list[str]) -> Mail:
+    """The envelope without what it says of other sagas."""
+    packs = [
+        pack_text(head, [row_text(r._replace(data=orjson.dumps(r.data).decode())) for r in rows if r.saga in sagas])
+        for head, rows in read_packs(mail.parcel.body)
+    ]
+    return Mail(mail.to, mail.parcel._replace(body=envelope_text(mail.parcel.topic, packs), signals=len(sagas)))
+
+
+def mine(theatre: Theatre, column: str = "saga_id") -> str:
+    return f" AND {column} IN ({','.join(repr(saga) for saga in theatre.sagas)})"

@@ -1,0 +1,173 @@
+"""A step is renamed while sagas are under way: what it has done is neither done twice nor left without its undo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from ordersaga import Batch, Choreography, DeadlinePassed, Participant, Refusal, Saga, Signal
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
+from ordersaga.operations import Operations
+from ordersaga.testing import Rehearsal
+from tests.ordersaga.sample_saga import Trip, refused
+from tests.ordersaga.toy_saga import EFFECT, toy_database
+from tests.support.postgres import Postgres
+
+
+class Ordered(Signal): ...
+
+
+class Reserved(Signal): ...
+
+
+class Agreed(Signal): ...
+
+
+class Expired(Refusal): ...
+
+
+SAGA = Saga("renamed", Ordered, "desk", ("desk", "shelf"), timedelta(minutes=5), ends=(Agreed,))
+
+
+class Release:
+    """A release of the shelf, whose one step has the function name and the options given."""
+
+    def __init__(self, database: SQLAlchemyDatabase, function: str, **options: Any) -> None:
+        self.database = database
+        desk, shelf = Participant("desk", database=database), Participant("shelf", database=database)
+
+        def reserve(ordered: Ordered, saga: str, db: Any) -> Reserved:
+            change(db, saga, 1)
+            return Reserved()
+
+        def release(reserved: Reserved, saga: str, db: Any) -> None:
+            change(db, saga, -1)
+
+        reserve.__name__ = function
+        self.step = shelf.step(reserve, **options)
+        self.step.undo(release)
+
+        @desk.step(decides=True)
+        def agree(reserved: Batch[Reserved]) -> Batch[Agreed]:
+            return Batch({saga: Agreed() for saga in reserved})
+
+        @desk.step(decides=True)
+        def expire(passed: Batch[DeadlinePassed]) -> Batch[Expired]:
+            return Batch({saga: Expired() for saga in passed})
+
+        self.rehearsal = Rehearsal(Choreography(SAGA, [desk, shelf]))
+
+    def row(self, sql: str, saga: str) -> Any:
+        with self.database.begin() as tx:
+            tx.cursor.execute(sql, [saga])
+            return tx.cursor.fetchone()
+
+    def left(self, saga: str) -> int:
+        """What is reserved for a saga."""
+        return int(self.row("SELECT coalesce(sum(change), 0) FROM effect WHERE saga_id = %s", saga)[0])
+
+    def standing(self, saga: str) -> tuple[str, str | None]:
+        """The status of a saga, and why it needs attention."""
+        status, attention = self.row("SELECT status, attention FROM ordersaga_saga WHERE id = %s", saga)
+        return status, attention
+
+
+def change(db: Any, saga: str, by: int) -> None:
+    db.execute(text(EFFECT), {"step": "reserve", "change": by, "sagas": [saga]})
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[SQLAlchemyDatabase]:
+    with toy_database(postgres, "renamed") as url:
+        database = SQLAlchemyDatabase(url)
+        yield database
+        database.discard()
+
+
+def reserved(database: SQLAlchemyDatabase) -> tuple[str, Any]:
+    """A saga whose reservation an earlier release has made, and the envelope that asked for it."""
+    first = Release(database, "reserve")
+    with database.begin() as tx:
+        saga = SAGA.start(Ordered(), db=tx.db)
+    first.rehearsal.collect()
+    [mail] = first.rehearsal.waiting("shelf", "signal.Ordered")
+    first.rehearsal.deliver(mail)
+    assert first.left(saga) == 1
+    return saga, mail
+
+
+def expire(release: Release, saga: str) -> None:
+    """The deadline passes before the desk hears of the reservation."""
+    rehearsal = release.rehearsal
+    rehearsal.due("deadline", saga)
+    rehearsal.collect()
+    [late] = rehearsal.waiting("desk", "signal.DeadlinePassed")
+    rehearsal.deliver(late)
+    rehearsal.run()
+
+
+def test_a_renamed_step_is_not_done_again_and_is_undone(database: SQLAlchemyDatabase) -> None:
+    saga, mail = reserved(database)
+    now = Release(database, "hold", formerly="reserve")
+
+    now.rehearsal.deliver(mail)
+    assert now.left(saga) == 1
+    expire(now, saga)
+
+    assert now.left(saga) == 0
+    assert now.standing(saga) == ("ROLLED_BACK", None)
+
+
+def test_a_step_with_a_name_of_its_own_may_have_another_function(database: SQLAlchemyDatabase) -> None:
+    saga, mail = reserved(database)
+    now = Release(database, "hold", name="reserve")
+
+    now.rehearsal.deliver(mail)
+
+    assert now.left(saga) == 1
+    assert (now.step.key, now.step.task) == ("shelf.reserve", "shelf.reserve")
+
+
+def test_what_no_declared_step_can_undo_keeps_the_saga_open_until_one_can(database: SQLAlchemyDatabase) -> None:
+    saga, _ = reserved(database)
+    without = Release(database, "hold")
+
+    expire(without, saga)
+
+    status, attention = without.standing(saga)
+    assert (status, without.left(saga)) == ("ROLLING_BACK", 1)
+    assert attention is not None
+    assert "shelf.reserve was done and is not declared" in attention
+
+    mended = Release(database, "hold", formerly="reserve")
+    with database.begin() as tx:
+        assert Operations(SAGA).resume(saga, db=tx.db, by="staff 1", reason="the release that can undo it is deployed")
+    mended.rehearsal.run()
+
+    assert mended.left(saga) == 0
+    assert mended.standing(saga) == ("ROLLED_BACK", None)
+
+
+def test_the_task_has_the_new_name_and_the_journal_the_first(database: SQLAlchemyDatabase) -> None:
+    step = Release(database, "hold", formerly="reserve").step
+
+    assert (step.task, step.key) == ("shelf.hold", "shelf.reserve")
+
+
+def test_a_name_that_another_step_has_in_the_journal_is_refused() -> None:
+    trip = Trip()
+
+    def other(agreed: Ordered) -> None: ...
+
+    refused(lambda: trip.hotel.step(formerly="book")(other), "hotel.other", "hotel.book")
+
+
+@pytest.mark.parametrize("name", ["", "two words", "with.dot", "a" * 61])
+def test_a_name_that_is_no_identifier_is_refused(name: str) -> None:
+    def other(agreed: Ordered) -> None: ...
+
+    refused(lambda: Trip().hotel.step(name=name)(other), "hotel.", "letters, digits")

@@ -1,0 +1,148 @@
+"""An envelope may hold a signal's ordinary copy and its copy marked *again*: the mark counts, in whichever order they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from unittest.mock import patch
+
+import orjson
+import pytest
+
+from ordersaga.envelope import Row, envelope_text, pack_text, read_packs, read_rows, row_text
+from ordersaga.protocol.context import Context
+from ordersaga.testing import Mail, Rehearsal
+from tests.ordersaga.toy_saga import DESK, Plan, Shape, Toy, empty_outbox, toy_database
+from tests.support.postgres import Postgres
+
+ORDINARY, AGAIN = 0, 1
+Marks = tuple[int, int]
+STATE = "SELECT state FROM ordersaga_journal WHERE saga_id = %s AND step = 'shelf.step0'"
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Postgres) -> Iterator[str]:
+    with toy_database(postgres, "repeats") as url:
+        yield url
+
+
+def first_copy(_: Context, rows: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
+    return {row.saga: row for row in reversed(rows)}
+
+
+def last_copy(_: Context, rows: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
+    return {row.saga: row for row in rows}
+
+
+MISTAKES = pytest.mark.parametrize(("mistake", "marks"), [(first_copy, (ORDINARY, AGAIN)), (last_copy, (AGAIN, ORDINARY))])
+ORDERS = pytest.mark.parametrize("marks", [(ORDINARY, AGAIN), (AGAIN, ORDINARY)], ids=["ordinary first", "again first"])
+
+
+def sent_again(url: str, marks: Marks) -> bool:
+    """Whether a step whose signal was lost sends it again, marked so, when it receives both copies of its own signal."""
+    toy, rehearsal, _ = began(url, Plan())
+    received = deliver(rehearsal, "shelf", "signal.Heard0")
+    lose_all(rehearsal)
+
+    rehearsal.deliver(copies(received, marks))
+
+    rehearsal.collect()
+    sent = [row.again for mail in rehearsal.waiting("till", "signal.Heard1") for row in read_rows(mail.parcel.body)]
+    toy.database.discard()
+    return sent == [AGAIN]
+
+
+def undone(url: str, marks: Marks) -> bool:
+    """Whether an undo that failed once, and whose retry was lost, is done when both copies of the refusal arrive."""
+    toy, rehearsal, saga = began(url, Plan(undo_failures=1))
+    deliver(rehearsal, "shelf", "signal.Heard0")
+    rehearsal.due("deadline", saga)
+    deliver(rehearsal, DESK, "signal.DeadlinePassed")
+    refusal = deliver(rehearsal, "shelf", "refusal.Expired")
+    assert toy.rows(STATE, saga) == [("undoing",)]
+    lose_all(rehearsal)
+
+    rehearsal.deliver(copies(refusal, marks))
+
+    state = toy.rows(STATE, saga)
+    toy.database.discard()
+    return state == [("undone",)]
+
+
+def began(url: str, plan: Plan) -> tuple[Toy, Rehearsal, str]:
+    """One saga that has just started, with a plan for its first step."""
+    empty_outbox(url)
+    toy = Toy(Shape(("shelf", "till"), (True, True), plans={("step0", 0): plan}), url)
+    [saga] = toy.start(1)
+    return toy, Rehearsal(toy.choreography), saga
+
+
+def deliver(rehearsal: Rehearsal, to: str, topic: str) -> Mail:
+    """Deliver the one envelope of a topic to a participant; gives it."""
+    rehearsal.collect()
+    [mail] = rehearsal.waiting(to, topic)
+    rehearsal.deliver(mail)
+    return mail
+
+
+def lose_all(rehearsal: Rehearsal) -> None:
+    """Drop whatever was published and not delivered yet, retries too."""
+    rehearsal.collect()
+    rehearsal.mail.clear()
+
+
+def copies(mail: Mail, marks: Marks) -> Mail:
+    """One envelope with two copies of the signal of another, marked so."""
+    [(head, [row])] = read_packs(mail.parcel.body)
+    data = orjson.dumps(row.data).decode()
+    packs = [pack_text(head, [row_text(row._replace(data=data, again=again))]) for again in marks]
+    return Mail(mail.to, mail.parcel._replace(body=envelope_text(mail.parcel.topic, packs), signals=len(packs)))
+
+
+ENDS = pytest.mark.parametrize("ends_well", [sent_again, undone])
+"""A step that is done sends its signal again; an undo whose retry was lost is tried again."""
+
+
+@ENDS
+@ORDERS
+def test_a_copy_marked_again_counts_beside_an_ordinary_one(url: str, ends_well: Callable[[str, Marks], bool], marks: Marks):
+    assert ends_well(url, marks)
+
+
+@ENDS
+@MISTAKES
+def test_that_only_one_copy_counts_is_noticed(url: str, ends_well: Callable[[str, Marks], bool], mistake: Any, marks: Marks):
+    """A test of the test above."""
+    with patch.object(Context, "by_saga", mistake):
+        assert not ends_well(url, marks)
+
+
+def test_a_signal_that_the_outbox_still_owes_is_not_repeated(url: str):
+    """Where a relay is away, each reminder would otherwise add a copy of every signal behind it."""
+    toy, rehearsal, _ = began(url, Plan())
+    received = deliver(rehearsal, "shelf", "signal.Heard0")
+
+    for _ in range(3):
+        rehearsal.deliver(copies(received, (AGAIN, ORDINARY)))
+
+    rehearsal.collect()
+    [mail] = rehearsal.waiting("till", "signal.Heard1")
+    assert [row.again for row in read_rows(mail.parcel.body)] == [ORDINARY]
+    toy.database.discard()
+
+
+def test_a_reminder_repeats_no_first_signal_that_the_outbox_still_owes(url: str):
+    toy, rehearsal, saga = began(url, Plan())
+    toy.execute("UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga)
+    toy.execute("UPDATE ordersaga_outbox SET due_at = now() + interval '1 day' WHERE kind = 'said'")
+    rehearsal.due("watchdog", saga)
+
+    deliver(rehearsal, DESK, "watchdog")
+
+    assert toy.rows("SELECT rounds FROM ordersaga_saga WHERE id = %s", saga) == [(1,)]
+    toy.execute("UPDATE ordersaga_outbox SET due_at = now() WHERE kind = 'said'")
+    rehearsal.collect()
+    assert [row.again for mail in rehearsal.waiting("shelf", "signal.Heard0") for row in read_rows(mail.parcel.body)] == [
+        ORDINARY
+    ]
+    toy.database.discard()

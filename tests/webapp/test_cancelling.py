@@ -1,0 +1,79 @@
+"""Cancelling: the wish is written down once, and the orders participant answers it."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+
+from ordersaga import Batch, DeadlinePassed
+from tests.webapp.shop import open_shop, place, said
+from webapp.orders.models import CancelRequest, Order
+from webapp.orders.services import cancel_order
+from workers.orders import steps
+from workers.signals import CancelAsked, OrderCancelled, OrderConfirmed, OrderExpired, PaymentCharged
+
+
+@pytest.fixture(autouse=True)
+def _catalogue(orders_database: str) -> None:
+    open_shop()
+
+
+def test_a_cancel_is_recorded_with_its_signal_in_one_transaction() -> None:
+    order = place()
+    request = cancel_order(order, "ann")
+    assert (request.asked_by, request.outcome) == ("ann", None)
+    assert said() == ["signal.OrderPlaced", "signal.CancelAsked"]
+
+
+def test_asking_twice_is_one_request() -> None:
+    order = place()
+    assert cancel_order(order, "ann") == cancel_order(order, "shop")
+    assert order.cancel_request.asked_by == "ann"
+
+
+def test_an_answered_request_says_nothing_more() -> None:
+    order = place()
+    request = cancel_order(order, "ann")
+    request.outcome, request.answered_at = "too_late", request.asked_at
+    request.save()
+    cancel_order(order, "ann")
+    assert said().count("signal.CancelAsked") == 1
+
+
+# -------------------------------------------------------------------------------- the participant's steps
+
+
+def test_a_cancel_in_time_is_answered_cancelled_and_refuses_the_saga() -> None:
+    order, other = place(), place(idempotency_key="other")
+    for each in (order, other):
+        cancel_order(each, "ann")
+    asked = Batch({str(order.saga_id): CancelAsked(order=str(order.id))})
+    assert dict(steps.cancel.function(asked)) == {str(order.saga_id): OrderCancelled(order=str(order.id))}
+    assert set(CancelRequest.objects.values_list("order", "outcome")) == {(order.id, "cancelled"), (other.id, None)}
+
+
+def test_a_cancel_that_comes_too_late_is_told_so_and_an_answer_stays() -> None:
+    order = place()
+    cancel_order(order, "ann")
+    asked = Batch({str(order.saga_id): CancelAsked(order=str(order.id))})
+    steps.tell_too_late(asked)
+    steps.cancel.function(asked)
+    request = CancelRequest.objects.get()
+    assert request.outcome == "too_late"
+    assert request.answered_at is not None
+
+
+def test_confirming_and_its_undo_leave_no_trace_in_the_order() -> None:
+    order, other = place(), place(idempotency_key="other")
+    charged = Batch({str(order.saga_id): PaymentCharged(order=str(order.id), currency="EUR", amount=1)})
+    confirmed = steps.confirm_order.function(charged, connection)
+    assert dict(confirmed) == {str(order.saga_id): OrderConfirmed(order=str(order.id))}
+    assert list(Order.objects.filter(confirmed_at=None)) == [other]
+    steps.cancel_order.function(confirmed)
+    assert Order.objects.filter(confirmed_at=None).count() == 2
+
+
+def test_an_order_whose_time_is_up_expires_by_its_number() -> None:
+    order = place()
+    expired = steps.expire_order.function(Batch({str(order.saga_id): DeadlinePassed()}))
+    assert dict(expired) == {str(order.saga_id): OrderExpired(order=str(order.id))}

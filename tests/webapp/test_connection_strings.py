@@ -1,0 +1,402 @@
+"""One connection string means the same to every process, and each session is set to what it depends on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import psycopg2
+import pytest
+from django.contrib.auth.models import User
+from django.db import DatabaseError, connection, connections
+from django.test import Client
+from kombu import Connection
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from ordersaga.celery.pgmq import broker_settings, install
+from ordersaga.conninfo import connection_options, parse
+from ordersaga.contrib.django import DjangoDatabase
+from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
+from ordersaga.errors import ConfigurationError
+from ordersaga.relay import Relay
+from tests.support.db_override import django_at
+from tests.support.postgres import PASSWORD, Postgres
+from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
+from tests.webapp.shop import open_shop, place
+from webapp.db import django_database
+from webapp.mirrors.router import reader_database
+from webapp.ops.doctor.database import Patient
+from webapp.ops.prune import Databases as Pruned
+from webapp.ops.reconcile.snapshots import Snapshot, Unreadable
+from workers.migrate import _connect, configuration
+from workers.settings import PREFIX, read
+
+Ask = Callable[[str], Any]
+REFUSED = (psycopg2.OperationalError, psycopg.OperationalError, DatabaseError, DBAPIError, Unreadable)
+"""What the drivers and frameworks raise when a server is not let in."""
+
+# ------------------------------------------------------------------------------------- every way to a participant's database
+
+
+@contextmanager
+def by_django(url: str) -> Iterator[Ask]:
+    def ask(statement: str) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()[0]
+
+    with django_at(url):
+        DjangoDatabase()
+        yield ask
+
+
+@contextmanager
+def by_the_reader_of_pages(url: str) -> Iterator[Ask]:
+    given = connections["inventory_reader"].settings_dict
+    before = dict(given)
+    connections["inventory_reader"].close()
+    given.update(reader_database(url))
+
+    def ask(statement: str) -> Any:
+        with connections["inventory_reader"].cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()[0]
+
+    try:
+        yield ask
+    finally:
+        connections["inventory_reader"].close()
+        given.update(before)
+
+
+@contextmanager
+def by_sqlalchemy(url: str) -> Iterator[Ask]:
+    database = SQLAlchemyDatabase(url)
+
+    def ask(statement: str) -> Any:
+        with database.begin() as tx:
+            return tx.db.execute(text(statement)).scalar()
+
+    try:
+        yield ask
+    finally:
+        database.discard()
+
+
+@contextmanager
+def _by_relay(dsn: str) -> Iterator[Ask]:
+    relay = Relay(dsn, "orders", lambda _: None)
+
+    def ask(statement: str) -> Any:
+        with relay._connect().cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchone()[0]
+
+    try:
+        yield ask
+    finally:
+        relay.close()
+
+
+@contextmanager
+def by_djangos_relay(url: str) -> Iterator[Ask]:
+    with django_at(url), _by_relay(DjangoDatabase().dsn) as ask:
+        yield ask
+
+
+@contextmanager
+def by_sqlalchemys_relay(url: str) -> Iterator[Ask]:
+    with _by_relay(SQLAlchemyDatabase(url).dsn) as ask:
+        yield ask
+
+
+@contextmanager
+def by_migrate(url: str) -> Iterator[Ask]:
+    def ask(statement: str) -> Any:
+        with _connect(configuration("inventory", url=url)) as made:
+            return made.execute(text(statement)).scalar()
+
+    yield ask
+
+
+@contextmanager
+def by_doctor(url: str) -> Iterator[Ask]:
+    with Patient("orders", url) as patient:
+        yield patient.one
+
+
+@contextmanager
+def by_reconcile(url: str) -> Iterator[Ask]:
+    snapshot = Snapshot("orders", url)
+    try:
+        yield lambda statement: snapshot.rows(statement)[0][0]
+    finally:
+        snapshot.close()
+
+
+@contextmanager
+def by_prune(url: str) -> Iterator[Ask]:
+    with Pruned(url, {}) as databases:
+
+        def ask(statement: str) -> Any:
+            with databases.orders.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchone()[0]
+
+        yield ask
+
+
+@contextmanager
+def by_the_embedded_broker(url: str) -> Iterator[Ask]:
+    install()
+    settings = broker_settings(url.replace("postgresql", "pgmq", 1))
+    with Connection(settings["broker_url"], transport_options=settings["broker_transport_options"]) as client:
+
+        def ask(statement: str) -> Any:
+            with client.transport._connect() as made:
+                return made.execute(statement).fetchone()[0]
+
+        yield ask
+
+
+WAYS = {
+    way.__name__.removeprefix("by_"): way
+    for way in (
+        by_django, by_the_reader_of_pages, by_sqlalchemy, by_djangos_relay, by_sqlalchemys_relay, by_migrate, by_doctor,
+        by_reconcile, by_prune, by_the_embedded_broker,
+    )
+}  # fmt: skip
+SESSIONS = {name: way for name, way in WAYS.items() if name != "the_embedded_broker"}
+"""Those that read and write what has a date or a time zone."""
+
+
+# ------------------------------------------------------------------------------------------------------------- one meaning
+
+
+@pytest.fixture(scope="module")
+def servers(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[str]:
+    """``host:port`` of two servers, each with the database ``same``; the first lets nobody write."""
+    standby = Postgres()
+    standby.start()
+    for server in (standby, postgres):
+        server.create_role("orders")
+        server.create_database("same", "orders", database_templates["orders"] if server is postgres else "template1")
+    with standby.connect() as cursor:
+        cursor.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        cursor.execute("SELECT pg_reload_conf()")
+    yield f"127.0.0.1:{standby.port},127.0.0.1:{postgres.port}"
+    standby.stop()
+    postgres.ensure()
+    postgres.drop_databases("same")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_process_refuses_a_server_without_tls(stage_database: str, way: str) -> None:
+    """With ``sslmode=verify-full``; the tests' servers speak plain text."""
+    with pytest.raises(REFUSED, match="does not support SSL"), WAYS[way](f"{stage_database}?sslmode=verify-full") as ask:
+        ask("SELECT 1")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_process_finds_the_server_that_is_written_to(servers: str, postgres: Postgres, way: str) -> None:
+    url = f"postgresql://orders:{PASSWORD}@{servers}/same?target_session_attrs=read-write"
+    with WAYS[way](url) as ask:
+        assert ask("SELECT inet_server_port()") == postgres.port
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_options_of_the_string_reach_every_session(stage_database: str, way: str) -> None:
+    with WAYS[way](f"{stage_database}?options=-c%20geqo_seed%3D0.7%20-c%20idle_in_transaction_session_timeout%3D7s") as ask:
+        assert ask("SELECT current_setting('geqo_seed')") == "0.7"
+        assert ask("SELECT current_setting('idle_in_transaction_session_timeout')") == ("0" if way == "reconcile" else "7s")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_passwords_and_services_may_stand_in_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, stage_database: str, way: str
+) -> None:
+    told = parse(stage_database)
+    services, passwords = tmp_path / "services", tmp_path / "passwords"
+    services.write_text(f"[shop]\nhost={told['host']}\nport={told['port']}\nuser={told['user']}\ndbname={told['dbname']}\n")
+    passwords.write_text(f"*:*:*:*:{PASSWORD}\n")
+    passwords.chmod(0o600)
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    with WAYS[way](f"postgresql://?service=shop&passfile={passwords}") as ask:
+        assert ask("SELECT current_database()") == "stage"
+
+
+@pytest.mark.parametrize("driver", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"])
+def test_a_driver_in_the_scheme_changes_nothing(driver: str) -> None:
+    assert parse(f"{driver}://us%40er:p%2Fw@a:1,b:2/na%20me?sslmode=require") == {
+        "user": "us@er", "password": "p/w", "host": "a,b", "port": "1,2", "dbname": "na me", "sslmode": "require",
+    }  # fmt: skip
+
+
+def test_values_of_the_string_stand_before_our_defaults() -> None:
+    given = connection_options("postgresql://h/db?keepalives_idle=2&connect_timeout=9")
+    assert (given["keepalives_idle"], given["connect_timeout"], given["keepalives_count"]) == ("2", "9", "3")
+
+
+# -------------------------------------------------------------------------------------------------------------- Django's
+
+
+def test_an_address_is_taken_apart_for_django() -> None:
+    made = django_database("postgresql://us%40er:p%2Fw@db1:6543,db2:6544/na%20me?sslmode=require")
+    assert (made["USER"], made["PASSWORD"], made["HOST"], made["PORT"], made["NAME"]) == (
+        "us@er", "p/w", "db1,db2", "6543,6544", "na me",
+    )  # fmt: skip
+    assert made["OPTIONS"]["sslmode"] == "require"
+
+
+def test_a_socket_folder_stands_in_the_query() -> None:
+    made = django_database("postgresql+psycopg2://orders@/shop?host=/run/sockets&port=5433")
+    assert (made["HOST"], made["PORT"], made["NAME"], made["USER"]) == ("/run/sockets", "5433", "shop", "orders")
+
+
+# ------------------------------------------------------------------------------------------------------------- malformed
+
+MALFORMED = {
+    "hunter2": "begins with postgresql://",
+    "mysql://a:hunter2@b/c": "begins with postgresql://",
+    "postgresql://a:hunter2@b/": "ends with the database's name",
+    "postgresql://a:hunter2@b:port/c": "a port that is no number",
+    "postgresql://a:hunter2@b:70000/c": "a port that is no number",
+    "postgresql://a:hunter2@x,y,z/c?port=1,2": "3 hosts and 2 ports",
+    "postgresql://a:hunter2@[::1/c": "cannot be read by libpq",
+    "postgresql://a:hunter2%zz@b/c": "write it as %25",
+    "postgresql://a:hunter2@b/c?sslmod=require": "an option that libpq does not know",
+    "postgresql://a:hunter2@b/c?sslmode=required": "verify-full",
+    "postgresql://a:hunter2@b/c?target_session_attrs=master": "read-write",
+    "postgresql://a:hunter2@b/c?connect_timeout=soon": "connect_timeout that is no number",
+}
+
+
+@pytest.mark.parametrize("url", MALFORMED)
+def test_a_malformed_address_is_refused_without_printing_it(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    variables = [f"{owner}_{kind}_URL" for owner in ("ORDERS", "INVENTORY", "PAYMENTS") for kind in ("DATABASE", "DIRECT")]
+    for name in (*variables, "INVENTORY_READER_URL", "PAYMENTS_READER_URL"):
+        with monkeypatch.context() as patch:
+            patch.setenv(PREFIX + name, url)
+            with pytest.raises(ConfigurationError) as refused:
+                read()
+        said = str(refused.value)
+        assert f"{PREFIX}{name}: " in said
+        assert MALFORMED[url] in said
+        assert "hunter2" not in said
+        assert len(said.splitlines()) == 2, "a head, and one sentence"
+    with pytest.raises(ValueError, match="a database address"):
+        django_database(url)
+
+
+@pytest.mark.parametrize("url", ["pgmq://a:hunter2@b:port/c", "pgmq://a:hunter2@b", "amqp://a:hunter2@b:port//"])
+def test_a_malformed_brokers_address_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv(f"{PREFIX}BROKER_URL", url)
+    with pytest.raises(ConfigurationError, match=f"{PREFIX}BROKER_URL: ") as refused:
+        read()
+    assert "hunter2" not in str(refused.value)
+
+
+COMMANDS = {
+    "pool": (1, ["-m", "celery", "-A", "workers.inventory", "worker"]),
+    "web": (1, ["-m", "gunicorn", "--config", "deploy/gunicorn.conf.py"]),
+    "health": (2, ["-m", "workers.health", "orders"]),
+    "doctor": (2, ["manage.py", "doctor"]),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_process_ends_at_once_with_the_variables_name(name: str) -> None:
+    status, command = COMMANDS[name]
+    env = {**os.environ, "ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://a:hunter2@b:port/c"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=scaled(60)
+    )
+    assert done.returncode == status
+    assert "ORDERSAGA_ORDERS_DATABASE_URL: a database address has a port" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+# ---------------------------------------------------------------------------------------------------- the session's settings
+
+STRANGE = {
+    "DateStyle": "German",
+    "TimeZone": "Asia/Kathmandu",
+    "IntervalStyle": "sql_standard",
+    "bytea_output": "escape",
+    "extra_float_digits": "-15",
+    "client_encoding": "LATIN1",
+    "standard_conforming_strings": "off",
+    "default_transaction_isolation": "serializable",
+    "idle_in_transaction_session_timeout": "1h",
+}
+"""What a database or a role may have as its default."""
+WANTED = {
+    "DateStyle": "ISO, MDY",
+    "TimeZone": "UTC",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+    "idle_in_transaction_session_timeout": "1min",
+    "tcp_user_timeout": "30000",
+    "tcp_keepalives_idle": "15",
+    "client_connection_check_interval": "10s",
+}
+
+
+@pytest.fixture
+def strange(stage_database: str, postgres: Postgres) -> Iterator[str]:
+    """The stage's database, whose role has other defaults than ours."""
+    with postgres.connect() as cursor:
+        for name, value in STRANGE.items():
+            cursor.execute(f"ALTER ROLE orders IN DATABASE stage SET {name} = '{value}'")
+    connections.close_all()
+    yield stage_database
+    connections.close_all()
+    with postgres.connect() as cursor:
+        cursor.execute("ALTER ROLE orders IN DATABASE stage RESET ALL")
+
+
+@pytest.mark.parametrize("way", SESSIONS)
+def test_a_session_is_set_whatever_the_roles_defaults_say(strange: str, way: str) -> None:
+    isolation, wanted = "read committed", dict(WANTED)
+    if way == "reconcile":  # one snapshot, which waits for the other databases' rows
+        isolation, wanted["idle_in_transaction_session_timeout"] = "repeatable read", "0"
+    with SESSIONS[way](strange) as ask:
+        assert {name: ask(f"SELECT current_setting('{name}')") for name in WANTED} == wanted
+        assert ask("SELECT current_setting('transaction_isolation')") == isolation
+
+
+def test_the_reader_of_pages_only_reads(stage_database: str) -> None:
+    with by_the_reader_of_pages(stage_database) as ask:
+        assert ask("SELECT current_setting('default_transaction_read_only')") == "on"
+        assert ask("SELECT current_setting('statement_timeout')") == "5s"
+
+
+def test_pages_and_orders_work_whatever_the_roles_defaults_say(orders_database: str, strange: str) -> None:
+    open_shop()
+    order = place()
+    client = Client(SERVER_NAME="localhost")
+    client.force_login(User.objects.create_user("root", is_staff=True, is_superuser=True))
+
+    assert client.get("/admin/orders/order/").status_code == 200
+    assert client.get(f"/admin/orders/order/{order.pk}/change/").status_code == 200
+
+
+def test_the_outbox_is_read_whatever_the_roles_defaults_say(orders_database: str, strange: str) -> None:
+    open_shop()
+    place()
+    sent: list[Any] = []
+    relay = Relay(DjangoDatabase().dsn, "orders", sent.extend)
+    assert relay.drain() > 0
+    relay.close()
+    assert sent

@@ -1,0 +1,140 @@
+"""However a command ends, it is told in a line: Ctrl-C, a reader who has left, servers away; Django's own commands, too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import psycopg2
+import pytest
+
+from tests.support.databases import Databases
+from tests.support.polling import eventually
+from tests.support.postgres import OWNER, Postgres
+from tests.support.processes import ROOT, Process
+from tests.support.time_scale import scaled
+from tests.webapp.test_commands import manage, one
+from webapp.ops.cli.console import printable
+
+NOWHERE = {"ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
+SUPERUSER = ("createsuperuser", "--noinput", "--username=ann", "--email=")
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def test_ctrl_c_in_the_middle_of_a_statement_is_told_and_nothing_is_written(
+    databases: Databases, spawn: Callable[..., Process]
+) -> None:
+    link = psycopg2.connect(databases.orders)
+    with link, link.cursor() as cursor:
+        cursor.execute("LOCK TABLE orders_product")
+        process = spawn("seed", [sys.executable, "manage.py", "seed_catalog"])
+        eventually(lambda: one(databases.orders, WAITING) == (1,), 20, "the command waits for the lock")
+        process.send(signal.SIGINT)
+        assert process.wait(10) == 130
+    link.close()
+    assert process.logs().strip().endswith("Stopped.")
+    assert "Traceback" not in process.logs()
+    assert one(databases.orders, "SELECT count(*) FROM orders_product") == (0,)
+
+
+def test_ctrl_c_while_the_program_is_loaded_ends_it_without_a_word(spawn: Callable[..., Process]) -> None:
+    hangs = "import webapp.ops.cli.main as e; e._run = {hang}; e.enter(['manage.py'])"
+    hang = "lambda argv, listening: (print('loading', flush=True), __import__('time').sleep(60))"
+    process = spawn("loads", [sys.executable, "-c", hangs.format(hang=hang)])
+    process.wait_for_log("loading", 10)
+    process.send(signal.SIGINT)
+    assert process.wait(10) == -signal.SIGINT
+    assert "Traceback" not in process.logs()
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["choreography", "choreography --check --json", "migrate", "reconcile --grace 0", "prune --json", "dead_letters list",
+     "doctor --json", "seed_catalog", "help"],
+)  # fmt: skip
+def test_a_reader_who_has_left_is_no_fault(words: str, environment: dict[str, str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as output:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *words.split()], stdout=output, stderr=subprocess.PIPE,
+            cwd=ROOT, env={**os.environ, **environment}, text=True, check=False, timeout=scaled(60),
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("words", [SUPERUSER, ("changepassword", "ann"), ("showmigrations",)])
+def test_djangos_own_commands_say_where_they_looked(words: tuple[str, ...]) -> None:
+    refused = manage(NOWHERE, *words)
+    assert refused.returncode == 2, refused.stderr
+    assert "does not answer at 127.0.0.1:1/nowhere" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_djangos_own_commands_say_what_to_run_before_the_tables_are_there(postgres: Postgres) -> None:
+    refused = manage({"ORDERSAGA_ORDERS_DATABASE_URL": postgres.create_database("unfurnished", "orders")}, *SUPERUSER)
+    assert refused.returncode == 2, refused.stderr
+    assert refused.stderr.strip().endswith("Run: manage.py migrate")
+    assert "Traceback" not in refused.stderr
+
+
+def test_who_asks_for_the_traceback_gets_it() -> None:
+    refused = manage(NOWHERE, "showmigrations", "--traceback")
+    assert refused.returncode == 1
+    assert "Traceback" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("statement", "remedy"),
+    [
+        ("REVOKE ALL ON orders_product FROM orders; ALTER TABLE orders_product OWNER TO {owner}", "migrate with the one that"),
+        ("ALTER DATABASE {name} SET default_transaction_read_only = on", "must name the primary"),
+        ("ALTER TABLE orders_product DROP COLUMN price", "Run: manage.py migrate"),
+    ],
+)
+def test_what_a_database_refuses_is_told_with_a_remedy(
+    databases: Databases, postgres: Postgres, statement: str, remedy: str
+) -> None:
+    name = databases.orders.rpartition("/")[2]
+    with postgres.connect(name) as cursor:
+        cursor.execute(statement.format(owner=OWNER, name=name))
+    refused = manage(databases, "seed_catalog")
+    assert refused.returncode == 2, refused.stderr
+    assert remedy in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("dead_letters", "list", "--participant", "\udcff"), "--participant: use printable characters"),
+        (("prune", "--retention", "P99999999D"), "is longer than 36,500 days"),
+        (("prune", "--batch", "\u0663"), "is no number from 1 to 10000"),
+        (("place_orders", "", "--format", "csv"), "FILE is empty. Name a file that is there"),
+        (("migrate", "orders", "--json"), "leave out what asks for a part"),
+        (("demo", "--folder", "/dev/null/nowhere", "--exit"), "Name another folder: manage.py demo --folder FOLDER"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_asked(words: tuple[str, ...], said: str) -> None:
+    refused = manage(NOWHERE, *words)
+    assert refused.returncode == (1 if words[0] == "demo" else 2)
+    assert said in refused.stderr + refused.stdout
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_database_that_a_newer_program_has_migrated_is_left_alone(databases: Databases) -> None:
+    link = psycopg2.connect(databases.payments)
+    with link, link.cursor() as cursor:
+        cursor.execute("UPDATE alembic_version SET version_num = '9999'")
+    link.close()
+    for words in (("migrate",), ("migrate", "--check", "--json")):
+        refused = manage(databases, *words)
+        assert refused.returncode == 2, refused.stderr
+        assert "The payments database is newer than this program: it stands at 9999" in refused.stderr
+
+
+def test_what_a_letter_says_cannot_command_the_terminal() -> None:
+    assert printable("red \x1b[31m\ud800\nnext", keep="\n") == "red \\x1b[31m\\ud800\nnext"

@@ -1,0 +1,452 @@
+"""``manage.py place_orders``: what a file may say, what is refused and how, and that nothing is placed twice."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import signal
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.webapp.shop import nothing_is_written, open_shop, said
+from webapp.ops import demo_data
+from webapp.ops.cli.graceful_stop import Stop
+from webapp.ops.management.commands import place_orders
+from webapp.ops.order_import import load, source, validate
+from webapp.ops.order_import.record import FileRefused
+from webapp.ops.order_import.source import READERS
+from webapp.orders import services
+from webapp.orders.models import Order, OrderLine, Product
+
+GOOD = "customer,sku,quantity\nann,TEA,2\nbob,MUG,1\nann,TEA,2\n"
+
+
+@pytest.fixture(autouse=True)
+def shop(orders_database: str) -> None:
+    open_shop()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    def write(content: str | bytes, name: str = "orders.csv") -> str:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+    return write
+
+
+class Ran:
+    """How the command ended and what it said."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *words: str) -> None:
+        self.status, refused = 0, ""
+        try:
+            call_command("place_orders", *words)
+        except SystemExit as ended:
+            self.status = int(str(ended.code))
+        except CommandError as error:
+            self.status, refused = error.returncode, str(error)
+        self.out, err = capsys.readouterr()
+        self.err = " ".join(f"{err} {refused}".split())
+
+    @property
+    def told(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    return lambda *words: Ran(capsys, *words)
+
+
+def content() -> list[tuple[str, str, int, list[tuple[str, int, int]]]]:
+    orders = Order.objects.prefetch_related("lines")
+    by_line = sorted(orders, key=lambda order: int(order.idempotency_key.rpartition(":")[2]))
+    lines = [[(line.product_id, line.quantity, line.amount) for line in order.lines.all()] for order in by_line]
+    return [(o.customer, o.currency, o.amount, found) for o, found in zip(by_line, lines, strict=True)]
+
+
+# ----------------------------------------------------------------------------------------------------------- formats
+
+
+def test_a_row_of_csv_is_an_order_and_equal_rows_are_two(run: Callable[..., Ran], write: Callable[..., str]) -> None:
+    done = run(write(GOOD))
+    assert (done.status, done.err) == (0, "")
+    tea = ("ann", "EUR", 900, [("TEA", 2, 900)])
+    assert content() == [tea, ("bob", "EUR", 1200, [("MUG", 1, 1200)]), tea]
+    assert len(said()) > 0
+
+
+def test_rows_of_one_order_stand_together_and_may_bring_amounts_and_a_currency(
+    run: Callable[..., Ran], write: Callable[..., str]
+) -> None:
+    text = (
+        '\ufefforder,currency,customer,sku,quantity,amount\r\nA,EUR,ann,TEA,1,5\r\nA,,ann,"MUG",2,\r\n\r\nB,GBP,bob,HAT,1,0\r\n'
+    )
+    assert run(write(text)).status == 0
+    assert content() == [
+        ("ann", "EUR", 2405, [("TEA", 1, 5), ("MUG", 2, 2400)]),
+        ("bob", "GBP", 0, [("HAT", 1, 0)]),
+    ]
+
+
+def test_a_line_of_json_is_an_order(run: Callable[..., Ran], write: Callable[..., str]) -> None:
+    lines = [
+        {"customer": "ann", "lines": [{"sku": "TEA", "quantity": 1}, {"sku": "MUG", "quantity": 1, "amount": 7}]},
+        {"customer": "bob", "currency": "GBP", "lines": [{"sku": "HAT", "quantity": 2}]},
+    ]
+    assert run(write("\n".join(json.dumps(line) for line in lines), "orders.jsonl")).status == 0
+    assert content() == [
+        ("ann", "EUR", 457, [("TEA", 1, 450), ("MUG", 1, 7)]),
+        ("bob", "GBP", 5000, [("HAT", 2, 5000)]),
+    ]
+
+
+def test_standard_input_is_read_to_its_end_first(
+    run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pipe(io.BytesIO):
+        def isatty(self) -> bool:
+            return False
+
+        def seek(self, *_: Any) -> int:
+            raise io.UnsupportedOperation
+
+    stdin = io.TextIOWrapper(Pipe(GOOD.encode()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert run("-", "--format", "csv").status == 0
+    again = run(write(GOOD), "--json")  # the same content is the same batch, wherever it comes from
+    assert (again.told["placed"], again.told["placed_before"]) == (0, 3)
+
+
+# ------------------------------------------------------------------------------------------------- bad lines and files
+
+DEEP = "[" * 5000
+CSV_FAULTS = [
+    ("ann,NONE,1", "line 2: sku: NONE is not in the catalogue. Use a SKU of the catalogue."),
+    ("ann,TEA,0", "line 2: quantity: Input should be greater than or equal to 1. Order 1 to 10000 of it"),
+    ("ann,TEA,-3", "line 2: quantity: Input should be greater than or equal to 1"),
+    ("ann,TEA,10001", "line 2: quantity: Input should be less than or equal to 10000"),
+    ("ann,TEA,1.5", "line 2: quantity: '1.5' is no number. Write a whole number in digits"),
+    ("ann,TEA,١", "line 2: quantity: '١' is no number"),
+    ("ann,TEA," + "9" * 5000, "line 2: quantity: '9999"),
+    ("ann,TEA,", "line 2: quantity: is missing"),
+    ("ann,GOLD,2", "line 2: amount: Input should be less than or equal to 1000000000000"),
+    ("ann,TEA\r1", "line 2: line: is not CSV: a carriage return stands inside it; end lines with LF or CRLF."),
+    ("ann,HAT,1", "line 2: sku: HAT is sold in GBP, the order is in EUR. Place one order for each currency."),
+    ("ann smith,TEA,1", "line 2: customer: String should match pattern"),
+    (",TEA,1", "line 2: customer: String should have at least 1 character"),
+    ("a" * 65 + ",TEA,1", "line 2: customer: String should have at most 64 characters"),
+    ("ann,TEA", "line 2: line: has 2 values for 3 columns"),
+    ("ann,TEA,1,2", "line 2: line: has 4 values for 3 columns"),
+    ('ann,"TEA,1', "line 2: line: is not CSV: unexpected end of data. Close the quotes on the same line."),
+    (b"ann,T\0A,1", "line 2: line: holds NUL. Write plain text, as UTF-8."),
+    (b"ann,T\xe9,1", "line 2: line: is not UTF-8 from byte 6 on. Save the file as UTF-8"),
+    (b"ann,T\xed\xa0\x80,1", "line 2: line: is not UTF-8 from byte 6 on. Save the file as UTF-8, without lone surrogates."),
+    (b"a" * 200_000, "line 2: line: is longer than 100,000 bytes. Put one order on a line."),
+    ("ann,\x1b[31mT,1", "line 2: sku: String should match pattern"),
+]
+
+
+@pytest.mark.parametrize(("row", "fault"), CSV_FAULTS)
+def test_a_bad_row_is_named_with_number_field_and_remedy_and_nothing_is_placed(
+    run: Callable[..., Ran], write: Callable[..., str], row: str | bytes, fault: str
+) -> None:
+    row = row.encode() if isinstance(row, str) else row
+    refused = run(write(b"customer,sku,quantity\n" + row + b"\nbob,MUG,1\n"))
+    assert refused.status == 2
+    assert fault in refused.err
+    assert "One line is bad, and nothing was placed. Mend the file, or say --skip-bad." in refused.err
+    assert nothing_is_written()
+
+
+ORDER_FAULTS = [
+    ("A,ann,EUR,TEA,1,\nA,ann,EUR,TEA,2,", "line 3: sku: TEA stands twice. Add the quantities up in one line."),
+    ("A,ann,EUR,TEA,1,\nA,bob,EUR,MUG,2,", "line 3: customer: is 'bob' here and 'ann' in line 2 of the same order"),
+    ("A,ann,EUR,TEA,1,\nA,ann,GBP,HAT,2,", "line 3: currency: is 'GBP' here and 'EUR' in line 2 of the same order"),
+    ("A,ann,EUR,TEA,1,-5", "line 2: amount: Input should be greater than or equal to 0"),
+    ("A,ann,EUR,TEA,1,4.50", "line 2: amount: '4.50' is no number. Write a whole number"),
+    ("A,ann,euros,TEA,1,", "line 2: currency: String should match pattern"),
+    ("\n".join(f"A,ann,EUR,SKU-{n},1," for n in range(500)), "line 2: lines: are too many. Order 1 to 100 lines."),
+]
+
+
+@pytest.mark.parametrize(("rows", "fault"), ORDER_FAULTS)
+def test_an_order_of_several_rows_is_refused_at_the_row_that_is_wrong(
+    run: Callable[..., Ran], write: Callable[..., str], rows: str, fault: str
+) -> None:
+    refused = run(write(f"order,customer,currency,sku,quantity,amount\n{rows}\n"))
+    assert refused.status == 2
+    assert fault in refused.err
+    assert nothing_is_written()
+
+
+LINE = {"sku": "TEA", "quantity": 1}
+JSON_FAULTS = [
+    ('{"customer": ', "line 1: line: is not JSON: Expecting value"),
+    (DEEP, "line 1: line: is not JSON: nested too deeply or a number too long"),
+    ("[1]", "line 1: line: is no object. Write one object like"),
+    ('{"customer": "ann"}', "line 1: lines: is missing"),
+    ({"customer": "ann", "lines": []}, "line 1: lines: are none"),
+    ({"customer": "ann", "lines": [{"sku": f"S{n}", "quantity": 1} for n in range(101)]}, "line 1: lines: are too many"),
+    ({"customer": "ann", "lines": [LINE, LINE]}, "line 1: lines[1].sku: TEA stands twice"),
+    ({"customer": "ann", "lines": {"sku": "TEA"}}, "line 1: lines: is no list"),
+    ({"customer": "ann", "lines": [5]}, "line 1: lines[0]: is no object"),
+    ({"customer": 5, "lines": [LINE]}, "line 1: customer: Input should be a valid string"),
+    ({"customer": "a\0b", "lines": [LINE]}, "line 1: customer: String should match pattern"),
+    ({"customer": "\ud800", "lines": [LINE]}, "line 1: customer: "),
+    ({"customer": "ann", "lines": [{"sku": "\udfff", "quantity": 1}]}, "line 1: lines[0].sku: "),
+    ({"customer": "ann", "currency": "\ud800", "lines": [LINE]}, "currency: Input should be a valid string"),
+    ({"customer": "ann", "lines": [{"sku": "TEA", "quantity": True}]}, "lines[0].quantity: Input should be a valid integer"),
+    ({"customer": "ann", "lines": [{"sku": "TEA", "quantity": 1.0}]}, "lines[0].quantity: Input should be a valid integer"),
+    ({"customer": "ann", "lines": [{"sku": "TEA", "quantity": 10**30}]}, "line 1: lines[0].quantity: "),
+    ({"customer": "ann", "lines": [{"sku": "TEA", "quantiy": 1}]}, "line 1: lines[0].quantiy: is a field nobody reads"),
+    ('{"customer": "ann", "customer": "bob", "lines": []}', "line 1: customer: stands twice"),
+    ('{"customer": "ann", "lines": [{"sku": "TEA", "quantity": NaN}]}', "line 1: line: is not JSON: NaN is no number"),
+    ({"customer": "ann", "lines": [LINE, {"sku": "HAT", "quantity": 1}]}, "line 1: lines[1].sku: HAT is sold in GBP"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "fault"), JSON_FAULTS)
+def test_a_bad_line_of_json_is_named_and_nothing_is_placed(
+    run: Callable[..., Ran], write: Callable[..., str], line: Any, fault: str
+) -> None:
+    text = line if isinstance(line, str) else json.dumps(line)
+    refused = run(write(f"{text}\n" + json.dumps({"customer": "bob", "lines": [LINE]}), "orders.jsonl"))
+    assert refused.status == 2
+    assert fault in refused.err
+    assert nothing_is_written()
+
+
+FILES = [
+    ("", "orders.csv", "is empty. Its first line names the columns"),
+    ("customer,sku,quantity\n", "orders.csv", "holds no order"),
+    ("customer,sku\nann,TEA\n", "orders.csv", "line 1 lacks the column quantity. It names the columns, separated by commas"),
+    ("customer;sku;quantity\n", "orders.csv", "lacks the column customer"),
+    ("customer,sku,quantity,colour\n", "orders.csv", "has the column 'colour', which nobody reads"),
+    ("customer,sku,quantity,sku\n", "orders.csv", "has the column sku twice"),
+    (GOOD.encode("utf-16"), "orders.csv", "is UTF-16 or UTF-32. Save it as UTF-8"),
+    (GOOD, "orders.xls", "does not tell its format by its name (.csv, .jsonl, .ndjson). Say --format"),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "fault"), FILES)
+def test_a_file_that_cannot_be_read_is_refused_as_a_whole_even_when_bad_lines_are_skipped(
+    run: Callable[..., Ran], write: Callable[..., str], text: str | bytes, name: str, fault: str
+) -> None:
+    path = write(text, name)
+    refused = run(path, "--skip-bad")
+    assert refused.status == 2
+    assert f"{path} " in refused.err
+    assert fault in refused.err
+
+
+def test_a_file_that_is_not_there_and_senseless_options_are_refused(run: Callable[..., Ran], tmp_path: Path) -> None:
+    assert "no.csv cannot be read: No such file or directory." in run(str(tmp_path / "no.csv")).err
+    assert "cannot be read: Is a directory." in run(str(tmp_path), "--format=csv").err
+    assert "--batch: use 1 to 100 printable characters" in run("x.csv", "--batch", "a\nb").err
+    assert "say --wait, too" in run("x.csv", "--timeout=3").err
+    assert "'0' is not a whole number from 1 to 1,000" in run("x.csv", "--at-once=0").err
+
+
+def test_many_bad_lines_are_counted_and_the_first_are_named(run: Callable[..., Ran], write: Callable[..., str]) -> None:
+    refused = run(write("customer,sku,quantity\n" + "ann,TEA,0\n" * 450))
+    assert refused.err.count("greater than or equal to 1") == 20
+    assert "… and 430 more" in refused.err
+    assert "450 lines are bad, and nothing was placed." in refused.err
+
+
+def test_bad_lines_may_be_skipped_and_the_command_says_that_something_is_missing(
+    run: Callable[..., Ran], write: Callable[..., str]
+) -> None:
+    path = write(GOOD + "ann,NONE,1\n")
+    done = run(path, "--skip-bad", "--json")
+    assert done.status == 1
+    assert "line 5: sku: NONE is not in the catalogue" in done.err
+    assert {name: done.told[name] for name in ("ended", "good", "bad", "placed", "skipped", "money")} == {
+        "ended": "placed", "good": 3, "bad": 1, "placed": 3, "skipped": 1, "money": {"EUR": 3000},
+    }  # fmt: skip
+    assert done.told["faults"][0]["line"] == 5
+    again = run(path, "--skip-bad", "--json")
+    assert (again.told["placed"], again.told["placed_before"]) == (0, 3)
+    assert Order.objects.count() == 3
+
+
+# ------------------------------------------------------------------------------------------------------------- twice
+
+
+def test_the_same_file_again_places_nothing_and_says_so(run: Callable[..., Ran], write: Callable[..., str]) -> None:
+    path = write(GOOD)
+    assert "3 placed" in run(path).out
+    Product.objects.filter(sku="TEA").update(price=1)  # what was ordered stays what was ordered
+    again = run(path)
+    assert again.status == 0
+    assert "0 placed, 3 were placed before" in again.out
+    digest = hashlib.sha256(GOOD.encode()).hexdigest()
+    assert set(Order.objects.values_list("idempotency_key", flat=True)) == {f"{digest}:{line}" for line in (2, 3, 4)}
+
+
+def test_a_file_under_another_name_is_another_batch(run: Callable[..., Ran], write: Callable[..., str]) -> None:
+    path = write(GOOD)
+    assert [run(path, "--batch", name).status for name in ("monday", "tuesday", "monday")] == [0, 0, 0]
+    assert Order.objects.count() == 6
+
+
+def test_a_line_that_was_placed_may_not_change_under_the_name_of_its_batch(
+    run: Callable[..., Ran], write: Callable[..., str]
+) -> None:
+    assert run(write(GOOD), "--batch=monday").status == 0
+    number = Order.objects.get(idempotency_key="monday:3").id
+    changed = GOOD.replace("bob,MUG,1", "bob,MUG,7") + "eve,TEA,1\n"
+    refused = run(write(changed), "--batch=monday")
+    assert refused.status == 2
+    assert f"line 3: line: was placed in this batch before with other content, as order {number}. " in refused.err
+    assert Order.objects.count() == 3
+    assert run(write(changed), "--batch=monday", "--skip-bad").status == 1
+    assert Order.objects.count() == 4
+
+
+def test_what_was_begun_is_gone_on_with(run: Callable[..., Ran], write: Callable[..., str]) -> None:
+    rows = "".join(f"c-{n},TEA,1\n" for n in range(50))
+    path = write(f"customer,sku,quantity\n{rows}")
+    assert run(path, "--batch=b").status == 0
+    Order.objects.filter(idempotency_key__in=[f"b:{line}" for line in range(10, 40)]).delete()
+    again = run(path, "--batch=b", "--json", "--at-once=7").told
+    assert (again["placed"], again["placed_before"]) == (30, 20)
+    assert Order.objects.count() == OrderLine.objects.count() == 50
+
+
+# ---------------------------------------------------------------------------------------------------- while it happens
+
+
+def test_ctrl_c_between_two_transactions_leaves_whole_ones_and_says_how_to_go_on(
+    run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = services.place_drafts
+
+    def and_ctrl_c(drafts: Any) -> Any:
+        done = really(drafts)
+        os.kill(os.getpid(), signal.SIGINT)
+        return done
+
+    monkeypatch.setattr(load, "place_drafts", and_ctrl_c)
+    path = write("customer,sku,quantity\n" + "ann,TEA,1\n" * 30)
+    stopped = run(path, "--at-once=10")
+    assert stopped.status == 130
+    assert "Stopped. 10 of 30 orders are placed. Run the same command again" in stopped.err
+    assert Order.objects.count() == OrderLine.objects.count() == 10
+    monkeypatch.undo()
+    assert run(path).status == 0
+    assert Order.objects.count() == 30
+
+
+def test_what_has_not_settled_in_time_is_told_with_a_hint(
+    run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place_orders, "hint", lambda: "No pool answers.")
+    ended = run(write(GOOD), "--wait", "--timeout=0.1")
+    assert ended.status == 1
+    assert "3 of 3 orders have not settled in time. No pool answers." in ended.err
+    assert "under way, pending" in ended.out
+
+
+def test_a_file_that_changes_meanwhile_is_not_placed(
+    run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, really = write(GOOD), validate.check
+
+    def and_change(*args: Any) -> Any:
+        found = really(*args)
+        write(GOOD.replace("ann", "eve"))
+        return found
+
+    monkeypatch.setattr(place_orders, "check", and_change)
+    assert "was changed while it was read" in run(path).err
+    assert nothing_is_written()
+
+
+def test_an_article_that_goes_between_the_readings_stops_the_placing_at_its_line(
+    run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = validate.check
+
+    def and_forget(*args: Any) -> Any:
+        found = really(*args)
+        Product.objects.filter(sku="MUG").delete()
+        return found
+
+    monkeypatch.setattr(place_orders, "check", and_forget)
+    stopped = run(write(GOOD), "--at-once=1")
+    assert stopped.status == 2
+    assert "1 of 3 orders are placed. Then one was refused. line 3: sku: MUG is not in the catalogue." in stopped.err
+    assert "Run the same command again" in stopped.err
+    assert Order.objects.count() == 1
+
+
+def test_a_long_file_needs_no_more_memory_than_a_short_one(write: Callable[..., str], orders_database: str) -> None:
+    def peak(path: str) -> int:
+        tracemalloc.start()
+        try:
+            with source.opened(path) as found:
+                validate.check(validate.Job(found, READERS["csv"], "b"), Stop())
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    def of(count: int) -> str:
+        rows = "".join(f"customer-{n},{'NONE' if n % 3 else 'TEA'},1\n" for n in range(count))
+        return write(f"customer,sku,quantity\n{rows}", f"{count}.csv")
+
+    short, long = of(2_000), of(20_000)
+    peak(short)  # whatever is imported and cached
+    assert peak(long) < 1.2 * peak(short) + 100_000
+
+
+# ------------------------------------------------------------------------------------------------------- real orders
+
+
+def test_the_real_orders_are_as_they_came_and_all_of_them_are_good(run: Callable[..., Ran]) -> None:
+    needs = demo_data.cdnow_needs()
+    assert len(needs.wallets) == 2357
+    assert sum(wallet.balance for wallet in needs.wallets) == 24_409_194
+    Product.objects.create(sku=needs.sku, name=needs.name, price=needs.price, currency=needs.currency)
+    done = run(str(demo_data.CDNOW), "--format", "cdnow", "--json")
+    assert done.status == 0, done.err
+    assert done.told["sha256"] == "6fae10155c0b0ba363c2c386e30f77990d22328220efd862a5edd1443420d94a"
+    assert (done.told["placed"], done.told["money"]) == (6919, {"USD": 24_409_194})
+    assert Order.objects.filter(amount=0).count() == 8
+    quantities = OrderLine.objects.filter(product_id=needs.sku).values_list("quantity", "amount")
+    assert sum(quantity for quantity, _ in quantities) == 16_479
+    assert sum(amount % quantity > 0 for quantity, amount in quantities) == 1808
+    lines = Counter(demo_data.CDNOW.read_bytes().splitlines())
+    assert sum(count > 1 for count in lines.values()) == 19
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("00004 0001 19970101 2 29.3", "line 1: amount: '29.3' is no number. Write an amount with two decimals"),
+        ("00004 0001 19970101 2 -29.33", "line 1: amount: Input should be greater than or equal to 0"),
+        ("00004 0001 19970101 2", "line 1: line: has 4 values, not 5"),
+        ("4x 0001 19970101 2 29.33", "line 1: customer: '4x' is no number"),
+        ("4 0001 1997-01-01 2 29.33", "line 1: date: '1997-01-01' is no date"),
+    ],
+)
+def test_a_bad_purchase_is_named(run: Callable[..., Ran], write: Callable[..., str], line: str, fault: str) -> None:
+    Product.objects.create(sku="CDNOW-CD", name="A CD", price=1, currency="USD")
+    assert fault in run(write(line, "purchases.txt"), "--format=cdnow").err
+
+
+def test_without_the_file_of_an_example_its_catalogue_says_so(tmp_path: Path) -> None:
+    with pytest.raises(FileRefused, match="cannot be read: No such file"):
+        demo_data.cdnow_needs(tmp_path / "gone.txt")

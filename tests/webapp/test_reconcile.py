@@ -1,0 +1,319 @@
+"""``manage.py reconcile``: quiet on true books, patient with what is young, plain when it cannot look."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from argparse import ArgumentTypeError
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+
+from tests.support import bulk_data
+from tests.support.databases import OWNERS, Databases, copies, drop
+from tests.support.postgres import Postgres
+from tests.support.processes import ROOT
+from tests.support.time_scale import scaled
+from tests.webapp.support_books import HEARD, UNHEARD, Booked, Books, Patience, Settled, Shop, audit, books, opened, settled
+from tests.webapp.support_corruptions import CORRUPTIONS, ORPHANS, STRANGER, Corruption
+from webapp.ops.management.commands.reconcile import grace
+from webapp.ops.reconcile import Unreadable
+from webapp.ops.reconcile.codes import MEANING
+from webapp.ops.reconcile.snapshots import lockstep
+
+__all__ = ["books", "settled"]
+
+
+def reconcile(databases: Databases, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", "reconcile", *arguments],
+        cwd=ROOT, env={**os.environ, **databases.env}, capture_output=True, text=True, check=False, timeout=scaled(60),
+    )  # fmt: skip
+
+
+def change(url: str, sql: str, *parameters: object) -> None:
+    connection = psycopg2.connect(url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            assert cursor.rowcount
+    finally:
+        connection.close()
+
+
+# ------------------------------------------------------------------------------------------------------ violations
+
+
+def test_settled_books_are_clean(books: Books) -> None:
+    report = books.audit()
+    assert not report.violations
+    assert report.looked_at == {"orders": 11, "SKUs": 4, "wallets": 3}
+    assert report.warnings == ["1 open dead letter(s) in the inventory database"]
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda corruption: corruption.what)
+def test_named_when(corruption: Corruption, books: Books) -> None:
+    booked = books.orders.get(corruption.order)
+    books.corrupt(corruption.database, corruption.sql, booked)
+    report = books.audit()
+    codes = corruption.codes.split()
+    assert sorted(set(report.counts)) == sorted(codes)
+    first = next(violation for violation in report.violations if violation.code == codes[0])
+    words = " ".join(f"{side} {said}" for side, said in first.evidence.items())
+    assert [word for word in corruption.evidence.split() if word not in words] == [], words
+    if booked is not None and first.code != "pack-missing":  # sagas share packs
+        assert {v.saga for v in report.violations} <= {booked.saga, None}
+        assert first.saga == booked.saga
+        assert first.order == (None if first.code == "saga-without-order" else booked.order)
+    if first.code != "wallet-not-its-entries":  # wallets do not tell when they changed
+        assert first.age is not None
+        assert first.age >= 0
+
+
+@pytest.mark.parametrize(("database", "sql"), ORPHANS)
+def test_effects_of_a_saga_that_does_not_exist_are_orphans(database: str, sql: str, books: Books) -> None:
+    books.corrupt(database, sql, Booked("77", STRANGER))
+    report = books.audit()
+    assert [(v.code, v.saga) for v in report.violations] == [(f"orphan-in-{database}", STRANGER)]
+
+
+def test_every_code_is_named_by_some_corruption() -> None:
+    named = {code for corruption in CORRUPTIONS for code in corruption.codes.split()}
+    assert named | {f"orphan-in-{database}" for database, _ in ORPHANS} == set(MEANING)
+
+
+def test_what_two_sagas_have_exchanged_is_named_for_both(books: Books) -> None:
+    """Sums per SKU do not see it."""
+    one, other = books.orders["confirmed"].saga, books.orders["cancelled when charged"].saga
+    books.corrupt("inventory", "DROP INDEX movement_once;"
+        f"UPDATE movement SET saga_id = CASE saga_id WHEN '{one}' THEN '{other}'::uuid ELSE '{one}' END"
+        f" WHERE saga_id IN ('{one}', '{other}') AND sku = 'TEA' AND kind <> 'held'")  # fmt: skip
+    assert sorted((v.code, v.saga) for v in books.audit().violations) == sorted(
+        [("movements-disagree", one), ("movements-disagree", other)]
+    )
+
+
+def test_steps_and_participants_that_nobody_knows_disturb_nothing(books: Books) -> None:
+    """A fifth participant's journal may stand in any database, and its answers and events among the others'."""
+    saga = books.orders["confirmed"].saga
+    books.corrupt("payments", f"INSERT INTO ordersaga_journal (saga_id, step, state, pack_id) VALUES"
+        f" ('{saga}', 'loyalty.credit', 'done', 1)")  # fmt: skip
+    saga = books.orders["declined"].saga
+    books.corrupt("orders", f"UPDATE ordersaga_saga SET participants = participants || 'loyalty'::text WHERE id = '{saga}';"
+        f"INSERT INTO ordersaga_answer VALUES ('{saga}', 'loyalty');"
+        "INSERT INTO audit_sagaevent (event_id, saga_id, kind, name, participant, again, said_at, data)"
+        f" SELECT gen_random_uuid(), '{saga}', kind, name, 'loyalty', false, now(), '{{}}'"
+        " FROM (VALUES ('signal', 'PointsTaken'), ('answer', 'answer')) AS said (kind, name)")  # fmt: skip
+    assert books.audit().clean
+
+
+def test_the_first_pack_of_an_ended_saga_may_be_pruned_before_the_saga_is(books: Books) -> None:
+    """It ended after the horizon, and its pack was written before."""
+    saga = books.orders["confirmed"]
+    books.corrupt("orders", "UPDATE ops_horizon SET forgotten = now() - interval '30 d'")
+    books.corrupt("orders", "UPDATE ordersaga_saga SET started_at = now() - interval '40 d' WHERE id = %(saga)s", saga)
+    books.corrupt("orders", "DELETE FROM ordersaga_pack WHERE topic = 'signal.OrderPlaced'"
+        " AND id = (SELECT pack_id FROM ordersaga_saga WHERE id = %(saga)s)", saga)  # fmt: skip
+    assert books.audit().clean
+
+
+# ------------------------------------------------------------------------------------------------------ the command
+
+
+def test_the_command_ends_with_0_and_a_summary_when_nothing_is_wrong(settled: Settled) -> None:
+    done = reconcile(settled.databases, "--grace", "0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "13 checks, 11 orders, 4 SKUs, 3 wallets, no violation" in done.stdout
+    assert "deadlines" in done.stdout
+    assert "1 open dead letter(s) in the inventory database" in done.stdout
+
+
+def test_the_command_ends_with_1_and_names_order_saga_and_evidence(settled: Settled) -> None:
+    order, saga = settled.orders["confirmed"]
+    change(settled.databases.orders, "UPDATE orders_order SET amount = amount + 1 WHERE id = %s", order)
+    try:
+        shown = reconcile(settled.databases, "--grace", "0")
+        told = json.loads(reconcile(settled.databases, "--grace", "0", "--json").stdout)
+    finally:
+        change(settled.databases.orders, "UPDATE orders_order SET amount = amount - 1 WHERE id = %s", order)
+    assert shown.returncode == 1, shown.stderr
+    assert "charge-not-as-ordered: wallet, amount or currency charged are not the order's" in shown.stdout
+    assert f"order {order} · saga {saga}" in shown.stdout
+    assert "2 violations" in shown.stdout
+    assert told["counts"] == {"charge-not-as-ordered": 1, "order-not-its-lines": 1}
+    assert told["checks"]["money"] == 1
+    assert told["violations"][0]["evidence"]["ledger"] == "charged wallet:ann 1350 EUR"
+    assert (told["violations"][0]["order"], told["violations"][0]["saga"]) == (order, saga)
+
+
+def test_the_command_ends_with_2_and_names_the_database_that_cannot_be_read(settled: Settled) -> None:
+    done = reconcile(without(settled.databases, "payments"))
+    assert done.returncode == 2
+    assert "The payments database does not answer:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "private" not in done.stderr, "the password"
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_each_database_that_cannot_be_read_is_named(owner: str, settled: Settled) -> None:
+    with pytest.raises(Unreadable, match=f"The {owner} database does not answer"):
+        audit(without(settled.databases, owner))
+
+
+def test_a_database_that_is_not_migrated_cannot_be_read(settled: Settled) -> None:
+    empty = settled.databases.payments.rpartition("/")[0] + "/postgres"
+    with pytest.raises(Unreadable, match=r"payments database lacks tables .*does not exist.*manage\.py migrate"):
+        audit(Databases(settled.databases.orders, settled.databases.inventory, empty))
+
+
+def without(databases: Databases, owner: str) -> Databases:
+    nowhere = getattr(databases, owner).rpartition("/")[0] + "/nowhere"
+    return Databases(**{**vars(databases), owner: nowhere})
+
+
+@pytest.mark.parametrize("text", ["-1", "soon", "nan", "1e9", "1e400"])
+def test_a_senseless_grace_is_refused(text: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="no number of seconds"):
+        grace(text)
+
+
+# -------------------------------------------------------------------------------------------------------- the grace
+
+
+MOVES = "UPDATE ordersaga_saga SET moved_at = now() WHERE id = %(saga)s"
+
+
+def test_a_young_suspect_is_read_again_and_cleared(books: Books) -> None:
+    order = books.orders["confirmed"]
+    books.corrupt("orders", UNHEARD, order)
+    books.corrupt("orders", MOVES, order)
+    patience = Patience(lambda: books.corrupt("orders", HEARD, order))
+    assert books.audit(grace=1.5, wait=patience).clean
+    assert [suspects for _, suspects in patience.waits] == [1]
+
+
+def test_a_young_suspect_that_stands_is_named_after_the_grace(books: Books) -> None:
+    order = books.orders["confirmed"]
+    books.corrupt("orders", UNHEARD, order)
+    books.corrupt("orders", MOVES, order)
+    patience = Patience()
+    report = books.audit(grace=1.5, wait=patience)
+    assert [(v.code, v.saga) for v in report.violations] == [("audit-incomplete", order.saga)]
+    assert [suspects for _, suspects in patience.waits] == [1]
+
+
+def test_an_old_suspect_is_named_without_waiting(books: Books) -> None:
+    times = {
+        "orders": {"ordersaga_journal": ["at"], "ordersaga_saga": ["started_at", "moved_at", "ended_at"],
+            "orders_order": ["placed_at", "confirmed_at"], "orders_cancelrequest": ["asked_at", "answered_at"]},
+        "inventory": {"ordersaga_journal": ["at"], "reservation": ["at"], "movement": ["at"]},
+        "payments": {"ordersaga_journal": ["at"], "ledger_transaction": ["at"]},
+    }  # fmt: skip
+    for database, tables in times.items():
+        for table, columns in tables.items():
+            earlier = ", ".join(f"{column} = {column} - interval '1 h'" for column in columns)
+            books.corrupt(database, f"UPDATE {table} SET {earlier}")
+    books.corrupt("orders", UNHEARD, books.orders["confirmed"])
+    patience = Patience()
+    report = books.audit(grace=60, wait=patience)
+    assert not patience.waits
+    assert [v.code for v in report.violations] == ["audit-incomplete"]
+    assert report.violations[0].age == pytest.approx(3600, abs=60)
+
+
+def test_a_suspect_that_keeps_breaking_other_rules_is_not_named(books: Books) -> None:
+    """Each new fault has a grace of its own; what never settles is left for the next audit."""
+    order = books.orders["confirmed"]
+    faults = iter([
+        "UPDATE ordersaga_journal SET state = 'intent' WHERE saga_id = %(saga)s AND step = 'payments.charge'",
+        "UPDATE ledger_transaction SET order_number = '77' WHERE saga_id = %(saga)s",
+        "INSERT INTO ordersaga_journal (saga_id, step, state) VALUES (%(saga)s, 'payments.refusal', 'heard')",
+        "DELETE FROM ledger_transaction WHERE saga_id = %(saga)s",
+        "UPDATE ordersaga_journal SET state = 'barred', pack_id = NULL WHERE saga_id = %(saga)s AND step = 'payments.charge'",
+    ])  # fmt: skip
+    books.corrupt("orders", UNHEARD, order)
+    books.corrupt("orders", MOVES, order)
+    worse = Patience(lambda: books.corrupt("payments", next(faults), order))
+    report = books.audit(grace=1.5, wait=worse)
+    assert report.moving == 1
+    assert not report.violations
+
+
+def test_orders_in_flight_give_no_false_alarm(databases: Databases) -> None:
+    """Sagas of several kinds run all the while; each audit's snapshots are taken in the middle of them."""
+    stop, failed = threading.Event(), []
+    with opened(databases) as shop:
+        shop.seed()
+
+        def trade() -> None:
+            try:
+                while not stop.is_set():
+                    _trade(shop)
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        trader = threading.Thread(target=trade)
+        trader.start()
+        try:
+            reports = [audit(databases, grace=3) for _ in range(4)]
+        finally:
+            stop.set()
+            trader.join()
+        shop.run()
+        reports.append(audit(databases))
+    assert not failed
+    assert [report.violations for report in reports] == [[]] * 5
+    assert reports[0].looked_at["orders"] < reports[-1].looked_at["orders"]
+
+
+def _trade(shop: Shop) -> None:
+    """A few orders begin, and all but a few envelopes are delivered."""
+    shop.place()
+    shop.place("eve")
+    shop.rehearsal.collect()
+    while len(shop.rehearsal.mail) > 8:
+        shop.rehearsal.deliver(shop.rehearsal.mail[0])
+        shop.rehearsal.collect()
+
+
+# --------------------------------------------------------------------------------------------------------- the size
+
+
+@pytest.fixture
+def many(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
+    made = copies(postgres, database_templates)
+    bulk_data.fill(2_000, [getattr(made, owner) for owner in OWNERS])
+    yield made
+    drop(postgres, made)
+
+
+def test_two_thousand_orders_are_read_in_batches_and_the_last_is_found(many: Databases) -> None:
+    clean = audit(many)
+    assert clean.clean
+    assert clean.looked_at == {"orders": 2_000, "SKUs": 50, "wallets": 100}
+    change(many.orders, "UPDATE orders_order SET confirmed_at = NULL WHERE id = 1999")
+    assert [(v.code, v.order) for v in audit(many).violations] == [("journal-without-effect", "1999")]
+
+
+def test_a_violation_that_all_orders_share_is_counted_and_kept_a_thousand_times(many: Databases) -> None:
+    change(many.orders, "UPDATE orders_order SET amount = amount + 1")
+    report = audit(many)
+    assert report.counts == {"order-not-its-lines": 2_000, "charge-not-as-ordered": 1_800}
+    assert len(report.violations) == 2_000
+
+
+def test_streams_are_merged_by_saga_whatever_each_of_them_lacks() -> None:
+    order, stock, money = ("a", "b", "d"), ("b", "c"), ("d",)
+    rows = lockstep(
+        iter([(saga, *[None] * 11) for saga in order]),
+        iter([(saga, *[None] * 7) for saga in stock]),
+        iter([(saga, *[None] * 6) for saga in money]),
+    )
+    assert [tuple(row and row.saga for row in found) for found in rows] == [
+        ("a", None, None), ("b", "b", None), (None, "c", None), ("d", None, "d"),
+    ]  # fmt: skip

@@ -1,0 +1,51 @@
+"""``manage.py reconcile`` right after a burst: PostgreSQL still takes the tables for as small as it last saw them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.databases import Databases, copies, drop
+from tests.support.postgres import Postgres
+from tests.webapp.support_books import write_books
+from webapp.ops.reconcile import sql
+from webapp.ops.reconcile.snapshots import DATABASES, Snapshot
+
+
+class Analysed(NamedTuple):
+    databases: Databases
+    sagas: list[str]
+
+
+@pytest.fixture(scope="module")
+def analysed(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Analysed]:
+    """Few orders, and PostgreSQL knows how few they are: whatever it reads whole now, it would still read whole when a burst
+    has filled the tables.
+    """
+    postgres.ensure()
+    made = copies(postgres, database_templates)
+    orders = write_books(made)
+    for name in made.names:
+        with postgres.connect(name) as cursor:
+            cursor.execute("ANALYZE")
+    yield Analysed(made, [booked.saga for booked in orders.values()])
+    drop(postgres, made)
+
+
+@pytest.mark.parametrize("statement", [sql.survey, sql.again], ids=["all sagas", "suspects"])
+@pytest.mark.parametrize("database", DATABASES)
+def test_nothing_is_read_whole_for_each_order(analysed: Analysed, database: str, statement: Callable[[str], str]) -> None:
+    snapshot = Snapshot(database, getattr(analysed.databases, database))
+    try:
+        parameters = {"grace": timedelta(0), "sagas": analysed.sagas}
+        facts = snapshot.facts(statement(database), parameters)
+        assert next(facts)
+        plan = [line for (line,) in snapshot.rows(f"EXPLAIN {statement(database)}", parameters)]  # as the facts are read
+        assert list(facts) == []
+        assert snapshot.rows("SHOW enable_seqscan") == [("on",)]
+    finally:
+        snapshot.close()
+    assert [line for line in plan if "Seq Scan" in line and "ops_horizon" not in line] == []

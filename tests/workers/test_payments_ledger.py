@@ -1,0 +1,187 @@
+"""Money: charged exactly, refunded once, and by the batch."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from ordersaga import Batch
+from tests.workers.bills import balance, bill, entries, give_back, saga, take, unexplained
+from workers.payments import ledger
+from workers.payments.ledger import Transfer
+from workers.payments.models import Kind
+from workers.payments.seed import NewWallet, open_wallets
+from workers.payments.steps import charge, refund
+from workers.signals import Decline, PaymentCharged, PaymentDeclined, PaymentRefunded, StockReserved
+
+# ------------------------------------------------------------------------------------------------------------ charging
+
+
+def test_a_charge_moves_money_from_the_wallet_to_the_sales(till: Session) -> None:
+    assert take(till, bill(1, 30)) == {}
+    assert balance(till) == 70
+    assert entries(till, 1) == [("charge", "sales", 30), ("charge", "wallet:ada", -30)]
+    assert unexplained(till) == []
+
+
+@pytest.mark.parametrize(
+    ("wallet", "amount", "currency", "decline"),
+    [
+        (NewWallet("bob", "EUR", 100, blocked=True), 1, "EUR", Decline.BLOCKED),
+        (NewWallet("bob", "EUR", 100, blocked=True), 0, "EUR", Decline.BLOCKED),
+        (NewWallet("bob", "USD", 100, blocked=True), 900, "EUR", Decline.BLOCKED),
+        (NewWallet("bob", "EUR", 100, order_limit=50), 51, "EUR", Decline.LIMIT),
+        (NewWallet("bob", "EUR", 10, order_limit=50), 51, "EUR", Decline.LIMIT),
+        (NewWallet("bob", "EUR", 100, order_limit=0), 1, "EUR", Decline.LIMIT),
+        (NewWallet("bob", "USD", 100), 1, "EUR", Decline.CURRENCY),
+        (NewWallet("bob", "EUR", 100), 101, "EUR", Decline.NO_MONEY),
+        (NewWallet("bob", "EUR", 0), 1, "EUR", Decline.NO_MONEY),
+        (NewWallet("eve", "EUR", 100), 1, "EUR", Decline.NO_MONEY),
+    ],
+    ids=[
+        "blocked", "blocked, for nothing", "blocked before all else", "over the limit", "limit before money",
+        "a limit of nothing", "another currency", "one cent short", "empty", "no wallet at all",
+    ],
+)  # fmt: skip
+def test_an_order_is_declined_and_takes_nothing(
+    till: Session, wallet: NewWallet, amount: int, currency: str, decline: Decline
+) -> None:
+    open_wallets(till, [wallet])
+    assert take(till, bill(1, amount, "bob", currency)) == {saga(1): decline}
+    assert balance(till, wallet.customer) == wallet.balance
+    assert entries(till, 1) == []
+
+
+@pytest.mark.parametrize(("balance_before", "amount"), [(100, 100), (100, 50)], ids=["the last cent", "just the limit"])
+def test_an_order_is_paid_to_the_very_edge(till: Session, balance_before: int, amount: int) -> None:
+    open_wallets(till, [NewWallet("bob", "EUR", balance_before, order_limit=amount)])
+    assert take(till, bill(1, amount, "bob")) == {}
+    assert balance(till, "bob") == balance_before - amount
+
+
+@pytest.mark.parametrize("customer", ["ada", "eve", "uma"], ids=["a wallet", "no wallet", "a wallet of dollars"])
+def test_an_order_that_costs_nothing_is_charged_and_moves_nothing(till: Session, customer: str) -> None:
+    open_wallets(till, [NewWallet("uma", "USD", 5, order_limit=0)])
+    assert take(till, bill(1, 0, customer)) == {}
+    assert entries(till, 1) == [("charge", None, None)]
+    give_back(till, 1)
+    assert entries(till, 1) == [("charge", None, None), ("refund", None, None)]
+    assert (balance(till), balance(till, "uma")) == (100, 5)
+
+
+def test_orders_of_one_customer_are_paid_one_after_the_other_by_saga(till: Session) -> None:
+    bills = [bill(1, 60), bill(2, 60), bill(3, 40), bill(4, 1)]
+    for arrangement in itertools.permutations(bills):
+        with till.begin_nested() as savepoint:
+            assert take(till, *arrangement) == {saga(2): Decline.NO_MONEY, saga(4): Decline.NO_MONEY}
+            assert balance(till) == 0
+            assert unexplained(till) == []
+            savepoint.rollback()
+
+
+def test_four_hundred_orders_take_as_few_statements_as_one(till: Session, payments_engine: Engine) -> None:
+    statements: list[str] = []
+    open_wallets(till, [NewWallet(f"c{n}", "EUR", 100) for n in range(80)])
+    event.listen(payments_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    assert take(till, *(bill(n, 20, f"c{n % 80}") for n in range(400))) == {}
+    assert len(statements) == 3
+    statements.clear()
+    give_back(till, *range(400))
+    assert len(statements) == 4
+    assert unexplained(till) == []
+
+
+# ----------------------------------------------------------------------------------------------------------- refunding
+
+
+def test_a_refund_gives_back_what_the_ledger_says_was_taken(till: Session) -> None:
+    take(till, bill(1, 30))
+    misled = PaymentCharged(order="O-1", currency="USD", amount=99)
+    assert dict(refund.function(Batch({saga(1): misled}), till)) == {saga(1): PaymentRefunded(order="O-1")}
+    assert balance(till) == 100
+    assert entries(till, 1)[2:] == [("refund", "sales", -30), ("refund", "wallet:ada", 30)]
+    assert unexplained(till) == []
+
+
+def test_a_customer_who_has_been_blocked_since_is_refunded_all_the_same(till: Session) -> None:
+    take(till, bill(1, 30))
+    open_wallets(till, [NewWallet("ada", "EUR", 0, blocked=True, order_limit=0)])
+    give_back(till, 1)
+    assert balance(till) == 100
+
+
+def test_what_was_never_charged_cannot_be_refunded(till: Session) -> None:
+    take(till, bill(1, 30), bill(2, 900))
+    with pytest.raises(ledger.NotCharged, match=saga(2)) as refused:
+        give_back(till, 1, 2)
+    assert refused.value.sagas == {saga(2)}
+    assert balance(till) == 70
+
+
+def test_a_refund_is_not_taken_for_a_charge(till: Session) -> None:
+    take(till, bill(1, 30))
+    give_back(till, 1)
+    assert ledger.charges(till, [saga(1)]) == [Transfer(saga(1), "O-1", "wallet:ada", "sales", "EUR", 30)]
+
+
+@pytest.mark.parametrize(
+    ("source", "currency", "amount"),
+    [("wallet:ada", "EUR", 101), ("wallet:ada", "USD", 1), ("wallet:eve", "EUR", 1)],
+    ids=["too little", "another currency", "no wallet"],
+)
+def test_the_ledger_takes_nothing_that_a_wallet_cannot_give(till: Session, source: str, currency: str, amount: int) -> None:
+    with pytest.raises(ledger.WalletUnfit, match=source.removeprefix("wallet:")):
+        ledger.post(till, Kind.CHARGE, [Transfer(saga(1), "O-1", source, "sales", currency, amount)])
+
+
+def test_nobody_is_refunded_twice(till: Session) -> None:
+    take(till, bill(1, 30))
+    give_back(till, 1)
+    with pytest.raises(DBAPIError, match="ledger_transaction_once"):
+        give_back(till, 1)
+
+
+def test_nobody_is_charged_twice(till: Session) -> None:
+    take(till, bill(1, 30))
+    with pytest.raises(DBAPIError, match="ledger_transaction_once"):
+        take(till, bill(1, 30))
+
+
+def test_a_wallet_that_is_gone_cannot_be_refunded_silently(till: Session) -> None:
+    take(till, bill(1, 30))
+    till.execute(text("DELETE FROM wallet"))
+    with pytest.raises(ledger.WalletUnfit, match="ada"):
+        give_back(till, 1)
+
+
+# --------------------------------------------------------------------------------------------------------- seed, steps
+
+
+def test_opening_wallets_twice_adds_no_money(till: Session) -> None:
+    wallets = [NewWallet("bob", "EUR", 50), NewWallet("cy", "USD", 0, blocked=True)]
+    assert open_wallets(till, wallets) == 1
+    assert open_wallets(till, wallets) == 0
+    take(till, bill(1, 20, "bob"))
+    assert open_wallets(till, wallets) == 1
+    assert (balance(till, "bob"), balance(till, "cy")) == (50, 0)
+    assert unexplained(till) == []
+
+
+def test_a_wallet_does_not_change_its_currency(till: Session) -> None:
+    with pytest.raises(ledger.WalletUnfit, match="ada"):
+        open_wallets(till, [NewWallet("ada", "USD", 1)])
+
+
+def test_the_step_says_for_each_saga_what_became_of_it(till: Session) -> None:
+    def reserved(amount: int) -> StockReserved:
+        return StockReserved(order="O-1", customer="ada", currency="EUR", amount=amount)
+
+    said = charge.function(Batch({saga(2): reserved(60), saga(1): reserved(60)}), till)
+    assert dict(said) == {
+        saga(1): PaymentCharged(order="O-1", currency="EUR", amount=60),
+        saga(2): PaymentDeclined(order="O-1", cause=Decline.NO_MONEY),
+    }

@@ -16,7 +16,7 @@ for _name in [name for name in os.environ if name.startswith("ORDERSAGA_") and n
     del os.environ[_name]  # the caller's servers are not to be measured
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 
-from benchmarks import machine_info, report
+from benchmarks import machine_info, report  # noqa: E402
 from benchmarks.contestants.registry import CAREFUL, PLAIN, Contestant  # noqa: E402
 from benchmarks.environment import Servers  # noqa: E402
 from benchmarks.experiments import PARTS, Bench, Part  # noqa: E402

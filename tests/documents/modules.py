@@ -19,7 +19,8 @@ import argparse, runpy, sys
 parse = argparse.ArgumentParser.parse_args
 def only(*given, **options):
     parsed = parse(*given, **options)
-    if unknown := set(filter(None, getattr(parsed, "only", "").split(","))) - set(__import__("benchmarks.experiments").parts.PARTS):
+    known = set(__import__("benchmarks.experiments").experiments.PARTS)
+    if unknown := set(filter(None, getattr(parsed, "only", "").split(","))) - known:
         sys.exit(f"no part {unknown}")
     sys.exit(0)
 argparse.ArgumentParser.parse_args = only

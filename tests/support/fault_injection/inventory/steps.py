@@ -1,4 +1,4 @@
-"""The real inventory, with the misbehaviour of :mod:`tests.support.fault_injection.goods`; impatient, so that tests are quick."""
+"""The real inventory, with the misbehaviour of :mod:`..goods`, and impatient so that tests are quick."""
 
 from __future__ import annotations
 

@@ -25,17 +25,33 @@ from benchmarks.prefill import Grown  # noqa: E402
 from tests.support.processes import ROOT  # noqa: E402
 
 REPORTS = ROOT / "docs" / "reports"
-PACKAGES = ("celery", "kombu", "amqp", "psycopg2-binary", "psycopg", "django", "sqlalchemy", "pydantic", "orjson")
+PACKAGES = (
+    "celery",
+    "kombu",
+    "amqp",
+    "psycopg2-binary",
+    "psycopg",
+    "django",
+    "sqlalchemy",
+    "pydantic",
+    "orjson",
+)
 
 
-def best(candidates: list[Contestant], drained: dict[str, list[Figures]], otherwise: Contestant) -> Contestant:
+def best(
+    candidates: list[Contestant], drained: dict[str, list[Figures]], otherwise: Contestant
+) -> Contestant:
     """The quickest drain of those measured so far."""
     known = [who for who in candidates if drained.get(who.name)]
-    return max(known, key=lambda who: report.median(drained[who.name])["orders_per_second"], default=otherwise)
+    return max(
+        known, key=lambda who: report.median(drained[who.name])["orders_per_second"], default=otherwise
+    )
 
 
 def measure(bench: Bench, parts: list[Part], rounds: int, folder: Path, given: dict[str, object]) -> None:
-    """Round by round, so that a machine whose speed drifts is unfair to nobody; reports are written after each part."""
+    """Round by round, so that a machine whose speed drifts is unfair to nobody; reports are written after
+    each part.
+    """
     found: dict[str, dict[str, list[Figures]]] = {part.name: {} for part in parts}
     for number in range(1, rounds + 1):
         for part in parts:
@@ -56,9 +72,13 @@ def measure(bench: Bench, parts: list[Part], rounds: int, folder: Path, given: d
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", default=",".join(PARTS), metavar="PARTS", help=f"some of {', '.join(PARTS)}; all by default")
+    parser.add_argument(
+        "--only", default=",".join(PARTS), metavar="PARTS", help=f"some of {', '.join(PARTS)}; all by default"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (3)")
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the numbers of orders; below 1 for trying out")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="multiplies the numbers of orders; below 1 for trying out"
+    )
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER", help="where reports go")
     wanted = parser.parse_args()
     names = [name.strip() for name in wanted.only.split(",") if name.strip()]

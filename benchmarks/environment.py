@@ -31,7 +31,9 @@ QUIET = {"ORDERSAGA_WATCHDOG": "3600", "ORDERSAGA_WATCHDOG_CAP": "3600", "ORDERS
 
 
 class Servers:
-    """PostgreSQL and RabbitMQ as production has them, and the embedded default; each started when it is first asked for."""
+    """PostgreSQL and RabbitMQ as production has them, and the embedded default; each started when it is first
+    asked for.
+    """
 
     @cached_property
     def postgres(self) -> Postgres:
@@ -128,7 +130,9 @@ class Run:
         """
         until = time.monotonic() + timeout
         while not self.contestant.settled(self.databases):
-            assert time.monotonic() < until, f"{self.contestant.name}: orders are not settled after {timeout:.0f} s"
+            assert time.monotonic() < until, (
+                f"{self.contestant.name}: orders are not settled after {timeout:.0f} s"
+            )
             time.sleep(LOOK)
 
 
@@ -147,7 +151,9 @@ class Placers:
             argv = module("placing", run.contestant.shop, "--at-once", str(at_once), *share)
             argv += ["--trade", json.dumps(run.trade.options())]
             self._processes.append(
-                subprocess.Popen(argv, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                subprocess.Popen(
+                    argv, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
             )
         for process in self._processes:
             assert process.stdout is not None
@@ -173,8 +179,12 @@ class Placers:
 
 
 @contextmanager
-def run_of(contestant: Contestant, servers: Servers, trade: Trade, standing: Databases | None = None) -> Iterator[Run]:
-    """Fresh databases and a fresh broker for one contestant, gone afterwards; or the ``standing`` databases as they are."""
+def run_of(
+    contestant: Contestant, servers: Servers, trade: Trade, standing: Databases | None = None
+) -> Iterator[Run]:
+    """Fresh databases and a fresh broker for one contestant, gone afterwards; or the ``standing`` databases
+    as they are.
+    """
     with ExitStack() as stack:
         if contestant.embedded:
             databases, broker, used = stack.enter_context(_embedded())
@@ -186,11 +196,20 @@ def run_of(contestant: Contestant, servers: Servers, trade: Trade, standing: Dat
             vhost = f"bench-{next(_numbers)}"
             broker = servers.rabbitmq.add_vhost(vhost)
             stack.callback(servers.rabbitmq.delete_vhost, vhost)
-            used = [("postgres", servers.postgres.process.pid or 0), ("rabbitmq", servers.rabbitmq.process.pid or 0)]
+            used = [
+                ("postgres", servers.postgres.process.pid or 0),
+                ("rabbitmq", servers.rabbitmq.process.pid or 0),
+            ]
         if standing is None:
             contestant.prepare(databases)
             trade.open(databases)
-        env = {**databases.env, **QUIET, "ORDERSAGA_BROKER_URL": broker, "ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
+        env = {
+            **databases.env,
+            **QUIET,
+            "ORDERSAGA_BROKER_URL": broker,
+            "ORDERSAGA_ENV": "test",
+            "ORDERSAGA_DOTENV": "",
+        }
         run = Run(contestant, trade, databases, env, vhost, used)
         stack.callback(run.stop)
         yield run
@@ -203,7 +222,9 @@ def _embedded() -> Iterator[tuple[Databases, str, list[tuple[str, int]]]]:
         urls = postgres.server.urls
         databases = Databases(**{owner: urls[owner] for owner in OWNERS})
         command = [sys.executable, "manage.py", "migrate", "-v0"]
-        subprocess.run(command, cwd=ROOT, env={**os.environ, **databases.env}, check=True, capture_output=True)
+        subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **databases.env}, check=True, capture_output=True
+        )
         yield databases, urls["broker"], [("postgres", postgres.pid)]
     finally:
         postgres.stop()

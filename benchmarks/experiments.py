@@ -18,7 +18,9 @@ Measurements = Iterator[tuple[str, Callable[[], Figures]]]
 DRAINED = {"plain": 1_600, "careful": 1_200, "ordersaga": 20_000, "bare": 40_000}
 PLACED = {"plain": 1_200, "careful": 800, "ordersaga": 6_000}
 PLACED_TOGETHER = {"plain": 1_200, "careful": 800, "ordersaga": 8_000}
-"""Orders of each kind of contestant, so that each runs for some seconds, and on a slow machine for less than a minute."""
+"""Orders of each kind of contestant, so that each runs for some seconds, and on a slow machine for less than
+a minute.
+"""
 SECONDS = 8
 """How long orders come at an even rate."""
 WARM = 40
@@ -45,7 +47,9 @@ class Bench:
 
     @property
     def pairs(self) -> list[Contestant]:
-        """The better plain chain and the better careful Celery of the drain so far, and OrderSaga on both kinds of servers."""
+        """The better plain chain and the better careful Celery of the drain so far, and OrderSaga on both
+        kinds of servers.
+        """
         return [self.plain, self.careful, ORDERSAGA, EMBEDDED]
 
 
@@ -62,7 +66,14 @@ def end_to_end(bench: Bench) -> Measurements:
             orders = bench.of(numbers[who.shop], least=80)
             yield (
                 f"{who.name}, {at_once} a transaction",
-                partial(measuring.end_to_end, who, bench.servers, orders, at_once=at_once, skip=min(WARM, orders // 4)),
+                partial(
+                    measuring.end_to_end,
+                    who,
+                    bench.servers,
+                    orders,
+                    at_once=at_once,
+                    skip=min(WARM, orders // 4),
+                ),
             )
 
 
@@ -73,7 +84,15 @@ def latency(bench: Bench) -> Measurements:
             orders = bench.of(rate * SECONDS, least=80)
             yield (
                 f"{who.name}, {rate}/s",
-                partial(measuring.end_to_end, who, bench.servers, orders, placers=1, rate=rate, skip=min(WARM, orders // 4)),
+                partial(
+                    measuring.end_to_end,
+                    who,
+                    bench.servers,
+                    orders,
+                    placers=1,
+                    rate=rate,
+                    skip=min(WARM, orders // 4),
+                ),
             )
 
 
@@ -88,12 +107,18 @@ def hot(bench: Bench) -> Measurements:
 
 def processes(bench: Bench) -> Measurements:
     """One, two and four processes of each pool."""
-    drained, placed = bench.of(DRAINED["ordersaga"], least=400), bench.of(PLACED_TOGETHER["ordersaga"], least=80)
+    drained, placed = (
+        bench.of(DRAINED["ordersaga"], least=400),
+        bench.of(PLACED_TOGETHER["ordersaga"], least=80),
+    )
     for number in (1, 2, 4):
         who = ORDERSAGA.of(number)
         name = f"OrderSaga, {number} process{'es' if number > 1 else ''} a pool"
         yield f"{name}, drain", partial(measuring.drain, who, bench.servers, drained)
-        yield f"{name}, 20 a transaction", partial(measuring.end_to_end, who, bench.servers, placed, at_once=20)
+        yield (
+            f"{name}, 20 a transaction",
+            partial(measuring.end_to_end, who, bench.servers, placed, at_once=20),
+        )
 
 
 def growth(bench: Bench) -> Measurements:
@@ -112,14 +137,19 @@ def growth(bench: Bench) -> Measurements:
 def counts(bench: Bench) -> Measurements:
     """What an order costs in statements, commits, messages and bytes; counted once, as counting slows."""
     for who in (bench.plain, bench.careful, BARE, ORDERSAGA):
-        yield f"{who.name}, drain", partial(resource_counts.drain, who, bench.of(DRAINED[who.shop] // 2, least=400))
+        yield (
+            f"{who.name}, drain",
+            partial(resource_counts.drain, who, bench.of(DRAINED[who.shop] // 2, least=400)),
+        )
     for who in (bench.plain, bench.careful, ORDERSAGA):
         yield f"{who.name}, 20/s", partial(resource_counts.alone, who, bench.of(20 * SECONDS, least=80))
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the bench and how it is shown: ``figure`` is drawn, in ``unit``; ``once`` says that one round is enough."""
+    """A part of the bench and how it is shown: ``figure`` is drawn, in ``unit``; ``once`` says that one round
+    is enough.
+    """
 
     name: str
     about: str
@@ -134,10 +164,18 @@ PARTS = {
     for part in (
         Part("drain", "Drain of orders placed before the pools start", drain),
         Part("end-to-end", "Four placers while the pools work", end_to_end),
-        Part("latency", "From placing to confirmation, at an even rate", latency, "latency_p50_ms", "ms, the median order"),
+        Part(
+            "latency",
+            "From placing to confirmation, at an even rate",
+            latency,
+            "latency_p50_ms",
+            "ms, the median order",
+        ),
         Part("hot", "One product that everybody wants, against a thousand", hot),
         Part("processes", "One, two and four processes of each pool", processes),
         Part("growth", "Drain beside orders that have settled", growth),
-        Part("counts", "What an order costs", counts, "statements_per_order", "statements an order", once=True),
+        Part(
+            "counts", "What an order costs", counts, "statements_per_order", "statements an order", once=True
+        ),
     )
 }

@@ -1,4 +1,6 @@
-"""What a measure depends on beside the code: the commit, the machine, the versions, and who else wanted it."""
+"""What a measure depends on beside the code: the commit, the machine, the versions, and who else
+wanted it.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +15,31 @@ from tests.support.processes import ROOT
 
 
 def loads() -> list[float]:
-    """How many processes wanted a core, over 1, 5 and 15 minutes: above the number of cores, what is measured is waiting."""
+    """How many processes wanted a core, over 1, 5 and 15 minutes: above the number of cores, what is measured
+    is waiting.
+    """
     return [round(load, 2) for load in os.getloadavg()]
 
 
 def commit() -> str:
     """Which code is about to be measured."""
     git = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout.strip()
+    head = subprocess.run(
+        [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    changed = subprocess.run(
+        [*git, "status", "--porcelain"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     return head + (" and changes" if changed else "")
 
 
 def machine() -> dict[str, Any]:
     """What it ran on."""
-    model = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    model = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
     return {
         "cores": os.cpu_count(),
         "cpu": model[0] if model else platform.machine(),

@@ -1,4 +1,6 @@
-"""One measurement of one contestant: a drain of prefilled orders, or orders that come while the pools work."""
+"""One measurement of one contestant: a drain of prefilled orders, or orders that come while the
+pools work.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ USUAL = Trade()
 NOW = "SELECT clock_timestamp()"
 FIRST_HELD = "SELECT min(at) FROM movement WHERE kind = 'held' AND at >= %s"
 FIRST_PLACED = "SELECT min(placed_at) FROM orders_order WHERE placed_at >= %s"
-# From an order's own insert to its confirmation, in milliseconds. The first ones find connections that are not open yet.
+# From an order's own insert to its confirmation, in milliseconds. The first ones find connections that are
+# not open yet.
 LATENCY = """
 SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM confirmed_at - placed_at) * 1000)
 FROM (SELECT confirmed_at, placed_at FROM orders_order WHERE placed_at >= %s ORDER BY id OFFSET %s) AS warm
@@ -24,9 +27,15 @@ FROM (SELECT confirmed_at, placed_at FROM orders_order WHERE placed_at >= %s ORD
 
 
 def drain(
-    contestant: Contestant, servers: Servers, orders: int, trade: Trade = USUAL, *, standing: Databases | None = None
+    contestant: Contestant,
+    servers: Servers,
+    orders: int,
+    trade: Trade = USUAL,
+    *,
+    standing: Databases | None = None,
 ) -> Figures:
-    """All orders are placed before the pools start, 20 in a transaction; from the first reservation to the last order's end.
+    """All orders are placed before the pools start, 20 in a transaction; from the first reservation to the
+    last order's end.
 
     :param standing: databases to be used as they are, instead of fresh ones.
     """
@@ -44,7 +53,14 @@ def drain(
 
 
 def end_to_end(
-    contestant: Contestant, servers: Servers, orders: int, *, at_once: int = 1, placers: int = 4, rate: float = 0, skip: int = 0
+    contestant: Contestant,
+    servers: Servers,
+    orders: int,
+    *,
+    at_once: int = 1,
+    placers: int = 4,
+    rate: float = 0,
+    skip: int = 0,
 ) -> Figures:
     """Placed while the pools work: from the first order's insert to the last order's end.
 

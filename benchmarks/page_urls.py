@@ -1,4 +1,6 @@
-"""Which pages there are: found as a visitor finds them, by the links of each list, and by what somebody may look for."""
+"""Which pages there are: found as a visitor finds them, by the links of each list, and by what somebody may
+look for.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,38 @@ from collections.abc import Iterator
 from benchmarks.website import Website
 
 LISTS = (
-    "orders/order", "orders/saga", "orders/product", "audit/sagaevent", "audit/deadletter", "books/stock", "books/movement",
-    "books/wallet", "books/ledgertransaction", "auth/user", "auth/group",
-)  # fmt: skip
+    "orders/order",
+    "orders/saga",
+    "orders/product",
+    "audit/sagaevent",
+    "audit/deadletter",
+    "books/stock",
+    "books/movement",
+    "books/wallet",
+    "books/ledgertransaction",
+    "auth/user",
+    "auth/group",
+)
 NOBODY = "01999999-9999-7999-8999-999999999999"
 ABSENT = {
-    "orders/order": ("status=NOPE", "open=yes&attention=yes", "status=ROLLED_BACK&attention=yes", "status=ROLLED_BACK&last=1"),
-    "orders/saga": ("refusal=NothingOfTheKind", "status=CONFIRMED&refusal=OutOfStock", "status=PENDING&attention=yes", "o=3"),
-    "audit/sagaevent": ("kind=answer&again=yes", "kind=attention&again=yes", "kind=signal&again=yes", "kind=notice&again=yes"),
+    "orders/order": (
+        "status=NOPE",
+        "open=yes&attention=yes",
+        "status=ROLLED_BACK&attention=yes",
+        "status=ROLLED_BACK&last=1",
+    ),
+    "orders/saga": (
+        "refusal=NothingOfTheKind",
+        "status=CONFIRMED&refusal=OutOfStock",
+        "status=PENDING&attention=yes",
+        "o=3",
+    ),
+    "audit/sagaevent": (
+        "kind=answer&again=yes",
+        "kind=attention&again=yes",
+        "kind=signal&again=yes",
+        "kind=notice&again=yes",
+    ),
     "audit/deadletter": (
         "outcome=replayed&error=NothingOfTheKind",
         "outcome=all&step=",
@@ -69,7 +95,9 @@ def _searches(site: Website) -> Iterator[str]:
     middle, newest = site.orders // 2 + 11, site.orders + 1
     saga = site.ask("SELECT saga_id FROM orders_order WHERE id = %s", middle)
     event = site.ask("SELECT event_id FROM audit_sagaevent WHERE saga_id = %s LIMIT 1", saga)
-    task = site.ask("SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND task_id IS NOT NULL LIMIT 1", saga)
+    task = site.ask(
+        "SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND task_id IS NOT NULL LIMIT 1", saga
+    )
     known = (str(middle), str(newest), saga, event, task)
     unknown = ("999999999999", NOBODY, "nobody")
     customers = ("customer-7", "customer-77", "cust", "customer-" + "9" * 9)
@@ -88,7 +116,11 @@ def _searches(site: Website) -> Iterator[str]:
             yield f"/admin/orders/order/?q={term}&status={status}"
             yield f"/admin/orders/saga/?q={term}&status={status}"
     yield "/admin/audit/deadletter/?q=abc&outcome=all&error=ValueError"
-    for half in (f"orders/order/?after={middle}", f"orders/saga/?after={saga}", f"audit/sagaevent/?after={3 * site.orders}"):
+    for half in (
+        f"orders/order/?after={middle}",
+        f"orders/saga/?after={saga}",
+        f"audit/sagaevent/?after={3 * site.orders}",
+    ):
         yield f"/admin/{half}"
     for key, kind in ((middle, "ledgertransaction"), (site.orders, "movement")):
         yield f"/admin/books/{kind}/?after={key}"
@@ -104,15 +136,26 @@ def _things(site: Website) -> Iterator[str]:
         for stuck in (False, True):
             if stuck and status in ("PENDING", "ROLLED_BACK"):
                 continue
-            saga = site.ask("SELECT max(id::text) FROM ordersaga_saga WHERE status = %s AND (attention IS NOT NULL OR NOT %s)",
-                            status, stuck)  # fmt: skip
+            saga = site.ask(
+                "SELECT max(id::text) FROM ordersaga_saga WHERE status = %s AND (attention IS NOT NULL OR NOT %s)",
+                status,
+                stuck,
+            )
             order = site.ask("SELECT id FROM orders_order WHERE saga_id = %s", saga)
             yield from (f"/admin/orders/saga/{saga}/change/", f"/admin/orders/order/{order}/change/")
-            yield from (f"/admin/orders/saga/act/resume/?id={saga}", f"/admin/orders/order/act/cancel/?id={order}")
-    letters = re.findall(r"/admin/audit/deadletter/(\d+)/change/", site.site.get("/admin/audit/deadletter/").text)
+            yield from (
+                f"/admin/orders/saga/act/resume/?id={saga}",
+                f"/admin/orders/order/act/cancel/?id={order}",
+            )
+    letters = re.findall(
+        r"/admin/audit/deadletter/(\d+)/change/", site.site.get("/admin/audit/deadletter/").text
+    )
     chosen = "&".join(f"id={letter}" for letter in dict.fromkeys(letters))
     for act in ("replay", "discard"):
-        yield from (f"/admin/audit/deadletter/act/{act}/?id={letters[0]}", f"/admin/audit/deadletter/act/{act}/?{chosen}")
+        yield from (
+            f"/admin/audit/deadletter/act/{act}/?id={letters[0]}",
+            f"/admin/audit/deadletter/act/{act}/?{chosen}",
+        )
     told = site.ask(
         "SELECT max(id) FROM audit_deadletter WHERE saga_id IN (SELECT id FROM ordersaga_saga WHERE ended_at IS NULL)"
     )
@@ -125,6 +168,8 @@ def _going(site: Website) -> Iterator[str]:
     saga = site.ask("SELECT saga_id FROM orders_order WHERE id = %s", order)
     key = site.ask("SELECT idempotency_key FROM orders_order WHERE id = %s", order)
     event = site.ask("SELECT event_id FROM audit_sagaevent WHERE saga_id = %s LIMIT 1", saga)
-    task = site.ask("SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND task_id IS NOT NULL LIMIT 1", saga)
+    task = site.ask(
+        "SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND task_id IS NOT NULL LIMIT 1", saga
+    )
     for term in (order, saga, key, event, task, NOBODY, "nothing", 10**12):
         yield f"/admin/go/{term}"

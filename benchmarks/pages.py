@@ -1,8 +1,9 @@
-"""Every page of the admin over the books of a million orders: how long it takes, as a browser behind a proxy sees it.
+"""Every page of the admin over the books of a million orders: how long it takes, as a browser behind a proxy
+sees it.
 
-A private PostgreSQL, gunicorn as docker-compose.yml runs it, one visitor who is logged in. The pages take turns, round by
-round. ``python -m benchmarks.pages`` prints a table, writes ``docs/reports/pages.json``, and ends with 1 when a page is
-slower than 300 ms at the 95th percentile.
+A private PostgreSQL, gunicorn as docker-compose.yml runs it, one visitor who is logged in. The pages take
+turns, round by round. ``python -m benchmarks.pages`` prints a table, writes ``docs/reports/pages.json``, and
+ends with 1 when a page is slower than 300 ms at the 95th percentile.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class Page:
         """What is kept of it."""
         found = {name: value for name, value in asdict(self).items() if name != "took"}
         rest = {"p50": statistics.median(self.took), "p95": percentile(self.took), "max": max(self.took)}
-        return {name: round(value, 1) if isinstance(value, float) else value for name, value in {**found, **rest}.items()}
+        return {
+            name: round(value, 1) if isinstance(value, float) else value
+            for name, value in {**found, **rest}.items()
+        }
 
 
 def percentile(took: list[float], share: float = 0.95) -> float:
@@ -64,7 +68,9 @@ def percentile(took: list[float], share: float = 0.95) -> float:
 
 
 def measure(site: Website, rounds: int) -> list[Page]:
-    """Every page once from cold caches, counting what it asks the databases; then ``rounds`` times, taking turns."""
+    """Every page once from cold caches, counting what it asks the databases; then ``rounds`` times, taking
+    turns.
+    """
     site.open()
     wanted = addresses(site)
     site.restart()
@@ -93,14 +99,20 @@ def broken(page: Page) -> bool:
 def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
     """The measure with all that it depends on."""
     tables = ("ordersaga_saga", "orders_order", "ordersaga_journal", "audit_sagaevent", "audit_deadletter")
-    counted = {table: int(site.ask("SELECT reltuples::bigint FROM pg_class WHERE relname = %s", table)) for table in tables}
+    counted = {
+        table: int(site.ask("SELECT reltuples::bigint FROM pg_class WHERE relname = %s", table))
+        for table in tables
+    }
     slowest = max(pages, key=lambda page: percentile(page.took))
     return {
         "what": "every page of the admin, requests taking turns",
         "command": f"python -m benchmarks.pages --sagas {site.orders} --rounds {rounds}",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": COMMIT,
-        "versions": {"postgresql": site.ask("SHOW server_version"), **versions("django", "gunicorn", "psycopg")},
+        "versions": {
+            "postgresql": site.ask("SHOW server_version"),
+            **versions("django", "gunicorn", "psycopg"),
+        },
         "machine": machine(),
         "load": {"before": LOAD, "after": loads()},
         "rows": counted,
@@ -109,7 +121,7 @@ def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
         "limit_ms": LIMIT,
         "slowest": {"address": slowest.address, "p95": round(percentile(slowest.took), 1)},
         "pages": [page.figures() for page in pages],
-    }  # fmt: skip
+    }
 
 
 def show(figures: list[dict[str, Any]]) -> None:
@@ -122,9 +134,15 @@ def show(figures: list[dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pages", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sagas", type=int, default=1_000_000, metavar="N", help="as many settled orders (1000000)")
-    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="as many requests of each page (20)")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pages", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "--sagas", type=int, default=1_000_000, metavar="N", help="as many settled orders (1000000)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=20, metavar="N", help="as many requests of each page (20)"
+    )
     parser.add_argument("--report", type=Path, default=REPORT, metavar="FILE", help="where the figures go")
     wanted = parser.parse_args()
     if wanted.sagas < LEAST or wanted.rounds < 1:

@@ -23,6 +23,8 @@ class Grown:
             made = copies(self._servers.postgres, dict(self._servers.templates))
             bulk_data.fill(orders, [self._servers.postgres.url(name, OWNER) for name in made.names])
             with self._servers.postgres.connect() as cursor:
-                cursor.execute("CHECKPOINT")  # what filled the books is on the disk before anything is measured beside it
+                cursor.execute(
+                    "CHECKPOINT"
+                )  # what filled the books is on the disk before anything is measured beside it
             self._made[orders] = made
         return self._made[orders]

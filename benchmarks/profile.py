@@ -1,7 +1,8 @@
 """Where OrderSaga's time goes: ``python -m benchmarks.profile drain``.
 
-One run, watched from both sides: ``pg_stat_statements`` tells what each statement costs PostgreSQL, and py-spy which functions
-of ours the pools' processes are in while they use the CPU. Both slow it down, so its speed is no measurement.
+One run, watched from both sides: ``pg_stat_statements`` tells what each statement costs PostgreSQL, and
+py-spy which functions of ours the pools' processes are in while they use the CPU. Both slow it down, so its
+speed is no measurement.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ WHERE datname = ANY(%(databases)s) ORDER BY ms DESC LIMIT %(shown)s
 
 def profile(kind: str, orders: int) -> None:
     """Print the tables of one run."""
-    with observed(track_planning="on") as servers, run_of(ORDERSAGA, servers, USUAL) as run, TemporaryDirectory() as folder:
+    with (
+        observed(track_planning="on") as servers,
+        run_of(ORDERSAGA, servers, USUAL) as run,
+        TemporaryDirectory() as folder,
+    ):
         if kind == "drain":
             run.prefill(orders)
         with servers.postgres.connect() as cursor:
@@ -45,7 +50,9 @@ def profile(kind: str, orders: int) -> None:
         with _spied(run, Path(folder)) as samples:
             if kind != "drain":
                 rate = 20 if kind == "even" else 0
-                placing = run.placers(orders, placers=1 if rate else 4, at_once=20 if kind == "twenty" else 1, rate=rate)
+                placing = run.placers(
+                    orders, placers=1 if rate else 4, at_once=20 if kind == "twenty" else 1, rate=rate
+                )
                 placing.go()
                 placing.wait(600)
             run.until_settled()
@@ -62,9 +69,20 @@ def _spied(run: Run, folder: Path) -> Iterator[Counter[str]]:
     spies = []
     for kind, process in run.pools:
         file = folder / kind
-        options = ["--pid", str(process.pid), "--subprocesses", "--format", "raw", "--rate", "100", "--nonblocking"]
+        options = [
+            "--pid",
+            str(process.pid),
+            "--subprocesses",
+            "--format",
+            "raw",
+            "--rate",
+            "100",
+            "--nonblocking",
+        ]
         argv = [str(Path(sys.executable).with_name("py-spy")), "record", *options, "--output", str(file)]
-        spies.append((kind, file, subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)))
+        spies.append(
+            (kind, file, subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        )
     yield samples
     for kind, file, spy in spies:
         spy.send_signal(signal.SIGINT)
@@ -94,9 +112,13 @@ def _tell_statements(servers: Servers, run: Run, orders: int) -> None:
         cursor.execute(STATEMENTS, {"orders": orders, "databases": run.databases.names, "shown": SHOWN})
         found = cursor.fetchall()
     print(f"\nStatements, {found[0][0]:.3f} ms an order in all\n")
-    print("| share | ms | of it planning | calls | rows | WAL bytes | statement |\n|---:|---:|---:|---:|---:|---:|---|")
+    print(
+        "| share | ms | of it planning | calls | rows | WAL bytes | statement |\n|---:|---:|---:|---:|---:|---:|---|"
+    )
     for whole, ms, planning, calls, rows, wal, query in found:
-        print(f"| {100 * ms / whole:.0f} % | {ms:.3f} | {planning:.3f} | {calls:.3f} | {rows:.1f} | {wal:.0f} | `{query}` |")
+        print(
+            f"| {100 * ms / whole:.0f} % | {ms:.3f} | {planning:.3f} | {calls:.3f} | {rows:.1f} | {wal:.0f} | `{query}` |"
+        )
 
 
 def _tell_functions(samples: Counter[str]) -> None:

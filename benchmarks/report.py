@@ -38,14 +38,18 @@ def write(folder: Path, part: Part, series: Series, surroundings: Mapping[str, A
         "command": f"make bench ONLY={part.name}",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         **surroundings,
-        "series": {name: {"median": median(rounds), "rounds": list(rounds)} for name, rounds in series.items()},
+        "series": {
+            name: {"median": median(rounds), "rounds": list(rounds)} for name, rounds in series.items()
+        },
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{part.name}.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     bars = []
     for name, rounds in series.items():
         values = [figures[part.figure] for figures in rounds]
-        bars.append(Bar(name, min(values), statistics.median(values), max(values), name.startswith("OrderSaga")))
+        bars.append(
+            Bar(name, min(values), statistics.median(values), max(values), name.startswith("OrderSaga"))
+        )
     most = max(map(len, series.values()))
     measured = "one round" if most == 1 else f"median and range of {most} rounds"
     note = f"{part.unit}; {measured}; {report['command']}"

@@ -1,4 +1,6 @@
-"""Statements, commits, messages and bytes per order, as PostgreSQL and RabbitMQ count them, on servers of their own."""
+"""Statements, commits, messages and bytes per order, as PostgreSQL and RabbitMQ count them, on servers of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -64,13 +66,20 @@ def observed(**settings: str) -> Iterator[Servers]:
 def _asked(servers: Servers, run: Run) -> dict[str, int]:
     with servers.postgres.connect() as cursor:
         cursor.execute(COUNTED, [run.databases.names])
-        return dict(zip(("statements", "commits", "wal_bytes"), (int(value or 0) for value in cursor.fetchone()), strict=True))
+        return dict(
+            zip(
+                ("statements", "commits", "wal_bytes"),
+                (int(value or 0) for value in cursor.fetchone()),
+                strict=True,
+            )
+        )
 
 
 def _published(servers: Servers, run: Run) -> dict[str, int]:
     """Messages published and bytes that clients sent, the workers' heartbeats among them: some in a second.
 
-    It takes its time, in which idle pools go on asking: what they ask is read after the first and before the last.
+    It takes its time, in which idle pools go on asking: what they ask is read after the first and before the
+    last.
     """
     time.sleep(LATE)
     told = servers.rabbitmq.vhost(run.vhost)

@@ -41,7 +41,9 @@ def draw(title: str, note: str, bars: Sequence[Bar]) -> str:
         rows.append(f'<text x="{LABEL - 8}" y="{middle + 5}" text-anchor="end">{escape(bar.label)}</text>')
         kind = "ours" if bar.ours else "theirs"
         width = max(bar.median * scale, 1)
-        rows.append(f'<rect class="{kind}" x="{LABEL}" y="{y}" width="{width:.1f}" height="{ROW - 8}" rx="2"/>')
+        rows.append(
+            f'<rect class="{kind}" x="{LABEL}" y="{y}" width="{width:.1f}" height="{ROW - 8}" rx="2"/>'
+        )
         if bar.most > bar.least:
             left, right = LABEL + bar.least * scale, LABEL + bar.most * scale
             rows.append(f'<line class="range" x1="{left:.1f}" x2="{right:.1f}" y1="{middle}" y2="{middle}"/>')

@@ -46,7 +46,9 @@ def figure_of(parts: Parts, part: str, name: str, figure: str = "orders_per_seco
 
 def _rate(part: str, ours: str, begins: str, ends: str = "") -> Callable[[Parts], float]:
     """OrderSaga's orders a second over the best of those whose names begin and end so."""
-    return lambda parts: figure_of(parts, part, ours) / max(figures(parts, part, "orders_per_second", begins, ends))
+    return lambda parts: (
+        figure_of(parts, part, ours) / max(figures(parts, part, "orders_per_second", begins, ends))
+    )
 
 
 def _best_p50(parts: Parts) -> float:
@@ -60,27 +62,42 @@ def _grown(parts: Parts) -> float:
 
 
 def _hot(parts: Parts) -> float:
-    return figure_of(parts, "hot", "OrderSaga, 1 product") / figure_of(parts, "hot", "OrderSaga, 1,000 products") * 100
+    return (
+        figure_of(parts, "hot", "OrderSaga, 1 product")
+        / figure_of(parts, "hot", "OrderSaga, 1,000 products")
+        * 100
+    )
 
 
 ONE = ", 1 a transaction"
 EXPECTATIONS = [
-    Expectation("drain against the best plain chain: 20 × or more", "×", _rate("drain", "OrderSaga", "plain chain"), 20),
+    Expectation(
+        "drain against the best plain chain: 20 × or more",
+        "×",
+        _rate("drain", "OrderSaga", "plain chain"),
+        20,
+    ),
     Expectation("drain against the best careful Celery", "×", _rate("drain", "OrderSaga", "careful Celery")),
     Expectation("drain against the bare loop", "×", _rate("drain", "OrderSaga", "bare loop")),
     Expectation(
         "end to end, one order a transaction, against the plain chain: 5 × or more",
-        "×", _rate("end-to-end", f"OrderSaga{ONE}", "plain chain", ONE), 5,
+        "×",
+        _rate("end-to-end", f"OrderSaga{ONE}", "plain chain", ONE),
+        5,
     ),
     Expectation(
         "end to end, twenty a transaction, against the plain chain: 5 × or more",
-        "×", _rate("end-to-end", "OrderSaga, 20 a transaction", "plain chain", ", 20 a transaction"), 5,
+        "×",
+        _rate("end-to-end", "OrderSaga, 20 a transaction", "plain chain", ", 20 a transaction"),
+        5,
     ),
     Expectation(
         "p99 while loaded, one order a transaction: under 500 ms",
-        "ms", lambda parts: figure_of(parts, "end-to-end", f"OrderSaga{ONE}", "latency_p99_ms"), most=500,
+        "ms",
+        lambda parts: figure_of(parts, "end-to-end", f"OrderSaga{ONE}", "latency_p99_ms"),
+        most=500,
     ),
     Expectation("p50 at 20 orders a second, against the plain chain: 2 × or less", "×", _best_p50, most=2),
     Expectation("slower after a million orders than after ten thousand: 20 % or less", "%", _grown, -1e9, 20),
     Expectation("one hot product against a thousand: 60 % or more", "%", _hot, 60),
-]  # fmt: skip
+]

@@ -1,4 +1,6 @@
-"""The web as docker-compose.yml runs it, on a private PostgreSQL whose databases hold the books of many orders."""
+"""The web as docker-compose.yml runs it, on a private PostgreSQL whose databases hold the books of many
+orders.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,17 @@ class Website:
         with self.postgres.connect() as cursor:
             cursor.execute("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
         self.postgres.restart()
-        nobody: Any = SimpleNamespace(port=free_port(), management_port=free_port())  # the web never talks to the broker
+        nobody: Any = SimpleNamespace(
+            port=free_port(), management_port=free_port()
+        )  # the web never talks to the broker
         self._installation = Installation(self.postgres, nobody)
         release.lay_out(self._installation.folder)
-        server = {"PGHOST": "127.0.0.1", "PGPORT": str(self.postgres.port), "PGPASSWORD": PASSWORD, "POSTGRES_USER": OWNER}
+        server = {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.postgres.port),
+            "PGPASSWORD": PASSWORD,
+            "POSTGRES_USER": OWNER,
+        }
         subprocess.run(
             ["sh", "deploy/postgres/databases.sh"],
             cwd=ROOT,
@@ -52,9 +61,11 @@ class Website:
             cursor.execute("CREATE EXTENSION pg_stat_statements")
         web = self._installation.services()["web"]
         self._web = Process(
-            "web", self._installation.command(web.command), env=self._installation.environment(web.environment),
+            "web",
+            self._installation.command(web.command),
+            env=self._installation.environment(web.environment),
             cwd=self._installation.folder,
-        )  # fmt: skip
+        )
         self.site = Site(self._installation)
 
     def _once(self, service: str, *words: str) -> None:
@@ -66,7 +77,9 @@ class Website:
         )  # fmt: skip
 
     def restart(self) -> None:
-        """A PostgreSQL and a web that have just been started: nothing is in their caches (the system's keeps its files)."""
+        """A PostgreSQL and a web that have just been started: nothing is in their caches (the system's keeps
+        its files).
+        """
         self._web.stop()
         self.postgres.restart()
         self._start()

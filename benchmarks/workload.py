@@ -16,9 +16,7 @@ PRICE = 500
 PLENTY = 10**9
 
 # What stands in the three databases before the first order: a catalogue, stock, and wallets full of money.
-ORDERS = (
-    "INSERT INTO orders_product SELECT 'SKU-' || n, 'Product ' || n, %(price)s, 'EUR' FROM generate_series(0, %(last)s) AS n"
-)
+ORDERS = "INSERT INTO orders_product SELECT 'SKU-' || n, 'Product ' || n, %(price)s, 'EUR' FROM generate_series(0, %(last)s) AS n"
 INVENTORY = """
 INSERT INTO product (sku, received, on_hand) SELECT 'SKU-' || n, %(plenty)s, %(plenty)s FROM generate_series(0, %(last)s) AS n;
 INSERT INTO movement (sku, kind, quantity) SELECT sku, 'received', on_hand FROM product
@@ -46,7 +44,9 @@ class Order(NamedTuple):
 
 @dataclass(frozen=True)
 class Trade:
-    """Orders of ``lines`` different products out of ``products``, one to three of each, by one of ``customers``."""
+    """Orders of ``lines`` different products out of ``products``, one to three of each, by one of
+    ``customers``.
+    """
 
     products: int = 1_000
     lines: int = 2
@@ -63,7 +63,11 @@ class Trade:
     def open(self, databases: Databases) -> None:
         """Fill catalogue, stock and wallets."""
         values = {"price": PRICE, "last": self.products - 1, "plenty": PLENTY, "customers": self.customers}
-        for url, statements in ((databases.orders, ORDERS), (databases.inventory, INVENTORY), (databases.payments, PAYMENTS)):
+        for url, statements in (
+            (databases.orders, ORDERS),
+            (databases.inventory, INVENTORY),
+            (databases.payments, PAYMENTS),
+        ):
             run(url, statements, values)
 
     def options(self) -> dict[str, int]:

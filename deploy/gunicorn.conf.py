@@ -1,9 +1,11 @@
 """Gunicorn's settings: ``gunicorn --config deploy/gunicorn.conf.py``, from the project's folder.
 
-``WEB_BIND`` says where it listens, ``WEB_PROCESSES`` with how many processes, ``WEB_THREADS`` with how many threads each.
+``WEB_BIND`` says where it listens, ``WEB_PROCESSES`` with how many processes, ``WEB_THREADS`` with how many
+threads each.
 
-Gunicorn tells Django that a request came by https when a proxy in ``FORWARDED_ALLOW_IPS`` (by default one on this host)
-says ``X-Forwarded-Proto: https``. So Django's SECURE_PROXY_SSL_HEADER, which would believe anybody, stays unset.
+Gunicorn tells Django that a request came by https when a proxy in ``FORWARDED_ALLOW_IPS`` (by default one on
+this host) says ``X-Forwarded-Proto: https``. So Django's SECURE_PROXY_SSL_HEADER, which would believe
+anybody, stays unset.
 """
 
 from __future__ import annotations

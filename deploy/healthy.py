@@ -1,4 +1,5 @@
-"""Whether an address answers with 200: ``python deploy/healthy.py http://127.0.0.1:8000/readyz``, for health checks.
+"""Whether an address answers with 200: ``python deploy/healthy.py http://127.0.0.1:8000/readyz``, for health
+checks.
 
 The slim images have neither curl nor wget.
 """

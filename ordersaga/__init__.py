@@ -1,7 +1,8 @@
 """OrderSaga: choreography-based sagas, applied effectively once.
 
-A step is a function from one signal to the next. A signal is recorded in the transaction that caused it, leaves in a batch,
-and is applied effectively once by every participant that listens. If a step refuses, every participant undoes its part.
+A step is a function from one signal to the next. A signal is recorded in the transaction that caused it,
+leaves in a batch, and is applied effectively once by every participant that listens. If a step refuses, every
+participant undoes its part.
 """
 
 from ordersaga.batch import Batch, SagaId

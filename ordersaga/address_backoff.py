@@ -20,15 +20,18 @@ class _Backoff:
 class AddressBackoff:
     """The addresses that one relay has found refusing.
 
-    A topic may be bound to several queues of which one refuses, and publishing again duplicates the message in the others.
-    So an address that refuses is tried with one envelope at a time, at growing intervals. Once one is taken, what was put off
-    is released a claim at a time, so that a queue with little room is not flooded.
+    A topic may be bound to several queues of which one refuses, and publishing again duplicates the message
+    in the others. So an address that refuses is tried with one envelope at a time, at growing intervals. Once
+    one is taken, what was put off is released a claim at a time, so that a queue with little room is not
+    flooded.
     """
 
     FIRST, CAP = 1.0, 30.0
     """Seconds between tries: the first interval, which doubles, and the longest."""
     PARKED = 300.0
-    """Seconds for which the rows that do not try are put off. Then they come due by themselves, should this relay have died."""
+    """Seconds for which the rows that do not try are put off. Then they come due by themselves, should this
+    relay have died.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, _Backoff] = {}
@@ -60,7 +63,9 @@ class AddressBackoff:
         return wait
 
     def taken(self, addresses: Iterable[str]) -> list[str]:
-        """Note that envelopes were taken; gives those of the addresses that had refused, whose rows are to be released."""
+        """Note that envelopes were taken; gives those of the addresses that had refused, whose rows are to be
+        released.
+        """
         recovering = [address for address in sorted(set(addresses)) if address in self._known]
         for address in recovering:
             self._known[address].refuses = False

@@ -16,8 +16,9 @@ T_co = TypeVar("T_co", bound=Signal | None, covariant=True)
 class Batch(Mapping[SagaId, T_co]):
     """Signals by saga, in the order of the sagas' ids: ``{saga: signal}``.
 
-    A step that takes a batch returns a batch with one entry for each saga it was given; a set-based statement over the
-    whole batch costs little more than one row. Iterate with ``.items()``; ``None`` as a value says nothing.
+    A step that takes a batch returns a batch with one entry for each saga it was given; a set-based statement
+    over the whole batch costs little more than one row. Iterate with ``.items()``; ``None`` as a value says
+    nothing.
     """
 
     __slots__ = ("_signals",)

@@ -35,14 +35,17 @@ class Choreography:
         self._heard = {ANSWER, ATTENTION, NOTICE, *(topic_of(step.signature.hears) for step in self.steps)}
         self._order = {step.key: n for n, step in enumerate(self._forward(self.saga.begins_with))}
 
-    # -- what follows from the declarations -----------------------------------------------------------------------
+    # -- what follows from the declarations
+    # -----------------------------------------------------------------------
 
     def hearers(self, signal: type[Signal]) -> list[Step]:
         """The steps that hear a signal."""
         return self._hearers[signal]
 
     def completes(self, step: Step) -> bool:
-        """Whether the saga is complete once this step is done: the initiator's listening end after the pivot."""
+        """Whether the saga is complete once this step is done: the initiator's listening end
+        after the pivot.
+        """
         return (
             step.participant == self.saga.initiator
             and not step.signature.says
@@ -58,7 +61,9 @@ class Choreography:
         return [step for step in self.steps if step.confirms]
 
     def pivots(self) -> list[Step]:
-        """Steps after the confirmation: they have no undo, and only their own failure turns a confirmed saga round."""
+        """Steps after the confirmation: they have no undo, and only their own failure turns a confirmed saga
+        round.
+        """
         after = [s for c in self.confirming() for said in c.successes for s in self._forward(said)]
         return [s for s in after if s.signature.says]
 
@@ -86,7 +91,8 @@ class Choreography:
             return self.observed
         return recipient is not None or topic in self._heard or topic.startswith("refusal.")
 
-    # -- checks -----------------------------------------------------------------------------------------------------
+    # -- checks
+    # -----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Every rule that can be checked before the first message.
@@ -107,16 +113,22 @@ class Choreography:
             found = self.participants.get(listed)
             if found is None:
                 raise DeclarationError(
-                    name, f"lists {listed}, which is not declared", "Add its module, or remove it from the list"
+                    name,
+                    f"lists {listed}, which is not declared",
+                    "Add its module, or remove it from the list",
                 )
             if not found.steps:
                 raise DeclarationError(
-                    listed, "is listed and has no steps, so it cannot answer", "Remove it from the saga's list"
+                    listed,
+                    "is listed and has no steps, so it cannot answer",
+                    "Remove it from the saga's list",
                 )
         for participant in self.participants.values():
             if participant.steps and participant.name not in self.saga.participants:
                 raise DeclarationError(
-                    participant.name, f"has steps and is not in the participants of {name}", "Add it: it must answer refusals"
+                    participant.name,
+                    f"has steps and is not in the participants of {name}",
+                    "Add it: it must answer refusals",
                 )
 
     def _check_signals(self) -> None:
@@ -124,15 +136,21 @@ class Choreography:
         said: defaultdict[type[Signal], list[str]] = defaultdict(list)
         for signal, who in self._said():
             if names.setdefault(signal.__name__, signal) is not signal:
-                raise DeclarationError(signal.__name__, "is the name of two signals", "Rename one: messages carry the name")
+                raise DeclarationError(
+                    signal.__name__, "is the name of two signals", "Rename one: messages carry the name"
+                )
             said[signal].append(who)
         for step in self.steps:
             heard = step.signature.hears
             if names.setdefault(heard.__name__, heard) is not heard:
-                raise DeclarationError(heard.__name__, "is the name of two signals", "Rename one: messages carry the name")
+                raise DeclarationError(
+                    heard.__name__, "is the name of two signals", "Rename one: messages carry the name"
+                )
             if heard not in said:
                 raise DeclarationError(
-                    step.key, f"consumes {heard.__name__}, which no step emits", "Emit it, or list it in `accepts`"
+                    step.key,
+                    f"consumes {heard.__name__}, which no step emits",
+                    "Emit it, or list it in `accepts`",
                 )
             for signal in step.successes:
                 if not self.hearers(signal) and signal not in self.saga.ends and not step.confirms:
@@ -165,7 +183,9 @@ class Choreography:
                 )
             if step.refusals and step.undoing:
                 raise DeclarationError(
-                    step.key, "is a deciding step that refuses, and has an undo", "Remove the undo: it changes nothing else"
+                    step.key,
+                    "is a deciding step that refuses, and has an undo",
+                    "Remove the undo: it changes nothing else",
                 )
 
     def _check_ends(self) -> None:
@@ -178,22 +198,30 @@ class Choreography:
             )
         if not self.confirming():
             raise DeclarationError(
-                name, "cannot succeed", f"Let a step of {self.saga.initiator} with decides=True emit a success"
+                name,
+                "cannot succeed",
+                f"Let a step of {self.saga.initiator} with decides=True emit a success",
             )
         if len(self.confirming()) > 1:
-            raise DeclarationError(self.confirming()[1].key, "confirms, and so does another step", "Keep one confirming step")
+            raise DeclarationError(
+                self.confirming()[1].key, "confirms, and so does another step", "Keep one confirming step"
+            )
         reached = self._forward(self.saga.begins_with)
         for step in self.confirming():
             if step not in reached:
                 raise DeclarationError(
-                    step.key, f"cannot be reached from {self.saga.begins_with.__name__}", "Add the missing step between them"
+                    step.key,
+                    f"cannot be reached from {self.saga.begins_with.__name__}",
+                    "Add the missing step between them",
                 )
 
     def _check_after_confirmation(self) -> None:
         for step in self.steps:
             if any(step in self._forward(said) for said in step.successes):
                 raise DeclarationError(
-                    step.key, "forms a cycle: what it emits leads back to it", "Break the cycle: a saga runs each step once"
+                    step.key,
+                    "forms a cycle: what it emits leads back to it",
+                    "Break the cycle: a saga runs each step once",
                 )
         pivots = self.pivots()
         self._check_confirmation_leads_on(pivots)
@@ -218,23 +246,28 @@ class Choreography:
                     )
 
     def _check_confirmation_leads_on(self, pivots: Sequence[Step]) -> None:
-        """If any step hears the confirmation, one of them must be a pivot: without its signal the saga never ends."""
+        """If any step hears the confirmation, one of them must be a pivot: without its signal the saga never
+        ends.
+        """
         for step in self.confirming():
             if self.ends_confirmed(step):
                 continue
             for said in step.successes:
                 if not any(hearer in pivots for hearer in self.hearers(said)):
                     raise DeclarationError(
-                        step.key, f"confirms with {said.__name__}, and no step that consumes it emits anything",
+                        step.key,
+                        f"confirms with {said.__name__}, and no step that consumes it emits anything",
                         f"Let one of them emit a signal that {self.saga.initiator} consumes: the saga would never end",
-                    )  # fmt: skip
+                    )
 
     def _check_undo(self, step: Step) -> None:
         """A step may go without undo only if nothing can refuse once it is done."""
         pivot = step in self.pivots()
         if pivot and step.undoing:
             raise DeclarationError(
-                step.key, "runs after the confirmation and has an undo", "Remove the undo: a pivot cannot be undone"
+                step.key,
+                "runs after the confirmation and has an undo",
+                "Remove the undo: a pivot cannot be undone",
             )
         if pivot and step.refusals:
             raise DeclarationError(
@@ -259,12 +292,19 @@ class Choreography:
             )
 
     def _forward(self, signal: type[Signal], *, without: Step | None = None) -> list[Step]:
-        """Steps that follow from a signal, nearest first; ``without`` leaves one out and what only it leads to."""
+        """Steps that follow from a signal, nearest first; ``without`` leaves one out and what only it leads
+        to.
+        """
         found: list[Step] = []
         wave = list(self.hearers(signal))
         while wave:
             step = wave.pop(0)
             if step not in found and step is not without:
                 found.append(step)
-                wave += [s for said in step.signature.says if not issubclass(said, Refusal) for s in self.hearers(said)]
+                wave += [
+                    s
+                    for said in step.signature.says
+                    if not issubclass(said, Refusal)
+                    for s in self.hearers(said)
+                ]
         return found

@@ -1,7 +1,7 @@
 """Claim what is due in an outbox and build envelopes of it.
 
-An **envelope** is full at :data:`FULL_SIGNALS` signals or :data:`FULL_BYTES` bytes. A row that no envelope can be built of is
-set apart, so that it takes no other row with it.
+An **envelope** is full at :data:`FULL_SIGNALS` signals or :data:`FULL_BYTES` bytes. A row that no envelope
+can be built of is set apart, so that it takes no other row with it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from ordersaga.choreography import Choreography
 from ordersaga.database import Cursor
-from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, MAX_BYTES, envelope_of, envelope_size, fault_in, parts_of_pack
+from ordersaga.envelope import (
+    FULL_BYTES,
+    FULL_SIGNALS,
+    MAX_BYTES,
+    envelope_of,
+    envelope_size,
+    fault_in,
+    parts_of_pack,
+)
 from ordersaga.ids import new_id
 from ordersaga.saga import Watchdog
 from ordersaga.sql import outbox as sql
@@ -88,7 +96,8 @@ class Refused(NamedTuple):
     """An envelope that was not published, and why.
 
     :ivar fault: a sentence for operators; it quotes no payload.
-    :ivar address: True: its queues do not take it now, nor others of its address. False: it cannot be published as it is.
+    :ivar address: True: its queues do not take it now, nor others of its address. False: it cannot be
+        published as it is.
     """
 
     parcel: Parcel
@@ -125,16 +134,22 @@ def claim(
 ) -> Claim:
     """Take what is due out of the outbox, in envelopes; the caller publishes it and commits, or rolls back.
 
-    What goes to participants becomes due to the observers of ``choreography``, if it has any. A signal that no participant
-    consumes goes to the observers alone, or to nobody: the broker would keep it as a message without a queue. Timers become due
-    again by the intervals of the saga's watchdog.
+    What goes to participants becomes due to the observers of ``choreography``, if it has any. A signal that
+    no participant consumes goes to the observers alone, or to nobody: the broker would keep it as a message
+    without a queue. Timers become due again by the intervals of the saga's watchdog.
 
     :param since: rows due earlier are not looked at; see :class:`ordersaga.scan_bound.ScanBound`.
     :param holds: whether a timer is not to be sent this time.
     """
     observed = choreography is not None and choreography.observed
     dog = Watchdog() if choreography is None else choreography.saga.watchdog
-    values = {"observed": observed, "participant": participant, "since": since, "rows": limit, "size": CLAIM_BYTES}
+    values = {
+        "observed": observed,
+        "participant": participant,
+        "since": since,
+        "rows": limit,
+        "size": CLAIM_BYTES,
+    }
     cursor.execute(statement, {**values, "first": dog.first.total_seconds(), "cap": dog.cap.total_seconds()})
     rows = [OutboxRow(*row) for row in cursor.fetchall()]
     size = sum(len(row.payload) for row in rows)
@@ -157,7 +172,14 @@ def parcels(rows: Sequence[OutboxRow]) -> Iterator[Parcel]:
     def seal(address: tuple[str, str | None]) -> Parcel:
         packs = open_.pop(address)
         body = envelope_of(address[0], [pack for _, _, pack in packs])
-        return Parcel(new_id(), *address, sum(n for _, n, _ in packs), body, len(packs), tuple(row for row, _, _ in packs))
+        return Parcel(
+            new_id(),
+            *address,
+            sum(n for _, n, _ in packs),
+            body,
+            len(packs),
+            tuple(row for row, _, _ in packs),
+        )
 
     for row in rows:
         address = (row.topic, row.recipient)
@@ -175,7 +197,9 @@ def parcels(rows: Sequence[OutboxRow]) -> Iterator[Parcel]:
 
 
 def _packs(row: OutboxRow) -> list[tuple[int, bytes]]:
-    """The row's pack, or its parts where it alone would exceed what receivers accept: an earlier release wrote those whole."""
+    """The row's pack, or its parts where it alone would exceed what receivers accept: an earlier release
+    wrote those whole.
+    """
     pack = row.payload.encode()
     if envelope_size(row.topic, [len(pack)]) <= MAX_BYTES:
         return [(row.signals, pack)]
@@ -183,7 +207,9 @@ def _packs(row: OutboxRow) -> list[tuple[int, bytes]]:
 
 
 def _check(parcel: Parcel, good: list[Parcel], refused: list[Refused]) -> None:
-    """Sort an envelope into those that receivers can read and those that they cannot; a bad pack takes no other with it."""
+    """Sort an envelope into those that receivers can read and those that they cannot; a bad pack takes no
+    other with it.
+    """
     if (fault := _fault_of(parcel)) is None:
         good.append(parcel)
     elif len(parcel.rows) > 1:

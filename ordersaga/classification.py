@@ -1,7 +1,7 @@
 """What kind of error an exception is, and therefore who has to wait for what.
 
-Only an error of the signal counts as an attempt of its step. All others say something about the database, the connection to it
-or other transactions; the same signal succeeds once these work again.
+Only an error of the signal counts as an attempt of its step. All others say something about the database, the
+connection to it or other transactions; the same signal succeeds once these work again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ class ErrorKind(Enum):
     CONNECTION = "connection"
     """The database cannot be reached, or the connection was lost: wait and connect again."""
     SERVER = "server"
-    """The database answers and refuses to work, for example because it is read-only or its disk is full: wait."""
+    """The database answers and refuses to work, for example because it is read-only or its disk is full:
+    wait.
+    """
     CONTENTION = "contention"
     """Another transaction holds what this one needs: repeat it, or let others go first."""
     MISSING_TABLE = "missing table"
@@ -70,8 +72,9 @@ def state_of(error: BaseException) -> str | None:
 def is_of_the_signal(error: BaseException) -> bool:
     """Whether an error that ended a signal's transaction for good is counted as an attempt of its step.
 
-    It is not when the step waited for another transaction's lock, or lacks what the database refuses to every signal alike. A
-    statement that runs into ``statement_timeout`` is: waiting for one lock ends sooner, by ``lock_timeout``.
+    It is not when the step waited for another transaction's lock, or lacks what the database refuses to every
+    signal alike. A statement that runs into ``statement_timeout`` is: waiting for one lock ends sooner, by
+    ``lock_timeout``.
     """
     kind = classify(error)
     return kind not in (ErrorKind.CONTENTION, ErrorKind.SERVER) or state_of(error) == QUERY_CANCELED

@@ -1,7 +1,8 @@
-"""Connection strings of PostgreSQL: read by libpq's own parser, and completed with the options every connection has.
+"""Connection strings of PostgreSQL: read by libpq's own parser, and completed with the options every
+connection has.
 
-All processes read their strings here, so one string means the same to all of them: several hosts, ``sslmode``,
-``target_session_attrs``, ``service``, ``passfile`` and whatever else libpq knows.
+All processes read their strings here, so one string means the same to all of them: several hosts,
+``sslmode``, ``target_session_attrs``, ``service``, ``passfile`` and whatever else libpq knows.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ DEFAULTS: Mapping[str, str] = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-"""Options a string need not name. A peer that vanished is noticed after 30 seconds: idle + count × interval, and as many
-milliseconds of unacknowledged data. ``connect_timeout`` is in seconds and holds for each host."""
+"""Options a string need not name. A peer that vanished is noticed after 30 seconds: idle + count × interval,
+and as many milliseconds of unacknowledged data. ``connect_timeout`` is in seconds and holds for each host.
+"""
 
 EXAMPLE = "write postgresql://user:password@host:5432/database"
 
@@ -62,12 +64,16 @@ def parse_address(text: str) -> dict[str, str]:
         raise InvalidConnectionString(f"a database address begins with postgresql://; {EXAMPLE}")
     options = parse(text)
     if not options.get("dbname") and not options.get("service"):
-        raise InvalidConnectionString("a database address ends with the database's name: postgresql://user@host/name")
+        raise InvalidConnectionString(
+            "a database address ends with the database's name: postgresql://user@host/name"
+        )
     return options
 
 
 def connection_options(text: str, **options: str) -> dict[str, str]:
-    """What to connect with: the string's options, the :data:`DEFAULTS` it leaves out, and ``options`` over both."""
+    """What to connect with: the string's options, the :data:`DEFAULTS` it leaves out, and ``options`` over
+    both.
+    """
     return {**DEFAULTS, **parse(text), "client_encoding": "UTF8", **options}
 
 
@@ -102,7 +108,9 @@ def _fault(message: str) -> str:
 def _check(options: Mapping[str, str]) -> None:
     """What libpq itself would find only when it connects."""
     ports, places = options.get("port", "").split(","), hosts(options)
-    if not all(port == "" or (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536) for port in ports):
+    if not all(
+        port == "" or (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536) for port in ports
+    ):
         raise InvalidConnectionString("a database address has a port that is no number from 1 to 65535")
     if len(ports) not in (1, len(places)):
         raise InvalidConnectionString(f"a database address has {len(places)} hosts and {len(ports)} ports")

@@ -23,21 +23,29 @@ class Cursor(Protocol):
 
 
 class Transaction(NamedTuple):
-    """An open transaction: what a step calls its ``db``, and a cursor on the same connection for the engine."""
+    """An open transaction: what a step calls its ``db``, and a cursor on the same connection for
+    the engine.
+    """
 
     db: Any
     cursor: Cursor
 
 
 class Database(Protocol):
-    """A participant's database. One object serves a whole process; each thread gets a connection of its own."""
+    """A participant's database. One object serves a whole process; each thread gets a connection
+    of its own.
+    """
 
     @property
     def dsn(self) -> str:
-        """The connection string for the relay, which needs a session of its own: of the server itself, not of a pooler."""
+        """The connection string for the relay, which needs a session of its own: of the server itself, not of
+        a pooler.
+        """
 
     def begin(self) -> AbstractContextManager[Transaction]:
-        """A new transaction (READ COMMITTED): committed at the end of the block, rolled back when it raises."""
+        """A new transaction (READ COMMITTED): committed at the end of the block, rolled back when
+        it raises.
+        """
 
     def discard(self) -> None:
         """Close this thread's connection, if any; the next :meth:`begin` makes a new one."""
@@ -46,26 +54,34 @@ class Database(Protocol):
 def borrow(db: Any, *, planned: bool = False, alone: bool = False) -> Cursor:
     """A cursor inside the transaction that the caller has open on ``db``.
 
-    ``db`` is a Django connection, a SQLAlchemy session or connection, or a psycopg connection. The engine never opens a
-    rival transaction and never commits yours.
+    ``db`` is a Django connection, a SQLAlchemy session or connection, or a psycopg connection. The engine
+    never opens a rival transaction and never commits yours.
 
-    :param planned: for statements whose best plan does not depend on how much the tables hold: PostgreSQL may keep it. It does
-        on a Django connection whose ``OPTIONS`` have a ``prepare_threshold``, and on one of psycopg 3 itself.
+    :param planned: for statements whose best plan does not depend on how much the tables hold: PostgreSQL may
+        keep it. It does on a Django connection whose ``OPTIONS`` have a ``prepare_threshold``, and on one of
+        psycopg 3 itself.
     :param alone: for one statement that may be a transaction by itself, on a connection in autocommit.
-    :raises NoTransaction: when none is open, as a signal recorded then could be lost or outlive the change it tells of.
+    :raises NoTransaction: when none is open, as a signal recorded then could be lost or outlive the change it
+        tells of.
     :raises TypeError: for anything else, asynchronous connections among it.
     """
     if hasattr(db, "in_atomic_block"):  # Django
         if alone:
             db.ensure_connection()
         elif not db.in_atomic_block:
-            raise NoTransaction("no transaction is open on the Django connection: wrap the call in transaction.atomic()")
+            raise NoTransaction(
+                "no transaction is open on the Django connection: wrap the call in transaction.atomic()"
+            )
         return _planned(db) if planned and getattr(db.connection, "prepare_threshold", None) else _cursor(db)
     if any(iscoroutinefunction(getattr(type(db), act, None)) for act in ("commit", "execute")):
-        raise TypeError(f"{type(db).__name__} is asynchronous, and the engine is not: pass a synchronous connection or session")
+        raise TypeError(
+            f"{type(db).__name__} is asynchronous, and the engine is not: pass a synchronous connection or session"
+        )
     if hasattr(db, "in_transaction") and (hasattr(db, "get_bind") or hasattr(db, "engine")):  # SQLAlchemy
         if not db.in_transaction():
-            raise NoTransaction("no transaction is open on the SQLAlchemy session: use `with session.begin():`")
+            raise NoTransaction(
+                "no transaction is open on the SQLAlchemy session: use `with session.begin():`"
+            )
         connection = db.connection() if hasattr(db, "get_bind") else db
         dbapi = connection.connection
         if getattr(dbapi.dbapi_connection, "autocommit", False):
@@ -75,7 +91,9 @@ def borrow(db: Any, *, planned: bool = False, alone: bool = False) -> Cursor:
         if db.autocommit and not alone:
             raise NoTransaction("the connection is in autocommit: set autocommit = False")
         return _cursor(db)
-    raise TypeError(f"cannot borrow a transaction from {type(db).__name__}: pass a Django, SQLAlchemy or psycopg connection")
+    raise TypeError(
+        f"cannot borrow a transaction from {type(db).__name__}: pass a Django, SQLAlchemy or psycopg connection"
+    )
 
 
 def address_of(cursor: Cursor) -> tuple[object, ...]:
@@ -90,7 +108,9 @@ def _cursor(connection: Any) -> Cursor:
 
 
 def _planned(db: Any) -> Cursor:
-    """Beside Django's own cursors, which put parameters into the statement, so that each is another and is planned anew."""
+    """Beside Django's own cursors, which put parameters into the statement, so that each is another and is
+    planned anew.
+    """
     from psycopg import Cursor as ServerCursor
 
     wrap = db.make_debug_cursor if db.queries_logged else db.make_cursor
@@ -108,11 +128,16 @@ _CONNECTION_STATES = frozenset({"25P03", "3D000", "53300", "57P01", "57P02", "57
 
 
 def is_connection_error(error: BaseException) -> bool:
-    """Whether ``error`` is a driver's own report that the database cannot be reached, or has just closed the connection."""
+    """Whether ``error`` is a driver's own report that the database cannot be reached, or has just closed the
+    connection.
+    """
     if state := sqlstate_of(error):
         return state[:2] in ("08", "28") or state in _CONNECTION_STATES
     kinds = {each.__name__ for each in type(error).__mro__}
-    return bool(kinds & {"OperationalError", "InterfaceError"}) and type(error).__module__.partition(".")[0] in _DRIVERS
+    return (
+        bool(kinds & {"OperationalError", "InterfaceError"})
+        and type(error).__module__.partition(".")[0] in _DRIVERS
+    )
 
 
 def answers(cursor: Cursor) -> bool:
@@ -128,11 +153,14 @@ def furnished(cursor: Cursor) -> bool:
 
 
 def is_writable(cursor: Cursor) -> bool:
-    """Whether the engine's tables take rows; to be rolled back by the caller or not, nothing stays that anything refers to.
+    """Whether the engine's tables take rows; to be rolled back by the caller or not, nothing stays that
+    anything refers to.
 
     :raises Exception: what the database says when they do not.
     """
-    cursor.execute("INSERT INTO ordersaga_pack (id, topic, payload) VALUES (nextval('ordersaga_pack_id'), 'probe', '{}')")
+    cursor.execute(
+        "INSERT INTO ordersaga_pack (id, topic, payload) VALUES (nextval('ordersaga_pack_id'), 'probe', '{}')"
+    )
     cursor.execute("DELETE FROM ordersaga_pack WHERE id = currval('ordersaga_pack_id') AND topic = 'probe'")
     return True
 
@@ -143,7 +171,9 @@ def first_line(error: BaseException) -> str:
 
 
 def fault_of(error: BaseException) -> str:
-    """What the database says is wrong, by names of the schema and without any row's values; empty when it is no such error."""
+    """What the database says is wrong, by names of the schema and without any row's values; empty when it is
+    no such error.
+    """
     state = sqlstate_of(error)
     if state is None:
         return ""
@@ -156,7 +186,9 @@ _PARTS = ("table", "column", "constraint")
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """The SQLSTATE that a driver's error carries, whether it stands alone or within SQLAlchemy's or Django's."""
+    """The SQLSTATE that a driver's error carries, whether it stands alone or within SQLAlchemy's
+    or Django's.
+    """
     for each in _inner(error):
         if state := getattr(each, "pgcode", None) or getattr(each, "sqlstate", None):
             return str(state)

@@ -33,7 +33,10 @@ def _role(choreography: Choreography, step: Step) -> str:
 
 
 def _said(step: Step) -> str:
-    return " | ".join([*(s.__name__ for s in step.successes), *(f"{s.__name__}!" for s in step.refusals)]) or "(nothing)"
+    return (
+        " | ".join([*(s.__name__ for s in step.successes), *(f"{s.__name__}!" for s in step.refusals)])
+        or "(nothing)"
+    )
 
 
 def _text(choreography: Choreography) -> str:
@@ -47,7 +50,9 @@ def _text(choreography: Choreography) -> str:
     for step in choreography.in_order():
         undo = f"undo: {step.undoing.name}" if step.undoing else ""
         role = _role(choreography, step)
-        rows.append((step.signature.hears.__name__, step.key, _said(step), undo, "" if role == "step" else role))
+        rows.append(
+            (step.signature.hears.__name__, step.key, _said(step), undo, "" if role == "step" else role)
+        )
     widths = [max(len(row[n]) for row in rows) for n in range(4)]
     for heard, key, said, undo, role in rows:
         line = f"{heard:<{widths[0]}} → {key:<{widths[1]}} → {said:<{widths[2]}}  {undo:<{widths[3]}}  {role}"

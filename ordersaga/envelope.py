@@ -1,9 +1,11 @@
 """What travels: up to some hundred signals of one topic in one signed message.
 
-A **row** is one signal said about one saga. A **pack** is the text of what one transaction said under one topic, with its
-head (who said it, in which step, task and attempt). An **envelope** is several packs, joined as text without parsing::
+A **row** is one signal said about one saga. A **pack** is the text of what one transaction said under one
+topic, with its head (who said it, in which step, task and attempt). An **envelope** is several packs, joined
+as text without parsing::
 
-    {"topic": "signal.OrderPlaced", "packs": [{"participant": "orders", ..., "signals": [[id, saga, cause, ...], ...]}]}
+    {"topic": "signal.OrderPlaced", "packs": [{"participant": "orders", ..., "signals": [[id, saga, cause,
+    ...], ...]}]}
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ from ordersaga.signal import Signal
 MAX_BYTES = 8 * 1024 * 1024
 """The largest envelope that is accepted."""
 MAX_SIGNAL_BYTES = 3 * 1024 * 1024
-"""The largest signal that may be emitted, as it travels. A notice quotes a signal whose step was given up, and the quotation
-marks of JSON within JSON can double it: that envelope must not exceed :data:`MAX_BYTES` either."""
+"""The largest signal that may be emitted, as it travels. A notice quotes a signal whose step was given up,
+and the quotation marks of JSON within JSON can double it: that envelope must not exceed :data:`MAX_BYTES`
+either.
+"""
 FULL_BYTES = 1024 * 1024
 FULL_SIGNALS = 400
 """A pack and an envelope are full at so many bytes or signals; only a single larger signal exceeds them."""
@@ -71,7 +75,9 @@ class BadRow(NamedTuple):
 
 
 def row_text(row: Row[str]) -> str:
-    """A row as JSON; its ``data`` is JSON text already. What UTF-8 cannot hold (lone surrogates) becomes ``?``."""
+    """A row as JSON; its ``data`` is JSON text already. What UTF-8 cannot hold (lone surrogates) becomes
+    ``?``.
+    """
     id_, saga, cause, version, at, again, trace, reason, data, _ = row
     try:
         return _row_text(id_, saga, cause, version, at, again, trace, reason, data)
@@ -171,13 +177,16 @@ def fault_in(body: bytes, signals: int) -> str | None:
         return "its payload is no pack"
     if not named or not whole:
         return "its payload lacks a pack's participant or a signal's columns"
-    return None if len(rows) == signals else f"its payload holds {len(rows)} signals and its row says {signals}"
+    return (
+        None if len(rows) == signals else f"its payload holds {len(rows)} signals and its row says {signals}"
+    )
 
 
 def read_packs(body: bytes) -> list[tuple[Head, list[Row[Any]]]]:
     """Any envelope, its signals' data as plain dictionaries.
 
-    :raises EnvelopeError: when it is no envelope, or a saga's id is not a UUID: no database takes it, and no log may show it.
+    :raises EnvelopeError: when it is no envelope, or a saga's id is not a UUID: no database takes it, and no
+        log may show it.
     """
     try:
         packs: list[tuple[Head, list[Row[Any]]]] = [
@@ -226,7 +235,8 @@ class Reader:
     def signal_of(self, row: Row[Any]) -> Signal:
         """The signal of a row whose data is a plain dictionary.
 
-        :raises ValueError: when its version cannot be read or its data is not valid (pydantic's error is one).
+        :raises ValueError: when its version cannot be read or its data is not valid (pydantic's error is
+            one).
         """
         data, current = row.data, self.signal.version
         if row.version > current:
@@ -264,7 +274,9 @@ class Keyring:
             raise ConfigurationError("no signing key: give at least one `id:secret`")
         for name, secret in keys:
             if not name or ":" in name or len(secret) < 16:
-                raise ConfigurationError(f"signing key {name!r}: an id without colon and a secret of 16 bytes or more")
+                raise ConfigurationError(
+                    f"signing key {name!r}: an id without colon and a secret of 16 bytes or more"
+                )
         if len({name for name, _ in keys}) < len(keys):
             raise ConfigurationError("two signing keys share an id: give each its own")
         self._keys = dict(keys)

@@ -42,15 +42,21 @@ class DeclarationError(OrderSagaError):
 
 
 class NoTransaction(OrderSagaError):
-    """A signal was to be recorded outside a transaction, where it could outlive the change it tells of, or be lost."""
+    """A signal was to be recorded outside a transaction, where it could outlive the change it tells of, or be
+    lost.
+    """
 
 
 class WrongDatabase(OrderSagaError):
-    """A saga was to be started in a database that is not its initiator's, from where nobody would publish its signals."""
+    """A saga was to be started in a database that is not its initiator's, from where nobody would publish its
+    signals.
+    """
 
 
 class UnknownSaga(OrderSagaError, LookupError):
-    """A signal was addressed to a saga that is not in the initiator's database: never started, rolled back, or pruned."""
+    """A signal was addressed to a saga that is not in the initiator's database: never started, rolled back,
+    or pruned.
+    """
 
 
 class SignalTooLarge(OrderSagaError, ValueError):
@@ -83,7 +89,8 @@ class PublishFailed(OrderSagaError):
 class EnvelopeError(OrderSagaError):
     """An envelope that cannot be accepted; it goes to the dead letters unread.
 
-    :ivar digest: the first 16 hexadecimal digits of the SHA-256 of its body, to find it by without printing it.
+    :ivar digest: the first 16 hexadecimal digits of the SHA-256 of its body, to find it by without printing
+        it.
     """
 
     def __init__(self, fault: str, digest: str = "") -> None:
@@ -104,11 +111,15 @@ class ConfigurationError(OrderSagaError):
 
 
 class InvalidConnectionString(ConfigurationError, ValueError):
-    """A connection string that libpq cannot read; the message prints no part of it, since it may hold a password."""
+    """A connection string that libpq cannot read; the message prints no part of it, since it may hold a
+    password.
+    """
 
 
 class PoolerRefused(ConfigurationError):
-    """A connection leads to a pooler that gives each transaction another session; the message says what to set."""
+    """A connection leads to a pooler that gives each transaction another session; the message says what to
+    set.
+    """
 
 
 class OtherSaga(ConfigurationError):
@@ -131,6 +142,6 @@ class Stopping(OrderSagaError):
 
 
 class Unhandled(OrderSagaError):
-    """An envelope could not be handled. Its message tells the kind of what was raised and not its words, which may hold
-    anything: Celery logs it, and sends it to whoever watches.
+    """An envelope could not be handled. Its message tells the kind of what was raised and not its words,
+    which may hold anything: Celery logs it, and sends it to whoever watches.
     """

@@ -1,7 +1,9 @@
-"""A process's sign of life: a small file, locked while its process live_processes, that tells when each part last turned round.
+"""A process's sign of life: a small file, locked while its process live_processes, that tells when each part
+last turned round.
 
-The lock is the kernel's (``flock``), so a process that was killed leaves nothing that could be mistaken for life, and no
-process number that is given away again misleads. Times are seconds since the machine's start, which no clock change moves.
+The lock is the kernel's (``flock``), so a process that was killed leaves nothing that could be mistaken for
+life, and no process number that is given away again misleads. Times are seconds since the machine's start,
+which no clock change moves.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from typing import Any, NamedTuple
 EVERY = 2.0
 """Seconds between two writings."""
 STALE = 30.0
-"""Seconds after which a part that has not turned round is held to hang. The slowest honest turn, the wait for a broker's
-confirm and then for a connection, takes less."""
+"""Seconds after which a part that has not turned round is held to hang. The slowest honest turn, the wait for
+a broker's confirm and then for a connection, takes less.
+"""
 
 
 class ProcessStatus(NamedTuple):
@@ -43,7 +46,11 @@ class ProcessStatus(NamedTuple):
         found = {}
         for part, age in self.ages.items():
             if age is None or age > STALE:
-                since = "has not begun or lost its connection" if age is None else f"has not turned round for {age:.0f} s"
+                since = (
+                    "has not begun or lost its connection"
+                    if age is None
+                    else f"has not turned round for {age:.0f} s"
+                )
                 found[part] = f"{since}{': ' if part in self.words else ''}{self.words.get(part, '')}"
         return found
 
@@ -77,7 +84,9 @@ class Heartbeat:
         self._beats[part] = None
 
     def note(self, subject: str, words: str) -> None:
-        """Show ``words`` about something that is not a part of the process, such as its broker, until they are empty."""
+        """Show ``words`` about something that is not a part of the process, such as its broker, until they
+        are empty.
+        """
         if words:
             self._words[subject] = words
         else:
@@ -131,7 +140,9 @@ class Heartbeat:
         for part in self.occupied():
             self.beat(part)
         words = {**self._words, **self.conditions()}
-        text = json.dumps({"pid": os.getpid(), "node": self._node, "beats": dict(self._beats), "words": words})
+        text = json.dumps(
+            {"pid": os.getpid(), "node": self._node, "beats": dict(self._beats), "words": words}
+        )
         body = text.encode()
         os.pwrite(self._file, body, 0)
         os.ftruncate(self._file, len(body))
@@ -145,7 +156,9 @@ class Heartbeat:
 
 
 def live_processes(folder: Path, participant: str) -> list[ProcessStatus]:
-    """The processes of a participant's pool that live on this machine; what dead ones have left is removed."""
+    """The processes of a participant's pool that live on this machine; what dead ones have left
+    is removed.
+    """
     files = sorted(folder.glob(f"{participant}.{socket.gethostname()}.*.json"))
     return [life for file in files for life in _status(file)]
 

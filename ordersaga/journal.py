@@ -44,9 +44,11 @@ class Journal:
         self._heard = f"{participant}.refusal"
 
     def begin(self, step: str, sagas: Sequence[SagaId]) -> Begun:
-        """Write the step down as done for all sagas where it has not been (docs/PROTOCOL.md, rule 1), waiting for rivals.
+        """Write the step down as done for all sagas where it has not been (docs/PROTOCOL.md, rule 1), waiting
+        for rivals.
 
-        The caller runs the step for ``runnable`` in this transaction, so that row and effect stand or fall together.
+        The caller runs the step for ``runnable`` in this transaction, so that row and effect stand or fall
+        together.
         """
         self._cursor.execute(sql.BEGIN, [step, array(sagas)])
         rows = self._cursor.fetchall()
@@ -79,7 +81,9 @@ class Journal:
         return None if row is None else int(row[0])
 
     def give_up(self, step: str, saga: SagaId, pack_id: int) -> None:
-        """RollbackCause ``retrying`` into ``refused`` (docs/PROTOCOL.md, rule 2), so that a late copy runs nothing."""
+        """RollbackCause ``retrying`` into ``refused`` (docs/PROTOCOL.md, rule 2), so that a late copy runs
+        nothing.
+        """
         self._cursor.execute(sql.GIVE_UP, [pack_id, saga, step])
 
     def hear_refusal(self, sagas: Sequence[SagaId]) -> list[SagaId]:
@@ -88,7 +92,8 @@ class Journal:
         return [saga for (saga,) in self._cursor.fetchall()]
 
     def bar(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:
-        """Bar every step that has not run (no row, or ``retrying``); gives all rows as they now stand, locked.
+        """Bar every step that has not run (no row, or ``retrying``); gives all rows as they now stand,
+        locked.
 
         Those of steps that this release does not declare are among them.
         """

@@ -6,7 +6,9 @@ import time
 
 
 class LeakyBucket:
-    """What is poured in drains at ``drains`` a second. It holds twice what makes it ``full``, so that a stream is soon over."""
+    """What is poured in drains at ``drains`` a second. It holds twice what makes it ``full``, so that a
+    stream is soon over.
+    """
 
     def __init__(self, drains: float, full: float) -> None:
         self._drains, self._full = drains, full

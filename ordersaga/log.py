@@ -1,11 +1,11 @@
 """Log events: a sentence, the fields of the work in progress, and of an error only what is safe to log.
 
-It needs the standard library alone. An ordinary formatter prints a :class:`LogEvent` as text; ``contrib.structlog`` reads its
-fields.
+It needs the standard library alone. An ordinary formatter prints a :class:`LogEvent` as text;
+``contrib.structlog`` reads its fields.
 
-The text of an exception may hold whatever the step was working on: a row's values (PostgreSQL's DETAIL, SQLAlchemy's
-parameters), a customer, an address. It is kept with the dead letter, for those who may read it. The log gets the type and
-place of the exception.
+The text of an exception may hold whatever the step was working on: a row's values (PostgreSQL's DETAIL,
+SQLAlchemy's parameters), a customer, an address. It is kept with the dead letter, for those who may read it.
+The log gets the type and place of the exception.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class LogEvent:
     def __init__(self, event: str, **fields: Any) -> None:
         """:param fields: those of ``exception`` are text of several lines, which stands last."""
         self.event = event
-        self.fields = {**_context.get(), **{name: value for name, value in fields.items() if value is not None}}
+        self.fields = {
+            **_context.get(),
+            **{name: value for name, value in fields.items() if value is not None},
+        }
 
     def __str__(self) -> str:
         words = [f"{name}={value}" for name, value in self.fields.items() if name != "exception"]
@@ -67,7 +70,8 @@ class LogEvent:
         return f"{' '.join([self.event, *words])}{tail}"
 
 
-# ------------------------------------------------------------------------------------------------------------- errors
+# -------------------------------------------------------------------------------------------------------------
+# errors
 
 _OUTSPOKEN = frozenset({"amqp", "kombu"})
 """Packages whose errors speak of queues and connections only."""
@@ -87,9 +91,16 @@ def safe_message(error: BaseException) -> str:
 
 def _words(error: BaseException) -> str:
     module = type(error).__module__
-    if isinstance(error, OrderSagaError) or module.partition(".")[0] in _OUTSPOKEN or is_connection_error(error):
+    if (
+        isinstance(error, OrderSagaError)
+        or module.partition(".")[0] in _OUTSPOKEN
+        or is_connection_error(error)
+    ):
         return first_line(error)
-    if isinstance(error, OSError) and module in ("builtins", "socket"):  # others' may tell addresses they called
+    if isinstance(error, OSError) and module in (
+        "builtins",
+        "socket",
+    ):  # others' may tell addresses they called
         return error.strerror or ""
     if isinstance(error, ValidationError):
         faults = error.errors(include_url=False, include_context=False, include_input=False)
@@ -123,4 +134,7 @@ def safe_traceback(error: BaseException) -> str:
 
 def failure(error: BaseException, *, whole: bool = False) -> dict[str, Any]:
     """The fields that tell of an error: what, and where or the ``whole`` way there."""
-    return {"error": safe_message(error), **({"exception": safe_traceback(error)} if whole else {"place": place_of(error)})}
+    return {
+        "error": safe_message(error),
+        **({"exception": safe_traceback(error)} if whole else {"place": place_of(error)}),
+    }

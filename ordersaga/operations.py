@@ -1,7 +1,8 @@
 """What an operator may do: wake a saga that needs attention, and settle dead letters.
 
-Every act is recorded in the transaction open on the initiator's database, like any signal; what concerns another participant
-is addressed to it. Each is safe when done twice, and is told in the saga's story with its reason and who did it.
+Every act is recorded in the transaction open on the initiator's database, like any signal; what concerns
+another participant is addressed to it. Each is safe when done twice, and is told in the saga's story with its
+reason and who did it.
 """
 
 from __future__ import annotations
@@ -68,9 +69,10 @@ class Operations:
     def send_again(self, topic: str, body: bytes, *, to: str | None, db: object, by: str, reason: str) -> int:
         """Say the signals of a dead envelope once more, each alone and marked *again*; gives how many.
 
-        Journals absorb what was done meanwhile, and a saga that has turned is not disturbed. What only observers hear goes to
-        them as it was, with the ids by which they know what they have, and is no event of its own in a saga's story. The caller
-        has made sure that the envelope is genuine (:meth:`Keyring.verify`): it is signed anew.
+        Journals absorb what was done meanwhile, and a saga that has turned is not disturbed. What only
+        observers hear goes to them as it was, with the ids by which they know what they have, and is no event
+        of its own in a saga's story. The caller has made sure that the envelope is genuine
+        (:meth:`Keyring.verify`): it is signed anew.
 
         :param to: the participant where it died, or its former recipient; None for all who hear the topic.
         :raises EnvelopeError: when the body is no envelope.
@@ -84,16 +86,28 @@ class Operations:
                 continue
             for row in rows:
                 outbox.forward(row._replace(again=1), head, topic, to=to)
-                outbox.notice(row.saga, row, "sent again", reason=reason, id_=new_id(), by=by, topic=topic, to=to)
+                outbox.notice(
+                    row.saga, row, "sent again", reason=reason, id_=new_id(), by=by, topic=topic, to=to
+                )
         outbox.flush(cursor)
         return sum(len(rows) for _, rows in packs)
 
     def only_observed(self, topic: str, to: str | None) -> bool:
         """Whether an envelope that is sent again reaches observers alone, so that no saga is moved by it."""
-        return bool(self.observers) and (to in (*self.observers, OBSERVERS) or (to is None and topic == NOTICE))
+        return bool(self.observers) and (
+            to in (*self.observers, OBSERVERS) or (to is None and topic == NOTICE)
+        )
 
     def settle(
-        self, saga: SagaId, step: str, decision: Decision, *, participant: str, db: object, by: str, reason: str
+        self,
+        saga: SagaId,
+        step: str,
+        decision: Decision,
+        *,
+        participant: str,
+        db: object,
+        by: str,
+        reason: str,
     ) -> None:
         """Ask a participant to settle one of its dead letters; it tells in the saga's story what it did.
 
@@ -107,7 +121,8 @@ class Operations:
         outbox.flush(cursor)
 
     def resume_step(self, step: str, *, participant: str, db: object, by: str, reason: str) -> None:
-        """Ask a participant to resume a step that is paused because it failed for every saga; its signals come back at once.
+        """Ask a participant to resume a step that is paused because it failed for every saga; its signals
+        come back at once.
 
         A step that still fails is paused again. Nothing happens when the step is not paused.
 
@@ -135,14 +150,20 @@ class Operations:
 
 
 def resume_steps(context: Context, rows: Sequence[Row[Any]]) -> None:
-    """A participant resumes steps, as it was asked to. Each of its processes learns of it with the next envelope."""
+    """A participant resumes steps, as it was asked to. Each of its processes learns of it with the next
+    envelope.
+    """
     steps = {step.key: step for step in context.participant.steps.values()}
     for row in rows:
         if (step := steps.get(row.data["step"])) is not None:
             resumed = paused_steps.resume(context, step, topic_of(step.signature.hears))
             if resumed:
                 line = LogEvent(
-                    "resumed by an operator", code="step_resumed", step=step.key, by=row.data["by"], reason=row.reason
+                    "resumed by an operator",
+                    code="step_resumed",
+                    step=step.key,
+                    by=row.data["by"],
+                    reason=row.reason,
                 )
                 logger.warning(line)
 
@@ -150,7 +171,8 @@ def resume_steps(context: Context, rows: Sequence[Row[Any]]) -> None:
 def settle_letters(context: Context, rows: Sequence[Row[Any]]) -> None:
     """A participant settles its dead letters as it was asked to; one that was settled before stays as it is.
 
-    One to be replayed is heard again like any late copy, marked *again*: the journal decides what may still happen.
+    One to be replayed is heard again like any late copy, marked *again*: the journal decides what may still
+    happen.
     """
     for row in rows:
         step, decision = row.data["step"], row.data["decision"]
@@ -159,7 +181,9 @@ def settle_letters(context: Context, rows: Sequence[Row[Any]]) -> None:
         if found is None:
             context.outbox.notice(row.saga, row, "dead letter settled before", reason=row.reason, step=step)
             continue
-        context.outbox.notice(row.saga, row, f"dead letter {decision}", reason=row.reason, step=step, by=row.data["by"])
+        context.outbox.notice(
+            row.saga, row, f"dead letter {decision}", reason=row.reason, step=step, by=row.data["by"]
+        )
         if decision == "replayed":
             topic, signal = found
             version, data = orjson.loads(signal)

@@ -19,7 +19,14 @@ from ordersaga.sql import among
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import outbox as sql
 
-ANSWER, ATTENTION, NOTICE, WATCHDOG, UNDO, LETTER = "answer", "attention", "notice", "watchdog", "undo", "letter"
+ANSWER, ATTENTION, NOTICE, WATCHDOG, UNDO, LETTER = (
+    "answer",
+    "attention",
+    "notice",
+    "watchdog",
+    "undo",
+    "letter",
+)
 RESUME = "resume"
 """The engine's own topics, beside ``signal.*`` and ``refusal.*``."""
 
@@ -36,7 +43,9 @@ class _Post(NamedTuple):
 
 
 class Outbox:
-    """What one transaction of one participant says; written by :meth:`flush` in as few statements as can be."""
+    """What one transaction of one participant says; written by :meth:`flush` in as few statements
+    as can be.
+    """
 
     def __init__(self, head: Head, *, notices: bool) -> None:
         """:param notices: whether an observer listens, so that what says no signal is told to it."""
@@ -54,7 +63,9 @@ class Outbox:
         rows = self._said[topic]
         return pack_text(self.head, rows), len(rows)
 
-    def say(self, saga: SagaId, signal: Signal, *, cause: Row[Any] | None = None, trace: str | None = None) -> None:
+    def say(
+        self, saga: SagaId, signal: Signal, *, cause: Row[Any] | None = None, trace: str | None = None
+    ) -> None:
         """A signal for whoever hears it, kept in the pack that the journal's row points at.
 
         :raises SignalTooLarge: when it exceeds :data:`MAX_SIGNAL_BYTES`.
@@ -86,7 +97,14 @@ class Outbox:
         self._news[ATTENTION].append(self._row(saga, cause, "{}", reason=reason))
 
     def notice(
-        self, saga: SagaId, cause: Row[Any] | None, what: str, reason: str | None = None, *, id_: str | None = None, **data: Any
+        self,
+        saga: SagaId,
+        cause: Row[Any] | None,
+        what: str,
+        reason: str | None = None,
+        *,
+        id_: str | None = None,
+        **data: Any,
     ) -> None:
         """Something the saga's story should tell and no signal says.
 
@@ -104,13 +122,15 @@ class Outbox:
     def retry_later(self, row: Row[Any], head: Head, topic: str, later: timedelta) -> None:
         """As :meth:`retry`; one that is pending for this saga and topic is replaced.
 
-        So a repeated signal that fails as well begins no second series of retries. Not for topics of which a saga may have
-        several messages under way, such as answers.
+        So a repeated signal that fails as well begins no second series of retries. Not for topics of which a
+        saga may have several messages under way, such as answers.
         """
         text = row_text(row._replace(data=orjson.dumps(row.data).decode()))
         self._retries.append((topic, row.saga, pack_text(head, [text]), later))
 
-    def forward(self, row: Row[Any], head: Head, topic: str, *, to: str | None, later: timedelta = NOW) -> None:
+    def forward(
+        self, row: Row[Any], head: Head, topic: str, *, to: str | None, later: timedelta = NOW
+    ) -> None:
         """A row as it stands, to one participant's queue alone, or to all who hear its topic."""
         text = row_text(row._replace(data=orjson.dumps(row.data).decode()))
         self._posts.append(_Post("retry" if to else "said", topic, to, 1, pack_text(head, [text]), later))
@@ -120,7 +140,14 @@ class Outbox:
         self.forward_together(rows, head, topic, to=self.head.participant, kind="paused", later=later)
 
     def forward_together(
-        self, rows: Sequence[Row[Any]], head: Head, topic: str, *, to: str | None, kind: str = "said", later: timedelta = NOW
+        self,
+        rows: Sequence[Row[Any]],
+        head: Head,
+        topic: str,
+        *,
+        to: str | None,
+        kind: str = "said",
+        later: timedelta = NOW,
     ) -> None:
         """As :meth:`forward`, in as few packs as the rows fit in."""
         texts = [row_text(row._replace(data=orjson.dumps(row.data).decode())) for row in rows]
@@ -144,7 +171,9 @@ class Outbox:
         me = self.head.participant
         if self._said or self._posts:
             ids, topics, counts, packs = self._packs(cursor, pack_id)
-            *posts, texts, later = [list(column) for column in zip(*self._posts, strict=True)] or [[]] * len(_Post._fields)
+            *posts, texts, later = [list(column) for column in zip(*self._posts, strict=True)] or [[]] * len(
+                _Post._fields
+            )
             values = [ids, topics, *packs, me, ids, topics, counts, me, *posts, *texts, later, me, me]
             cursor.execute(sql.record(len(packs), len(texts)), values)
         for topic, saga, text, wait in self._retries:
@@ -153,7 +182,9 @@ class Outbox:
             sagas, later = (list(column) for column in zip(*timers, strict=True))
             cursor.execute(sql.TIMERS, [me, kind, topic, me, timer_text(me), sagas, later])
 
-    def _packs(self, cursor: Cursor, pack_id: int | None) -> tuple[list[int | None], list[str], list[int], list[str]]:
+    def _packs(
+        self, cursor: Cursor, pack_id: int | None
+    ) -> tuple[list[int | None], list[str], list[int], list[str]]:
         """Ids, topics, numbers of signals and texts of the packs.
 
         The journal's rows of what does not fit into the first pack of its topic are pointed at the next.
@@ -185,10 +216,24 @@ class Outbox:
     ) -> str:
         trace = trace or (cause.trace if cause else None)
         reason = reason and reason.replace("\0", "\\x00")  # whoever hears it writes it into a column of text
-        return row_text(Row(id_ or new_id(), saga, cause.id if cause else None, version, self.now, again, trace, reason, data))
+        return row_text(
+            Row(
+                id_ or new_id(),
+                saga,
+                cause.id if cause else None,
+                version,
+                self.now,
+                again,
+                trace,
+                reason,
+                data,
+            )
+        )
 
     def _repeatable_id(self, cause: Row[Any] | None, *parts: str) -> str:
-        """The same id each time the same message is handled, so that the audit trail keeps one row for all of them."""
+        """The same id each time the same message is handled, so that the audit trail keeps one row for all of
+        them.
+        """
         return derived_id(cause.id, self.head.participant, *parts) if cause else new_id()
 
 

@@ -1,11 +1,13 @@
-"""A circuit breaker for each step: one that fails for many sagas and succeeds for none is paused, and tried with one at a time.
+"""A circuit breaker for each step: one that fails for many sagas and succeeds for none is paused, and tried
+with one at a time.
 
-Without it, a bad release or a dependency that is down for some minutes rolls back every order that comes by. While a step is
-paused its signals wait in the outbox of its participant, as whole packs; nothing is written to the journal and no attempt is
-counted. Other steps, refusals and undos of the participant go on.
+Without it, a bad release or a dependency that is down for some minutes rolls back every order that comes by.
+While a step is paused its signals wait in the outbox of its participant, as whole packs; nothing is written
+to the journal and no attempt is counted. Other steps, refusals and undos of the participant go on.
 
-Each process counts failures by itself. That a step is paused stands in the participant's database, so that one process probes
-at a time and the others learn from it; a process that has not seen the failures goes on as long as the step works there.
+Each process counts failures by itself. That a step is paused stands in the participant's database, so that
+one process probes at a time and the others learn from it; a process that has not seen the failures goes on as
+long as the step works there.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ FALLBACK = timedelta(seconds=60)
 
 
 class CircuitBreaker:
-    """Whether a step is paused in this process, and how many sagas it has failed for since it last succeeded."""
+    """Whether a step is paused in this process, and how many sagas it has failed for since it
+    last succeeded.
+    """
 
     THRESHOLD = 5
     """Sagas that a step has failed for, with no success in between, that pause it."""
@@ -68,7 +72,8 @@ class Admission(NamedTuple):
     """What becomes of the rows of an envelope for a step that is paused in this process.
 
     :ivar rows: those to run now.
-    :ivar probe: whether they are one row that tries whether the step works again; else the step has been resumed elsewhere.
+    :ivar probe: whether they are one row that tries whether the step works again; else the step has been
+        resumed elsewhere.
     """
 
     rows: list[Row[Any]]
@@ -76,7 +81,9 @@ class Admission(NamedTuple):
 
 
 def pause(context: Context, step: Step, topic: str, row: Row[Any], error: Exception) -> bool:
-    """Note that a step is paused and put a row away for the next probe; whether the step was not paused before."""
+    """Note that a step is paused and put a row away for the next probe; whether the step was not paused
+    before.
+    """
     process = f"{os.getpid()}@{socket.gethostname()}"
     context.cursor.execute(sql.PAUSE, [step.key, step.participant, clean(safe_message(error), 500), process])
     new, wait = context.cursor.fetchone()
@@ -86,12 +93,16 @@ def pause(context: Context, step: Step, topic: str, row: Row[Any], error: Except
 
 
 def admit(context: Context, step: Step, topic: str, rows: Sequence[Row[Any]]) -> Admission:
-    """Which rows for a paused step may run: all if it was resumed, one if a probe is due, else none. Others are put away."""
+    """Which rows for a paused step may run: all if it was resumed, one if a probe is due, else none. Others
+    are put away.
+    """
     context.cursor.execute(sql.PROBE, [step.key])
     probe = context.cursor.fetchone() is not None
     chosen: list[Row[Any]] = []
     if probe:
-        chosen = [random.choice(rows)]  # not the first: a bad order at the head must not be the probe every time
+        chosen = [
+            random.choice(rows)
+        ]  # not the first: a bad order at the head must not be the probe every time
     else:
         context.cursor.execute(sql.WAIT, [step.key])
         if context.cursor.fetchone() is None:
@@ -102,7 +113,9 @@ def admit(context: Context, step: Step, topic: str, rows: Sequence[Row[Any]]) ->
 
 
 def put_away_if_paused(context: Context, step: Step, topic: str, row: Row[Any]) -> bool:
-    """Keep a row that failed here for later, without an attempt, if another process has paused the step; whether it has."""
+    """Keep a row that failed here for later, without an attempt, if another process has paused the step;
+    whether it has.
+    """
     context.cursor.execute(sql.WAIT, [step.key])
     found = context.cursor.fetchone()
     if found is not None:

@@ -10,7 +10,9 @@ from ordersaga.database import Cursor
 from ordersaga.sql import outbox as sql
 
 ROW_FIRST, ROW_CAP = 1.0, 60.0
-"""Seconds between two tries of a row that cannot be published: the first interval, which doubles, and the longest."""
+"""Seconds between two tries of a row that cannot be published: the first interval, which doubles, and the
+longest.
+"""
 
 
 class _Owed(NamedTuple):
@@ -36,7 +38,9 @@ class PutBack:
                 self._rows[row.id] = _Owed(row, row.due, 0.0, row.refusals, row.fault)
 
     def unpublishable(self, refused: Refused) -> float:
-        """Rows of an envelope that cannot be published: each is tried alone from now on; gives the seconds until then."""
+        """Rows of an envelope that cannot be published: each is tried alone from now on; gives the seconds
+        until then.
+        """
         rows = refused.parcel.rows
         later = 0.0
         for row in rows:
@@ -51,7 +55,9 @@ class PutBack:
         self._rows[row.id] = _Owed(row, None, later, None, fault)
 
     def parked(self, rows: Sequence[OutboxRow], later: float, fault: str) -> None:
-        """Rows that wait until their address takes envelopes again, unless something else was said of them."""
+        """Rows that wait until their address takes envelopes again, unless something else was
+        said of them.
+        """
         for row in rows:
             self._rows.setdefault(row.id, _Owed(row, None, later, None, fault))
 

@@ -1,8 +1,9 @@
 """Receive an envelope for a participant: one transaction, however many signals it holds.
 
-If the transaction fails, the envelope is split and its signals are handled one by one, so that only the one at fault takes the
-error path. A fault of the database is nobody's failure: the receiver waits until it works again. A signal that another
-transaction is in the way of is put back for a while, and so is every signal of a step that is paused.
+If the transaction fails, the envelope is split and its signals are handled one by one, so that only the one
+at fault takes the error path. A fault of the database is nobody's failure: the receiver waits until it works
+again. A signal that another transaction is in the way of is put back for a while, and so is every signal of a
+step that is paused.
 """
 
 from __future__ import annotations
@@ -42,9 +43,13 @@ Failed = Callable[[Row[Any], Exception], None]
 """Handles a row whose transaction failed for good, in a transaction of its own."""
 
 ENGINE_RETRY = Retry()
-"""How often the engine's own signals, such as answers, are tried before they become dead letters of the broker."""
+"""How often the engine's own signals, such as answers, are tried before they become dead letters of the
+broker.
+"""
 SHORTEST_DELAY, LONGEST_DELAY = timedelta(seconds=0.5), timedelta(seconds=15)
-"""A signal that is put back without an attempt waits as long as it has waited already, within these bounds."""
+"""A signal that is put back without an attempt waits as long as it has waited already, within
+these bounds.
+"""
 
 
 class Delivery(NamedTuple):
@@ -64,7 +69,9 @@ class _Job(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What handles the rows of a topic, and what handles a failed one; a failure that it does not handle is tried again."""
+    """What handles the rows of a topic, and what handles a failed one; a failure that it does not handle is
+    tried again.
+    """
 
     handle: Callable[[Context, Rows], None]
     failed: Callable[[Context, Row[Any], Exception], bool] | None = None
@@ -87,7 +94,9 @@ class Receiver:
     SPLIT_AT = 2
     """An envelope delivered so often before is split: one of its signals may be killing the workers."""
 
-    def __init__(self, participant: Participant, choreography: Choreography, patience: Patience = sleep) -> None:
+    def __init__(
+        self, participant: Participant, choreography: Choreography, patience: Patience = sleep
+    ) -> None:
         self.participant, self.choreography = participant, choreography
         self.transactions = Transactions(participant, patience)
         self.breakers = {step.key: CircuitBreaker() for step in participant.steps.values()}
@@ -111,7 +120,8 @@ class Receiver:
             else:
                 self._engine(topic, body, delivery)
 
-    # -- kinds of envelopes ------------------------------------------------------------------------------------------
+    # -- kinds of envelopes
+    # ------------------------------------------------------------------------------------------
 
     def _engine(self, topic: str, body: bytes, delivery: Delivery) -> None:
         """A refusal, or a signal of the engine's own."""
@@ -125,7 +135,11 @@ class Receiver:
                 self._retry(job, row, attempts[row.id], error)
 
         work = lambda rows, tx: rule.handle(self._context(tx, job), rows)  # noqa: E731
-        _each(self._in_parts(job, [row for _, rows in packs for row in rows], self._undone_at_once, work, failed))
+        _each(
+            self._in_parts(
+                job, [row for _, rows in packs for row in rows], self._undone_at_once, work, failed
+            )
+        )
 
     def _undo_failed(self, job: _Job, rule: Rule, row: Row[Any], error: Exception) -> bool:
         """Whether the failure was that of an undo, which is then tried again by itself."""
@@ -136,7 +150,9 @@ class Receiver:
         except Exception as again:
             if classify(again) is not ErrorKind.SIGNAL or isinstance(again, Stopping):
                 raise
-            logger.log(logging.ERROR, LogEvent("the failure could not be noted", **failure(again, whole=True)))
+            logger.log(
+                logging.ERROR, LogEvent("the failure could not be noted", **failure(again, whole=True))
+            )
             return False
 
     def _rule(self, topic: str) -> Rule:
@@ -206,13 +222,17 @@ class Receiver:
             outbox.flush(tx.cursor)
 
         self.transactions.run(work, patient=True)
-        logger.warning(LogEvent("keeps coming back, taken apart", signals=signals, redeliveries=delivery.redeliveries))
+        logger.warning(
+            LogEvent("keeps coming back, taken apart", signals=signals, redeliveries=delivery.redeliveries)
+        )
         return True
 
-    # -- one transaction ---------------------------------------------------------------------------------------------
+    # -- one transaction
+    # ---------------------------------------------------------------------------------------------
 
     def _apply(self, job: _Job, rows: Rows, work: Work, failed: Failed, level: int = logging.INFO) -> None:
-        """``work`` on all rows in one transaction; if that fails, on each in its own; if that fails too, ``failed``.
+        """``work`` on all rows in one transaction; if that fails, on each in its own; if that fails too,
+        ``failed``.
 
         A batch of hundreds is one line of the log, at ``level``.
         """
@@ -242,12 +262,16 @@ class Receiver:
         if logger.isEnabledFor(level):
             about = about_of(self.choreography, rows[0]) if len(rows) == 1 else {}
             attempt = ran.attempt if ran else None
-            logger.log(level, LogEvent("done", **about, attempt=attempt, signals=len(rows), seconds=_since(began)))
+            logger.log(
+                level, LogEvent("done", **about, attempt=attempt, signals=len(rows), seconds=_since(began))
+            )
 
     def _in_parts(
         self, job: _Job, rows: Rows, most: int | None, work: Work, failed: Failed, level: int = logging.INFO
     ) -> Iterator[Callable[[], None]]:
-        """The work for at most so many rows at once, None: all; once one part has paused the step, the rest is put away."""
+        """The work for at most so many rows at once, None: all; once one part has paused the step, the rest
+        is put away.
+        """
         size = most or max(len(rows), 1)
         for at in range(0, len(rows), size):
             if job.step is not None and self.breakers[job.step.key].paused:
@@ -256,7 +280,9 @@ class Receiver:
             yield partial(self._apply, job, rows[at : at + size], work, failed, level)
 
     def _handle_failure(self, job: _Job, row: Row[Any], error: Exception, failed: Failed) -> None:
-        """A row's transaction failed for good, or another transaction was in its way; ``failed`` may meet the same."""
+        """A row's transaction failed for good, or another transaction was in its way; ``failed`` may meet the
+        same.
+        """
         if not _is_contention(error):
             try:
                 failed(row, error)
@@ -285,7 +311,8 @@ class Receiver:
 
             self.transactions.run(count)
 
-    # -- what is put back, without an attempt ------------------------------------------------------------------------
+    # -- what is put back, without an attempt
+    # ------------------------------------------------------------------------
 
     def _postpone(self, job: _Job, row: Row[Any], error: Exception) -> None:
         """Put a row back into the own queue; the longer it has waited already, the longer it waits."""
@@ -293,10 +320,18 @@ class Receiver:
         # in an insert nobody is in the way, unless the whole table is locked
         self.transactions.run(lambda tx: self._put_back(self._context(tx, job), job, row, wait), patient=True)
         about = about_of(self.choreography, row)
-        line = LogEvent("put back, tried again later", code="signal_postponed", **about, wait=_seconds(wait), **failure(error))
+        line = LogEvent(
+            "put back, tried again later",
+            code="signal_postponed",
+            **about,
+            wait=_seconds(wait),
+            **failure(error),
+        )
         logger.warning(line)
 
-    def _put_back(self, context: Context, job: _Job, row: Row[Any], wait: timedelta, attempt: int = 1) -> None:
+    def _put_back(
+        self, context: Context, job: _Job, row: Row[Any], wait: timedelta, attempt: int = 1
+    ) -> None:
         head = context.outbox.head._replace(participant=row.by, attempt=attempt)
         one_of_a_saga = job.topic.startswith("signal.") or job.topic in (WATCHDOG, UNDO)
         retry = context.outbox.retry_later if one_of_a_saga else context.outbox.retry
@@ -318,16 +353,24 @@ class Receiver:
     def _retry(self, job: _Job, row: Row[Any], attempt: int, error: Exception) -> None:
         """An engine's signal failed: try it again with backoff.
 
-        :raises Exception: ``error``, after the last attempt; the envelope holds this signal alone and becomes a dead letter.
+        :raises Exception: ``error``, after the last attempt; the envelope holds this signal alone and becomes
+            a dead letter.
         """
         if attempt >= ENGINE_RETRY.attempts:
             raise error
         wait = ENGINE_RETRY.wait(attempt)
-        self.transactions.run(lambda tx: self._put_back(self._context(tx, job), job, row, wait, attempt + 1), patient=True)
+        self.transactions.run(
+            lambda tx: self._put_back(self._context(tx, job), job, row, wait, attempt + 1), patient=True
+        )
         about = about_of(self.choreography, row)
-        logger.warning(LogEvent("failed, tried again later", **about, attempt=attempt, wait=_seconds(wait), **failure(error)))
+        logger.warning(
+            LogEvent(
+                "failed, tried again later", **about, attempt=attempt, wait=_seconds(wait), **failure(error)
+            )
+        )
 
-    # -- paused steps ------------------------------------------------------------------------------------------------
+    # -- paused steps
+    # ------------------------------------------------------------------------------------------------
 
     def _pause(self, job: _Job, step: Step, row: Row[Any], error: Exception) -> None:
         """Pause a step in this process; this row is the next probe."""
@@ -336,9 +379,17 @@ class Receiver:
         first = self.transactions.run(
             lambda tx: paused_steps.pause(self._context(tx, job), step, job.topic, it, error), patient=True
         )
-        self.transactions.report(step.key, f"is paused, because it fails for every saga: {safe_message(error)}")
+        self.transactions.report(
+            step.key, f"is paused, because it fails for every saga: {safe_message(error)}"
+        )
         if first:
-            logger.error(LogEvent("paused, because it fails for every saga", code="step_paused", **failure(error, whole=True)))
+            logger.error(
+                LogEvent(
+                    "paused, because it fails for every saga",
+                    code="step_paused",
+                    **failure(error, whole=True),
+                )
+            )
 
     def _put_away(self, job: _Job, rows: Rows) -> None:
         """Rows of an envelope whose step was paused meanwhile."""
@@ -367,9 +418,12 @@ class Receiver:
             raise
         except Exception as error:  # noqa: BLE001 - the step stays paused
             self.transactions.run(
-                lambda tx: paused_steps.probe_failed(self._context(tx, job), step, job.topic, row), patient=True
+                lambda tx: paused_steps.probe_failed(self._context(tx, job), step, job.topic, row),
+                patient=True,
             )
-            self.transactions.report(step.key, f"is paused, because it fails for every saga: {safe_message(error)}")
+            self.transactions.report(
+                step.key, f"is paused, because it fails for every saga: {safe_message(error)}"
+            )
             logger.info(LogEvent("still paused", code="step_probe_failed", **failure(error)))
         else:
             if ran:
@@ -382,7 +436,9 @@ class Receiver:
 
     def _context(self, tx: Transaction, job: _Job) -> Context:
         head = Head(self.participant.name, job.name, job.delivery.task, 1)
-        return Context(tx, self.participant, self.choreography, Outbox(head, notices=self.choreography.observed))
+        return Context(
+            tx, self.participant, self.choreography, Outbox(head, notices=self.choreography.observed)
+        )
 
 
 def _since(began: float) -> float:
@@ -406,7 +462,9 @@ def _is_contention(error: Exception) -> bool:
 
 
 def _each(works: Iterable[Callable[[], object]]) -> None:
-    """Do all, though one fails; then raise the first failure: the envelope dies, and only what failed in it is undone."""
+    """Do all, though one fails; then raise the first failure: the envelope dies, and only what failed in it
+    is undone.
+    """
     failure: Exception | None = None
     for work in works:
         try:
@@ -421,7 +479,17 @@ def _each(works: Iterable[Callable[[], object]]) -> None:
 
 def _event(topic: str, head: Head, row: Row[Any]) -> Event:
     data = orjson.dumps(row.data).decode()
-    return Event(row.id, row.saga, row.cause, topic, *head, again=bool(row.again), at=row.at, reason=row.reason, data=data)
+    return Event(
+        row.id,
+        row.saga,
+        row.cause,
+        topic,
+        *head,
+        again=bool(row.again),
+        at=row.at,
+        reason=row.reason,
+        data=data,
+    )
 
 
 def trace_of(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """From the outbox to the broker: claim what is due, pack it into envelopes, publish with confirms, commit.
 
-A crash between a confirm and the commit publishes twice; the journal absorbs it. What the broker refuses is put off in the
-commit that finishes what it has confirmed.
+A crash between a confirm and the commit publishes twice; the journal absorbs it. What the broker refuses is
+put off in the commit that finishes what it has confirmed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ LINGER = timedelta(milliseconds=100)
 Publish = Callable[[Sequence[Parcel]], Sequence[Refused] | None]
 """Publishes envelopes and returns once the broker has confirmed all but those it gives back as refused.
 
-Raises :class:`PublishFailed` for those that the broker has not settled, and anything else when none may count as published.
+Raises :class:`PublishFailed` for those that the broker has not settled, and anything else when none may count
+as published.
 """
 
 
@@ -50,23 +51,33 @@ class Relay:
     MAX_IDLE_SECONDS = 0.25
     """Seconds after which the outbox is looked at though nobody called."""
     REPOLL_DELAYS = (0.003, 0.012)
-    """Seconds between looks after something was carried: who saw it still there did not call, and may commit only now."""
+    """Seconds between looks after something was carried: who saw it still there did not call, and may commit
+    only now.
+    """
     QUEUED_LINGER = 0.05
     MAX_LINGER = 1.0
     """Seconds of linger for each envelope that waits in a queue, and at most."""
     BURST, STREAM = 6, 60.0
-    """Packs that may follow one another at once, and packs a second that are a stream. Twenty orders a second are forty packs
-    in their initiator's outbox, and none of them waits."""
+    """Packs that may follow one another at once, and packs a second that are a stream. Twenty orders a second
+    are forty packs in their initiator's outbox, and none of them waits.
+    """
     BACKLOG_THRESHOLD = 2
-    """Envelopes that wait in a queue and show that its workers are behind, so that gathering pays though no stream comes."""
+    """Envelopes that wait in a queue and show that its workers are behind, so that gathering pays though no
+    stream comes.
+    """
     MAX_HELD_REMINDERS = 3
-    """How often in a row a reminder is not sent while messages wait in a queue that is consumed: the intervals of the watchdog
-    double, so that by default it is sent after three and a half minutes though some queue is never empty."""
+    """How often in a row a reminder is not sent while messages wait in a queue that is consumed: the
+    intervals of the watchdog double, so that by default it is sent after three and a half minutes though some
+    queue is never empty.
+    """
     STANDSTILL = 60.0
-    """Seconds. A queue that has not become shorter for so long is not consumed, though it may have consumers: their database
-    may be away."""
+    """Seconds. A queue that has not become shorter for so long is not consumed, though it may have consumers:
+    their database may be away.
+    """
     QUEUE_DEPTH_TTL = 0.1
-    """Seconds for which an answer of the broker's holds; asking for all queues costs as much as some publishes."""
+    """Seconds for which an answer of the broker's holds; asking for all queues costs as much as some
+    publishes.
+    """
 
     def __init__(
         self,
@@ -82,17 +93,28 @@ class Relay:
         ready: Callable[[], None] = lambda: None,
     ) -> None:
         """:param choreography: whose observers hear what is carried; None: nobody observes.
-        :param linger: how long to wait after an envelope that was not full, so that the next one gathers more. Only in a
-            stream: lone signals leave at once, and so do some that follow closely.
-        :param waiting: how many envelopes wait in the fullest queue of those who work. The more there are, the longer the
-            linger: what waits in the outbox still grows into one envelope, what waits in the broker never does.
+        :param linger: how long to wait after an envelope that was not full, so that the next one gathers
+            more. Only in a stream: lone signals leave at once, and so do some that follow closely.
+        :param waiting: how many envelopes wait in the fullest queue of those who work. The more there are,
+            the longer the linger: what waits in the outbox still grows into one envelope, what waits in the
+            broker never does.
         :param unconsumed: whether messages wait in a queue of those who work that nobody takes them from.
         :param turned: told after each round, be there something to carry or not.
-        :param ready: called before each claim; connects to the broker and raises when it cannot, as nothing that may take long
-            may happen while rows are claimed.
+        :param ready: called before each claim; connects to the broker and raises when it cannot, as nothing
+            that may take long may happen while rows are claimed.
         """
-        self._dsn, self._participant, self._publish, self._choreography = dsn, participant, publish, choreography
-        self._linger, self._waiting, self._turned, self._ready = linger.total_seconds(), waiting, turned, ready
+        self._dsn, self._participant, self._publish, self._choreography = (
+            dsn,
+            participant,
+            publish,
+            choreography,
+        )
+        self._linger, self._waiting, self._turned, self._ready = (
+            linger.total_seconds(),
+            waiting,
+            turned,
+            ready,
+        )
         self._unconsumed = unconsumed
         self._connection: Any = None
         self._queued, self._ask_again = 0, 0.0
@@ -105,7 +127,9 @@ class Relay:
         self._stop = threading.Event()
 
     def run(self, on_error: Callable[[Exception, float], None]) -> None:
-        """Carry until :meth:`stop`; errors are told to ``on_error`` with the seconds until the next try, and tried again."""
+        """Carry until :meth:`stop`; errors are told to ``on_error`` with the seconds until the next try, and
+        tried again.
+        """
         wait = 0.1
         while not self._stop.is_set():
             try:
@@ -142,9 +166,12 @@ class Relay:
         """What is in the way of some rows while others are carried; empty when nothing is."""
         now = time.monotonic()
         self._unpublishable = {row: found for row, found in self._unpublishable.items() if found[1] > now}
-        words = [f"{address} is refused: {fault}" for address, fault in sorted(self._backoff.refusing.items())[:3]]
+        words = [
+            f"{address} is refused: {fault}" for address, fault in sorted(self._backoff.refusing.items())[:3]
+        ]
         words += [
-            f"outbox row {row} cannot be published: {fault}" for row, (fault, _) in sorted(self._unpublishable.items())[:3]
+            f"outbox row {row} cannot be published: {fault}"
+            for row, (fault, _) in sorted(self._unpublishable.items())[:3]
         ]
         return "; ".join(words)
 
@@ -156,9 +183,14 @@ class Relay:
             failed: PublishFailed | None = None
             with connection.cursor() as cursor:
                 claimed = claim(
-                    cursor, self._participant, self._choreography,
-                    statement=sql.CLAIM_PREPARED, since=self._bound.since, limit=self._limit, holds=self._holds,
-                )  # fmt: skip
+                    cursor,
+                    self._participant,
+                    self._choreography,
+                    statement=sql.CLAIM_PREPARED,
+                    since=self._bound.since,
+                    limit=self._limit,
+                    holds=self._holds,
+                )
                 go, wait = self._backoff.sort(claimed.parcels)
                 refused = list(claimed.refused)
                 taken: Sequence[Parcel] = ()
@@ -189,7 +221,9 @@ class Relay:
             raise failed
         return list(taken)
 
-    def _put_back(self, cursor: Any, refused: Sequence[Refused], wait: Sequence[Parcel], unsettled: Sequence[Parcel]) -> None:
+    def _put_back(
+        self, cursor: Any, refused: Sequence[Refused], wait: Sequence[Parcel], unsettled: Sequence[Parcel]
+    ) -> None:
         """Owe again what was claimed and not published: later where it was refused, else as it was."""
         back = PutBack()
         back.unchanged(unsettled)
@@ -209,7 +243,12 @@ class Relay:
             back.parked(rows, AddressBackoff.PARKED, fault)
         back.write(cursor, self._participant)
         for address, fault in faults.items():
-            values = {"participant": self._participant, "address": address, "fault": fault, "later": AddressBackoff.PARKED}
+            values = {
+                "participant": self._participant,
+                "address": address,
+                "fault": fault,
+                "later": AddressBackoff.PARKED,
+            }
             cursor.execute(sql.PARK, {**values, "since": self._bound.since, "rows": 10 * CLAIM_ROWS})
 
     def _address_refused(self, address: str, fault: str) -> float:
@@ -234,7 +273,9 @@ class Relay:
 
     def _release(self, cursor: Any, address: str) -> None:
         """An address takes envelopes again: a claim's worth of what was put off is due now."""
-        cursor.execute(sql.RELEASE, {"participant": self._participant, "address": address, "rows": CLAIM_ROWS})
+        cursor.execute(
+            sql.RELEASE, {"participant": self._participant, "address": address, "rows": CLAIM_ROWS}
+        )
         if not cursor.rowcount:
             self._backoff.recovered(address)
             logger.info(LogEvent("address_recovered", address=address))
@@ -245,7 +286,9 @@ class Relay:
         while not self._stop.is_set():
             sent = self._round() if due else []
             self._turned()
-            due = due and self._claimed > 0 and self._idle == 0.0  # what is due and yet was not claimed is in a rival's hands
+            due = (
+                due and self._claimed > 0 and self._idle == 0.0
+            )  # what is due and yet was not claimed is in a rival's hands
             if sent:
                 polls = iter(self.REPOLL_DELAYS)
                 if self._gathers(sent):
@@ -274,7 +317,8 @@ class Relay:
         if self._bound.seen(look):
             self._due()
             return
-        # Sleep no longer: rows falling due on their own send no NOTIFY, and writers skip it while a due row is pending.
+        # Sleep no longer: rows falling due on their own send no NOTIFY, and writers skip it while a due row
+        # is pending.
         due_in = self.MAX_IDLE_SECONDS if look.first is None else max(look.first - look.clock, 0.0)
         self._idle = min(due_in, self.MAX_IDLE_SECONDS)
         self._look = time.monotonic() + (self._idle or self.MAX_IDLE_SECONDS)
@@ -282,11 +326,18 @@ class Relay:
     def _gathers(self, sent: Sequence[Parcel]) -> bool:
         """Whether it pays to wait for company.
 
-        What counts is how many packs come, not how many rounds: those are fewer the longer each takes or waits. By them a relay
-        would gather for ever once it had begun, and never where a busy machine needs it most.
+        What counts is how many packs come, not how many rounds: those are fewer the longer each takes or
+        waits. By them a relay would gather for ever once it had begun, and never where a busy machine needs
+        it most.
         """
         alone = self._bucket.empty
-        self._bucket.pour(sum(parcel.packs for parcel in sent if parcel.recipient != sql.OBSERVERS and parcel.topic != NOTICE))
+        self._bucket.pour(
+            sum(
+                parcel.packs
+                for parcel in sent
+                if parcel.recipient != sql.OBSERVERS and parcel.topic != NOTICE
+            )
+        )
         if not self._linger or sum(parcel.signals for parcel in sent) >= FULL_SIGNALS:
             return False
         return self._bucket.full or (not alone and self._behind() >= self.BACKLOG_THRESHOLD)
@@ -326,11 +377,15 @@ class Relay:
         called = {notify.payload for notify in connection.notifies}
         connection.notifies.clear()
         # a call without a name is one of a release before this
-        return not called.isdisjoint({self._participant, ""}) or (time.monotonic() >= self._look and self._due())
+        return not called.isdisjoint({self._participant, ""}) or (
+            time.monotonic() >= self._look and self._due()
+        )
 
     def _connect(self) -> Any:
         if self._connection is None:
-            connection = sessions.connect(self._dsn, session_for="a relay", application_name=f"relay {self._participant}")
+            connection = sessions.connect(
+                self._dsn, session_for="a relay", application_name=f"relay {self._participant}"
+            )
             connection.autocommit = True
             try:
                 with connection.cursor() as cursor:

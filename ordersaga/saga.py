@@ -1,4 +1,6 @@
-"""The contract of a saga: what begins it, who takes part, how long it may take. Starting one needs no participant."""
+"""The contract of a saga: what begins it, who takes part, how long it may take. Starting one needs no
+participant.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ _CHECKED: set[tuple[object, ...]] = set()
 
 @dataclass(frozen=True)
 class Watchdog:
-    """When a saga that does not move is reminded of what it waits for: after ``first``, then twice as long, up to ``cap``.
+    """When a saga that does not move is reminded of what it waits for: after ``first``, then twice as long,
+    up to ``cap``.
 
     After ``rounds`` vain reminders it *needs attention*; the reminders go on.
     """
@@ -41,7 +44,8 @@ class Watchdog:
 
 
 class SagaStatus(NamedTuple):
-    """How a saga stands: ``PENDING``, ``CONFIRMED``, ``ROLLING_BACK`` or ``ROLLED_BACK``, and why it was turned round.
+    """How a saga stands: ``PENDING``, ``CONFIRMED``, ``ROLLING_BACK`` or ``ROLLED_BACK``, and why it was
+    turned round.
 
     Confirmed sagas have ended once their last step is done. ``attention`` says why a person must look.
     """
@@ -59,12 +63,13 @@ class Saga:
     :ivar name: of the kind of saga, such as ``order``.
     :ivar begins_with: the signal that starts one.
     :ivar initiator: the participant whose database holds the saga's status.
-    :ivar participants: names of those with steps, the initiator among them; frozen into each saga's row when it starts.
+    :ivar participants: names of those with steps, the initiator among them; frozen into each saga's row when
+        it starts.
     :ivar deadline: after which :class:`DeadlinePassed` is said to the initiator, by its database's clock.
     :ivar accepts: signals that the outside may say to a saga under way, such as a customer's wish to cancel.
     :ivar ends: signals that nobody needs to hear.
-    :ivar log_key: the field of its signals by which people know a saga, such as ``order``; lines of the log carry it where a
-        signal at hand does.
+    :ivar log_key: the field of its signals by which people know a saga, such as ``order``; lines of the log
+        carry it where a signal at hand does.
     """
 
     name: str
@@ -80,10 +85,14 @@ class Saga:
     def __post_init__(self) -> None:
         if self.initiator not in self.participants:
             raise DeclarationError(
-                f"saga {self.name}", f"its initiator {self.initiator} is not in its participants", "Add it to the list"
+                f"saga {self.name}",
+                f"its initiator {self.initiator} is not in its participants",
+                "Add it to the list",
             )
         if len(set(self.participants)) < len(self.participants):
-            raise DeclarationError(f"saga {self.name}", "lists a participant twice", "List each participant once")
+            raise DeclarationError(
+                f"saga {self.name}", "lists a participant twice", "List each participant once"
+            )
         if self.deadline <= timedelta(0):
             raise DeclarationError(f"saga {self.name}", "has no deadline", "Give it a positive deadline")
         if issubclass(self.begins_with, Refusal):
@@ -92,13 +101,17 @@ class Saga:
             fault = f"has the log_key {self.log_key}, which is no field of {self.begins_with.__name__}"
             raise DeclarationError(f"saga {self.name}", fault, "Name a field of the signal that begins it")
 
-    def start(self, signal: Signal, *, db: object, saga: SagaId | None = None, trace: str | None = None) -> SagaId:
-        """Start one saga in the transaction open on ``db``: its row, its first signal, its deadline, its watchdog.
+    def start(
+        self, signal: Signal, *, db: object, saga: SagaId | None = None, trace: str | None = None
+    ) -> SagaId:
+        """Start one saga in the transaction open on ``db``: its row, its first signal, its deadline, its
+        watchdog.
 
         :param db: a Django connection, SQLAlchemy session or psycopg connection of the initiator's database.
         :param saga: an id of your own (a UUID's text; version 7 keeps the tables quick), else a new one.
-        :param trace: a W3C ``traceparent`` that every later signal of the saga carries on. One that came from outside is
-            checked before, with :func:`ordersaga.trace.is_traceparent`, and left out if it is not valid.
+        :param trace: a W3C ``traceparent`` that every later signal of the saga carries on. One that came from
+            outside is checked before, with :func:`ordersaga.trace.is_traceparent`, and left out if it is not
+            valid.
         :returns: the saga's id.
         :raises ValueError: when ``saga`` is not a UUID, or ``trace`` not a traceparent.
         :raises NoTransaction: when no transaction is open.
@@ -147,24 +160,30 @@ class Saga:
     ) -> tuple[Any, ...] | None:
         """Start one saga, as :meth:`start` does, in one statement with the writing of what it is about.
 
-        So it takes one round trip instead of those of two statements and a transaction: where none is open on ``db``, the
-        statement is one by itself.
+        So it takes one round trip instead of those of two statements and a transaction: where none is open on
+        ``db``, the statement is one by itself.
 
-        :param writing: SQL, one or more CTEs. The one named ``begun`` gives a row, and the saga starts; or none, as when
-            ``ON CONFLICT`` has passed it over, and nothing starts. It has a column ``number``, such as a generated key.
+        :param writing: SQL, one or more CTEs. The one named ``begun`` gives a row, and the saga starts; or
+            none, as when ``ON CONFLICT`` has passed it over, and nothing starts. It has a column ``number``,
+            such as a generated key.
         :param values: of the named parameters (``%(name)s``) in ``writing``.
-        :param signal: gives the signal. It is called with a text that stands for ``number``, which is not known yet.
+        :param signal: gives the signal. It is called with a text that stands for ``number``, which is not
+            known yet.
         :param saga: the saga's id, a new UUID's text.
         :returns: the row of ``begun``.
-        :raises ValueError: as :meth:`start`, and when one of ``values`` has the name of one of the engine's own.
-        :raises NoTransaction: when none is open on a SQLAlchemy session or connection, which would begin one of its own.
+        :raises ValueError: as :meth:`start`, and when one of ``values`` has the name of one of the engine's
+            own.
+        :raises NoTransaction: when none is open on a SQLAlchemy session or connection, which would begin one
+            of its own.
         """
         mark, saga = new_id(), str(UUID(saga))
         said = signal(mark)
         self._check(said)
         own = {**self._beginning({saga: said}, trace), "mark": mark}
         if taken := own.keys() & values.keys():
-            raise ValueError(f"the engine has parameters of its own named {', '.join(sorted(taken))}: rename yours")
+            raise ValueError(
+                f"the engine has parameters of its own named {', '.join(sorted(taken))}: rename yours"
+            )
         cursor = borrow(db, planned=True, alone=True)
         self._check_database(cursor)
         cursor.execute(sql.start_with(writing), {**values, **own})
@@ -173,7 +192,9 @@ class Saga:
 
     def _check(self, signal: Signal) -> None:
         if type(signal) is not self.begins_with:
-            raise TypeError(f"saga {self.name} begins with {self.begins_with.__name__}, not {type(signal).__name__}")
+            raise TypeError(
+                f"saga {self.name} begins with {self.begins_with.__name__}, not {type(signal).__name__}"
+            )
 
     def _check_database(self, cursor: Cursor) -> None:
         """Ask once for each process and database whose it is; one that names nobody is not refused."""
@@ -213,14 +234,17 @@ class Saga:
         }
 
     def send(self, saga: SagaId, signal: Signal, *, db: object) -> None:
-        """Say something to a saga from outside, in the transaction open on ``db`` (of the initiator's database).
+        """Say something to a saga from outside, in the transaction open on ``db`` (of the initiator's
+        database).
 
         :raises TypeError: when the saga does not listen to it.
         :raises UnknownSaga: when the saga is not in this database.
         :raises NoTransaction: when no transaction is open.
         """
         if type(signal) not in self.accepts:
-            raise TypeError(f"saga {self.name} does not accept {type(signal).__name__} from outside: list it in `accepts`")
+            raise TypeError(
+                f"saga {self.name} does not accept {type(signal).__name__} from outside: list it in `accepts`"
+            )
         cursor, saga = borrow(db), str(UUID(saga))
         cursor.execute(sql.STANDING, [saga])
         if cursor.fetchone() is None:

@@ -1,7 +1,8 @@
-"""From which due time on a relay has to scan the outbox, so that a scan costs the same however many deleted rows are kept.
+"""From which due time on a relay has to scan the outbox, so that a scan costs the same however many deleted
+rows are kept.
 
-While any snapshot is older than a deletion, PostgreSQL can neither remove the deleted row nor skip its index entry. Deleted
-rows all lie before a bound that this module derives from what earlier scans found.
+While any snapshot is older than a deletion, PostgreSQL can neither remove the deleted row nor skip its index
+entry. Deleted rows all lie before a bound that this module derives from what earlier scans found.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ class Look(NamedTuple):
 class ScanBound:
     """A due time before which no row can be waiting.
 
-    A row's due time is read from the clock when it is inserted, so a transaction that had no id yet at a look cannot insert
-    a row due before that look. Once all transactions that had one are over, a scan from the old bound shows what they have
-    left, and the bound moves up to the look. While one of them goes on for longer than :attr:`PATIENCE` the scans follow the
-    clock at that distance, and the scan from the old bound is made when it ends. So no row is missed, and each deleted row
-    is passed over about twice.
+    A row's due time is read from the clock when it is inserted, so a transaction that had no id yet at a look
+    cannot insert a row due before that look. Once all transactions that had one are over, a scan from the old
+    bound shows what they have left, and the bound moves up to the look. While one of them goes on for longer
+    than :attr:`PATIENCE` the scans follow the clock at that distance, and the scan from the old bound is made
+    when it ends. So no row is missed, and each deleted row is passed over about twice.
 
-    Rows whose due time was set back by hand, or by a clock set back, are found by a scan of everything now and then.
+    Rows whose due time was set back by hand, or by a clock set back, are found by a scan of everything now
+    and then.
     """
 
     MARGIN = 0.25

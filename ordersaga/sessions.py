@@ -1,8 +1,9 @@
-"""Sessions of PostgreSQL: what each one is set to, whatever database and role defaults say, and who may have one.
+"""Sessions of PostgreSQL: what each one is set to, whatever database and role defaults say, and who may have
+one.
 
-Behind a connection pooler in transaction mode each transaction may run in another server session, and what one client sets
-stays behind for the next. There nothing is set but what PgBouncer itself keeps apart by client, and what a transaction needs
-is set within it.
+Behind a connection pooler in transaction mode each transaction may run in another server session, and what
+one client sets stays behind for the next. There nothing is set but what PgBouncer itself keeps apart by
+client, and what a transaction needs is set within it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ REPORTED: Mapping[str, str] = {
 """What the server reports to its client when it changes. PgBouncer restores these for each client."""
 
 IDLE_IN_TRANSACTION = "60s"
-"""After so long without a statement the server ends a transaction, and its locks are free: its client hangs, or is gone."""
+"""After so long without a statement the server ends a transaction, and its locks are free: its client hangs,
+or is gone.
+"""
 
 SETTINGS: Mapping[str, str] = {
     **REPORTED,
@@ -39,8 +42,10 @@ SETTINGS: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
     "client_connection_check_interval": "10s",
 }
-"""What a session of ours depends on; client_encoding is given at the connection. The last ones, as TCP's below, have the
-server notice within a minute that its client is gone, also while a statement waits for a lock."""
+"""What a session of ours depends on; client_encoding is given at the connection. The last ones, as TCP's
+below, have the server notice within a minute that its client is gone, also while a statement waits for a
+lock.
+"""
 
 SERVER_TCP: Mapping[str, str] = {
     "tcp_keepalives_idle": "keepalives_idle",
@@ -48,14 +53,17 @@ SERVER_TCP: Mapping[str, str] = {
     "tcp_keepalives_count": "keepalives_count",
     "tcp_user_timeout": "tcp_user_timeout",
 }
-"""The server's end of the connection is given the same times as ours: its setting, and the option of the connection string."""
+"""The server's end of the connection is given the same times as ours: its setting, and the option of the
+connection string.
+"""
 
 POOLER = (
     "The database address leads to a connection pooler in transaction mode, such as PgBouncer's, but {0} needs a session "
     "of its own: give it the address of the server itself."
 )
 
-# pg_backend_pid() differs from the number the client was told at login: a pooler is in between, and nothing is set.
+# pg_backend_pid() differs from the number the client was told at login: a pooler is in between, and nothing
+# is set.
 _SET = """
 SELECT count(set_config(s.name, s.value, false)) FROM unnest(%s::text[], %s::text[]) AS s(name, value)
 WHERE pg_backend_pid() = ANY(%s::int[])
@@ -68,8 +76,8 @@ _TRIES, _TRY_SECONDS = 5, 2.0
 def connect(text: str, *, session_for: str = "", **options: str) -> Any:
     """A connection of psycopg2 by its connection string, with its session prepared.
 
-    :param session_for: who needs a session of its own, as all do that LISTEN, PREPARE or SET. A pooler that would give each
-        transaction another session is then refused.
+    :param session_for: who needs a session of its own, as all do that LISTEN, PREPARE or SET. A pooler that
+        would give each transaction another session is then refused.
     :param options: of libpq, over those of the string.
     :raises psycopg2.OperationalError: when no server can be reached.
     :raises PoolerRefused: see ``session_for``.
@@ -87,16 +95,23 @@ def connect(text: str, *, session_for: str = "", **options: str) -> Any:
     return connection
 
 
-def prepare_session(connection: Any, more: Mapping[str, str] = MappingProxyType({}), *, behind_pooler: bool = False) -> bool:
+def prepare_session(
+    connection: Any, more: Mapping[str, str] = MappingProxyType({}), *, behind_pooler: bool = False
+) -> bool:
     """Set what our sessions depend on, in one statement; True when this is a session of our own.
 
-    False behind a pooler: then only :data:`REPORTED` settings are set, where they differ, and ``more`` is not.
+    False behind a pooler: then only :data:`REPORTED` settings are set, where they differ, and ``more`` is
+    not.
 
     :param connection: of psycopg or psycopg2, without a transaction.
-    :param more: settings beside ours. Those that the connection string gives as ``options=-c name=value`` stay as they are.
+    :param more: settings beside ours. Those that the connection string gives as ``options=-c name=value``
+        stay as they are.
     :param behind_pooler: set all although a pooler is in between; it must keep this session for this client.
     """
-    autocommit, connection.autocommit = connection.autocommit, True  # so that no rollback takes the settings back
+    autocommit, connection.autocommit = (
+        connection.autocommit,
+        True,
+    )  # so that no rollback takes the settings back
     try:
         with connection.cursor() as cursor:
             settings = _settings(connection, more)
@@ -117,7 +132,10 @@ def prepare_session(connection: Any, more: Mapping[str, str] = MappingProxyType(
 
 
 def prepare_own_session(
-    connection: Any, options: Mapping[str, str], session_for: str, more: Mapping[str, str] = MappingProxyType({})
+    connection: Any,
+    options: Mapping[str, str],
+    session_for: str,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """As :func:`prepare_session`, where a session is needed that no other client is given.
 
@@ -134,7 +152,9 @@ def prepare_own_session(
 
 def _settings(connection: Any, more: Mapping[str, str]) -> dict[str, str]:
     info = connection.info
-    options: dict[str, str] = info.dsn_parameters if hasattr(info, "dsn_parameters") else info.get_parameters()
+    options: dict[str, str] = (
+        info.dsn_parameters if hasattr(info, "dsn_parameters") else info.get_parameters()
+    )
     ours = {**SETTINGS, **more}
     if options.get("keepalives", "1") != "0":
         ours |= {name: options[option] for name, option in SERVER_TCP.items() if option in options}
@@ -144,7 +164,9 @@ def _settings(connection: Any, more: Mapping[str, str]) -> dict[str, str]:
 
 
 def _shares_sessions(connection: Any, options: Mapping[str, str]) -> bool:
-    """Whether two clients are given the same server session, one after the other, which session mode never does."""
+    """Whether two clients are given the same server session, one after the other, which session mode never
+    does.
+    """
     connection.autocommit, before = True, connection.autocommit
     other = psycopg2.connect(connection_string(options), async_=1)
     try:

@@ -18,7 +18,8 @@ class Part(BaseModel):
 class Signal(Part):
     """Something that happened, said to whoever listens.
 
-    Subclass with bounded fields; pass ``version=`` when the fields change and translate older data in :meth:`upcast`::
+    Subclass with bounded fields; pass ``version=`` when the fields change and translate older data in
+    :meth:`upcast`::
 
         class OrderPlaced(Signal, version=2): ...
     """
@@ -35,7 +36,8 @@ class Signal(Part):
     def upcast(cls, version: int, data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG003 - for those that override it
         """Translate ``data`` as written by ``version`` (older than this class) into this version's fields.
 
-        :raises ValueError: when that version can no longer be read, as every older one is unless this is overridden.
+        :raises ValueError: when that version can no longer be read, as every older one is unless this is
+            overridden.
         """
         fault = f"{cls.__name__} version {version} cannot be read by version {cls.version}; override upcast()"
         raise UnreadableVersion(fault)

@@ -18,17 +18,18 @@ from ordersaga.signal import Refusal, Signal, StepFailed
 
 NAME = re.compile(r"[A-Za-z_]\w{0,59}")
 SINGLES_AT_ONCE = 20
-"""How many signals a step that takes them singly is run for in one transaction, unless it says otherwise: its time limit holds
-for all of them together."""
+"""How many signals a step that takes them singly is run for in one transaction, unless it says otherwise: its
+time limit holds for all of them together.
+"""
 
 
 @dataclass(frozen=True)
 class Retry:
     """How often and when a step that raises is tried again.
 
-    The wait before attempt n + 1 is ``first * 2 ** (n - 1)``, at most ``cap``, times a random factor of 1 ± ``jitter``.
-    An error that is none of ``transient`` is not tried again. A database that does not work, or another transaction's lock,
-    costs no attempt. The default tries for four and a quarter minutes.
+    The wait before attempt n + 1 is ``first * 2 ** (n - 1)``, at most ``cap``, times a random factor of 1 ±
+    ``jitter``. An error that is none of ``transient`` is not tried again. A database that does not work, or
+    another transaction's lock, costs no attempt. The default tries for four and a quarter minutes.
     """
 
     attempts: int = 9
@@ -38,9 +39,16 @@ class Retry:
     transient: tuple[type[Exception], ...] = (Exception,)
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.first <= timedelta(0) or self.cap < self.first or not 0 <= self.jitter < 1:
+        if (
+            self.attempts < 1
+            or self.first <= timedelta(0)
+            or self.cap < self.first
+            or not 0 <= self.jitter < 1
+        ):
             raise DeclarationError(
-                repr(self), "is not a valid retry policy", "Give attempts ≥ 1, 0 < first ≤ cap, 0 ≤ jitter < 1"
+                repr(self),
+                "is not a valid retry policy",
+                "Give attempts ≥ 1, 0 < first ≤ cap, 0 ≤ jitter < 1",
             )
 
     @classmethod
@@ -54,7 +62,9 @@ class Retry:
     @property
     def horizon(self) -> timedelta:
         """The time from the first attempt to the last, without jitter."""
-        return sum((min(self.first * (1 << min(n, 40)), self.cap) for n in range(self.attempts - 1)), timedelta(0))
+        return sum(
+            (min(self.first * (1 << min(n, 40)), self.cap) for n in range(self.attempts - 1)), timedelta(0)
+        )
 
     def wait(self, attempts: int) -> timedelta:
         """How long to wait after so many failed attempts."""
@@ -86,16 +96,22 @@ class StepSignature:
         try:
             hints = get_type_hints(function)
         except NameError as error:
-            raise DeclarationError(name, f"a type hint cannot be read ({error})", "Import it at run time") from error
+            raise DeclarationError(
+                name, f"a type hint cannot be read ({error})", "Import it at run time"
+            ) from error
         parameters = list(inspect.signature(function).parameters)
         if not parameters or parameters[0] not in hints or "return" not in hints:
             raise DeclarationError(
-                name, "has no type hints for its signal or its result", "Annotate the first parameter and the result"
+                name,
+                "has no type hints for its signal or its result",
+                "Annotate the first parameter and the result",
             )
         unknown = set(parameters[1:]) - {"db", "saga"}
         if unknown:
             raise DeclarationError(
-                name, f"has the parameter {', '.join(sorted(unknown))}", "A step may have `db` and `saga` after its signal"
+                name,
+                f"has the parameter {', '.join(sorted(unknown))}",
+                "A step may have `db` and `saga` after its signal",
             )
         batched, given = _unwrap(hints[parameters[0]])
         takes = _members(given)
@@ -104,7 +120,9 @@ class StepSignature:
             len(takes) > 1 and not several
         ):
             raise DeclarationError(
-                name, "does not consume one signal", "Annotate its first parameter with a Signal, or a Batch of one"
+                name,
+                "does not consume one signal",
+                "Annotate its first parameter with a Signal, or a Batch of one",
             )
         members = _members(said)
         says = tuple(m for m in members if m is not type(None))
@@ -112,18 +130,26 @@ class StepSignature:
             if not (isinstance(member, type) and issubclass(member, Signal)):
                 raise DeclarationError(name, f"returns {member!r}", "Return a Signal or None")
             if member is StepFailed:
-                raise DeclarationError(name, "returns StepFailed", "Raise an exception instead: the engine emits StepFailed")
+                raise DeclarationError(
+                    name, "returns StepFailed", "Raise an exception instead: the engine emits StepFailed"
+                )
         if says and batched != says_batched:
             raise DeclarationError(
-                name, "consumes a batch and returns a single signal, or the reverse", "Use Batch for both or for neither"
+                name,
+                "consumes a batch and returns a single signal, or the reverse",
+                "Use Batch for both or for neither",
             )
         if batched and "saga" in parameters:
             raise DeclarationError(
-                name, "consumes a batch and has the parameter `saga`", "Iterate .items() of the batch: its keys are the sagas"
+                name,
+                "consumes a batch and has the parameter `saga`",
+                "Iterate .items() of the batch: its keys are the sagas",
             )
         return cls(takes[0], says, type(None) in members, batched, frozenset(parameters[1:]), takes)
 
-    def run(self, function: Callable[..., Any], signals: Mapping[SagaId, Signal], db: Any) -> dict[SagaId, Signal | None]:
+    def run(
+        self, function: Callable[..., Any], signals: Mapping[SagaId, Signal], db: Any
+    ) -> dict[SagaId, Signal | None]:
         """Call ``function`` with ``signals`` and give what it said for each saga.
 
         :raises TypeError: when it said what its hints do not tell, or left a saga out.
@@ -140,20 +166,32 @@ class StepSignature:
                     said[saga] = function(signal, **own)
         if said.keys() != signals.keys():
             wrong = sorted(said.keys() ^ signals.keys())[:3]
-            raise TypeError(f"{function.__name__} must say something for each saga it was given and no other; see {wrong}")
+            raise TypeError(
+                f"{function.__name__} must say something for each saga it was given and no other; see {wrong}"
+            )
         for signal in said.values():
             if signal is None and self.says and not self.may_be_silent:
-                raise TypeError(f"{function.__name__} said nothing, which its hints do not tell: add `| None`")
+                raise TypeError(
+                    f"{function.__name__} said nothing, which its hints do not tell: add `| None`"
+                )
             if signal is not None and type(signal) not in self.says:
-                raise TypeError(f"{function.__name__} said {type(signal).__name__}, which its hints do not tell")
+                raise TypeError(
+                    f"{function.__name__} said {type(signal).__name__}, which its hints do not tell"
+                )
         return said
 
 
 def check_synchronous(function: Callable[..., Any], name: str) -> None:
     """:raises DeclarationError: for a coroutine or generator function, whose call alone runs nothing."""
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    if (
+        inspect.iscoroutinefunction(function)
+        or inspect.isgeneratorfunction(function)
+        or inspect.isasyncgenfunction(function)
+    ):
         what = "a generator" if inspect.isgeneratorfunction(function) else "asynchronous"
-        raise DeclarationError(name, f"is {what}", "Write a plain `def` that returns its result: it runs in a transaction")
+        raise DeclarationError(
+            name, f"is {what}", "Write a plain `def` that returns its result: it runs in a transaction"
+        )
 
 
 def _unwrap(hint: Any) -> tuple[bool, Any]:
@@ -220,7 +258,9 @@ class Step:
         self.key = f"{participant}.{formerly or self.name}"
         for given in (name, formerly):
             if given is not None and not NAME.fullmatch(given):
-                raise DeclarationError(self.task, f"has the name {given!r}", "Use letters, digits and _, at most 60")
+                raise DeclarationError(
+                    self.task, f"has the name {given!r}", "Use letters, digits and _, at most 60"
+                )
         self.signature = StepSignature.of(function, self.key)
         self.retry, self.time_limit, self.decides = retry, time_limit, decides
         self.max_signals = max_signals or (None if self.signature.batched else SINGLES_AT_ONCE)
@@ -229,12 +269,18 @@ class Step:
         if time_limit <= timedelta(0):
             raise DeclarationError(self.key, "has no time limit", "Give a positive time_limit")
         if max_signals is not None and max_signals < 1:
-            raise DeclarationError(self.key, "has a max_signals below 1", "Give a positive max_signals, or leave it out")
+            raise DeclarationError(
+                self.key, "has a max_signals below 1", "Give a positive max_signals, or leave it out"
+            )
         if issubclass(self.signature.hears, Refusal):
-            raise DeclarationError(self.key, f"consumes the refusal {self.signature.hears.__name__}", "Declare an undo instead")
+            raise DeclarationError(
+                self.key, f"consumes the refusal {self.signature.hears.__name__}", "Declare an undo instead"
+            )
         if decides and self.refusals and len(self.refusals) < len(self.signature.says):
             raise DeclarationError(
-                self.key, "decides, and emits both successes and refusals", "Emit one or the other: it confirms or it refuses"
+                self.key,
+                "decides, and emits both successes and refusals",
+                "Emit one or the other: it confirms or it refuses",
             )
         if decides and self.signature.says and self.signature.may_be_silent:
             raise DeclarationError(
@@ -267,11 +313,12 @@ class Step:
     def undo(self, function: Callable[..., Any] | None = None, /, *, retry: Retry | None = None) -> Any:
         """Declare how this step is undone; the function is given what the step had said.
 
-        Its first parameter takes every success signal of the step: ``Charged | Free`` where the step says either. For a saga
-        that the step said nothing for, there is nothing to undo, and the function is not called.
+        Its first parameter takes every success signal of the step: ``Charged | Free`` where the step says
+        either. For a saga that the step said nothing for, there is nothing to undo, and the function is not
+        called.
 
-        An undo never gives up: when ``retry.attempts`` (5 by default) are spent the saga *needs attention*, and it goes on at
-        the cap.
+        An undo never gives up: when ``retry.attempts`` (5 by default) are spent the saga *needs attention*,
+        and it goes on at the cap.
         """
 
         def declare(undo: Callable[..., Any]) -> Undo:
@@ -289,10 +336,16 @@ class Step:
         """
         if not self.decides:
             raise DeclarationError(
-                self.key, "has a too_late function and does not decide", "Only a step with decides=True can be too late"
+                self.key,
+                "has a too_late function and does not decide",
+                "Only a step with decides=True can be too late",
             )
         signature = StepSignature.of(function, f"{self.participant}.{function.__name__}")
-        if signature.says or signature.hears is not self.signature.hears or signature.batched != self.signature.batched:
+        if (
+            signature.says
+            or signature.hears is not self.signature.hears
+            or signature.batched != self.signature.batched
+        ):
             raise DeclarationError(
                 self.key,
                 f"{function.__name__} does not consume the same signal",

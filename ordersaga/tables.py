@@ -12,8 +12,9 @@ FOUND = "SELECT to_regclass('ordersaga_saga') IS NOT NULL"
 def create_tables(choreography: Choreography) -> list[str]:
     """Create the engine's tables in the database of every participant that lacks them; gives their names.
 
-    For a beginning and for tests; several processes may do it at once. It does not bring older tables up to date: where
-    you keep migrations, write them there (``ordersaga.sql.schema.create()`` holds the statements).
+    For a beginning and for tests; several processes may do it at once. It does not bring older tables up to
+    date: where you keep migrations, write them there (``ordersaga.sql.schema.create()`` holds the
+    statements).
     """
     made = []
     for name, participant in choreography.participants.items():

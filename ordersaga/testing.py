@@ -1,4 +1,6 @@
-"""Rehearse a choreography in one process, without a broker: real databases, real steps, mail in an order chosen by a seed."""
+"""Rehearse a choreography in one process, without a broker: real databases, real steps, mail in an order
+chosen by a seed.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,9 @@ class Mail(NamedTuple):
 class Rehearsal:
     """A choreography's participants with a broker made of a list.
 
-    Envelopes are delivered one at a time in an order drawn from ``seed``; each may be delivered again, and ``lose`` may
-    drop some. The participants' databases are used as they are: point them at databases of the test's own.
+    Envelopes are delivered one at a time in an order drawn from ``seed``; each may be delivered again, and
+    ``lose`` may drop some. The participants' databases are used as they are: point them at databases of the
+    test's own.
     """
 
     def __init__(
@@ -45,13 +48,19 @@ class Rehearsal:
         """:param repeats: the chance that a delivered envelope is delivered once more, later.
         :param lose: asked once for each envelope and recipient; True drops it for good.
         """
-        self.choreography, self._random, self._repeats, self._lose = choreography, random.Random(seed), repeats, lose
+        self.choreography, self._random, self._repeats, self._lose = (
+            choreography,
+            random.Random(seed),
+            repeats,
+            lose,
+        )
         self.receivers = {name: Receiver(p, choreography) for name, p in choreography.participants.items()}
         self.mail: list[Mail] = []
         self.delivered: Counter[str] = Counter()
 
     def collect(self, *participants: str, retries: bool = True) -> int:
-        """Take what is due out of the outboxes (all, or those of ``participants``) into the mail; gives how many envelopes.
+        """Take what is due out of the outboxes (all, or those of ``participants``) into the mail; gives how
+        many envelopes.
 
         :param retries: whether retries, and what observers hear, are due at once.
         """
@@ -62,7 +71,9 @@ class Rehearsal:
                     tx.cursor.execute(RETRIES, [name, OBSERVERS])
                 claimed = claim(tx.cursor, name, self.choreography)
             if claimed.refused:
-                raise ValueError(f"the outbox of {name} holds what cannot be published: {claimed.refused[0].fault}")
+                raise ValueError(
+                    f"the outbox of {name} holds what cannot be published: {claimed.refused[0].fault}"
+                )
             for parcel in claimed.parcels:
                 self.mail += [m for m in self._addressed(parcel) if not self._lose(m)]
         return len(self.mail) - before
@@ -84,7 +95,9 @@ class Rehearsal:
         :raises AssertionError: after so many deliveries without an end.
         """
         for _ in range(steps):
-            if not self.collect() and not self.mail and not self.collect():  # observers' copies come due once the rest has left
+            if (
+                not self.collect() and not self.mail and not self.collect()
+            ):  # observers' copies come due once the rest has left
                 return
             self.deliver(self._random.choice(self.mail))
         raise AssertionError(f"the saga does not end: {dict(self.delivered)}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-"""``version-traceid-parentid-flags`` (https://www.w3.org/TR/trace-context/#traceparent-header). Version ``ff`` and ids of zeros
-only are not valid."""
+"""``version-traceid-parentid-flags`` (https://www.w3.org/TR/trace-context/#traceparent-header). Version
+``ff`` and ids of zeros only are not valid.
+"""
 
 
 def is_traceparent(text: str | None) -> bool:

@@ -1,7 +1,8 @@
 """Transactions of one participant, repeated until its database can carry them out.
 
-A fault of the database, of the connection or of another transaction never reaches the step's error path: the work waits here
-and is done again. Only errors of the signal itself, and what the caller must decide, are raised.
+A fault of the database, of the connection or of another transaction never reaches the step's error path: the
+work waits here and is done again. Only errors of the signal itself, and what the caller must decide, are
+raised.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import TypeVar
 
-from ordersaga.classification import INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, QUERY_CANCELED, ErrorKind, classify, state_of
+from ordersaga.classification import (
+    INSUFFICIENT_PRIVILEGE,
+    LOCK_NOT_AVAILABLE,
+    QUERY_CANCELED,
+    ErrorKind,
+    classify,
+    state_of,
+)
 from ordersaga.database import LACKS_TABLES, Cursor, Transaction, answers, furnished, is_writable
 from ordersaga.errors import Stopping
 from ordersaga.log import LogEvent, safe_message
@@ -29,7 +37,9 @@ Patience = Callable[[float], bool]
 Guard = Callable[[timedelta], AbstractContextManager[None]]
 """Ends what takes longer than a step's time limit allows, where the process can."""
 Report = Callable[[str, str], None]
-"""Tells the health check what is in the way of a part of the process (part, sentence); an empty sentence: nothing any more."""
+"""Tells the health check what is in the way of a part of the process (part, sentence); an empty sentence:
+nothing any more.
+"""
 
 ENGINE_LIMIT = timedelta(seconds=60)
 """The time limit of transactions that run no forward step."""
@@ -55,19 +65,22 @@ class Transactions:
     FIRST_WAIT, MAX_WAIT = 0.05, 2.0
     """Seconds between two tries while the database does not work."""
     LOST_CONNECTIONS = 5
-    """Lost connections in a row, while the database accepts new ones, that count as an error of the signal: it ends the
-    server's process."""
+    """Lost connections in a row, while the database accepts new ones, that count as an error of the signal:
+    it ends the server's process.
+    """
     CONFLICTS = 5
     """How often a deadlock or a serialization failure is repeated before the caller must decide."""
     LOCK_TIMEOUT = timedelta(seconds=2)
     """How long a statement waits for another transaction's lock."""
     BUSY_LOCK_TIMEOUT, LONGEST_BUSY_LOCK_TIMEOUT = timedelta(milliseconds=10), timedelta(milliseconds=250)
-    """The same for each signal of the transaction, and at most, for a while after a statement has waited in vain: what needs
-    that lock must not keep the process from what does not. A transaction of many signals waits longer, because putting them
-    back costs more."""
+    """The same for each signal of the transaction, and at most, for a while after a statement has waited in
+    vain: what needs that lock must not keep the process from what does not. A transaction of many signals
+    waits longer, because putting them back costs more.
+    """
     BUSY_FOR = 10.0
-    """That while, in seconds. Then one statement waits long again: processes that wait in vain only for each other's short
-    transactions must not stay so."""
+    """That while, in seconds. Then one statement waits long again: processes that wait in vain only for each
+    other's short transactions must not stay so.
+    """
 
     def __init__(self, participant: Participant, patience: Patience = sleep) -> None:
         self.participant, self.patience = participant, patience
@@ -78,15 +91,22 @@ class Transactions:
         self._faulty = False
 
     def run(
-        self, work: Callable[[Transaction], T], limit: timedelta = ENGINE_LIMIT, *, patient: bool = False, signals: int = 1
+        self,
+        work: Callable[[Transaction], T],
+        limit: timedelta = ENGINE_LIMIT,
+        *,
+        patient: bool = False,
+        signals: int = 1,
     ) -> T:
-        """Run ``work`` in a transaction, again and again while the fault is the database's; gives what it gives.
+        """Run ``work`` in a transaction, again and again while the fault is the database's; gives what it
+        gives.
 
         :param limit: ``statement_timeout`` of the transaction.
         :param signals: how many it handles.
         :param patient: wait for other transactions for ever, too.
-        :raises Exception: of kind SIGNAL; of kind CONTENTION, when others hold locks for too long; of kind SERVER, when the
-            database works for the engine and refuses only this. See :func:`ordersaga.classification.is_of_the_signal`.
+        :raises Exception: of kind SIGNAL; of kind CONTENTION, when others hold locks for too long; of kind
+            SERVER, when the database works for the engine and refuses only this. See
+            :func:`ordersaga.classification.is_of_the_signal`.
         :raises Stopping: when the process is to stop while it waits.
         """
         lost = conflicts = 0
@@ -104,14 +124,18 @@ class Transactions:
                     give_up = lost > self.LOST_CONNECTIONS
                 elif kind is ErrorKind.CONTENTION:
                     conflicts += 1
-                    give_up = not patient and self._waited_in_vain(error, time.monotonic() - began, limit, conflicts)
+                    give_up = not patient and self._waited_in_vain(
+                        error, time.monotonic() - began, limit, conflicts
+                    )
                 else:
                     give_up = self._is_of_this_work(kind, error)
                 if give_up:
                     raise
                 self._note(kind, error)
                 if not self.patience(wait * random.uniform(0.5, 1.0)):
-                    raise Stopping(f"{self.participant.name} stops while its database does not work") from error
+                    raise Stopping(
+                        f"{self.participant.name} stops while its database does not work"
+                    ) from error
                 wait = min(wait * 2, self.MAX_WAIT)
             else:
                 if self._faulty:
@@ -122,7 +146,8 @@ class Transactions:
         lock = min(self.LOCK_TIMEOUT, limit / 2)
         if time.monotonic() < self._busy_until:
             lock = min(lock, self.BUSY_LOCK_TIMEOUT * signals, self.LONGEST_BUSY_LOCK_TIMEOUT)
-        # a process that was stopped or cut off lets go of its locks; between two statements a healthy one is never so long
+        # a process that was stopped or cut off lets go of its locks; between two statements a healthy one is
+        # never so long
         idle = max(limit, min(limit * 2, timedelta(seconds=60)))
         return [str(int(each / timedelta(milliseconds=1))) for each in (limit, lock, idle)]
 
@@ -131,7 +156,9 @@ class Transactions:
         state = state_of(error)
         if state in ("40001", "40P01"):
             return conflicts > self.CONFLICTS
-        if state == QUERY_CANCELED and seconds < limit.total_seconds():  # by an operator or a standby, not by statement_timeout
+        if (
+            state == QUERY_CANCELED and seconds < limit.total_seconds()
+        ):  # by an operator or a standby, not by statement_timeout
             return False
         if state == LOCK_NOT_AVAILABLE and time.monotonic() >= self._busy_until:
             self._busy_until = time.monotonic() + self.BUSY_FOR
@@ -146,8 +173,8 @@ class Transactions:
         return True
 
     def _ask(self, question: Callable[[Cursor], bool]) -> bool:
-        """Whether the database can be reached by a new connection, and says yes. Drops the old ones: they may lead to a server
-        that is no longer the primary.
+        """Whether the database can be reached by a new connection, and says yes. Drops the old ones: they may
+        lead to a server that is no longer the primary.
         """
         try:
             self.participant.database.discard()
@@ -161,7 +188,11 @@ class Transactions:
     def _note(self, kind: ErrorKind, error: Exception) -> None:
         if kind is ErrorKind.CONTENTION:
             if self._throttle.due(safe_message(error)):
-                logger.warning(LogEvent("waits for another transaction", code="database_contention", error=safe_message(error)))
+                logger.warning(
+                    LogEvent(
+                        "waits for another transaction", code="database_contention", error=safe_message(error)
+                    )
+                )
             return
         if kind is ErrorKind.SERVER:
             self.participant.database.discard()
@@ -170,7 +201,11 @@ class Transactions:
         self.report(DATABASE, f"waits for its database: {fault}")
         if self._throttle.due(fault):
             logger.warning(
-                LogEvent(f"{self.participant.name} waits for its database: {fault}", code="database_fault", kind=kind.value)
+                LogEvent(
+                    f"{self.participant.name} waits for its database: {fault}",
+                    code="database_fault",
+                    kind=kind.value,
+                )
             )
 
     def _recovered(self) -> None:

@@ -1,4 +1,6 @@
-"""The fixtures every test may ask for, and three rules: nothing skipped, logs on failure, nothing left running."""
+"""The fixtures every test may ask for, and three rules: nothing skipped, logs on failure, nothing left
+running.
+"""
 
 from __future__ import annotations
 
@@ -33,14 +35,15 @@ _numbers = itertools.count(1)
 _skipped: list[str] = []
 
 
-# The caller's settings are not the tests', nor is what stands in the .env of this tree. Now, not in a hook: the conftest.py of
-# folders named on the command line are imported before any hook runs, and set Django up.
+# The caller's settings are not the tests', nor is what stands in the .env of this tree. Now, not in a hook:
+# the conftest.py of folders named on the command line are imported before any hook runs, and set Django up.
 for name in [name for name in os.environ if name.startswith(("ORDERSAGA_", "PROVISION_"))]:
     del os.environ[name]
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 
 
-# ---------------------------------------------------------------------------------------------------------- servers
+# ----------------------------------------------------------------------------------------------------------
+# servers
 
 
 @pytest.fixture(scope="session")
@@ -89,16 +92,21 @@ def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterato
 
 @pytest.fixture
 def environment(databases: Databases, vhost: str) -> dict[str, str]:
-    """What a process of the project needs in its environment: this test's databases and broker. Override to add."""
+    """What a process of the project needs in its environment: this test's databases and broker. Override to
+    add.
+    """
     return {**databases.env, "ORDERSAGA_BROKER_URL": vhost}
 
 
-# -------------------------------------------------------------------------------------------------------- processes
+# --------------------------------------------------------------------------------------------------------
+# processes
 
 
 @pytest.fixture
 def spawn(environment: dict[str, str]) -> Iterator[Callable[..., Process]]:
-    """Starts a command in this test's environment: ``spawn("web", [sys.executable, "manage.py", …], env={…})``."""
+    """Starts a command in this test's environment: ``spawn("web", [sys.executable, "manage.py", …],
+    env={…})``.
+    """
     started: list[Process] = []
 
     def start(name: str, argv: list[str], *, env: dict[str, str] | None = None, **options: Any) -> Process:
@@ -197,7 +205,8 @@ def celery_worker_cluster(pools: Pools, pool_plan: tuple[Pool, ...]) -> PoolClus
     return PoolCluster(*(worker for cluster in pools.launch(*pool_plan).values() for worker in cluster))
 
 
-# ------------------------------------------------------------------------------------------------------------ rules
+# ------------------------------------------------------------------------------------------------------------
+# rules
 
 
 @pytest.hookimpl(wrapper=True)
@@ -235,7 +244,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Name the servers' programs, measure the machine before xdist starts its processes, and accept Ctrl-C.
 
-    A shell that starts the tests in its background has them ignore Ctrl-C, and all that they start inherits it.
+    A shell that starts the tests in its background has them ignore Ctrl-C, and all that they start inherits
+    it.
     """
     for option, variable in SERVERS.items():
         if given := config.getoption(option):
@@ -264,7 +274,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--measured", action="store_true", help="print what the sagas of each test took")
     for option, variable in SERVERS.items():
-        parser.addoption(option, metavar="DIR", help=f"other programs, or the root of a Debian system ({variable})")
+        parser.addoption(
+            option, metavar="DIR", help=f"other programs, or the root of a Debian system ({variable})"
+        )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

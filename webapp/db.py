@@ -10,7 +10,8 @@ from ordersaga.conninfo import DEFAULTS, parse_address
 def django_database(url: str) -> dict[str, Any]:
     """Translate a connection string (see :mod:`ordersaga.conninfo`) into one entry of ``DATABASES``.
 
-    Several hosts and ports stay lists separated by commas, as libpq reads them. All other options are given to the driver.
+    Several hosts and ports stay lists separated by commas, as libpq reads them. All other options are given
+    to the driver.
 
     :raises InvalidConnectionString: when libpq cannot read it or it names no database.
     """

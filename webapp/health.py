@@ -1,6 +1,8 @@
-"""Whether the web process lives (``/healthz``), and whether it can serve (``/readyz``): for balancers and supervisors.
+"""Whether the web process lives (``/healthz``), and whether it can serve (``/readyz``): for balancers and
+supervisors.
 
-A middleware and no views: who probes a process by its address need not know the site's names, and no session is asked for.
+A middleware and no views: who probes a process by its address need not know the site's names, and no session
+is asked for.
 """
 
 from __future__ import annotations
@@ -40,21 +42,29 @@ def _alive() -> HttpResponse:
 
 
 def _ready() -> HttpResponse:
-    """503 with reasons for whoever probes; what the database said stands in the log, for it may name hosts and users."""
+    """503 with reasons for whoever probes; what the database said stands in the log, for it may name hosts
+    and users.
+    """
     reasons = []
     try:
         missing = _missing()
         if missing:
-            reasons.append(f"{missing} of the orders database's migrations are not applied: manage.py migrate")
+            reasons.append(
+                f"{missing} of the orders database's migrations are not applied: manage.py migrate"
+            )
     except (DatabaseError, InterfaceError) as error:
-        logger.warning("not ready, the orders database does not answer: %s", str(error).strip().partition("\n")[0])
+        logger.warning(
+            "not ready, the orders database does not answer: %s", str(error).strip().partition("\n")[0]
+        )
         connection.close()
         reasons.append("the orders database does not answer")
     return JsonResponse({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
 
 def _missing() -> int:
-    """How many migrations of this process's code the database lacks. One that is newer than the code does no harm."""
+    """How many migrations of this process's code the database lacks. One that is newer than the code does no
+    harm.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(PATIENCE)])
         applied = MigrationRecorder(connection).applied_migrations()

@@ -20,7 +20,10 @@ def display_names(told: Iterable[str]) -> dict[str, str]:
     wanted = set(told)
     numbers = {name: int(name.removeprefix(STAFF)) for name in wanted if _is_staff(name)}
     users = get_user_model().objects.in_bulk(list(numbers.values())) if numbers else {}
-    return {name: f"{name} ({users[numbers[name]].get_username()})" if numbers.get(name) in users else name for name in wanted}
+    return {
+        name: f"{name} ({users[numbers[name]].get_username()})" if numbers.get(name) in users else name
+        for name in wanted
+    }
 
 
 def _is_staff(name: str) -> bool:

@@ -64,7 +64,8 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-# The web process writes to its own database only. A view opens the transaction it needs, so that none spans a template.
+# The web process writes to its own database only. A view opens the transaction it needs, so that none spans a
+# template.
 DATABASES = {
     "default": {
         **django_database(_ours.orders_database_url),
@@ -73,7 +74,8 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
     },
 }
-# Stock and ledger are looked at where they are. In production nobody does before a role that may only read is named.
+# Stock and ledger are looked at where they are. In production nobody does before a role that may only read is
+# named.
 for _domain in DOMAINS:
     if _url := _ours.reader_url(_domain):
         DATABASES[alias(_domain)] = reader_database(_url)
@@ -103,7 +105,8 @@ STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "webapp" / "static"]  # what several apps share
 STATIC_ROOT = BASE_DIR / "staticfiles"
 if _production:
-    # Names with a digest of the content, kept by browsers for ever; manage.py collectstatic makes them, once a release.
+    # Names with a digest of the content, kept by browsers for ever; manage.py collectstatic makes them, once
+    # a release.
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
         "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
@@ -115,8 +118,11 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if _production else 0
 # Production stands behind a proxy that ends TLS and sends plain HTTP on: forms come from these origins.
-CSRF_TRUSTED_ORIGINS = [f"https://{'*' if host.startswith('.') else ''}{host}" for host in ALLOWED_HOSTS] if _production else []
+CSRF_TRUSTED_ORIGINS = (
+    [f"https://{'*' if host.startswith('.') else ''}{host}" for host in ALLOWED_HOSTS] if _production else []
+)
 
-# What commands say is read by people. Servers write as the environment wishes: see webapp/wsgi.py and workers/celery_app.py.
+# What commands say is read by people. Servers write as the environment wishes: see webapp/wsgi.py and
+# workers/celery_app.py.
 LOGGING = configuration(json=False, words=_ours.debug)
 SERVER_LOGGING = configuration(json=_ours.logs_json, words=_ours.debug)

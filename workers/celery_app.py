@@ -1,6 +1,7 @@
 """A participant's Celery application, made from the settings.
 
-Settings that are refused end the process here, with the message alone: Celery would put thirty lines of traceback around it.
+Settings that are refused end the process here, with the message alone: Celery would put thirty lines of
+traceback around it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ with _told():
 
 
 def pool(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
-    """The pool of the participant of that name, for Celery's command line; its log is as the settings wish."""
+    """The pool of the participant of that name, for Celery's command line; its log is as the
+    settings wish.
+    """
     app = application(name, bootsteps=bootsteps)
     set_up_logs()  # Celery asks only where a worker starts; Flower would be left with Django's
     signals.setup_logging.connect(set_up_logs)
@@ -67,11 +70,15 @@ def set_up_logs(loglevel: int | str | None = logging.INFO, logfile: str | None =
     """Celery's ``setup_logging``: its options ``--loglevel`` and ``--logfile`` hold, its formats do not."""
     ours = settings()
     logging.captureWarnings(True)
-    dictConfig(configuration(json=ours.logs_json, level=loglevel or logging.INFO, file=logfile, words=ours.debug))
+    dictConfig(
+        configuration(json=ours.logs_json, level=loglevel or logging.INFO, file=logfile, words=ours.debug)
+    )
 
 
 def _refuse_poolers(participant: Participant, **_: Any) -> None:
-    """End a worker whose relay, or broker, would fail forever; one that cannot connect yet starts, and waits."""
+    """End a worker whose relay, or broker, would fail forever; one that cannot connect yet
+    starts, and waits.
+    """
     ours = settings()
     domain: Domain = participant.name if participant.name in DOMAINS else "orders"
     addresses = {ours.direct_variable(domain): participant.database.dsn}

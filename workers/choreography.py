@@ -20,7 +20,9 @@ def choreography() -> Choreography:
     :raises ConfigurationError: when a module of the settings holds no participant.
     """
     setup()
-    return Choreography(order_saga, [_load(module) for module in (*settings().participants, *settings().observers)])
+    return Choreography(
+        order_saga, [_load(module) for module in (*settings().participants, *settings().observers)]
+    )
 
 
 def _load(module: str) -> Participant:
@@ -32,5 +34,7 @@ def _load(module: str) -> Participant:
             f"ORDERSAGA_PARTICIPANTS or ORDERSAGA_OBSERVERS names {module}, and {steps} holds no `participant`: {error}"
         ) from error
     if not isinstance(participant, Participant) or participant.name != module.rsplit(".", 1)[-1]:
-        raise ConfigurationError(f"{steps}.participant must be a Participant named {module.rsplit('.', 1)[-1]!r}")
+        raise ConfigurationError(
+            f"{steps}.participant must be a Participant named {module.rsplit('.', 1)[-1]!r}"
+        )
     return participant

@@ -1,7 +1,8 @@
 """The schemas of inventory and payments: brought up to date by Alembic, each from its own ``migrations/``.
 
-There is no ``alembic.ini``: the database's URL comes from the settings. After changing ``models.py``, write a new
-revision against a database that is up to date, read what was found, and complete it by hand (triggers are not found)::
+There is no ``alembic.ini``: the database's URL comes from the settings. After changing ``models.py``, write a
+new revision against a database that is up to date, read what was found, and complete it by hand (triggers are
+not found)::
 
     python -m workers.migrate inventory                             # up to date
     python -m workers.migrate inventory --revision "Add suppliers"  # a new file in its migrations/versions
@@ -33,8 +34,8 @@ LOCK = 0x6D696772  # "migr"
 def migrate(which: Domain, *, url: str | None = None) -> None:
     """Bring the schema of ``which`` up to date; the settings' URL is used unless one is given.
 
-    All outstanding revisions are one transaction. Of several processes that start together, one does the work and the
-    others wait for it.
+    All outstanding revisions are one transaction. Of several processes that start together, one does the work
+    and the others wait for it.
     """
     command.upgrade(configuration(which, url=url), "head")
 
@@ -42,7 +43,8 @@ def migrate(which: Domain, *, url: str | None = None) -> None:
 def pending(which: Domain, *, url: str | None = None) -> list[str]:
     """The revisions that :func:`migrate` would run, oldest first, as ``0001 words``.
 
-    :raises alembic.util.exc.CommandError: when the database stands at a revision that this program does not know.
+    :raises alembic.util.exc.CommandError: when the database stands at a revision that this program does not
+        know.
     """
     config = configuration(which, url=url)
     with _connect(config) as connection:
@@ -65,7 +67,9 @@ def check(which: Domain, *, url: str | None = None) -> None:
 def run(models: MetaData) -> None:
     """What a ``migrations/env.py`` does: run Alembic in one transaction over ``models``' database."""
     with _connect(context.config) as connection:
-        context.configure(connection=connection, target_metadata=models, include_name=_ours, compare_type=True)
+        context.configure(
+            connection=connection, target_metadata=models, include_name=_ours, compare_type=True
+        )
         with context.begin_transaction():
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             context.run_migrations()

@@ -1,4 +1,6 @@
-"""The contract of the order saga: what begins it, who takes part, how long it may take; and its desk for operators."""
+"""The contract of the order saga: what begins it, who takes part, how long it may take; and its desk for
+operators.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ def signing_pairs(text: str) -> dict[str, str]:
     for number, pair in enumerate(text.split(","), start=1):
         key, _, secret = pair.strip().partition(":")
         if not key or not secret:
-            raise ValueError(f"pair {number} is not id:secret; write id:secret,id:secret, the first one signs")
+            raise ValueError(
+                f"pair {number} is not id:secret; write id:secret,id:secret, the first one signs"
+            )
         if key in pairs:
             raise ValueError(f"pair {number} repeats a key id; give each secret an id of its own")
         pairs[key] = secret
@@ -47,7 +49,10 @@ def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
     if any(host.strip(".") == "*" for host in settings.allowed_hosts):
         yield "allowed_hosts", "accepts any host (*); list the names people type"
     if any(_guest(url) or _same(url) for url in settings.broker_url.split(";")):
-        yield "broker_url", "uses guest:guest or a password equal to its user; give the broker a user of its own"
+        yield (
+            "broker_url",
+            "uses guest:guest or a password equal to its user; give the broker a user of its own",
+        )
     for name in type(settings).model_fields:
         if name.endswith(("_database_url", "_direct_url", "_reader_url")) and _same(getattr(settings, name)):
             yield name, "has a password equal to its user; give the role a password of its own"

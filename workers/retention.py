@@ -19,8 +19,9 @@ RETRIES = timedelta(hours=1)
 def horizon(ours: Settings) -> timedelta:
     """The longest time after which a message of an ended saga may still arrive.
 
-    What may be said of a saga is said until its deadline, by all its reminders, and by retries; after that only the broker
-    can hold it. Dead letters that are open keep their sagas from being forgotten, however old they are.
+    What may be said of a saga is said until its deadline, by all its reminders, and by retries; after that
+    only the broker can hold it. Dead letters that are open keep their sagas from being forgotten, however old
+    they are.
     """
     dog = Watchdog(ours.watchdog, ours.watchdog_cap, ours.watchdog_rounds)
     reminders = sum((dog.wait(rounds) for rounds in range(ours.watchdog_rounds)), timedelta(0))

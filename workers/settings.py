@@ -1,4 +1,6 @@
-"""The environment, read once: ``ORDERSAGA_*`` variables, and ``.env`` or the file that ``ORDERSAGA_DOTENV`` names."""
+"""The environment, read once: ``ORDERSAGA_*`` variables, and ``.env`` or the file that ``ORDERSAGA_DOTENV``
+names.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ PREFIX = "ORDERSAGA_"
 
 def _names(value: Any) -> Any:
     """Split comma separated text; leave everything else to pydantic."""
-    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+    return (
+        tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+    )
 
 
 def _pairs(value: str) -> str:
@@ -43,7 +47,9 @@ def _broker(value: str) -> str:
     try:
         any(urlsplit(node).port for node in value.split(";"))
     except ValueError:
-        raise ValueError("is no address; write amqp://user:password@host:5672/vhost, several nodes separated by ;") from None
+        raise ValueError(
+            "is no address; write amqp://user:password@host:5672/vhost, several nodes separated by ;"
+        ) from None
     return value
 
 
@@ -54,7 +60,9 @@ def _origin(value: str) -> str:
     except ValueError:
         known = False
     if not known or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("is no address; write http://host:port or http://name:password@host:port, without a path")
+        raise ValueError(
+            "is no address; write http://host:port or http://name:password@host:port, without a path"
+        )
     return value
 
 
@@ -91,19 +99,25 @@ class Settings(BaseSettings):
     Durations are read as seconds (``900``), ``[days ]HH:MM:SS`` or ISO 8601 (``PT15M``).
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     env: Literal["development", "test", "production"] = "development"
     debug: bool = False
     secret_key: Text = SAMPLE_SECRET
     allowed_hosts: SomeNames = ("localhost", "127.0.0.1")
     orders_database_url: DatabaseUrl = "postgresql://orders:orders@127.0.0.1:5432/ordersaga_orders"
-    inventory_database_url: DatabaseUrl = "postgresql://inventory:inventory@127.0.0.1:5432/ordersaga_inventory"
+    inventory_database_url: DatabaseUrl = (
+        "postgresql://inventory:inventory@127.0.0.1:5432/ordersaga_inventory"
+    )
     payments_database_url: DatabaseUrl = "postgresql://payments:payments@127.0.0.1:5432/ordersaga_payments"
     orders_direct_url: OptionalDatabaseUrl = ""
     inventory_direct_url: OptionalDatabaseUrl = ""
     payments_direct_url: OptionalDatabaseUrl = ""
-    """The servers themselves, where the database URLs lead to a connection pooler. Empty: see :meth:`direct_url`."""
+    """The servers themselves, where the database URLs lead to a connection pooler. Empty: see
+    :meth:`direct_url`.
+    """
     inventory_reader_url: OptionalDatabaseUrl = ""
     payments_reader_url: OptionalDatabaseUrl = ""
     """Roles that may only read, for the pages on stock and ledger. Empty: see :meth:`reader_url`."""
@@ -111,7 +125,9 @@ class Settings(BaseSettings):
     signing_keys: Annotated[str, AfterValidator(_pairs)] = f"sample:{SAMPLE_SECRET}"
     """``id:secret`` pairs, comma separated; the first signs, all are accepted."""
     participants: SomeNames = ("workers.orders", "workers.inventory", "workers.payments")
-    """Modules that hold a participant, comma separated in the environment; frozen into each saga when it starts."""
+    """Modules that hold a participant, comma separated in the environment; frozen into each saga when it
+    starts.
+    """
     observers: Names = ("workers.audit",)
     """Modules that hold a participant which only listens; may be none."""
     deadline: Duration = timedelta(minutes=15)
@@ -119,22 +135,32 @@ class Settings(BaseSettings):
     watchdog_cap: Duration = timedelta(minutes=10)
     watchdog_rounds: Annotated[int, Field(ge=1)] = 5
     retry_horizon: Annotated[Duration | None, BeforeValidator(_nothing)] = None
-    """How long a step that raises is tried before its order is rolled back; see :attr:`step_retry_horizon`."""
+    """How long a step that raises is tried before its order is rolled back; see
+    :attr:`step_retry_horizon`.
+    """
     linger: Pause = timedelta(milliseconds=100)
     hold: Duration = timedelta(seconds=60)
     """How long a pool holds an envelope while its database is away, before it publishes it again."""
     run_dir: Annotated[Path | None, BeforeValidator(_nothing)] = None
-    """Where the pools' processes show that they are alive; None: ``ordersaga-<user's number>`` in the temporary folder."""
+    """Where the pools' processes show that they are alive; None: ``ordersaga-<user's number>`` in the
+    temporary folder.
+    """
     flower_url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:5555"
-    """Where the web process reaches Flower; with the name and password of its basic auth, if it asks for them."""
+    """Where the web process reaches Flower; with the name and password of its basic auth, if it asks for
+    them.
+    """
     retention: Duration = timedelta(days=90)
-    """How long ended sagas are remembered in full; ``manage.py prune`` refuses less than messages may come back."""
+    """How long ended sagas are remembered in full; ``manage.py prune`` refuses less than messages may come
+    back.
+    """
     log_format: Annotated[Literal["json", "console"] | None, BeforeValidator(_nothing)] = None
     """How pools, web and Flower write their logs; None: json in production, console elsewhere."""
 
     @property
     def step_retry_horizon(self) -> timedelta:
-        """``retry_horizon``; by default four and a quarter minutes, or a third of a deadline that is shorter than 12:45."""
+        """``retry_horizon``; by default four and a quarter minutes, or a third of a deadline that is shorter
+        than 12:45.
+        """
         return self.retry_horizon or min(Retry().horizon, self.deadline / 3)
 
     @property
@@ -143,7 +169,9 @@ class Settings(BaseSettings):
         return (self.log_format or ("json" if self.env == "production" else "console")) == "json"
 
     def direct_url(self, domain: Domain) -> str:
-        """Where a process connects that needs a session of its own: a relay, migrations, the operators' checks."""
+        """Where a process connects that needs a session of its own: a relay, migrations, the operators'
+        checks.
+        """
         direct: str = getattr(self, f"{domain}_direct_url")
         return direct or str(getattr(self, f"{domain}_database_url"))
 
@@ -152,7 +180,9 @@ class Settings(BaseSettings):
         return f"{PREFIX}{domain.upper()}_{'DIRECT' if getattr(self, f'{domain}_direct_url') else 'DATABASE'}_URL"
 
     def reader_url(self, domain: Literal["inventory", "payments"]) -> str | None:
-        """How the web process reads a participant's database: by the participant's own role, except in production."""
+        """How the web process reads a participant's database: by the participant's own role, except in
+        production.
+        """
         url: str = getattr(self, f"{domain}_reader_url")
         own: str = getattr(self, f"{domain}_database_url")
         return url or (None if self.env == "production" else own)
@@ -176,15 +206,17 @@ class Settings(BaseSettings):
 def read(**overrides: Any) -> Settings:
     """Read the environment afresh; ``overrides`` stand before it.
 
-    :raises ConfigurationError: when variables are malformed or unsafe; the message names each and its remedy, and
-        prints no value, since values may be secrets.
+    :raises ConfigurationError: when variables are malformed or unsafe; the message names each and its remedy,
+        and prints no value, since values may be secrets.
     """
     dotenv = os.environ.get(f"{PREFIX}DOTENV", ".env")
     try:
         return Settings(**{"_env_file": dotenv or None, **overrides})
     except ValidationError as error:
         faults = [
-            f"{PREFIX}{str(fault['loc'][0]).upper()}: {_plain(fault['msg'])}" if fault["loc"] else _plain(fault["msg"])
+            f"{PREFIX}{str(fault['loc'][0]).upper()}: {_plain(fault['msg'])}"
+            if fault["loc"]
+            else _plain(fault["msg"])
             for fault in error.errors(include_input=False, include_url=False)
         ]
         raise ConfigurationError("Settings refused:\n  " + "\n  ".join(faults)) from None

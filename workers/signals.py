@@ -1,7 +1,7 @@
 """The published language of the order saga: everything its participants say to one another.
 
-Money is an integer number of minor units with its currency. ``order`` is the order's number, ``customer`` an opaque key:
-no names or addresses travel.
+Money is an integer number of minor units with its currency. ``order`` is the order's number, ``customer`` an
+opaque key: no names or addresses travel.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ MAX_QUANTITY = 10_000
 
 
 class Line(Part):
-    """One line of an order; ``amount`` is for the whole line (real amounts do not always divide by the quantity)."""
+    """One line of an order; ``amount`` is for the whole line (real amounts do not always divide by the
+    quantity).
+    """
 
     sku: Sku
     quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
@@ -31,7 +33,9 @@ class Line(Part):
 
 
 def _each_sku_once(lines: tuple[Line, ...]) -> tuple[Line, ...]:
-    """Two lines of one SKU may mean two prices, or a mistake: whoever orders says which, by adding them up."""
+    """Two lines of one SKU may mean two prices, or a mistake: whoever orders says which, by
+    adding them up.
+    """
     if len(lines) > 1 and len({line.sku for line in lines}) < len(lines):
         raise ValueError("a SKU stands twice; add its quantities up in one line")
     return lines
@@ -42,7 +46,9 @@ class OrderPlaced(Signal):
     customer: Customer
     currency: Currency
     amount: Money
-    lines: Annotated[tuple[Line, ...], Field(min_length=1, max_length=MAX_LINES), AfterValidator(_each_sku_once)]
+    lines: Annotated[
+        tuple[Line, ...], Field(min_length=1, max_length=MAX_LINES), AfterValidator(_each_sku_once)
+    ]
 
 
 class StockReserved(Signal):

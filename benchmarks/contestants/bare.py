@@ -1,7 +1,9 @@
-"""What Python can do at most here: a loop for each domain on py-amqp and psycopg2, packs of 400 orders, and nothing else.
+"""What Python can do at most here: a loop for each domain on py-amqp and psycopg2, packs of 400 orders, and
+nothing else.
 
-``python -m benchmarks.contestants.bare inventory``. A message is a pack; one transaction of set-based SQL, one publish with
-confirm, one acknowledgement. Nothing guards against duplicates, nothing is undone, nobody is told.
+``python -m benchmarks.contestants.bare inventory``. A message is a pack; one transaction of set-based SQL,
+one publish with confirm, one acknowledgement. Nothing guards against duplicates, nothing is undone, nobody is
+told.
 """
 
 from __future__ import annotations
@@ -48,9 +50,7 @@ UPDATE wallet SET balance = balance - n
 FROM (SELECT customer, sum(amount) AS n FROM given GROUP BY customer) AS owed
 WHERE owed.customer = wallet.customer AND balance >= n
 """
-CONFIRM = (
-    "UPDATE orders_order SET confirmed_at = statement_timestamp() WHERE saga_id = ANY(%s::uuid[]) AND confirmed_at IS NULL"
-)
+CONFIRM = "UPDATE orders_order SET confirmed_at = statement_timestamp() WHERE saga_id = ANY(%s::uuid[]) AND confirmed_at IS NULL"
 
 Orders = Sequence[dict[str, Any]]
 
@@ -61,7 +61,13 @@ def hold(cursor: Any, orders: Orders) -> None:
     wanted: defaultdict[str, int] = defaultdict(int)
     for order in orders:
         for line, (sku, quantity) in enumerate(order["lines"], start=1):
-            row = {"saga": order["saga"], "number": order["number"], "line": line, "sku": sku, "quantity": quantity}
+            row = {
+                "saga": order["saga"],
+                "number": order["number"],
+                "line": line,
+                "sku": sku,
+                "quantity": quantity,
+            }
             rows.append(row)
             wanted[sku] += quantity
     cursor.execute(HOLD, [orjson.dumps(rows).decode()])

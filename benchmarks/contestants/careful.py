@@ -1,7 +1,8 @@
-"""What a team writes second: a task for each step, with inbox, outbox, publisher confirms and late acknowledgement.
+"""What a team writes second: a task for each step, with inbox, outbox, publisher confirms and late
+acknowledgement.
 
-``celery -A benchmarks.contestants.careful worker -Q inventory``, and for each domain a relay that carries its outbox:
-``python -m benchmarks.contestants.careful inventory``. Queues are quorum queues, as OrderSaga's are.
+``celery -A benchmarks.contestants.careful worker -Q inventory``, and for each domain a relay that carries its
+outbox: ``python -m benchmarks.contestants.careful inventory``. Queues are quorum queues, as OrderSaga's are.
 """
 
 from __future__ import annotations
@@ -64,7 +65,15 @@ def reserve(saga: str, number: int, customer: str, amount: int, lines: effects.L
     with effects.transaction("inventory") as cursor:
         if _once(cursor, saga, "reserve"):
             effects.hold(cursor, saga, number, lines)
-            say(cursor, "payments", "payments.charge", saga=saga, number=number, customer=customer, amount=amount)
+            say(
+                cursor,
+                "payments",
+                "payments.charge",
+                saga=saga,
+                number=number,
+                customer=customer,
+                amount=amount,
+            )
 
 
 @app.task(name="payments.charge", queue="payments")

@@ -1,4 +1,6 @@
-"""``celery`` that says ``ready.`` on one line whatever the log level: the benchmarks wait for it and log nothing else."""
+"""``celery`` that says ``ready.`` on one line whatever the log level: the benchmarks wait for it and log
+nothing else.
+"""
 
 from __future__ import annotations
 

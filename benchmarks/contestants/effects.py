@@ -1,7 +1,7 @@
 """What each step of the order saga does for one order, in plain SQL on the participants' own tables.
 
-The rows written are those that OrderSaga's participants write for the same order: line, reservation, movements, ledger. A
-contestant that ships has one step more than the three that are compared; these do not.
+The rows written are those that OrderSaga's participants write for the same order: line, reservation,
+movements, ledger. A contestant that ships has one step more than the three that are compared; these do not.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ WITH posted AS (INSERT INTO ledger_transaction (saga_id, kind, order_number) VAL
 INSERT INTO ledger_entry (transaction_id, account, currency, amount)
 SELECT id, account, 'EUR', amount FROM posted, (VALUES (%s, -%s::bigint), ('sales', %s::bigint)) AS entry (account, amount)
 """
-CONFIRM = "UPDATE orders_order SET confirmed_at = statement_timestamp() WHERE saga_id = %s AND confirmed_at IS NULL"
+CONFIRM = (
+    "UPDATE orders_order SET confirmed_at = statement_timestamp() WHERE saga_id = %s AND confirmed_at IS NULL"
+)
 
 _local = threading.local()
 
@@ -62,7 +64,9 @@ def place(cursor: Any, customer: str, lines: Lines, price: int) -> tuple[str, in
     saga = str(uuid.uuid4())
     skus, quantities = [sku for sku, _ in lines], [quantity for _, quantity in lines]
     amount = sum(quantities) * price
-    cursor.execute(PLACE, [saga, customer, amount, saga, price, list(range(1, len(skus) + 1)), skus, quantities])
+    cursor.execute(
+        PLACE, [saga, customer, amount, saga, price, list(range(1, len(skus) + 1)), skus, quantities]
+    )
     return saga, cursor.fetchone()[0], amount
 
 

@@ -1,7 +1,8 @@
-"""Orders placed as each contestant's shop would: ``python -m benchmarks.contestants.placing plain --count 2000 --at-once 20``.
+"""Orders placed as each contestant's shop would: ``python -m benchmarks.contestants.placing plain --count
+2000 --at-once 20``.
 
-With ``--rate`` they come at even distances, late ones at once; else as fast as can be. It begins when a line comes on
-standard input, so that several can begin together, and says at its end what CPU time it took.
+With ``--rate`` they come at even distances, late ones at once; else as fast as can be. It begins when a line
+comes on standard input, so that several can begin together, and says at its end what CPU time it took.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def ordersaga(name: str) -> Place:
 
     def place(orders: Sequence[Order], number: int) -> None:
         new = [
-            NewOrder(order.customer, [Item(sku, quantity) for sku, quantity in order.lines], f"{name}-{number}-{n}")
+            NewOrder(
+                order.customer, [Item(sku, quantity) for sku, quantity in order.lines], f"{name}-{number}-{n}"
+            )
             for n, order in enumerate(orders)
         ]
         place_orders(new)
@@ -62,7 +65,13 @@ def careful(_: str) -> Place:
         with effects.transaction("orders") as cursor:
             for order in orders:
                 saga, number, amount = effects.place(cursor, order.customer, order.lines, PRICE)
-                told = {"saga": saga, "number": number, "customer": order.customer, "amount": amount, "lines": order.lines}
+                told = {
+                    "saga": saga,
+                    "number": number,
+                    "customer": order.customer,
+                    "amount": amount,
+                    "lines": order.lines,
+                }
                 say(cursor, "inventory", "inventory.reserve", **told)
 
     return place
@@ -83,18 +92,31 @@ def bare(_: str) -> Place:
             for order in orders:
                 saga, number, amount = effects.place(cursor, order.customer, order.lines, PRICE)
                 pack.append(
-                    {"saga": saga, "number": number, "customer": order.customer, "amount": amount, "lines": order.lines}
+                    {
+                        "saga": saga,
+                        "number": number,
+                        "customer": order.customer,
+                        "amount": amount,
+                        "lines": order.lines,
+                    }
                 )
         publish(channel, "inventory", orjson.dumps(pack))
 
     return place
 
 
-SHOPS: dict[str, Callable[[str], Place]] = {"ordersaga": ordersaga, "plain": plain, "careful": careful, "bare": bare}
+SHOPS: dict[str, Callable[[str], Place]] = {
+    "ordersaga": ordersaga,
+    "plain": plain,
+    "careful": careful,
+    "bare": bare,
+}
 
 
 def run(place: Place, trade: Trade, count: int, at_once: int, rate: float, seed: int) -> None:
-    """Place ``count`` orders, ``at_once`` in a transaction, ``rate`` of them a second (0: as fast as can be)."""
+    """Place ``count`` orders, ``at_once`` in a transaction, ``rate`` of them a second (0: as fast
+    as can be).
+    """
     orders = trade.orders(count, seed)
     began = time.monotonic()
     for number, done in enumerate(range(0, count, at_once)):

@@ -1,7 +1,8 @@
-"""What a team writes first: a chain of three tasks, each with its effect in one transaction, and nothing else.
+"""What a team writes first: a chain of three tasks, each with its effect in one transaction, and nothing
+else.
 
-``celery -A benchmarks.contestants.plain worker -Q inventory``. Messages are durable; there is no inbox, no outbox, no
-confirm, and a task is acknowledged before it runs, as is Celery's default: what is lost is lost.
+``celery -A benchmarks.contestants.plain worker -Q inventory``. Messages are durable; there is no inbox, no
+outbox, no confirm, and a task is acknowledged before it runs, as is Celery's default: what is lost is lost.
 """
 
 from __future__ import annotations
@@ -49,5 +50,7 @@ def confirm(saga: str) -> None:
 
 def send(saga: str, number: int, customer: str, amount: int, lines: Lines) -> None:
     """Start an order's chain."""
-    steps = chain(reserve.si(saga, number, lines), charge.si(saga, number, customer, amount), confirm.si(saga))
+    steps = chain(
+        reserve.si(saga, number, lines), charge.si(saga, number, customer, amount), confirm.si(saga)
+    )
     steps.apply_async()

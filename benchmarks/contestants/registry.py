@@ -17,7 +17,9 @@ DOMAINS = ("inventory", "payments", "orders")
 
 @dataclass(frozen=True)
 class Worker:
-    """A process to start. ``kind`` is what its CPU time is booked under; ``ready`` what it says when it is."""
+    """A process to start. ``kind`` is what its CPU time is booked under; ``ready`` what it says
+    when it is.
+    """
 
     name: str
     kind: str
@@ -48,7 +50,8 @@ class Contestant:
         """The same with so many processes of each pool."""
         return replace(self, processes=processes)
 
-    # -- before --------------------------------------------------------------------------------------------------------
+    # -- before
+    # --------------------------------------------------------------------------------------------------------
 
     def prepare(self, databases: Databases) -> None:
         """What its databases need beside the migrations."""
@@ -72,7 +75,11 @@ class Contestant:
         if self.shop == "bare":
             return [Worker(d, f"{d} loop", module("bare", d), "ready.") for d in DOMAINS]
         if self.shop == "ordersaga":
-            return [self._pool(f"workers.{d}", d, n) for d in (*DOMAINS, "audit") for n in range(1, self.processes + 1)]
+            return [
+                self._pool(f"workers.{d}", d, n)
+                for d in (*DOMAINS, "audit")
+                for n in range(1, self.processes + 1)
+            ]
         pools = [
             self._pool(f"benchmarks.contestants.{self.shop}", d, n, "-Q", d)
             for d in DOMAINS
@@ -88,13 +95,17 @@ class Contestant:
         argv = [sys.executable, "-m", "benchmarks.contestants.celery_cli", "-A", app, "worker", *common]
         return Worker(f"{domain}-{number}", f"{domain} pool", argv, "ready.")
 
-    # -- after ---------------------------------------------------------------------------------------------------------
+    # -- after
+    # ---------------------------------------------------------------------------------------------------------
 
     def settled(self, databases: Databases) -> bool:
-        """Whether every order has come to its end. They are not counted, and sagas are sought where those that are open stand:
-        looking through them all would cost more than some of what is measured.
+        """Whether every order has come to its end. They are not counted, and sagas are sought where those
+        that are open stand: looking through them all would cost more than some of what is measured.
         """
-        sagas, orders = "ordersaga_saga WHERE ended_at IS NULL ORDER BY deadline_at", "orders_order WHERE confirmed_at IS NULL"
+        sagas, orders = (
+            "ordersaga_saga WHERE ended_at IS NULL ORDER BY deadline_at",
+            "orders_order WHERE confirmed_at IS NULL",
+        )
         first = f"SELECT FROM {sagas if self.shop == 'ordersaga' else orders} LIMIT 1"
         [under_way] = ask(databases.orders, f"SELECT count(*) FROM ({first}) AS found")
         return not under_way
@@ -102,7 +113,9 @@ class Contestant:
     @property
     def ended(self) -> str:
         """The statement that tells when the last order came to its end."""
-        column = "ended_at) FROM ordersaga_saga" if self.shop == "ordersaga" else "confirmed_at) FROM orders_order"
+        column = (
+            "ended_at) FROM ordersaga_saga" if self.shop == "ordersaga" else "confirmed_at) FROM orders_order"
+        )
         return f"SELECT max({column}"
 
     def check(self, databases: Databases, orders: int) -> None:
@@ -111,7 +124,9 @@ class Contestant:
         :raises AssertionError: when they do not; the figures of such a run are worth nothing.
         """
         if self.shop == "ordersaga":
-            Books(databases).are_clean(timeout=120)  # what manage.py reconcile does, without grace; the audit may lag behind
+            Books(databases).are_clean(
+                timeout=120
+            )  # what manage.py reconcile does, without grace; the audit may lag behind
         else:
             _sums(databases, orders)
 
@@ -126,15 +141,24 @@ def _saga_key(databases: Databases) -> str:
 
 
 def _sums(databases: Databases, orders: int) -> None:
-    """Every order confirmed; what is held is what was ordered; what was taken is what it costs; the ledger sums to zero."""
-    confirmed, amount = ask(databases.orders, "SELECT count(confirmed_at), sum(amount)::bigint FROM orders_order")
+    """Every order confirmed; what is held is what was ordered; what was taken is what it costs; the ledger
+    sums to zero.
+    """
+    confirmed, amount = ask(
+        databases.orders, "SELECT count(confirmed_at), sum(amount)::bigint FROM orders_order"
+    )
     [ordered] = ask(databases.orders, "SELECT sum(quantity)::bigint FROM orders_orderline")
-    held = ask(databases.inventory, "SELECT sum(held)::bigint, (SELECT sum(quantity)::bigint FROM reservation) FROM product")
+    held = ask(
+        databases.inventory,
+        "SELECT sum(held)::bigint, (SELECT sum(quantity)::bigint FROM reservation) FROM product",
+    )
     [moved] = ask(databases.inventory, "SELECT sum(quantity)::bigint FROM movement WHERE kind = 'held'")
     sales = ask(databases.payments, "SELECT sum(amount)::bigint FROM ledger_entry WHERE account = 'sales'")
     [balance] = ask(databases.payments, "SELECT sum(amount)::bigint FROM ledger_entry")
     found = (confirmed, *held, moved, *sales, balance)
-    assert found == (orders, ordered, ordered, ordered, amount, 0), f"the books do not agree: {found}, {ordered=}, {amount=}"
+    assert found == (orders, ordered, ordered, ordered, amount, 0), (
+        f"the books do not agree: {found}, {ordered=}, {amount=}"
+    )
 
 
 ORDERSAGA = Contestant(
@@ -142,19 +166,31 @@ ORDERSAGA = Contestant(
     "ordersaga",
     "all guarantees and the audit, RabbitMQ",
 )
-EMBEDDED = Contestant("OrderSaga embedded", "ordersaga", "the same on the embedded PostgreSQL and its broker", embedded=True)
-UNWATCHED = replace(ORDERSAGA, name="OrderSaga, the audit later", about="what the audit costs", late=["audit"])
+EMBEDDED = Contestant(
+    "OrderSaga embedded", "ordersaga", "the same on the embedded PostgreSQL and its broker", embedded=True
+)
+UNWATCHED = replace(
+    ORDERSAGA, name="OrderSaga, the audit later", about="what the audit costs", late=["audit"]
+)
 BARE = Contestant("bare loop", "bare", "py-amqp and psycopg2, packs of 400, nothing else")
 PLAIN = [
     Contestant(
-        f"plain chain, {kind} {size}", "plain", "a Celery chain, no inbox, outbox or audit", 1, ("-P", kind, "-c", str(size))
+        f"plain chain, {kind} {size}",
+        "plain",
+        "a Celery chain, no inbox, outbox or audit",
+        1,
+        ("-P", kind, "-c", str(size)),
     )
     for kind in ("prefork", "threads")
     for size in (2, 8)
 ]
 CAREFUL = [
     Contestant(
-        f"careful Celery, {kind} {size}", "careful", "inbox, outbox, confirms, late acks", 1, ("-P", kind, "-c", str(size))
+        f"careful Celery, {kind} {size}",
+        "careful",
+        "inbox, outbox, confirms, late acks",
+        1,
+        ("-P", kind, "-c", str(size)),
     )
     for kind, size in (("prefork", 2), ("threads", 8))
 ]

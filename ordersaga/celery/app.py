@@ -57,7 +57,12 @@ class WorkerContext:
     ) -> None:
         """:param background: sends Celery's own messages."""
         self.background = background
-        self.participant, self.choreography, self.keyring, self.linger = participant, choreography, keyring, linger
+        self.participant, self.choreography, self.keyring, self.linger = (
+            participant,
+            choreography,
+            keyring,
+            linger,
+        )
         self.tasks, self.run_dir = tasks, run_dir
         self.shutdown = shutdown
         self.conditions = Conditions()
@@ -94,13 +99,14 @@ def create_app(
     """The Celery application of one participant.
 
     :param broker_url: ``amqp://…`` (RabbitMQ) or ``pgmq://…`` (the embedded broker).
-    :param hold: how long an envelope is held while the participant's database is away, before it is published again; must be
-        shorter than RabbitMQ's ``consumer_timeout``.
+    :param hold: how long an envelope is held while the participant's database is away, before it is published
+        again; must be shorter than RabbitMQ's ``consumer_timeout``.
     :param run_dir: where its processes show that they are alive; a folder under the temporary one by default.
     :param bootsteps: more worker bootsteps, such as the audit's drain of dead letters.
     """
     install()
-    # At DEBUG it would tell the arguments of tasks: whole envelopes. Said here, it holds whoever sets up logging, and how.
+    # At DEBUG it would tell the arguments of tasks: whole envelopes. Said here, it holds whoever sets up
+    # logging, and how.
     logging.getLogger("celery.pool").setLevel(logging.INFO)
     app = Celery(participant.name, set_as_current=True, fixups=[])
     app.conf.update(broker(broker_url))
@@ -166,10 +172,18 @@ def _names(participant: Participant, choreography: Choreography) -> list[tuple[s
         topics = ["signal.", "refusal.", ANSWER, ATTENTION, "notice"]
         return [(topic, f"{name}.observe") for topic in topics]
     found = [(f"signal.{s.signature.hears.__name__}", s.task) for s in participant.steps.values()]
-    found += [("refusal.", f"{name}.hear_refusal"), (UNDO, f"{name}.retry_undo"), (LETTER, f"{name}.settle_letter")]
+    found += [
+        ("refusal.", f"{name}.hear_refusal"),
+        (UNDO, f"{name}.retry_undo"),
+        (LETTER, f"{name}.settle_letter"),
+    ]
     found += [(RESUME, f"{name}.resume_step")]
     if name == choreography.saga.initiator:
-        found += [(ANSWER, f"{name}.hear_answer"), (ATTENTION, f"{name}.hear_attention"), (WATCHDOG, f"{name}.watch")]
+        found += [
+            (ANSWER, f"{name}.hear_answer"),
+            (ATTENTION, f"{name}.hear_attention"),
+            (WATCHDOG, f"{name}.watch"),
+        ]
     return found
 
 
@@ -197,7 +211,10 @@ def _task(app: Celery, name: str, receiver: Receiver, requeue: Requeue) -> str:
         # the receiver binds for those who have no Celery; what is logged here is logged after its block
         topic, to = request.ordersaga_topic, receiver.participant.name
         parcel = Parcel(request.root_id, topic, to, request.ordersaga_signals, body)
-        with log_context(participant=to, step=name, topic=topic, task=request.id), requeue.holding(parcel) as held:
+        with (
+            log_context(participant=to, step=name, topic=topic, task=request.id),
+            requeue.holding(parcel) as held,
+        ):
             try:
                 receiver.receive(topic, body, Delivery(request.id, request.ordersaga_count))
             except Stopping as error:
@@ -207,7 +224,9 @@ def _task(app: Celery, name: str, receiver: Receiver, requeue: Requeue) -> str:
                 logger.log(logging.ERROR, LogEvent("refused, to the dead letters", error=safe_message(error)))
                 raise Reject(error, requeue=False) from None
             except Exception as error:  # noqa: BLE001 - raised anew, without its words
-                logger.log(logging.ERROR, LogEvent("not handled, to the dead letters", **failure(error, whole=True)))
+                logger.log(
+                    logging.ERROR, LogEvent("not handled, to the dead letters", **failure(error, whole=True))
+                )
                 raise Unhandled(safe_message(error)) from None
 
     handle.__doc__ = f"Envelopes for {name}."
@@ -219,7 +238,9 @@ def _limit_children(receiver: Receiver) -> None:
     """In each forked child, end transactions that take too long."""
 
     def arm(**_: Any) -> None:
-        if current_process().name == "MainProcess":  # a solo pool says the same, and must not end the whole worker
+        if (
+            current_process().name == "MainProcess"
+        ):  # a solo pool says the same, and must not end the whole worker
             return
         receiver.transactions.guard = lambda limit: time_limit.hard(limit.total_seconds() * HARD_FACTOR)
 

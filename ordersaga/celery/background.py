@@ -1,8 +1,8 @@
 """Celery's own messages, sent from a thread: events, heartbeats, remote-control requests and replies.
 
-RabbitMQ stops reading from a connection that publishes while its memory or disk alarm is on. Were these messages published
-on the consumer's connection, or by the thread that consumes, nothing would be consumed either. They are worth nothing later
-and nothing waits for them, so what cannot be sent at once is dropped.
+RabbitMQ stops reading from a connection that publishes while its memory or disk alarm is on. Were these
+messages published on the consumer's connection, or by the thread that consumes, nothing would be consumed
+either. They are worth nothing later and nothing waits for them, so what cannot be sent at once is dropped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ logger = logging.getLogger(__name__)
 BUFFER = 1_000
 """Messages that wait to be sent; more are dropped."""
 POLL_SECONDS = 1.0
-"""How often the connection is read: for heartbeats, and for the broker's word that it accepts messages again."""
+"""How often the connection is read: for heartbeats, and for the broker's word that it accepts
+messages again.
+"""
 CLOSE_SECONDS = 1.0
 """How long the last messages, such as a worker's farewell, may take when the process stops."""
 
@@ -80,7 +82,9 @@ class BackgroundPublisher:
                 wait = 0.5
             except Exception as error:  # noqa: BLE001 - whatever it was, it must end neither the thread nor the process
                 self._waiting.clear()
-                self._log("background_publisher_failed", "events and replies are dropped until it connects", error)
+                self._log(
+                    "background_publisher_failed", "events and replies are dropped until it connects", error
+                )
                 self._stop.wait(wait)
                 wait = min(wait * 2, 10.0)
 
@@ -113,7 +117,11 @@ class BackgroundPublisher:
             except (*connection.connection_errors, *connection.channel_errors):
                 raise
             except Exception as error:  # noqa: BLE001 - a reply that cannot be written concerns nobody else
-                self._log("background_message_dropped", "an event or reply that cannot be written was dropped", error)
+                self._log(
+                    "background_message_dropped",
+                    "an event or reply that cannot be written was dropped",
+                    error,
+                )
 
     def _log(self, code: str, event: str, error: Exception) -> None:
         if self._throttle.due(f"{code} {safe_message(error)}"):

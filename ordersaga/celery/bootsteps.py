@@ -1,4 +1,6 @@
-"""What every pool carries beside its tasks, as Celery bootsteps: its relay, and the flag that it is to stop."""
+"""What every pool carries beside its tasks, as Celery bootsteps: its relay, and the flag that it
+is to stop.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ logger = get_logger(__name__)
 
 
 class ShutdownFlag:
-    """Tells the children of a prefork pool, too, that the worker is to stop: one shared byte, made before the fork."""
+    """Tells the children of a prefork pool, too, that the worker is to stop: one shared byte, made before the
+    fork.
+    """
 
     def __init__(self) -> None:
         self._byte = mmap.mmap(-1, 1)
@@ -71,7 +75,9 @@ class RelayStep(bootsteps.StartStopStep):
             turned=self._turned,
             ready=publisher.open,
         )
-        self._thread = threading.Thread(target=self._run, args=(self._relay, publisher), name="relay", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._relay, publisher), name="relay", daemon=True
+        )
         self._thread.start()
 
     def stop(self, worker: Any) -> None:
@@ -106,7 +112,9 @@ class RelayStep(bootsteps.StartStopStep):
 
 
 class SideMessages(bootsteps.StartStopStep):
-    """Ends the sending of Celery's own messages with the worker, and shows the broker's alarm as long as it lasts."""
+    """Ends the sending of Celery's own messages with the worker, and shows the broker's alarm as long as it
+    lasts.
+    """
 
     requires = {"celery.worker.components:Pool"}
 
@@ -116,7 +124,9 @@ class SideMessages(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Begin to show."""
         context = worker.app.ordersaga
-        alarm.listen(lambda reason: context.note("broker", f"accepts no messages: {reason}" if reason else ""))
+        alarm.listen(
+            lambda reason: context.note("broker", f"accepts no messages: {reason}" if reason else "")
+        )
 
     def stop(self, worker: Any) -> None:
         """Send the last messages."""

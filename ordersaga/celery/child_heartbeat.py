@@ -1,8 +1,9 @@
 """A prefork child that has stopped running is ended by its parent, and its envelope returns to the queue.
 
-A child that was stopped (SIGSTOP, a debugger) or hangs in code that never lets another thread run holds its envelope and its
-database's locks without end: no time limit inside the child can act. So a thread of each child counts in memory that it
-shares with its parent, and the parent kills a child whose count stands still. A child that waits for its database counts.
+A child that was stopped (SIGSTOP, a debugger) or hangs in code that never lets another thread run holds its
+envelope and its database's locks without end: no time limit inside the child can act. So a thread of each
+child counts in memory that it shares with its parent, and the parent kills a child whose count stands still.
+A child that waits for its database counts.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ logger = get_logger(__name__)
 EVERY = 3.0
 """Seconds between two counts of a child, and between two looks of its parent."""
 SILENT_ROUNDS = 15
-"""A child whose count stands still for so many looks is ended. Looks are counted instead of seconds, so that a parent that was
-itself stopped for a while ends nobody."""
+"""A child whose count stands still for so many looks is ended. Looks are counted instead of seconds, so that
+a parent that was itself stopped for a while ends nobody.
+"""
 CHILDREN = 1024
 """The largest number of children that are watched."""
 SLOT = struct.Struct("=QQ")
@@ -96,6 +98,10 @@ class EndSilentChildren(bootsteps.StartStopStep):
         rounds = rounds + 1 if beat == before else 0
         self._seen[index] = (beat, rounds)
         if rounds >= SILENT_ROUNDS:
-            logger.error(LogEvent("child_ended", reason="it does not run; its envelope returns to the queue", child=pid))
+            logger.error(
+                LogEvent(
+                    "child_ended", reason="it does not run; its envelope returns to the queue", child=pid
+                )
+            )
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -1,7 +1,8 @@
-"""What is in the way of a pool's work, reported by the processes that do it to the one that health checks ask.
+"""What is in the way of a pool's work, reported by the processes that do it to the one that health checks
+ask.
 
-The children of a prefork pool share with their parent only what was made before the fork: here a pipe. Each report is a line
-shorter than ``PIPE_BUF``, so that lines of several children do not mix (POSIX, ``write``).
+The children of a prefork pool share with their parent only what was made before the fork: here a pipe. Each
+report is a line shorter than ``PIPE_BUF``, so that lines of several children do not mix (POSIX, ``write``).
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class Conditions:
         self._rest = b""
 
     def report(self, part: str, sentence: str) -> None:
-        """Report what is in the way of a part of the work; an empty sentence: nothing any more. Never blocks, never raises."""
+        """Report what is in the way of a part of the work; an empty sentence: nothing any more. Never blocks,
+        never raises.
+        """
         with self._lock:
             before, at = self._reported.get(part, ("", 0.0))
             if sentence == before and (not sentence or time.monotonic() - at < REPEAT):

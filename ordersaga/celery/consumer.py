@@ -1,4 +1,6 @@
-"""Celery's consumer with a guarded context: what must not be let in goes to the dead letters, never acknowledged away."""
+"""Celery's consumer with a guarded context: what must not be let in goes to the dead letters, never
+acknowledged away.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from ordersaga.log_throttle import LogThrottle
 logger = get_logger(__name__)
 
 MAX_NUMBER = 2**53
-"""Numbers in Celery's own messages are smaller: clocks are counted on from the largest one seen, and must fit into a header."""
+"""Numbers in Celery's own messages are smaller: clocks are counted on from the largest one seen, and must fit
+into a header.
+"""
 COMMAND_FIELDS = frozenset({"method", "arguments", "destination", "pattern", "matcher", "ticket", "reply_to"})
 EVENT_NUMBERS = ("clock", "timestamp", "utcoffset", "pid", "freq", "local_received")
 
@@ -33,8 +37,8 @@ EVENT_NUMBERS = ("clock", "timestamp", "utcoffset", "pid", "freq", "local_receiv
 class Consumer(consumer.Consumer):
     """Checks every message before Celery sees it, and calls tasks by the participant's own names.
 
-    Nothing is published on its connection: a broker whose alarm is on stops reading from connections that publish, and so
-    would take no acknowledgement either.
+    Nothing is published on its connection: a broker whose alarm is on stops reading from connections that
+    publish, and so would take no acknowledgement either.
     """
 
     class Blueprint(consumer.Consumer.Blueprint):
@@ -56,7 +60,9 @@ class Consumer(consumer.Consumer):
                 self._guard_commands(step.box)
 
     def connect(self) -> Any:
-        """The connection to consume from, with heartbeats in every kind of pool; exchanges and queues are declared."""
+        """The connection to consume from, with heartbeats in every kind of pool; exchanges and queues are
+        declared.
+        """
         if self.hub is not None or self.amqheartbeat:
             connection = super().connect()
         else:
@@ -72,14 +78,19 @@ class Consumer(consumer.Consumer):
         return connection
 
     def _declare(self, connection: Any) -> None:
-        """Instead of Celery, which would end the worker where a queue of another release has other arguments."""
+        """Instead of Celery, which would end the worker where a queue of another release has
+        other arguments.
+        """
         try:
             declare(connection, self.app.ordersaga.choreography)
         except OtherSaga as refused:
             logger.critical("%s", refused)
             raise WorkerShutdown(1) from refused
         except amqp.PreconditionFailed as refused:
-            logger.critical("the broker refuses exchanges or queues, manage.py doctor says more: %s", safe_message(refused))
+            logger.critical(
+                "the broker refuses exchanges or queues, manage.py doctor says more: %s",
+                safe_message(refused),
+            )
             raise WorkerShutdown(1) from refused
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
@@ -122,15 +133,18 @@ class Consumer(consumer.Consumer):
             self._drop("message", safe_message(error))
             return
         if not isinstance(error, EnvelopeError):
-            error = EnvelopeError(f"cannot be decoded: {_shown(safe_message(error))}", digest(raw_body(message)))
+            error = EnvelopeError(
+                f"cannot be decoded: {_shown(safe_message(error))}", digest(raw_body(message))
+            )
         logger.error("message refused, to the dead letters: %s", error)
         message.reject_log_error(logger, self.connection_errors)
 
-    # -- Celery's own messages: other workers' events, and remote control -------------------------------------------
+    # -- Celery's own messages: other workers' events, and remote control
+    # -------------------------------------------
 
     def _guard_events(self, gossip: Gossip) -> None:
-        """Drop events that are none: Celery lets what they raise end the worker. Nobody is elected: the winner of an election
-        would publish whatever task the event names.
+        """Drop events that are none: Celery lets what they raise end the worker. Nobody is elected: the
+        winner of an election would publish whatever task the event names.
         """
         gossip.event_handlers.clear()
         get_consumers = gossip.get_consumers
@@ -157,7 +171,9 @@ class Consumer(consumer.Consumer):
 
         box.on_message = on_message
 
-    def _checked(self, what: str, fault_of: Callable[[Any], str], handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def _checked(
+        self, what: str, fault_of: Callable[[Any], str], handle: Callable[[Any], Any]
+    ) -> Callable[[Any], Any]:
         def on_message(message: Any) -> Any:
             try:
                 if fault := fault_of(message):
@@ -175,7 +191,10 @@ class Consumer(consumer.Consumer):
     def _drop(self, what: str, fault: str) -> None:
         if self._throttle.due(f"{what} {fault.partition(':')[0]}"):  # the rest may be anything
             line = LogEvent(
-                "a malformed message of Celery's was dropped", code="celery_message_dropped", kind=what, fault=_shown(fault)
+                "a malformed message of Celery's was dropped",
+                code="celery_message_dropped",
+                kind=what,
+                fault=_shown(fault),
             )
             logger.warning(line)
 
@@ -186,7 +205,9 @@ def _shown(fault: str) -> str:
 
 
 def _needs_no_answer(message: Any) -> bool:
-    """Whether it counts as acknowledged by having been delivered; to reject it would be an error of the channel."""
+    """Whether it counts as acknowledged by having been delivered; to reject it would be an error of the
+    channel.
+    """
     tags = getattr(message.channel, "no_ack_consumers", None) or ()
     return (message.delivery_info or {}).get("consumer_tag") in tags
 
@@ -194,7 +215,11 @@ def _needs_no_answer(message: Any) -> bool:
 def event_fault(message: Any) -> str:
     """What is wrong with another worker's event; empty when nothing is."""
     event = message.payload
-    if not isinstance(event, dict) or not isinstance(event.get("type"), str) or not isinstance(event.get("hostname"), str):
+    if (
+        not isinstance(event, dict)
+        or not isinstance(event.get("type"), str)
+        or not isinstance(event.get("hostname"), str)
+    ):
         return "not an event"
     for name in EVENT_NUMBERS:
         if event.get(name) is not None and not _is_number(event[name]):

@@ -24,7 +24,8 @@ class DeadMessage:
     """A message as it died.
 
     :ivar queue: where it was to be heard; that of all unheard messages when no queue was bound to it.
-    :ivar properties: AMQP's, and the ``routing_key`` under which it was published to the queue it was taken from.
+    :ivar properties: AMQP's, and the ``routing_key`` under which it was published to the queue it was taken
+        from.
     """
 
     queue: str
@@ -39,7 +40,9 @@ class DeadMessage:
 
     @property
     def reason(self) -> str:
-        """Why the broker gave it up: ``rejected``, ``delivery_limit``, ``expired``, ``maxlen`` or ``unheard``."""
+        """Why the broker gave it up: ``rejected``, ``delivery_limit``, ``expired``, ``maxlen`` or
+        ``unheard``.
+        """
         return "unheard" if self.unheard else str(self.headers.get("x-first-death-reason", "rejected"))
 
 
@@ -58,7 +61,9 @@ class Drain(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Begin to drain."""
-        self._thread = threading.Thread(target=self._run, args=(worker.app,), name="dead letters", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(worker.app,), name="dead letters", daemon=True
+        )
         self._thread.start()
 
     def stop(self, worker: Any) -> None:
@@ -86,7 +91,10 @@ class Drain(bootsteps.StartStopStep):
             declare(connection, choreography)
             with connection.channel() as channel:
                 channel.basic_qos(0, 10, False)
-                for queue in (unheard_queue(), *(dead_queue_of(p) for p in choreography.participants.values())):
+                for queue in (
+                    unheard_queue(),
+                    *(dead_queue_of(p) for p in choreography.participants.values()),
+                ):
                     self._listen(channel, queue)
                 while not self._stop.is_set():
                     try:
@@ -101,9 +109,13 @@ class Drain(bootsteps.StartStopStep):
             dead = dead_message(message, name)
             self.keep(dead)
             message.ack()
-            logger.warning(LogEvent("dead letter kept", queue=dead.queue, reason=dead.reason, body=digest(dead.body)))
+            logger.warning(
+                LogEvent("dead letter kept", queue=dead.queue, reason=dead.reason, body=digest(dead.body))
+            )
 
-        consumer = Consumer(channel, [queue(channel)], on_message=on_message, auto_declare=False, on_decode_error=on_message)
+        consumer = Consumer(
+            channel, [queue(channel)], on_message=on_message, auto_declare=False, on_decode_error=on_message
+        )
         consumer.consume()
 
 
@@ -118,5 +130,8 @@ def drain(keep: Keep) -> type[Drain]:
 def dead_message(message: Any, queue: str) -> DeadMessage:
     """A message taken from the dead-letter queue of ``queue``, whatever it is made of."""
     properties = {k: v for k, v in (message.properties or {}).items() if k != "application_headers"}
-    properties |= {"content_type": message.content_type, "routing_key": (message.delivery_info or {}).get("routing_key")}
+    properties |= {
+        "content_type": message.content_type,
+        "routing_key": (message.delivery_info or {}).get("routing_key"),
+    }
     return DeadMessage(queue, raw_body(message), dict(message.headers or {}), properties)

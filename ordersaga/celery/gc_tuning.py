@@ -8,13 +8,14 @@ from typing import Any
 from celery import signals
 
 YOUNG = 50_000
-"""Objects made before the youngest are looked through: an envelope of 400 signals makes some tens of thousands, all of which
-die with it."""
+"""Objects made before the youngest are looked through: an envelope of 400 signals makes some tens of
+thousands, all of which die with it.
+"""
 
 
 def settle(**_: Any) -> None:
-    """Put all that lives now out of the collector's sight: it stays to the end, and looking through it costs more than most
-    steps (a third of the CPU of a pool that has Django and SQLAlchemy loaded).
+    """Put all that lives now out of the collector's sight: it stays to the end, and looking through it costs
+    more than most steps (a third of the CPU of a pool that has Django and SQLAlchemy loaded).
     """
     gc.collect()
     gc.freeze()

@@ -1,6 +1,7 @@
 """AMQP heartbeats of pools without an event loop (``-P threads``, ``-P solo``), which Celery leaves out.
 
-Without them the broker never notices that a host is gone whose connection was not closed, and keeps what its workers held.
+Without them the broker never notices that a host is gone whose connection was not closed, and keeps what its
+workers held.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ import time
 from typing import Any
 
 HEARTBEAT = 20.0
-"""Seconds between heartbeats, unless the broker's URL says otherwise. After twice as many either side counts as gone."""
+"""Seconds between heartbeats, unless the broker's URL says otherwise. After twice as many either side counts
+as gone.
+"""
 FRAME = bytes([8, 0, 0, 0, 0, 0, 0, 0xCE])
 """An AMQP frame of type 8, on channel 0, of no length."""
 
 
 class Heartbeats:
-    """The heartbeats of one connection: :meth:`turn` at each turn of the loop, and a thread while a task keeps it from turning.
+    """The heartbeats of one connection: :meth:`turn` at each turn of the loop, and a thread while a task
+    keeps it from turning.
 
     The thread writes only then, so that it never meets the loop's reading on one TLS connection.
     """
@@ -24,7 +28,9 @@ class Heartbeats:
     def __init__(self, connection: Any) -> None:
         """:param connection: kombu's, connected."""
         self._connection, self._raw = connection, connection.connection
-        self._interval = float(connection.get_heartbeat_interval() or 0) if connection.supports_heartbeats else 0.0
+        self._interval = (
+            float(connection.get_heartbeat_interval() or 0) if connection.supports_heartbeats else 0.0
+        )
         self._turned = time.monotonic()
         self._stop = threading.Event()
         if self._interval:

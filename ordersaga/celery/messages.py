@@ -21,7 +21,9 @@ MANY = 10**6
 
 
 def install() -> None:
-    """Teach kombu the envelope's content type, and make it forget how to inflate: a header must not unpack a bomb."""
+    """Teach kombu the envelope's content type, and make it forget how to inflate: a header must not unpack a
+    bomb.
+    """
     register(SERIALIZER, _no_encoder, _decode, content_type=CONTENT_TYPE, content_encoding="binary")
     kombu.compression._decoders.clear()
 
@@ -45,9 +47,11 @@ def raw_body(message: Any) -> bytes:
 def validate(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, Any]:
     """The Celery headers of a message that may be let in, made anew from what is signed.
 
-    Nothing of the message's own headers is trusted but what the signature covers: no eta, no expiry, no other task's name.
+    Nothing of the message's own headers is trusted but what the signature covers: no eta, no expiry, no other
+    task's name.
 
-    :param tasks: the task for each topic that this participant hears; a key ending in ``.`` stands for all that begin so.
+    :param tasks: the task for each topic that this participant hears; a key ending in ``.`` stands for all
+        that begin so.
     :raises EnvelopeError: when it must not be let in.
     """
     body = raw_body(message)

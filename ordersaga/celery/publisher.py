@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 CONFIRM_SECONDS = 10.0
 """How long the broker may take to confirm what was published together."""
 RETRY_SECONDS = 1.0
-"""How long it may take for what is sent to an address that has refused before: other addresses wait meanwhile."""
+"""How long it may take for what is sent to an address that has refused before: other addresses wait
+meanwhile.
+"""
 OPEN_SECONDS = 15.0
 """How long connecting and declaring may take."""
 CALL_SECONDS = 5.0
@@ -86,7 +88,9 @@ class Publisher:
         """
         self.open()
         try:
-            refused = self._without_confirms(parcels) if self._channel is None else self._with_confirms(parcels)
+            refused = (
+                self._without_confirms(parcels) if self._channel is None else self._with_confirms(parcels)
+            )
         except _Unsettled as error:
             if not self._blocked:
                 self.close()
@@ -115,7 +119,9 @@ class Publisher:
         return self._over_amqp and any(messages and not consumers for messages, consumers in self._queues())
 
     def _queues(self) -> list[tuple[int, int]]:
-        """Messages and consumers of each queue of a participant with steps; none when the broker does not say."""
+        """Messages and consumers of each queue of a participant with steps; none when the broker does not
+        say.
+        """
         try:
             self.open()
             workers = [p for p in self._choreography.participants.values() if p.steps]
@@ -129,7 +135,9 @@ class Publisher:
             return []
 
     def check(self) -> None:
-        """Drop a connection that the broker has closed, before it is needed; looks at most every few seconds."""
+        """Drop a connection that the broker has closed, before it is needed; looks at most every
+        few seconds.
+        """
         now = time.monotonic()
         if self._amqp is None or now - self._checked < CHECK_EVERY:
             return
@@ -146,7 +154,9 @@ class Publisher:
         self._connection = self._amqp = self._asking = self._channel = self._producer = None
         if connection is not None:
             socket = getattr(connection._connection, "transport", None)
-            if socket is not None:  # py-amqp: without the handshake, which a broker that hangs would never answer
+            if (
+                socket is not None
+            ):  # py-amqp: without the handshake, which a broker that hangs would never answer
                 socket.close()
             with suppress(*connection.connection_errors, OSError):
                 connection.release()
@@ -160,7 +170,9 @@ class Publisher:
         return self._amqp is not None and self._amqp.blocked is not None
 
     def _still_blocked(self) -> bool:
-        """Whether the alarm lasts; if not, the connection is closed, as what was sent on it is not known to have arrived."""
+        """Whether the alarm lasts; if not, the connection is closed, as what was sent on it is not known to
+        have arrived.
+        """
         with suppress(*_NOT_ANSWERED):
             self._read_pending()
             if self._blocked:
@@ -175,11 +187,13 @@ class Publisher:
                 while True:
                     self._amqp.drain_events(timeout=0)
 
-    # -- RabbitMQ ----------------------------------------------------------------------------------------------------
+    # -- RabbitMQ
+    # ----------------------------------------------------------------------------------------------------
 
     def _with_confirms(self, parcels: Sequence[Parcel]) -> list[Refused]:
         refused = self._together([parcel for parcel in parcels if not parcel.tries_again], CONFIRM_SECONDS)
-        # a channel waits for a queue that hangs, so an address that has refused before is tried on a channel of its own
+        # a channel waits for a queue that hangs, so an address that has refused before is tried on a channel
+        # of its own
         return self._by_address([parcel for parcel in parcels if parcel.tries_again], refused)
 
     def _by_address(self, parcels: Sequence[Parcel], refused: list[Refused]) -> list[Refused]:
@@ -220,7 +234,9 @@ class Publisher:
             refused += channel.refused()
             return self._not_confirmed(channel.unsettled(), refused)
         except _NOT_ANSWERED as error:
-            raise _Unsettled(safe_message(error), channel.unsettled(), [*refused, *channel.refused()]) from error
+            raise _Unsettled(
+                safe_message(error), channel.unsettled(), [*refused, *channel.refused()]
+            ) from error
         return [*refused, *channel.refused()]
 
     def _await(self, channel: _ConfirmChannel, seconds: float) -> None:
@@ -239,7 +255,9 @@ class Publisher:
                 self._amqp.drain_events(timeout=min(left, 1.0))
 
     def _not_confirmed(self, parcels: Sequence[Parcel], refused: list[Refused]) -> list[Refused]:
-        """Confirms that did not come: a queue is not available, or it hangs and the others' envelopes wait for it."""
+        """Confirms that did not come: a queue is not available, or it hangs and the others' envelopes wait
+        for it.
+        """
         try:
             self._renew_channel()
         except (*_NOT_ANSWERED, amqp.ChannelError) as error:
@@ -248,8 +266,12 @@ class Publisher:
             return [*refused, *_late(parcels)]
         return self._by_address(parcels, refused)
 
-    def _one_by_one(self, parcels: Sequence[Parcel], error: amqp.ChannelError, refused: Sequence[Refused]) -> list[Refused]:
-        """The broker has closed the channel because of one envelope: find out which, and publish the others."""
+    def _one_by_one(
+        self, parcels: Sequence[Parcel], error: amqp.ChannelError, refused: Sequence[Refused]
+    ) -> list[Refused]:
+        """The broker has closed the channel because of one envelope: find out which, and publish
+        the others.
+        """
         found: list[Refused] = []
         logger.warning(LogEvent("channel_closed", fault=safe_message(error), envelopes=len(parcels)))
         for n, parcel in enumerate(parcels):
@@ -259,9 +281,13 @@ class Publisher:
                 found += self._send(channel, parcel)
                 self._await(channel, RETRY_SECONDS)
             except amqp.ChannelError as closed:
-                if closed.reply_code == amqp.NotFound.code:  # the exchange is gone: all has to be declared again
+                if (
+                    closed.reply_code == amqp.NotFound.code
+                ):  # the exchange is gone: all has to be declared again
                     raise _Unsettled(safe_message(closed), parcels[n:], before) from closed
-                found.append(Refused(parcel, f"the broker closes the channel: {safe_message(closed)}", address=False))
+                found.append(
+                    Refused(parcel, f"the broker closes the channel: {safe_message(closed)}", address=False)
+                )
             except TimeoutError:
                 found += _late([parcel])
             except _Unsettled as failed:
@@ -273,7 +299,9 @@ class Publisher:
         return found
 
     def _renew_channel(self) -> _ConfirmChannel:
-        """Another channel. The old one is not closed, which a queue that hangs would delay; it goes with the connection."""
+        """Another channel. The old one is not closed, which a queue that hangs would delay; it goes with the
+        connection.
+        """
         self._stale = True
         with self._amqp.within(CALL_SECONDS):
             self._channel = channel = _ConfirmChannel(self._amqp)
@@ -282,14 +310,17 @@ class Publisher:
     def _send(self, channel: _ConfirmChannel, parcel: Parcel) -> list[Refused]:
         """Write one envelope; gives it back when it cannot be encoded."""
         try:
-            message = amqp.Message(parcel.body, application_headers=self._headers(parcel), **_properties(parcel))
+            message = amqp.Message(
+                parcel.body, application_headers=self._headers(parcel), **_properties(parcel)
+            )
             channel.publish(parcel, message)
         except (ValueError, TypeError) as error:
             channel.forget(parcel)
             return [Refused(parcel, f"it cannot be encoded: {safe_message(error)}", address=False)]
         return []
 
-    # -- the embedded broker -----------------------------------------------------------------------------------------
+    # -- the embedded broker
+    # -----------------------------------------------------------------------------------------
 
     def _without_confirms(self, parcels: Sequence[Parcel]) -> list[Refused]:
         """Each publish is a statement, and so its own confirm."""
@@ -298,20 +329,28 @@ class Publisher:
         for n, parcel in enumerate(parcels):
             try:
                 self._producer.publish(
-                    parcel.body, exchange=SIGNALS.name, routing_key=parcel.routing_key, headers=self._headers(parcel),
+                    parcel.body,
+                    exchange=SIGNALS.name,
+                    routing_key=parcel.routing_key,
+                    headers=self._headers(parcel),
                     **_properties(parcel),
-                )  # fmt: skip
+                )
             except lost as error:
                 raise _Unsettled(safe_message(error), parcels[n:], refused) from error
             except Exception as error:  # noqa: BLE001 - the connection is there, so it is the envelope
-                refused.append(Refused(parcel, f"the broker does not take it: {safe_message(error)}", address=False))
+                refused.append(
+                    Refused(parcel, f"the broker does not take it: {safe_message(error)}", address=False)
+                )
         return refused
 
     def _headers(self, parcel: Parcel) -> dict[str, Any]:
         signature = self._keyring.sign(parcel.id, parcel.topic, parcel.signals, parcel.body)
         return {
-            "task": parcel.topic, "id": parcel.id, "ordersaga-signals": parcel.signals, "ordersaga-signature": signature
-        }  # fmt: skip
+            "task": parcel.topic,
+            "id": parcel.id,
+            "ordersaga-signals": parcel.signals,
+            "ordersaga-signature": signature,
+        }
 
 
 def _late(parcels: Sequence[Parcel]) -> list[Refused]:
@@ -320,9 +359,12 @@ def _late(parcels: Sequence[Parcel]) -> list[Refused]:
 
 def _properties(parcel: Parcel) -> dict[str, Any]:
     return {
-        "content_type": CONTENT_TYPE, "content_encoding": "binary", "delivery_mode": 2, "message_id": parcel.id,
+        "content_type": CONTENT_TYPE,
+        "content_encoding": "binary",
+        "delivery_mode": 2,
+        "message_id": parcel.id,
         "correlation_id": parcel.id,
-    }  # fmt: skip
+    }
 
 
 class _Unsettled(Exception):
@@ -348,7 +390,9 @@ class _ConfirmChannel:
     def publish(self, parcel: Parcel, message: amqp.Message) -> None:
         """Send without waiting for the confirm."""
         self.pending[self._tag + 1] = parcel
-        self._channel.basic_publish(message, exchange=SIGNALS.name, routing_key=parcel.routing_key, timeout=CALL_SECONDS)
+        self._channel.basic_publish(
+            message, exchange=SIGNALS.name, routing_key=parcel.routing_key, timeout=CALL_SECONDS
+        )
         self._tag += 1
 
     def forget(self, parcel: Parcel) -> None:
@@ -358,7 +402,10 @@ class _ConfirmChannel:
     def refused(self) -> list[Refused]:
         """What the broker has refused since the last call."""
         nacks, self._nacks = self._nacks, []
-        return [Refused(parcel, "a queue does not take it: it is full or not available", address=True) for parcel in nacks]
+        return [
+            Refused(parcel, "a queue does not take it: it is full or not available", address=True)
+            for parcel in nacks
+        ]
 
     def unsettled(self) -> list[Parcel]:
         """What it has neither confirmed nor refused; it is forgotten here."""

@@ -1,16 +1,18 @@
 """Changes the arguments of a RabbitMQ queue that holds messages and has consumers, without losing a message.
 
-RabbitMQ keeps the arguments with which a queue was declared and refuses any other declaration. So the queue is deleted and
-declared again. Meanwhile a temporary queue has its bindings and its messages:
+RabbitMQ keeps the arguments with which a queue was declared and refuses any other declaration. So the queue
+is deleted and declared again. Meanwhile a temporary queue has its bindings and its messages:
 
-1. The temporary queue is bound to everything the queue is bound to; then the queue is unbound. A signal that is published
-   in between arrives twice, which the journal absorbs.
-2. Messages are published to the temporary queue with confirms and acknowledged, until the broker reports that the queue
-   holds none, those in the hands of consumers included, for longer than it takes to report. Consumers that hold messages
-   for long, such as those whose database is away, are disconnected, which returns the messages to the queue.
-3. The queue is deleted, declared and bound, and all connections of the virtual host are closed: RabbitMQ moves consumers to
-   the new queue without telling them, where they receive nothing. Which connections consume is reported too late to close
-   only these: a pool may connect just before the deletion. Pools and relays connect again by themselves.
+1. The temporary queue is bound to everything the queue is bound to; then the queue is unbound. A signal that
+   is published in between arrives twice, which the journal absorbs.
+2. Messages are published to the temporary queue with confirms and acknowledged, until the broker reports that
+   the queue holds none, those in the hands of consumers included, for longer than it takes to report.
+   Consumers that hold messages for long, such as those whose database is away, are disconnected, which
+   returns the messages to the queue.
+3. The queue is deleted, declared and bound, and all connections of the virtual host are closed: RabbitMQ
+   moves consumers to the new queue without telling them, where they receive nothing. Which connections
+   consume is reported too late to close only these: a pool may connect just before the deletion. Pools and
+   relays connect again by themselves.
 4. The temporary queue is unbound, emptied into the new one and deleted.
 
 Each step looks at what stands, so an interrupted change is finished by the next run.
@@ -30,9 +32,13 @@ from ordersaga.celery.topology import KEEPING, bind, bindings_of
 from ordersaga.errors import OrderSagaError
 
 SETTLED = timedelta(seconds=15)
-"""How long the broker must report an empty queue. Quorum queues report every 5 seconds unless configured otherwise."""
+"""How long the broker must report an empty queue. Quorum queues report every 5 seconds unless configured
+otherwise.
+"""
 PATIENCE = timedelta(minutes=5)
-"""How long to wait without progress, such as for consumers that hold messages while their database is away."""
+"""How long to wait without progress, such as for consumers that hold messages while their
+database is away.
+"""
 ATTEMPTS = 3
 """A pool of another release that connects between deletion and declaration declares its own arguments."""
 CONFIRM_SECONDS = 10
@@ -48,7 +54,9 @@ class Broker(Protocol):
         ...
 
     def messages(self, queue: str) -> int | None:
-        """How many messages it holds, those delivered and not acknowledged included; None while that is not known."""
+        """How many messages it holds, those delivered and not acknowledged included; None while that is not
+        known.
+        """
         ...
 
     def consuming(self, queue: str) -> Iterable[str]:
@@ -80,13 +88,19 @@ class QueueChange:
         """:param connection: with publisher confirms."""
         self._connection, self._queue, self._broker = connection, queue, broker
         self._settled, self._patience = SETTLED.total_seconds(), PATIENCE.total_seconds()
-        wanted = [binding(Exchange(exchange, no_declare=True), routing_key=key) for exchange, key in bindings_of(queue)]
-        self._temporary: Any = Queue(temporary_name(queue.name), bindings=wanted, durable=True, queue_arguments=KEEPING)
+        wanted = [
+            binding(Exchange(exchange, no_declare=True), routing_key=key)
+            for exchange, key in bindings_of(queue)
+        ]
+        self._temporary: Any = Queue(
+            temporary_name(queue.name), bindings=wanted, durable=True, queue_arguments=KEEPING
+        )
 
     def run(self) -> None:
         """Change it if it differs, and finish what an earlier run has begun.
 
-        :raises QueueChangeError: consumers hold messages for too long, or another release declares the queue otherwise.
+        :raises QueueChangeError: consumers hold messages for too long, or another release declares the queue
+            otherwise.
         """
         attempts = 0
         while not self._declared():
@@ -152,7 +166,9 @@ class QueueChange:
             time.sleep(min(0.5, self._settled / 4))
 
     def _take_back(self) -> None:
-        """Close the connections of consumers that hold messages and do not acknowledge them, and be there first."""
+        """Close the connections of consumers that hold messages and do not acknowledge them, and be there
+        first.
+        """
         for name in self._broker.consuming(self._queue.name):
             self._broker.disconnect(name)
         for _ in range(10):
@@ -186,7 +202,9 @@ class QueueChange:
                     channel.queue_unbind(name, exchange, routing_key=key)
 
     def _move(self, source: str, target: str) -> int:
-        """Publish what is in one queue to another, each message confirmed before it is acknowledged; how many."""
+        """Publish what is in one queue to another, each message confirmed before it is acknowledged; how
+        many.
+        """
         moved = 0
         with self._connection.channel() as channel:
             while (message := channel.basic_get(source)) is not None:

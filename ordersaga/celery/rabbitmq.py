@@ -3,8 +3,8 @@
 * No call waits for the broker without limit: a broker that stopped answering is an error of the connection.
 * A broker that accepts no messages (its memory or disk alarm) is known by name: :data:`alarm`.
 * A connection that the broker does not read from is closed without waiting for its answer.
-* A message is delivered whatever its properties and routing key are: one that cannot be decoded is marked, so that it can be
-  rejected, instead of ending the process that received it.
+* A message is delivered whatever its properties and routing key are: one that cannot be decoded is marked, so
+  that it can be rejected, instead of ending the process that received it.
 """
 
 # mypy: allow-untyped-calls
@@ -48,13 +48,17 @@ SOCKET = {
     }.items()
     if name is not None
 }
-"""Of every connection: a broker whose host vanished is noticed after 30 seconds, as a database is (ordersaga.conninfo)."""
+"""Of every connection: a broker whose host vanished is noticed after 30 seconds, as a database is
+(ordersaga.conninfo).
+"""
 MAX_DEPTH = 16
 """Tables and arrays in a header may be nested so deep; deeper ones are not decoded."""
 PROBE = "ordersaga.probe"
 """No queue has this name: a message sent there by way of the default exchange is dropped by the broker."""
 UNDECODABLE = "ordersaga-undecodable"
-"""The only header of a message whose properties could not be decoded; its value is what was received, in hexadecimal digits."""
+"""The only header of a message whose properties could not be decoded; its value is what was received, in
+hexadecimal digits.
+"""
 
 
 def install() -> None:
@@ -67,15 +71,17 @@ def install() -> None:
     serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID] = decode_properties
 
 
-# ------------------------------------------------------------------------------------------------------------- alarm
+# -------------------------------------------------------------------------------------------------------------
+# alarm
 
 
 class Alarm:
     """Whether the broker accepts messages from this process, as it tells the connections that publish.
 
-    RabbitMQ stops reading from a connection that publishes while its memory or disk alarm is on, and says so to it alone. The
-    alarm is the whole broker's, so one blocked connection speaks for all. It ends when a connection is unblocked, or another
-    has a message confirmed, and not when the blocked one is closed. Threads may share it.
+    RabbitMQ stops reading from a connection that publishes while its memory or disk alarm is on, and says so
+    to it alone. The alarm is the whole broker's, so one blocked connection speaks for all. It ends when a
+    connection is unblocked, or another has a message confirmed, and not when the blocked one is closed.
+    Threads may share it.
     """
 
     def __init__(self) -> None:
@@ -96,7 +102,11 @@ class Alarm:
                 return
             self.reason, self._since = reason, time.monotonic()
         logger.error(
-            LogEvent("the broker accepts no messages; outboxes keep them until it does", code="broker_alarm", reason=reason)
+            LogEvent(
+                "the broker accepts no messages; outboxes keep them until it does",
+                code="broker_alarm",
+                reason=reason,
+            )
         )
         self._tell()
 
@@ -106,7 +116,9 @@ class Alarm:
             if (reason := self.reason) is None:
                 return
             self.reason, seconds = None, round(time.monotonic() - self._since, 1)
-        line = LogEvent("the broker accepts messages again", code="broker_alarm_cleared", reason=reason, seconds=seconds)
+        line = LogEvent(
+            "the broker accepts messages again", code="broker_alarm_cleared", reason=reason, seconds=seconds
+        )
         logger.warning(line)
         self._tell()
 
@@ -118,13 +130,17 @@ class Alarm:
 alarm = Alarm()
 
 
-# ---------------------------------------------------------------------------------------------------- the connection
+# ---------------------------------------------------------------------------------------------------- the
+# connection
 
 
 class Connection(pyamqp.Connection):
     """An AMQP connection; see the module."""
 
-    _METHODS = {**pyamqp.Connection._METHODS, spec.Connection.Blocked: spec.method(spec.Connection.Blocked, "s")}
+    _METHODS = {
+        **pyamqp.Connection._METHODS,
+        spec.Connection.Blocked: spec.method(spec.Connection.Blocked, "s"),
+    }
 
     def __init__(self, *args: Any, **options: Any) -> None:
         options.setdefault("write_timeout", WRITE_SECONDS)
@@ -135,7 +151,9 @@ class Connection(pyamqp.Connection):
         self._deadline: float | None = None
         super().__init__(*args, **options)
 
-    def Transport(self, host: str, connect_timeout: float, ssl: Any = False, *timeouts: Any, **options: Any) -> Any:  # noqa: N802
+    def Transport(  # noqa: N802 - kombu asks by this name
+        self, host: str, connect_timeout: float, ssl: Any = False, *timeouts: Any, **options: Any
+    ) -> Any:
         """py-amqp's way to a socket."""
         names = dict(zip(("read_timeout", "write_timeout"), timeouts, strict=False))
         if ssl:
@@ -168,7 +186,9 @@ class Connection(pyamqp.Connection):
                 raise
         raise TimeoutError(errno.ETIMEDOUT, "the broker has not answered in time")
 
-    def wait(self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False) -> Any:
+    def wait(
+        self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False
+    ) -> Any:
         """The broker's answer.
 
         :raises TimeoutError: when it does not come in time.
@@ -204,7 +224,9 @@ class Channel(pyamqp.Channel):
     connection: Any
     """None once it is closed."""
 
-    def wait(self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False) -> Any:
+    def wait(
+        self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False
+    ) -> Any:
         """As :meth:`Connection.wait`."""
         connection = self.connection
         if connection is None:
@@ -254,8 +276,9 @@ class SSLTransport(pyamqp.SSLTransport):
 class _Interruptible:
     """A socket that gives up in the middle of a frame when nothing more is there, and keeps what it has read.
 
-    py-amqp would ask again and again without a pause until the rest comes, so that the worker's event loop stands still and
-    cannot notice that the broker is gone. A heartbeat may be written by another thread, so each write is whole frames.
+    py-amqp would ask again and again without a pause until the rest comes, so that the worker's event loop
+    stands still and cannot notice that the broker is gone. A heartbeat may be written by another thread, so
+    each write is whole frames.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -267,7 +290,9 @@ class _Interruptible:
         return found
 
     def write(self, s: bytes) -> None:
-        """Write all of it; a connection on which that failed is not used again, as half a frame may have been sent."""
+        """Write all of it; a connection on which that failed is not used again, as half a frame may have been
+        sent.
+        """
         try:
             with self._writing:
                 self._write(s)  # type: ignore[attr-defined]
@@ -287,7 +312,8 @@ class _SSLSocket(_Interruptible, amqp_transport.SSLTransport):
 def why_blocked(connection: kombu.Connection, seconds: float = 5.0) -> str | None:
     """What the broker says when asked to take a message, such as ``low on memory``; None when it takes it.
 
-    The message goes to no queue. A connection that is blocked can be used for nothing else until the alarm ends.
+    The message goes to no queue. A connection that is blocked can be used for nothing else until the alarm
+    ends.
 
     :raises TimeoutError: when the broker says nothing.
     """
@@ -303,16 +329,21 @@ def why_blocked(connection: kombu.Connection, seconds: float = 5.0) -> str | Non
         try:
             while not confirmed and raw.blocked is None:
                 raw.drain_events()
-        except amqp.AccessRefused:  # this user may not use the default exchange: the broker has read the message, at least
+        except (
+            amqp.AccessRefused
+        ):  # this user may not use the default exchange: the broker has read the message, at least
             return None
     return raw.blocked
 
 
-# ---------------------------------------------------------------------------------------------------- what was received
+# ---------------------------------------------------------------------------------------------------- what
+# was received
 
 
 def decode_properties(buffer: bytes, offset: int) -> tuple[dict[str, Any], int]:
-    """A message's properties; of those that cannot be decoded one header, :data:`UNDECODABLE`, and nothing else."""
+    """A message's properties; of those that cannot be decoded one header, :data:`UNDECODABLE`, and nothing
+    else.
+    """
     try:
         properties, end = serialization.decode_properties_basic(buffer, offset)
         for value in properties.get("application_headers", {}).values():
@@ -336,7 +367,9 @@ def _decodable(payload: bytes) -> bytes:
     tag_end = 5 + payload[4]
     start = tag_end + 9
     try:
-        payload[start:].decode("utf-8")  # with the lengths before the names: what is not ASCII is looked at again
+        payload[start:].decode(
+            "utf-8"
+        )  # with the lengths before the names: what is not ASCII is looked at again
     except UnicodeDecodeError:
         exchange_end = start + 1 + payload[start]
         names = (payload[start + 1 : exchange_end], payload[exchange_end + 1 :])

@@ -1,8 +1,9 @@
 """Publishes an envelope once more instead of holding it while its database is away.
 
-RabbitMQ closes the channel of a consumer that holds a message for longer than ``consumer_timeout`` (30 minutes by default),
-and most versions count that as a delivery. An envelope that waits for its database is therefore published again, to the end
-of its participant's queue, and the first copy is acknowledged: it is never held for long, and its count starts again.
+RabbitMQ closes the channel of a consumer that holds a message for longer than ``consumer_timeout`` (30
+minutes by default), and most versions count that as a delivery. An envelope that waits for its database is
+therefore published again, to the end of its participant's queue, and the first copy is acknowledged: it is
+never held for long, and its count starts again.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ class Held(threading.local):
 class Requeue:
     """One for all threads of a process; a forked child publishes on a connection of its own."""
 
-    def __init__(self, publish: Callable[[Parcel], None], patience: Callable[[float], bool], hold: timedelta = HOLD) -> None:
-        """:param publish: returns once the broker has confirmed it, else raises; from any thread and in a forked child.
+    def __init__(
+        self, publish: Callable[[Parcel], None], patience: Callable[[float], bool], hold: timedelta = HOLD
+    ) -> None:
+        """:param publish: returns once the broker has confirmed it, else raises; from any thread and in a
+        forked child.
         :param patience: waits so many seconds; False when the process is to stop instead.
         """
         self._publish, self._patience, self._hold = publish, patience, hold.total_seconds()
@@ -58,7 +62,8 @@ class Requeue:
     def patience(self, seconds: float) -> bool:
         """Wait for the database; False when the envelope was published again, or the process is to stop.
 
-        A process that is to stop publishes its envelope again, too: restarts during an outage are no deliveries.
+        A process that is to stop publishes its envelope again, too: restarts during an outage are no
+        deliveries.
         """
         if self._patience(seconds):
             return not (time.monotonic() >= self._held.until and self._requeue())
@@ -72,9 +77,15 @@ class Requeue:
         try:
             self._publish(held.parcel)
         except Exception as error:  # noqa: BLE001 - the envelope is still held, and nothing is lost
-            logger.warning(LogEvent("envelope_not_requeued", reason="the broker did not confirm it", error=safe_message(error)))
+            logger.warning(
+                LogEvent(
+                    "envelope_not_requeued", reason="the broker did not confirm it", error=safe_message(error)
+                )
+            )
             held.until = time.monotonic() + self._hold
             return False
         held.requeued = True
-        logger.warning(LogEvent("envelope_requeued", reason="its database is away", signals=held.parcel.signals))
+        logger.warning(
+            LogEvent("envelope_requeued", reason="its database is away", signals=held.parcel.signals)
+        )
         return True

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 def hard(seconds: float) -> Iterator[None]:
     """End this process if the block takes longer, even inside C code that never returns.
 
-    For prefork children only (the alarm belongs to the process): Celery gives the envelope back to the broker, which counts
-    the delivery, so that the receiver takes it apart at the third. Waiting for a database outside the block costs no time.
+    For prefork children only (the alarm belongs to the process): Celery gives the envelope back to the
+    broker, which counts the delivery, so that the receiver takes it apart at the third. Waiting for a
+    database outside the block costs no time.
     """
     before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)

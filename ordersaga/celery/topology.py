@@ -1,6 +1,7 @@
 """Exchanges and queues, the same on RabbitMQ and on the embedded broker.
 
-Every pool declares all of it before its relay publishes, so that no signal is sent while a listener's queue is missing.
+Every pool declares all of it before its relay publishes, so that no signal is sent while a listener's queue
+is missing.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ _differences = LogThrottle(every=600)
 DELIVERY_LIMIT = 10
 """A message redelivered more often dies into the dead letters; every stop of a worker counts as one."""
 UNLIMITED = 1_000_000_000
-"""The delivery limit of queues that never drop a message. RabbitMQ 4.0 and newer give a queue without one a limit of 20, where
--1 means no limit; with -1, 3.10 drops a message at its first return."""
+"""The delivery limit of queues that never drop a message. RabbitMQ 4.0 and newer give a queue without one a
+limit of 20, where -1 means no limit; with -1, 3.10 drops a message at its first return.
+"""
 QUEUE_BYTES = 2 * 1024**3
 """A queue that holds so much refuses more, and the outbox keeps it."""
 
@@ -34,8 +36,10 @@ UNHEARD = Exchange("ordersaga.unheard", type="fanout", durable=True)
 SIGNALS = Exchange("ordersaga", type="topic", durable=True, arguments={"alternate-exchange": UNHEARD.name})
 DEAD = Exchange("ordersaga.dead", type="direct", durable=True)
 KIND = "ordersaga.kind"
-"""An exchange that carries no message: its alternate exchange is the name of the saga that this virtual host is for.
-A broker refuses to declare it with another one, so that two kinds of saga never receive each other's signals."""
+"""An exchange that carries no message: its alternate exchange is the name of the saga that this virtual host
+is for. A broker refuses to declare it with another one, so that two kinds of saga never receive each other's
+signals.
+"""
 DEAD_SUFFIX = ".dead"
 QUORUM = {"x-queue-type": "quorum"}
 STRUCTURE = (None, "x-queue-type", "durable", "exclusive", "auto_delete")
@@ -63,7 +67,9 @@ def queue_of(participant: Participant, choreography: Choreography) -> Queue:
 
 
 def used_queue(participant: Participant, choreography: Choreography) -> Any:
-    """The queue as its consumers use it, which :func:`declare` has declared: a second declaration might be refused."""
+    """The queue as its consumers use it, which :func:`declare` has declared: a second declaration might be
+    refused.
+    """
     queue: Any = queue_of(participant, choreography)
     queue.no_declare = True
     return queue
@@ -71,7 +77,13 @@ def used_queue(participant: Participant, choreography: Choreography) -> Any:
 
 def dead_queue_of(participant: Participant) -> Queue:
     """Where the messages die that a participant could not read, or that killed its workers."""
-    return Queue(f"{participant.name}{DEAD_SUFFIX}", DEAD, routing_key=participant.name, durable=True, queue_arguments=KEEPING)
+    return Queue(
+        f"{participant.name}{DEAD_SUFFIX}",
+        DEAD,
+        routing_key=participant.name,
+        durable=True,
+        queue_arguments=KEEPING,
+    )
 
 
 def unheard_queue() -> Queue:
@@ -91,7 +103,8 @@ def queues(choreography: Choreography) -> Iterator[Queue]:
 def declare(connection: Connection, choreography: Choreography) -> None:
     """Declare everything; safe to repeat and from many processes at once.
 
-    A queue that stands with other arguments, such as those of another release, is bound and used as it is; the log says so.
+    A queue that stands with other arguments, such as those of another release, is bound and used as it is;
+    the log says so.
 
     :raises OtherSaga: the virtual host carries the signals of another kind of saga.
     :raises amqp.PreconditionFailed: an exchange or a queue stands that is of another type.
@@ -109,7 +122,11 @@ def declare(connection: Connection, choreography: Choreography) -> None:
                 if differs in STRUCTURE:
                     raise
                 if _differences.due(queue.name):
-                    logger.warning(LogEvent("queue has other arguments, used as it is", queue=queue.name, argument=differs))
+                    logger.warning(
+                        LogEvent(
+                            "queue has other arguments, used as it is", queue=queue.name, argument=differs
+                        )
+                    )
                 channel = connection.channel()
                 bind(queue(channel))
     finally:
@@ -118,7 +135,9 @@ def declare(connection: Connection, choreography: Choreography) -> None:
 
 def kind_of(choreography: Choreography) -> Exchange:
     """The exchange that says whose signals a virtual host carries."""
-    return Exchange(KIND, type="direct", durable=True, arguments={"alternate-exchange": choreography.saga.name})
+    return Exchange(
+        KIND, type="direct", durable=True, arguments={"alternate-exchange": choreography.saga.name}
+    )
 
 
 def declare_kind(connection: Connection, choreography: Choreography) -> None:

@@ -24,7 +24,8 @@ CONSUMER, RELAY = "consumer", "relay"
 class NamedWorker(Worker):
     """A worker named by its participant unless ``-n`` says otherwise: ``inventory-4711@host``.
 
-    The process number keeps several of one pool on one host apart: two of one name would answer for each other.
+    The process number keeps several of one pool on one host apart: two of one name would answer for each
+    other.
     """
 
     def __init__(self, app: Any = None, hostname: str | None = None, **options: Any) -> None:
@@ -51,7 +52,9 @@ class HeartbeatStep(bootsteps.StartStopStep):
         try:
             heartbeat.start()
         except OSError as error:
-            logger.warning("no sign of life can be written, so health checks will not find this process: %s", error)
+            logger.warning(
+                "no sign of life can be written, so health checks will not find this process: %s", error
+            )
             return
         context.heartbeat = self._heartbeat = heartbeat
 

@@ -25,18 +25,24 @@ class DjangoDatabase:
     """
 
     def __init__(self, alias: str = "default", *, direct: str = "") -> None:
-        """:param direct: the server's own address, for the relay, where the alias leads to a connection pooler."""
+        """:param direct: the server's own address, for the relay, where the alias leads to a connection
+        pooler.
+        """
         self.alias, self._direct = alias, direct
         prepare_sessions()
         os.register_at_fork(after_in_child=self._forget)
 
     @property
     def dsn(self) -> str:
-        """See :attr:`ordersaga.database.Database.dsn`; otherwise of Django's settings, as Django itself connects."""
+        """See :attr:`ordersaga.database.Database.dsn`; otherwise of Django's settings, as Django itself
+        connects.
+        """
         if self._direct:
             return self._direct
         given: dict[str, Any] = connections[self.alias].get_connection_params()
-        return connection_string({name: str(value) for name, value in given.items() if value is not None and is_option(name)})
+        return connection_string(
+            {name: str(value) for name, value in given.items() if value is not None and is_option(name)}
+        )
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
@@ -55,7 +61,9 @@ class DjangoDatabase:
 
 
 def prepare_sessions() -> None:
-    """From now on each new connection of Django's to PostgreSQL has its session prepared. A second time does nothing."""
+    """From now on each new connection of Django's to PostgreSQL has its session prepared. A second time does
+    nothing.
+    """
     connection_created.connect(_prepare, dispatch_uid="ordersaga.sessions")
 
 

@@ -28,14 +28,18 @@ class SQLAlchemyDatabase:
     """
 
     def __init__(self, url: str, *, direct: str = "") -> None:
-        """:param direct: the server's own address, for the relay, where ``url`` leads to a connection pooler."""
+        """:param direct: the server's own address, for the relay, where ``url`` leads to a
+        connection pooler.
+        """
         self._options = connection_options(url)
         self._direct = connection_options(direct) if direct else self._options
         os.register_at_fork(after_in_child=self._forget)
 
     @property
     def dsn(self) -> str:
-        """See :attr:`ordersaga.database.Database.dsn`; with the defaults that the connection string left out."""
+        """See :attr:`ordersaga.database.Database.dsn`; with the defaults that the connection
+        string left out.
+        """
         return connection_string(self._direct)
 
     @cached_property
@@ -54,7 +58,9 @@ class SQLAlchemyDatabase:
             yield Transaction(session, borrow(session))
 
     def discard(self) -> None:
-        """See :meth:`ordersaga.database.Database.discard`. Idle connections are closed; others stay with their threads."""
+        """See :meth:`ordersaga.database.Database.discard`. Idle connections are closed; others stay with
+        their threads.
+        """
         self.engine.dispose()
 
     def _forget(self) -> None:
@@ -64,5 +70,7 @@ class SQLAlchemyDatabase:
 
 
 def _prepare(connection: Any, _record: Any) -> None:
-    if not prepare_session(connection):  # behind a pooler: said at each BEGIN, as the session's default is not ours to set
+    if not prepare_session(
+        connection
+    ):  # behind a pooler: said at each BEGIN, as the session's default is not ours to set
         connection.set_session(isolation_level="READ COMMITTED")

@@ -1,8 +1,8 @@
 """structlog as the writer of the log: every line as JSON for machines, or as words for people.
 
-All that is logged passes here, whoever logs it: the engine's lines, structlog's, and those of Celery, Django and gunicorn.
-Each carries what is under way (:func:`ordersaga.log.current_context`); of exceptions no line tells more than
-:func:`ordersaga.log.safe_message`, and of addresses not the query.
+All that is logged passes here, whoever logs it: the engine's lines, structlog's, and those of Celery, Django
+and gunicorn. Each carries what is under way (:func:`ordersaga.log.current_context`); of exceptions no line
+tells more than :func:`ordersaga.log.safe_message`, and of addresses not the query.
 """
 
 from __future__ import annotations
@@ -27,14 +27,20 @@ ACCESS = "gunicorn.access"
 SERVERS = ("django", "django.server", "gunicorn.error", ACCESS)
 """Loggers that bring handlers of their own."""
 SECRETIVE = "django.db.backends"
-"""A logger that at DEBUG tells the parameters of statements. Celery's, of arguments, each pool silences itself."""
+"""A logger that at DEBUG tells the parameters of statements. Celery's, of arguments, each pool silences
+itself.
+"""
 REPEATING = ("celery.app.trace", "celery.worker.strategy", "alembic.runtime.plugins")
 """Loggers whose INFO says less than what is said anyway: of each task the engine has a line."""
 ACCESS_FORMAT = "%(m)s %(U)s"
-"""Gunicorn's ``access_log_format``, the rest being fields of their own; without query, referer, user and host."""
+"""Gunicorn's ``access_log_format``, the rest being fields of their own; without query, referer, user and
+host.
+"""
 
 
-def configuration(*, json: bool, level: int | str = "INFO", file: str | None = None, words: bool = False) -> dict[str, Any]:
+def configuration(
+    *, json: bool, level: int | str = "INFO", file: str | None = None, words: bool = False
+) -> dict[str, Any]:
     """What :func:`logging.config.dictConfig`, Django's ``LOGGING`` and gunicorn's ``logconfig_dict`` take.
 
     :param level: of the root logger.
@@ -46,9 +52,19 @@ def configuration(*, json: bool, level: int | str = "INFO", file: str | None = N
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "ordersaga": {"()": formatter, "json": json, "words": words, "colors": not file and sys.stderr.isatty()}
+            "ordersaga": {
+                "()": formatter,
+                "json": json,
+                "words": words,
+                "colors": not file and sys.stderr.isatty(),
+            }
         },
-        "handlers": {"ordersaga": {**(output if file else {"class": "logging.StreamHandler"}), "formatter": "ordersaga"}},
+        "handlers": {
+            "ordersaga": {
+                **(output if file else {"class": "logging.StreamHandler"}),
+                "formatter": "ordersaga",
+            }
+        },
         "root": {"handlers": ["ordersaga"], "level": level},
         "loggers": {
             SECRETIVE: {"level": "INFO"},
@@ -59,19 +75,27 @@ def configuration(*, json: bool, level: int | str = "INFO", file: str | None = N
 
 
 def formatter(*, json: bool, words: bool = False, colors: bool = False) -> logging.Formatter:
-    """The formatter of all lines. Makes structlog's own loggers write through the standard library, and so through here."""
+    """The formatter of all lines. Makes structlog's own loggers write through the standard library, and so
+    through here.
+    """
     first: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper("iso"),
     ]
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *first, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *first,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    renderer = structlog.processors.JSONRenderer(_dumps) if json else structlog.dev.ConsoleRenderer(colors=colors)
+    renderer = (
+        structlog.processors.JSONRenderer(_dumps) if json else structlog.dev.ConsoleRenderer(colors=colors)
+    )
     errors = structlog.processors.format_exc_info if words else _errors
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*first, _take_apart],

@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="start|stop")
     starting = commands.add_parser("start", help="print the addresses as variables for a shell")
     starting.add_argument("folder", type=Path, help="where the server keeps its data")
-    starting.add_argument("participants", nargs="+", type=_name, help="each gets a database and a role of its name")
+    starting.add_argument(
+        "participants", nargs="+", type=_name, help="each gets a database and a role of its name"
+    )
     starting.set_defaults(act=lambda given: _start(given.folder, given.participants))
     stopping = commands.add_parser("stop", help="end the server, its data stays")
     stopping.add_argument("folder", type=Path)
@@ -47,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 BROKER_VARIABLE = "ORDERSAGA_BROKER_URL"
-"""Not ``BROKER_URL``: Celery's command line takes that one for its own, and cannot read a socket's address."""
+"""Not ``BROKER_URL``: Celery's command line takes that one for its own, and cannot read a
+socket's address.
+"""
 
 
 def _start(folder: Path, names: Sequence[str]) -> None:
@@ -60,7 +64,9 @@ def _name(text: str) -> str:
     if text in {BROKER, SUPERUSER}:
         raise argparse.ArgumentTypeError(f"{text!r} is taken, the server itself uses it: choose another name")
     if not NAME.match(text):
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be a participant: use lower-case letters, digits and _")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be a participant: use lower-case letters, digits and _"
+        )
     return text
 
 

@@ -28,7 +28,9 @@ def living(data: Path, grace: float = 0) -> bool:
     deadline = time.monotonic() + grace
     while True:
         try:
-            if works_in(psutil.Process(int((data / "postmaster.pid").read_text().split(maxsplit=1)[0])), data):
+            if works_in(
+                psutil.Process(int((data / "postmaster.pid").read_text().split(maxsplit=1)[0])), data
+            ):
                 return True
         except (OSError, ValueError, IndexError, psutil.Error):
             pass  # no file, half a file, no such process
@@ -46,12 +48,15 @@ def works_in(process: psutil.Process, data: Path) -> bool:
 
 
 def bury(data: Path, socket_lock: Path) -> None:
-    """Clear away what a killed server left: its children, who must not write beside the next one, and its lock files.
+    """Clear away what a killed server left: its children, who must not write beside the next one, and its
+    lock files.
 
     The files hold a process id. It may be another's by now, and PostgreSQL would believe that one.
     """
     children = [process for process in psutil.process_iter() if works_in(process, data)]
-    _, stubborn = psutil.wait_procs(children, timeout=10)  # they end by themselves when they see that it is gone
+    _, stubborn = psutil.wait_procs(
+        children, timeout=10
+    )  # they end by themselves when they see that it is gone
     for process in stubborn:
         process.kill()
     psutil.wait_procs(stubborn, timeout=10)
@@ -67,7 +72,9 @@ def programs() -> Path:
 
 
 def server_user(data: Path) -> str | None:
-    """Who runs the server. None: we do. PostgreSQL refuses root: the data's owner runs it then, or a humble user."""
+    """Who runs the server. None: we do. PostgreSQL refuses root: the data's owner runs it then, or a humble
+    user.
+    """
     if os.geteuid() != 0:
         return None
     if data.exists() and (owner := data.stat().st_uid) != 0:

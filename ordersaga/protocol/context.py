@@ -20,12 +20,15 @@ from ordersaga.sql import saga as sql
 
 KNOWN = re.compile(r"^[\w.:-]{1,64}$")
 UNREAD = re.compile(r"^[\d._/-]{1,64}$")
-"""What people may know a saga by; anything else found in that place is not written into logs. Of a signal that nobody here has
-read and found valid, only a number is believed."""
+"""What people may know a saga by; anything else found in that place is not written into logs. Of a signal
+that nobody here has read and found valid, only a number is believed.
+"""
 
 
 class RollbackCause(NamedTuple):
-    """Why a saga is turned round: the refusal's name, who said it, its reason, and ``[version, data]`` as JSON."""
+    """Why a saga is turned round: the refusal's name, who said it, its reason, and ``[version, data]`` as
+    JSON.
+    """
 
     refusal: str
     refused_by: str
@@ -36,13 +39,19 @@ class RollbackCause(NamedTuple):
     def by(cls, signal: Signal, participant: str) -> RollbackCause:
         """From a refusal about to be said."""
         reason = clean(signal.reason()) if isinstance(signal, Refusal) else ""
-        return cls(type(signal).__name__, participant, reason, f"[{type(signal).version},{signal.model_dump_json()}]")
+        return cls(
+            type(signal).__name__, participant, reason, f"[{type(signal).version},{signal.model_dump_json()}]"
+        )
 
 
 class Context:
-    """One transaction: the journal, the outbox, and the saga's row where this participant is the initiator."""
+    """One transaction: the journal, the outbox, and the saga's row where this participant is the
+    initiator.
+    """
 
-    def __init__(self, tx: Transaction, participant: Participant, choreography: Choreography, outbox: Outbox) -> None:
+    def __init__(
+        self, tx: Transaction, participant: Participant, choreography: Choreography, outbox: Outbox
+    ) -> None:
         self.tx, self.participant, self.choreography, self.outbox = tx, participant, choreography, outbox
         self.cursor = tx.cursor
 
@@ -62,7 +71,9 @@ class Context:
         return sorted(step.key for step in self.participant.steps.values())
 
     def is_undeclared(self, entry: Entry) -> bool:
-        """Whether something was done that has to be undone, and this release does not declare the step, or its undo."""
+        """Whether something was done that has to be undone, and this release does not declare the step, or
+        its undo.
+        """
         if entry.state == "undoing":
             return all(step.key != entry.step for step in self.participant.steps.values() if step.undoing)
         return entry.state == "done" and entry.step not in self.keys
@@ -75,7 +86,8 @@ class Context:
                 found[row.saga] = row
         return found
 
-    # -- the log -----------------------------------------------------------------------------------------------------
+    # -- the log
+    # -----------------------------------------------------------------------------------------------------
 
     def about(self, row: Row[Any], *, look_up: bool = False) -> dict[str, str]:
         """What a line of the log says of a saga: its id, and what people know it by.
@@ -93,7 +105,8 @@ class Context:
             return next((each for each in found if name in each), about)
         return about
 
-    # -- the saga's row ----------------------------------------------------------------------------------------------
+    # -- the saga's row
+    # ----------------------------------------------------------------------------------------------
 
     def lock_sagas(self, sagas: Iterable[SagaId]) -> dict[SagaId, str]:
         """Status of each saga, locked until this transaction ends; unknown ones are left out."""
@@ -109,21 +122,28 @@ class Context:
     def turn(self, turns: dict[SagaId, RollbackCause]) -> None:
         """PENDING or CONFIRMED → ROLLING_BACK for locked sagas; others stay."""
         if turns:
-            columns = [list(c) for c in zip(*((saga, *turn) for saga, turn in sorted(turns.items())), strict=True)]
+            columns = [
+                list(c) for c in zip(*((saga, *turn) for saga, turn in sorted(turns.items())), strict=True)
+            ]
             self.cursor.execute(sql.TURN, columns)
             cancel_timers(self.cursor, list(turns), "deadline")
 
-    # -- answers -----------------------------------------------------------------------------------------------------
+    # -- answers
+    # -----------------------------------------------------------------------------------------------------
 
     def answer(self, causes: dict[SagaId, Row[Any]]) -> None:
-        """Say that nothing of these sagas is left here; the initiator notes its own answer at once and may close."""
+        """Say that nothing of these sagas is left here; the initiator notes its own answer at once and may
+        close.
+        """
         for saga, cause in sorted(causes.items()):
             self.outbox.answer(saga, cause)
         if self.initiates and causes:
             self.note_answers([(saga, self.participant.name) for saga in causes], causes)
 
     def note_answers(self, answers: Sequence[tuple[SagaId, str]], causes: dict[SagaId, Row[Any]]) -> None:
-        """Record answers, whatever the status, and close what all have answered (docs/PROTOCOL.md, rule 7)."""
+        """Record answers, whatever the status, and close what all have answered
+        (docs/PROTOCOL.md, rule 7).
+        """
         # Locked first: two transactions that each add the last answer but one must see each other's.
         known = self.lock_sagas(saga for saga, _ in answers)
         if not known:
@@ -144,7 +164,9 @@ class Context:
             self.outbox.notice(saga, causes.get(saga), "rolled back")
 
     def settled(self, sagas: Sequence[SagaId]) -> tuple[set[SagaId], dict[SagaId, list[int]]]:
-        """Sagas whose refusal was heard here and of which nothing is left; and the packs of refusals said here."""
+        """Sagas whose refusal was heard here and of which nothing is left; and the packs of refusals said
+        here.
+        """
         heard: set[SagaId] = set()
         unsettled: set[SagaId] = set()
         refused: dict[SagaId, list[int]] = {}
@@ -167,4 +189,7 @@ def about_of(choreography: Choreography, row: Row[Any]) -> dict[str, str]:
 
 
 def _about(saga: SagaId, name: str | None, known: Any, believed: re.Pattern[str]) -> dict[str, str]:
-    return {"saga": saga, **({name: known} if name and isinstance(known, str) and believed.match(known) else {})}
+    return {
+        "saga": saga,
+        **({name: known} if name and isinstance(known, str) and believed.match(known) else {}),
+    }

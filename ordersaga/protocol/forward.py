@@ -68,8 +68,11 @@ def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> Ran:
 
 
 def _decide(context: Context, step: Step, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> list[SagaId]:
-    """The compare-and-set (rule 3): sagas that are PENDING, locked so until this transaction ends. The losers go void."""
-    # all that were heard, in one go: late ones may have to be answered, and locks taken in two goes could meet in a circle
+    """The compare-and-set (rule 3): sagas that are PENDING, locked so until this transaction ends. The losers
+    go void.
+    """
+    # all that were heard, in one go: late ones may have to be answered, and locks taken in two goes could
+    # meet in a circle
     status = context.lock_sagas(heard) if sagas else {}
     winners = [saga for saga in sagas if status.get(saga) == "PENDING"]
     losers = [saga for saga in sagas if status.get(saga) != "PENDING"]
@@ -81,7 +84,9 @@ def _decide(context: Context, step: Step, heard: dict[SagaId, Row[Any]], sagas: 
 
 
 def _tell(context: Context, step: Step, heard: dict[SagaId, Row[Any]], late: Sequence[SagaId]) -> None:
-    """Whoever asked for what comes too late is told so: the status has gone, or a refusal has barred the step."""
+    """Whoever asked for what comes too late is told so: the status has gone, or a refusal has barred the
+    step.
+    """
     readable = {saga: heard[saga].data for saga in sorted(late) if isinstance(heard[saga].data, Signal)}
     if readable and step.late is not None:
         signature, function = step.late
@@ -102,7 +107,9 @@ def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaI
 
 
 def _repeat(context: Context, heard: dict[SagaId, Row[Any]], found: dict[SagaId, Entry]) -> None:
-    """A signal heard before (rule 9): no effect; what was said is said again where somebody may wait for it."""
+    """A signal heard before (rule 9): no effect; what was said is said again where somebody may
+    wait for it.
+    """
     asked: dict[SagaId, list[int]] = {
         saga: [entry.pack_id]
         for saga, entry in found.items()
@@ -121,7 +128,8 @@ def _repeat(context: Context, heard: dict[SagaId, Row[Any]], found: dict[SagaId,
 
 
 def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Exception, trace: str) -> bool:
-    """Note that a step raised: a retry with backoff, or after the last attempt a dead letter and StepFailed (rule 2).
+    """Note that a step raised: a retry with backoff, or after the last attempt a dead letter and StepFailed
+    (rule 2).
 
     :returns: False when the step may no longer run, because a rival did it or a refusal barred it meanwhile.
     """
@@ -141,11 +149,21 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
         context.outbox.say(row.saga, StepFailed(step=step.key, error=safe_message(error)), cause=row)
         signal = orjson.dumps(again.data).decode()
         kept = f"[{again.version},{signal}]"  # so that it can be read again by a later deploy
-        context.journal.add_dead_letter(context.participant.name, row.saga, step.key, topic, kept, error, trace, attempts)
+        context.journal.add_dead_letter(
+            context.participant.name, row.saga, step.key, topic, kept, error, trace, attempts
+        )
         context.outbox.notice(
-            row.saga, row, "dead letter", reason=summary, step=step.key, topic=topic, attempts=attempts,
-            error=f"{type(error).__module__}.{type(error).__qualname__}", traceback=clean(trace), signal=signal,
-        )  # fmt: skip
+            row.saga,
+            row,
+            "dead letter",
+            reason=summary,
+            step=step.key,
+            topic=topic,
+            attempts=attempts,
+            error=f"{type(error).__module__}.{type(error).__qualname__}",
+            traceback=clean(trace),
+            signal=signal,
+        )
         logger.error(LogEvent("given up, a dead letter", **about, **failure(error, whole=True)))
     else:
         wait = step.retry.wait(attempts)
@@ -154,7 +172,12 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
             logger.error(LogEvent("keeps failing, needs attention", **about, **failure(error, whole=True)))
         else:
             logger.warning(
-                LogEvent("failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error))
+                LogEvent(
+                    "failed, tried again later",
+                    **about,
+                    wait=round(wait.total_seconds(), 3),
+                    **failure(error),
+                )
             )
         context.outbox.retry_later(again, context.outbox.head._replace(participant=row.by), topic, wait)
     context.outbox.flush(context.cursor, pack_id)

@@ -1,4 +1,6 @@
-"""A refusal is heard: bar what has not run, undo what has, answer when nothing is left (docs/PROTOCOL.md, rules 5, 6 and 8)."""
+"""A refusal is heard: bar what has not run, undo what has, answer when nothing is left (docs/PROTOCOL.md,
+rules 5, 6 and 8).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ logger = logging.getLogger(__name__)
 def hear(context: Context, topic: str, rows: Sequence[Row[Any]]) -> None:
     """Refusals of one name reach this participant, each of another saga.
 
-    One that was heard before and is said *again* tries what is *undoing*: the row that would have retried it may be lost.
+    One that was heard before and is said *again* tries what is *undoing*: the row that would have retried it
+    may be lost.
     """
     causes, entries = _turn_round(context, topic, rows)
     undone = _undo(context, [e for e in entries if e.state in ("done", "undoing")], causes)
@@ -46,9 +49,13 @@ def park(context: Context, topic: str, row: Row[Any], error: Exception) -> bool:
         _put_off(context, row, error)
     elif any(e.state == "undoing" for e in entries):
         # heard before: whoever reminds us will do so again, so no second row of retries is begun
-        context.outbox.notice(row.saga, row, "undo failed", reason=clean(f"{type(error).__name__}: {error}", 500))
+        context.outbox.notice(
+            row.saga, row, "undo failed", reason=clean(f"{type(error).__name__}: {error}", 500)
+        )
         steps = ", ".join(e.step for e in entries if e.state == "undoing")
-        logger.warning(LogEvent("undo failed again", **context.about(row, look_up=True), step=steps, **failure(error)))
+        logger.warning(
+            LogEvent("undo failed again", **context.about(row, look_up=True), step=steps, **failure(error))
+        )
     context.outbox.flush(context.cursor)
     return any(e.state == "undoing" or e.step in waiting for e in entries)
 
@@ -75,7 +82,8 @@ def _undoing(context: Context, sagas: Sequence[SagaId], *states: str) -> list[En
 
 
 def _put_off(context: Context, row: Row[Any], error: Exception) -> bool:
-    """Count the attempt and try later; after the undo's attempts the saga needs attention, and it goes on at the cap.
+    """Count the attempt and try later; after the undo's attempts the saga needs attention, and it goes on at
+    the cap.
 
     :returns: whether there is something to undo.
     """
@@ -90,21 +98,31 @@ def _put_off(context: Context, row: Row[Any], error: Exception) -> bool:
     about = {**context.about(row, look_up=True), "step": ", ".join(waiting), "attempt": attempts}
     wait = retry.wait(attempts)
     if attempts % retry.attempts == 0:
-        context.outbox.attention(row.saga, row, f"undo of {', '.join(waiting)} keeps failing: {safe_message(error)}")
+        context.outbox.attention(
+            row.saga, row, f"undo of {', '.join(waiting)} keeps failing: {safe_message(error)}"
+        )
         logger.error(LogEvent("undo keeps failing, needs attention", **about, **failure(error, whole=True)))
     else:
         logger.warning(
-            LogEvent("undo failed, tried again later", **about, wait=round(wait.total_seconds(), 3), **failure(error))
+            LogEvent(
+                "undo failed, tried again later",
+                **about,
+                wait=round(wait.total_seconds(), 3),
+                **failure(error),
+            )
         )
     context.outbox.retry_later(row, context.outbox.head, UNDO, wait)
     return True
 
 
-def _turn_round(context: Context, topic: str, rows: Sequence[Row[Any]]) -> tuple[dict[SagaId, Row[Any]], list[Entry]]:
+def _turn_round(
+    context: Context, topic: str, rows: Sequence[Row[Any]]
+) -> tuple[dict[SagaId, Row[Any]], list[Entry]]:
     """Note the refusals, bar, and at the initiator turn the saga.
 
-    Gives the causes, the rows of sagas that heard it for the first time, and what is not undone yet of those that are reminded.
-    The journal is locked first, then the sagas, all in one go: whoever locks in another order could meet us in a circle.
+    Gives the causes, the rows of sagas that heard it for the first time, and what is not undone yet of those
+    that are reminded. The journal is locked first, then the sagas, all in one go: whoever locks in another
+    order could meet us in a circle.
     """
     causes = context.by_saga(rows)
     first = sorted(context.journal.hear_refusal(sorted(causes)))
@@ -113,7 +131,11 @@ def _turn_round(context: Context, topic: str, rows: Sequence[Row[Any]]) -> tuple
         before = {(e.saga, e.step) for e in context.journal.read(first) if e.state != "retrying"}
         entries = context.journal.bar(first, context.keys)
         for saga in first:
-            barred = [e.step for e in entries if e.saga == saga and e.state == "barred" and (saga, e.step) not in before]
+            barred = [
+                e.step
+                for e in entries
+                if e.saga == saga and e.state == "barred" and (saga, e.step) not in before
+            ]
             if barred:
                 context.outbox.notice(saga, causes[saga], "barred", steps=barred)
     if reminded := sorted(saga for saga, row in causes.items() if row.again and saga not in first):
@@ -123,12 +145,16 @@ def _turn_round(context: Context, topic: str, rows: Sequence[Row[Any]]) -> tuple
     if first and context.initiates:
         status = context.lock_sagas(causes)
         name = topic.removeprefix("refusal.")
-        context.turn({s: _cause_of(causes[s], name) for s in first if status.get(s) in ("PENDING", "CONFIRMED")})
+        context.turn(
+            {s: _cause_of(causes[s], name) for s in first if status.get(s) in ("PENDING", "CONFIRMED")}
+        )
     return causes, entries
 
 
 def _flag_undeclared(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[Any]]) -> None:
-    """What was done by a step that this release does not declare cannot be undone: its saga needs attention, and stays open."""
+    """What was done by a step that this release does not declare cannot be undone: its saga needs attention,
+    and stays open.
+    """
     for entry in entries:
         if context.is_undeclared(entry):
             reason = f"{entry.step} was done and is not declared any more: without it, it cannot be undone"
@@ -140,7 +166,9 @@ def _cause_of(row: Row[Any], name: str) -> RollbackCause:
     return RollbackCause(name, row.by, row.reason or name, orjson.dumps([row.version, row.data]).decode())
 
 
-def _undo(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[Any]]) -> dict[SagaId, list[str]]:
+def _undo(
+    context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[Any]]
+) -> dict[SagaId, list[str]]:
     """Run the undos of these rows, newest step first, each for all its sagas at once."""
     undone: dict[SagaId, list[str]] = {}
     for step in context.choreography.undo_order(list(context.participant.steps.values())):
@@ -166,7 +194,8 @@ def _undo(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[A
 def _said(context: Context, step: Step, undo: Undo, entries: Sequence[Entry]) -> dict[SagaId, Any]:
     """What the step had said, which its undo is given; without sagas that it said nothing for.
 
-    :raises LookupError: when the pack of a step that always says something does not hold it: the undo must not be left out.
+    :raises LookupError: when the pack of a step that always says something does not hold it: the undo must
+        not be left out.
     """
     readers = {topic_of(signal): Reader(signal) for signal in undo.signature.takes}
     packs = {e.saga: [e.pack_id] for e in entries if e.pack_id is not None}
@@ -177,7 +206,9 @@ def _said(context: Context, step: Step, undo: Undo, entries: Sequence[Entry]) ->
         if topic in readers
     }
     if not step.signature.may_be_silent and (lost := [e for e in entries if e.saga not in found]):
-        raise LookupError(f"what {step.key} said for saga {lost[0].saga} is not in pack {lost[0].pack_id}: it was deleted")
+        raise LookupError(
+            f"what {step.key} said for saga {lost[0].saga} is not in pack {lost[0].pack_id}: it was deleted"
+        )
     return found
 
 

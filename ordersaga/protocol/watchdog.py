@@ -36,7 +36,8 @@ class Watched(NamedTuple):
 
 
 def watch(context: Context, rows: Sequence[Row[Any]]) -> None:
-    """For sagas whose watchdog came due: say again what each waits for, unless it has moved, and come back later.
+    """For sagas whose watchdog came due: say again what each waits for, unless it has moved, and come back
+    later.
 
     An operator who resumes a saga sends a copy marked *again*: it is reminded though it may have moved.
     """
@@ -84,4 +85,6 @@ def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, R
             reason = f"{w.status} and still after {w.rounds + 1} reminders"
             context.cursor.execute(sql.ATTENTION, [reason, [w.saga]])
             about = context.about(causes[w.saga], look_up=True)
-            logger.error(LogEvent("stands still, needs attention", **about, status=w.status, reminders=w.rounds + 1))
+            logger.error(
+                LogEvent("stands still, needs attention", **about, status=w.status, reminders=w.rounds + 1)
+            )

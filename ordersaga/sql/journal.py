@@ -1,8 +1,11 @@
-"""Statements on the journal. Rows are taken in the order of saga and step everywhere, or two workers would deadlock."""
+"""Statements on the journal. Rows are taken in the order of saga and step everywhere, or two workers would
+deadlock.
+"""
 
 from ordersaga.sql import AMONG
 
-# The insert waits for a rival's commit; what it then leaves out must be read again (docs/PROTOCOL.md, rule 3).
+# The insert waits for a rival's commit; what it then leaves out must be read again (docs/PROTOCOL.md, rule
+# 3).
 BEGIN = """
 WITH pack AS (SELECT nextval('ordersaga_pack_id') AS id)
 INSERT INTO ordersaga_journal (saga_id, step, state, pack_id)

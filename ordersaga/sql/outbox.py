@@ -5,19 +5,19 @@ from ordersaga.sql import AMONG
 HORIZON = "interval '250 milliseconds'"
 """No relay sleeps longer."""
 
-# Whether a row is pending that fell due just now, so that the relay is awake or will look again. The probe sees the table as it
-# was before: a NOTIFY takes a lock that all databases of the server share at commit, so it is sent only when the relay may be
-# asleep. It reads backwards and no further than a relay sleeps: before that lie deleted rows, which an old snapshot keeps.
-# ORDER BY makes the planner use the index.
+# Whether a row is pending that fell due just now, so that the relay is awake or will look again. The probe
+# sees the table as it was before: a NOTIFY takes a lock that all databases of the server share at commit, so
+# it is sent only when the relay may be asleep. It reads backwards and no further than a relay sleeps: before
+# that lie deleted rows, which an old snapshot keeps. ORDER BY makes the planner use the index.
 PENDING = f"""
     SELECT 1 FROM ordersaga_outbox WHERE participant = {{participant}}
     AND due_at > statement_timestamp() - {HORIZON} AND due_at <= statement_timestamp()
     ORDER BY participant DESC, due_at DESC, id DESC LIMIT 1
 """
 
-# All that a transaction says, in one statement. Nobody waits for notices, so those of a second fall due together and share an
-# envelope. NOTIFY names the participant, as several may share a database and only one has something to do. Packs are parameters
-# each, see record().
+# All that a transaction says, in one statement. Nobody waits for notices, so those of a second fall due
+# together and share an envelope. NOTIFY names the participant, as several may share a database and only one
+# has something to do. Packs are parameters each, see record().
 _RECORD = f"""
 WITH said AS (
     INSERT INTO ordersaga_pack (id, topic, payload) SELECT * FROM unnest(%s::bigint[], %s::text[], {{packs}})
@@ -38,8 +38,9 @@ SELECT pg_notify('ordersaga_outbox', %s) WHERE ({PENDING.format(participant="%s"
 
 
 def record(packs: int, posts: int) -> str:
-    """The statement for so many packs and posts. Their texts are not one parameter: psycopg 3 goes through the texts of a list
-    with regular expressions, which for a pack of 400 signals takes as long as the statement.
+    """The statement for so many packs and posts. Their texts are not one parameter: psycopg 3 goes through
+    the texts of a list with regular expressions, which for a pack of 400 signals takes as long as the
+    statement.
     """
     return _RECORD.format(packs=_texts(packs), posts=_texts(posts))
 
@@ -48,8 +49,8 @@ def _texts(count: int) -> str:
     return f"ARRAY[{', '.join(['%s'] * count)}]::text[]"
 
 
-# The signal of a timer says nothing but its saga, so the database writes it itself. A timer that is set again gets a new id, as
-# the ids of what it leads to are derived from it.
+# The signal of a timer says nothing but its saga, so the database writes it itself. A timer that is set again
+# gets a new id, as the ids of what it leads to are derived from it.
 TIMERS = """
 INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)
 SELECT %s, %s, %s, %s, w.saga, 1, format(%s, gen_random_uuid(), w.saga), clock_timestamp() + w.later
@@ -58,7 +59,8 @@ ON CONFLICT (saga_id, kind) WHERE saga_id IS NOT NULL
 DO UPDATE SET payload = excluded.payload, due_at = excluded.due_at, sent = NULL, refusals = NULL, fault = NULL
 """
 
-# One pending retry of a signal of a saga at a participant: a repeated signal that fails as well moves it and starts no second.
+# One pending retry of a signal of a saga at a participant: a repeated signal that fails as well moves it and
+# starts no second.
 RETRY = """
 INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, retry_of, signals, payload, due_at)
 VALUES (%s, 'retry', %s, %s, %s, 1, %s, clock_timestamp() + %s)
@@ -71,10 +73,11 @@ STRIKE = f"DELETE FROM ordersaga_outbox WHERE {AMONG} AND kind = ANY(%s::text[])
 OBSERVERS = "all-observers"
 """The recipient of what observers hear; no participant can have this name."""
 
-# Rows are taken up to a number of bytes; octet_length() reads the length of a compressed text without decompressing it.
-# Timers are not deleted but put off until somebody strikes them out, as a lost message must not silence them for good: by the
-# saga's first interval of the watchdog, twice as long each time, up to its longest.
-# What goes to participants is then due to the observers, as nobody waits for them: with all else of its topic and second.
+# Rows are taken up to a number of bytes; octet_length() reads the length of a compressed text without
+# decompressing it. Timers are not deleted but put off until somebody strikes them out, as a lost message must
+# not silence them for good: by the saga's first interval of the watchdog, twice as long each time, up to its
+# longest. What goes to participants is then due to the observers, as nobody waits for them: with all else of
+# its topic and second.
 _CLAIM = """
 WITH due AS (
     SELECT id, kind, topic, recipient, saga_id IS NOT NULL AS timer,
@@ -107,11 +110,11 @@ FROM claimed ORDER BY id
 _NAMES = ("observed", "participant", "since", "rows", "size", "first", "cap")
 CLAIM = _CLAIM.format(observers=OBSERVERS, **{name: f"%({name})s" for name in _NAMES})
 
-# The relay asks so often that planning would cost more than claiming. A plan that is kept was made when the table was small, so
-# it may not be one that reads all of it. A look goes no further than the relay sleeps: behind that stand the timers, those of
-# sagas that have ended first.
-# A relay whose host has vanished lets go of what it had claimed by idle_in_transaction_session_timeout, which every session
-# of ours has (ordersaga.sessions).
+# The relay asks so often that planning would cost more than claiming. A plan that is kept was made when the
+# table was small, so it may not be one that reads all of it. A look goes no further than the relay sleeps:
+# behind that stand the timers, those of sagas that have ended first. A relay whose host has vanished lets go
+# of what it had claimed by idle_in_transaction_session_timeout, which every session of ours has
+# (ordersaga.sessions).
 PREPARE = f"""
 SET enable_seqscan = off;
 SET enable_hashjoin = off;

@@ -16,7 +16,9 @@ WHERE step = %s AND probe_at <= clock_timestamp()
 RETURNING greatest(probe_at - clock_timestamp(), interval '0')
 """
 
-WAIT = "SELECT greatest(probe_at - clock_timestamp(), interval '0') FROM ordersaga_paused_step WHERE step = %s"
+WAIT = (
+    "SELECT greatest(probe_at - clock_timestamp(), interval '0') FROM ordersaga_paused_step WHERE step = %s"
+)
 
 RESUME = "DELETE FROM ordersaga_paused_step WHERE step = %s RETURNING step"
 

@@ -1,13 +1,17 @@
-"""Statements on the saga's row, in the initiator's database. Locks are taken in the order of the saga's id."""
+"""Statements on the saga's row, in the initiator's database. Locks are taken in the order of the
+saga's id.
+"""
 
 from ordersaga.sql.outbox import PENDING
 
 OPEN = "coalesce(ended_at, 'infinity') = 'infinity'"
-"""Of sagas that are known by their ids. Said as ``ended_at IS NULL`` it would match the index of all open sagas, and while
-PostgreSQL's statistics are of a time when few were open, it would walk through all of that index for each envelope of a burst.
+"""Of sagas that are known by their ids. Said as ``ended_at IS NULL`` it would match the index of all open
+sagas, and while PostgreSQL's statistics are of a time when few were open, it would walk through all of that
+index for each envelope of a burst.
 """
 
-# Sagas, their first signal, deadline and watchdog in one statement: it bounds how fast orders can be placed one at a time.
+# Sagas, their first signal, deadline and watchdog in one statement: it bounds how fast orders can be placed
+# one at a time.
 _START = """
 WITH {first}pack AS (
     INSERT INTO ordersaga_pack (id, topic, payload) SELECT nextval('ordersaga_pack_id'), %(topic)s, {payload} RETURNING id
@@ -33,12 +37,14 @@ START = _START.format(first="", payload="%(payload)s", answer="", pending=_PENDI
 
 
 def start_with(writing: str) -> str:
-    """The statement that starts one saga if ``writing``, which is CTEs, gives a row in the one named ``begun``; it gives that
-    row, and a last column that means nothing.
+    """The statement that starts one saga if ``writing``, which is CTEs, gives a row in the one named
+    ``begun``; it gives that row, and a last column that means nothing.
     """
     number = "to_json(begun.number::text)::text"  # what stands between its quotes may stand in any JSON text
     payload = f"replace(%(payload)s, %(mark)s, substr({number}, 2, length({number}) - 2)) FROM begun"
-    return _START.format(first=f"{writing.strip()}, ", payload=payload, answer="begun.*, ", pending=_PENDING, rows="FROM begun")
+    return _START.format(
+        first=f"{writing.strip()}, ", payload=payload, answer="begun.*, ", pending=_PENDING, rows="FROM begun"
+    )
 
 
 LOCK = """

@@ -1,6 +1,7 @@
 """The engine's tables, once, for Django's and Alembic's migrations alike.
 
-Bad states are impossible here, not merely avoided in the code: each CHECK, unique index and trigger says which.
+Bad states are impossible here, not merely avoided in the code: each CHECK, unique index and trigger says
+which.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ CREATE TABLE ordersaga_saga (
     attention text,
     -- a saga is turned round by a refusal, and only by one
     CHECK ((status IN ('ROLLING_BACK', 'ROLLED_BACK')) = (refusal IS NOT NULL)),
-    -- confirmed sagas end when their pivot is done, rolled back ones when all have answered; the others are open
+    -- confirmed sagas end when their pivot is done, rolled back ones when all have answered; the others are
+    -- open
     CHECK (ended_at IS NULL OR status IN ('CONFIRMED', 'ROLLED_BACK')),
     CHECK (status <> 'ROLLED_BACK' OR ended_at IS NOT NULL)
--- every saga is confirmed or turned, most on a page together: room in the page keeps the indexes out of the confirmation
+-- every saga is confirmed or turned, most on a page together: room in the page keeps the indexes out of the
+-- confirmation
 ) WITH (fillfactor = 50)
 """
 
@@ -79,8 +82,8 @@ CREATE TABLE ordersaga_journal (
 )
 """
 
-# A row is written 'done' before its step runs and corrected in the same transaction (xmin is the transaction's own id);
-# once committed it can only go the way of the protocol.
+# A row is written 'done' before its step runs and corrected in the same transaction (xmin is the
+# transaction's own id); once committed it can only go the way of the protocol.
 JOURNAL_MOVES = """
 CREATE FUNCTION ordersaga_journal_moves() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -132,7 +135,8 @@ CREATE TABLE ordersaga_outbox (
     signals integer NOT NULL CHECK (signals > 0),
     pack_id bigint,
     payload text,
-    -- read from the clock, not from the transaction's beginning: a relay looks no further back than is needed, see ScanBound
+    -- read from the clock, not from the transaction's beginning: a relay looks no further back than is
+    -- needed, see ScanBound
     due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     created_at timestamptz NOT NULL DEFAULT now(),
     retry_of uuid,
@@ -144,14 +148,16 @@ CREATE TABLE ordersaga_outbox (
     -- rows that may be struck out are rows of one saga
     CHECK ((kind IN ('deadline', 'watchdog')) = (saga_id IS NOT NULL)),
     CHECK (saga_id IS NULL OR signals = 1),
-    -- a retry, or what waits for a paused step, goes to the own queue only: no other participant may receive it twice for that
+    -- a retry, or what waits for a paused step, goes to the own queue only: no other participant may receive
+    -- it twice for that
     CHECK (kind NOT IN ('retry', 'paused') OR recipient IS NOT NULL),
     -- of a saga's signal that is tried again, one row is pending at most
     CHECK (retry_of IS NULL OR kind = 'retry'),
     -- only timers are sent more than once, and what was refused says why
     CHECK (sent IS NULL OR saga_id IS NOT NULL),
     CHECK (refusals IS NULL OR fault IS NOT NULL)
--- rows live for milliseconds: vacuumed by their number, not by the table's size, and without pauses, so that it stays small
+-- rows live for milliseconds: vacuumed by their number, not by the table's size, and without pauses, so that
+-- it stays small
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000, autovacuum_vacuum_insert_scale_factor = 0,
     autovacuum_vacuum_insert_threshold = 20000)
@@ -194,7 +200,8 @@ BELONGS = "INSERT INTO ordersaga_participant (name) VALUES ('{name}') ON CONFLIC
 def create(*participants: str) -> list[str]:
     """The statements that create the engine's tables, in order.
 
-    :param participants: whose database this is. A saga cannot be started where others are named and its initiator is not.
+    :param participants: whose database this is. A saga cannot be started where others are named and its
+        initiator is not.
     """
     return [
         SAGA,

@@ -1,7 +1,8 @@
-"""What an order costs in statements, messages and bytes: not how long it takes, and so the same on every machine.
+"""What an order costs in statements, messages and bytes: not how long it takes, and so the same on every
+machine.
 
-Hundreds of orders in a rehearsal of the real participants, on a server that counts. Who makes an order dearer finds out here;
-who makes it cheaper lowers the figure.
+Hundreds of orders in a rehearsal of the real participants, on a server that counts. Who makes an order dearer
+finds out here; who makes it cheaper lowers the figure.
 """
 
 from __future__ import annotations
@@ -73,7 +74,11 @@ def settle(databases: Databases, server: Postgres, *, orders: int, at_once: int)
     ("orders", "at_once", "most"),
     [
         (400, 400, {"statements": 0.28, "messages": 0.0275, "bytes": 2365}),
-        (100, 1, {"statements": 106.1, "messages": 11, "bytes": 4014}),  # a rehearsal asks each outbox each time
+        (
+            100,
+            1,
+            {"statements": 106.1, "messages": 11, "bytes": 4014},
+        ),  # a rehearsal asks each outbox each time
     ],
     ids=["400 together", "each alone"],
 )

@@ -19,9 +19,13 @@ from tests.support.rabbitmq import RabbitMQ
 from tests.support.services import chromium
 
 FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
     "--disable-sync",
-)  # fmt: skip
+)
 
 Visit: TypeAlias = Callable[..., Visitor]
 
@@ -93,5 +97,7 @@ def pytest_runtest_makereport(
     if report.failed and "visit" in getattr(item, "funcargs", {}):
         for n, window in enumerate(item.funcargs["visit"].windows):  # type: ignore[attr-defined]
             name = re.sub(r"\W+", "-", f"{item.name} {n}").strip("-")
-            report.sections.append(("picture", f"{window.name} saw {window.page.url}: {window.picture(name)}"))
+            report.sections.append(
+                ("picture", f"{window.name} saw {window.page.url}: {window.picture(name)}")
+            )
     return report

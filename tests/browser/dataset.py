@@ -29,7 +29,9 @@ TOLD = """
 
 @dataclass(frozen=True)
 class World:
-    """Sagas by what became of them, and dead letters by what they are; nobody acts on the last one lost or given up."""
+    """Sagas by what became of them, and dead letters by what they are; nobody acts on the last one lost or
+    given up.
+    """
 
     confirmed: list[str]
     retried: str
@@ -88,7 +90,9 @@ def build(house: House) -> World:
         eventually(lambda saga=saga: books.saga(saga).attention, 30, "a saga that needs attention")  # type: ignore[misc]
         eventually(lambda saga=saga: books.ask("inventory", REST, saga), 30, "an undo to be tried again")  # type: ignore[misc]
     statement = "SELECT id FROM audit_deadletter WHERE body = ANY(%s) ORDER BY id"
-    forged = eventually(lambda: [id_ for (id_,) in books.ask("orders", statement, strange)], 30, "dead letters")
+    forged = eventually(
+        lambda: [id_ for (id_,) in books.ask("orders", statement, strange)], 30, "dead letters"
+    )
     for saga in (*given_up, *lost):
         eventually(lambda saga=saga: books.desk(saga), 30, "a dead letter")  # type: ignore[misc]
     ended = [*confirmed, retried, declined, gone, *given_up]

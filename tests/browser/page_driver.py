@@ -37,7 +37,8 @@ class Visitor:
         self.page.on("requestfailed", self._on_failed)
         self.page.on("response", self._on_response)
 
-    # -- going places -------------------------------------------------------------------------------------------------
+    # -- going places
+    # -------------------------------------------------------------------------------------------------
 
     def open(self, path: str, status: int = 200) -> Page:
         """Go to an address of the site, which answers with ``status``."""
@@ -85,11 +86,15 @@ class Visitor:
         """Send a form without having been shown it, with a token that is valid; the answer's status."""
         [token] = [cookie["value"] for cookie in self.context.cookies() if cookie["name"] == "csrftoken"]
         answer = self.context.request.post(
-            path, form={**form, "csrfmiddlewaretoken": token}, headers={"Referer": self.site.url}, max_redirects=0
+            path,
+            form={**form, "csrfmiddlewaretoken": token},
+            headers={"Referer": self.site.url},
+            max_redirects=0,
         )
         return answer.status
 
-    # -- reading ------------------------------------------------------------------------------------------------------
+    # -- reading
+    # ------------------------------------------------------------------------------------------------------
 
     @property
     def path(self) -> str:
@@ -113,9 +118,12 @@ class Visitor:
 
     def column(self, name: str) -> list[str]:
         """The cells of a list's column, from above."""
-        return [cell.strip() for cell in self.page.locator(f"#result_list tbody .field-{name}").all_inner_texts()]
+        return [
+            cell.strip() for cell in self.page.locator(f"#result_list tbody .field-{name}").all_inner_texts()
+        ]
 
-    # -- noticing -----------------------------------------------------------------------------------------------------
+    # -- noticing
+    # -----------------------------------------------------------------------------------------------------
 
     def look(self) -> None:
         """:raises AssertionError: when something is wrong with the page, or was since the last look."""
@@ -133,7 +141,9 @@ class Visitor:
         return path
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not message.text.startswith("Failed to load resource"):  # see _on_response
+        if message.type == "error" and not message.text.startswith(
+            "Failed to load resource"
+        ):  # see _on_response
             self._noticed.append(f"console: {message.text}")
 
     def _on_failed(self, request: Request) -> None:

@@ -1,4 +1,6 @@
-"""A whole site to click on: a house with its pools, the web process, Flower, and staff who may do this or that."""
+"""A whole site to click on: a house with its pools, the web process, Flower, and staff who may do this or
+that.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,14 @@ class Site:
         self.flower = Flower(self.house.env, "--read_only=True", f"--broker_api={rabbitmq.api}")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = ["manage.py", "runserver", "--noreload", "--insecure", "--skip-checks", f"127.0.0.1:{self.port}"]
+        command = [
+            "manage.py",
+            "runserver",
+            "--noreload",
+            "--insecure",
+            "--skip-checks",
+            f"127.0.0.1:{self.port}",
+        ]
         env = {**self.house.env, "ORDERSAGA_FLOWER_URL": self.flower.url}
         self.web = Process(f"web-{self.port}", [sys.executable, *command], env=env)
         self._open = ExitStack()
@@ -68,7 +77,8 @@ class Site:
             password = make_password(PASSWORD)
             names = {OPERATOR: True, READER: True, NEWCOMER: True, CUSTOMER: False}
             people = {
-                name: User.objects.create(username=name, password=password, is_staff=staff) for name, staff in names.items()
+                name: User.objects.create(username=name, password=password, is_staff=staff)
+                for name, staff in names.items()
             }
             people[OPERATOR].user_permissions.set([*looks, *acts])
             people[READER].user_permissions.set(looks)

@@ -76,7 +76,12 @@ def test_a_test_order_is_placed_once_and_settles(olga: Visitor, site: Site) -> N
     olga.until(lambda _: olga.field("status") == "confirmed", "the order confirmed")
     saga = olga.page.locator(".field-its_saga a").inner_text()
 
-    sent = {"lines-TOTAL_FORMS": "5", "lines-INITIAL_FORMS": "0", "lines-0-sku": "TEA", "lines-0-quantity": "2"}
+    sent = {
+        "lines-TOTAL_FORMS": "5",
+        "lines-INITIAL_FORMS": "0",
+        "lines-0-sku": "TEA",
+        "lines-0-quantity": "2",
+    }
     assert olga.post(form, customer="ann", currency="EUR", reason=WHY, key=key, **sent) == 302
     olga.open(f"/admin/orders/order/{order}/change/")
     assert olga.messages() == [f"Order {order} was placed by this form before."]
@@ -132,7 +137,9 @@ def test_a_saga_in_need_of_attention_is_resumed(olga: Visitor, site: Site, world
     story_tells(olga, saga, "resumed")
 
 
-def test_a_dead_letter_is_replayed_once_and_its_order_confirms(olga: Visitor, site: Site, world: World) -> None:
+def test_a_dead_letter_is_replayed_once_and_its_order_confirms(
+    olga: Visitor, site: Site, world: World
+) -> None:
     saga = world.lost[0]
     letter = world.letter(site.house, saga)
     olga.open(f"/admin/audit/deadletter/{letter}/change/")

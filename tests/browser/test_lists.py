@@ -1,4 +1,6 @@
-"""Lists in a browser: what is looked for is found, filters filter, and pages lead forwards, backwards and to the end."""
+"""Lists in a browser: what is looked for is found, filters filter, and pages lead forwards, backwards and to
+the end.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from tests.browser.site import Site
 
 @pytest.fixture
 def terms(site: Site, world: World) -> dict[str, str]:
-    """Whatever somebody may hold in hand of one saga; its step was tried again, so that it had a task to itself."""
+    """Whatever somebody may hold in hand of one saga; its step was tried again, so that it had a task to
+    itself.
+    """
     task = "SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND name = 'StockReserved'"
     event = "SELECT event_id::text FROM audit_sagaevent WHERE saga_id = %s AND name = 'StockReserved'"
     books, saga = site.house.books, world.retried
@@ -25,7 +29,9 @@ def terms(site: Site, world: World) -> dict[str, str]:
 
 @pytest.mark.parametrize("listed", ["order", "saga"])
 @pytest.mark.parametrize("by", ["order", "saga", "task", "event"])
-def test_an_order_and_its_saga_are_found_by(by: str, listed: str, olga: Visitor, terms: dict[str, str]) -> None:
+def test_an_order_and_its_saga_are_found_by(
+    by: str, listed: str, olga: Visitor, terms: dict[str, str]
+) -> None:
     olga.open(f"/admin/orders/{listed}/")
     olga.page.locator("#searchbar").fill(terms[by])
     olga.press("Search")
@@ -53,9 +59,13 @@ FILTERS = [
 
 
 @pytest.mark.parametrize(
-    ("listed", "by", "choice", "column", "shown"), FILTERS, ids=[f"{one[0]} {one[1]} {one[2]}" for one in FILTERS]
+    ("listed", "by", "choice", "column", "shown"),
+    FILTERS,
+    ids=[f"{one[0]} {one[1]} {one[2]}" for one in FILTERS],
 )
-def test_a_filter_shows_what_it_says(listed: str, by: str, choice: str, column: str, shown: set[str], olga: Visitor) -> None:
+def test_a_filter_shows_what_it_says(
+    listed: str, by: str, choice: str, column: str, shown: set[str], olga: Visitor
+) -> None:
     olga.open(f"/admin/orders/{listed}/")
     filters = olga.page.locator(f'details[data-filter-title="{by}"]')
     olga.follow(filters.get_by_role("link", name=choice, exact=True))
@@ -77,7 +87,9 @@ def test_events_and_letters_are_filtered_and_found(olga: Visitor, site: Site, wo
     assert olga.rows() == 1
 
 
-@pytest.mark.parametrize("path", ["orders/order", "audit/sagaevent", "books/movement", "books/ledgertransaction"])
+@pytest.mark.parametrize(
+    "path", ["orders/order", "audit/sagaevent", "books/movement", "books/ledgertransaction"]
+)
 def test_pages_lead_forwards_backwards_and_to_both_ends(path: str, olga: Visitor) -> None:
     def ids() -> list[int]:
         return [int(text) for text in olga.column("id")]

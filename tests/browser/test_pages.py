@@ -1,4 +1,6 @@
-"""Every page is opened in a browser, wide and narrow, light and dark: nothing is broken, nameless or too wide."""
+"""Every page is opened in a browser, wide and narrow, light and dark: nothing is broken, nameless or too
+wide.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ PAGES: dict[str, tuple[str | Where, str]] = {
     "index": ("/admin/", "Orders and their sagas"),
     "orders": ("/admin/orders/order/", "Orders"),
     "no order": ("/admin/orders/order/?q=nobody", "0 orders"),
-    "order": (lambda site, world: f"/admin/orders/order/{number(site.house, world.confirmed[0])}/change/", "16.50 EUR"),
+    "order": (
+        lambda site, world: f"/admin/orders/order/{number(site.house, world.confirmed[0])}/change/",
+        "16.50 EUR",
+    ),
     "products": ("/admin/orders/product/", "Products"),
     "product": ("/admin/orders/product/TEA/change/", "4.50 EUR"),
     "sagas": ("/admin/orders/saga/", "Sagas"),
@@ -42,7 +47,10 @@ PAGES: dict[str, tuple[str | Where, str]] = {
     "letters": ("/admin/audit/deadletter/", "Dead letters"),
     "letters in groups": ("/admin/audit/deadletter/groups/", "inventory.reserve_stock"),
     "a step's letter": (lambda site, world: letter(site, world.given_up[2]), "Traceback"),
-    "a forged letter": (lambda _, world: f"/admin/audit/deadletter/{world.forged[0]}/change/", "not an envelope"),
+    "a forged letter": (
+        lambda _, world: f"/admin/audit/deadletter/{world.forged[0]}/change/",
+        "not an envelope",
+    ),
     "stock": ("/admin/books/stock/", "1000000"),
     "an article": ("/admin/books/stock/TEA/change/", "Received"),
     "movements": ("/admin/books/movement/", "shipped"),
@@ -54,7 +62,7 @@ PAGES: dict[str, tuple[str | Where, str]] = {
     "a transaction": ("/admin/books/ledgertransaction/1/change/", "Entries"),
     "placing": ("/admin/orders/order/place/", "Place a test order"),
     "acting": (lambda _, world: f"/admin/orders/saga/act/resume/?id={world.stuck[0]}", "Resume saga"),
-}  # fmt: skip
+}
 LOOKS = {"wide and light": (WIDE, "light"), "narrow and dark": (NARROW, "dark")}
 
 
@@ -98,12 +106,16 @@ def test_the_login_lets_staff_in_and_says_what_is_wrong(visit: Visit) -> None:
         ("/admin/orders/order/add/", 403, "You may not do this"),
     ],
 )
-def test_what_is_not_there_or_not_allowed_is_told_in_words(path: str, status: int, says: str, olga: Visitor) -> None:
+def test_what_is_not_there_or_not_allowed_is_told_in_words(
+    path: str, status: int, says: str, olga: Visitor
+) -> None:
     olga.open(path, status)
     assert says in olga.page.locator("body").inner_text()
 
 
-def test_from_an_order_to_its_lines_its_saga_its_story_its_goods_and_its_money(olga: Visitor, site: Site, world: World) -> None:
+def test_from_an_order_to_its_lines_its_saga_its_story_its_goods_and_its_money(
+    olga: Visitor, site: Site, world: World
+) -> None:
     order = number(site.house, world.retried)
     olga.open("/admin/")
     olga.follow(olga.page.locator("#content-main").get_by_role("link", name="Orders", exact=True).last)
@@ -116,8 +128,15 @@ def test_from_an_order_to_its_lines_its_saga_its_story_its_goods_and_its_money(o
     olga.follow(world.retried)
     assert [olga.field(name) for name in ("waits_for", "reached")] == ["nobody: it has ended", "StockShipped"]
     assert olga.story() == [
-        "OrderPlaced", "failed", "failed", "StockReserved", "PaymentCharged", "OrderConfirmed", "StockShipped", "complete",
-    ]  # fmt: skip
+        "OrderPlaced",
+        "failed",
+        "failed",
+        "StockReserved",
+        "PaymentCharged",
+        "OrderConfirmed",
+        "StockShipped",
+        "complete",
+    ]
     told = olga.page.locator("#story tbody tr").nth(2)
     assert "Unruly: not yet" in told.inner_text()
     assert told.locator("td").nth(4).inner_text() == "2"
@@ -133,7 +152,9 @@ def test_from_an_order_to_its_lines_its_saga_its_story_its_goods_and_its_money(o
     assert olga.rows() == 8
 
 
-def test_a_dead_letter_shows_traceback_and_payload_and_leads_to_its_saga(olga: Visitor, site: Site, world: World) -> None:
+def test_a_dead_letter_shows_traceback_and_payload_and_leads_to_its_saga(
+    olga: Visitor, site: Site, world: World
+) -> None:
     olga.open("/admin/audit/deadletter/groups/")
     row = olga.page.get_by_role("row").filter(has_text="inventory.reserve_stock")
     assert int(row.locator("td").nth(2).inner_text()) >= 1

@@ -1,4 +1,6 @@
-"""Who may only look is offered nothing and refused everything; who is staff and no more is refused every page."""
+"""Who may only look is offered nothing and refused everything; who is staff and no more is refused every
+page.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_who_may_only_look_is_offered_nothing(visit: Visit, site: Site, world: W
 
 
 @pytest.mark.parametrize("who", [READER, NEWCOMER])
-def test_an_act_opened_or_sent_without_permission_is_refused(who: str, visit: Visit, acts: dict[str, str], site: Site) -> None:
+def test_an_act_opened_or_sent_without_permission_is_refused(
+    who: str, visit: Visit, acts: dict[str, str], site: Site
+) -> None:
     window = visit(who)
     for act, address in acts.items():
         window.open(address, 403)
@@ -49,7 +53,9 @@ def test_an_act_opened_or_sent_without_permission_is_refused(who: str, visit: Vi
 def test_staff_without_any_permission_are_refused_every_page(visit: Visit, site: Site, world: World) -> None:
     nora = visit(NEWCOMER)
     nora.open("/admin/")
-    refused = {name: nora.get(where(page, site, world)) for name, (page, _) in PAGES.items() if name != "index"}
+    refused = {
+        name: nora.get(where(page, site, world)) for name, (page, _) in PAGES.items() if name != "index"
+    }
     assert set(refused.values()) == {403}, refused
     nora.open(f"/admin/go/{world.declined}", 403)
 

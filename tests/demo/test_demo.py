@@ -40,13 +40,28 @@ class Demos:
         self._started: list[Process] = []
 
     def argv(self, *options: str) -> list[str]:
-        return [sys.executable, "manage.py", "demo", "--folder", str(self.folder), "--orders", str(ORDERS), *options]
+        return [
+            sys.executable,
+            "manage.py",
+            "demo",
+            "--folder",
+            str(self.folder),
+            "--orders",
+            str(ORDERS),
+            *options,
+        ]
 
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
         """To its end, with its two outputs apart."""
         env = {**os.environ, MARK: self._mark, "COLUMNS": "120"}
         return subprocess.run(
-            self.argv(*options), cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=scaled(180)
+            self.argv(*options),
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=scaled(180),
         )
 
     def start(self, *options: str) -> Process:
@@ -124,7 +139,9 @@ def test_it_settles_all_orders_shows_them_and_stays_until_ctrl_c(demos: Demos) -
     listed = set(re.findall(r"/orders/order/(\d+)/change/", visit(f"{admin}orders/order/")))
     assert len(listed) == 50  # a page of them
     assert "StockReserved" in visit(f"{admin}audit/sagaevent/?q=1")
-    assert all(f"{pool}@demo" in visit(f"{flower}workers") for pool in ("orders", "inventory", "payments", "audit"))
+    assert all(
+        f"{pool}@demo" in visit(f"{flower}workers") for pool in ("orders", "inventory", "payments", "audit")
+    )
 
     twin = demos.start()
     assert twin.wait(30) == 1
@@ -146,7 +163,9 @@ def test_killed_in_the_middle_it_leaves_nothing_and_runs_again_to_its_end(demos:
     assert demos.left() == []
 
 
-def test_a_server_that_is_away_is_named_with_what_to_do(demos: Demos, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_away_is_named_with_what_to_do(
+    demos: Demos, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ORDERSAGA_PAYMENTS_DATABASE_URL", "postgresql://me@127.0.0.1:1/away")
     demo = demos.start("--exit")
     assert demo.wait(30) == 1
@@ -161,7 +180,12 @@ def test_for_machines_it_ends_with_one_json_object_and_says_the_rest_aside(demos
     assert demo.returncode == 0, demo.stderr
     told = json.loads(demo.stdout)
     assert (told["clean"], told["fault"]) == (True, None)
-    assert told["orders"]["placed"] == told["orders"]["settled"] == told["books"]["looked_at"]["orders"] == ORDERS
+    assert (
+        told["orders"]["placed"]
+        == told["orders"]["settled"]
+        == told["books"]["looked_at"]["orders"]
+        == ORDERS
+    )
     assert told["books"]["clean"] is True
     steps = [step["step"] for step in told["steps"]]
     assert (steps[0], steps[-1]) == ("servers", "put away")

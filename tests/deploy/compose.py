@@ -1,4 +1,6 @@
-"""docker-compose.yml as ``docker compose`` reads it: variables put in, merges done, commands as lists of words."""
+"""docker-compose.yml as ``docker compose`` reads it: variables put in, merges done, commands as lists of
+words.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ def services(given: Mapping[str, str]) -> dict[str, Service]:
 
 def secrets() -> dict[str, str]:
     """What ``deploy/secrets.sh`` prints, read as compose reads .env."""
-    text = subprocess.run(["sh", "deploy/secrets.sh"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    text = subprocess.run(
+        ["sh", "deploy/secrets.sh"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)
 

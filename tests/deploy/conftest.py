@@ -34,7 +34,9 @@ class Installation:
     def __init__(self, postgres: Postgres, rabbitmq: RabbitMQ) -> None:
         self.given = compose.secrets()
         # the roles are shared with all other tests of this run, which know them by this password
-        self.given |= dict.fromkeys((f"{role}_PASSWORD" for role in ("ORDERS", "INVENTORY", "PAYMENTS", "READER")), PASSWORD)
+        self.given |= dict.fromkeys(
+            (f"{role}_PASSWORD" for role in ("ORDERS", "INVENTORY", "PAYMENTS", "READER")), PASSWORD
+        )
         self.folder: Path = janitor().folder("app")
         self.web, self.flower = free_port(), free_port()
         self.hosts = {
@@ -69,13 +71,20 @@ class Installation:
 
 
 @pytest.fixture(scope="package")
-def installation(postgres: Postgres, rabbitmq: RabbitMQ, database_templates: dict[str, str]) -> Iterator[Installation]:
+def installation(
+    postgres: Postgres, rabbitmq: RabbitMQ, database_templates: dict[str, str]
+) -> Iterator[Installation]:
     """Files laid out, empty databases made by compose's own script, a broker's user and virtual host."""
     postgres.ensure()
     rabbitmq.ensure()
     made = Installation(postgres, rabbitmq)
     release.lay_out(made.folder)
-    server = {"PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), "PGPASSWORD": PASSWORD, "POSTGRES_USER": OWNER}
+    server = {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(postgres.port),
+        "PGPASSWORD": PASSWORD,
+        "POSTGRES_USER": OWNER,
+    }
     for _ in range(2):  # the second time changes nothing
         subprocess.run(
             ["sh", "deploy/postgres/databases.sh"],

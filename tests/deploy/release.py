@@ -1,4 +1,6 @@
-"""What an image holds, laid out in a folder: the Dockerfile's own COPY and RUN lines, without a container engine."""
+"""What an image holds, laid out in a folder: the Dockerfile's own COPY and RUN lines, without a container
+engine.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,12 @@ def lay_out(folder: Path) -> None:
                 shutil.copy(source, target)
         elif line.startswith("RUN sh "):
             done = subprocess.run(
-                line.split()[1:], cwd=folder, env=process_environment(folder, {}), capture_output=True, text=True, check=False
+                line.split()[1:],
+                cwd=folder,
+                env=process_environment(folder, {}),
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode:
                 raise RuntimeError(f"{line}:\n{done.stdout}{done.stderr}")

@@ -42,7 +42,11 @@ class Site:
         page = self.get("/admin/login/")
         [token] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
         form = {"csrfmiddlewaretoken": token, "username": name, "password": password, "next": "/admin/"}
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": ORIGIN, "Referer": f"{ORIGIN}/admin/login/"}
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Origin": ORIGIN,
+            "Referer": f"{ORIGIN}/admin/login/",
+        }
         assert self._ask("POST", "/admin/login/", urlencode(form), headers).status == 302
 
     def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> Answer:

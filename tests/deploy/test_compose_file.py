@@ -42,7 +42,9 @@ def test_it_runs_the_whole_house() -> None:
 
 
 def test_only_the_web_is_published_and_on_the_loopback_unless_told_otherwise() -> None:
-    found = {name: service.raw["ports"] for name, service in services(secrets()).items() if "ports" in service.raw}
+    found = {
+        name: service.raw["ports"] for name, service in services(secrets()).items() if "ports" in service.raw
+    }
     assert found == {"web": ["127.0.0.1:8000:8000"]}
 
 
@@ -93,7 +95,9 @@ def test_ours_may_do_nothing_but_its_work(name: str) -> None:
 
 def test_postgres_runs_the_script_that_makes_the_databases_by_itself() -> None:
     [script] = [v.split(":")[0] for v in raw()["services"]["postgres"]["volumes"] if v.startswith("./")]
-    assert os.access(ROOT / script, os.X_OK), "the image reads a script that is not executable into its own shell, -u and all"
+    assert os.access(ROOT / script, os.X_OK), (
+        "the image reads a script that is not executable into its own shell, -u and all"
+    )
 
 
 def test_the_image_does_not_run_as_root() -> None:
@@ -120,7 +124,8 @@ def test_a_pools_name_may_be_given_to_many() -> None:
         assert f"--hostname={name}@%h" in service["command"]
 
 
-# ----------------------------------------------------------------------------------------------------------- secrets
+# -----------------------------------------------------------------------------------------------------------
+# secrets
 
 
 def test_no_secret_has_a_default() -> None:
@@ -130,7 +135,9 @@ def test_no_secret_has_a_default() -> None:
                 assert variable["how"] != ":-", text
 
 
-@pytest.mark.parametrize("name", sorted(name for name in secrets() if re.search("PASSWORD|SECRET|KEYS", name)))
+@pytest.mark.parametrize(
+    "name", sorted(name for name in secrets() if re.search("PASSWORD|SECRET|KEYS", name))
+)
 def test_without_one_of_the_secrets_nothing_starts_and_the_remedy_is_named(name: str) -> None:
     with pytest.raises(Missing, match=rf"{name} .*deploy/secrets\.sh"):
         services({**secrets(), name: ""})
@@ -151,10 +158,15 @@ def test_the_secrets_are_new_each_time() -> None:
 def test_a_process_knows_the_passwords_of_what_it_uses_alone() -> None:
     given = secrets()
     owned = {
-        name: given[f"{name.upper()}_PASSWORD"] for name in ("orders", "inventory", "payments", "reader", "rabbitmq", "flower")
+        name: given[f"{name.upper()}_PASSWORD"]
+        for name in ("orders", "inventory", "payments", "reader", "rabbitmq", "flower")
     }
     known = {
-        name: {owner for owner, password in owned.items() if any(password in value for value in service.environment.values())}
+        name: {
+            owner
+            for owner, password in owned.items()
+            if any(password in value for value in service.environment.values())
+        }
         for name, service in services(given).items()
         if service.ours
     }

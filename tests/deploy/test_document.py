@@ -16,7 +16,10 @@ README = (FOLDER / "README.md").read_text()
 def test_its_table_has_every_setting_with_its_default() -> None:
     defaults = re.findall(r"^(ORDERSAGA_\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
     must = SAFE - {"ORDERSAGA_ENV"}
-    rows = [f"| `{name}` | {f'`{value}`' if value else ''} | {'yes' if name in must else ''} |" for name, value in defaults]
+    rows = [
+        f"| `{name}` | {f'`{value}`' if value else ''} | {'yes' if name in must else ''} |"
+        for name, value in defaults
+    ]
     assert [line for line in DOCUMENT.splitlines() if line.startswith("| `ORDERSAGA_")] == rows
 
 

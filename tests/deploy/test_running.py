@@ -43,7 +43,13 @@ def migrated(installation: Installation) -> Installation:
     once(installation, "migrate")
     once(installation, "manage", "seed_catalog")
     once(
-        installation, "manage", "createsuperuser", "--noinput", "--username=ann", "--email=", DJANGO_SUPERUSER_PASSWORD=PASSWORD
+        installation,
+        "manage",
+        "createsuperuser",
+        "--noinput",
+        "--username=ann",
+        "--email=",
+        DJANGO_SUPERUSER_PASSWORD=PASSWORD,
     )
     return installation
 
@@ -73,7 +79,9 @@ def of_systemd(installation: Installation) -> dict[str, Process]:
         said = {**unit.environment, **filled}
         name = unit.instance or unit.name.removeprefix("ordersaga-").removesuffix(".service")
         words = installation.command(unit.command(said))
-        found[name] = Process(f"systemd-{name}", words, env=installation.environment(said), cwd=installation.folder)
+        found[name] = Process(
+            f"systemd-{name}", words, env=installation.environment(said), cwd=installation.folder
+        )
     return found
 
 
@@ -95,7 +103,15 @@ class Running:
 
     def settles_an_order(self) -> None:
         said = once(
-            self.installation, "manage", "seed_orders", "--count", "1", "--wait", "--timeout", f"{scaled(60):g}", "--json"
+            self.installation,
+            "manage",
+            "seed_orders",
+            "--count",
+            "1",
+            "--wait",
+            "--timeout",
+            f"{scaled(60):g}",
+            "--json",
         )
         assert json.loads(said)["confirmed"] == 1, said
 
@@ -106,7 +122,9 @@ class Running:
         assert json.loads(said)["findings"] == []
 
     def wrote_for_machines(self) -> None:
-        """Every line of every process is JSON, but Celery's farewell; the web's accesses are without what was asked for."""
+        """Every line of every process is JSON, but Celery's farewell; the web's accesses are without what was
+        asked for.
+        """
         lines = {
             name: [json.loads(line) for line in process.logs().splitlines() if line not in FAREWELL]
             for name, process in self.processes.items()
@@ -114,16 +132,24 @@ class Running:
         asked = [line for line in lines["web"] if line["event"] == "GET /admin/flower/workers"]
         assert {line["status"] for line in asked} == {200}
         assert all(line["logger"] == "gunicorn.access" and line["seconds"] > 0 for line in asked)
-        assert [line for line in lines["inventory"] if line.get("step") == "inventory.reserve_stock" and line.get("order")]
+        assert [
+            line
+            for line in lines["inventory"]
+            if line.get("step") == "inventory.reserve_stock" and line.get("order")
+        ]
 
     def ends_on_term(self) -> None:
         for process in self.processes.values():
             process.send(signal.SIGTERM)
-        assert {name: process.wait(60) for name, process in self.processes.items()} == dict.fromkeys(STAYING, 0)
+        assert {name: process.wait(60) for name, process in self.processes.items()} == dict.fromkeys(
+            STAYING, 0
+        )
 
 
 @contextmanager
-def running(installation: Installation, made: Callable[[Installation], dict[str, Process]]) -> Iterator[Running]:
+def running(
+    installation: Installation, made: Callable[[Installation], dict[str, Process]]
+) -> Iterator[Running]:
     processes = made(installation)
     assert set(processes) == set(STAYING)
     try:
@@ -160,7 +186,9 @@ def test_what_systemd_runs_settles_an_order_and_ends_on_term(migrated: Installat
 
 
 def _serves_the_admin(installation: Installation) -> None:
-    """With static files of names that hold their digest, compressed and kept; https is believed of the proxy."""
+    """With static files of names that hold their digest, compressed and kept; https is believed
+    of the proxy.
+    """
     site = Site(installation)
     page = site.get("/admin/login/")
     assert page.status == 200
@@ -180,7 +208,9 @@ def _shows_flower_to_staff(installation: Installation) -> None:
     flower = site.get("/admin/flower/workers")
     assert flower.status == 200
     assert "inventory@" in flower.text
-    eventually(lambda: _queues(site) >= {"orders", "inventory", "payments", "audit"}, 60, "all queues in Flower")
+    eventually(
+        lambda: _queues(site) >= {"orders", "inventory", "payments", "audit"}, 60, "all queues in Flower"
+    )
 
 
 def _shows_stock_to_staff(installation: Installation) -> None:
@@ -193,7 +223,9 @@ def _shows_stock_to_staff(installation: Installation) -> None:
 
 
 def _queues(site: Site) -> set[str]:
-    """Those on Flower's page of the broker; it asks the pools anew, of which a busy one may answer too late."""
+    """Those on Flower's page of the broker; it asks the pools anew, of which a busy one may
+    answer too late.
+    """
     site.get("/admin/flower/workers?refresh=1")
     return set(re.findall(r'<tr id="(\w+)">', site.get("/admin/flower/broker").text))
 

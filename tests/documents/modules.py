@@ -68,7 +68,9 @@ def pytest_fault(arguments: Sequence[str]) -> str | None:
 
 @cache
 def pytest_help() -> str:
-    done = subprocess.run([sys.executable, "-m", "pytest", "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return done.stdout
 
 
@@ -82,5 +84,7 @@ def test_names() -> frozenset[str]:
     files = list(Path(ROOT, "tests").rglob("test_*.py"))
     found = {part for file in files for part in file.relative_to(ROOT).parts}
     for file in files:
-        found |= {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
+        found |= {
+            node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)
+        }
     return frozenset(name.lower() for name in found)

@@ -38,7 +38,11 @@ class Page:
 
     @cached_property
     def blocks(self) -> list[Block]:
-        return [Block(t.info.split(" ")[0], t.content, (t.map or [0])[0] + 1) for t in self.tokens if t.type == "fence"]
+        return [
+            Block(t.info.split(" ")[0], t.content, (t.map or [0])[0] + 1)
+            for t in self.tokens
+            if t.type == "fence"
+        ]
 
     def blocks_of(self, *languages: str) -> list[Block]:
         return [block for block in self.blocks if block.language in languages]
@@ -47,7 +51,9 @@ class Page:
     def links(self) -> list[str]:
         """Where its links and pictures lead, as written."""
         inline = [child for token in self.tokens for child in token.children or []]
-        return [str(t.attrs.get("href") or t.attrs.get("src")) for t in inline if t.type in {"link_open", "image"}]
+        return [
+            str(t.attrs.get("href") or t.attrs.get("src")) for t in inline if t.type in {"link_open", "image"}
+        ]
 
     @cached_property
     def anchors(self) -> set[str]:
@@ -111,6 +117,10 @@ def page(name: str) -> Page:
 def names() -> set[str]:
     """Every file and folder of the project; environments and what is built are left out."""
     made = {"build", "dist", "staticfiles", "ordersaga.egg-info"}
-    top = [entry for entry in ROOT.iterdir() if entry.is_file() or not (entry.name.startswith(".") or entry.name in made)]
+    top = [
+        entry
+        for entry in ROOT.iterdir()
+        if entry.is_file() or not (entry.name.startswith(".") or entry.name in made)
+    ]
     found = {below for entry in top for below in (entry, *entry.rglob("*"))}
     return {str(path.relative_to(ROOT)) for path in found if "__pycache__" not in path.parts}

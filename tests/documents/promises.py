@@ -15,7 +15,11 @@ def unfulfilled(block: Block, said: list[str], *, figures: bool = True) -> list[
     """
     rest = iter(_plain(line, figures) for line in said)
     promised = [line for line in block.text.splitlines() if not line.startswith("$ ")]
-    return [line for line in promised if not any(fnmatch.fnmatchcase(real, _pattern(_plain(line, figures))) for real in rest)]
+    return [
+        line
+        for line in promised
+        if not any(fnmatch.fnmatchcase(real, _pattern(_plain(line, figures))) for real in rest)
+    ]
 
 
 def _plain(line: str, figures: bool) -> str:

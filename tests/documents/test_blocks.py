@@ -28,12 +28,18 @@ SINGLE = {
 def escaped(one: Page) -> list[str]:
     """What of a page no test looks into."""
     languages = [block.language for block in one.blocks]
-    found = [f"{block.language}, line {block.line}" for block in one.blocks if not _is_known(one, block.language, languages)]
+    found = [
+        f"{block.language}, line {block.line}"
+        for block in one.blocks
+        if not _is_known(one, block.language, languages)
+    ]
     strange = {"code_block": "an indented block", "html_block": "HTML", "html_inline": "HTML"}
     everywhere = [child for token in one.tokens for child in (token, *(token.children or []))]
     found += [strange[token.type] for token in everywhere if token.type in strange]
     words = [child.content for token in one.tokens for child in token.children or [] if child.type == "text"]
-    return found + [f"a link that is none: {text}" for text in words if re.search(r"\]\[|\]\(|\[[^\]]+\]:", text)]
+    return found + [
+        f"a link that is none: {text}" for text in words if re.search(r"\]\[|\]\(|\[[^\]]+\]:", text)
+    ]
 
 
 def _is_known(one: Page, language: str, all_of_them: list[str]) -> bool:
@@ -47,7 +53,14 @@ def test_nothing_escapes(one: Page) -> None:
 
 @pytest.mark.parametrize(
     "planted",
-    ["```yaml\na: 1\n```", "```text\n$ rm\n```", "```sql\nSELECT 1\n```", "    indented", "<br>x", "[x][nowhere]"],
+    [
+        "```yaml\na: 1\n```",
+        "```text\n$ rm\n```",
+        "```sql\nSELECT 1\n```",
+        "    indented",
+        "<br>x",
+        "[x][nowhere]",
+    ],
 )
 def test_what_nobody_looks_into_is_noticed(planted: str) -> None:
     assert len(escaped(Page(Path(ROOT, "draft.md"), f"Words.\n\n{planted}\n"))) == 1
@@ -60,4 +73,6 @@ def test_both_proxies_lead_to_where_the_web_listens_and_name_what_it_reads() -> 
 
     assert f"reverse_proxy {bind}\n" in caddy.text
     assert f"proxy_pass http://{bind};" in nginx.text
-    assert {"Host $host", "X-Forwarded-Proto $scheme"} == set(re.findall(r"proxy_set_header (.*);", nginx.text))
+    assert {"Host $host", "X-Forwarded-Proto $scheme"} == set(
+        re.findall(r"proxy_set_header (.*);", nginx.text)
+    )

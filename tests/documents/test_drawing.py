@@ -29,18 +29,27 @@ def test_the_rooms_are_drawn_with_all_that_is_in_them() -> None:
     engine = {path.name for path in Path(ROOT, "ordersaga").glob("[!_]*.py")}
     inner = {f"{path.parent.name}/" for path in Path(ROOT, "ordersaga").glob("*/__init__.py")}
     apps = {path.parent.name for path in Path(ROOT, "webapp").glob("*/apps.py")}
-    houses = {f"{name}/" for name in names() if "/" not in name and Path(ROOT, name).is_dir() and name not in UNDRAWN}
+    houses = {
+        f"{name}/"
+        for name in names()
+        if "/" not in name and Path(ROOT, name).is_dir() and name not in UNDRAWN
+    }
 
     assert engine | inner | apps | houses <= drawn
 
 
 def test_every_package_that_is_asked_for_has_its_reason() -> None:
     project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *(one for group in project["optional-dependencies"].values() for one in group)]
+    asked = [
+        *project["dependencies"],
+        *(one for group in project["optional-dependencies"].values() for one in group),
+    ]
     packages = {re.split(r"[\[<>=]", one)[0] for one in asked} - {project["name"]}
-    [(_, table)] = [part for part in page("docs/ARCHITECTURE.md").sections if part[0] == "Why each dependency"]
-    given = {name for first in re.findall(r"^\| ([\w, -]+) \|", table, re.MULTILINE) for name in first.split(", ")} - {
-        "package"
-    }
+    [(_, table)] = [
+        part for part in page("docs/ARCHITECTURE.md").sections if part[0] == "Why each dependency"
+    ]
+    given = {
+        name for first in re.findall(r"^\| ([\w, -]+) \|", table, re.MULTILINE) for name in first.split(", ")
+    } - {"package"}
 
     assert given == packages

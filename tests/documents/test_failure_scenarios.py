@@ -18,7 +18,9 @@ def test_every_trap_has_its_place_in_order() -> None:
 
 
 def test_every_trap_and_scenario_that_is_tested_is_linked() -> None:
-    tested = {file for folder in ("failures", "scenarios") for file in Path(ROOT, "tests", folder).glob("test_*.py")}
+    tested = {
+        file for folder in ("failures", "scenarios") for file in Path(ROOT, "tests", folder).glob("test_*.py")
+    }
     linked = {Path(FAILURES.path.parent, link).resolve() for link in FAILURES.links}
 
     missing = sorted(file.name for file in tested - linked)
@@ -29,7 +31,9 @@ TRAPS = [(name, text) for name, text in FAILURES.sections if re.match(r"\d+\. ",
 
 
 @pytest.mark.parametrize(("name", "text"), TRAPS, ids=[name.partition(".")[0] for name, _ in TRAPS])
-def test_every_trap_tells_what_happens_what_is_done_what_proves_it_and_what_was_measured(name: str, text: str) -> None:
+def test_every_trap_tells_what_happens_what_is_done_what_proves_it_and_what_was_measured(
+    name: str, text: str
+) -> None:
     clauses = ["**Without care**", "**Here", "**Proof**", "**Measured**"]
 
     assert [clause for clause in clauses if clause not in text] == []
@@ -38,6 +42,8 @@ def test_every_trap_tells_what_happens_what_is_done_what_proves_it_and_what_was_
 
 
 def test_every_scenario_tells_what_was_measured() -> None:
-    rows = re.findall(r"^\| \[test_\w+\].*$", dict(FAILURES.sections)["Scenarios on real processes"], re.MULTILINE)
+    rows = re.findall(
+        r"^\| \[test_\w+\].*$", dict(FAILURES.sections)["Scenarios on real processes"], re.MULTILINE
+    )
 
     assert [row for row in rows if len(row.strip("| ").split(" | ")) != 3] == []

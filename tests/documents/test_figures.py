@@ -1,8 +1,9 @@
 """No figure stands without the command that makes it.
 
-A figure is a number with a unit, or a ratio in words. In its passage (a paragraph, an item of a list, a row of a table with the
-paragraph before it) stands the command that measures it, the test that enforces it (*bound*), or it is no measurement but a
-constant, which is named here with the place in the code that holds it.
+A figure is a number with a unit, or a ratio in words. In its passage (a paragraph, an item of a list, a row
+of a table with the paragraph before it) stands the command that measures it, the test that enforces it
+(*bound*), or it is no measurement but a constant, which is named here with the place in the code that holds
+it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ RATIO = (
     r"|\ba (?:third|quarter) of|\bhalf of (?:all|the|a)\b"
 )
 FIGURE = re.compile(rf"{NUMBER} ?{UNIT}(?![\w/])|{RATIO}")
-MAKES = re.compile(r"\bmake (?:bench|demo|faults|test)\b|-m benchmarks\b|manage\.py (?:reconcile|place_orders|seed_orders)\b")
+MAKES = re.compile(
+    r"\bmake (?:bench|demo|faults|test)\b|-m benchmarks\b|manage\.py (?:reconcile|place_orders|seed_orders)\b"
+)
 """The commands that print figures."""
 MEASURED = "--measured"
 """A page that says how to make them print it, may give what each test printed after **Measured**."""
@@ -36,14 +39,20 @@ CONSTANTS = {
     ("SECURITY.md", "2 GiB"): ("ordersaga/celery/topology.py", "QUEUE_BYTES = 2 * 1024**3"),
     ("docs/DEPLOYING.md", "90 s"): ("docker-compose.yml", "stop_grace_period: 90s"),
     ("deploy/systemd/README.md", "90 s"): ("deploy/systemd/ordersaga-pool@.service", "TimeoutStopSec=90"),
-    ("docs/FAILURE_SCENARIOS.md", "90 days"): ("workers/settings.py", "retention: Duration = timedelta(days=90)"),
+    ("docs/FAILURE_SCENARIOS.md", "90 days"): (
+        "workers/settings.py",
+        "retention: Duration = timedelta(days=90)",
+    ),
     ("docs/ARCHITECTURE.md", "7 days"): ("workers/retention.py", "BROKER_KEEPS = timedelta(days=7)"),
     ("docs/ARCHITECTURE.md", "1 h"): ("workers/retention.py", "RETRIES = timedelta(hours=1)"),
     ("docs/ARCHITECTURE.md", "30 min"): ("workers/settings.py", "watchdog_rounds"),
     ("docs/ARCHITECTURE.md", "100 ms"): ("ordersaga/relay.py", "LINGER = timedelta(milliseconds=100)"),
     ("docs/ARCHITECTURE.md", "50 ms"): ("ordersaga/relay.py", "QUEUED_LINGER = 0.05"),
     ("docs/ARCHITECTURE.md", "12 ms"): ("ordersaga/relay.py", "REPOLL_DELAYS = (0.003, 0.012)"),
-    ("docs/ARCHITECTURE.md", "250 ms"): ("ordersaga/sql/outbox.py", "HORIZON = \"interval '250 milliseconds'\""),
+    ("docs/ARCHITECTURE.md", "250 ms"): (
+        "ordersaga/sql/outbox.py",
+        "HORIZON = \"interval '250 milliseconds'\"",
+    ),
     ("docs/ARCHITECTURE.md", "10 s"): ("ordersaga/celery/publisher.py", "CONFIRM_SECONDS = 10.0"),
     ("docs/ARCHITECTURE.md", "1 s"): ("ordersaga/address_backoff.py", "FIRST, CAP = 1.0, 30.0"),
     ("docs/ARCHITECTURE.md", "30 s"): ("ordersaga/address_backoff.py", "FIRST, CAP = 1.0, 30.0"),
@@ -52,7 +61,10 @@ CONSTANTS = {
     ("docs/ARCHITECTURE.md", "8 MiB"): ("ordersaga/claim.py", "CLAIM_BYTES = 8 * 1024 * 1024"),
     ("docs/ARCHITECTURE.md", "1 MiB"): ("ordersaga/envelope.py", "FULL_BYTES = 1024 * 1024"),
     ("docs/ARCHITECTURE.md", "3 MiB"): ("ordersaga/envelope.py", "MAX_SIGNAL_BYTES = 3 * 1024 * 1024"),
-    ("docs/FAILURE_SCENARIOS.md", "30 s"): ("workers/settings.py", "watchdog: Duration = timedelta(seconds=30)"),
+    ("docs/FAILURE_SCENARIOS.md", "30 s"): (
+        "workers/settings.py",
+        "watchdog: Duration = timedelta(seconds=30)",
+    ),
     ("docs/FAILURE_SCENARIOS.md", "5 s"): (
         "tests/support/order_factory.py",
         "WATCHDOG = Watchdog(first=timedelta(seconds=scaled(5)))",
@@ -72,7 +84,9 @@ class Passage(NamedTuple):
 
 
 def passages(one: Page) -> Iterator[Passage]:
-    """What is read together. Of a table every row; the paragraph before it and its heading hold for all of its rows."""
+    """What is read together. Of a table every row; the paragraph before it and its heading hold for all of
+    its rows.
+    """
     before: tuple[str, ...] = ()
     row: list[Token] | None = None
     head = ""
@@ -99,8 +113,14 @@ def passages(one: Page) -> Iterator[Passage]:
 
 
 def _passage(tokens: list[Token]) -> Passage:
-    parts = [part for token in tokens for part in [*(token.children or []), Token("text", "", 0, content=" | ")]]
-    text = "".join(" " if part.type == "softbreak" else part.content for part in parts if part.type in {"text", "softbreak"})
+    parts = [
+        part for token in tokens for part in [*(token.children or []), Token("text", "", 0, content=" | ")]
+    ]
+    text = "".join(
+        " " if part.type == "softbreak" else part.content
+        for part in parts
+        if part.type in {"text", "softbreak"}
+    )
     spans = [part.content for part in parts if part.type == "code_inline"]
     links = [str(part.attrs.get("href")) for part in parts if part.type == "link_open"]
     commands = tuple(span for span in spans if TYPED.match(span) and MAKES.search(span))
@@ -114,10 +134,14 @@ def unfounded(one: Page) -> list[str]:
     printed = any(MEASURED in span for span in [*one.spans, *one.commands])
     found = []
     for passage in passages(one):
-        if passage.commands or (passage.tests and ("bound" in passage.text or (printed and "Measured" in passage.text))):
+        if passage.commands or (
+            passage.tests and ("bound" in passage.text or (printed and "Measured" in passage.text))
+        ):
             continue
         found += [
-            f"line {passage.line}: {figure}" for figure in FIGURE.findall(passage.text) if (one.name, figure) not in CONSTANTS
+            f"line {passage.line}: {figure}"
+            for figure in FIGURE.findall(passage.text)
+            if (one.name, figure) not in CONSTANTS
         ]
     return found
 

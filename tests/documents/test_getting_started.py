@@ -1,8 +1,10 @@
-"""Getting started, followed to the letter in an empty folder: its files written, its commands typed, its saga run.
+"""Getting started, followed to the letter in an empty folder: its files written, its commands typed, its saga
+run.
 
-Two things differ from what a reader does: the packages are those of this run instead of pip's, and the addresses of the last
-part are those of private servers. Of this run's packages only those can be imported that the page's ``pip install`` brings,
-and of this project the engine alone (no stage, no other participants).
+Two things differ from what a reader does: the packages are those of this run instead of pip's, and the
+addresses of the last part are those of private servers. Of this run's packages only those can be imported
+that the page's ``pip install`` brings, and of this project the engine alone (no stage, no other
+participants).
 """
 
 from __future__ import annotations
@@ -54,7 +56,10 @@ def asked_for() -> list[Requirement]:
     [(folder, extras)] = re.findall(r"\.\./(\w+)\[([\w,]+)\]$", clone)
     assert folder == made
     project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["project"]
-    own = [*project["dependencies"], *(one for extra in extras.split(",") for one in project["optional-dependencies"][extra])]
+    own = [
+        *project["dependencies"],
+        *(one for extra in extras.split(",") for one in project["optional-dependencies"][extra]),
+    ]
     return [Requirement(text) for text in [*own, *others]]
 
 
@@ -68,7 +73,9 @@ def brought() -> set[str]:
             continue
         found.add((name, frozenset(wanted.extras)))
         for needed in map(Requirement, metadata.requires(name) or []):
-            if not needed.marker or any(needed.marker.evaluate({"extra": extra}) for extra in (*wanted.extras, "")):
+            if not needed.marker or any(
+                needed.marker.evaluate({"extra": extra}) for extra in (*wanted.extras, "")
+            ):
                 left.append(needed)
     return {name for name, _ in found}
 
@@ -77,13 +84,17 @@ def not_brought() -> set[str]:
     """The modules that this run could import beside them."""
     there = brought() | {"pip", "setuptools"}
     return {
-        module for module, dists in metadata.packages_distributions().items() if not there & set(map(canonicalize_name, dists))
+        module
+        for module, dists in metadata.packages_distributions().items()
+        if not there & set(map(canonicalize_name, dists))
     }
 
 
 @pytest.fixture
 def project() -> Path:
-    """The newcomer's folder with the files of the guide; the engine, and only that, can be imported beside the packages."""
+    """The newcomer's folder with the files of the guide; the engine, and only that, can be imported beside
+    the packages.
+    """
     folder = janitor().folder("guide")
     Path(folder, "site").mkdir()
     Path(folder, "site", "ordersaga").symlink_to(ROOT / "ordersaga")
@@ -119,11 +130,15 @@ def bash(project: Path) -> Iterator[Callable[..., str]]:
 
     def run(script: str, *, status: int = 0) -> str:
         """Ended after a time that is long enough on a busy machine, with the pools' logs to tell why."""
-        process = Process("guide", ["timeout", f"{scaled(170):.0f}", "bash", "-c", script], env=env, cwd=project)
+        process = Process(
+            "guide", ["timeout", f"{scaled(170):.0f}", "bash", "-c", script], env=env, cwd=project
+        )
         started.append(process)
         process.start()
         ended = process.wait(180)
-        assert ended == status, "\n".join([process.logs(), *(log.read_text() for log in project.glob("*.log"))])
+        assert ended == status, "\n".join(
+            [process.logs(), *(log.read_text() for log in project.glob("*.log"))]
+        )
         return process.logs()
 
     yield run
@@ -137,13 +152,17 @@ def script(blocks: list[Block], addresses: dict[str, str]) -> str:
     for block in blocks:
         typed = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]
         typed = [line for line in typed if not INSTALLED_OTHERWISE.search(line)]
-        here = [ADDRESS.sub(lambda m: f"export {m[1]}={shlex.quote(addresses[m[1]])}", line) for line in typed]
+        here = [
+            ADDRESS.sub(lambda m: f"export {m[1]}={shlex.quote(addresses[m[1]])}", line) for line in typed
+        ]
         lines += [f"echo '--- line {block.line}'", *here]
     return "\n".join(lines)
 
 
 @pytest.mark.timeout(240)  # some twenty Python processes, one after the other
-def test_a_newcomer_ends_with_a_running_saga_of_their_own(bash: Callable[..., str], addresses: dict[str, str]) -> None:
+def test_a_newcomer_ends_with_a_running_saga_of_their_own(
+    bash: Callable[..., str], addresses: dict[str, str]
+) -> None:
     blocks = GUIDE.blocks_of("console")
 
     output = bash(script(blocks, addresses))
@@ -163,7 +182,9 @@ def test_a_newcomer_has_neither_django_nor_our_tests_tools(bash: Callable[..., s
     assert not {"celery", "kombu", "sqlalchemy", "psycopg2", "pgmq", "pytest", "pydantic"} & not_brought()
 
 
-def test_the_forgotten_undo_is_told_in_the_words_of_the_guide(bash: Callable[..., str], project: Path) -> None:
+def test_the_forgotten_undo_is_told_in_the_words_of_the_guide(
+    bash: Callable[..., str], project: Path
+) -> None:
     trip = Path(project, "trip.py")
     trip.write_text(re.sub(r"@hold_room\.undo\n(?:.*\n){2}", "", trip.read_text()))
     urls = "".join(f"export {name.upper()}_DATABASE_URL=postgresql://nowhere/{name}\n" for name in NAMES)
@@ -175,7 +196,9 @@ def test_the_forgotten_undo_is_told_in_the_words_of_the_guide(bash: Callable[...
 
 
 def test_the_saga_takes_no_more_than_forty_lines() -> None:
-    lines = [line for line in GUIDE.files["trip.py"].splitlines() if line.strip() and not line.startswith("#")]
+    lines = [
+        line for line in GUIDE.files["trip.py"].splitlines() if line.strip() and not line.startswith("#")
+    ]
     participants = ast.literal_eval(re.findall(r"NAMES = (.*)", GUIDE.files["trip.py"])[0])
 
     assert len(lines) <= 40
@@ -183,7 +206,9 @@ def test_the_saga_takes_no_more_than_forty_lines() -> None:
 
 
 def test_whatever_the_engine_needs_beside_its_python_is_installed_with_it() -> None:
-    patterns = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["ordersaga"]
+    patterns = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "ordersaga"
+    ]
     engine = Path(ROOT, "ordersaga")
     others = {file for file in engine.rglob("*") if file.is_file() and file.suffix not in {".py", ".pyc"}}
 

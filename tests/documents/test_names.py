@@ -41,7 +41,11 @@ def wrong(one: Page) -> list[str]:
         if name in one.files or name in MADE:
             continue
         beside = Path(one.path.parent, name).resolve()
-        files = [str(beside.relative_to(ROOT))] if beside.is_relative_to(ROOT) and beside.exists() else found(name)
+        files = (
+            [str(beside.relative_to(ROOT))]
+            if beside.is_relative_to(ROOT) and beside.exists()
+            else found(name)
+        )
         if not files:
             faults.append(name)
         elif test and not any(test in functions(file) for file in files):

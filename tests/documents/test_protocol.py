@@ -22,7 +22,9 @@ def cited(text: str) -> set[int]:
 
 
 def sources() -> dict[str, str]:
-    found = (path for folder in FOLDERS for kind in ("*.py", "*.sql") for path in Path(ROOT, folder).rglob(kind))
+    found = (
+        path for folder in FOLDERS for kind in ("*.py", "*.sql") for path in Path(ROOT, folder).rglob(kind)
+    )
     return {str(path.relative_to(ROOT)): path.read_text() for path in found if path != Path(__file__)}
 
 
@@ -34,7 +36,11 @@ def test_the_rules_are_numbered_from_one() -> None:
 def test_code_cites_rules_that_are_there_and_says_where() -> None:
     citing = {name: text for name, text in sources().items() if cited(text)}
     assert citing, "nothing cites a rule"
-    assert {name: sorted(cited(text) - set(rules())) for name, text in citing.items() if cited(text) - set(rules())} == {}
+    assert {
+        name: sorted(cited(text) - set(rules()))
+        for name, text in citing.items()
+        if cited(text) - set(rules())
+    } == {}
     assert [name for name, text in citing.items() if PAGE not in text] == []
 
 

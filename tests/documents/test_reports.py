@@ -31,7 +31,10 @@ def whole(value: float) -> str:
 
 def against(part: str, end: str = "") -> tuple[str, str]:
     """OrderSaga's orders a second, and the best plain chain's with how many times that is."""
-    ours, theirs = figure(part, f"OrderSaga{end}"), max(figures(REPORTS, part, "orders_per_second", BEST, end))
+    ours, theirs = (
+        figure(part, f"OrderSaga{end}"),
+        max(figures(REPORTS, part, "orders_per_second", BEST, end)),
+    )
     return whole(ours), f"{whole(theirs)} ({shown(ours / theirs)} ×)"
 
 
@@ -42,7 +45,10 @@ def first_screen() -> list[str]:
         against("end-to-end", ", 20 a transaction"),
         against("end-to-end", ", 1 a transaction"),
     )
-    median = whole(figure("latency", "OrderSaga, 20/s", P50)), whole(min(figures(REPORTS, "latency", P50, BEST, ", 20/s")))
+    median = (
+        whole(figure("latency", "OrderSaga, 20/s", P50)),
+        whole(min(figures(REPORTS, "latency", P50, BEST, ", 20/s"))),
+    )
     return [
         f"settles **{drained[0]} waiting orders a second**",
         f"the best of four plain Celery chains, which have neither, {drained[1]}.",
@@ -57,7 +63,9 @@ def processes() -> list[str]:
     """The rows of one, two and four processes."""
     rows = []
     for number, name in ((1, "1 process"), (2, "2 processes"), (4, "4 processes")):
-        drained, placed = (figure("processes", f"OrderSaga, {name} a pool, {how}") for how in ("drain", "20 a transaction"))
+        drained, placed = (
+            figure("processes", f"OrderSaga, {name} a pool, {how}") for how in ("drain", "20 a transaction")
+        )
         rows.append(f"| {number} | {whole(drained)} orders/s | {whole(placed)} orders/s |")
     return rows
 
@@ -66,8 +74,12 @@ def performance() -> list[str]:
     """What was expected, as the reports' page has it; the audit's share; growth, and one hot product."""
     page = (FOLDER / "README.md").read_text().splitlines()
     later, drained = (whole(figure("drain", name)) for name in ("OrderSaga, the audit later", "OrderSaga"))
-    million, few = (whole(figure("growth", f"OrderSaga after {behind}")) for behind in ("1,000,000", "10,000"))
-    one, many = (whole(figure("hot", f"OrderSaga, {products}")) for products in ("1 product", "1,000 products"))
+    million, few = (
+        whole(figure("growth", f"OrderSaga after {behind}")) for behind in ("1,000,000", "10,000")
+    )
+    one, many = (
+        whole(figure("hot", f"OrderSaga, {products}")) for products in ("1 product", "1,000 products")
+    )
     return [
         *(line for line in page if line.endswith(("| met |", "| missed |"))),
         f"{later} orders/s instead of {drained}",
@@ -89,8 +101,12 @@ def test_pages_tell_what_the_reports_hold(page: str) -> None:
 def test_the_reports_are_of_one_run_of_everything() -> None:
     assert set(REPORTS) == set(PARTS)
     for what in ("rounds_wanted", "scale", "machine", "versions", "servers"):
-        assert len({json.dumps(part[what]) for part in REPORTS.values()}) == 1, f"{what} differs between the reports"
-    assert len({part["commit"] for name, part in REPORTS.items() if not PARTS[name].once}) == 1  # what is counted is not timed
+        assert len({json.dumps(part[what]) for part in REPORTS.values()}) == 1, (
+            f"{what} differs between the reports"
+        )
+    assert (
+        len({part["commit"] for name, part in REPORTS.items() if not PARTS[name].once}) == 1
+    )  # what is counted is not timed
     for name, part in REPORTS.items():
         rounds = 1 if PARTS[name].once else part["rounds_wanted"]
         short = [series for series, found in part["series"].items() if len(found["rounds"]) < rounds]
@@ -114,4 +130,6 @@ def test_the_reports_page_is_written_from_them(tmp_path: Path) -> None:
 def test_pictures_show_the_medians() -> None:
     for name, part in REPORTS.items():
         drawn = re.findall(r">([\d.,e+]+)</text>", (FOLDER / f"{name}.svg").read_text())
-        assert drawn == [shown(found["median"][PARTS[name].figure]) for found in part["series"].values()], name
+        assert drawn == [shown(found["median"][PARTS[name].figure]) for found in part["series"].values()], (
+            name
+        )

@@ -45,10 +45,14 @@ def test_a_refund_backs_off_calls_for_help_and_is_never_forgotten(theatre: Theat
             assert len(waits) < 10
             rehearsal.collect()
 
-    assert 0.8 <= waits[0] <= 1.2 + scaled(0.1)  # counted from the beginning of the transaction that wrote the row
+    assert (
+        0.8 <= waits[0] <= 1.2 + scaled(0.1)
+    )  # counted from the beginning of the transaction that wrote the row
     assert all(1.0 < longer / shorter < 4.0 for shorter, longer in pairwise(waits)), waits
     assert str(books.saga(saga).attention).startswith("undo of payments.charge keeps failing")
-    assert "SQLSTATE P0001" in str(books.saga(saga).attention)  # the kind; an error's words may hold what the step worked on
+    assert "SQLSTATE P0001" in str(
+        books.saga(saga).attention
+    )  # the kind; an error's words may hold what the step worked on
     assert books.saga(saga).status == "ROLLING_BACK"
 
     rehearsal.run()

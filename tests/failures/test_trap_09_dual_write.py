@@ -45,14 +45,18 @@ def test_placing_needs_no_broker(house: House) -> None:
     house.books.all_confirmed([saga])
 
 
-def test_a_relay_that_dies_between_the_confirm_and_its_commit_says_it_twice_and_nobody_minds(theatre: Theatre) -> None:
+def test_a_relay_that_dies_between_the_confirm_and_its_commit_says_it_twice_and_nobody_minds(
+    theatre: Theatre,
+) -> None:
     saga = theatre.shop.place("TEA")
     rehearsal = theatre.rehearsal()
     published = []
 
     def publish_and_die(parcels: object) -> None:
         published.append(parcels)
-        ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'relay orders'"
+        ending = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'relay orders'"
+        )
         theatre.books.ask("orders", ending)
 
     relay = Relay(theatre.books.databases.orders, "orders", publish_and_die)

@@ -37,7 +37,9 @@ def test_an_envelope_that_keeps_coming_back_is_taken_apart_and_stays_apart(theat
     theatre.books.all_confirmed(sagas, timeout=0)
 
 
-def test_a_signal_that_kills_dies_at_the_broker_alone_and_its_order_is_left_to_the_deadline(house: House) -> None:
+def test_a_signal_that_kills_dies_at_the_broker_alone_and_its_order_is_left_to_the_deadline(
+    house: House,
+) -> None:
     with house.instead("inventory", concurrency=2) as [inventory]:
         poison, *innocent = Shop(house.databases, watchdog=ASLEEP).place_all([[KILLS], *[["TEA"]] * 9])
 

@@ -13,6 +13,8 @@ def test_of_a_hundred_orders_in_one_envelope_one_is_bad_and_ninety_nine_do_not_n
 
     assert house.books.trail(bad).count("inventory: failed") == 3
     [(noticed,)] = house.books.ask(
-        "orders", "SELECT count(*) FROM audit_sagaevent WHERE name = 'failed' AND saga_id = ANY(%s::uuid[])", good
+        "orders",
+        "SELECT count(*) FROM audit_sagaevent WHERE name = 'failed' AND saga_id = ANY(%s::uuid[])",
+        good,
     )
     assert noticed == 0

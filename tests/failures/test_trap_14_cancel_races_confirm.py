@@ -8,7 +8,10 @@ from tests.support.in_process import Theatre, deliver_all, to
 
 def test_whichever_comes_first_wins_and_the_loser_is_told(theatre: Theatre) -> None:
     shop, books = theatre.shop, theatre.books
-    for winner, status, told in [("Charged", "CONFIRMED", "too_late"), ("Cancel", "ROLLED_BACK", "cancelled")]:
+    for winner, status, told in [
+        ("Charged", "CONFIRMED", "too_late"),
+        ("Cancel", "ROLLED_BACK", "cancelled"),
+    ]:
         saga = shop.place("TEA")
         rehearsal = theatre.rehearsal()
         deliver_all(rehearsal, but=to("orders", "PaymentCharged"))

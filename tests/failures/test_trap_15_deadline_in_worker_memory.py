@@ -40,7 +40,9 @@ def test_a_deadline_outlives_the_worker_that_would_have_kept_it(house: House) ->
     house.books.all_rolled_back([saga])
 
 
-def test_a_deadline_sent_again_starts_no_second_series_of_retries(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deadline_sent_again_starts_no_second_series_of_retries(
+    theatre: Theatre, monkeypatch: pytest.MonkeyPatch
+) -> None:
     saga = theatre.shop.place("TEA")
     expire = next(step for step in theatre.choreography.steps if step.name == "expire_order")
     works = expire.function

@@ -41,4 +41,6 @@ def test_behind_the_lock_stands_a_constraint(theatre: Theatre) -> None:
     deliver_all(theatre.rehearsal(), but=to("payments"))
 
     with pytest.raises(psycopg2.errors.CheckViolation):
-        theatre.books.ask("inventory", "UPDATE product SET on_hand = on_hand - 1, held = held + 1 WHERE sku = 'ONE'")
+        theatre.books.ask(
+            "inventory", "UPDATE product SET on_hand = on_hand - 1, held = held + 1 WHERE sku = 'ONE'"
+        )

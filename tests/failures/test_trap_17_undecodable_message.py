@@ -13,7 +13,9 @@ def test_it_is_kept_whole_on_the_desk_and_only_its_digest_is_logged(house: House
 
     house.mail.send("signal.StockReserved", body, to="payments", content_type="application/json")
 
-    [letter] = eventually(lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter")
+    [letter] = eventually(
+        lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter"
+    )
     assert (letter.source, letter.participant) == ("broker", "payments")
     [payments] = house.pools["payments"]
     eventually(lambda: hashlib.sha256(body).hexdigest()[:16] in payments.logs(), 10, "the digest in the log")

@@ -43,15 +43,26 @@ def test_every_signal_ever_recorded_is_read_by_todays_code(path: Path) -> None:
 
 
 def test_something_is_recorded_of_every_signal_that_a_step_hears() -> None:
-    heard = {"OrderPlaced", "StockReserved", "PaymentCharged", "OrderConfirmed", "StockShipped", "CancelAsked"}
+    heard = {
+        "OrderPlaced",
+        "StockReserved",
+        "PaymentCharged",
+        "OrderConfirmed",
+        "StockShipped",
+        "CancelAsked",
+    }
     assert heard <= {path.stem.rsplit(".", 1)[0] for path in RECORDED}
 
 
 @pytest.mark.parametrize(
-    ("version", "data"), [(1, {"pounds": 4}), (2, {"kilograms": 2}), (3, {"grams": 2000})], ids=["1", "2", "3"]
+    ("version", "data"),
+    [(1, {"pounds": 4}), (2, {"kilograms": 2}), (3, {"grams": 2000})],
+    ids=["1", "2", "3"],
 )
 def test_old_versions_are_translated(version: int, data: dict[str, Any]) -> None:
-    good, bad = Reader(Parcel).read(letter("signal.Parcel", new_id(), orjson.dumps(data).decode(), version=version))
+    good, bad = Reader(Parcel).read(
+        letter("signal.Parcel", new_id(), orjson.dumps(data).decode(), version=version)
+    )
 
     assert bad == []
     assert good[0].data == Parcel(grams=2000)
@@ -85,7 +96,9 @@ def test_a_newer_version_waits_without_an_attempt(theatre: Theatre, monkeypatch:
         [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
     assert theatre.books.journal(saga) == {}
 
-    monkeypatch.setattr(signals.OrderPlaced, "version", signals.OrderPlaced.version + 1)  # the pool is deployed
+    monkeypatch.setattr(
+        signals.OrderPlaced, "version", signals.OrderPlaced.version + 1
+    )  # the pool is deployed
     rehearsal.run()
 
     theatre.books.all_confirmed([saga], timeout=0)

@@ -27,7 +27,11 @@ def parcel(topic: str, recipient: str | None = None) -> Parcel:
 
 def publisher(url: str, whole: Choreography) -> Publisher:
     settings = broker(url)
-    return Publisher(Connection(settings["broker_url"], transport_options=settings["broker_transport_options"]), whole, KEYRING)
+    return Publisher(
+        Connection(settings["broker_url"], transport_options=settings["broker_transport_options"]),
+        whole,
+        KEYRING,
+    )
 
 
 @pytest.fixture
@@ -38,7 +42,9 @@ def publish(vhost: str) -> Iterator[Publisher]:
     one.close()
 
 
-def test_what_is_said_before_its_hearer_ever_ran_waits_for_it(publish: Publisher, rabbitmq: RabbitMQ, vhost: str) -> None:
+def test_what_is_said_before_its_hearer_ever_ran_waits_for_it(
+    publish: Publisher, rabbitmq: RabbitMQ, vhost: str
+) -> None:
     publish([parcel("signal.OrderPlaced"), parcel("signal.OrderPlaced", OBSERVERS)])
 
     queues = rabbitmq.queues(vhost.rpartition("/")[2])
@@ -51,7 +57,9 @@ def test_what_nobody_hears_is_kept(publish: Publisher, rabbitmq: RabbitMQ, vhost
     assert rabbitmq.queues(vhost.rpartition("/")[2])["ordersaga.unheard"].ready == 1
 
 
-def test_without_a_confirmation_publishing_fails(vhost: str, rabbitmq: RabbitMQ, proxy: Callable[[int], Proxy]) -> None:
+def test_without_a_confirmation_publishing_fails(
+    vhost: str, rabbitmq: RabbitMQ, proxy: Callable[[int], Proxy]
+) -> None:
     between = proxy(rabbitmq.port)
     publish = publisher(between.through(vhost), choreography())
     publish([parcel("signal.OrderPlaced")])

@@ -27,7 +27,9 @@ assert [whoami(database) for database in databases] == before, "the child closed
 """
 
 
-def test_a_child_speaks_on_connections_of_its_own_and_leaves_its_parents_alone(spawn: Callable[..., Process]) -> None:
+def test_a_child_speaks_on_connections_of_its_own_and_leaves_its_parents_alone(
+    spawn: Callable[..., Process],
+) -> None:
     forking = spawn("forking", [sys.executable, "-c", FORK])
     assert forking.wait(60) == 0, forking.logs()
 

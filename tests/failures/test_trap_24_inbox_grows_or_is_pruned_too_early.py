@@ -1,4 +1,6 @@
-"""The journal is pruned past a retention longer than anything may come back, so that it neither grows nor forgets too early."""
+"""The journal is pruned past a retention longer than anything may come back, so that it neither grows nor
+forgets too early.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ MONTH = timedelta(days=30)
 def test_what_ended_long_ago_is_forgotten_and_the_books_stay_clean(theatre: Theatre) -> None:
     old = [theatre.shop.place("TEA"), theatre.shop.place("GONE"), theatre.shop.place("FREE")]
     theatre.rehearsal().run()
-    before = {saga: (theatre.books.saga(saga), theatre.books.money(saga), theatre.books.goods(saga)) for saga in old}
+    before = {
+        saga: (theatre.books.saga(saga), theatre.books.money(saga), theatre.books.goods(saga)) for saga in old
+    }
     age(theatre, old, days=31)
     young = [theatre.shop.place("TEA"), theatre.shop.place("GONE")]
     theatre.rehearsal().run()
@@ -62,5 +66,7 @@ def test_a_retention_shorter_than_what_may_come_back_is_refused(days: str) -> No
 
 
 def test_the_horizon_counts_deadline_reminders_retries_and_the_broker() -> None:
-    ours = settings().model_copy(update={"deadline": timedelta(days=2), "watchdog": timedelta(minutes=1), "watchdog_rounds": 2})
+    ours = settings().model_copy(
+        update={"deadline": timedelta(days=2), "watchdog": timedelta(minutes=1), "watchdog_rounds": 2}
+    )
     assert horizon(ours) == timedelta(days=2) + timedelta(minutes=3) + timedelta(hours=1) + BROKER_KEEPS

@@ -28,15 +28,21 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=15, help="how long orders are placed, at least (15)")
     parser.add_argument("--seed", type=int, default=1, help="decides the orders and the faults (1)")
     parser.add_argument("--rate", type=float, default=30, help="orders a second (30)")
-    parser.add_argument("--kinds", default="", metavar="KINDS", help=f"some of {', '.join(KINDS)}; all by default")
+    parser.add_argument(
+        "--kinds", default="", metavar="KINDS", help=f"some of {', '.join(KINDS)}; all by default"
+    )
     parser.add_argument("--short", action="store_true", help="each kind once, and only for a few seconds")
-    parser.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER", help="where the report goes")
+    parser.add_argument(
+        "--reports", type=Path, default=REPORTS, metavar="FOLDER", help="where the report goes"
+    )
     wanted = parser.parse_args()
     kinds = [name.strip() for name in wanted.kinds.split(",") if name.strip()]
     if unknown := [name for name in kinds if name not in KINDS]:
         parser.error(f"--kinds: there is no kind {', '.join(unknown)}; there are {', '.join(KINDS)}")
     try:
-        found = run(seed=wanted.seed, minutes=wanted.minutes, rate=wanted.rate, kinds=kinds, short=wanted.short)
+        found = run(
+            seed=wanted.seed, minutes=wanted.minutes, rate=wanted.rate, kinds=kinds, short=wanted.short
+        )
     except KeyboardInterrupt:
         say("stopped; no report is written")
         return 130
@@ -46,7 +52,11 @@ def main() -> int:
     page(wanted.reports)
     for line in found["verdict"]:
         say(f"WRONG  {line}")
-    say("all is as it must be" if not found["verdict"] else f"{len(found['verdict'])} things are not as they must be")
+    say(
+        "all is as it must be"
+        if not found["verdict"]
+        else f"{len(found['verdict'])} things are not as they must be"
+    )
     return 1 if found["verdict"] else 0
 
 

@@ -38,7 +38,8 @@ WATCHDOG = 10.0
 class Installation:
     """The running whole.
 
-    :ivar isolation: None where namespaces cannot be made; then packets are not dropped and disks do not fill up.
+    :ivar isolation: None where namespaces cannot be made; then packets are not dropped and disks do not fill
+        up.
     :ivar restarts: pool processes that ended by themselves and were started again, by name.
     """
 
@@ -96,15 +97,25 @@ def installed(rate: float, seed: int, rabbitmq: RabbitMQ | None = None) -> Itera
         bouncer.start()
         direct = Databases(**{owner: server.database_url for owner, server in databases.items()})
         _migrate(direct)
-        ports = {**{owner: databases[owner].port for owner in OWNERS}, "payments": bouncer.port, "broker": rabbitmq.port}
+        ports = {
+            **{owner: databases[owner].port for owner in OWNERS},
+            "payments": bouncer.port,
+            "broker": rabbitmq.port,
+        }
         routes = {name: Route(name, port, isolation) for name, port in ports.items()}
         for route in routes.values():
             route.proxy.start()
             stack.callback(route.proxy.close)
         switches = Switches(janitor().folder("switches"))
-        urls = {**{owner: getattr(direct, owner) for owner in OWNERS}, "payments": bouncer.through(direct.payments)}
+        urls = {
+            **{owner: getattr(direct, owner) for owner in OWNERS},
+            "payments": bouncer.through(direct.payments),
+        }
         urls["broker"] = rabbitmq.add_vhost(VHOST)
-        env = {**_environment({name: routes[name].through(url, ports[name]) for name, url in urls.items()}), **switches.env}
+        env = {
+            **_environment({name: routes[name].through(url, ports[name]) for name, url in urls.items()}),
+            **switches.env,
+        }
         _open_shop(direct)
         pools = Pools(env)
         stack.callback(pools.teardown)
@@ -114,7 +125,9 @@ def installed(rate: float, seed: int, rabbitmq: RabbitMQ | None = None) -> Itera
         load = Process("load", ["sh", "-c", 'exec "$@" >"$0"', lines, *argv], env=env)
         stack.callback(load.stop, 10)
         books = Books(direct)
-        yield Installation(isolation, databases, bouncer, rabbitmq, routes, switches, pools, books, load, lines)
+        yield Installation(
+            isolation, databases, bouncer, rabbitmq, routes, switches, pools, books, load, lines
+        )
 
 
 def _environment(urls: Mapping[str, str]) -> dict[str, str]:
@@ -131,8 +144,13 @@ def _environment(urls: Mapping[str, str]) -> dict[str, str]:
 def _migrate(databases: Databases) -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate", "-v0"],
-        cwd=ROOT, env={**os.environ, **databases.env}, capture_output=True, text=True, check=False, timeout=scaled(120),
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, **databases.env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=scaled(120),
+    )
     if done.returncode:
         raise RuntimeError(f"manage.py migrate ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 

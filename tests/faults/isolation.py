@@ -1,4 +1,5 @@
-"""A network and a mount namespace of the run's own: links whose packets can be dropped, and small file systems.
+"""A network and a mount namespace of the run's own: links whose packets can be dropped, and small file
+systems.
 
 Both belong to one holder process. When it ends, however that happens, the links and file systems are gone.
 """
@@ -96,10 +97,14 @@ class Isolation:
         return Link(self, self._links, self._network)
 
     def mount_small(self, folder: Path, megabytes: int, user: str) -> Path:
-        """Mount a file system of that size on ``folder`` in the mount namespace; gives its path from outside."""
+        """Mount a file system of that size on ``folder`` in the mount namespace; gives its path
+        from outside.
+        """
         folder.mkdir()
         options = f"size={megabytes}m,mode=0700,uid={user},gid={user}"
-        self._run(f"--mount=/proc/{self.pid}/ns/mnt", "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
+        self._run(
+            f"--mount=/proc/{self.pid}/ns/mnt", "mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)
+        )
         return Path(f"/proc/{self.pid}/root{folder}")
 
     def inside(self, argv: list[str], user: str, group: str) -> list[str]:

@@ -32,7 +32,8 @@ PROBE = 2.0
 
 
 class Fault(ABC):
-    """One fault. ``begin`` and ``end`` return at once or after a few seconds; between them ``evidence`` is asked for.
+    """One fault. ``begin`` and ``end`` return at once or after a few seconds; between them ``evidence`` is
+    asked for.
 
     ``end`` is called even if ``begin`` has failed halfway.
     """
@@ -91,7 +92,9 @@ class DatabaseFault(Fault):
 
 
 class ReadOnly(DatabaseFault):
-    """The server refuses to write, as after a fail-over; sessions that began meanwhile stay so until they are dropped."""
+    """The server refuses to write, as after a fail-over; sessions that began meanwhile stay so until they are
+    dropped.
+    """
 
     name = "read-only database"
 
@@ -140,7 +143,10 @@ class HeldLock(DatabaseFault):
     name = "held lock"
     seconds = (25, 40)
     partial = True
-    ROWS: ClassVar = {"inventory": ("product", "sku", SKUS[0]), "payments": ("wallet", "customer", CUSTOMERS[0])}
+    ROWS: ClassVar = {
+        "inventory": ("product", "sku", SKUS[0]),
+        "payments": ("wallet", "customer", CUSTOMERS[0]),
+    }
 
     def choose(self) -> str:
         return self.dice.choice(sorted(self.ROWS))
@@ -201,7 +207,9 @@ class HalfOpen(RouteFault):
     def evidence(self) -> str | None:
         """Connections are accepted and bytes acknowledged; no answer ever comes."""
         with socket.create_connection(self.route.address, timeout=PROBE) as probe:
-            probe.sendall(b"AMQP\x00\x00\x09\x01" if self.target == "broker" else b"\x00\x00\x00\x08\x04\xd2\x16\x2f")
+            probe.sendall(
+                b"AMQP\x00\x00\x09\x01" if self.target == "broker" else b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+            )
             try:
                 probe.recv(1)
             except TimeoutError:
@@ -246,8 +254,14 @@ class MemoryAlarm(Fault):
 
     def evidence(self) -> str | None:
         [node] = self.installation.rabbitmq.ask("GET", "nodes")
-        blocked = [c for c in self.installation.rabbitmq.ask("GET", "connections") if c.get("state") in ("blocked", "blocking")]
-        return f"the alarm was on, {len(blocked)} connections blocked" if node["mem_alarm"] and blocked else None
+        blocked = [
+            c
+            for c in self.installation.rabbitmq.ask("GET", "connections")
+            if c.get("state") in ("blocked", "blocking")
+        ]
+        return (
+            f"the alarm was on, {len(blocked)} connections blocked" if node["mem_alarm"] and blocked else None
+        )
 
     def end(self) -> None:
         self.installation.rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
@@ -274,7 +288,9 @@ class StoppedProcesses(Fault):
 
 
 class QueueFull(StoppedProcesses):
-    """The audit's queue takes no more, because its pool does not consume; the others' orders must not mind."""
+    """The audit's queue takes no more, because its pool does not consume; the others' orders must
+    not mind.
+    """
 
     name = "full queue"
     seconds = (25, 40)
@@ -292,7 +308,9 @@ class QueueFull(StoppedProcesses):
         self.installation.rabbitmq.ask("PUT", f"policies/{VHOST}/full", policy)
 
     def evidence(self) -> str | None:
-        """What the relays keep because it was refused; a message of our own could slip in and become a dead letter."""
+        """What the relays keep because it was refused; a message of our own could slip in and become a dead
+        letter.
+        """
         kept = 0
         for owner in OWNERS:
             with self.installation.databases[owner].connect(owner) as cursor:
@@ -357,7 +375,9 @@ class StoppedProcess(StoppedProcesses):
 
 
 class GhostTransaction(StoppedProcesses):
-    """A process vanishes in the middle of a transaction that holds locks; its session stays behind on the server."""
+    """A process vanishes in the middle of a transaction that holds locks; its session stays behind on the
+    server.
+    """
 
     name = "ghost transaction"
     seconds = (45, 60)
@@ -371,7 +391,9 @@ class GhostTransaction(StoppedProcesses):
 
     def begin(self) -> None:
         self.installation.switches.on(HOLD)
-        [child] = eventually(lambda: self.installation.switches.came_by(HELD), 30, "a transaction that is held open")
+        [child] = eventually(
+            lambda: self.installation.switches.came_by(HELD), 30, "a transaction that is held open"
+        )
         for worker in self.installation.workers(self.target):
             if child in [p.pid for p in _family(worker)]:
                 self.worker = worker

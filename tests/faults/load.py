@@ -1,7 +1,8 @@
-"""Orders at an even rate: ``python -m tests.faults.load --rate 30 --seed 1`` places until it is told to stop by SIGTERM.
+"""Orders at an even rate: ``python -m tests.faults.load --rate 30 --seed 1`` places until it is told to stop
+by SIGTERM.
 
-It writes one JSON line for each order that was placed. What cannot be placed is tried again under the same key, as a
-customer's browser would; orders that are late are placed at once.
+It writes one JSON line for each order that was placed. What cannot be placed is tried again under the same
+key, as a customer's browser would; orders that are late are placed at once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Any, NamedTuple
 SKUS = [f"SKU-{number}" for number in range(40)]
 CUSTOMERS = [f"customer-{number}" for number in range(60)]
 POPULAR = 0.3
-"""The share of orders that ask for the first article, and of those by the first customer: locks on these are met soon."""
+"""The share of orders that ask for the first article, and of those by the first customer: locks on these are
+met soon.
+"""
 DECLINED_CUSTOMERS = ["poor", "blocked"]
 CANCELLED_WITHIN = 1.0
 """Seconds after placing."""
@@ -108,7 +111,9 @@ class Load:
         sys.stdout.write(f"{json.dumps(line)}\n")
         sys.stdout.flush()
         if order.kind is Kind.CANCELLED:
-            heapq.heappush(self._cancels, (time.monotonic() + self._dice.uniform(0, CANCELLED_WITHIN), number, placed))
+            heapq.heappush(
+                self._cancels, (time.monotonic() + self._dice.uniform(0, CANCELLED_WITHIN), number, placed)
+            )
 
     def _cancel_due(self) -> None:
         from webapp.orders.services import cancel_order

@@ -1,4 +1,6 @@
-"""A fault run's report: JSON, a picture of load, faults and open sagas over time, and its part of the reports' page."""
+"""A fault run's report: JSON, a picture of load, faults and open sagas over time, and its part of the
+reports' page.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def write(folder: Path, found: Mapping[str, Any]) -> None:
 
 
 def draw(found: Mapping[str, Any]) -> str:
-    """Open sagas as an area, orders placed per second as a line, and below a row of bars for each kind of fault."""
+    """Open sagas as an area, orders placed per second as a line, and below a row of bars for each kind of
+    fault.
+    """
     samples = found["timeline"]
     kinds = list(found["kinds"])
     end = max([found["seconds"], *(fault["ended"] for fault in found["faults"])])
@@ -82,7 +86,9 @@ def draw(found: Mapping[str, Any]) -> str:
     )
     for number in range(5):
         at = end * number / 4
-        parts.append(f'<text class="note" x="{x(at):.1f}" y="{bottom + 16}" text-anchor="middle">{at:.0f} s</text>')
+        parts.append(
+            f'<text class="note" x="{x(at):.1f}" y="{bottom + 16}" text-anchor="middle">{at:.0f} s</text>'
+        )
     for number, kind in enumerate(kinds):
         y = bottom + 30 + ROW * number
         parts.append(f'<text x="{LEFT + 4}" y="{y + 12}">{escape(kind)}</text>')
@@ -98,7 +104,9 @@ def draw(found: Mapping[str, Any]) -> str:
 def rates(samples: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
     """Orders placed per second, by time."""
     pairs = zip(samples, samples[WINDOW:], strict=False)
-    return [(later[0], max(0.0, (later[1] - first[1]) / max(later[0] - first[0], 0.1))) for first, later in pairs]
+    return [
+        (later[0], max(0.0, (later[1] - first[1]) / max(later[0] - first[0], 0.1))) for first, later in pairs
+    ]
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -119,14 +127,22 @@ def section(folder: Path) -> list[str]:
             f"![Load, faults and open sagas](faults-{report['seed']}.svg)",
             "",
         ]
-        lines += [f"`{report['command']}`, commit `{report['commit'][:12]}`, {report['at'][:10]}; {verdict}.", ""]
+        lines += [
+            f"`{report['command']}`, commit `{report['commit'][:12]}`, {report['at'][:10]}; {verdict}.",
+            "",
+        ]
         lines += [
             "| fault | times | lasted s | recovered within s | placed meanwhile | settled meanwhile |",
             "|---|---|---|---|---|---|",
         ]
         for kind, of_it in report["kinds"].items():
             took = of_it["recovery_seconds"]
-            cells = [kind, of_it["times"], f"{of_it['seconds']:.0f}", f"{took['most']:.1f}" if took else "not recovered"]
+            cells = [
+                kind,
+                of_it["times"],
+                f"{of_it['seconds']:.0f}",
+                f"{took['most']:.1f}" if took else "not recovered",
+            ]
             cells += [of_it["placed_meanwhile"], of_it["settled_meanwhile"]]
             lines.append("| " + " | ".join(map(str, cells)) + " |")
     return lines

@@ -30,9 +30,13 @@ WARM_UP, QUIET = 5.0, 3.0
 EVIDENCE_WITHIN = 20.0
 """Seconds that a fault is prolonged by until there is evidence that it took effect."""
 PROGRESS = 0.1
-"""Of the orders placed during a fault that hits one part only, this share must have been settled meanwhile."""
+"""Of the orders placed during a fault that hits one part only, this share must have been settled
+meanwhile.
+"""
 PROGRESS_AFTER = 20.0
-"""Seconds that such a fault must last before progress is demanded: waits for locks and retries take that long."""
+"""Seconds that such a fault must last before progress is demanded: waits for locks and retries take that
+long.
+"""
 SETTLED_WITHIN = 180.0
 """Seconds after the load has ended."""
 
@@ -45,7 +49,9 @@ DEAD = "SELECT participant, step, error, message FROM ordersaga_dead_letter"
 
 
 class Planned(NamedTuple):
-    """A fault that is to come: its kind's name, how many seconds it lasts, and the seed of its own choices."""
+    """A fault that is to come: its kind's name, how many seconds it lasts, and the seed of its
+    own choices.
+    """
 
     kind: str
     seconds: float
@@ -53,7 +59,9 @@ class Planned(NamedTuple):
 
 
 def schedule(seed: int, kinds: Sequence[str], *, short: bool = False) -> Iterator[Planned]:
-    """The faults of a seed, without end: each kind once in a random order, then any. Short runs last one round."""
+    """The faults of a seed, without end: each kind once in a random order, then any. Short runs last one
+    round.
+    """
     dice = random.Random(seed)
     first = list(kinds)
     dice.shuffle(first)
@@ -69,7 +77,8 @@ def schedule(seed: int, kinds: Sequence[str], *, short: bool = False) -> Iterato
 class Happened:
     """One fault as it was; seconds count from the run's beginning.
 
-    :ivar recovered: seconds from its end until every order placed before was settled; None when that took too long.
+    :ivar recovered: seconds from its end until every order placed before was settled; None when that took too
+        long.
     """
 
     kind: str
@@ -115,9 +124,22 @@ class Run:
     """The whole course; :meth:`go` gives the report."""
 
     def __init__(
-        self, installation: Installation, *, seed: int, minutes: float, rate: float, kinds: Sequence[str], short: bool
+        self,
+        installation: Installation,
+        *,
+        seed: int,
+        minutes: float,
+        rate: float,
+        kinds: Sequence[str],
+        short: bool,
     ) -> None:
-        self.installation, self.seed, self.minutes, self.rate, self.short = installation, seed, minutes, rate, short
+        self.installation, self.seed, self.minutes, self.rate, self.short = (
+            installation,
+            seed,
+            minutes,
+            rate,
+            short,
+        )
         self.kinds = kinds
         self.url = installation.databases["orders"].database_url
         self.began = time.monotonic()
@@ -161,7 +183,9 @@ class Run:
         try:
             fault.begin()
             happened.evidence = self._until_evident(fault, planned.seconds)
-            [(happened.settled,)], [(happened.placed,)] = (ask(self.url, q, clock) for q in (SETTLED_SINCE, PLACED_SINCE))
+            [(happened.settled,)], [(happened.placed,)] = (
+                ask(self.url, q, clock) for q in (SETTLED_SINCE, PLACED_SINCE)
+            )
         except AssertionError as error:  # what it waited for did not come about
             happened.faults.append(str(error))
         finally:
@@ -170,8 +194,12 @@ class Run:
         self._judge(fault, happened)
         happened.recovered = self._recover(fault)
         if happened.recovered is None:
-            happened.faults.append(f"orders placed before its end were still open {scaled(fault.recovers_within):.0f} s later")
-        recovered = "not recovered" if happened.recovered is None else f"recovered in {happened.recovered:.1f} s"
+            happened.faults.append(
+                f"orders placed before its end were still open {scaled(fault.recovers_within):.0f} s later"
+            )
+        recovered = (
+            "not recovered" if happened.recovered is None else f"recovered in {happened.recovered:.1f} s"
+        )
         say(
             f"{self._now():6.1f} s    {happened.evidence or 'no evidence'}; {recovered}"
             + "".join(f"; {f}" for f in happened.faults)
@@ -181,9 +209,13 @@ class Run:
         """Let the fault last, and longer if nothing shows yet that it takes effect."""
         evidence = None
         began = time.monotonic()
-        while (took := time.monotonic() - began) < seconds or (evidence is None and took < seconds + scaled(EVIDENCE_WITHIN)):
+        while (took := time.monotonic() - began) < seconds or (
+            evidence is None and took < seconds + scaled(EVIDENCE_WITHIN)
+        ):
             if evidence is None:
-                with suppress(OSError, psycopg2.Error, amqp.AMQPError):  # a probe may fail; the next one tells
+                with suppress(
+                    OSError, psycopg2.Error, amqp.AMQPError
+                ):  # a probe may fail; the next one tells
                     evidence = fault.evidence()
             self._pause(min(0.5, max(0.05, seconds - took)))
         return evidence
@@ -192,8 +224,14 @@ class Run:
         lasted = happened.ended - happened.began
         if happened.evidence is None:
             happened.faults.append("nothing shows that it took effect")
-        if fault.partial and lasted >= scaled(PROGRESS_AFTER) and happened.settled < PROGRESS * happened.placed:
-            happened.faults.append(f"only {happened.settled} orders were settled meanwhile, {happened.placed} were placed")
+        if (
+            fault.partial
+            and lasted >= scaled(PROGRESS_AFTER)
+            and happened.settled < PROGRESS * happened.placed
+        ):
+            happened.faults.append(
+                f"only {happened.settled} orders were settled meanwhile, {happened.placed} were placed"
+            )
 
     def _recover(self, fault: Fault) -> float | None:
         """Seconds until every order placed before now is settled."""
@@ -221,17 +259,22 @@ class Run:
             return round(time.monotonic() - began, 1)
         return None
 
-    # -- verdict ------------------------------------------------------------------------------------------------------
+    # -- verdict
+    # ------------------------------------------------------------------------------------------------------
 
     def _verdict(self) -> list[str]:
         """Everything that must not be; nothing when the run is right."""
-        found = [f"{h.kind} {h.target} at {h.began:.0f} s: {fault}" for h in self.happened for fault in h.faults]
+        found = [
+            f"{h.kind} {h.target} at {h.began:.0f} s: {fault}" for h in self.happened for fault in h.faults
+        ]
         if missing := [kind for kind in self.kinds if kind not in {h.kind for h in self.happened}]:
             found.append(f"never happened: {', '.join(missing)}")
         found += self._wrong_ends()
         found += self._dead_letters()
         try:
-            self.installation.books.are_clean(timeout=AddressBackoff.CAP + 60)  # a relay may wait before it tries a queue again
+            self.installation.books.are_clean(
+                timeout=AddressBackoff.CAP + 60
+            )  # a relay may wait before it tries a queue again
         except AssertionError as error:
             found.append(f"reconcile: {error}")
         return found
@@ -255,13 +298,19 @@ class Run:
     def _dead_letters(self) -> list[str]:
         found: Counter[str] = Counter()
         for owner in OWNERS:
-            for participant, step, error, message in ask(getattr(self.installation.books.databases, owner), DEAD):
+            for participant, step, error, message in ask(
+                getattr(self.installation.books.databases, owner), DEAD
+            ):
                 found[f"dead letter of {participant} {step}: {error} {message[:80]}"] += 1
         for letter in self.installation.books.desk():
-            found[f"dead letter in the audit: {letter.source} {letter.participant} {letter.topic} {letter.error}"] += 1
+            found[
+                f"dead letter in the audit: {letter.source} {letter.participant} {letter.topic} {letter.error}"
+            ] += 1
         queues = self.installation.rabbitmq.queues(VHOST)
         found |= {
-            f"messages in {name}": q.ready for name, q in queues.items() if q.ready and name.endswith((".dead", ".unheard"))
+            f"messages in {name}": q.ready
+            for name, q in queues.items()
+            if q.ready and name.endswith((".dead", ".unheard"))
         }
         return [f"{count} × {what}" for what, count in found.most_common()]
 
@@ -273,7 +322,10 @@ class Run:
             "rate_wanted": self.rate,
             "seconds": lasted,
             "time_scale": time_scale(),
-            "orders": {"placed": sum(statuses.values()), **{name.lower(): count for name, count in sorted(statuses.items())}},
+            "orders": {
+                "placed": sum(statuses.values()),
+                **{name.lower(): count for name, count in sorted(statuses.items())},
+            },
             "settled_after_the_load": after,
             "restarts": self.installation.restarts,
             "kinds": {kind: self._of_kind(kind) for kind in self.kinds},
@@ -333,5 +385,7 @@ def run(
     :param rabbitmq: a node to use instead of one of the run's own.
     """
     with installed(rate, seed, rabbitmq) as installation:
-        possible = [k for k in kinds or KINDS if installation.isolation is not None or not KINDS[k].needs_root]
+        possible = [
+            k for k in kinds or KINDS if installation.isolation is not None or not KINDS[k].needs_root
+        ]
         return Run(installation, seed=seed, minutes=minutes, rate=rate, kinds=possible, short=short).go()

@@ -1,4 +1,6 @@
-"""The servers of a fault run: one PostgreSQL for each participant, RabbitMQ, PgBouncer, and a way into each that can fail."""
+"""The servers of a fault run: one PostgreSQL for each participant, RabbitMQ, PgBouncer, and a way into each
+that can fail.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ LOG_LINE = re.compile(r"^([\d-]+ [\d:.]+ UTC) \[\d+\] (\w{5}) (\S*) (?:ERROR|FAT
 
 
 class ParticipantPostgres(Postgres):
-    """One participant's server. Its log tells SQLSTATEs; with an isolation its data is on a small file system."""
+    """One participant's server. Its log tells SQLSTATEs; with an isolation its data is on a small file
+    system.
+    """
 
     def __init__(self, owner: str, isolation: Isolation | None) -> None:
         super().__init__(log_line_prefix="%m [%p] %e %d ", log_timezone="UTC")
@@ -32,7 +36,9 @@ class ParticipantPostgres(Postgres):
             assert user is not None
             self.disk = isolation.mount_small(self.folder / "disk", DISK_MEGABYTES, user)
             inside = isolation.inside(self.process.argv, user, str(primary_group(user)))
-            self.process = Process(f"postgres-{owner}", inside, log=self.folder / "server.log", cwd=self.folder)
+            self.process = Process(
+                f"postgres-{owner}", inside, log=self.folder / "server.log", cwd=self.folder
+            )
 
     def open(self) -> None:
         """Start it with the participant's empty database."""
@@ -41,8 +47,14 @@ class ParticipantPostgres(Postgres):
         self.create_database(self.owner, self.owner)
         if self.disk is not None:
             with self.connect() as cursor:
-                cursor.execute(sql.SQL("CREATE TABLESPACE small LOCATION {}").format(sql.Literal(str(self.folder / "disk"))))
-                cursor.execute(sql.SQL("ALTER DATABASE {} SET TABLESPACE small").format(sql.Identifier(self.owner)))
+                cursor.execute(
+                    sql.SQL("CREATE TABLESPACE small LOCATION {}").format(
+                        sql.Literal(str(self.folder / "disk"))
+                    )
+                )
+                cursor.execute(
+                    sql.SQL("ALTER DATABASE {} SET TABLESPACE small").format(sql.Identifier(self.owner))
+                )
 
     @property
     def database_url(self) -> str:
@@ -53,25 +65,35 @@ class ParticipantPostgres(Postgres):
         """How often each SQLSTATE was logged for clients of the participant's database since then."""
         found: Counter[str] = Counter()
         for at, code, database in LOG_LINE.findall(self.process.logs()):
-            if database == self.owner and datetime.strptime(at, "%Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=UTC) >= began:
+            if (
+                database == self.owner
+                and datetime.strptime(at, "%Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=UTC) >= began
+            ):
                 found[code] += 1
         return found
 
     def end_sessions(self) -> int:
         """End every session of the participant's role; how many there were."""
         with self.connect() as cursor:
-            cursor.execute("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = %s", (self.owner,))
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = %s",
+                (self.owner,),
+            )
             return int(cursor.fetchone()[0])
 
     def blocked_by(self, pid: int) -> int:
         """How many sessions wait for a lock of that server process."""
         with self.connect() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))", (pid,))
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))", (pid,)
+            )
             return int(cursor.fetchone()[0])
 
 
 class Route:
-    """The way to one server: through a proxy, and with an isolation over a link whose packets can be dropped."""
+    """The way to one server: through a proxy, and with an isolation over a link whose packets can
+    be dropped.
+    """
 
     def __init__(self, name: str, port: int, isolation: Isolation | None) -> None:
         self.name = name

@@ -1,4 +1,6 @@
-"""Switches of the faulty inventory. Importing its steps replaces the real ones in the process, so the names stand apart."""
+"""Switches of the faulty inventory. Importing its steps replaces the real ones in the process, so the names
+stand apart.
+"""
 
 from __future__ import annotations
 

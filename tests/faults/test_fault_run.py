@@ -1,4 +1,6 @@
-"""A short fault run, whose faults are decided by a seed; ``make faults`` runs for longer and with every kind."""
+"""A short fault run, whose faults are decided by a seed; ``make faults`` runs for longer and with
+every kind.
+"""
 
 from __future__ import annotations
 

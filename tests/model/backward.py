@@ -37,7 +37,9 @@ def answer(draft: Draft, participant: str, flaws: Flaws) -> None:
 
 
 def count(draft: Draft, who: str, flaws: Flaws) -> None:
-    """The initiator notes an answer whatever the status, and closes when all have answered and the saga has turned."""
+    """The initiator notes an answer whatever the status, and closes when all have answered and the saga has
+    turned.
+    """
     if "answers only in ROLLING_BACK" in flaws and draft.status != "ROLLING_BACK":
         return
     if "count without dedupe" in flaws:
@@ -59,7 +61,9 @@ def close(draft: Draft, flaws: Flaws) -> None:
             draft.rows = dict.fromkeys(NAMES, NONE)
 
 
-def hear_refusal(new: New, participant: str, refusal: str, again: bool, flaws: Flaws, *, undo_fails: bool) -> Outcomes:
+def hear_refusal(
+    new: New, participant: str, refusal: str, again: bool, flaws: Flaws, *, undo_fails: bool
+) -> Outcomes:
     """A refusal reaches a participant, for the first time or not."""
     draft = new()
     if participant in draft.heard:
@@ -74,7 +78,9 @@ def hear_refusal(new: New, participant: str, refusal: str, again: bool, flaws: F
 
 
 def _hear_more(new: New, participant: str, again: bool, flaws: Flaws, *, undo_fails: bool) -> Outcomes:
-    """A further refusal changes no row and is answered if all is settled; one said again tries what is undoing."""
+    """A further refusal changes no row and is answered if all is settled; one said again tries what is
+    undoing.
+    """
     draft = new()
     if "second refusal restarts the count" in flaws and participant == "orders":
         draft.answers = frozenset({"orders"})
@@ -91,7 +97,9 @@ def _hear_more(new: New, participant: str, again: bool, flaws: Flaws, *, undo_fa
     yield "heard before", draft
 
 
-def hear_refusal_at(draft: Draft, participant: str, refusal: str, flaws: Flaws, *, undo_fails: bool = False) -> None:
+def hear_refusal_at(
+    draft: Draft, participant: str, refusal: str, flaws: Flaws, *, undo_fails: bool = False
+) -> None:
     """Bar what has not run, undo what has, answer when nothing is left: one transaction (rule 5)."""
     draft.heard |= {participant}
     todo = _undoable(draft, participant, flaws)

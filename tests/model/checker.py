@@ -21,8 +21,9 @@ class Result:
 
 
 class Checker:
-    """Checks in every reachable state: the properties; that every quiet state is a good end; that a good end stays
-    reachable by acts that are bound to happen (no lucky repeat, no customer needed); that nothing changes after it.
+    """Checks in every reachable state: the properties; that every quiet state is a good end; that a good end
+    stays reachable by acts that are bound to happen (no lucky repeat, no customer needed); that nothing
+    changes after it.
     """
 
     def __init__(self, scenario: Scenario, flaws: Iterable[str] = ()) -> None:

@@ -44,7 +44,9 @@ def house(databases: Databases) -> Iterator[House]:
     before = dict(settings), inventory.database, payments.database
     connection.close()
     settings.update(django_database(databases.orders))
-    inventory.database, payments.database = (SQLAlchemyDatabase(url) for url in (databases.inventory, databases.payments))
+    inventory.database, payments.database = (
+        SQLAlchemyDatabase(url) for url in (databases.inventory, databases.payments)
+    )
     house = House(Choreography(order_saga, [orders, inventory, payments]), databases)
     retries = {step.key: step.retry for step in house.choreography.steps}
     with house.levers():

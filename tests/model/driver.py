@@ -70,7 +70,9 @@ class House:
 
     @contextmanager
     def levers(self) -> Iterator[None]:
-        """While open, steps and undos raise as often as ``failing`` says, after all their work but the commit."""
+        """While open, steps and undos raise as often as ``failing`` says, after all their work but the
+        commit.
+        """
         run = forward.run
 
         def run_and_raise(context: Context, step: Step, rows: Sequence[Row[Any]]) -> forward.Ran:
@@ -249,13 +251,17 @@ class Play:
 
     def picture(self) -> Picture:
         """What the databases hold, and what has been said."""
-        status, refusal, failed, ended, answers, timers, journal = self.house.read("orders", ORDERS, [self.saga])
+        status, refusal, failed, ended, answers, timers, journal = self.house.read(
+            "orders", ORDERS, [self.saga]
+        )
         keys = {"saga": self.saga, "sku": self.sku}
         inventory, held, sold = self.house.read("inventory", INVENTORY, keys)
         payments, charged, refunded = self.house.read("payments", PAYMENTS, keys)
         rows = {**(journal or {}), **(inventory or {}), **(payments or {})}
         steps = {key.partition(".")[2]: state for key, state in rows.items()}
-        assert ("deadline" in timers) == (status == "PENDING"), "a deadline is struck out when the saga leaves PENDING"
+        assert ("deadline" in timers) == (status == "PENDING"), (
+            "a deadline is struck out when the saga leaves PENDING"
+        )
         assert ("watchdog" in timers) == (not ended), "a watchdog stays until the saga ends"
         complete = status == "ROLLED_BACK" or steps.get("complete_order") == "done"
         assert ended == complete, "a saga ends when it is rolled back or complete"

@@ -50,7 +50,9 @@ def run_step(new: New, step: str, again: bool, flaws: Flaws, scenario: Scenario)
         draft = new()
         draft.rows[step] = INTENT
         draft.post("call", "payments")  # owed until the outcome is known
-        draft.post("provider call", "provider", owed=False)  # a worker may hold the call, and wake up whenever
+        draft.post(
+            "provider call", "provider", owed=False
+        )  # a worker may hold the call, and wake up whenever
         yield "intent and key committed", draft
         return
     outcomes = ("done", "refuses") if step in ("reserve_stock", "charge") else ("done",)
@@ -71,7 +73,9 @@ def _carry_out(new: New, step: str, outcome: str, flaws: Flaws) -> Outcomes:
         draft.rows[step] = DONE
         draft.say(spec.says, spec.heard_by)
     yield outcome, draft
-    if "outbox after commit" in flaws and draft.rows[step] == DONE:  # committed, crashed before the signal was recorded
+    if (
+        "outbox after commit" in flaws and draft.rows[step] == DONE
+    ):  # committed, crashed before the signal was recorded
         draft = new()
         EFFECTS[step](draft, flaws)
         draft.rows[step] = DONE
@@ -94,7 +98,9 @@ def _fail(new: New, step: str, again: bool, flaws: Flaws) -> Outcomes:
 
 
 def _put_away(draft: Draft, step: str, again: bool, flaws: Flaws) -> Draft:
-    """The step is paused in the process that receives the signal: keep it for later, whatever the journal says."""
+    """The step is paused in the process that receives the signal: keep it for later, whatever the journal
+    says.
+    """
     if "a pause writes a row" in flaws and draft.rows[step] in LIVE:
         draft.rows[step] = REFUSED
     if "a pause drops the signal" not in flaws:

@@ -12,14 +12,33 @@ UNDOS = Scenario("undos that fail", undo_fails=True, duplicates=False)
 PROVIDER = Scenario("an external provider", external=True, duplicates=False)
 LOST = Scenario("one message lost, watchdog", lost=True, cancel=False, duplicates=False)
 LOST_ERRORS = Scenario("one lost, watchdog, errors", lost=True, errors=True, cancel=False, duplicates=False)
-LOST_UNDOS = Scenario("one lost, watchdog, undos that fail", lost=True, undo_fails=True, cancel=False, duplicates=False)
+LOST_UNDOS = Scenario(
+    "one lost, watchdog, undos that fail", lost=True, undo_fails=True, cancel=False, duplicates=False
+)
 PAUSES = Scenario("steps that are paused", pauses=True, cancel=False, duplicates=False)
-PAUSES_ERRORS = Scenario("steps that are paused, errors", pauses=True, errors=True, cancel=False, duplicates=False)
-LOST_PAUSES = Scenario("one lost, watchdog, steps that are paused", lost=True, pauses=True, cancel=False, duplicates=False)
-LOST_IMPATIENT = Scenario("one lost, impatient watchdog", lost=True, impatient=True, cancel=False, duplicates=False)
+PAUSES_ERRORS = Scenario(
+    "steps that are paused, errors", pauses=True, errors=True, cancel=False, duplicates=False
+)
+LOST_PAUSES = Scenario(
+    "one lost, watchdog, steps that are paused", lost=True, pauses=True, cancel=False, duplicates=False
+)
+LOST_IMPATIENT = Scenario(
+    "one lost, impatient watchdog", lost=True, impatient=True, cancel=False, duplicates=False
+)
 TWO = Scenario("two sagas, one unit", sagas=2, cancel=False, duplicates=False)
 
-SCENARIOS = (PLAIN, ERRORS, UNDOS, PROVIDER, LOST, LOST_ERRORS, LOST_UNDOS, PAUSES_ERRORS, LOST_PAUSES, LOST_IMPATIENT)
+SCENARIOS = (
+    PLAIN,
+    ERRORS,
+    UNDOS,
+    PROVIDER,
+    LOST,
+    LOST_ERRORS,
+    LOST_UNDOS,
+    PAUSES_ERRORS,
+    LOST_PAUSES,
+    LOST_IMPATIENT,
+)
 
 MUTANTS: tuple[tuple[str, Scenario], ...] = (
     ("no bar", PLAIN),
@@ -64,5 +83,6 @@ MUTANTS: tuple[tuple[str, Scenario], ...] = (
 )
 
 HIDDEN = ("no deadline", "deadline not struck", "only others are counted", "orders undoes at once")
-"""Departures that a second guard makes harmless while nothing is lost: the checker cannot see them, so the guards are
-tested apart, on the code (``test_guards_apart.py``)."""
+"""Departures that a second guard makes harmless while nothing is lost: the checker cannot see them, so the
+guards are tested apart, on the code (``test_guards_apart.py``).
+"""

@@ -26,9 +26,17 @@ class Picture(NamedTuple):
         """The model's side."""
         rows = {name: row for name, row in zip(NAMES, saga.rows, strict=True) if row != NONE}
         return cls(
-            saga.status, saga.turned_by, rows, saga.heard, saga.answers, saga.charged, saga.refunded, saga.held, saga.sold,
+            saga.status,
+            saga.turned_by,
+            rows,
+            saga.heard,
+            saga.answers,
+            saga.charged,
+            saga.refunded,
+            saga.held,
+            saga.sold,
             saga.mail,
-        )  # fmt: skip
+        )
 
     def differences(self, other: Picture) -> list[str]:
         """In words: what is here and not there, and the reverse."""

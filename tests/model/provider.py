@@ -41,7 +41,9 @@ def resolve_call(new: New, flaws: Flaws) -> Outcomes:
 
 
 def provider_receives(new: New) -> Outcomes:
-    """The call takes effect and its answer is lost: a timeout, a crash, or a worker that slept for an hour."""
+    """The call takes effect and its answer is lost: a timeout, a crash, or a worker that slept
+    for an hour.
+    """
     if new().provider != "unknown":
         return
     for result in ("charged", "declined"):

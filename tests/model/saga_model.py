@@ -37,7 +37,9 @@ def start(scenario: Scenario, flaws: Flaws = frozenset()) -> World:
     none: frozenset[str] = frozenset()
     deadline = "no deadline" not in flaws
     rows = (NONE,) * len(NAMES)
-    first = Saga("PENDING", "", rows, none, none, 0, 0, "unknown", 0, 0, deadline, mail, frozenset({"OrderPlaced"}), "")
+    first = Saga(
+        "PENDING", "", rows, none, none, 0, 0, "unknown", 0, 0, deadline, mail, frozenset({"OrderPlaced"}), ""
+    )
     return 1, (first,) * scenario.sagas
 
 
@@ -109,7 +111,8 @@ def _count(new: New, who: str, flaws: Flaws) -> Outcomes:
     yield "counted", draft
 
 
-# ------------------------------------------------------------------------------------------------------- properties
+# -------------------------------------------------------------------------------------------------------
+# properties
 
 
 def travelling(saga: Saga) -> bool:
@@ -152,7 +155,8 @@ def _wrong_in_one(saga: Saga) -> str:
         "charged twice": saga.charged > 1,
         "refunded more than charged": saga.refunded > saga.charged,
         "ROLLED_BACK while money is held": saga.status == "ROLLED_BACK" and saga.charged != saga.refunded,
-        "ROLLED_BACK while stock is held or sold": saga.status == "ROLLED_BACK" and bool(saga.held or saga.sold),
+        "ROLLED_BACK while stock is held or sold": saga.status == "ROLLED_BACK"
+        and bool(saga.held or saga.sold),
         "shipped, and not CONFIRMED": bool(saga.sold) and saga.status != "CONFIRMED",
         "both shipped and refused": "StockShipped" in saga.said and bool(saga.said & REFUSED_BY.keys()),
     }

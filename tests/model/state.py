@@ -1,16 +1,18 @@
-"""The state of a reference model of the order saga, as plain values; the rules stand in the files beside this one.
+"""The state of a reference model of the order saga, as plain values; the rules stand in the files beside this
+one.
 
-One transition is one committed transaction of one participant, or one act of the outside world: the customer, the clock,
-the payment provider, the loss of a message. Nothing is shared between participants but the mail.
+One transition is one committed transaction of one participant, or one act of the outside world: the customer,
+the clock, the payment provider, the loss of a message. Nothing is shared between participants but the mail.
 
-**The mail.** An outbox row that may stay for any time and a message that may travel for any time cannot be told apart by
-anyone, so outbox and broker are one set: (signal, recipient, still owed?). Mail is never forgotten: once handled it may be
-handled again, at any time, any number of times. That covers crashes of relays and workers between any two commits,
-redelivery, replay and every reordering. Owed mail must be handled at least once before the saga counts as quiet. The
-deadline is the one outbox row modelled apart, because it can be struck out. A signal said *again* ends in ``*``.
+**The mail.** An outbox row that may stay for any time and a message that may travel for any time cannot be
+told apart by anyone, so outbox and broker are one set: (signal, recipient, still owed?). Mail is never
+forgotten: once handled it may be handled again, at any time, any number of times. That covers crashes of
+relays and workers between any two commits, redelivery, replay and every reordering. Owed mail must be handled
+at least once before the saga counts as quiet. The deadline is the one outbox row modelled apart, because it
+can be struck out. A signal said *again* ends in ``*``.
 
-**Flaws** are named departures from the protocol, each a mistake that somebody could make; ``mutants.py`` lists them. The
-checker must find something wrong with each, and with the protocol itself nothing.
+**Flaws** are named departures from the protocol, each a mistake that somebody could make; ``mutants.py``
+lists them. The checker must find something wrong with each, and with the protocol itself nothing.
 
 Left to tests of the real database: what two transactions do to one another while both are open.
 """
@@ -75,7 +77,9 @@ class Scenario:
     lost: bool = False
     """One piece of mail is lost for good, and the watchdog says again what the saga waits for."""
     impatient: bool = False
-    """The watchdog reminds although the saga moves, and nobody repeats a signal that the own outbox still owes."""
+    """The watchdog reminds although the saga moves, and nobody repeats a signal that the own outbox still
+    owes.
+    """
 
 
 class Saga(NamedTuple):
@@ -113,7 +117,9 @@ class Act(NamedTuple):
     saga: int = 0
 
     def __str__(self) -> str:
-        return f"saga {self.saga}: {self.to} {'hears' if self.owed else 'may hear'} {self.signal} → {self.how}"
+        return (
+            f"saga {self.saga}: {self.to} {'hears' if self.owed else 'may hear'} {self.signal} → {self.how}"
+        )
 
 
 class Draft:
@@ -123,7 +129,12 @@ class Draft:
         self.available, self._sagas = world
         self._index, self.flaws, self.scenario = index, flaws, scenario
         saga = self._sagas[index]
-        self.status, self.turned_by, self.heard, self.answers = saga.status, saga.turned_by, saga.heard, saga.answers
+        self.status, self.turned_by, self.heard, self.answers = (
+            saga.status,
+            saga.turned_by,
+            saga.heard,
+            saga.answers,
+        )
         self.charged, self.refunded, self.provider = saga.charged, saga.refunded, saga.provider
         self.held, self.sold, self.deadline = saga.held, saga.sold, saga.deadline
         self.mail, self.said, self.lost = saga.mail, saga.said, saga.lost
@@ -131,9 +142,21 @@ class Draft:
 
     def freeze(self) -> World:
         saga = Saga(
-            self.status, self.turned_by, tuple(self.rows.values()), self.heard, self.answers, min(self.charged, 3),
-            min(self.refunded, 3), self.provider, self.held, self.sold, self.deadline, self.mail, self.said, self.lost,
-        )  # fmt: skip
+            self.status,
+            self.turned_by,
+            tuple(self.rows.values()),
+            self.heard,
+            self.answers,
+            min(self.charged, 3),
+            min(self.refunded, 3),
+            self.provider,
+            self.held,
+            self.sold,
+            self.deadline,
+            self.mail,
+            self.said,
+            self.lost,
+        )
         sagas = list(self._sagas)
         sagas[self._index] = saga
         return self.available, tuple(sagas)
@@ -151,7 +174,9 @@ class Draft:
             return
         self.said |= {signal}
         if signal in REFUSED_BY:
-            again = again and self.scenario.undo_fails  # elsewhere the mark on a refusal means nothing: fewer states
+            again = (
+                again and self.scenario.undo_fails
+            )  # elsewhere the mark on a refusal means nothing: fewer states
             recipients = PARTICIPANTS
             if "refuser deaf" in self.flaws:
                 recipients = tuple(p for p in PARTICIPANTS if p != REFUSED_BY[signal])

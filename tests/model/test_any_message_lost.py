@@ -1,4 +1,6 @@
-"""Whichever single message is lost, at whichever hop, the saga ends well (docs/PROTOCOL.md, rules 8, 9 and 12)."""
+"""Whichever single message is lost, at whichever hop, the saga ends well (docs/PROTOCOL.md, rules 8, 9 and
+12).
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,15 @@ class Course:
 
 COURSES = {
     "confirmed": Course("CONFIRMED"),
-    "confirmed at the second attempts": Course("CONFIRMED", failing={"reserve_stock": 1, "charge": 1, "confirm_order": 1}),
+    "confirmed at the second attempts": Course(
+        "CONFIRMED", failing={"reserve_stock": 1, "charge": 1, "confirm_order": 1}
+    ),
     "complete at the second attempts": Course("CONFIRMED", failing={"ship_stock": 1, "complete_order": 1}),
     "out of stock": Course("OutOfStock!", stock=False),
     "declined": Course("PaymentDeclined!", money=False),
-    "declined, and the release fails": Course("PaymentDeclined!", money=False, failing={"undo reserve_stock": 1}),
+    "declined, and the release fails": Course(
+        "PaymentDeclined!", money=False, failing={"undo reserve_stock": 1}
+    ),
     "cancelled": Course("OrderCancelled!", cancelled=True),
     "expired": Course("OrderExpired!", expired=True),
     "charging fails": Course("StepFailed(charge)!", failing={"charge": 9}),
@@ -51,7 +57,9 @@ def hop(mail: Mail) -> str:
 
 
 def run(house: House, course: Course, lose: Callable[[Mail], bool], seed: int) -> Play:
-    """One saga to its end, reminded by its watchdog as long as it stands still, and at last by its deadline."""
+    """One saga to its end, reminded by its watchdog as long as it stands still, and at last by
+    its deadline.
+    """
     house.retry(2)
     house.failing = Counter(course.failing)
     play = house.order(seed=seed, lose=lose)
@@ -90,7 +98,9 @@ def remind(play: Play, rounds: int) -> None:
 def assert_ended_well(play: Play, lost: str) -> None:
     books = play.picture()
     assert play.ended(), f"{lost} was lost: {books}"
-    assert (books.status, books.charged, books.refunded, books.held, books.sold) in GOOD, f"{lost} was lost: {books}"
+    assert (books.status, books.charged, books.refunded, books.held, books.sold) in GOOD, (
+        f"{lost} was lost: {books}"
+    )
     assert not {"retrying", "undoing"} & set(books.rows.values()), f"{lost} was lost: {books.rows}"
 
 

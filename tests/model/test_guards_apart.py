@@ -58,7 +58,9 @@ def test_a_confirmed_order_has_no_deadline_any_more(house: House):
 
 
 def test_a_deadline_that_is_heard_after_the_confirmation_does_nothing(house: House):
-    play = performed(house, *EXPIRED_AFTER_CHARGE[:3], Act("orders", "PaymentCharged", "done"), EXPIRED_AFTER_CHARGE[3])
+    play = performed(
+        house, *EXPIRED_AFTER_CHARGE[:3], Act("orders", "PaymentCharged", "done"), EXPIRED_AFTER_CHARGE[3]
+    )
 
     picture = play.picture()
 
@@ -91,7 +93,11 @@ def test_the_database_itself_refuses_to_confirm_a_saga_that_rolls_back(house: Ho
     play = performed(house, *EXPIRED_AFTER_CHARGE)
 
     with pytest.raises(psycopg2.errors.CheckViolation, match="cannot go from ROLLING_BACK to CONFIRMED"):
-        house.read("orders", "UPDATE ordersaga_saga SET status = 'CONFIRMED', refusal = NULL WHERE id = %s", [play.saga])
+        house.read(
+            "orders",
+            "UPDATE ordersaga_saga SET status = 'CONFIRMED', refusal = NULL WHERE id = %s",
+            [play.saga],
+        )
 
 
 def test_a_barred_step_stays_barred_though_the_saga_looks_pending(house: House):

@@ -1,4 +1,6 @@
-"""The protocol holds in the model, in every state that can be reached; and the checker notices every mistake it should."""
+"""The protocol holds in the model, in every state that can be reached; and the checker notices every mistake
+it should.
+"""
 
 from __future__ import annotations
 

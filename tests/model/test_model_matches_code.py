@@ -1,4 +1,6 @@
-"""What the model says, the real participants do: journal, status, stock, money and mail agree after every step."""
+"""What the model says, the real participants do: journal, status, stock, money and mail agree after every
+step.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ REFUSALS = (
     "StepFailed(ship_stock)!",
 )
 PAIRS = [f"{one} and {other}" for one, other in combinations(REFUSALS, 2)]
-# One step says one of its two; what comes later in the saga cannot refuse what never came so far; and after the
-# confirmation nobody but the pivot may.
+# One step says one of its two; what comes later in the saga cannot refuse what never came so far; and after
+# the confirmation nobody but the pivot may.
 NEVER_MEET = {
     "OutOfStock! and PaymentDeclined!",
     "OutOfStock! and StepFailed(reserve_stock)!",
@@ -76,7 +78,9 @@ def test_each_pair_of_racing_refusals(house: House, ways: dict[str, list[Act]], 
 
 @pytest.mark.parametrize("end", ["StockShipped", *REFUSALS])
 def test_each_delivery_again_after_every_step(house: House, ways: dict[str, list[Act]], end: str):
-    """After each step every piece of mail that was ever handled is handled once more, and changes nothing wrongly."""
+    """After each step every piece of mail that was ever handled is handled once more, and changes nothing
+    wrongly.
+    """
     house.perform(repeated(ways[end]))
 
 

@@ -39,7 +39,9 @@ hear, repeat, put_away = rollback.hear, forward._repeat, paused_steps.put_away
 
 def begin_though_barred(journal: Journal, step: str, sagas: Sequence[str]) -> Begun:
     begun = begin(journal, step, sagas)
-    return begun._replace(runnable=sorted([*begun.runnable, *(s for s, e in begun.found.items() if e.state == "barred")]))
+    return begun._replace(
+        runnable=sorted([*begun.runnable, *(s for s, e in begun.found.items() if e.state == "barred")])
+    )
 
 
 def bar_only_what_has_no_row(journal: Journal, sagas: Sequence[str], steps: Sequence[str]) -> Any:
@@ -86,7 +88,9 @@ def nothing(*_: Any, **__: Any) -> None:
 
 MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] = {
     "no step is barred": (
-        lambda: patch.object(journal_sql, "BAR", journal_sql.BAR.replace("ORDER BY", "WHERE saga IS NULL ORDER BY")),
+        lambda: patch.object(
+            journal_sql, "BAR", journal_sql.BAR.replace("ORDER BY", "WHERE saga IS NULL ORDER BY")
+        ),
         [*EXPIRED, *BARRED],
     ),
     "a barred step runs": (
@@ -99,7 +103,11 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
     ),
     "a retrying step is not barred": (
         lambda: patch.object(Journal, "bar", bar_only_what_has_no_row),
-        [Act("inventory", "OrderPlaced", "raises"), *EXPIRED, Act("inventory", "OrderExpired!", "turns back")],
+        [
+            Act("inventory", "OrderPlaced", "raises"),
+            *EXPIRED,
+            Act("inventory", "OrderExpired!", "turns back"),
+        ],
     ),
     "StepFailed leaves no row": (
         lambda: patch.object(Journal, "give_up", nothing),
@@ -111,7 +119,12 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
     ),
     "the first answer closes": (
         lambda: patch.object(saga_sql, "CLOSE", saga_sql.CLOSE.replace("participants <@", "'{}' <>")),
-        [*DECLINED, *RELEASED, Act("orders", "Answer(inventory)", "counted"), Act("orders", "PaymentDeclined!", "turns back")],
+        [
+            *DECLINED,
+            *RELEASED,
+            Act("orders", "Answer(inventory)", "counted"),
+            Act("orders", "PaymentDeclined!", "turns back"),
+        ],
     ),
     "only the first refusal is answered": (
         lambda: patch.object(Context, "answer", answer_once()),
@@ -125,7 +138,10 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         lambda: patch.multiple(context, cancel_timers=nothing),
         [*CHARGED],
     ),
-    "what comes late is not answered": (lambda: patch.object(forward, "_repeat", nothing), [*DECLINED, *RELEASED]),
+    "what comes late is not answered": (
+        lambda: patch.object(forward, "_repeat", nothing),
+        [*DECLINED, *RELEASED],
+    ),
     "an undo is given up": (
         lambda: patch.object(outbox.Outbox, "retry_later", nothing),
         [*DECLINED, Act("inventory", "PaymentDeclined!", "turns back, undo fails")],

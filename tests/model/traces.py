@@ -41,7 +41,11 @@ def finish(world: World, rng: random.Random, scenario: Scenario = EVERYTHING) ->
     """On to a good end: only what is bound to happen, in any order, and nothing fails any more."""
     trace: Trace = []
     while owes(world[1][0]) or not ended(world[1][0]):
-        acts = [(a, w) for a, w in transitions(world, RULES, scenario) if a.owed and a.how not in (*FAILURES, "gives up")]
+        acts = [
+            (a, w)
+            for a, w in transitions(world, RULES, scenario)
+            if a.owed and a.how not in (*FAILURES, "gives up")
+        ]
         act, world = rng.choice(acts)
         trace.append((act, world[1][0]))
     return trace
@@ -52,7 +56,9 @@ def walk(rng: random.Random, length: int, scenario: Scenario = EVERYTHING) -> Tr
     world, trace = start(scenario), Trace()
     for _ in range(length):
         acts = list(transitions(world, RULES, scenario))
-        weights = [(4.0 if a.owed else 1.0) * (0.4 if a.how in FAILURES or a.how == "lost" else 1.0) for a, _ in acts]
+        weights = [
+            (4.0 if a.owed else 1.0) * (0.4 if a.how in FAILURES or a.how == "lost" else 1.0) for a, _ in acts
+        ]
         act, world = rng.choices(acts, weights)[0]
         trace.append((act, world[1][0]))
     trace += finish(world, rng, scenario)
@@ -95,7 +101,9 @@ def repeated(acts: list[Act], scenario: Scenario = EVERYTHING) -> Trace:
 
 
 def shortest(scenario: Scenario, goals: dict[str, frozenset[str]]) -> dict[str, list[Act]]:
-    """A shortest way to states in which all of a goal's signals have been said, for each goal that can be reached."""
+    """A shortest way to states in which all of a goal's signals have been said, for each goal that can be
+    reached.
+    """
     checker = Checker(scenario)
     checker.check()
     found: dict[str, list[Act]] = {}

@@ -95,8 +95,15 @@ class Trip:
 
     def whole(self) -> Choreography:
         names = [p.name for p in (self.desk, self.hotel, *self.others) if p.steps]
-        options = {"participants": names, "deadline": timedelta(minutes=1), "initiator": "desk", "begins_with": Asked}
-        return Choreography(Saga("trip", **{**options, **self.options}), [self.desk, self.hotel, *self.others])
+        options = {
+            "participants": names,
+            "deadline": timedelta(minutes=1),
+            "initiator": "desk",
+            "begins_with": Asked,
+        }
+        return Choreography(
+            Saga("trip", **{**options, **self.options}), [self.desk, self.hotel, *self.others]
+        )
 
 
 def refused(make: Callable[[], object], *words: str) -> None:

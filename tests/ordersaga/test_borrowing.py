@@ -31,7 +31,9 @@ class Begun(Signal):
     pass
 
 
-SAGA = Saga("toy", begins_with=Begun, initiator="orders", participants=["orders"], deadline=timedelta(minutes=1))
+SAGA = Saga(
+    "toy", begins_with=Begun, initiator="orders", participants=["orders"], deadline=timedelta(minutes=1)
+)
 
 
 @contextmanager
@@ -87,11 +89,16 @@ def count(url: str, table: str) -> int:
 
 
 @pytest.mark.parametrize("guest", [django, sqlalchemy, psycopg])
-def test_a_saga_starts_with_the_callers_commit_and_vanishes_with_its_rollback(databases: Databases, guest: Any) -> None:
+def test_a_saga_starts_with_the_callers_commit_and_vanishes_with_its_rollback(
+    databases: Databases, guest: Any
+) -> None:
     with guest(databases.orders) as db:
         with opened(db):
             SAGA.start(Begun(), db=db)
-        assert (count(databases.orders, "ordersaga_saga"), count(databases.orders, "ordersaga_outbox")) == (1, 3)
+        assert (count(databases.orders, "ordersaga_saga"), count(databases.orders, "ordersaga_outbox")) == (
+            1,
+            3,
+        )
         with pytest.raises(KeyError):
             _start_and_fail(db)
     assert (count(databases.orders, "ordersaga_saga"), count(databases.orders, "ordersaga_outbox")) == (1, 3)
@@ -116,7 +123,9 @@ def test_a_stranger_is_told_what_is_wanted() -> None:
         SAGA.start(Begun(), db=object())
 
 
-def test_a_saga_begins_only_with_its_own_signal_and_is_asked_only_what_it_listens_to(databases: Databases) -> None:
+def test_a_saga_begins_only_with_its_own_signal_and_is_asked_only_what_it_listens_to(
+    databases: Databases,
+) -> None:
     class Other(Signal):
         pass
 
@@ -127,7 +136,8 @@ def test_a_saga_begins_only_with_its_own_signal_and_is_asked_only_what_it_listen
             SAGA.send("00000000-0000-0000-0000-000000000000", Other(), db=connection)
 
 
-# -------------------------------------------------------------------------------- in one statement with the caller's writing
+# -------------------------------------------------------------------------------- in one statement with the
+# caller's writing
 
 THINGS = "CREATE TABLE thing (id bigint GENERATED ALWAYS AS IDENTITY, name text UNIQUE)"
 WRITING = "begun AS (INSERT INTO thing (name) VALUES (%(thing)s) ON CONFLICT DO NOTHING RETURNING id AS number, name)"
@@ -137,7 +147,9 @@ class Named(Signal):
     thing: str
 
 
-NAMING = Saga("toy", begins_with=Named, initiator="orders", participants=["orders"], deadline=timedelta(minutes=1))
+NAMING = Saga(
+    "toy", begins_with=Named, initiator="orders", participants=["orders"], deadline=timedelta(minutes=1)
+)
 
 
 def name(db: Any, **values: str) -> tuple[Any, ...] | None:
@@ -158,11 +170,15 @@ def things(databases: Databases) -> str:
 
 
 def rows(url: str) -> tuple[int, ...]:
-    return tuple(count(url, table) for table in ("thing", "ordersaga_saga", "ordersaga_outbox", "ordersaga_pack"))
+    return tuple(
+        count(url, table) for table in ("thing", "ordersaga_saga", "ordersaga_outbox", "ordersaga_pack")
+    )
 
 
 @pytest.mark.parametrize("guest", [django, psycopg])
-def test_a_saga_and_what_it_is_about_are_written_by_one_statement_in_autocommit(things: str, guest: Any) -> None:
+def test_a_saga_and_what_it_is_about_are_written_by_one_statement_in_autocommit(
+    things: str, guest: Any
+) -> None:
     with guest(things) as db:
         if guest is psycopg:
             db.autocommit = True
@@ -206,14 +222,22 @@ def test_no_other_signal_begins_it(things: str) -> None:
 @pytest.mark.parametrize("guest", [django, sqlalchemy, psycopg])
 def test_a_saga_starts_in_its_initiators_database_alone(databases: Databases, guest: Any) -> None:
     for url in (databases.inventory, databases.payments):
-        with guest(url) as db, opened(db), pytest.raises(WrongDatabase, match=r"database of orders, and this is that of \w+:"):
+        with (
+            guest(url) as db,
+            opened(db),
+            pytest.raises(WrongDatabase, match=r"database of orders, and this is that of \w+:"),
+        ):
             SAGA.start(Begun(), db=db)
         assert count(url, "ordersaga_saga") == 0
 
 
 @pytest.mark.parametrize("guest", [django, sqlalchemy, psycopg])
 def test_a_signal_to_a_saga_that_is_not_there_is_refused(databases: Databases, guest: Any) -> None:
-    with guest(databases.orders) as db, opened(db), pytest.raises(UnknownSaga, match=r"has no saga .* database of orders"):
+    with (
+        guest(databases.orders) as db,
+        opened(db),
+        pytest.raises(UnknownSaga, match=r"has no saga .* database of orders"),
+    ):
         replace(SAGA, accepts=(Begun,)).send(new_id(), Begun(), db=db)
     assert count(databases.orders, "ordersaga_outbox") == 0
 
@@ -229,5 +253,8 @@ def test_asynchronous_connections_are_refused(databases: Databases) -> None:
     asyncio.run(try_psycopg())
     with pytest.raises(TypeError, match="AsyncSession is asynchronous"):
         SAGA.start(
-            Begun(), db=AsyncSession(create_async_engine(databases.orders.replace("postgresql://", "postgresql+psycopg://")))
+            Begun(),
+            db=AsyncSession(
+                create_async_engine(databases.orders.replace("postgresql://", "postgresql+psycopg://"))
+            ),
         )

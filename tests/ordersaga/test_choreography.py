@@ -1,4 +1,6 @@
-"""What cannot work is refused before the first message, by an error that names the step, the fault and the remedy."""
+"""What cannot work is refused before the first message, by an error that names the step, the fault and the
+remedy.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,9 @@ RAISE = "DO $$ BEGIN RAISE EXCEPTION 'for a test' USING ERRCODE = '{}'; END $$"
 @pytest.fixture(scope="module")
 def drivers(postgres: Postgres) -> Iterator[list[Callable[[str], Any]]]:
     url = postgres.url("postgres", OWNER)
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg2://"), isolation_level="AUTOCOMMIT")
+    engine = create_engine(
+        url.replace("postgresql://", "postgresql+psycopg2://"), isolation_level="AUTOCOMMIT"
+    )
     with closing(psycopg2.connect(url)) as two, psycopg.connect(url, autocommit=True) as three:
         two.autocommit = True
         yield [

@@ -1,4 +1,6 @@
-"""Several relays work on one outbox: none waits for rows that another has claimed, and each takes the rest."""
+"""Several relays work on one outbox: none waits for rows that another has claimed, and each takes
+the rest.
+"""
 
 from __future__ import annotations
 

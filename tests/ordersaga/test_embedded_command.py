@@ -11,7 +11,13 @@ from ordersaga.embedded.__main__ import main
 
 @pytest.mark.parametrize(
     ("name", "why"),
-    [("broker", "taken"), ("postgres", "taken"), ("Desk", "lower-case"), ("a'; DROP", "lower-case"), ("", "lower-case")],
+    [
+        ("broker", "taken"),
+        ("postgres", "taken"),
+        ("Desk", "lower-case"),
+        ("a'; DROP", "lower-case"),
+        ("", "lower-case"),
+    ],
 )
 def test_a_name_that_cannot_be_a_database_is_refused(
     name: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -44,7 +44,17 @@ class Price(Signal, version=3):
 
 
 def row(data: object, *, version: int = 3, saga: str | None = None) -> Row[str]:
-    return Row(new_id(), saga or new_id(), None, version, "2026-01-01T00:00:00.000+00:00", 0, None, None, json.dumps(data))
+    return Row(
+        new_id(),
+        saga or new_id(),
+        None,
+        version,
+        "2026-01-01T00:00:00.000+00:00",
+        0,
+        None,
+        None,
+        json.dumps(data),
+    )
 
 
 def body(*rows: Row[str], topic: str = "signal.Price") -> bytes:
@@ -74,13 +84,17 @@ def test_a_mark_that_came_as_a_truth_value_goes_on_as_a_number(again: bool) -> N
 
 
 def test_older_versions_are_translated_and_newer_ones_are_set_aside() -> None:
-    good, bad = Reader(Price).read(body(row({"cents": 5}), row({"euros": 2}, version=2), row({"x": 1}, version=4)))
+    good, bad = Reader(Price).read(
+        body(row({"cents": 5}), row({"euros": 2}, version=2), row({"x": 1}, version=4))
+    )
     assert [r.data for r in good] == [Price(cents=5), Price(cents=200)]
     assert "newer than 3" in str(bad[0].error)
 
 
 def test_a_version_that_can_no_longer_be_read_and_unknown_fields_are_set_aside() -> None:
-    good, bad = Reader(Price).read(body(row({}, version=1), row({"cents": 1, "more": 2}), row({"cents": "x"})))
+    good, bad = Reader(Price).read(
+        body(row({}, version=1), row({"cents": 1, "more": 2}), row({"cents": "x"}))
+    )
     assert not good
     assert "override upcast()" in str(bad[0].error)
     assert "more" in str(bad[1].error)
@@ -97,7 +111,11 @@ def test_a_signature_covers_id_topic_count_and_body() -> None:
     keys = Keyring([("a", SECRET)])
     signature = keys.sign("id", "signal.Price", 1, b"body")
     keys.verify(signature, "id", "signal.Price", 1, b"body")
-    for forged in (("x", "signal.Price", 1, b"body"), ("id", "signal.X", 1, b"body"), ("id", "signal.Price", 2, b"body")):
+    for forged in (
+        ("x", "signal.Price", 1, b"body"),
+        ("id", "signal.X", 1, b"body"),
+        ("id", "signal.Price", 2, b"body"),
+    ):
         with pytest.raises(EnvelopeError, match="wrong signature"):
             keys.verify(signature, *forged)
     with pytest.raises(EnvelopeError, match="wrong signature"):
@@ -126,7 +144,22 @@ def test_keys_that_cannot_protect_are_refused() -> None:
 
 
 def outbox_row(topic: str, recipient: str | None, signals: int, payload: str = "{}") -> OutboxRow:
-    return OutboxRow(1, "said", topic, recipient, signals, payload, None, False, 0.0, datetime.now(UTC), None, None, None, 0)
+    return OutboxRow(
+        1,
+        "said",
+        topic,
+        recipient,
+        signals,
+        payload,
+        None,
+        False,
+        0.0,
+        datetime.now(UTC),
+        None,
+        None,
+        None,
+        0,
+    )
 
 
 def test_packs_of_one_topic_share_an_envelope_until_it_is_full() -> None:
@@ -138,7 +171,12 @@ def test_packs_of_one_topic_share_an_envelope_until_it_is_full() -> None:
         outbox_row("signal.A", "desk", 1),
     ]
     sent = {(p.topic, p.recipient, p.signals) for p in parcels(rows)}
-    assert sent == {("signal.A", None, 400), ("signal.A", None, 1), ("signal.B", None, 1), ("signal.A", "desk", 1)}
+    assert sent == {
+        ("signal.A", None, 400),
+        ("signal.A", None, 1),
+        ("signal.B", None, 1),
+        ("signal.A", "desk", 1),
+    }
 
 
 def test_rows_are_cut_so_that_each_part_fills_one_envelope() -> None:

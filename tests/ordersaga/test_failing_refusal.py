@@ -37,7 +37,9 @@ def url(postgres: Postgres) -> Iterator[str]:
     ids=["it cannot note it", "it cannot answer"],
 )
 @pytest.mark.parametrize("times", [2, 5])
-def test_a_refusal_that_could_not_be_handled_is_answered_later(url: str, table: str, when: str, times: int) -> None:
+def test_a_refusal_that_could_not_be_handled_is_answered_later(
+    url: str, table: str, when: str, times: int
+) -> None:
     toy = Toy(SHAPE, url)
     with toy.database.begin() as tx:
         tx.cursor.execute(FAILS.format(times=times, table=table, when=when))

@@ -98,7 +98,9 @@ def ask(postgres: Postgres) -> Iterator[Callable[..., Any]]:
 
 
 @given(participant=ANY_TEXT)
-def test_a_timer_is_an_envelope_whatever_the_participants_name(ask: Callable[..., Any], participant: str) -> None:
+def test_a_timer_is_an_envelope_whatever_the_participants_name(
+    ask: Callable[..., Any], participant: str
+) -> None:
     text = timer_text(participant)
     saga = new_id()
     filled = ask("SELECT format(%s, %s, %s)", text, "0-0", saga)
@@ -131,25 +133,35 @@ def test_a_traceparent_of_any_version_but_ff_is_one() -> None:
     assert is_traceparent(f"fe{TRACE[2:]}")
 
 
-# ------------------------------------------------------------------------------------------------- sagas that are started
+# ------------------------------------------------------------------------------------------------- sagas that
+# are started
 
 
 class Named(Signal):
     thing: str
 
 
-SAGA = Saga("toy", begins_with=Named, initiator="orders", participants=["orders"], deadline=timedelta(minutes=1))
+SAGA = Saga(
+    "toy", begins_with=Named, initiator="orders", participants=["orders"], deadline=timedelta(minutes=1)
+)
 WRITING = "begun AS (SELECT %(thing)s::text AS number)"
 
 
 def start_with(db: Any, thing: str = "tea", trace: str | None = None) -> None:
-    SAGA.start_with(WRITING, {"thing": thing}, lambda mark: Named(thing=mark), db=db, saga=new_id(), trace=trace)
+    SAGA.start_with(
+        WRITING, {"thing": thing}, lambda mark: Named(thing=mark), db=db, saga=new_id(), trace=trace
+    )
 
 
 def rows_of(cursor: Any) -> list[Row[Any]]:
     """The first signals of all sagas."""
     cursor.execute("SELECT payload FROM ordersaga_pack ORDER BY id")
-    return [row for (payload,) in cursor.fetchall() for _, rows in read_packs(envelope_text("t", [payload])) for row in rows]
+    return [
+        row
+        for (payload,) in cursor.fetchall()
+        for _, rows in read_packs(envelope_text("t", [payload]))
+        for row in rows
+    ]
 
 
 def test_a_crafted_trace_starts_nothing_and_forges_nothing(databases: Databases) -> None:

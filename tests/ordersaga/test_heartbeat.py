@@ -1,4 +1,6 @@
-"""A process's sign of life: seen while it live_processes, gone with it, and telling when a part of it hangs."""
+"""A process's sign of life: seen while it live_processes, gone with it, and telling when a part
+of it hangs.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def test_who_has_not_begun_is_not_well_and_who_turns_round_is(heartbeat: Heartbe
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_part_that_hangs_is_named(heartbeat: Heartbeat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_hangs_is_named(
+    heartbeat: Heartbeat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heartbeat.beat("consumer")
     heartbeat.beat("relay", "the last round failed: OperationalError")
     heartbeat.start()
@@ -71,12 +75,17 @@ def test_a_part_at_work_is_not_held_to_hang(heartbeat: Heartbeat, tmp_path: Path
 
 def test_a_child_does_not_keep_a_killed_parent_alive_and_what_is_left_is_removed(tmp_path: Path) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", FORKED, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", FORKED, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert parent.stdout is not None
     assert parent.stdout.readline() == "begun\n"
     try:
-        assert live_processes(tmp_path, "stock")[0].words == {"relay": "the last round failed: OperationalError"}
+        assert live_processes(tmp_path, "stock")[0].words == {
+            "relay": "the last round failed: OperationalError"
+        }
         parent.kill()
         parent.wait(scaled(10))
         assert live_processes(tmp_path, "stock") == []

@@ -19,7 +19,9 @@ SILENCE = 4
 
 
 @pytest.fixture
-def proxied(rabbitmq: RabbitMQ, vhost: str, proxy: Callable[[int], Proxy]) -> Iterator[tuple[Proxy, Connection]]:
+def proxied(
+    rabbitmq: RabbitMQ, vhost: str, proxy: Callable[[int], Proxy]
+) -> Iterator[tuple[Proxy, Connection]]:
     between = proxy(rabbitmq.port)
     transport.install()
     with Connection(between.through(vhost), heartbeat=1) as connection:

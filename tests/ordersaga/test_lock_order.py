@@ -1,4 +1,6 @@
-"""Every transaction locks rows in the order of saga and step, so that no two wait for each other in a circle."""
+"""Every transaction locks rows in the order of saga and step, so that no two wait for each other
+in a circle.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ class Locking(NamedTuple):
 
     :ivar run: executes it for the given sagas.
     :ivar hold: locks one of these rows in another transaction.
-    :ivar steps: the journal rows that it locks of each saga; one empty name where it locks the saga's own row.
+    :ivar steps: the journal rows that it locks of each saga; one empty name where it locks the saga's own
+        row.
     """
 
     module: ModuleType
@@ -75,10 +78,22 @@ def watch(context: Context, sagas: Sagas) -> None:
 
 
 LOCKINGS = [
-    Locking(journal_sql, "BEGIN", lambda context, sagas: context.journal.begin(STEPS[0], sagas), INSERT_ROW, STEPS[:1]),
-    Locking(journal_sql, "HEARD", lambda context, sagas: context.journal.hear_refusal(sagas), INSERT_ROW, (HEARD,)),
-    Locking(journal_sql, "BAR", lambda context, sagas: context.journal.bar(sagas, STEPS[::-1]), INSERT_ROW, STEPS),
-    Locking(journal_sql, "LOCK", lambda context, sagas: context.journal.lock(STEPS[0], sagas), LOCK_ROW, STEPS[:1]),
+    Locking(
+        journal_sql,
+        "BEGIN",
+        lambda context, sagas: context.journal.begin(STEPS[0], sagas),
+        INSERT_ROW,
+        STEPS[:1],
+    ),
+    Locking(
+        journal_sql, "HEARD", lambda context, sagas: context.journal.hear_refusal(sagas), INSERT_ROW, (HEARD,)
+    ),
+    Locking(
+        journal_sql, "BAR", lambda context, sagas: context.journal.bar(sagas, STEPS[::-1]), INSERT_ROW, STEPS
+    ),
+    Locking(
+        journal_sql, "LOCK", lambda context, sagas: context.journal.lock(STEPS[0], sagas), LOCK_ROW, STEPS[:1]
+    ),
     Locking(journal_sql, "LOCK_ALL", lambda context, sagas: context.journal.lock_all(sagas), LOCK_ROW, STEPS),
     Locking(saga_sql, "LOCK", lambda context, sagas: context.lock_sagas(sagas), LOCK_SAGA, ("",)),
     Locking(saga_sql, "WATCH", watch, LOCK_SAGA, ("",)),
@@ -117,7 +132,9 @@ def test_a_statement_without_order_is_noticed(toy: Toy, locking: Locking):
 
 
 def written(toy: Toy, locking: Locking) -> list[LockedRow]:
-    """New sagas, and the rows that are to be locked, written last to first unless the statement itself inserts them."""
+    """New sagas, and the rows that are to be locked, written last to first unless the statement itself
+    inserts them.
+    """
     sagas = sorted((new_id() for _ in range(SAGAS)), reverse=True)
     rows = [LockedRow(saga, step) for saga in sagas for step in reversed(locking.steps)]
     with toy.database.begin() as tx:
@@ -144,11 +161,15 @@ def locked(toy: Toy, locking: Locking, rows: Sequence[LockedRow]) -> list[Locked
             holder = stack.enter_context(closing(psycopg2.connect(toy.database.dsn)))
             holder.cursor().execute(locking.hold, row.values)
             holders[holder.info.backend_pid] = row, holder
-        context = Context(Transaction(None, cursor), toy.participants[DESK], toy.choreography, Outbox(HEAD, notices=False))
+        context = Context(
+            Transaction(None, cursor), toy.participants[DESK], toy.choreography, Outbox(HEAD, notices=False)
+        )
         done = pool.submit(locking.run, context, list(dict.fromkeys(row.saga for row in rows)))
         waits_for = partial(toy.rows, BLOCKING, worker.info.backend_pid)
         while holders:
-            [pid] = eventually(lambda: holders.keys() & {pid for (pid,) in waits_for()}, 20, "a wait for a row")
+            [pid] = eventually(
+                lambda: holders.keys() & {pid for (pid,) in waits_for()}, 20, "a wait for a row"
+            )
             row, holder = holders.pop(pid)
             order.append(row)
             holder.close()

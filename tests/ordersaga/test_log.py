@@ -43,7 +43,9 @@ def raised(act: Callable[[], object]) -> Exception:
     return caught.value
 
 
-def written(message: object, *args: object, name: str = "some.logger", error: Exception | None = None) -> dict[str, object]:
+def written(
+    message: object, *args: object, name: str = "some.logger", error: Exception | None = None
+) -> dict[str, object]:
     """A line as machines read it."""
     info = (type(error), error, error.__traceback__) if error else None
     record = logging.LogRecord(name, logging.ERROR, __file__, 1, message, args, info)
@@ -66,7 +68,9 @@ def test_an_error_of_the_database_tells_names_of_the_schema_and_no_value(
     postgres: Postgres, database_templates: dict[str, str]
 ) -> None:
     postgres.ensure()
-    engine = create_engine(make_url(postgres.create_database("told", "orders")).set(drivername="postgresql+psycopg2"))
+    engine = create_engine(
+        make_url(postgres.create_database("told", "orders")).set(drivername="postgresql+psycopg2")
+    )
     with engine.begin() as db:
         db.execute(text("CREATE TABLE person (name text CONSTRAINT person_once UNIQUE)"))
     insert = text("INSERT INTO person VALUES (:name), (:name)")
@@ -124,14 +128,26 @@ def test_no_line_tells_the_words_of_its_exception() -> None:
 def test_an_access_tells_neither_query_nor_whence() -> None:
     atoms = {"m": "GET", "U": "/admin/orders/order/", "q": WORDS, "f": WORDS, "s": "200", "B": 12, "D": 1500}
     line = written(ACCESS_FORMAT, atoms, name=ACCESS)
-    assert (line["event"], line["status"], line["bytes"], line["seconds"]) == ("GET /admin/orders/order/", 200, 12, 0.0015)
+    assert (line["event"], line["status"], line["bytes"], line["seconds"]) == (
+        "GET /admin/orders/order/",
+        200,
+        12,
+        0.0015,
+    )
     assert WORDS not in json.dumps(line)
-    assert "Ann" not in json.dumps(written('"%s" %s', "GET /admin/?q=Ann+Example HTTP/1.1", "200", name="django.server"))
+    assert "Ann" not in json.dumps(
+        written('"%s" %s', "GET /admin/?q=Ann+Example HTTP/1.1", "200", name="django.server")
+    )
 
 
 def test_at_debug_the_loggers_that_tell_arguments_and_parameters_stay_silent() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", POOL_AT_DEBUG], cwd=ROOT, capture_output=True, text=True, check=True, timeout=scaled(60)
+        [sys.executable, "-c", POOL_AT_DEBUG],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=scaled(60),
     )
     assert done.stdout.splitlines()[-1] == "[True, False, False]"
 

@@ -18,7 +18,9 @@ def url(postgres: Postgres) -> Iterator[str]:
 
 
 def test_a_refusal_lost_to_the_initiator_waits_for_the_deadline(url: str):
-    """The others have undone their steps, and an undone step does not pass a reminder on to the step that refused."""
+    """The others have undone their steps, and an undone step does not pass a reminder on to the step that
+    refused.
+    """
     shape = Shape(("shelf", "till"), (False, False), plans={("step1", 0): Plan(refuses=True)})
     toy, rehearsal, saga = run(url, shape, DESK, "refusal.Refused1")
 

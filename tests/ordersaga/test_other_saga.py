@@ -45,7 +45,9 @@ def test_a_pool_of_another_kind_ends_and_says_why(vhost: str, spawn: Callable[..
     with Connection(vhost) as connection:
         declare(connection, trip())
 
-    pool = spawn("inventory", [sys.executable, "-m", "celery", "-A", "workers.inventory", "worker", "--pool", "solo"])
+    pool = spawn(
+        "inventory", [sys.executable, "-m", "celery", "-A", "workers.inventory", "worker", "--pool", "solo"]
+    )
 
     assert pool.wait(60) == 1
     assert "this virtual host of the broker carries saga trip, and not order" in pool.logs()

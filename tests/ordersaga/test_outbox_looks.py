@@ -1,4 +1,6 @@
-"""Placing, steps and relays cost the same however many deleted outbox rows an old snapshot keeps, and miss no late commit."""
+"""Placing, steps and relays cost the same however many deleted outbox rows an old snapshot keeps, and miss no
+late commit.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, sign
 SELECT 'desk', 'watchdog', 'watchdog', 'desk', gen_random_uuid(), 1, '', now() + make_interval(secs => n / 1000.0 - 150)
 FROM generate_series(1, 300000, 3) AS n
 """
-HELD = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND backend_xmin IS NOT NULL"
+HELD = (
+    "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND backend_xmin IS NOT NULL"
+)
 
 
 class Begun(Signal):
@@ -51,7 +55,9 @@ class Broker:
         self.numbers: list[int] = []
 
     def __call__(self, parcels: Sequence[Parcel]) -> None:
-        self.numbers += [row.data["number"] for p in parcels if p.topic == "signal.Begun" for row in read_rows(p.body)]
+        self.numbers += [
+            row.data["number"] for p in parcels if p.topic == "signal.Begun" for row in read_rows(p.body)
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +106,21 @@ def test_deleted_rows_of_settled_orders_cost_nothing_under_a_snapshot(url: str) 
                 relay.drain()
             with relay._connect().cursor() as asking:
                 look = pages(explained(asking, sql.DUE, relay._looking()))
-                values = {"observed": True, "rows": CLAIM_ROWS, "size": CLAIM_BYTES, "first": 30.0, "cap": 600.0}
+                values = {
+                    "observed": True,
+                    "rows": CLAIM_ROWS,
+                    "size": CLAIM_BYTES,
+                    "first": 30.0,
+                    "cap": 600.0,
+                }
                 asking.execute("BEGIN")
                 execute = sql.CLAIM_PREPARED.removeprefix("BEGIN; ")
                 claim = pages(explained(asking, execute, {**values, **relay._looking()}))
                 asking.execute("ROLLBACK")
 
-            start = pages(explained(cursor, saga_sql.START, SAGA._beginning({new_id(): Begun(number=1)}, None)))
+            start = pages(
+                explained(cursor, saga_sql.START, SAGA._beginning({new_id(): Begun(number=1)}, None))
+            )
             record = pages(explained(cursor, sql.record(1, 1), recording()))
             cursor.execute(HELD)
             assert cursor.fetchall() == [(1,)], "the old snapshot is still held"
@@ -195,7 +209,9 @@ def test_a_long_transaction_is_looked_for_when_it_ends(url: str, monkeypatch: py
             short.commit()
             eventually(relay.drain, 5, "what is committed meanwhile is carried")
         with long.cursor() as cursor:
-            cursor.execute("SELECT extract(epoch FROM due_at)::float8 FROM ordersaga_outbox WHERE kind = 'said'")
+            cursor.execute(
+                "SELECT extract(epoch FROM due_at)::float8 FROM ordersaga_outbox WHERE kind = 'said'"
+            )
             [(due,)] = cursor.fetchall()
         assert relay._bound.since > due, "the scans have gone past the row that is not committed"
         long.commit()

@@ -1,4 +1,6 @@
-"""Random choreographies, random faults, random orders of delivery with repeats, on the real journal: all or nothing."""
+"""Random choreographies, random faults, random orders of delivery with repeats, on the real journal: all or
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ FOR_EVER = 10**6
 REMINDERS = 6
 """More than there are losses."""
 ROUNDS = 30
-"""More than there are losses, and failures of undos that only a reminder repeats because their retry was lost."""
+"""More than there are losses, and failures of undos that only a reminder repeats because their retry was
+lost.
+"""
 ALL_OWNERS = [DESK, "shelf", "till", "van"]
 OWNERS = st.sampled_from(ALL_OWNERS)
 NEVER_GIVES_UP = ("complete", LISTEN)
@@ -31,16 +35,22 @@ def url(postgres: Postgres) -> Iterator[str]:
 
 @st.composite
 def shapes(draw: st.DrawFn) -> Shape:
-    """Chains of one to four steps over some participants; some steps of some sagas refuse, raise for a while or for ever."""
+    """Chains of one to four steps over some participants; some steps of some sagas refuse, raise for a while
+    or for ever.
+    """
     owners = draw(st.lists(OWNERS, min_size=1, max_size=4))
     batched = draw(st.lists(st.booleans(), min_size=len(owners), max_size=len(owners)))
     ships = draw(st.none() | OWNERS)
     names = [f"step{n}" for n in range(len(owners))]
-    beside = [(owner, n) for n, consumer in enumerate([*owners, DESK]) for owner in ALL_OWNERS if owner != consumer]
+    beside = [
+        (owner, n) for n, consumer in enumerate([*owners, DESK]) for owner in ALL_OWNERS if owner != consumer
+    ]
     listeners = draw(st.lists(st.sampled_from(beside), max_size=2, unique_by=lambda listener: listener[1]))
     names += [f"{LISTEN}{n}" for _, n in listeners]
     faults = draw(
-        st.dictionaries(st.tuples(st.sampled_from([*names, "confirm", "ship", "complete"]), st.integers(0, 2)), plans())
+        st.dictionaries(
+            st.tuples(st.sampled_from([*names, "confirm", "ship", "complete"]), st.integers(0, 2)), plans()
+        )
     )
     kept = {
         (name, number): Plan(min(plan.failures, 4)) if name.startswith(NEVER_GIVES_UP) else plan
@@ -58,7 +68,11 @@ def plans() -> st.SearchStrategy[Plan]:
     )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     shape=shapes(), seed=st.integers(0, 2**32), repeats=st.sampled_from([0.0, 0.3]), count=st.integers(1, 3),
     late=st.booleans(), lost=st.frozensets(st.integers(0, 40), max_size=4),
@@ -70,7 +84,9 @@ def test_every_saga_ends_with_all_its_effects_or_with_none(
     empty_outbox(url)
     toy = Toy(shape, url)
     published = itertools.count()
-    rehearsal = Rehearsal(toy.choreography, seed=seed, repeats=repeats, lose=lambda _: next(published) in lost)
+    rehearsal = Rehearsal(
+        toy.choreography, seed=seed, repeats=repeats, lose=lambda _: next(published) in lost
+    )
     sagas = toy.start(count)
     if late:
         rehearsal.due("deadline", sagas[0])
@@ -87,8 +103,8 @@ def test_every_saga_ends_with_all_its_effects_or_with_none(
 def remind(toy: Toy, rehearsal: Rehearsal, sagas: list[str]) -> None:
     """Let the watchdog re-send what open sagas wait for until all have ended.
 
-    Deadlines pass at once for sagas that lead nowhere, and for others once reminders have not helped: if the initiator alone
-    has not received a refusal, an undone step keeps the reminder from the step that refused.
+    Deadlines pass at once for sagas that lead nowhere, and for others once reminders have not helped: if the
+    initiator alone has not received a refusal, an undone step keeps the reminder from the step that refused.
     """
     for number_of_round in range(ROUNDS):
         waiting = [(number, saga) for number, saga in enumerate(sagas) if toy.is_open(saga)]
@@ -102,8 +118,12 @@ def remind(toy: Toy, rehearsal: Rehearsal, sagas: list[str]) -> None:
         rehearsal.run()
 
 
-@pytest.mark.parametrize(("batched", "most", "transactions"), [(False, 2, 3), (True, 2, 3), (False, None, 1), (True, None, 1)])
-def test_a_step_and_its_undo_run_for_so_many_sagas_at_once(url: str, batched: bool, most: int | None, transactions: int):
+@pytest.mark.parametrize(
+    ("batched", "most", "transactions"), [(False, 2, 3), (True, 2, 3), (False, None, 1), (True, None, 1)]
+)
+def test_a_step_and_its_undo_run_for_so_many_sagas_at_once(
+    url: str, batched: bool, most: int | None, transactions: int
+):
     """What takes long for each saga must not run into its time limit because they came together."""
     empty_outbox(url)
     refused = {("step1", number): Plan(refuses=True) for number in range(5)}

@@ -1,4 +1,6 @@
-"""The broker refuses some of what an outbox owes: everything else leaves, and nothing that was confirmed is sent again."""
+"""The broker refuses some of what an outbox owes: everything else leaves, and nothing that was confirmed is
+sent again.
+"""
 
 from __future__ import annotations
 
@@ -161,7 +163,9 @@ def test_a_full_queue_delays_its_own_address_alone(desk: Desk, monkeypatch: pyte
         for parcel in sent:
             signals[parcel.topic] += parcel.signals
         envelopes = Counter(parcel.topic for parcel in sent)
-        assert envelopes[TO_INVENTORY] <= 3 + (time.monotonic() - began) / 0.2, "one envelope at a time, at intervals"
+        assert envelopes[TO_INVENTORY] <= 3 + (time.monotonic() - began) / 0.2, (
+            "one envelope at a time, at intervals"
+        )
         assert signals[TO_PAYMENTS] == 10, "what was confirmed is not sent again"
         assert desk.arrived("payments") == list(range(10))
         assert desk.owed()[TO_INVENTORY] >= 1000
@@ -213,7 +217,14 @@ def test_a_queue_that_does_not_confirm_stops_no_other(desk: Desk, monkeypatch: p
         ("signal." + "x" * 300, pack(0), "more than 255 bytes"),
         (TO_INVENTORY, pack(0, MAX_BYTES), "over the limit of 8,388,608"),
     ],
-    ids=["no JSON", "no pack", "no row", "fewer signals than said", "an address too long", "too large for receivers"],
+    ids=[
+        "no JSON",
+        "no pack",
+        "no row",
+        "fewer signals than said",
+        "an address too long",
+        "too large for receivers",
+    ],
 )
 def test_a_row_that_cannot_be_published_is_set_apart(
     topic: str, payload: str, fault: str, desk: Desk, caplog: pytest.LogCaptureFixture
@@ -241,13 +252,18 @@ def test_an_envelope_that_closes_the_channel_is_found_among_others(desk: Desk) -
     bad = desk.owe(TO_PAYMENTS, pack(1), pack(2))
     desk.owe(TO_INVENTORY, pack(3))
     eventually(lambda: relay.drain() or set(desk.owed()) == {TO_PAYMENTS}, 10, "the others leave")
-    eventually(lambda: relay.drain() or "cannot be published" in relay.trouble, 10, "the rows are tried alone")
+    eventually(
+        lambda: relay.drain() or "cannot be published" in relay.trouble, 10, "the rows are tried alone"
+    )
     relay.close()
     publisher.close()
     assert set(desk.arrived("inventory")) == {0, 3}
     faults = dict(desk.rows("SELECT id, fault FROM ordersaga_outbox"))
     assert list(faults) == bad
-    assert all("the broker closes the channel: AccessRefused: Basic.publish: (403)" in fault for fault in faults.values())
+    assert all(
+        "the broker closes the channel: AccessRefused: Basic.publish: (403)" in fault
+        for fault in faults.values()
+    )
     desk.rows("UPDATE ordersaga_outbox SET due_at = clock_timestamp()")
     desk.drain()
     assert desk.arrived("payments") == [1, 2], "a relay that may publish them carries them"
@@ -275,7 +291,10 @@ def test_confirmed_envelopes_are_finished_when_the_connection_is_lost(desk: Desk
 def test_publishing_waits_once_for_the_confirms_of_a_claim(desk: Desk, proxy: Callable[[int], Proxy]) -> None:
     between = proxy(desk.rabbitmq.port)
     publisher = publisher_at(between.through(desk.rabbitmq.url(desk.vhost)))
-    parcels = [Parcel(new_id(), TO_PAYMENTS, None, 1, envelope_of(TO_PAYMENTS, [pack(n).encode()])) for n in range(50)]
+    parcels = [
+        Parcel(new_id(), TO_PAYMENTS, None, 1, envelope_of(TO_PAYMENTS, [pack(n).encode()]))
+        for n in range(50)
+    ]
     publisher.open()
     between.delay(0.05)
     began = time.monotonic()
@@ -287,7 +306,9 @@ def test_publishing_waits_once_for_the_confirms_of_a_claim(desk: Desk, proxy: Ca
     assert took < 1, "fifty round trips of 0.1 s each would take five"
 
 
-def test_a_broker_that_hangs_is_not_waited_for_while_rows_are_claimed(desk: Desk, proxy: Callable[[int], Proxy]) -> None:
+def test_a_broker_that_hangs_is_not_waited_for_while_rows_are_claimed(
+    desk: Desk, proxy: Callable[[int], Proxy]
+) -> None:
     between = proxy(desk.rabbitmq.port)
     publisher = publisher_at(between.through(desk.rabbitmq.url(desk.vhost)))
     relay = Relay(desk.url, "orders", publisher, ready=publisher.open)
@@ -334,7 +355,9 @@ def test_a_relay_that_vanishes_lets_go_of_its_rows(desk: Desk) -> None:
         claimed.set()
         gone.wait(20)
 
-    shorter = "options=-c%20idle_in_transaction_session_timeout%3D1s"  # a minute where the address does not say
+    shorter = (
+        "options=-c%20idle_in_transaction_session_timeout%3D1s"  # a minute where the address does not say
+    )
     ghost = Relay(f"{desk.url}{'&' if '?' in desk.url else '?'}{shorter}", "orders", vanish)
 
     def haunt() -> None:

@@ -20,7 +20,9 @@ from tests.support.time_scale import scaled
 HEARTBEAT = pack(">BHI", 8, 0, 0) + b"\xce"
 
 
-def test_a_broker_that_stops_answering_ends_every_call(vhost: str, rabbitmq: RabbitMQ, proxy: Callable[[int], Proxy]) -> None:
+def test_a_broker_that_stops_answering_ends_every_call(
+    vhost: str, rabbitmq: RabbitMQ, proxy: Callable[[int], Proxy]
+) -> None:
     between = proxy(rabbitmq.port)
     given = broker(between.through(vhost))
     connection = Connection(given["broker_url"], transport_options=given["broker_transport_options"])
@@ -36,7 +38,9 @@ def test_a_broker_that_stops_answering_ends_every_call(vhost: str, rabbitmq: Rab
 
 
 def test_heartbeats_do_not_lengthen_a_wait(vhost: str) -> None:
-    """py-amqp counts its limit anew with each frame, so that a broker which only beats would be waited for without end."""
+    """py-amqp counts its limit anew with each frame, so that a broker which only beats would be waited for
+    without end.
+    """
     connection = Connection(broker(vhost)["broker_url"])
     raw = connection.connection
     reads = iter(range(10**6))

@@ -1,4 +1,6 @@
-"""Two workers hear racing signals of the same sagas at once, on a real database: nobody is stuck, no end is wrong."""
+"""Two workers hear racing signals of the same sagas at once, on a real database: nobody is stuck, no end is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from tests.support.time_scale import scaled
 ROUNDS = 12
 SAGAS = 6
 SHAPE = Shape(owners=("shelf", "till"), batched=(True, True), ships="shelf")
-BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+BLOCKED = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 
 
 class Gate:
@@ -69,7 +73,11 @@ class Theatre:
         held = self._pool.submit(self.rehearsal.deliver, first)
         assert gate.reached.wait(scaled(20))
         waiting = self._pool.submit(self.rehearsal.deliver, second)
-        eventually(lambda: self.toy.rows(BLOCKED)[0][0], 20, f"{second.parcel.topic} to wait for {first.parcel.topic}")
+        eventually(
+            lambda: self.toy.rows(BLOCKED)[0][0],
+            20,
+            f"{second.parcel.topic} to wait for {first.parcel.topic}",
+        )
         gate.opened.set()
         held.result(scaled(20))
         waiting.result(scaled(20))
@@ -196,7 +204,9 @@ def test_a_refusal_waits_for_the_step_under_way_and_then_undoes_it(url: str):
     with held_at(gate, Journal, "begin", after=True):
         theatre.queue_up(gate, step, refusal)
 
-    journal = theatre.toy.rows("SELECT state FROM ordersaga_journal WHERE step = 'shelf.step0'" + mine(theatre))
+    journal = theatre.toy.rows(
+        "SELECT state FROM ordersaga_journal WHERE step = 'shelf.step0'" + mine(theatre)
+    )
     assert journal == [("undone",)] * SAGAS
     assert theatre.end() == {"ROLLED_BACK"}
 
@@ -208,11 +218,16 @@ def test_a_refusal_that_does_not_read_again_after_a_conflict_is_noticed(url: str
     step, refusal = theatre.take("shelf", "signal.Heard0"), theatre.take("shelf", "refusal.Expired")
     gate, bar = Gate(), Journal.bar
 
-    def bar_by_what_was_read_before(journal: Journal, sagas: Sequence[str], steps: Sequence[str]) -> list[Entry]:
+    def bar_by_what_was_read_before(
+        journal: Journal, sagas: Sequence[str], steps: Sequence[str]
+    ) -> list[Entry]:
         before = {(e.saga, e.step) for e in journal.lock_all(sagas)}
         return [e for e in bar(journal, sagas, steps) if (e.saga, e.step) in before]
 
-    with held_at(gate, Journal, "begin", after=True), patch.object(Journal, "bar", bar_by_what_was_read_before):
+    with (
+        held_at(gate, Journal, "begin", after=True),
+        patch.object(Journal, "bar", bar_by_what_was_read_before),
+    ):
         theatre.queue_up(gate, step, refusal)
 
     with pytest.raises(AssertionError):
@@ -281,10 +296,14 @@ def test_a_confirmation_that_comes_late_for_some_sagas_locks_all_of_them_in_one_
 def only(mail: Mail, sagas: list[str]) -> Mail:
     """The envelope without what it says of other sagas."""
     packs = [
-        pack_text(head, [row_text(r._replace(data=orjson.dumps(r.data).decode())) for r in rows if r.saga in sagas])
+        pack_text(
+            head, [row_text(r._replace(data=orjson.dumps(r.data).decode())) for r in rows if r.saga in sagas]
+        )
         for head, rows in read_packs(mail.parcel.body)
     ]
-    return Mail(mail.to, mail.parcel._replace(body=envelope_text(mail.parcel.topic, packs), signals=len(sagas)))
+    return Mail(
+        mail.to, mail.parcel._replace(body=envelope_text(mail.parcel.topic, packs), signals=len(sagas))
+    )
 
 
 def mine(theatre: Theatre, column: str = "saga_id") -> str:

@@ -15,7 +15,17 @@ import pytest
 
 from ordersaga import Choreography, Saga, Signal, Watchdog
 from ordersaga.claim import Parcel, claim
-from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, MAX_BYTES, MAX_SIGNAL_BYTES, Head, Row, pack_text, read_rows, row_text
+from ordersaga.envelope import (
+    FULL_BYTES,
+    FULL_SIGNALS,
+    MAX_BYTES,
+    MAX_SIGNAL_BYTES,
+    Head,
+    Row,
+    pack_text,
+    read_rows,
+    row_text,
+)
 from ordersaga.errors import SignalTooLarge
 from ordersaga.ids import new_id
 from ordersaga.journal import Journal
@@ -53,7 +63,9 @@ class Broker:
 
     @property
     def numbers(self) -> list[int]:
-        return [row.data["number"] for p in self.parcels if p.topic == "signal.Begun" for row in read_rows(p.body)]
+        return [
+            row.data["number"] for p in self.parcels if p.topic == "signal.Begun" for row in read_rows(p.body)
+        ]
 
 
 def written(url: str, statement: str) -> None:
@@ -196,7 +208,9 @@ def test_what_only_observers_hear_is_sent_to_them_alone(url: str) -> None:
 
 
 def test_what_no_participant_consumes_is_not_published(url: str) -> None:
-    """The broker would keep it as a message without a queue, and without an observer nobody would ever take it out."""
+    """The broker would keep it as a message without a queue, and without an observer nobody would ever take
+    it out.
+    """
     start(url, 1)
     broker, whole = Broker(), observed()
     whole.observed = False
@@ -320,7 +334,9 @@ def test_a_timer_is_sent_when_it_is_due_and_again_until_it_is_struck_out(url: st
         written(url, due)
         relay.drain()
     relay.close()
-    assert [(p.topic, p.routing_key) for p in broker.parcels[1:]] == [("signal.DeadlinePassed", "to.desk")] * 2
+    assert [(p.topic, p.routing_key) for p in broker.parcels[1:]] == [
+        ("signal.DeadlinePassed", "to.desk")
+    ] * 2
     assert rows(url, "deadline") == 1
 
 
@@ -409,18 +425,23 @@ def test_what_a_step_emits_is_cut_into_packs_that_its_journal_finds(url: str) ->
         packs = {entry.saga: [entry.pack_id] for entry in entries if entry.pack_id is not None}
         found = recorded(cursor, packs)
         cursor.execute(
-            "SELECT max(octet_length(payload)) FROM ordersaga_pack WHERE id = ANY(%s)", [[p for [p] in packs.values()]]
+            "SELECT max(octet_length(payload)) FROM ordersaga_pack WHERE id = ANY(%s)",
+            [[p for [p] in packs.values()]],
         )
         [(largest,)] = cursor.fetchall()
     assert len({pack for [pack] in packs.values()}) == 3
     assert largest <= FULL_BYTES + 1000
-    assert [[row.data["number"] for _, row in found[saga]] for saga in sagas] == [[number] for number in range(50)]
+    assert [[row.data["number"] for _, row in found[saga]] for saga in sagas] == [
+        [number] for number in range(50)
+    ]
 
 
 def test_a_pack_that_an_earlier_release_wrote_whole_is_cut_by_the_relay(url: str) -> None:
     def row(number: int) -> str:
         data = f'{{"number": {number}, "text": "{"x" * 30_000}"}}'
-        return row_text(Row(new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, data))
+        return row_text(
+            Row(new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, data)
+        )
 
     payload = pack_text(Head("desk", None, None, 1), [row(number) for number in range(400)])
     assert len(payload) > MAX_BYTES
@@ -437,7 +458,9 @@ def test_a_pack_that_an_earlier_release_wrote_whole_is_cut_by_the_relay(url: str
 def test_a_signal_that_is_too_large_is_refused_when_it_is_emitted(url: str) -> None:
     connection = psycopg2.connect(url)
     try:
-        with pytest.raises(SignalTooLarge, match=r"Begun has 3,\d+,\d+ bytes and a signal may have 3,145,728"):
+        with pytest.raises(
+            SignalTooLarge, match=r"Begun has 3,\d+,\d+ bytes and a signal may have 3,145,728"
+        ):
             SAGA.start(Begun(number=1, text="x" * MAX_SIGNAL_BYTES), db=connection)
         with pytest.raises(SignalTooLarge):
             SAGA.start(Begun(number=1, text="\N{SNOWMAN}" * (MAX_SIGNAL_BYTES // 3)), db=connection)
@@ -448,7 +471,9 @@ def test_a_signal_that_is_too_large_is_refused_when_it_is_emitted(url: str) -> N
     assert rows(url) == 1
 
 
-def test_lone_signals_leave_at_once_and_a_stream_is_gathered(url: str, carried: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lone_signals_leave_at_once_and_a_stream_is_gathered(
+    url: str, carried: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Relay, "STREAM", 0.1)  # so that what this test starts, however slowly, is one
     monkeypatch.setattr(Relay, "BURST", 3)
     broker = Broker()
@@ -482,7 +507,9 @@ def test_it_gathers_by_the_packs_that_come_however_long_a_round_takes(
 
 def test_what_only_observers_hear_is_no_stream_and_full_envelopes_do_not_wait(url: str) -> None:
     relay = Relay(url, "desk", Broker())
-    assert not relay._gathers([Parcel("", "signal.Begun", OBSERVERS, 90, b"", 90), Parcel("", "notice", None, 90, b"", 90)])
+    assert not relay._gathers(
+        [Parcel("", "signal.Begun", OBSERVERS, 90, b"", 90), Parcel("", "notice", None, 90, b"", 90)]
+    )
     assert not relay._gathers([Parcel("", "signal.Begun", None, FULL_SIGNALS, b"", 90)])
     assert relay._gathers([Parcel("", "signal.Begun", None, 90, b"", 90)])
 
@@ -497,7 +524,9 @@ def test_it_gathers_where_the_workers_are_behind(url: str) -> None:
     assert relay._gathers(few)
 
 
-def test_the_more_waits_in_the_queues_the_longer_it_gathers(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_more_waits_in_the_queues_the_longer_it_gathers(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Relay, "QUEUE_DEPTH_TTL", 0.0)  # each answer holds for no time
     waiting = [0]
     relay = Relay(url, "desk", Broker(), linger=timedelta(milliseconds=25), waiting=lambda: waiting[0])

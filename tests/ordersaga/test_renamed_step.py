@@ -1,4 +1,6 @@
-"""A step is renamed while sagas are under way: what it has done is neither done twice nor left without its undo."""
+"""A step is renamed while sagas are under way: what it has done is neither done twice nor left without its
+undo.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +134,9 @@ def test_a_step_with_a_name_of_its_own_may_have_another_function(database: SQLAl
     assert (now.step.key, now.step.task) == ("shelf.reserve", "shelf.reserve")
 
 
-def test_what_no_declared_step_can_undo_keeps_the_saga_open_until_one_can(database: SQLAlchemyDatabase) -> None:
+def test_what_no_declared_step_can_undo_keeps_the_saga_open_until_one_can(
+    database: SQLAlchemyDatabase,
+) -> None:
     saga, _ = reserved(database)
     without = Release(database, "hold")
 
@@ -145,7 +149,9 @@ def test_what_no_declared_step_can_undo_keeps_the_saga_open_until_one_can(databa
 
     mended = Release(database, "hold", formerly="reserve")
     with database.begin() as tx:
-        assert Operations(SAGA).resume(saga, db=tx.db, by="staff 1", reason="the release that can undo it is deployed")
+        assert Operations(SAGA).resume(
+            saga, db=tx.db, by="staff 1", reason="the release that can undo it is deployed"
+        )
     mended.rehearsal.run()
 
     assert mended.left(saga) == 0

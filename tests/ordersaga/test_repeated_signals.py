@@ -1,4 +1,6 @@
-"""An envelope may hold a signal's ordinary copy and its copy marked *again*: the mark counts, in whichever order they stand."""
+"""An envelope may hold a signal's ordinary copy and its copy marked *again*: the mark counts, in whichever
+order they stand.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,18 @@ def last_copy(_: Context, rows: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
     return {row.saga: row for row in rows}
 
 
-MISTAKES = pytest.mark.parametrize(("mistake", "marks"), [(first_copy, (ORDINARY, AGAIN)), (last_copy, (AGAIN, ORDINARY))])
-ORDERS = pytest.mark.parametrize("marks", [(ORDINARY, AGAIN), (AGAIN, ORDINARY)], ids=["ordinary first", "again first"])
+MISTAKES = pytest.mark.parametrize(
+    ("mistake", "marks"), [(first_copy, (ORDINARY, AGAIN)), (last_copy, (AGAIN, ORDINARY))]
+)
+ORDERS = pytest.mark.parametrize(
+    "marks", [(ORDINARY, AGAIN), (AGAIN, ORDINARY)], ids=["ordinary first", "again first"]
+)
 
 
 def sent_again(url: str, marks: Marks) -> bool:
-    """Whether a step whose signal was lost sends it again, marked so, when it receives both copies of its own signal."""
+    """Whether a step whose signal was lost sends it again, marked so, when it receives both copies of its own
+    signal.
+    """
     toy, rehearsal, _ = began(url, Plan())
     received = deliver(rehearsal, "shelf", "signal.Heard0")
     lose_all(rehearsal)
@@ -47,13 +55,19 @@ def sent_again(url: str, marks: Marks) -> bool:
     rehearsal.deliver(copies(received, marks))
 
     rehearsal.collect()
-    sent = [row.again for mail in rehearsal.waiting("till", "signal.Heard1") for row in read_rows(mail.parcel.body)]
+    sent = [
+        row.again
+        for mail in rehearsal.waiting("till", "signal.Heard1")
+        for row in read_rows(mail.parcel.body)
+    ]
     toy.database.discard()
     return sent == [AGAIN]
 
 
 def undone(url: str, marks: Marks) -> bool:
-    """Whether an undo that failed once, and whose retry was lost, is done when both copies of the refusal arrive."""
+    """Whether an undo that failed once, and whose retry was lost, is done when both copies of the refusal
+    arrive.
+    """
     toy, rehearsal, saga = began(url, Plan(undo_failures=1))
     deliver(rehearsal, "shelf", "signal.Heard0")
     rehearsal.due("deadline", saga)
@@ -96,7 +110,9 @@ def copies(mail: Mail, marks: Marks) -> Mail:
     [(head, [row])] = read_packs(mail.parcel.body)
     data = orjson.dumps(row.data).decode()
     packs = [pack_text(head, [row_text(row._replace(data=data, again=again))]) for again in marks]
-    return Mail(mail.to, mail.parcel._replace(body=envelope_text(mail.parcel.topic, packs), signals=len(packs)))
+    return Mail(
+        mail.to, mail.parcel._replace(body=envelope_text(mail.parcel.topic, packs), signals=len(packs))
+    )
 
 
 ENDS = pytest.mark.parametrize("ends_well", [sent_again, undone])
@@ -105,13 +121,17 @@ ENDS = pytest.mark.parametrize("ends_well", [sent_again, undone])
 
 @ENDS
 @ORDERS
-def test_a_copy_marked_again_counts_beside_an_ordinary_one(url: str, ends_well: Callable[[str, Marks], bool], marks: Marks):
+def test_a_copy_marked_again_counts_beside_an_ordinary_one(
+    url: str, ends_well: Callable[[str, Marks], bool], marks: Marks
+):
     assert ends_well(url, marks)
 
 
 @ENDS
 @MISTAKES
-def test_that_only_one_copy_counts_is_noticed(url: str, ends_well: Callable[[str, Marks], bool], mistake: Any, marks: Marks):
+def test_that_only_one_copy_counts_is_noticed(
+    url: str, ends_well: Callable[[str, Marks], bool], mistake: Any, marks: Marks
+):
     """A test of the test above."""
     with patch.object(Context, "by_saga", mistake):
         assert not ends_well(url, marks)
@@ -142,7 +162,9 @@ def test_a_reminder_repeats_no_first_signal_that_the_outbox_still_owes(url: str)
     assert toy.rows("SELECT rounds FROM ordersaga_saga WHERE id = %s", saga) == [(1,)]
     toy.execute("UPDATE ordersaga_outbox SET due_at = now() WHERE kind = 'said'")
     rehearsal.collect()
-    assert [row.again for mail in rehearsal.waiting("shelf", "signal.Heard0") for row in read_rows(mail.parcel.body)] == [
-        ORDINARY
-    ]
+    assert [
+        row.again
+        for mail in rehearsal.waiting("shelf", "signal.Heard0")
+        for row in read_rows(mail.parcel.body)
+    ] == [ORDINARY]
     toy.database.discard()

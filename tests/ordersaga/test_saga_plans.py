@@ -18,7 +18,9 @@ FROM generate_series(1, 1000) AS n RETURNING id::text
 
 @pytest.fixture
 def sagas(databases: Databases) -> list[str]:
-    """Four hundred of a thousand open sagas, which have come since PostgreSQL last looked: all had ended then."""
+    """Four hundred of a thousand open sagas, which have come since PostgreSQL last looked: all had ended
+    then.
+    """
     with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
         cursor.execute(STARTED, {"kind": "ended", "status": "CONFIRMED", "ended": True})
         cursor.execute("ANALYZE ordersaga_saga")
@@ -26,8 +28,12 @@ def sagas(databases: Databases) -> list[str]:
         return [saga for (saga,) in cursor.fetchmany(400)]
 
 
-@pytest.mark.parametrize("name", ["LOCK", "CONFIRM", "TURN", "COMPLETE", "MOVED", "CLOSE", "WATCH", "ROUND", "ATTENTION"])
-def test_sagas_of_an_envelope_are_not_sought_among_all_that_are_open(name: str, databases: Databases, sagas: list[str]) -> None:
+@pytest.mark.parametrize(
+    "name", ["LOCK", "CONFIRM", "TURN", "COMPLETE", "MOVED", "CLOSE", "WATCH", "ROUND", "ATTENTION"]
+)
+def test_sagas_of_an_envelope_are_not_sought_among_all_that_are_open(
+    name: str, databases: Databases, sagas: list[str]
+) -> None:
     ids = array(sagas)
     values: dict[str, list[object]] = {
         "CONFIRM": [True, ids],

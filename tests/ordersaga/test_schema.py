@@ -86,7 +86,8 @@ def test_a_complete_saga_cannot_be_turned_round(cursor: Any) -> None:
     cursor.execute("UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s", [saga])
     with pytest.raises(CheckViolation, match="cannot go from"):
         cursor.execute(
-            "UPDATE ordersaga_saga SET status = 'ROLLING_BACK', refusal = 'X', ended_at = NULL WHERE id = %s", [saga]
+            "UPDATE ordersaga_saga SET status = 'ROLLING_BACK', refusal = 'X', ended_at = NULL WHERE id = %s",
+            [saga],
         )
 
 
@@ -109,7 +110,9 @@ def test_a_step_of_a_saga_is_done_once(cursor: Any) -> None:
         ("inventory.reserve", "done", -1, 1),
     ],
 )
-def test_a_journal_row_cannot_be_what_makes_no_sense(cursor: Any, step: str, state: str, attempts: int, pack: Any) -> None:
+def test_a_journal_row_cannot_be_what_makes_no_sense(
+    cursor: Any, step: str, state: str, attempts: int, pack: Any
+) -> None:
     with pytest.raises(CheckViolation):
         cursor.execute(ROW, [new_id(), step, state, attempts, pack])
 
@@ -124,7 +127,10 @@ def test_a_journal_row_moves_only_as_the_protocol_allows(cursor: Any) -> None:
         for end in STATES:
             saga = new_id()
             silent = ("retrying", "barred")
-            cursor.execute(ROW, [saga, "inventory.reserve", start, int(start == "retrying"), None if start in silent else 1])
+            cursor.execute(
+                ROW,
+                [saga, "inventory.reserve", start, int(start == "retrying"), None if start in silent else 1],
+            )
             change = "UPDATE ordersaga_journal SET state = %s, attempts = 1, pack_id = %s WHERE saga_id = %s"
             values = [end, None if end in silent else 1, saga]
             if (start, end) in allowed:
@@ -166,7 +172,9 @@ def test_a_done_step_becomes_refused_only_in_the_transaction_that_ran_it(cursor:
     ],
 )
 def test_an_outbox_row_cannot_be_what_makes_no_sense(cursor: Any, columns: str) -> None:
-    cursor.execute("INSERT INTO ordersaga_outbox (participant, topic, signals, payload) VALUES ('p', 't', 1, '{}')")
+    cursor.execute(
+        "INSERT INTO ordersaga_outbox (participant, topic, signals, payload) VALUES ('p', 't', 1, '{}')"
+    )
     with pytest.raises(CheckViolation):
         cursor.execute(f"UPDATE ordersaga_outbox SET {columns}")
 

@@ -39,7 +39,9 @@ def choreography(postgres: Postgres) -> Iterator[Choreography]:
     def expire(passed: DeadlinePassed) -> Late:
         return Late()
 
-    saga = Saga("bare", begins_with=Asked, initiator="desk", participants=["desk"], deadline=timedelta(minutes=1))
+    saga = Saga(
+        "bare", begins_with=Asked, initiator="desk", participants=["desk"], deadline=timedelta(minutes=1)
+    )
     yield Choreography(saga, [desk])
     desk.database.discard()
     postgres.drop_databases("bare")

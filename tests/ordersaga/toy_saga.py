@@ -1,4 +1,6 @@
-"""Toy sagas on a real database: a chain of steps over some participants, each with an effect that can be counted."""
+"""Toy sagas on a real database: a chain of steps over some participants, each with an effect that can be
+counted.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Shape:
-    """A choreography: who owns each step of the chain, which of them hear batches, and whether goods are shipped."""
+    """A choreography: who owns each step of the chain, which of them hear batches, and whether goods are
+    shipped.
+    """
 
     owners: tuple[str, ...]
     batched: tuple[bool, ...]
@@ -72,7 +76,9 @@ class Shape:
     max_signals: int | None = None
     """Of the first step."""
     listeners: tuple[tuple[str, int], ...] = ()
-    """Owners of steps that consume a signal of the chain, by its place in it, beside the chain's step and return nothing."""
+    """Owners of steps that consume a signal of the chain, by its place in it, beside the chain's step and
+    return nothing.
+    """
 
 
 class Raised(Exception):
@@ -103,7 +109,12 @@ class Toy:
         self.shape, self.database = shape, Watched(url)
         self._failures = Counter({key: plan.failures for key, plan in shape.plans.items()})
         self._undo_failures = Counter({key: plan.undo_failures for key, plan in shape.plans.items()})
-        names = {DESK, *shape.owners, *(owner for owner, _ in shape.listeners), *([shape.ships] if shape.ships else [])}
+        names = {
+            DESK,
+            *shape.owners,
+            *(owner for owner, _ in shape.listeners),
+            *([shape.ships] if shape.ships else []),
+        }
         self.participants = {name: Participant(name, database=self.database) for name in sorted(names)}
         for n, (owner, batched) in enumerate(zip(shape.owners, shape.batched, strict=True)):
             self._step(owner, f"step{n}", CHAIN[n], CHAIN[n + 1], refusal=REFUSALS[n], batched=batched)
@@ -115,8 +126,14 @@ class Toy:
             self._step(owner, f"{LISTEN}{place}", CHAIN[place], None, undo=False)
         self._expire()
         self.saga = Saga(
-            "toy", CHAIN[0], DESK, list(self.participants), timedelta(minutes=5), ends=(Confirmed, Aside), watchdog=Watchdog()
-        )  # fmt: skip
+            "toy",
+            CHAIN[0],
+            DESK,
+            list(self.participants),
+            timedelta(minutes=5),
+            ends=(Confirmed, Aside),
+            watchdog=Watchdog(),
+        )
         self.choreography = Choreography(self.saga, list(self.participants.values()))
 
     def _step(
@@ -137,7 +154,10 @@ class Toy:
             "return": Batch[said] if batched else said,
         }
         step: Step = self.participants[owner].step(
-            function, retry=Retry(attempts=3), decides=decides, max_signals=self.shape.max_signals if name == "step0" else None
+            function,
+            retry=Retry(attempts=3),
+            decides=decides,
+            max_signals=self.shape.max_signals if name == "step0" else None,
         )
         if undo:
             self._undo(step, name, says if refusal is None else says | Aside)
@@ -158,10 +178,16 @@ class Toy:
         self.participants[DESK].step(expire, decides=True)
 
     def _do(
-        self, name: str, says: type[Number] | None, refusal: type[Refusal] | None, signals: dict[str, Number], db: Any
+        self,
+        name: str,
+        says: type[Number] | None,
+        refusal: type[Refusal] | None,
+        signals: dict[str, Number],
+        db: Any,
     ) -> dict[str, Signal | None]:
         plans = {
-            saga: self.shape.plans.get((name, signal.number), Plan()) if refusal else Plan() for saga, signal in signals.items()
+            saga: self.shape.plans.get((name, signal.number), Plan()) if refusal else Plan()
+            for saga, signal in signals.items()
         }
         without = {saga for saga, plan in plans.items() if plan.refuses or plan.says == "nothing"}
         self._change(db, name, 1, [saga for saga in signals if saga not in without])
@@ -189,13 +215,20 @@ class Toy:
     def assert_all_or_nothing(self, saga: str, *, lost: bool = False) -> str:
         """The saga has ended and left no half of anything; gives its status.
 
-        :param lost: whether envelopes were lost; a confirmed saga waits for no listener, so each may have missed its own.
+        :param lost: whether envelopes were lost; a confirmed saga waits for no listener, so each may have
+            missed its own.
         """
-        [(status, ended)] = self.rows("SELECT status, ended_at IS NOT NULL FROM ordersaga_saga WHERE id = %s", saga)
-        changes = dict(self.rows("SELECT step, sum(change) FROM effect WHERE saga_id = %s GROUP BY step", saga))
+        [(status, ended)] = self.rows(
+            "SELECT status, ended_at IS NOT NULL FROM ordersaga_saga WHERE id = %s", saga
+        )
+        changes = dict(
+            self.rows("SELECT step, sum(change) FROM effect WHERE saga_id = %s GROUP BY step", saga)
+        )
         done = self.rows("SELECT count(*) FROM effect WHERE saga_id = %s AND change > 0 GROUP BY step", saga)
         journal = dict(self.rows("SELECT step, state FROM ordersaga_journal WHERE saga_id = %s", saga))
-        answers = {who for (who,) in self.rows("SELECT participant FROM ordersaga_answer WHERE saga_id = %s", saga)}
+        answers = {
+            who for (who,) in self.rows("SELECT participant FROM ordersaga_answer WHERE saga_id = %s", saga)
+        }
         steps = {step.key: step.name for step in self.choreography.steps if step.name != "expire"}
         listeners = {key for key, name in steps.items() if name.startswith(LISTEN)}
 
@@ -204,7 +237,9 @@ class Toy:
         assert not self.rows("SELECT 1 FROM ordersaga_outbox WHERE saga_id = %s", saga), "no timer is left"
         if status == "CONFIRMED":
             sure = steps.keys() - listeners if lost else steps.keys()
-            assert {key: (journal.get(key), changes.get(steps[key])) for key in sure} == dict.fromkeys(sure, ("done", 1))
+            assert {key: (journal.get(key), changes.get(steps[key])) for key in sure} == dict.fromkeys(
+                sure, ("done", 1)
+            )
             assert journal.keys() <= {*steps, f"{DESK}.expire"}
             assert not answers
         else:
@@ -214,7 +249,9 @@ class Toy:
             assert {f"{name}.refusal" for name in self.participants} <= journal.keys()
             assert not {"retrying", "undoing"} & set(journal.values())
             assert "done" not in {state for key, state in journal.items() if key not in listeners}
-            assert len(journal) == len(self.choreography.steps) + len(self.participants), "every step is accounted for"
+            assert len(journal) == len(self.choreography.steps) + len(self.participants), (
+                "every step is accounted for"
+            )
         return str(status)
 
     def is_open(self, saga: str) -> bool:
@@ -225,7 +262,8 @@ class Toy:
         """Set the sagas' last move back, so that the watchdog re-sends what they wait for."""
         with self.database.begin() as tx:
             tx.cursor.execute(
-                "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = ANY(%s::uuid[])", [sagas]
+                "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = ANY(%s::uuid[])",
+                [sagas],
             )
 
     def strays(self, number: int) -> bool:
@@ -253,7 +291,9 @@ class Toy:
 
 @contextmanager
 def toy_database(postgres: Postgres, name: str) -> Iterator[str]:
-    """A database with the engine's tables and one of effects; nothing in it needs to survive a crash of the server."""
+    """A database with the engine's tables and one of effects; nothing in it needs to survive a crash of the
+    server.
+    """
     postgres.create_role("toy")
     url = postgres.create_database(name, "toy")
     with postgres.connect() as cursor:

@@ -1,7 +1,9 @@
-"""Many orders of every kind, and real ones, on two processes of each pool, while one process after another is killed.
+"""Many orders of every kind, and real ones, on two processes of each pool, while one process after another is
+killed.
 
-``ACCEPTANCE_ORDERS=10000`` in the environment makes it the long run. ``REAL_ORDERS=6919`` makes it all real orders, and on the
-embedded default, too: there a killed process's envelopes come back after half a minute, which is long for every day.
+``ACCEPTANCE_ORDERS=10000`` in the environment makes it the long run. ``REAL_ORDERS=6919`` makes it all real
+orders, and on the embedded default, too: there a killed process's envelopes come back after half a minute,
+which is long for every day.
 """
 
 from __future__ import annotations
@@ -45,12 +47,16 @@ TRADE = Trade(int(os.environ["REAL_ORDERS"]), 1, 5) if WHOLE else Trade(600, 2, 
 @pytest.fixture(scope="module")
 def house(postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ) -> Iterator[House]:
     """A house of its own, without faults and proxies."""
-    with House("acceptance", postgres, database_templates, rabbitmq, plan=PLAN, env=PARTICIPATING, proxied=False) as house:
+    with House(
+        "acceptance", postgres, database_templates, rabbitmq, plan=PLAN, env=PARTICIPATING, proxied=False
+    ) as house:
         yield house
 
 
 @pytest.mark.timeout(120 + ORDERS // 5)
-def test_all_orders_settle_while_processes_are_killed(house: House, record_property: Callable[[str, object], None]) -> None:
+def test_all_orders_settle_while_processes_are_killed(
+    house: House, record_property: Callable[[str, object], None]
+) -> None:
     began = house.books.now()
     killer = Killer(house.pools)
     mixture = random.Random(1)
@@ -74,7 +80,9 @@ def test_all_orders_settle_while_processes_are_killed(house: House, record_prope
     assert ends["CONFIRMED"] + ends["ROLLED_BACK"] == ORDERS
     assert declined <= ends["ROLLED_BACK"] <= declined + ORDERS // BATCH
     audit = [sys.executable, "manage.py", "reconcile", "--grace", "0"]
-    done = subprocess.run(audit, cwd=ROOT, env={**os.environ, **house.env}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        audit, cwd=ROOT, env={**os.environ, **house.env}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
     assert f"{house.books.ask('orders', 'SELECT count(*) FROM orders_order')[0][0]:,} orders, " in done.stdout
 
@@ -101,7 +109,9 @@ def embedded_house() -> Iterator[tuple[dict[str, str], Pools, Books]]:
     env = {**databases.env, **PARTICIPATING, "ORDERSAGA_BROKER_URL": urls["broker"]}
     pools = Pools(env)
     try:
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env={**os.environ, **env}, check=True)
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env={**os.environ, **env}, check=True
+        )
         pools.launch(*PLAN)
         yield env, pools, Books(databases)
     finally:

@@ -1,4 +1,6 @@
-"""RabbitMQ's memory or disk alarm: nothing can be published, all else goes on, and no order is lost or rolled back."""
+"""RabbitMQ's memory or disk alarm: nothing can be published, all else goes on, and no order is lost or rolled
+back.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,16 @@ class Ran(NamedTuple):
 
 def run(house: House, *words: str) -> Ran:
     """A command of the project beside the pools, told to end if it takes a minute."""
-    env = {**os.environ, **house.env, "ORDERSAGA_RUN_DIR": run_dir(), "DJANGO_SETTINGS_MODULE": "webapp.settings"}
+    env = {
+        **os.environ,
+        **house.env,
+        "ORDERSAGA_RUN_DIR": run_dir(),
+        "DJANGO_SETTINGS_MODULE": "webapp.settings",
+    }
     began = time.monotonic()
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60, env=env)
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60, env=env
+    )
     return Ran(done.returncode, " ".join((done.stdout + done.stderr).split()), time.monotonic() - began)
 
 
@@ -47,29 +56,47 @@ def file(tmp_path: Path) -> str:
 
 
 def test_a_memory_alarm_holds_up_publishing_and_nothing_else(house: House, file: str) -> None:
-    """Pools that run consume what is in their queues; commands end in time and name the alarm; pools stop and start."""
+    """Pools that run consume what is in their queues; commands end in time and name the alarm; pools stop and
+    start.
+    """
     letters = len(house.books.desk())
     for worker in house.pools["inventory"]:
         worker.kill(signal="SIGSTOP")
     queued = [house.shop.place() for _ in range(6)]
-    eventually(lambda: house.rabbitmq.queues(house.vhost)["inventory"].ready >= 2, 30, "envelopes in the queue")
+    eventually(
+        lambda: house.rabbitmq.queues(house.vhost)["inventory"].ready >= 2, 30, "envelopes in the queue"
+    )
 
     with house.rabbitmq.alarm("memory"):
         for worker in house.pools["inventory"]:
             worker.kill(signal="SIGCONT")
         meanwhile = house.shop.place_many(5)
-        eventually(lambda: reserved(house, queued), 40, "the queue consumed although nothing can be published")
+        eventually(
+            lambda: reserved(house, queued), 40, "the queue consumed although nothing can be published"
+        )
 
         placed = run(house, "manage.py", "place_orders", file, "--wait", "--timeout", "2")
         assert (placed.status, LOW in placed.text) == (1, True), placed
         assert placed.seconds < 30, placed
         examined = run(house, "manage.py", "doctor", "--json")
-        assert (examined.status, '"broker-alarm"' in examined.text, LOW in examined.text) == (1, True, True), examined
-        eventually(lambda: LOW in run(house, "-m", "workers.health", "orders").text, 30, "the alarm in the health of a pool")
+        assert (examined.status, '"broker-alarm"' in examined.text, LOW in examined.text) == (
+            1,
+            True,
+            True,
+        ), examined
+        eventually(
+            lambda: LOW in run(house, "-m", "workers.health", "orders").text,
+            30,
+            "the alarm in the health of a pool",
+        )
 
         house.pools["payments"].terminate(timeout=30)
         house.pools["inventory"].terminate(timeout=30)
-        assert [w.process.returncode for name in ("payments", "inventory") for w in house.pools[name]] == [0, 0, 0]
+        assert [w.process.returncode for name in ("payments", "inventory") for w in house.pools[name]] == [
+            0,
+            0,
+            0,
+        ]
         house.pools["payments"].start()
         assert all(worker.process.alive for worker in house.pools["orders"])
 

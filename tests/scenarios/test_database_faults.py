@@ -1,4 +1,6 @@
-"""A database answers and does not work: nothing is counted as a failure of an order, and work resumes by itself."""
+"""A database answers and does not work: nothing is counted as a failure of an order, and work resumes by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -62,19 +64,25 @@ def refusing(house: House, owner: str, state: str, table: str = "ordersaga_journ
 
 @contextmanager
 def read_only(house: House, owner: str) -> Iterator[None]:
-    """As after a fail-over: sessions end, new ones may only read. Sessions of that time stay read-only after it."""
+    """As after a fail-over: sessions end, new ones may only read. Sessions of that time stay read-only after
+    it.
+    """
     name = name_of(house, owner)
     admin(
-        house, owner, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on',
+        house,
+        owner,
+        f'ALTER DATABASE "{name}" SET default_transaction_read_only = on',
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()",
-    )  # fmt: skip
+    )
     try:
         yield
     finally:
         admin(
-            house, owner, "SET default_transaction_read_only = off",
+            house,
+            owner,
+            "SET default_transaction_read_only = off",
             f'ALTER DATABASE "{name}" RESET default_transaction_read_only',
-        )  # fmt: skip
+        )
 
 
 def met(house: House, state: str, before: int) -> bool:
@@ -113,7 +121,9 @@ def test_a_database_is_read_only_for_a_while(house: House, owner: str) -> None:
         if owner != "orders":
             sagas += house.shop.place_many(10)
             eventually(
-                lambda: "waits for its database: ReadOnlySqlTransaction" in words(owner), 30, "the health check names it"
+                lambda: "waits for its database: ReadOnlySqlTransaction" in words(owner),
+                30,
+                "the health check names it",
             )
         with Patient(owner, getattr(house.databases, owner)) as patient:
             assert [finding.code for finding in database(patient)] == ["default-transaction-read-only"]

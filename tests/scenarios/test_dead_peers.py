@@ -1,6 +1,7 @@
 """A host vanishes without closing its connections: packets are dropped and nobody is told.
 
-Processes in a network namespace stand for the host. The timeouts are shortened by the addresses, as a deployment may.
+Processes in a network namespace stand for the host. The timeouts are shortened by the addresses, as a
+deployment may.
 """
 
 from __future__ import annotations
@@ -24,11 +25,17 @@ from tests.support.processes import Process
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
 
-DATABASE_OPTIONS = "keepalives_idle=2&keepalives_interval=1&keepalives_count=2&tcp_user_timeout=4000&connect_timeout=2"
+DATABASE_OPTIONS = (
+    "keepalives_idle=2&keepalives_interval=1&keepalives_count=2&tcp_user_timeout=4000&connect_timeout=2"
+)
 BROKER_OPTIONS = "heartbeat=4"
 NOTICED = 15
 """Seconds until both sides must have noticed, with these options."""
-FAR = (Pool("orders", kind="threads", concurrency=2), Pool("inventory", kind="prefork"), Pool("payments", kind="solo"))
+FAR = (
+    Pool("orders", kind="threads", concurrency=2),
+    Pool("inventory", kind="prefork"),
+    Pool("payments", kind="solo"),
+)
 """Every kind of pool on the host that vanishes."""
 
 LOCK = "SELECT 1 FROM product WHERE sku = 'HAT' FOR UPDATE"
@@ -62,14 +69,19 @@ def world(rabbitmq: RabbitMQ, vhost: str) -> Iterator[World]:
         databases = copies(postgres, migrated_templates(postgres))
         with Proxy(rabbitmq.port, host=to_broker.here) as proxy:
             far = {
-                name: url.replace("127.0.0.1", to_database.here) + f"?{DATABASE_OPTIONS}" for name, url in databases.env.items()
+                name: url.replace("127.0.0.1", to_database.here) + f"?{DATABASE_OPTIONS}"
+                for name, url in databases.env.items()
                 if name != "ORDERSAGA_ENV"
-            } | {"ORDERSAGA_ENV": "test", "ORDERSAGA_BROKER_URL": f"{proxy.through(vhost)}?{BROKER_OPTIONS}"}  # fmt: skip
+            } | {"ORDERSAGA_ENV": "test", "ORDERSAGA_BROKER_URL": f"{proxy.through(vhost)}?{BROKER_OPTIONS}"}
             watchdog = {"ORDERSAGA_WATCHDOG": f"{WATCHDOG.first.total_seconds()}"}
             shop, books = Shop(databases), Books(databases)
             shop.open()
             processes = [
-                Process(f"far-{pool.name}", host.command(pool.command(f"{pool.name}-9@far")), env={**far, **watchdog})
+                Process(
+                    f"far-{pool.name}",
+                    host.command(pool.command(f"{pool.name}-9@far")),
+                    env={**far, **watchdog},
+                )
                 for pool in FAR
             ]
             here = Pools({**databases.env, **watchdog, "ORDERSAGA_BROKER_URL": vhost})
@@ -82,7 +94,9 @@ def world(rabbitmq: RabbitMQ, vhost: str) -> Iterator[World]:
                 def sessions() -> int:
                     return int(books.ask("orders", SESSIONS, to_database.there)[0][0])
 
-                yield World(to_database, to_broker, postgres, databases, processes, here, shop, books, sessions)
+                yield World(
+                    to_database, to_broker, postgres, databases, processes, here, shop, books, sessions
+                )
             finally:
                 here.teardown()
                 for process in processes:
@@ -93,7 +107,9 @@ def world(rabbitmq: RabbitMQ, vhost: str) -> Iterator[World]:
 def test_a_host_vanishes_and_comes_back(
     world: World, rabbitmq: RabbitMQ, vhost: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """First its way to the database, then that to the broker, then both while it holds a lock and an envelope."""
+    """First its way to the database, then that to the broker, then both while it holds a lock and an
+    envelope.
+    """
     recovered: dict[str, float] = {}
 
     def back(way: str, began: float | None = None) -> None:
@@ -109,25 +125,39 @@ def test_a_host_vanishes_and_comes_back(
 
     world.to_database.drop()
     sagas += world.shop.place_many(5)
-    eventually(lambda: world.to_database.connections() == world.sessions() == 0, NOTICED, "dead sessions noticed on both sides")
+    eventually(
+        lambda: world.to_database.connections() == world.sessions() == 0,
+        NOTICED,
+        "dead sessions noticed on both sides",
+    )
     world.to_database.flow()
     back("the way to the database")
 
     world.to_broker.drop()
     sagas += world.shop.place_many(5)
-    # a relay that has nothing to publish keeps its connection: TCP notices after 30 s, which no address shortens
+    # a relay that has nothing to publish keeps its connection: TCP notices after 30 s, which no address
+    # shortens
     eventually(lambda: world.to_broker.connections() <= len(FAR), NOTICED, "the dead broker noticed")
-    eventually(lambda: not any(q.consumers for q in rabbitmq.queues(name).values()), NOTICED, "the dead consumers noticed")
+    eventually(
+        lambda: not any(q.consumers for q in rabbitmq.queues(name).values()),
+        NOTICED,
+        "the dead consumers noticed",
+    )
     world.to_broker.flow()
     back("the way to the broker")
 
     rival = psycopg2.connect(world.databases.inventory)
     rival.cursor().execute(LOCK)
     sagas.append(world.shop.place("HAT"))
-    eventually(lambda: world.books.ask("inventory", WAITING, world.to_database.there)[0][0], 10, "the step waits for the lock")
+    eventually(
+        lambda: world.books.ask("inventory", WAITING, world.to_database.there)[0][0],
+        10,
+        "the step waits for the lock",
+    )
     for link in (world.to_database, world.to_broker):
         link.drop()
-    rival.rollback()  # the vanished host's transaction has the lock now, and its envelope is in nobody's hands
+    # the vanished host's transaction has the lock now, and its envelope is in nobody's hands
+    rival.rollback()
     rival.close()
     began = time.monotonic()
     sagas.append(world.shop.place("HAT"))
@@ -142,4 +172,6 @@ def test_a_host_vanishes_and_comes_back(
     back("the host that came back")
     assert all(process.alive for process in world.processes), "none was restarted"
     assert len(world.books.desk()) == letters
-    record_property(MEASURED, "recovered: " + ", ".join(f"{way} {seconds:.1f} s" for way, seconds in recovered.items()))
+    record_property(
+        MEASURED, "recovered: " + ", ".join(f"{way} {seconds:.1f} s" for way, seconds in recovered.items())
+    )

@@ -50,9 +50,11 @@ def test_the_undo_comes_before_its_step(house: House) -> None:
 
 
 class EveryOrder:
-    """Runs a saga again and again until each order in which its envelopes can arrive has been seen: depth first.
+    """Runs a saga again and again until each order in which its envelopes can arrive has been seen: depth
+    first.
 
-    Only those orders are seen that begin with choice ``first`` where ``of`` envelopes are under way for the first time.
+    Only those orders are seen that begin with choice ``first`` where ``of`` envelopes are under way for the
+    first time.
     """
 
     def __init__(self, first: int, of: int) -> None:
@@ -84,7 +86,9 @@ class EveryOrder:
 
 
 REFUSED = 3
-"""Where two envelopes or more are under way for the first time: so many participants are told of the refusal."""
+"""Where two envelopes or more are under way for the first time: so many participants are told of
+the refusal.
+"""
 
 
 def under_way(rehearsal: Rehearsal) -> list[Mail]:
@@ -118,7 +122,12 @@ def test_many_orders_of_arrival_with_cancellations(theatre: Theatre, repeats: fl
     shop, books = theatre.shop, theatre.books
     sagas: list[str] = []
     for seed in range(3):
-        kinds = [shop.place("TEA"), shop.place("MUG", customer="poor"), shop.place("TEA", "GONE"), shop.place("HAT")]
+        kinds = [
+            shop.place("TEA"),
+            shop.place("MUG", customer="poor"),
+            shop.place("TEA", "GONE"),
+            shop.place("HAT"),
+        ]
         shop.cancel(kinds[3])
         theatre.rehearsal(seed=seed, repeats=repeats).run()
         sagas += kinds
@@ -134,7 +143,9 @@ EVENTS = "SELECT event_id FROM audit_sagaevent WHERE saga_id = %s"
 
 
 def deliver_and_keep(rehearsal: Rehearsal) -> list[Mail]:
-    """Deliver everything, oldest first; the envelopes of the participants with steps, for further deliveries."""
+    """Deliver everything, oldest first; the envelopes of the participants with steps, for further
+    deliveries.
+    """
     kept = []
     while rehearsal.collect() or rehearsal.mail or rehearsal.collect():
         kept.append(rehearsal.mail[0])
@@ -169,7 +180,9 @@ def test_a_repeat_of_the_same_message_adds_no_audit_rows(theatre: Theatre, custo
 def test_each_reminder_of_the_watchdog_has_audit_rows_of_its_own(theatre: Theatre) -> None:
     books, saga, rehearsal = theatre.books, theatre.shop.place("TEA"), theatre.rehearsal()
     for _ in range(2):
-        books.ask("orders", "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga)
+        books.ask(
+            "orders", "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga
+        )
         rehearsal.due("watchdog", saga)
         deliver_all(rehearsal, but=to("inventory"))
 

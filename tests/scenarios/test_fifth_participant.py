@@ -57,13 +57,18 @@ def test_loyalty_points_join_while_orders_are_in_flight(house: House, loyalty_da
             # begun before: nobody waits for loyalty, whose pool does not even run
             house.books.all_confirmed(paid_before)
             house.books.all_rolled_back(declined_before)
-            assert all("loyalty" not in house.books.saga(saga).participants for saga in [*paid_before, *declined_before])
+            assert all(
+                "loyalty" not in house.books.saga(saga).participants
+                for saga in [*paid_before, *declined_before]
+            )
 
             # begun after: loyalty must answer a refusal; a confirmed order does not wait for its point
             house.books.all_confirmed(paid_after)
             answered = {"orders", "inventory", "payments"}
             for saga in declined_after:
-                eventually(lambda saga=saga: house.books.answers(saga) == answered, 30, "all but loyalty answered")  # type: ignore[misc]
+                eventually(
+                    lambda saga=saga: house.books.answers(saga) == answered, 30, "all but loyalty answered"
+                )  # type: ignore[misc]
                 assert house.books.saga(saga).status == "ROLLING_BACK"
 
             pools.start("loyalty", app="tests.scenarios.loyalty", kind="threads")

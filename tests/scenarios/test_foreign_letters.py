@@ -30,7 +30,9 @@ def genuine() -> bytes:
 
 def on_the_desk(house: House, body: bytes) -> Letter:
     """The dead letter with this body, which must have come from the broker and only once."""
-    found = eventually(lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter")
+    found = eventually(
+        lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter"
+    )
     assert len(found) == 1
     assert found[0].source == "broker"
     return found[0]
@@ -77,14 +79,23 @@ def test_wrongly_signed(house: House, keyring: Keyring) -> None:
 def test_empty(house: House) -> None:
     before = [dead for dead in house.books.desk() if not dead.body]
     house.mail.send(TOPIC, b"", to="inventory")
-    found = eventually(lambda: [dead for dead in house.books.desk() if not dead.body][len(before) :], 30, "the dead letter")
+    found = eventually(
+        lambda: [dead for dead in house.books.desk() if not dead.body][len(before) :], 30, "the dead letter"
+    )
     assert [(dead.source, dead.participant) for dead in found] == [("broker", "inventory")]
 
 
 FORGED = {
-    "priority": 9, "expiration": "600000", "correlation_id": "\ud800", "reply_to": "celery.pidbox", "timestamp": 2**63,
-    "message_id": "7", "type": "\0", "app_id": "x" * 255, "content_encoding": "zlib",
-}  # fmt: skip
+    "priority": 9,
+    "expiration": "600000",
+    "correlation_id": "\ud800",
+    "reply_to": "celery.pidbox",
+    "timestamp": 2**63,
+    "message_id": "7",
+    "type": "\0",
+    "app_id": "x" * 255,
+    "content_encoding": "zlib",
+}
 
 
 @pytest.mark.parametrize("count", ["many", 7])
@@ -93,14 +104,29 @@ def test_forged_properties_of_a_genuine_message_mean_nothing(house: House, count
     with house.without("inventory"):
         sagas = Shop(house.databases, watchdog=ASLEEP).place_many(2)
         said = eventually(lambda: house.mail.take("inventory"), 30, "OrderPlaced")
-        house.mail.send(TOPIC, said.body, signals=2, to="inventory", headers={"x-delivery-count": count}, properties=FORGED)
+        house.mail.send(
+            TOPIC,
+            said.body,
+            signals=2,
+            to="inventory",
+            headers={"x-delivery-count": count},
+            properties=FORGED,
+        )
     house.books.all_confirmed(sagas)
     assert not any("taken apart" in worker.process.logs() for worker in house.pools["inventory"])
 
 
 @pytest.mark.parametrize("saga", ["x", "", "\0", "\ud800", 5, None])
-def test_a_dead_letter_of_no_saga_at_all_does_not_keep_the_others_from_the_desk(house: House, saga: object) -> None:
-    pack = {"participant": "orders", "step": None, "task": None, "attempt": 1, "signals": [[new_id(), saga, *[None] * 7]]}
+def test_a_dead_letter_of_no_saga_at_all_does_not_keep_the_others_from_the_desk(
+    house: House, saga: object
+) -> None:
+    pack = {
+        "participant": "orders",
+        "step": None,
+        "task": None,
+        "attempt": 1,
+        "signals": [[new_id(), saga, *[None] * 7]],
+    }
     strange, other = json.dumps({"packs": [pack]}).encode(), genuine()
     for each in (strange, other):
         house.mail.send(TOPIC, each, to="inventory", keyring=None, headers={"x-delivery-count": 2**40})
@@ -129,7 +155,9 @@ def test_of_a_topic_that_this_pool_does_not_hear(house: House) -> None:
 def test_of_a_topic_that_nobody_at_all_hears(house: House) -> None:
     body = letter("rumour", new_id(), "{}")
     house.mail.send("rumour", body)
-    found = eventually(lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter")
+    found = eventually(
+        lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter"
+    )
     assert found[0].source == "unheard"
     key = "SELECT headers ->> 'property routing_key' FROM audit_deadletter WHERE body = %s"
     assert house.books.ask("orders", key, body) == [("rumour",)]
@@ -146,7 +174,9 @@ def test_of_a_version_that_cannot_be_read(house: House) -> None:
         sagas = Shop(house.databases, watchdog=ASLEEP).place_many(3)
         said = read_rows(eventually(lambda: house.mail.take("inventory"), 30, "OrderPlaced").body)
         for row, version in zip(said, (1, 0, 99), strict=True):
-            house.mail.send(TOPIC, letter(TOPIC, row.saga, json.dumps(row.data), version=version), to="inventory")
+            house.mail.send(
+                TOPIC, letter(TOPIC, row.saga, json.dumps(row.data), version=version), to="inventory"
+            )
     current, old, new = (row.saga for row in said)
     assert {current, old, new} == set(sagas)
 
@@ -154,7 +184,11 @@ def test_of_a_version_that_cannot_be_read(house: House) -> None:
     house.books.all_rolled_back([old])
     assert "override upcast" in str(house.books.saga(old).reason)
     [dead] = eventually(lambda: house.books.desk(old), 30, "the dead letter")
-    assert (dead.source, dead.participant, dead.step) == ("participant", "inventory", "inventory.reserve_stock")
+    assert (dead.source, dead.participant, dead.step) == (
+        "participant",
+        "inventory",
+        "inventory.reserve_stock",
+    )
 
     # a newer version waits for this pool's deploy, until the deadline
     assert house.books.saga(new).status == "PENDING"

@@ -39,7 +39,9 @@ def test_audit_messages_that_died_are_replayed_after_their_sagas_have_ended(hous
         paid, declined = shop.place_many(5, "TEA"), shop.place_many(3, "TEA", customer="poor")
         house.books.all_confirmed(paid)
         house.books.all_rolled_back(declined)
-        eventually(lambda: len(lost(house, began)) == 5 * PAID + 3 * DECLINED, 30, "all signals to the audit dead")
+        eventually(
+            lambda: len(lost(house, began)) == 5 * PAID + 3 * DECLINED, 30, "all signals to the audit dead"
+        )
     sagas = [*paid, *declined]
     assert house.books.ask("orders", HEARD, sagas) == []
     assert {violation.code for violation in house.books.reconcile().violations} == {"audit-incomplete"}
@@ -47,7 +49,13 @@ def test_audit_messages_that_died_are_replayed_after_their_sagas_have_ended(hous
     assert any(saga is None for _, saga, _ in dead), "messages of several sagas are among them"
 
     with house.mail.overheard() as published:
-        command = [sys.executable, "manage.py", "dead_letters", "replay", *(str(letter) for letter, *_ in dead)]
+        command = [
+            sys.executable,
+            "manage.py",
+            "dead_letters",
+            "replay",
+            *(str(letter) for letter, *_ in dead),
+        ]
         done = subprocess.run(
             [*command, "--json", "--reason", "the trail is open again"],
             cwd=ROOT, env={**os.environ, **house.env}, capture_output=True, text=True, check=False,
@@ -57,4 +65,6 @@ def test_audit_messages_that_died_are_replayed_after_their_sagas_have_ended(hous
 
     assert all(json.loads(line)["done"] for line in done.stdout.splitlines())
     assert {message.delivery_info["routing_key"] for message in published} - OBSERVED == {"to.audit"}
-    assert sorted(house.books.ask("orders", HEARD, sagas)) == sorted((row.id, bool(row.again)) for row in lost(house, began))
+    assert sorted(house.books.ask("orders", HEARD, sagas)) == sorted(
+        (row.id, bool(row.again)) for row in lost(house, began)
+    )

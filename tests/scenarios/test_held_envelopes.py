@@ -15,7 +15,9 @@ from tests.support.polling import eventually
 
 SECONDS = 5
 CLOSED = ("PRECONDITION_FAILED", "ConsumerCancelled", "consumer cancelled")
-"""What a pool logs when the broker has closed its channel, or, from RabbitMQ 4.3 on, has cancelled its consumer."""
+"""What a pool logs when the broker has closed its channel, or, from RabbitMQ 4.3 on, has cancelled its
+consumer.
+"""
 
 
 @contextmanager
@@ -36,7 +38,9 @@ def consumer_timeout(house: House) -> Iterator[None]:
 
 
 def test_an_outage_is_longer_than_the_consumer_timeout(house: House) -> None:
-    """Envelopes are published again before the broker would close the channel, more often than the delivery limit allows."""
+    """Envelopes are published again before the broker would close the channel, more often than the delivery
+    limit allows.
+    """
     with (
         consumer_timeout(house),
         house.instead("inventory", concurrency=2, env={"ORDERSAGA_HOLD": "1"}) as [inventory],
@@ -58,7 +62,9 @@ def test_a_pool_lives_when_the_broker_ends_its_consumer(house: House) -> None:
     ):
         house.proxies["inventory"].refuse()
         saga = house.shop.place("TEA")
-        eventually(lambda: any(text in inventory.logs() for text in CLOSED), 90, "the broker's refusal to wait")
+        eventually(
+            lambda: any(text in inventory.logs() for text in CLOSED), 90, "the broker's refusal to wait"
+        )
 
         house.proxies["inventory"].accept()
         house.books.all_confirmed([saga])

@@ -16,7 +16,10 @@ def test_two_keys_are_accepted_while_one_signs(house: House) -> None:
         house.books.all_confirmed(sagas)
 
     signed_with = {
-        (letter.properties["application_headers"]["task"], letter.properties["application_headers"]["ordersaga-signature"][:4])
+        (
+            letter.properties["application_headers"]["task"],
+            letter.properties["application_headers"]["ordersaga-signature"][:4],
+        )
         for letter in letters
     }
     assert {

@@ -36,15 +36,24 @@ def test_for_people_it_is_words(house: House) -> None:
     assert not line.startswith("{")
 
 
-def test_each_line_of_a_failing_step_tells_saga_order_step_attempt_and_task(house: House, machines: PoolCluster) -> None:
+def test_each_line_of_a_failing_step_tells_saga_order_step_attempt_and_task(
+    house: House, machines: PoolCluster
+) -> None:
     saga = house.shop.place(FAILS, "TEA")
     house.books.all_rolled_back([saga])
 
     lines = lines_of(machines)
-    retried, given_up = about(lines, saga, "failed, tried again later"), about(lines, saga, "given up, a dead letter")
+    retried, given_up = (
+        about(lines, saga, "failed, tried again later"),
+        about(lines, saga, "given up, a dead letter"),
+    )
     assert [line["attempt"] for line in (*retried, *given_up)] == [1, 2, 3]
     for line in (*retried, *given_up):
-        assert (line["order"], line["step"], line["participant"]) == (house.books.order(saga), STEP, "inventory")
+        assert (line["order"], line["step"], line["participant"]) == (
+            house.books.order(saga),
+            STEP,
+            "inventory",
+        )
         assert line["error"] == "Unruly"
     assert retried[0]["place"].startswith("steps.py:")
     assert "before_reserving" in given_up[0]["exception"]
@@ -64,20 +73,26 @@ def test_a_step_that_works_at_last_is_one_line(house: House, machines: PoolClust
     house.books.all_confirmed([saga])
 
     done = [line for line in about(lines_of(machines), saga, "done") if line["step"] == STEP]
-    assert [(line["attempt"], line["signals"], line["order"]) for line in done] == [(3, 1, house.books.order(saga))]
+    assert [(line["attempt"], line["signals"], line["order"]) for line in done] == [
+        (3, 1, house.books.order(saga))
+    ]
 
 
 def test_a_batch_that_works_is_one_line_and_tells_how_many(house: House, machines: PoolCluster) -> None:
     before = len(lines_of(machines))
     house.books.all_confirmed(sagas := house.shop.place_many(50))
 
-    done = [line for line in lines_of(machines)[before:] if line["event"] == "done" and line.get("step") == STEP]
+    done = [
+        line for line in lines_of(machines)[before:] if line["event"] == "done" and line.get("step") == STEP
+    ]
     assert sum(line["signals"] for line in done) == len(sagas)
     assert len(done) < 5
     assert [line for line in done if "saga" in line] == []
 
 
-def test_a_bad_one_in_a_batch_is_the_only_one_with_lines_of_its_own(house: House, machines: PoolCluster) -> None:
+def test_a_bad_one_in_a_batch_is_the_only_one_with_lines_of_its_own(
+    house: House, machines: PoolCluster
+) -> None:
     before = len(lines_of(machines))
     *good, bad = house.shop.place_all([("TEA",)] * 9 + [(FAILS,)])
     house.books.all_confirmed(good)
@@ -89,10 +104,14 @@ def test_a_bad_one_in_a_batch_is_the_only_one_with_lines_of_its_own(house: House
     assert {line["saga"] for line in failed} == {bad}
 
 
-def test_an_undo_that_fails_names_the_order_though_its_refusal_does_not(house: House, machines: PoolCluster) -> None:
+def test_an_undo_that_fails_names_the_order_though_its_refusal_does_not(
+    house: House, machines: PoolCluster
+) -> None:
     house.switches.on(STICKS)
     saga = house.shop.place(STICKS, UNSHIPPABLE)
-    attention = eventually(lambda: about(lines_of(machines), saga, "undo keeps failing, needs attention"), 60, "the line")
+    attention = eventually(
+        lambda: about(lines_of(machines), saga, "undo keeps failing, needs attention"), 60, "the line"
+    )
     house.switches.off(STICKS)
     house.books.all_rolled_back([saga])
 

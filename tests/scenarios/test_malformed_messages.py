@@ -1,4 +1,5 @@
-"""Whatever reaches a pool's queues: no process ends, nothing unsigned runs, and each message is kept as a dead letter.
+"""Whatever reaches a pool's queues: no process ends, nothing unsigned runs, and each message is kept as a
+dead letter.
 
 ``FUZZ=100000`` sends so many instead of a thousand; ``FUZZ_SEED`` makes them others.
 """
@@ -33,13 +34,21 @@ STORED = "SELECT DISTINCT digest FROM audit_deadletter WHERE digest = ANY(%s)"
 
 def processes(house: House) -> dict[str, int | None]:
     """The process number of each pool's processes that run."""
-    return {worker.hostname(): worker.process.pid for pool in house.pools for worker in pool if worker.process.alive}
+    return {
+        worker.hostname(): worker.process.pid
+        for pool in house.pools
+        for worker in pool
+        if worker.process.alive
+    }
 
 
 def stored(house: House, mutants: list[Mutant]) -> bool:
     wanted = {mutant.digest: mutant for mutant in mutants if mutant.kept}
     missing = wanted.keys() - {digest for (digest,) in house.books.ask("orders", STORED, list(wanted))}
-    some = [(mutant.exchange, mutant.key, mutant.properties[:400]) for mutant in map(wanted.__getitem__, sorted(missing)[:3])]
+    some = [
+        (mutant.exchange, mutant.key, mutant.properties[:400])
+        for mutant in map(wanted.__getitem__, sorted(missing)[:3])
+    ]
     assert not missing, f"{len(missing)} of {len(wanted)} are missing, such as {some}"
     return True
 
@@ -56,7 +65,9 @@ def test_mutated_messages_all_become_dead_letters(house: House) -> None:
     house.books.all_confirmed([house.shop.place() for _ in range(3)])
     assert processes(house) == before
     assert sender.refused < COUNT / 4, f"{sender.refused} of {COUNT} were refused by the broker"
-    ran = house.books.ask("inventory", "SELECT count(*) FROM ordersaga_journal WHERE saga_id = ANY(%s::uuid[])", sagas(sender))
+    ran = house.books.ask(
+        "inventory", "SELECT count(*) FROM ordersaga_journal WHERE saga_id = ANY(%s::uuid[])", sagas(sender)
+    )
     assert ran == [(0,)]
 
 
@@ -74,7 +85,13 @@ def received(mutant: Mutant) -> pyamqp.Message:
     message = basic_message.Message()
     message.inbound_header(struct.pack(">HHQ", spec.Basic.CLASS_ID, 0, len(mutant.body)) + mutant.properties)
     message.body = mutant.body
-    message.delivery_info = {"consumer_tag": "1", "delivery_tag": 1, "redelivered": False, "exchange": "", "routing_key": ""}
+    message.delivery_info = {
+        "consumer_tag": "1",
+        "delivery_tag": 1,
+        "redelivered": False,
+        "exchange": "",
+        "routing_key": "",
+    }
     return pyamqp.Message(message)
 
 
@@ -89,5 +106,7 @@ def test_no_mutated_message_is_admitted_and_each_can_be_stored(theatre: Theatre)
             validate(message, KEYRING, {"signal.OrderPlaced": "inventory.reserve_stock"})
         assert str(refused.value).isprintable()
         keep(dead_message(message, "inventory"))
-    found = {digest for (digest,) in theatre.books.ask("orders", STORED, [mutant.digest for mutant in mutants])}
+    found = {
+        digest for (digest,) in theatre.books.ask("orders", STORED, [mutant.digest for mutant in mutants])
+    }
     assert found == {mutant.digest for mutant in mutants}

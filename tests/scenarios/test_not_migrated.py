@@ -1,4 +1,6 @@
-"""Pools that are started before their tables, or their database, exist: they wait, say so, and go on by themselves."""
+"""Pools that are started before their tables, or their database, exist: they wait, say so, and go on by
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,8 @@ def test_pools_started_before_the_tables_wait_and_go_on_by_themselves(
             postgres.create_database(databases.payments.rpartition("/")[2], "payments")
             migrate(databases)
 
-            # nothing was ever received, so the order ends as it should: out of stock, and payments has answered, too
+            # nothing was ever received, so the order ends as it should: out of stock, and payments has
+            # answered, too
             assert books.reaches(saga, "ROLLED_BACK", timeout=60).refusal == "OutOfStock"
             assert books.desk() == []
             assert not any(books.dead_letters(owner, saga) for owner in ("orders", "inventory", "payments"))
@@ -80,6 +83,11 @@ def test_pools_started_before_the_tables_wait_and_go_on_by_themselves(
 def migrate(databases: Databases) -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate", "-v0"],
-        cwd=ROOT, env={**os.environ, **databases.env}, capture_output=True, text=True, check=False, timeout=scaled(60),
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, **databases.env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=scaled(60),
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,6 @@
-"""Operators step in: a saga is resumed, dead letters are replayed and discarded. Real participants, mail by hand."""
+"""Operators step in: a saga is resumed, dead letters are replayed and discarded. Real participants, mail by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,12 @@ def broken(books: Books, how: str, owner: str = "inventory") -> Iterator[None]:
 def died(parcel: Parcel, keyring: Keyring = OURS, queue: str = "inventory") -> int:
     """The broker gives an envelope up in this queue; the id of its dead letter."""
     signature = keyring.sign(parcel.id, parcel.topic, parcel.signals, parcel.body)
-    headers = {"task": parcel.topic, "id": parcel.id, "ordersaga-signals": parcel.signals, "ordersaga-signature": signature}
+    headers = {
+        "task": parcel.topic,
+        "id": parcel.id,
+        "ordersaga-signals": parcel.signals,
+        "ordersaga-signature": signature,
+    }
     properties = {"routing_key": parcel.routing_key}
     keep(DeadMessage(queue, parcel.body, {**headers, "x-first-death-reason": "delivery_limit"}, properties))
     return DeadLetter.objects.latest("id").id
@@ -83,11 +90,18 @@ def test_a_saga_that_goes_well_is_not_resumed(theatre: Theatre) -> None:
 
 def test_a_message_that_died_at_the_broker_is_replayed_once_and_its_order_confirms(theatre: Theatre) -> None:
     books, saga, rehearsal = theatre.books, theatre.shop.place("TEA"), theatre.rehearsal()
-    [lost] = [mail for mail in deliver_all(rehearsal, but=to("inventory")) if mail.parcel.topic == "signal.OrderPlaced"]
+    [lost] = [
+        mail
+        for mail in deliver_all(rehearsal, but=to("inventory"))
+        if mail.parcel.topic == "signal.OrderPlaced"
+    ]
     rehearsal.mail.remove(lost)
     letter = died(lost.parcel)
 
-    assert replay(letter, by="staff 1", reason="the worker is mended") == f"Dead letter {letter}: 1 signal goes to inventory."
+    assert (
+        replay(letter, by="staff 1", reason="the worker is mended")
+        == f"Dead letter {letter}: 1 signal goes to inventory."
+    )
     with pytest.raises(ActRefused, match="was replayed before, by staff 1"):
         replay(letter, by="staff 2", reason="me too")
     rehearsal.run()
@@ -111,7 +125,9 @@ def test_a_message_that_dies_again_is_replayed_again_and_both_replays_are_told(t
 
 
 @pytest.mark.parametrize("queue", ["audit", unheard_queue().name])
-def test_what_died_on_its_way_to_the_audit_is_replayed_to_the_audit_alone(theatre: Theatre, queue: str) -> None:
+def test_what_died_on_its_way_to_the_audit_is_replayed_to_the_audit_alone(
+    theatre: Theatre, queue: str
+) -> None:
     books, saga, rehearsal = theatre.books, theatre.shop.place("TEA"), theatre.rehearsal()
     lost = deliver_all(rehearsal, but=to("audit"))
     rehearsal.mail.clear()
@@ -154,8 +170,14 @@ def test_what_is_not_ours_is_not_signed_anew(theatre: Theatre) -> None:
     theatre.books.all_confirmed([saga], timeout=0)
 
 
-def test_a_participants_dead_letter_is_settled_by_the_participant_and_what_has_ended_is_not_revived(theatre: Theatre) -> None:
-    books, sagas, rehearsal = theatre.books, [theatre.shop.place("TEA") for _ in range(2)], theatre.rehearsal()
+def test_a_participants_dead_letter_is_settled_by_the_participant_and_what_has_ended_is_not_revived(
+    theatre: Theatre,
+) -> None:
+    books, sagas, rehearsal = (
+        theatre.books,
+        [theatre.shop.place("TEA") for _ in range(2)],
+        theatre.rehearsal(),
+    )
     with broken(books, NO_HOLD):
         deliver_all(rehearsal)
     books.all_rolled_back(sagas, timeout=0)

@@ -41,7 +41,11 @@ def test_free_of_charge(house: House) -> None:
 
 @pytest.mark.parametrize(
     ("customer", "why"),
-    [("poor", "not enough money"), ("blocked", "customer is blocked"), ("limited", "over the customer's limit")],
+    [
+        ("poor", "not enough money"),
+        ("blocked", "customer is blocked"),
+        ("limited", "over the customer's limit"),
+    ],
 )
 def test_declined(house: House, customer: str, why: str) -> None:
     saga = house.shop.place("TEA", "MUG", customer=customer)

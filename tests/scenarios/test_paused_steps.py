@@ -46,7 +46,9 @@ def paused(house: House) -> bool:
 
 
 def words() -> str:
-    return " ".join(text for life in live_processes(Path(run_dir()), "inventory") for text in life.words.values())
+    return " ".join(
+        text for life in live_processes(Path(run_dir()), "inventory") for text in life.words.values()
+    )
 
 
 def test_a_bad_release_rolls_no_order_back(house: House, inventory: PoolCluster) -> None:
@@ -60,10 +62,19 @@ def test_a_bad_release_rolls_no_order_back(house: House, inventory: PoolCluster)
     assert STEP in finding.what
     listed = subprocess.run(
         [sys.executable, "manage.py", "paused_steps", "list"],
-        capture_output=True, text=True, check=True, cwd=ROOT, env={**house.databases.env, "PATH": ""}, timeout=60,
-    ).stdout  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**house.databases.env, "PATH": ""},
+        timeout=60,
+    ).stdout
     assert f"{STEP}: paused since" in listed
-    eventually(lambda: "is paused, because it fails for every saga: Unruly" in words(), 30, "the health check names it")
+    eventually(
+        lambda: "is paused, because it fails for every saga: Unruly" in words(),
+        30,
+        "the health check names it",
+    )
     cancelled, *kept = sagas
     house.shop.cancel(cancelled)
     house.books.all_rolled_back([cancelled])
@@ -83,7 +94,9 @@ def test_processes_that_are_killed_while_a_step_is_paused(house: House, inventor
     eventually(lambda: paused(house), 30, "the step is paused")
     [(probes,)] = house.books.ask("inventory", PAUSED, STEP)
     inventory.restart(force=True)
-    eventually(lambda: house.books.ask("inventory", PAUSED, STEP)[0][0] > probes, 60, "it is probed and still fails")
+    eventually(
+        lambda: house.books.ask("inventory", PAUSED, STEP)[0][0] > probes, 60, "it is probed and still fails"
+    )
     assert set(house.books.statuses(sagas)) == {"PENDING"}
 
     house.switches.off(BROKEN)
@@ -96,11 +109,15 @@ def test_an_operator_resumes_a_step(house: House, inventory: PoolCluster) -> Non
     eventually(lambda: paused(house), 30, "the step is paused")
     later = "UPDATE ordersaga_paused_step SET probe_at = now() + interval '1 hour'"
     house.books.ask("inventory", later)
-    house.books.ask("inventory", "UPDATE ordersaga_outbox SET due_at = now() + interval '1 hour' WHERE kind = 'paused'")
+    house.books.ask(
+        "inventory", "UPDATE ordersaga_outbox SET due_at = now() + interval '1 hour' WHERE kind = 'paused'"
+    )
     house.switches.off(BROKEN)
 
     with django_at(house.databases.orders), transaction.atomic():
-        order_operations.resume_step(STEP, participant="inventory", db=connection, by="a test", reason="mended")
+        order_operations.resume_step(
+            STEP, participant="inventory", db=connection, by="a test", reason="mended"
+        )
 
     house.books.all_confirmed(sagas)
     assert not paused(house)

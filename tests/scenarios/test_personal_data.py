@@ -1,4 +1,5 @@
-"""A canary: a customer whose key, an article whose title and a reason whose words occur nowhere else go every way an order can.
+"""A canary: a customer whose key, an article whose title and a reason whose words occur nowhere else go every
+way an order can.
 
 Afterwards they are found in the databases and in the bodies of the signals that need them, and nowhere else.
 """
@@ -54,8 +55,12 @@ class Seen(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def standing_house(postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ) -> Iterator[House]:
-    """Not the folder's: one of the letters begins a saga that nobody has placed, and its books stay unclean."""
+def standing_house(
+    postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ
+) -> Iterator[House]:
+    """Not the folder's: one of the letters begins a saga that nobody has placed, and its books
+    stay unclean.
+    """
     with House("canary", postgres, database_templates, rabbitmq) as house:
         yield house
 
@@ -78,7 +83,9 @@ def seen(standing_house: House) -> Iterator[Seen]:
         eventually(lambda: shows_all_ends(flower), 30, "all ends of tasks in Flower")
         broker = house.rabbitmq.described(house.vhost) + house.rabbitmq.process.logs()
         found = seen_in(flower)
-        logs = {name: "\n".join(worker.process.logs() for worker in cluster) for name, cluster in pools.items()}
+        logs = {
+            name: "\n".join(worker.process.logs() for worker in cluster) for name, cluster in pools.items()
+        }
         yield Seen(sagas, sent, letters, events, found, broker, {**logs, "flower": flower.process.logs()})
     house.rabbitmq.ctl("set_log_level", "error")
 
@@ -91,12 +98,16 @@ def shows_all_ends(flower: Flower) -> bool:
 
 def seen_in(flower: Flower) -> str:
     pages = ["api/tasks?limit=1000", "api/workers?refresh=1", "api/task/types", "tasks"]
-    pages += [f"{page}/{task}" for task in json.loads(flower.get(pages[0])) for page in ("api/task/info", "task")]
+    pages += [
+        f"{page}/{task}" for task in json.loads(flower.get(pages[0])) for page in ("api/task/info", "task")
+    ]
     return "\n".join(flower.get(page) for page in pages)
 
 
 def go_every_way(house: House) -> tuple[dict[str, str], set[str]]:
-    """Place and send all of it, and wait for its ends; sagas by what became of them, and the ids of strangers' letters."""
+    """Place and send all of it, and wait for its ends; sagas by what became of them, and the ids of
+    strangers' letters.
+    """
     shop, books = house.shop, house.books
     shop.stock(ARTICLE, 1000, title=TITLE)
     shop.open_wallets({CUSTOMER: 10**6, POOR: 0})
@@ -111,7 +122,9 @@ def go_every_way(house: House) -> tuple[dict[str, str], set[str]]:
     sent = {house.mail.send(topic, body, to=to) for topic, body, to in strange_letters()}
     # where the broker puts what no queue is bound to: while the test overhears, there is one
     sent.add(
-        house.mail.send("rumour", letter("rumour", SAGA, json.dumps({"customer": CUSTOMER})), exchange="ordersaga.unheard")
+        house.mail.send(
+            "rumour", letter("rumour", SAGA, json.dumps({"customer": CUSTOMER})), exchange="ordersaga.unheard"
+        )
     )
     wanted = len(sent) + 1  # and the failed order's
     eventually(lambda: len(dead_letters(house)) == wanted, 60, f"{wanted} dead letters")
@@ -154,7 +167,10 @@ def test_no_log_tells_it(seen: Seen, name: str) -> None:
 
 def test_logs_tell_what_happened_all_the_same(seen: Seen) -> None:
     assert "DataError: SQLSTATE 22P02" in seen.logs["inventory"]
-    assert "ValidationError: OrderPlaced: customer string_pattern_mismatch, currency missing" in seen.logs["inventory"]
+    assert (
+        "ValidationError: OrderPlaced: customer string_pattern_mismatch, currency missing"
+        in seen.logs["inventory"]
+    )
     assert "refused, to the dead letters" in seen.logs["orders"]
     assert "refused, to the dead letters" in seen.logs["audit"]
 

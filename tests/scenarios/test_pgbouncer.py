@@ -1,4 +1,6 @@
-"""PgBouncer before the databases: pools, web and commands leave no session state behind, and relays have one of their own."""
+"""PgBouncer before the databases: pools, web and commands leave no session state behind, and relays have one
+of their own.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,19 @@ from tests.support.time_scale import scaled
 CLIENTS = 12
 """Server sessions that are looked into, of each database."""
 LEAKS = (
-    "enable_seqscan", "enable_hashjoin", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
-    "default_transaction_isolation", "default_transaction_read_only", "client_connection_check_interval", "bytea_output",
-)  # fmt: skip
-"""Settings that other clients of a pooler would find changed; PgBouncer itself restores time zone and date style."""
+    "enable_seqscan",
+    "enable_hashjoin",
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+    "client_connection_check_interval",
+    "bytea_output",
+)
+"""Settings that other clients of a pooler would find changed; PgBouncer itself restores time zone and date
+style.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +58,30 @@ def poolers(postgres: Postgres) -> Iterator[dict[str, PgBouncer]]:
 def pooled(databases: Databases, poolers: dict[str, PgBouncer]) -> Databases:
     """Orders and payments through a pooler in transaction mode, inventory through one in session mode."""
     modes = {"orders": "transaction", "inventory": "session", "payments": "transaction"}
-    return Databases(**{owner: poolers[mode].through(getattr(databases, owner)) for owner, mode in modes.items()})
+    return Databases(
+        **{owner: poolers[mode].through(getattr(databases, owner)) for owner, mode in modes.items()}
+    )
 
 
 @pytest.fixture
 def environment(databases: Databases, pooled: Databases, vhost: str) -> dict[str, str]:
     """Where sessions are shared, the relays are given the server itself."""
-    direct = {f"ORDERSAGA_{owner.upper()}_DIRECT_URL": getattr(databases, owner) for owner in ("orders", "payments")}
+    direct = {
+        f"ORDERSAGA_{owner.upper()}_DIRECT_URL": getattr(databases, owner) for owner in ("orders", "payments")
+    }
     return {**pooled.env, **direct, "ORDERSAGA_BROKER_URL": vhost}
 
 
 def manage(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
-        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=scaled(90),
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=scaled(90),
+    )
 
 
 def found_by_others(pooler: PgBouncer, url: str) -> set[tuple[str, ...]]:
@@ -76,7 +96,9 @@ def found_by_others(pooler: PgBouncer, url: str) -> set[tuple[str, ...]]:
                 cursor.execute("SELECT count(*) FROM pg_prepared_statements")
                 prepared = cursor.fetchone()
                 cursor.execute("SELECT count(*) FROM pg_listening_channels()")
-                found.add((*map(str, settings or ()), *map(str, prepared or ()), *map(str, cursor.fetchone() or ())))
+                found.add(
+                    (*map(str, settings or ()), *map(str, prepared or ()), *map(str, cursor.fetchone() or ()))
+                )
         return found
     finally:
         for client in clients:
@@ -91,7 +113,9 @@ def test_orders_settle_through_poolers_which_keep_no_state(
     pools: Pools,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """In transaction mode with a direct address, in session mode without; and while the poolers are killed."""
+    """In transaction mode with a direct address, in session mode without; and while the poolers
+    are killed.
+    """
     shop, books = Shop(pooled), Books(databases)
     shop.open()
     pools.start_all(kind="threads", concurrency=2)
@@ -117,7 +141,9 @@ def test_orders_settle_through_poolers_which_keep_no_state(
     assert found_by_others(poolers["transaction"], databases.orders) == untouched
 
 
-def test_a_relay_without_a_direct_address_is_refused(databases: Databases, poolers: dict[str, PgBouncer]) -> None:
+def test_a_relay_without_a_direct_address_is_refused(
+    databases: Databases, poolers: dict[str, PgBouncer]
+) -> None:
     with pytest.raises(PoolerRefused, match="a relay needs a session of its own"):
         sessions.connect(poolers["transaction"].through(databases.orders), session_for="a relay")
 
@@ -128,7 +154,9 @@ def test_a_clients_time_zone_is_no_other_clients(
     """One server session serves both, one after the other."""
     url = poolers["transaction"].through(databases.payments)
     with postgres.connect() as cursor:
-        cursor.execute(f"ALTER ROLE payments IN DATABASE {databases.names[2]} SET TimeZone = 'Asia/Kathmandu'")
+        cursor.execute(
+            f"ALTER ROLE payments IN DATABASE {databases.names[2]} SET TimeZone = 'Asia/Kathmandu'"
+        )
     with closing(sessions.connect(url)) as ours, closing(psycopg2.connect(url)) as theirs:
         for connection, zone in [(ours, "UTC"), (theirs, "Asia/Kathmandu")] * 3:
             with connection, connection.cursor() as cursor:
@@ -157,7 +185,11 @@ def test_a_pool_that_needs_a_direct_address_says_so(
 ) -> None:
     name = f"ORDERSAGA_INVENTORY_{kind}_URL"
     env = {**environment, name: poolers["transaction"].through(databases.inventory)}
-    worker = Process("refused", [sys.executable, "-m", "celery", "-A", "workers.inventory", "worker", "-P", "solo"], env=env)
+    worker = Process(
+        "refused",
+        [sys.executable, "-m", "celery", "-A", "workers.inventory", "worker", "-P", "solo"],
+        env=env,
+    )
     worker.start()
     assert worker.wait(60) == 1
     *_, said = worker.logs().strip().splitlines()
@@ -177,5 +209,7 @@ def test_doctor_names_the_address_that_must_be_direct(
     }
     done = manage(env, "doctor", "--json")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert {"database-pooled", "direct-elsewhere"} <= {finding["code"] for finding in json.loads(done.stdout)["findings"]}
+    assert {"database-pooled", "direct-elsewhere"} <= {
+        finding["code"] for finding in json.loads(done.stdout)["findings"]
+    }
     assert "ORDERSAGA_INVENTORY_DIRECT_URL" in done.stdout

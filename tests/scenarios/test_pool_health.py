@@ -21,7 +21,19 @@ from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.time_scale import scaled
 
-POOL = ["-m", "celery", "-A", "workers.inventory", "worker", "-c", "1", "-l", "INFO", "--without-gossip", "--without-mingle"]
+POOL = [
+    "-m",
+    "celery",
+    "-A",
+    "workers.inventory",
+    "worker",
+    "-c",
+    "1",
+    "-l",
+    "INFO",
+    "--without-gossip",
+    "--without-mingle",
+]
 
 
 @cache
@@ -41,7 +53,9 @@ def database_proxy(postgres: Postgres, proxy: Callable[[int], Proxy]) -> Proxy:
 
 
 @pytest.fixture
-def environment(databases: Databases, vhost: str, broker_proxy: Proxy, database_proxy: Proxy) -> dict[str, str]:
+def environment(
+    databases: Databases, vhost: str, broker_proxy: Proxy, database_proxy: Proxy
+) -> dict[str, str]:
     inventory = database_proxy.through(databases.inventory)
     return {
         **databases.env,
@@ -71,7 +85,10 @@ def test_the_health_of_a_pool_of_two_processes_from_start_to_end(
     spawn: Callable[..., Process], broker_proxy: Proxy, database_proxy: Proxy
 ) -> None:
     assert health("inventory")[0] == 1
-    assert health("nowhere") == (2, "There is no pool 'nowhere'. There are: orders, inventory, payments, audit\n")
+    assert health("nowhere") == (
+        2,
+        "There is no pool 'nowhere'. There are: orders, inventory, payments, audit\n",
+    )
 
     first = spawn("inventory-prefork", [sys.executable, *POOL])
     second = spawn("inventory-solo", [sys.executable, *POOL, "-P", "solo"])
@@ -88,12 +105,16 @@ def test_the_health_of_a_pool_of_two_processes_from_start_to_end(
 
     database_proxy.refuse()
     database_proxy.cut()
-    eventually(lambda: told(0, "is alive, though its relay: the last round failed: OperationalError"), 20, "waiting")
+    eventually(
+        lambda: told(0, "is alive, though its relay: the last round failed: OperationalError"), 20, "waiting"
+    )
     database_proxy.accept()
 
     broker_proxy.refuse()
     broker_proxy.cut()
-    eventually(lambda: told(1, "is not well: its consumer has not begun or lost its connection"), 20, "not connected")
+    eventually(
+        lambda: told(1, "is not well: its consumer has not begun or lost its connection"), 20, "not connected"
+    )
     broker_proxy.accept()
     eventually(lambda: told(0, f"{names[1]} (process {second.pid}) is alive\n"), 30, "connected again")
 

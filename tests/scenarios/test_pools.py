@@ -90,7 +90,9 @@ class TestInsteadOfInventory:
         house.books.all_confirmed(innocent)
         house.books.all_rolled_back([guilty])
 
-        assert "SQLSTATE 57014" in str(house.books.saga(guilty).reason)  # query_canceled, by the statement's time limit
+        assert "SQLSTATE 57014" in str(
+            house.books.saga(guilty).reason
+        )  # query_canceled, by the statement's time limit
 
     def test_a_step_that_hangs_is_ended_in_prefork_children(self, pools: Pools, house: House) -> None:
         pools.start("inventory", concurrency=2, env={"UNRULY_TIME_LIMIT": f"{scaled(1)}"})

@@ -42,7 +42,11 @@ def test_sagas_resume_soon_after_their_queue_was_purged(house: House) -> None:
     with not_consuming(house, "orders"):
         sagas = house.shop.place_many(20)
         timeout = 10 * WATCHDOG.first.total_seconds()
-        eventually(lambda: house.books.ask("orders", LOST, sagas) == [(20,)], timeout, "the watchdog's messages are sent")
+        eventually(
+            lambda: house.books.ask("orders", LOST, sagas) == [(20,)],
+            timeout,
+            "the watchdog's messages are sent",
+        )
         eventually(lambda: house.rabbitmq.queues(house.vhost)["orders"].ready, 10, "they are in the queue")
         with house.rabbitmq.connect(house.vhost) as connection:
             assert connection.channel().queue_purge("orders") > 0
@@ -77,6 +81,10 @@ def assert_no_reminder(house: House, sagas: list[str]) -> None:
     eventually(lambda: house.books.ask("orders", OWED) == [(0,)], 10, "the orders have left the outbox")
     eventually(lambda: house.rabbitmq.queues(house.vhost)["inventory"].ready, 10, "they are in the queue")
     timeout = 20 * WATCHDOG.first.total_seconds()
-    eventually(lambda: house.books.ask("orders", DUE, sagas) == [(len(sagas),)], timeout, "the watchdog comes due twice")
+    eventually(
+        lambda: house.books.ask("orders", DUE, sagas) == [(len(sagas),)],
+        timeout,
+        "the watchdog comes due twice",
+    )
     assert house.rabbitmq.queues(house.vhost)["inventory"].ready
     assert house.books.ask("orders", ROUNDS, sagas) == [(0,)]

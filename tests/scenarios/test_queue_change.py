@@ -1,4 +1,6 @@
-"""A queue's arguments change in a release: no pool is refused, and the change keeps every message while pools run."""
+"""A queue's arguments change in a release: no pool is refused, and the change keeps every message while pools
+run.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,19 @@ def management(house: House) -> str:
 
 
 def change(house: House, queue: str, **arguments: Any) -> None:
-    """Change a queue as ``provision --change-queues`` does, to what the choreography's would be with these arguments."""
+    """Change a queue as ``provision --change-queues`` does, to what the choreography's would be with these
+    arguments.
+    """
     whole = choreography()
 
     def altered(_: Any) -> Iterator[Any]:
         each: Any
         for each in queues(whole):
             if each.name == queue:
-                given = {**(each.queue_arguments or {}), **{f"x-{k.replace('_', '-')}": v for k, v in arguments.items()}}
+                given = {
+                    **(each.queue_arguments or {}),
+                    **{f"x-{k.replace('_', '-')}": v for k, v in arguments.items()},
+                }
                 each.queue_arguments = {k: v for k, v in given.items() if v is not None}
             yield each
 
@@ -113,7 +120,10 @@ def test_an_interrupted_change_is_finished_by_the_next(house: House) -> None:
 
     sagas = house.shop.place_many(10)
     for step in ("_move", "_give_back"):
-        with patch.object(queue_change.QueueChange, step, side_effect=Interrupted), pytest.raises(Interrupted):
+        with (
+            patch.object(queue_change.QueueChange, step, side_effect=Interrupted),
+            pytest.raises(Interrupted),
+        ):
             change(house, "inventory", delivery_limit=20 if step == "_move" else 30)
         sagas += house.shop.place_many(10)
         [unfinished] = [f for f in Examined(house.broker_url, choreography(), management(house)).examine() if
@@ -136,4 +146,8 @@ def test_dead_letters_survive_any_number_of_deliveries(house: House) -> None:
             for _ in range(25):
                 found = eventually(lambda: channel.basic_get("inventory.dead"), 10, "the dead letter, again")
                 channel.basic_reject(found.delivery_tag, requeue=True)
-    eventually(lambda: any(d.body == b"no envelope at all" for d in house.books.desk()), 30, "the dead letter on the desk")
+    eventually(
+        lambda: any(d.body == b"no envelope at all" for d in house.books.desk()),
+        30,
+        "the dead letter on the desk",
+    )

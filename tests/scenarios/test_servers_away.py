@@ -37,7 +37,10 @@ def test_a_database_is_away(house: House, owner: str, seconds: float) -> None:
 
 def in_hand(house: House, name: str) -> bool:
     """Whether the pool has a message that is neither waiting nor acknowledged."""
-    return house.rabbitmq.unsettled(house.vhost)[name] > 0 and house.rabbitmq.queues(house.vhost)[name].ready == 0
+    return (
+        house.rabbitmq.unsettled(house.vhost)[name] > 0
+        and house.rabbitmq.queues(house.vhost)[name].ready == 0
+    )
 
 
 @pytest.mark.parametrize("name", OWNERS)

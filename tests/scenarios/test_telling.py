@@ -41,7 +41,10 @@ def test_a_saga_is_told_as_a_tree_in_which_causes_stand_above_effects(
     lines = told(capsys, "saga", declined).splitlines()
     assert "rolled back: Payment declined: not enough money" in lines[1]
     depth = {
-        name: line.index(name) for line in lines for name in ("OrderPlaced", "StockReserved", "PaymentDeclined") if name in line
+        name: line.index(name)
+        for line in lines
+        for name in ("OrderPlaced", "StockReserved", "PaymentDeclined")
+        if name in line
     }
     assert depth["OrderPlaced"] < depth["StockReserved"] < depth["PaymentDeclined"]
     assert "StockReserved · reserve_stock" in "".join(lines)
@@ -63,20 +66,26 @@ def test_the_story_as_json_holds_every_event_once(declined: str, capsys: pytest.
     assert (story["status"], story["refused_by"], story["waits_for"]) == ("ROLLED_BACK", "payments", [])
 
 
-@pytest.mark.parametrize("term", ["0", "nobody knows it", "00000000-0000-0000-0000-000000000000", "\0", "9" * 30])
+@pytest.mark.parametrize(
+    "term", ["0", "nobody knows it", "00000000-0000-0000-0000-000000000000", "\0", "9" * 30]
+)
 def test_an_id_that_nothing_has_ends_with_1_and_says_what_was_tried(theatre: Theatre, term: str) -> None:
     code, message = ended("saga", term)
     assert code == 1
     assert "order number, saga id" in message
 
 
-def test_dead_letters_are_listed_shown_and_settled_once(theatre: Theatre, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dead_letters_are_listed_shown_and_settled_once(
+    theatre: Theatre, capsys: pytest.CaptureFixture[str]
+) -> None:
     saga = theatre.shop.place("TEA")
     with broken(theatre.books, NO_HOLD):
         deliver_all(theatre.rehearsal())
     letter = str(DeadLetter.objects.get(saga_id=saga).id)
 
-    assert letter in [str(json.loads(line)["id"]) for line in told(capsys, "dead_letters", "list", "--json").splitlines()]
+    assert letter in [
+        str(json.loads(line)["id"]) for line in told(capsys, "dead_letters", "list", "--json").splitlines()
+    ]
     assert "no shelf" in told(capsys, "dead_letters", "list", "--participant", "inventory")
     assert "Traceback" in told(capsys, "dead_letters", "show", letter)
     assert ended("dead_letters", "replay", letter, "--reason", "the shelf is there")[0] == 1
@@ -89,4 +98,7 @@ def test_dead_letters_are_listed_shown_and_settled_once(theatre: Theatre, capsys
 
 def test_a_command_without_a_reason_or_with_a_senseless_id_is_refused(theatre: Theatre) -> None:
     assert "--reason" in ended("dead_letters", "discard", "1")[1]
-    assert "no number from 1 up" in ended("dead_letters", "show", "-1")[1] + ended("dead_letters", "show", "x")[1]
+    assert (
+        "no number from 1 up"
+        in ended("dead_letters", "show", "-1")[1] + ended("dead_letters", "show", "x")[1]
+    )

@@ -51,10 +51,18 @@ class Mail:
             all_headers["ordersaga-signature"] = signature
         elif keyring is not None:
             all_headers["ordersaga-signature"] = keyring.sign(letter_id, topic, signals, body)
-        usual = {"content_encoding": "binary", "delivery_mode": 2, "message_id": letter_id, "correlation_id": letter_id}
+        usual = {
+            "content_encoding": "binary",
+            "delivery_mode": 2,
+            "message_id": letter_id,
+            "correlation_id": letter_id,
+        }
         all_headers |= headers or {}
         message = amqp.Message(
-            body, **{**usual, **(properties or {})}, content_type=content_type, application_headers=all_headers
+            body,
+            **{**usual, **(properties or {})},
+            content_type=content_type,
+            application_headers=all_headers,
         )
         with self.rabbitmq.connect(self.vhost, confirm_publish=True) as connection:
             key = f"to.{to}" if to else topic
@@ -67,7 +75,9 @@ class Mail:
             return connection.channel().basic_get(queue, no_ack=True)
 
     def refuse(self, queue: str) -> bool:
-        """Take the oldest letter out of a queue and refuse it, so that the broker gives it up; whether there was one."""
+        """Take the oldest letter out of a queue and refuse it, so that the broker gives it up; whether there
+        was one.
+        """
         with self.rabbitmq.connect(self.vhost) as connection:
             channel = connection.channel()
             if found := channel.basic_get(queue):
@@ -77,7 +87,9 @@ class Mail:
     def deliver(self, letter: Any, to: str) -> None:
         """Send a letter taken before to one participant's queue, as it was."""
         with self.rabbitmq.connect(self.vhost, confirm_publish=True) as connection:
-            connection.channel().basic_publish(amqp.Message(letter.body, **letter.properties), "ordersaga", f"to.{to}")
+            connection.channel().basic_publish(
+                amqp.Message(letter.body, **letter.properties), "ordersaga", f"to.{to}"
+            )
 
     @contextmanager
     def copied(self, times: int) -> Iterator[None]:

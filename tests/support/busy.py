@@ -1,4 +1,6 @@
-"""Runs a command beside busy loops: ``python -m tests.support.busy 2 make test`` shows how the tests do on a slow machine."""
+"""Runs a command beside busy loops: ``python -m tests.support.busy 2 make test`` shows how the tests do on a
+slow machine.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def main(count: int, command: list[str]) -> int:
     began = time.monotonic()
     with busy_loops(count):
         status = subprocess.run(command, check=False).returncode
-    sys.stderr.write(f"{count} busy loops ran beside it for {time.monotonic() - began:.0f} s; exit status {status}\n")
+    sys.stderr.write(
+        f"{count} busy loops ran beside it for {time.monotonic() - began:.0f} s; exit status {status}\n"
+    )
     return status
 
 

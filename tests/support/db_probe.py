@@ -52,7 +52,8 @@ class Books:
         finally:
             connection.close()
 
-    # -- sagas --------------------------------------------------------------------------------------------------------
+    # -- sagas
+    # --------------------------------------------------------------------------------------------------------
 
     def saga(self, saga: str) -> SagaRow:
         columns = "status, refusal, refused_by, reason, attention, participants, ended_at IS NOT NULL"
@@ -75,7 +76,9 @@ class Books:
         eventually(lambda: self._are(sagas, CONFIRMED=len(sagas)), timeout, f"{len(sagas)} sagas complete")
 
     def all_rolled_back(self, sagas: Sequence[str], timeout: float = 60) -> None:
-        eventually(lambda: self._are(sagas, ROLLED_BACK=len(sagas)), timeout, f"{len(sagas)} sagas rolled back")
+        eventually(
+            lambda: self._are(sagas, ROLLED_BACK=len(sagas)), timeout, f"{len(sagas)} sagas rolled back"
+        )
 
     def all_ended(
         self, sagas: Sequence[str], timeout: float = 60, meanwhile: Callable[[], None] = lambda: None
@@ -105,9 +108,15 @@ class Books:
 
     def answers(self, saga: str) -> set[str]:
         """Who has answered the saga's refusal."""
-        return {who for (who,) in self.ask("orders", "SELECT participant FROM ordersaga_answer WHERE saga_id = %s", saga)}
+        return {
+            who
+            for (who,) in self.ask(
+                "orders", "SELECT participant FROM ordersaga_answer WHERE saga_id = %s", saga
+            )
+        }
 
-    # -- journals and effects -----------------------------------------------------------------------------------------
+    # -- journals and effects
+    # -----------------------------------------------------------------------------------------
 
     def journal(self, saga: str) -> dict[str, str]:
         """State by step, of all participants."""
@@ -116,7 +125,9 @@ class Books:
 
     def journals(self, sagas: Sequence[str]) -> dict[str, dict[str, str]]:
         """Of the first few open ones, for messages."""
-        statement = "SELECT id::text FROM ordersaga_saga WHERE id = ANY(%s::uuid[]) AND ended_at IS NULL LIMIT 2"
+        statement = (
+            "SELECT id::text FROM ordersaga_saga WHERE id = ANY(%s::uuid[]) AND ended_at IS NULL LIMIT 2"
+        )
         return {saga: self.journal(saga) for (saga,) in self.ask("orders", statement, list(sagas))}
 
     def goods(self, saga: str) -> dict[str, str]:
@@ -125,7 +136,9 @@ class Books:
 
     def movements(self, saga: str) -> list[tuple[str, str, int]]:
         """SKU, kind and units, in their order."""
-        return self.ask("inventory", "SELECT sku, kind, quantity FROM movement WHERE saga_id = %s ORDER BY id", saga)
+        return self.ask(
+            "inventory", "SELECT sku, kind, quantity FROM movement WHERE saga_id = %s ORDER BY id", saga
+        )
 
     def money(self, saga: str) -> list[tuple[str, int]]:
         """The saga's ledger transactions: kind, and what the wallet lost or got."""
@@ -138,14 +151,17 @@ class Books:
 
     def product(self, sku: str) -> dict[str, int]:
         """Where the article's units are."""
-        [(on_hand, held, sold)] = self.ask("inventory", "SELECT on_hand, held, sold FROM product WHERE sku = %s", sku)
+        [(on_hand, held, sold)] = self.ask(
+            "inventory", "SELECT on_hand, held, sold FROM product WHERE sku = %s", sku
+        )
         return {"on_hand": on_hand, "held": held, "sold": sold}
 
     def balance(self, customer: str) -> int:
         """In the customer's wallet, in cents."""
         return int(self.ask("payments", "SELECT balance FROM wallet WHERE customer = %s", customer)[0][0])
 
-    # -- audit --------------------------------------------------------------------------------------------------------
+    # -- audit
+    # --------------------------------------------------------------------------------------------------------
 
     def trail(self, saga: str) -> list[str]:
         """The saga's story as heard: ``participant: name``."""
@@ -155,8 +171,12 @@ class Books:
     def desk(self, saga: str | None = None) -> list[Letter]:
         """The dead letters of one saga, or all."""
         columns = "source, participant, topic, step, error, message, traceback, body"
-        statement = f"SELECT {columns} FROM audit_deadletter WHERE %s::uuid IS NULL OR saga_id = %s ORDER BY id"
-        return [Letter._make((*row[:-1], bytes(row[-1]))) for row in self.ask("orders", statement, saga, saga)]
+        statement = (
+            f"SELECT {columns} FROM audit_deadletter WHERE %s::uuid IS NULL OR saga_id = %s ORDER BY id"
+        )
+        return [
+            Letter._make((*row[:-1], bytes(row[-1]))) for row in self.ask("orders", statement, saga, saga)
+        ]
 
     def dead_letters(self, owner: str, saga: str) -> list[tuple[str, str, int]]:
         """A participant's own: step, traceback, attempts."""
@@ -168,7 +188,9 @@ class Books:
         return cast("datetime", self.ask("orders", "SELECT clock_timestamp()")[0][0])
 
     def since(self, began: datetime) -> str:
-        """What the sagas that began since then took, for people: from beginning to end, and what was said once more."""
+        """What the sagas that began since then took, for people: from beginning to end, and what was said
+        once more.
+        """
         ends = "SELECT count(ended_at), count(*), max(ended_at - started_at) FROM ordersaga_saga WHERE started_at >= %s"
         ended, sagas, slowest = self.ask("orders", ends, began)[0]
         repeats = """

@@ -29,7 +29,9 @@ def standing_house(
 
 @pytest.fixture
 def house(standing_house: House, record_property: Callable[[str, object], None]) -> Iterator[House]:
-    """The standing house, in order; when the test ends its books are checked, and what its sagas took is kept."""
+    """The standing house, in order; when the test ends its books are checked, and what its sagas took is
+    kept.
+    """
     standing_house.ensure()
     began = standing_house.books.now()
     yield standing_house
@@ -47,12 +49,17 @@ def theatre(standing_theatre: Theatre, record_property: Callable[[str, object], 
 
 @pytest.fixture(scope="package")
 def standing_theatre(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Theatre]:
-    """The participants in this process, on databases that a folder's tests share; no server dies, so no commit waits for it."""
+    """The participants in this process, on databases that a folder's tests share; no server dies, so no
+    commit waits for it.
+    """
     postgres.ensure()
     databases = copies(postgres, database_templates)
     books, shop = Books(databases), Shop(databases, watchdog=ASLEEP)
     for owner in OWNERS:
-        books.ask(owner, f"ALTER DATABASE {getattr(databases, owner).rpartition('/')[2]} SET synchronous_commit = off")
+        books.ask(
+            owner,
+            f"ALTER DATABASE {getattr(databases, owner).rpartition('/')[2]} SET synchronous_commit = off",
+        )
     shop.open()
     with participants_at(databases) as choreography:
         yield Theatre(choreography, shop, books)

@@ -21,10 +21,20 @@ class Flower:
     def __init__(self, env: Mapping[str, str], *options: str, password: str = PASSWORD) -> None:
         self.port = free_port()
         self.password = password
-        argv = ["-m", "celery", "-A", "workers.orders", "flower", "--address=127.0.0.1", f"--port={self.port}"]
+        argv = [
+            "-m",
+            "celery",
+            "-A",
+            "workers.orders",
+            "flower",
+            "--address=127.0.0.1",
+            f"--port={self.port}",
+        ]
         secret = {"FLOWER_BASIC_AUTH": password} if password else {}
         self.process = Process(
-            f"flower-{self.port}", [sys.executable, *argv, f"--url_prefix={PREFIX}", *options], env={**env, **secret}
+            f"flower-{self.port}",
+            [sys.executable, *argv, f"--url_prefix={PREFIX}", *options],
+            env={**env, **secret},
         )
 
     @property
@@ -37,7 +47,9 @@ class Flower:
 
     def get(self, page: str, headers: Sequence[tuple[str, str]] = ()) -> str:
         """What it says to somebody beside the web process who knows the password."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{PREFIX}/{page}", headers=dict(headers))
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/{PREFIX}/{page}", headers=dict(headers)
+        )
         request.add_header("Authorization", f"Basic {base64.b64encode(self.password.encode()).decode()}")
         with urllib.request.urlopen(request, timeout=20) as answer:
             return str(answer.read().decode())

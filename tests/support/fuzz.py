@@ -1,4 +1,6 @@
-"""Mutated AMQP messages: properties and headers of every type and of none, written byte by byte, as no client would."""
+"""Mutated AMQP messages: properties and headers of every type and of none, written byte by byte, as no client
+would.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +20,78 @@ from tests.support.amqp_client import KEYRING, letter
 from tests.support.rabbitmq import RabbitMQ
 
 TEXTS = (
-    b"", b"\0", b"a\0b", b"\xed\xa0\x80", b"\xff\xfe", b"\xc3\x28", "é☃😀".encode(), b"%1$s", b'"', b"\\", b"{}", b"[", b"None",
-    b"-1", b"1e999", b"NaN", b"\n\r\x1b[2J", b"x" * 255, b"a" * 40_000, b"signal.OrderPlaced", b"inventory.reserve_stock",
-    b"celery.chord_unlock", b"this:" + b"0" * 64, b"application/json", b"application/x-python-serialize", b"binary", b"zlib",
-)  # fmt: skip
+    b"",
+    b"\0",
+    b"a\0b",
+    b"\xed\xa0\x80",
+    b"\xff\xfe",
+    b"\xc3\x28",
+    "é☃😀".encode(),
+    b"%1$s",
+    b'"',
+    b"\\",
+    b"{}",
+    b"[",
+    b"None",
+    b"-1",
+    b"1e999",
+    b"NaN",
+    b"\n\r\x1b[2J",
+    b"x" * 255,
+    b"a" * 40_000,
+    b"signal.OrderPlaced",
+    b"inventory.reserve_stock",
+    b"celery.chord_unlock",
+    b"this:" + b"0" * 64,
+    b"application/json",
+    b"application/x-python-serialize",
+    b"binary",
+    b"zlib",
+)
 """NUL, a lone surrogate, invalid UTF-8, what has a meaning somewhere, and what is too long."""
 NAMES = (
-    "task", "id", "ordersaga-signals", "ordersaga-signature", "x-delivery-count", "x-first-death-reason", "x-first-death-queue",
-    "compression", "lang", "root_id", "parent_id", "group", "eta", "expires", "retries", "timelimit", "argsrepr", "origin",
-    "callbacks", "errbacks", "chain", "chord", "clock", "ticket", "hostname", "", "\udcff",
-)  # fmt: skip
+    "task",
+    "id",
+    "ordersaga-signals",
+    "ordersaga-signature",
+    "x-delivery-count",
+    "x-first-death-reason",
+    "x-first-death-queue",
+    "compression",
+    "lang",
+    "root_id",
+    "parent_id",
+    "group",
+    "eta",
+    "expires",
+    "retries",
+    "timelimit",
+    "argsrepr",
+    "origin",
+    "callbacks",
+    "errbacks",
+    "chain",
+    "chord",
+    "clock",
+    "ticket",
+    "hostname",
+    "",
+    "\udcff",
+)
 """Headers that somebody reads: our consumer, Celery's, the drain of dead letters."""
-HARMLESS = ("ping", "stats", "conf", "registered", "hello", "active", "report", "heartbeat", "no such command", "__class__", "")
+HARMLESS = (
+    "ping",
+    "stats",
+    "conf",
+    "registered",
+    "hello",
+    "active",
+    "report",
+    "heartbeat",
+    "no such command",
+    "__class__",
+    "",
+)
 """Remote-control commands that end or change nothing."""
 
 
@@ -58,7 +120,9 @@ class Fuzz:
         self._random = Random(seed)
 
     def messages(self, count: int, participants: Sequence[str]) -> Iterator[Mutant]:
-        """Messages to the participants' queues, to the dead-letter queues and to queues that nothing is bound to."""
+        """Messages to the participants' queues, to the dead-letter queues and to queues that nothing is bound
+        to.
+        """
         for number in range(count):
             to = self._random.choice(participants)
             address = ("ordersaga", f"to.{to}".encode())
@@ -66,11 +130,16 @@ class Fuzz:
                 case 0:
                     address = ("ordersaga.dead", to.encode())
                 case 1:
-                    address = ("ordersaga", self._random.choice((b"unknown", b"\xff.x", b"\xed\xa0\x80", b"")))
+                    address = (
+                        "ordersaga",
+                        self._random.choice((b"unknown", b"\xff.x", b"\xed\xa0\x80", b"")),
+                    )
             properties = self._properties()
             expires = struct.unpack(">H", properties[:2])[0] & 0x100
             # the broker drops what expires in a queue that has no dead-letter queue of its own
-            yield Mutant(*address, properties, self._body(), kept=not expires or address[1].startswith(b"to."))
+            yield Mutant(
+                *address, properties, self._body(), kept=not expires or address[1].startswith(b"to.")
+            )
 
     def celery_messages(self, count: int) -> Iterator[Mutant]:
         """Events and remote-control commands."""
@@ -88,22 +157,36 @@ class Fuzz:
             if self._one_in(6):
                 body = self._body()
             exchange, key = (
-                ("celeryev", self._random.choice(keys)) if event else ("celery.pidbox", self._random.choice(TEXTS[:12]))
+                ("celeryev", self._random.choice(keys))
+                if event
+                else ("celery.pidbox", self._random.choice(TEXTS[:12]))
             )
-            properties = self._properties() if self._one_in(3) else _plain_json(self._table({"clock": self._value()}))
+            properties = (
+                self._properties() if self._one_in(3) else _plain_json(self._table({"clock": self._value()}))
+            )
             yield Mutant(exchange, key, properties, body, kept=False)
 
-    # -- properties ---------------------------------------------------------------------------------------------------
+    # -- properties
+    # ---------------------------------------------------------------------------------------------------
 
     def _properties(self) -> bytes:
         """A flag word and the properties it announces, most of them as they should be."""
         flags, fields = 0, b""
         genuine: dict[int, Callable[[], bytes]] = {
-            15: lambda: _short(CONTENT_TYPE.encode()), 14: lambda: _short(b"binary"), 13: self._headers,
-            12: lambda: b"\x02", 11: lambda: b"\x04", 10: lambda: _short(new_id().encode()), 9: lambda: _short(b"reply"),
-            8: lambda: _short(b"60000"), 7: lambda: _short(new_id().encode()), 6: lambda: struct.pack(">Q", 1_700_000_000),
-            5: lambda: _short(b"type"), 3: lambda: _short(b"app"), 2: lambda: _short(b"cluster"),
-        }  # fmt: skip
+            15: lambda: _short(CONTENT_TYPE.encode()),
+            14: lambda: _short(b"binary"),
+            13: self._headers,
+            12: lambda: b"\x02",
+            11: lambda: b"\x04",
+            10: lambda: _short(new_id().encode()),
+            9: lambda: _short(b"reply"),
+            8: lambda: _short(b"60000"),
+            7: lambda: _short(new_id().encode()),
+            6: lambda: struct.pack(">Q", 1_700_000_000),
+            5: lambda: _short(b"type"),
+            3: lambda: _short(b"app"),
+            2: lambda: _short(b"cluster"),
+        }
         for bit, make in genuine.items():
             if self._one_in(4 if bit in (15, 13) else 2):
                 continue  # absent
@@ -127,7 +210,9 @@ class Fuzz:
             "task": _long(b"signal.OrderPlaced"),
             "id": _long(id_.encode()),
             "ordersaga-signals": b"I" + struct.pack(">i", 1),
-            "ordersaga-signature": _long(KEYRING.sign(id_, "signal.OrderPlaced", 1, b"another body").encode()),
+            "ordersaga-signature": _long(
+                KEYRING.sign(id_, "signal.OrderPlaced", 1, b"another body").encode()
+            ),
         }
         for _ in range(self._random.choice((0, 1, 1, 2, 5))):
             values[self._random.choice(NAMES)] = self._value()
@@ -138,7 +223,9 @@ class Fuzz:
         return self._table(values)
 
     def _table(self, values: dict[str, bytes]) -> bytes:
-        items = b"".join(_short(name.encode(errors="surrogateescape")) + value for name, value in values.items())
+        items = b"".join(
+            _short(name.encode(errors="surrogateescape")) + value for name, value in values.items()
+        )
         return struct.pack(">I", len(items)) + items
 
     def _value(self) -> bytes:
@@ -159,7 +246,10 @@ class Fuzz:
             lambda: b"t" + bytes([random.randrange(2)]),
             lambda: b"V",
             lambda: b"A" + self._array([self._value() for _ in range(random.randrange(3))]),
-            lambda: b"F" + self._table({name: self._value() for name in random.sample(NAMES, random.randrange(3))}),
+            lambda: (
+                b"F"
+                + self._table({name: self._value() for name in random.sample(NAMES, random.randrange(3))})
+            ),
         )
         return random.choice(makers)()
 
@@ -167,7 +257,8 @@ class Fuzz:
         items = b"".join(values)
         return struct.pack(">I", len(items)) + items
 
-    # -- bodies ---------------------------------------------------------------------------------------------------------
+    # -- bodies
+    # ---------------------------------------------------------------------------------------------------------
 
     def _body(self) -> bytes:
         """Unlike any other, so that each can be found; empty once in a while."""
@@ -187,7 +278,10 @@ class Fuzz:
                 return b"[" * self._random.choice((1, 500, 100_000)) + token
             case 5:
                 return json.dumps(
-                    {"packs": self._random.choice(([], {}, 7, [[]], [{"signals": [[None] * 9]}])), "x": token.decode()}
+                    {
+                        "packs": self._random.choice(([], {}, 7, [[]], [{"signals": [[None] * 9]}])),
+                        "x": token.decode(),
+                    }
                 ).encode()
             case 6:
                 return b"\x80\x04\x95" + token
@@ -198,30 +292,61 @@ class Fuzz:
 
     def _event(self) -> bytes:
         event: dict[str, Any] = {
-            "type": "worker-heartbeat", "hostname": f"stranger-{self._random.randrange(5)}@h", "utcoffset": 0, "pid": 1,
-            "clock": 1, "timestamp": 1.7e9, "freq": 2.0, "active": 0, "processed": 0, "loadavg": [0, 0, 0],
-        }  # fmt: skip
+            "type": "worker-heartbeat",
+            "hostname": f"stranger-{self._random.randrange(5)}@h",
+            "utcoffset": 0,
+            "pid": 1,
+            "clock": 1,
+            "timestamp": 1.7e9,
+            "freq": 2.0,
+            "active": 0,
+            "processed": 0,
+            "loadavg": [0, 0, 0],
+        }
         for _ in range(self._random.choice((0, 1, 2))):
             event[self._random.choice([*event, "id", "topic", "cver", "action"])] = self._json()
         return json.dumps(event).encode()
 
     def _command(self) -> bytes:
         command: dict[str, Any] = {
-            "method": self._random.choice(HARMLESS), "arguments": {}, "destination": None, "pattern": None, "matcher": None,
-            "ticket": new_id(), "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": "x"},
-        }  # fmt: skip
+            "method": self._random.choice(HARMLESS),
+            "arguments": {},
+            "destination": None,
+            "pattern": None,
+            "matcher": None,
+            "ticket": new_id(),
+            "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": "x"},
+        }
         for _ in range(self._random.choice((0, 1, 2))):
-            command[self._random.choice([*(name for name in command if name != "method"), "more"])] = self._json()
+            command[self._random.choice([*(name for name in command if name != "method"), "more"])] = (
+                self._json()
+            )
         if self._one_in(10):
             command["method"] = self._json()
         return json.dumps(command).encode()
 
     def _json(self) -> Any:
         values: tuple[Any, ...] = (
-            None, True, -1, 2**70, 10**400, 1e308, float("nan"), float("inf"), "", "\ud800", "\0", "x" * 70_000,
-            [], [[]], {}, {"": {}},
-            {"exchange": "ordersaga", "routing_key": "to.inventory"}, {"exchange": [], "routing_key": None}, ["a", 1],
-        )  # fmt: skip
+            None,
+            True,
+            -1,
+            2**70,
+            10**400,
+            1e308,
+            float("nan"),
+            float("inf"),
+            "",
+            "\ud800",
+            "\0",
+            "x" * 70_000,
+            [],
+            [[]],
+            {},
+            {"": {}},
+            {"exchange": "ordersaga", "routing_key": "to.inventory"},
+            {"exchange": [], "routing_key": None},
+            ["a", 1],
+        )
         return self._random.choice(values)
 
     def _one_in(self, many: int) -> bool:
@@ -307,7 +432,9 @@ class Sender:
 
             channel.events["basic_ack"].add(acknowledged)
             for mutant in batch:
-                channel.send_method(spec.Basic.Publish, "Bssbb", (0, mutant.exchange, mutant.key, False, False), _Raw(mutant))
+                channel.send_method(
+                    spec.Basic.Publish, "Bssbb", (0, mutant.exchange, mutant.key, False, False), _Raw(mutant)
+                )
             while len(confirmed) < len(batch):
                 connection.drain_events(timeout=30)
         finally:

@@ -1,4 +1,6 @@
-"""Rehearsals of the order saga: real participants and databases in this process, mail in an order of the test's choice."""
+"""Rehearsals of the order saga: real participants and databases in this process, mail in an order of the
+test's choice.
+"""
 
 from __future__ import annotations
 

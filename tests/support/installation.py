@@ -1,4 +1,6 @@
-"""A whole installation that many tests share: databases, broker, pools that may be swapped, and faults on demand."""
+"""A whole installation that many tests share: databases, broker, pools that may be swapped, and faults on
+demand.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,13 @@ class House:
         env: Mapping[str, str] | None = None,
         proxied: bool = True,
     ) -> None:
-        self.vhost, self.postgres, self.rabbitmq, self.plan, self.proxied = name, postgres, rabbitmq, plan, proxied
+        self.vhost, self.postgres, self.rabbitmq, self.plan, self.proxied = (
+            name,
+            postgres,
+            rabbitmq,
+            plan,
+            proxied,
+        )
         postgres.ensure()
         rabbitmq.ensure()
         self.databases = copies(postgres, dict(templates))
@@ -66,7 +74,9 @@ class House:
     def _database_env(self) -> dict[str, str]:
         if not self.proxied:
             return self.databases.env
-        return Databases(**{owner: self.proxies[owner].through(getattr(self.databases, owner)) for owner in OWNERS}).env
+        return Databases(
+            **{owner: self.proxies[owner].through(getattr(self.databases, owner)) for owner in OWNERS}
+        ).env
 
     def __enter__(self) -> Self:
         for proxy in self.proxies.values():

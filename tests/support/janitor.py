@@ -1,8 +1,8 @@
 """Cleans up after the tests even when they die: a process of its own, listening at a pipe.
 
-The tests mark whatever they start with one environment variable and name the folders they make. When the pipe closes,
-for whatever reason (the end, Ctrl-C, ``kill -9``), the janitor ends every process that carries the mark and removes the
-folders.
+The tests mark whatever they start with one environment variable and name the folders they make. When the pipe
+closes, for whatever reason (the end, Ctrl-C, ``kill -9``), the janitor ends every process that carries the
+mark and removes the folders.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def janitor() -> Janitor:
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """The living processes that carry ``mark`` in their environment, children that wiped their own included."""
+    """The living processes that carry ``mark`` in their environment, children that wiped their
+    own included.
+    """
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:

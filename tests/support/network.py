@@ -1,7 +1,7 @@
 """Another host, as far as TCP can tell: a network namespace behind links whose packets a test may drop.
 
-Needs root, as making namespaces does. A namespace lives as long as a process in it, and its links with it, so nothing is left
-behind however a test run ends.
+Needs root, as making namespaces does. A namespace lives as long as a process in it, and its links with it, so
+nothing is left behind however a test run ends.
 """
 
 from __future__ import annotations
@@ -71,9 +71,13 @@ class Link:
         self._there("ip", "link", "set", self._far, "up")
 
     def drop(self) -> None:
-        """From now on no packet arrives, and nobody is told: as when a cable is pulled or a firewall forgets."""
+        """From now on no packet arrives, and nobody is told: as when a cable is pulled or a
+        firewall forgets.
+        """
         _ip("neigh", "replace", self.there, "lladdr", NOBODY, "dev", self._near, "nud", "permanent")
-        self._there("ip", "neigh", "replace", self.here, "lladdr", NOBODY, "dev", self._far, "nud", "permanent")
+        self._there(
+            "ip", "neigh", "replace", self.here, "lladdr", NOBODY, "dev", self._far, "nud", "permanent"
+        )
 
     def flow(self) -> None:
         """Packets arrive again."""

@@ -44,7 +44,9 @@ _keys = itertools.count(1)
 
 
 class Shop:
-    """Customers: ``ann`` and ``bob`` can pay; ``poor`` has nothing; ``blocked`` and ``limited`` (100 cents) are rich."""
+    """Customers: ``ann`` and ``bob`` can pay; ``poor`` has nothing; ``blocked`` and ``limited`` (100 cents)
+    are rich.
+    """
 
     def __init__(
         self,
@@ -53,14 +55,19 @@ class Shop:
         participants: Sequence[str] = order_saga.participants,
         watchdog: Watchdog = WATCHDOG,
     ) -> None:
-        """:param participants: those frozen into each saga that begins here, as the web's setting would have them."""
+        """:param participants: those frozen into each saga that begins here, as the web's setting would have
+        them.
+        """
         self.databases = databases
         self._contract = replace(order_saga, participants=tuple(participants), watchdog=watchdog)
 
     def open(self) -> None:
         """Fill the catalogue, the stock and the wallets."""
         with django_at(self.databases.orders):
-            goods = [Product(sku=sku, name=sku.title(), price=price, currency="EUR") for sku, price in PRICES.items()]
+            goods = [
+                Product(sku=sku, name=sku.title(), price=price, currency="EUR")
+                for sku, price in PRICES.items()
+            ]
             Product.objects.bulk_create(goods)
         with _session(self.databases.inventory) as db:
             receive(db, {**dict.fromkeys(PRICES, 1_000_000), "GONE": 0})
@@ -78,11 +85,15 @@ class Shop:
         """An article of the test's own, of which there are so many."""
         self.stock_all({sku: units}, price, {sku: title})
 
-    def stock_all(self, units: Mapping[str, int], price: int = 100, titles: Mapping[str, str] | None = None) -> None:
+    def stock_all(
+        self, units: Mapping[str, int], price: int = 100, titles: Mapping[str, str] | None = None
+    ) -> None:
         """Articles of the test's own, with how many there are of each."""
         names = {sku: (titles or {}).get(sku) or sku.title() for sku in units}
         with django_at(self.databases.orders):
-            Product.objects.bulk_create(Product(sku=s, name=n, price=price, currency="EUR") for s, n in names.items())
+            Product.objects.bulk_create(
+                Product(sku=s, name=n, price=price, currency="EUR") for s, n in names.items()
+            )
         with _session(self.databases.inventory) as db:
             receive(db, units)
 
@@ -95,12 +106,22 @@ class Shop:
         return self.place_all([lines or ("TEA",)] * count, customer=customer)
 
     def place_all(
-        self, orders: Iterable[Sequence[str | Item]], *, customer: str = "ann", deadline: timedelta | None = None
+        self,
+        orders: Iterable[Sequence[str | Item]],
+        *,
+        customer: str = "ann",
+        deadline: timedelta | None = None,
     ) -> list[SagaId]:
-        """Place orders of these lines in one transaction, so that they travel in one envelope; their sagas."""
+        """Place orders of these lines in one transaction, so that they travel in one envelope;
+        their sagas.
+        """
         contract = replace(self._contract, deadline=deadline or order_saga.deadline)
         new = [
-            NewOrder(customer, [line if isinstance(line, Item) else Item(line, 1) for line in lines], f"key-{next(_keys)}")
+            NewOrder(
+                customer,
+                [line if isinstance(line, Item) else Item(line, 1) for line in lines],
+                f"key-{next(_keys)}",
+            )
             for lines in orders
         ]
         with django_at(self.databases.orders), patch.object(services, "order_saga", contract):

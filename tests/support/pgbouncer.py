@@ -30,7 +30,9 @@ server_lifetime = 3600
 
 
 class PgBouncer:
-    """Debian's PgBouncer as it comes, but for its pool mode. ``start`` may follow ``stop`` or ``kill``, on the same port."""
+    """Debian's PgBouncer as it comes, but for its pool mode. ``start`` may follow ``stop`` or ``kill``, on
+    the same port.
+    """
 
     def __init__(self, postgres_port: int, mode: str, roles: Sequence[str], *, size: int = 20) -> None:
         """:param size: server connections for each pair of role and database."""
@@ -42,8 +44,12 @@ class PgBouncer:
         folder.chmod(0o755)
         users, config = folder / "users", folder / "pgbouncer.ini"
         users.write_text("".join(f'"{role}" "{PASSWORD}"\n' for role in roles))
-        config.write_text(CONFIG.format(target=postgres_port, port=self.port, users=users, mode=mode, size=size))
-        self.process = Process(f"pgbouncer-{mode}", [program, config], log=folder / "pgbouncer.log", user=user, cwd=folder)
+        config.write_text(
+            CONFIG.format(target=postgres_port, port=self.port, users=users, mode=mode, size=size)
+        )
+        self.process = Process(
+            f"pgbouncer-{mode}", [program, config], log=folder / "pgbouncer.log", user=user, cwd=folder
+        )
 
     def start(self) -> PgBouncer:
         self.process.start()

@@ -20,7 +20,8 @@ def eventually(
 ) -> T:
     """Ask ``check`` until it answers with something true, and hand that answer back.
 
-    ``timeout`` is in seconds, scaled to this machine. Exceptions of the ``ignoring`` kinds count as "not yet".
+    ``timeout`` is in seconds, scaled to this machine. Exceptions of the ``ignoring`` kinds count as "not
+    yet".
 
     :raises AssertionError: when time is up; it says ``what`` was awaited and the last answer or exception.
     """
@@ -38,7 +39,9 @@ def eventually(
             failure = error
         if time.monotonic() >= deadline:
             last = f"{type(failure).__name__}: {failure}" if failure else repr(answer)
-            raise AssertionError(f"{what or check} did not come about within {timeout:g} s; last seen: {last}") from failure
+            raise AssertionError(
+                f"{what or check} did not come about within {timeout:g} s; last seen: {last}"
+            ) from failure
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(pause * 1.5, 0.2)
 

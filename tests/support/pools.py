@@ -1,4 +1,6 @@
-"""Celery pools as local processes, under pytest-celery's nodes and clusters: ``celery -A workers.<name> worker``."""
+"""Celery pools as local processes, under pytest-celery's nodes and clusters: ``celery -A workers.<name>
+worker``.
+"""
 
 from __future__ import annotations
 
@@ -214,7 +216,9 @@ class Pools:
     """Starts pools and knows those it started: ``pools["inventory"][0].kill()``."""
 
     def __init__(self, env: Mapping[str, str], cwd: Path = ROOT, *, after: int = 0) -> None:
-        """:param after: the processes of each pool are numbered from the next, as no two may share a node name."""
+        """:param after: the processes of each pool are numbered from the next, as no two may share a node
+        name.
+        """
         self.env = dict(env)
         self.cwd = cwd
         self._after = after
@@ -235,11 +239,15 @@ class Pools:
         wait: bool = True,
     ) -> PoolCluster:
         """Start (more) processes of the pool ``name``; the cluster of all its processes."""
-        pool = Pool(name, processes=processes, kind=kind, concurrency=concurrency, app=app, env=env or {}, args=args)
+        pool = Pool(
+            name, processes=processes, kind=kind, concurrency=concurrency, app=app, env=env or {}, args=args
+        )
         return self.launch(pool, wait=wait)[name]
 
     def start_all(self, *names: str, wait: bool = True, **options: Any) -> dict[str, PoolCluster]:
-        """Start the four participants' pools, or those named, all at the same time; options as for ``start``."""
+        """Start the four participants' pools, or those named, all at the same time; options as
+        for ``start``.
+        """
         pools = [Pool(name, **options) for name in names or PARTICIPANTS]
         return self.launch(*pools, wait=wait)
 

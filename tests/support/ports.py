@@ -6,8 +6,8 @@ import os
 import random
 import socket
 
-# Below the kernel's range for outgoing connections: while a server is down, a client that tries again and again must
-# neither be given its port nor connect to itself.
+# Below the kernel's range for outgoing connections: while a server is down, a client that tries again and
+# again must neither be given its port nor connect to itself.
 RANGE = range(20_000, 32_000)
 # Two test processes side by side look into different halves, or both might find the same port free.
 SHARE = RANGE[::2] if os.environ.get("PYTEST_XDIST_WORKER") == "gw0" else RANGE[1::2]
@@ -27,7 +27,9 @@ def free_port() -> int:
                 continue
         _given.add(port)
         return port
-    raise RuntimeError(f"no free port between {RANGE.start} and {RANGE.stop}: too many servers are running here")
+    raise RuntimeError(
+        f"no free port between {RANGE.start} and {RANGE.stop}: too many servers are running here"
+    )
 
 
 def listens(port: int) -> bool:

@@ -43,12 +43,16 @@ class Postgres:
         """:param settings: more of postgresql.conf."""
         programs = postgres_programs()
         if programs is None:
-            raise RuntimeError("PostgreSQL's programs are not here; python -m tests.support.services says what to do")
+            raise RuntimeError(
+                "PostgreSQL's programs are not here; python -m tests.support.services says what to do"
+            )
         self.port = free_port()
         self.folder = janitor().folder("pg")
         self._data = self.folder / "data"
         self._user, self._account = None, None
-        if programs.root is not None:  # entering a root directory takes root, who then becomes that system's postgres
+        if (
+            programs.root is not None
+        ):  # entering a root directory takes root, who then becomes that system's postgres
             self._account = account(programs.root, "postgres")
         else:
             self._user = unprivileged_user()
@@ -56,7 +60,9 @@ class Postgres:
         argv = programs.argv(
             "postgres", "-D", self._data, "-p", str(self.port), "-k", self.folder, account=self._account
         )  # fmt: skip
-        self.process = Process("postgres", argv, log=self.folder / "server.log", user=self._user, cwd=self.folder)
+        self.process = Process(
+            "postgres", argv, log=self.folder / "server.log", user=self._user, cwd=self.folder
+        )
 
     def _initdb(self, programs: Programs, settings: Mapping[str, str]) -> None:
         password = self.folder / "password"
@@ -68,13 +74,25 @@ class Postgres:
         if self._user:
             identity = {"user": self._user, "group": primary_group(self._user), "extra_groups": []}
         argv = programs.argv(
-            "initdb", "-D", self._data, "-U", OWNER, "--pwfile", password,
-            "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", account=self._account,
-        )  # fmt: skip
+            "initdb",
+            "-D",
+            self._data,
+            "-U",
+            OWNER,
+            "--pwfile",
+            password,
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-instructions",
+            account=self._account,
+        )
         done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=self.folder, **identity)
         if done.returncode:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
-        with (self._data / "postgresql.conf").open("a") as conf:  # ALTER SYSTEM stands before it, so a test may plant faults
+        with (self._data / "postgresql.conf").open(
+            "a"
+        ) as conf:  # ALTER SYSTEM stands before it, so a test may plant faults
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
     def start(self) -> None:
@@ -126,7 +144,11 @@ class Postgres:
         with self.connect() as cursor:
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
             if cursor.fetchone() is None:
-                cursor.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(PASSWORD)))
+                cursor.execute(
+                    sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
+                        sql.Identifier(role), sql.Literal(PASSWORD)
+                    )
+                )
 
     def create_database(self, database: str, role: str, template: str = "template1") -> str:
         """A database owned by ``role`` and closed to all others, copied from ``template``; its URL.
@@ -151,7 +173,9 @@ class Postgres:
         """Drop them, throwing out whoever is connected."""
         with self.connect() as cursor:
             for database in databases:
-                cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+                cursor.execute(
+                    sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database))
+                )
 
 
 def unprivileged_user() -> str | None:

@@ -19,11 +19,15 @@ from tests.support.time_scale import scaled
 ROOT = Path(__file__).parents[2]
 
 running: list[Process] = []
-"""Every process started and not yet seen to end, oldest first; a failing test prints the tails of their logs."""
+"""Every process started and not yet seen to end, oldest first; a failing test prints the tails of
+their logs.
+"""
 
 
 def _inherited() -> dict[str, str]:
-    """The tests' environment, but not Django's settings that some test has named in it: a process sets up what it needs."""
+    """The tests' environment, but not Django's settings that some test has named in it: a process sets up
+    what it needs.
+    """
     return {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
 
 
@@ -119,7 +123,9 @@ class Process:
         try:
             code = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name} (pid {self.pid}) did not end within {timeout:g} s:\n{self.tail()}") from None
+            raise AssertionError(
+                f"{self.name} (pid {self.pid}) did not end within {timeout:g} s:\n{self.tail()}"
+            ) from None
         if self in running:
             running.remove(self)
         return code
@@ -164,7 +170,9 @@ class Process:
             if text in self.logs():
                 return True
             if not self.alive:
-                raise RuntimeError(f"{self.name} ended with {self.returncode} before it said {text!r}:\n{self.tail()}")
+                raise RuntimeError(
+                    f"{self.name} ended with {self.returncode} before it said {text!r}:\n{self.tail()}"
+                )
             return False
 
         eventually(said, timeout, f"{text!r} in the log of {self.name}")

@@ -31,7 +31,8 @@ class Proxy:
         listener: Callable[[int], socket.socket] | None = None,
     ) -> None:
         """:param host: the address to listen on.
-        :param listener: makes the socket that listens at ``host`` and the given port, in another network perhaps.
+        :param listener: makes the socket that listens at ``host`` and the given port, in another network
+            perhaps.
         """
         self.host, self.port = host, free_port()
         self._listener = listener or (lambda port: socket.create_server((host, port)))
@@ -89,7 +90,9 @@ class Proxy:
         self._run(self._accept())
 
     def stall(self) -> None:
-        """Keep connections open and pass nothing on, as when a cable is pulled; ``flow`` ends it, nothing is lost."""
+        """Keep connections open and pass nothing on, as when a cable is pulled; ``flow`` ends it, nothing is
+        lost.
+        """
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
     def flow(self) -> None:

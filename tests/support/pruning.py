@@ -15,7 +15,9 @@ JOURNAL = "SELECT count(*) FROM ordersaga_journal WHERE saga_id = %s"
 
 
 def age(theatre: Theatre, sagas: Sequence[str], days: int) -> None:
-    """As if they, and all that is older, had happened so long ago; the audit trail's guards look away for that."""
+    """As if they, and all that is older, had happened so long ago; the audit trail's guards look away for
+    that.
+    """
     old = f"interval '{days} days'"
     ask, these = theatre.books.ask, list(sagas)
     for owner in ("orders", "inventory", "payments"):
@@ -24,9 +26,15 @@ def age(theatre: Theatre, sagas: Sequence[str], days: int) -> None:
         ask(owner, "ALTER TABLE ordersaga_journal ENABLE TRIGGER USER")
         ask(owner, f"UPDATE ordersaga_pack SET created_at = created_at - {old}")
     ask("orders", "ALTER TABLE audit_sagaevent DISABLE TRIGGER USER")
-    ask("orders", f"UPDATE audit_sagaevent SET heard_at = heard_at - {old} WHERE saga_id = ANY(%s::uuid[])", these)
+    ask(
+        "orders",
+        f"UPDATE audit_sagaevent SET heard_at = heard_at - {old} WHERE saga_id = ANY(%s::uuid[])",
+        these,
+    )
     ask("orders", "ALTER TABLE audit_sagaevent ENABLE TRIGGER USER")
-    ask("orders", f"UPDATE ordersaga_saga SET started_at = started_at - {old}")  # written together with its first pack
+    ask(
+        "orders", f"UPDATE ordersaga_saga SET started_at = started_at - {old}"
+    )  # written together with its first pack
     ended = f"ended_at = ended_at - {old}, moved_at = moved_at - {old}"
     ask("orders", f"UPDATE ordersaga_saga SET {ended} WHERE id = ANY(%s::uuid[])", these)
 
@@ -43,7 +51,9 @@ def pruned(theatre: Theatre, retention: timedelta, **options: Any) -> Counter[st
 
 def rows(theatre: Theatre, saga: str) -> dict[str, int]:
     """How many rows are remembered of a saga, and where; nothing stands for none."""
-    found = {owner: theatre.books.ask(owner, JOURNAL, saga)[0][0] for owner in ("orders", "inventory", "payments")}
+    found = {
+        owner: theatre.books.ask(owner, JOURNAL, saga)[0][0] for owner in ("orders", "inventory", "payments")
+    }
     found["trail"] = len(theatre.books.trail(saga))
     found["answers"] = len(theatre.books.answers(saga))
     return {where: count for where, count in found.items() if count}

@@ -1,4 +1,6 @@
-"""A private RabbitMQ node: its own name, ports, port mapper, cookie and data, beside any other on the machine."""
+"""A private RabbitMQ node: its own name, ports, port mapper, cookie and data, beside any other on the
+machine.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ ALARMS = {
 }
 """Of each kind of alarm the command of rabbitmqctl, the limit that raises it and the one that ends it."""
 
-ADVANCED_CONFIG = "[{rabbit, [{quorum_tick_interval, 500}]}].\n"  # how often quorum queues report; 5 s by default
+ADVANCED_CONFIG = (
+    "[{rabbit, [{quorum_tick_interval, 500}]}].\n"  # how often quorum queues report; 5 s by default
+)
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,17 @@ class Queue:
 
 
 class RabbitMQ:
-    """One node. ``stop`` and ``kill`` leave its data; ``start`` and ``restart`` find it again on the same ports."""
+    """One node. ``stop`` and ``kill`` leave its data; ``start`` and ``restart`` find it again on the same
+    ports.
+    """
 
     def __init__(self) -> None:
         programs = rabbitmq_programs()
         mapper: Path | str | None = epmd() if programs is None or programs.root is None else "/usr/bin/epmd"
         if programs is None or mapper is None:
-            raise RuntimeError("RabbitMQ's programs are not here; python -m tests.support.services says what to do")
+            raise RuntimeError(
+                "RabbitMQ's programs are not here; python -m tests.support.services says what to do"
+            )
         self.port, self.management_port, distribution, mapper_port = (free_port() for _ in range(4))
         self.folder = janitor().folder("mq")
         self.node = f"{self.folder.name}@localhost"
@@ -90,9 +98,15 @@ class RabbitMQ:
             "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
         # Our own port mapper, in the foreground: the one that Erlang starts by itself outlives everything.
-        self._mapper = Process("epmd", programs.argv(mapper), env=self.env, log=self.folder / "epmd.log", cwd=self.folder)
+        self._mapper = Process(
+            "epmd", programs.argv(mapper), env=self.env, log=self.folder / "epmd.log", cwd=self.folder
+        )
         self.process = Process(
-            "rabbitmq", programs.argv("rabbitmq-server"), env=self.env, log=self.folder / "server.log", cwd=self.folder
+            "rabbitmq",
+            programs.argv("rabbitmq-server"),
+            env=self.env,
+            log=self.folder / "server.log",
+            cwd=self.folder,
         )
 
     def _write_files(self) -> None:
@@ -131,9 +145,10 @@ class RabbitMQ:
     def kill(self, *, settle: bool = True) -> None:
         """Broker, Erlang machine and its helpers at once with -9.
 
-        A quorum queue's name reaches the disk up to three seconds after its declaration was answered (seen on 3.10):
-        killed before, the node comes back with an empty queue of that name, confirmed messages gone. ``settle`` has the
-        names written first, so that a test may kill the node soon after its queues were declared.
+        A quorum queue's name reaches the disk up to three seconds after its declaration was answered (seen on
+        3.10): killed before, the node comes back with an empty queue of that name, confirmed messages gone.
+        ``settle`` has the names written first, so that a test may kill the node soon after its queues were
+        declared.
         """
         if settle:
             self.ctl("eval", "[dets:sync(Table) || Table <- dets:all()].")
@@ -178,12 +193,18 @@ class RabbitMQ:
         self._ask("DELETE", f"policies/{quote(vhost, safe='')}/{quote(queue, safe='')}")
 
     def add_user(self, user: str, vhost: str, *, topics: dict[str, str]) -> str:
-        """A user who may do everything in ``vhost`` but publish other topics than those that match, by exchange; its URL."""
+        """A user who may do everything in ``vhost`` but publish other topics than those that match, by
+        exchange; its URL.
+        """
         name, rights = quote(vhost, safe=""), {"configure": ".*", "write": ".*", "read": ".*"}
         self._ask("PUT", f"users/{user}", {"password": PASSWORD, "tags": ""})
         self._ask("PUT", f"permissions/{name}/{user}", rights)
         for exchange, pattern in topics.items():
-            self._ask("PUT", f"topic-permissions/{name}/{user}", {"exchange": exchange, "write": pattern, "read": ".*"})
+            self._ask(
+                "PUT",
+                f"topic-permissions/{name}/{user}",
+                {"exchange": exchange, "write": pattern, "read": ".*"},
+            )
         return f"amqp://{user}:{PASSWORD}@127.0.0.1:{self.port}/{name}"
 
     def vhost(self, vhost: str) -> dict[str, Any]:
@@ -195,7 +216,9 @@ class RabbitMQ:
         self._ask("DELETE", f"vhosts/{quote(vhost, safe='')}")
 
     def close_connections(self, vhost: str) -> int:
-        """Have the broker close every connection to ``vhost`` that it knows of (new ones: after seconds); how many."""
+        """Have the broker close every connection to ``vhost`` that it knows of (new ones: after seconds); how
+        many.
+        """
         names = [c["name"] for c in self._ask("GET", f"vhosts/{quote(vhost, safe='')}/connections")]
         for name in names:
             self._ask("DELETE", f"connections/{quote(name, safe='')}")
@@ -216,12 +239,16 @@ class RabbitMQ:
         return found
 
     def unsettled(self, vhost: str) -> dict[str, int]:
-        """Messages ready or not yet acknowledged, by queue; the queues report them twice a second, ask twice."""
+        """Messages ready or not yet acknowledged, by queue; the queues report them twice a
+        second, ask twice.
+        """
         rows = self._ask("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true&enable_queue_totals=true")
         return {row["name"]: row.get("messages", 0) for row in rows}
 
     def described(self, vhost: str) -> str:
-        """All that the management interface tells of a virtual host, as JSON: names, arguments, bindings, connections."""
+        """All that the management interface tells of a virtual host, as JSON: names, arguments, bindings,
+        connections.
+        """
         name = quote(vhost, safe="")
         pages = [f"{what}/{name}" for what in ("queues", "exchanges", "bindings", "consumers")]
         pages += [f"vhosts/{name}/connections", f"vhosts/{name}/channels"]
@@ -231,22 +258,32 @@ class RabbitMQ:
         """What ``rabbitmqctl --quiet …`` prints."""
         argv = self._programs.argv("rabbitmqctl", "--quiet", "--node", self.node, *arguments)
         env = {**os.environ, **self.env}
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env, cwd=self.folder, timeout=scaled(60))
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=False, env=env, cwd=self.folder, timeout=scaled(60)
+        )
         if done.returncode:
             raise RuntimeError(f"rabbitmqctl {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
     @contextmanager
     def alarm(self, kind: str = "memory") -> Iterator[None]:
-        """While it lasts, the node's ``memory`` or ``disk`` alarm is on: it accepts no messages, in no virtual host."""
+        """While it lasts, the node's ``memory`` or ``disk`` alarm is on: it accepts no messages, in no
+        virtual host.
+        """
         command, low, usual = ALARMS[kind]
         try:
             self.ctl(command, low)
-            eventually(lambda: "resource_limit" in self.ctl("eval", "rabbit_alarm:get_alarms()."), 20, "the alarm")
+            eventually(
+                lambda: "resource_limit" in self.ctl("eval", "rabbit_alarm:get_alarms()."), 20, "the alarm"
+            )
             yield
         finally:
             self.ctl(command, usual)
-            eventually(lambda: "resource_limit" not in self.ctl("eval", "rabbit_alarm:get_alarms()."), 20, "the alarm's end")
+            eventually(
+                lambda: "resource_limit" not in self.ctl("eval", "rabbit_alarm:get_alarms()."),
+                20,
+                "the alarm's end",
+            )
 
     @property
     def version(self) -> tuple[int, ...]:
@@ -258,7 +295,9 @@ class RabbitMQ:
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.management_port}/api/{path}", data, method=method)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.management_port}/api/{path}", data, method=method
+        )
         token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         request.add_header("Authorization", f"Basic {token}")
         request.add_header("Content-Type", "application/json")

@@ -23,7 +23,9 @@ FUNDED = 24_409_194
 
 
 class Trade(NamedTuple):
-    """How many lines of the file, how many of them in a transaction, and the seconds that a killed process stays away."""
+    """How many lines of the file, how many of them in a transaction, and the seconds that a killed process
+    stays away.
+    """
 
     lines: int
     at_once: int
@@ -36,7 +38,9 @@ class Trade(NamedTuple):
 
 
 def settle(trade: Trade, env: dict[str, str], pools: Pools, books: Books, folder: Path) -> None:
-    """Place them while processes are killed; all are confirmed, the books agree, and the money is the file's to the cent."""
+    """Place them while processes are killed; all are confirmed, the books agree, and the money is the file's
+    to the cent.
+    """
     lines = FILE.read_bytes().splitlines(keepends=True)[: trade.lines]
     file = folder / "purchases.txt"
     file.write_bytes(b"".join(lines))
@@ -69,7 +73,9 @@ def settle(trade: Trade, env: dict[str, str], pools: Pools, books: Books, folder
     assert (report["clean"], report["looked_at"]["orders"]) == (True, before + len(lines))
     assert books.product("CDNOW-CD") == {"on_hand": 20_000 - pieces, "held": 0, "sold": pieces}
     [(left,)] = books.ask("payments", "SELECT sum(balance) FROM wallet WHERE currency = 'USD'")
-    [(sales,)] = books.ask("payments", "SELECT sum(amount) FROM ledger_entry WHERE account = 'sales' AND currency = 'USD'")
+    [(sales,)] = books.ask(
+        "payments", "SELECT sum(amount) FROM ledger_entry WHERE account = 'sales' AND currency = 'USD'"
+    )
     assert (left, sales) == (FUNDED - cents, cents)
     again = _manage(env, *placing)
     assert (again["placed"], again["placed_before"]) == (0, len(lines))
@@ -78,6 +84,8 @@ def settle(trade: Trade, env: dict[str, str], pools: Pools, books: Books, folder
 def _manage(env: dict[str, str], *words: str) -> Any:
     """What the command says as JSON; it must end well."""
     command = [sys.executable, "manage.py", *words]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)

@@ -1,4 +1,5 @@
-"""Other versions of PostgreSQL and RabbitMQ for the tests: a Debian system of another suite in a directory of its own.
+"""Other versions of PostgreSQL and RabbitMQ for the tests: a Debian system of another suite in a directory of
+its own.
 
 ``python -m tests.support.servers stable /srv/debian-stable`` makes one, as root, on Debian or Ubuntu.
 Nothing outside the directory changes, and no service of the new system is started.
@@ -33,7 +34,8 @@ def mirror() -> str:
 
 
 def make(suite: str, directory: Path) -> None:
-    """A minimal system of ``suite`` with the servers' packages; continues where an earlier call was interrupted.
+    """A minimal system of ``suite`` with the servers' packages; continues where an earlier call was
+    interrupted.
 
     :raises subprocess.CalledProcessError: when debootstrap or apt-get fails.
     """
@@ -46,8 +48,18 @@ def make(suite: str, directory: Path) -> None:
     cluster = directory / "etc" / "postgresql-common" / "createcluster.conf"
     cluster.parent.mkdir(parents=True, exist_ok=True)
     cluster.write_text("create_main_cluster = false\n")
-    apt = ["apt-get", "-q", "-y", "-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confold"]  # our createcluster.conf
-    command = Programs(Path("/usr/bin"), directory).argv(*apt, "install", "--no-install-recommends", *PACKAGES)
+    apt = [
+        "apt-get",
+        "-q",
+        "-y",
+        "-o",
+        "Dpkg::Use-Pty=0",
+        "-o",
+        "Dpkg::Options::=--force-confold",
+    ]  # our createcluster.conf
+    command = Programs(Path("/usr/bin"), directory).argv(
+        *apt, "install", "--no-install-recommends", *PACKAGES
+    )
     subprocess.run(command, check=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
 
 

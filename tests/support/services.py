@@ -1,10 +1,12 @@
-"""Where PostgreSQL, PgBouncer, RabbitMQ, iproute2 and Chromium are; as a script, sees to it that they are there.
+"""Where PostgreSQL, PgBouncer, RabbitMQ, iproute2 and Chromium are; as a script, sees to it that they are
+there.
 
-``python -m tests.support.services`` installs what is missing by apt-get when run as root, else says what to install.
-The packages' own services are neither started nor configured: the tests run private servers.
+``python -m tests.support.services`` installs what is missing by apt-get when run as root, else says what to
+install. The packages' own services are neither started nor configured: the tests run private servers.
 
-Other versions: the variables ``TESTS_POSTGRES`` and ``TESTS_RABBITMQ`` (pytest's options ``--postgres`` and ``--rabbitmq``)
-name a directory of programs, or the root directory of a Debian system that ``python -m tests.support.servers`` has made.
+Other versions: the variables ``TESTS_POSTGRES`` and ``TESTS_RABBITMQ`` (pytest's options ``--postgres`` and
+``--rabbitmq``) name a directory of programs, or the root directory of a Debian system that ``python -m
+tests.support.servers`` has made.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from pathlib import Path
 
 POSTGRES, RABBITMQ = "TESTS_POSTGRES", "TESTS_RABBITMQ"
 """Environment variables that name other programs than this machine's."""
-# Its own mount namespace: the mounts end with the process, and a folder in /tmp has one path inside and outside.
+# Its own mount namespace: the mounts end with the process, and a folder in /tmp has one path inside and
+# outside.
 IN_ROOT = 'for d in proc dev tmp; do mount --rbind "/$d" "$0/$d" || exit 1; done; exec chroot "$@"'
 
 POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks it before a package may start its service
@@ -31,7 +34,8 @@ POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks it before a package may st
 class Programs:
     """A directory of programs.
 
-    :ivar root: the root directory they run in (``chroot``), from which ``directory`` is then seen; None: this machine's.
+    :ivar root: the root directory they run in (``chroot``), from which ``directory`` is then seen; None: this
+        machine's.
     """
 
     directory: Path
@@ -39,9 +43,18 @@ class Programs:
 
     @classmethod
     def at(cls, given: Path, *, inside: str) -> Programs:
-        """The programs at ``given``: their directory, or a root directory where they are at the pattern ``inside``."""
+        """The programs at ``given``: their directory, or a root directory where they are at the pattern
+        ``inside``.
+        """
         given = given.resolve()
-        root = next((p for p in (given, *given.parents) if p != Path("/") and (p / "etc" / "debian_version").exists()), None)
+        root = next(
+            (
+                p
+                for p in (given, *given.parents)
+                if p != Path("/") and (p / "etc" / "debian_version").exists()
+            ),
+            None,
+        )
         if root is None:
             return cls(given)
         directory = _newest(root.glob(inside)) if given == root else given
@@ -49,7 +62,9 @@ class Programs:
             raise RuntimeError(f"{given} has no {inside}")
         return cls(Path("/") / directory.relative_to(root), root)
 
-    def argv(self, name: str | Path, *arguments: str | Path, account: tuple[int, int] | None = None) -> list[str | Path]:
+    def argv(
+        self, name: str | Path, *arguments: str | Path, account: tuple[int, int] | None = None
+    ) -> list[str | Path]:
         """The command that runs one of them; ``name`` may be an absolute path.
 
         :param account: numbers of the user and group to become, where there is a root directory to enter.
@@ -58,7 +73,16 @@ class Programs:
         if self.root is None:
             return [program, *arguments]
         user: list[str | Path] = ["--userspec={}:{}".format(*account)] if account else []
-        enter: list[str | Path] = ["unshare", "--mount", "--propagation=private", "--", "sh", "-c", IN_ROOT, self.root]
+        enter: list[str | Path] = [
+            "unshare",
+            "--mount",
+            "--propagation=private",
+            "--",
+            "sh",
+            "-c",
+            IN_ROOT,
+            self.root,
+        ]
         return [*enter, *user, self.root, program, *arguments]
 
     def exists(self, path: str) -> bool:

@@ -1,7 +1,9 @@
-"""How much slower this machine is than the one the tests' timeouts were chosen for; every timeout is multiplied by it.
+"""How much slower this machine is than the one the tests' timeouts were chosen for; every timeout is
+multiplied by it.
 
-The factor is measured once, before any server is started, by the process that pytest is started as. Test processes of xdist
-and all other children find it in the environment. ``TEST_TIME_SCALE=3 make test`` sets it by hand instead.
+The factor is measured once, before any server is started, by the process that pytest is started as. Test
+processes of xdist and all other children find it in the environment. ``TEST_TIME_SCALE=3 make test`` sets it
+by hand instead.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ VARIABLE = "TEST_TIME_SCALE"
 SIDE_BY_SIDE = 2
 """Calibration processes at the same time, as many as ``make test`` starts test processes."""
 REFERENCE = 1.25
-"""CPU seconds of one calibration process on the machine that the timeouts were chosen for, two cores of an AMD EPYC."""
+"""CPU seconds of one calibration process on the machine that the timeouts were chosen for, two cores of an
+AMD EPYC.
+"""
 ROWS = 150_000
 WORK = """
 import json, sys
@@ -51,7 +55,9 @@ def time_scale() -> float:
     except ValueError:
         factor = 0.0
     if not 1 <= factor < float("inf"):
-        raise RuntimeError(f"{VARIABLE} is {given!r}; it must be a number of 1 or more, by which timeouts are multiplied")
+        raise RuntimeError(
+            f"{VARIABLE} is {given!r}; it must be a number of 1 or more, by which timeouts are multiplied"
+        )
     return factor
 
 

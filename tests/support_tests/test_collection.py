@@ -8,13 +8,26 @@ import sys
 
 from tests.support.processes import ROOT
 
-COLLECT = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "-p", "no:cacheprovider", "-p", "no:xdist"]
+COLLECT = [
+    sys.executable,
+    "-m",
+    "pytest",
+    "--collect-only",
+    "--quiet",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+]
 
 
 def test_tests_have_the_same_names_in_every_process() -> None:
-    # Sets and hashes of strings come in another order with each seed; a name made of one differs from process to process.
+    # Sets and hashes of strings come in another order with each seed; a name made of one differs from process
+    # to process.
     running = [
-        subprocess.Popen(COLLECT, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            COLLECT, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True
+        )
         for seed in ("2", "3")
     ]
     first, second = [[line for line in one.communicate()[0].splitlines() if "::" in line] for one in running]

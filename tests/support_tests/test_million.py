@@ -18,7 +18,11 @@ def test_later_orders_settle_beside_the_written_ones_and_the_books_are_clean(dat
     with participants_at(databases) as choreography:
         shop.open()
         kept = [shop.place("SKU-7", "SKU-8", customer="customer-7"), shop.place("TEA")]
-        rolled_back = [shop.place("GONE"), shop.place("TEA", customer="poor"), shop.place("SKU-7", customer="nobody")]
+        rolled_back = [
+            shop.place("GONE"),
+            shop.place("TEA", customer="poor"),
+            shop.place("SKU-7", customer="nobody"),
+        ]
         cancelled = shop.place("SKU-7", customer="customer-1")
         shop.cancel(cancelled)
         Rehearsal(choreography).run()
@@ -26,7 +30,9 @@ def test_later_orders_settle_beside_the_written_ones_and_the_books_are_clean(dat
     books.all_rolled_back(rolled_back)
     books.all_ended([cancelled])
     books.are_clean()
-    numbers = books.ask("orders", "SELECT id FROM orders_order WHERE saga_id = ANY(%s::uuid[]) ORDER BY id", kept)
+    numbers = books.ask(
+        "orders", "SELECT id FROM orders_order WHERE saga_id = ANY(%s::uuid[]) ORDER BY id", kept
+    )
     assert [number for (number,) in numbers] == [ORDERS + 1, ORDERS + 2]
 
 
@@ -34,14 +40,25 @@ def test_the_written_trail_is_one_tree_for_each_saga(databases: Databases) -> No
     """Every cause is an event of the same saga, as in a trail that was heard."""
     bulk_data.fill_orders(ORDERS, databases.orders)
     books = Books(databases)
-    [(events, beginnings, foreign)] = books.ask("orders", """
+    [(events, beginnings, foreign)] = books.ask(
+        "orders",
+        """
         SELECT count(*), count(*) FILTER (WHERE e.cause IS NULL), count(*) FILTER (WHERE e.cause IS NOT NULL AND c.id IS NULL)
         FROM audit_sagaevent e LEFT JOIN audit_sagaevent c ON c.event_id = e.cause AND c.saga_id = e.saga_id
-    """)  # fmt: skip
+    """,
+    )
     assert events > 6 * ORDERS
     assert beginnings == ORDERS + ORDERS * 3 // 100  # a cancelled order's wish is not in the trail
     assert foreign == 0
-    [(packed,)] = books.ask("orders", "SELECT sum(json_array_length(payload::json->'signals')) FROM ordersaga_pack")
+    [(packed,)] = books.ask(
+        "orders", "SELECT sum(json_array_length(payload::json->'signals')) FROM ordersaga_pack"
+    )
     assert packed == ORDERS + ORDERS * 90 // 100 + ORDERS * 3 // 100
-    assert books.ask("orders", "SELECT 1 FROM ordersaga_journal j WHERE pack_id IS NOT NULL AND NOT EXISTS ("
-        "SELECT FROM ordersaga_pack p WHERE p.id = j.pack_id) AND step <> 'orders.complete_order'") == []  # fmt: skip
+    assert (
+        books.ask(
+            "orders",
+            "SELECT 1 FROM ordersaga_journal j WHERE pack_id IS NOT NULL AND NOT EXISTS ("
+            "SELECT FROM ordersaga_pack p WHERE p.id = j.pack_id) AND step <> 'orders.complete_order'",
+        )
+        == []
+    )

@@ -59,7 +59,9 @@ def pool_plan() -> tuple[Pool, ...]:
 @pytest.fixture
 def client(vhost: str) -> Iterator[Celery]:
     app = Celery("client", broker=vhost, set_as_current=False)
-    app.conf.update(task_default_queue="tiny", task_default_queue_type="quorum", task_default_exchange_type="topic")
+    app.conf.update(
+        task_default_queue="tiny", task_default_queue_type="quorum", task_default_exchange_type="topic"
+    )
     yield app
     app.close()
 
@@ -73,7 +75,9 @@ def test_two_processes_answer_stop_warmly_and_start_again(pools: Pools, client: 
     assert pools.ping(client) == ["tiny-1@test", "tiny-2@test"]
 
 
-def test_work_of_a_process_killed_with_9_is_done_by_the_next(pools: Pools, client: Celery, tmp_path: Path) -> None:
+def test_work_of_a_process_killed_with_9_is_done_by_the_next(
+    pools: Pools, client: Celery, tmp_path: Path
+) -> None:
     tiny = pools.start("tiny", app="tiny", concurrency=2)
     client.send_task("tiny.write", [str(tmp_path / "out"), 2])
     eventually((tmp_path / "out.begun").exists, 10, "the task's begin")
@@ -90,7 +94,9 @@ def test_the_next_is_killed_only_when_all_are_ready(pools: Pools) -> None:
 
     def killed() -> bool:
         enough = killer.has_killed(3)
-        assert any(worker.container.is_ready for worker in tiny), "both were killed before the first was ready again"
+        assert any(worker.container.is_ready for worker in tiny), (
+            "both were killed before the first was ready again"
+        )
         return enough
 
     eventually(killed, 60, "three kills", ignoring=())

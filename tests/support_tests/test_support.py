@@ -173,7 +173,9 @@ class TestProcesses:
 
 
 class TestServices:
-    def test_a_machine_without_a_browser_is_told_to_install_one(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_a_machine_without_a_browser_is_told_to_install_one(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
         assert "chromium" in services.missing()
@@ -188,5 +190,7 @@ class TestServices:
 
 class TestPolling:
     def test_says_what_was_awaited_and_what_was_seen(self) -> None:
-        with pytest.raises(AssertionError, match=r"the kettle did not come about within 0\.\d+ s; last seen: 0"):
+        with pytest.raises(
+            AssertionError, match=r"the kettle did not come about within 0\.\d+ s; last seen: 0"
+        ):
             eventually(lambda: 0, 0.05, "the kettle")

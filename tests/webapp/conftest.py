@@ -13,7 +13,8 @@ from workers.django_setup import setup
 
 setup()
 
-# Deferred foreign keys allow any order; tables of migrations stay. Deleting a few rows is far quicker than a new copy.
+# Deferred foreign keys allow any order; tables of migrations stay. Deleting a few rows is far quicker than a
+# new copy.
 EMPTY = """
 DO $$ DECLARE name text; BEGIN
     ALTER TABLE audit_sagaevent DISABLE TRIGGER USER;

@@ -1,4 +1,6 @@
-"""A healthy house of servers for the doctor: databases, a virtual host with all queues, roles and a user of their own."""
+"""A healthy house of servers for the doctor: databases, a virtual host with all queues, roles and a user of
+their own.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class House:
         return str(getattr(self.databases, owner).rpartition("/")[2])
 
     def run(self, owner: str, *statements: str) -> None:
-        """Statements of the superuser in a database; ``{orders}`` and so on stand for the databases' names."""
+        """Statements of the superuser in a database; ``{orders}`` and so on stand for the
+        databases' names.
+        """
         names = {each: self.name(each) for each in ("orders", "inventory", "payments")}
         with self.postgres.connect(self.name(owner)) as cursor:
             for statement in statements:
@@ -64,15 +68,22 @@ class House:
         """The management interface, as its administrator; ``path`` is quoted by the caller."""
         data = dumps(body).encode() if body else None
         request = urllib.request.Request(f"{self.management}/api/{path}", data, method=method)
-        request.add_header("Authorization", "Basic " + b64encode(f"{ADMIN}:{ADMIN_PASSWORD}".encode()).decode())
+        request.add_header(
+            "Authorization", "Basic " + b64encode(f"{ADMIN}:{ADMIN_PASSWORD}".encode()).decode()
+        )
         request.add_header("Content-Type", "application/json")
         urllib.request.urlopen(request, timeout=scaled(20)).close()
 
     def redeclare(self, queue: str, **arguments: Any) -> None:
-        """The same queue with other arguments; a None takes one away. Its bindings go with it and come back."""
+        """The same queue with other arguments; a None takes one away. Its bindings go with it and
+        come back.
+        """
         wanted: Any
         [wanted] = [q for q in queues(choreography()) if q.name == queue]
-        given = {**(wanted.queue_arguments or {}), **{f"x-{k.replace('_', '-')}": v for k, v in arguments.items()}}
+        given = {
+            **(wanted.queue_arguments or {}),
+            **{f"x-{k.replace('_', '-')}": v for k, v in arguments.items()},
+        }
         self.ask("DELETE", f"queues/{VHOST}/{quote(queue, safe='')}")
         self.ask("PUT", f"queues/{VHOST}/{quote(queue, safe='')}", durable=True,
                  arguments={k: v for k, v in given.items() if v is not None})  # fmt: skip

@@ -23,7 +23,10 @@ def altered(code: str, what: str, owner: str = "inventory", database: str = "inv
     """A setting of one database."""
     name = what.split(maxsplit=1)[0]
     return Planted(
-        code, (f"ALTER DATABASE {{{database}}} SET {what}",), (f"ALTER DATABASE {{{database}}} RESET {name}",), "payments"
+        code,
+        (f"ALTER DATABASE {{{database}}} SET {what}",),
+        (f"ALTER DATABASE {{{database}}} RESET {name}",),
+        "payments",
     )
 
 
@@ -75,7 +78,9 @@ IN_POSTGRES = [
     Planted("role-too-strong", ("ALTER ROLE payments SUPERUSER",), ("ALTER ROLE payments NOSUPERUSER",)),
     Planted("role-too-strong", ("ALTER ROLE payments CREATEDB",), ("ALTER ROLE payments NOCREATEDB",)),
     Planted("role-too-strong", ("ALTER ROLE payments CREATEROLE",), ("ALTER ROLE payments NOCREATEROLE",)),
-    Planted("role-member-of", ("GRANT pg_read_all_data TO payments",), ("REVOKE pg_read_all_data FROM payments",)),
+    Planted(
+        "role-member-of", ("GRANT pg_read_all_data TO payments",), ("REVOKE pg_read_all_data FROM payments",)
+    ),
     Planted(
         "database-open",
         ("GRANT CONNECT ON DATABASE {inventory} TO PUBLIC",),
@@ -151,7 +156,9 @@ IN_POSTGRES = [
     Planted(
         "migrations-missing",
         ("DELETE FROM django_migrations WHERE app = 'audit' AND name LIKE '0002%'",),
-        ("INSERT INTO django_migrations (app, name, applied) VALUES ('audit', '0002_settled_dead_letters', now())",),
+        (
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('audit', '0002_settled_dead_letters', now())",
+        ),
         owner="orders",
     ),
     Planted(
@@ -196,7 +203,16 @@ IN_POSTGRES = [
     ),
     Planted("outbox-old", (DUE,), ("DELETE FROM ordersaga_outbox",), level="warning"),
     Planted("outbox-row-refused", (REFUSED.format(3),), ("DELETE FROM ordersaga_outbox",)),
-    Planted("outbox-address-refused", (REFUSED.format("NULL"),), ("DELETE FROM ordersaga_outbox",), level="warning"),
-    Planted("sagas-need-attention", (NEW_SAGA,), ("DELETE FROM ordersaga_saga",), owner="orders", level="warning"),
-    Planted("dead-letters-open", (LETTER,), ("DELETE FROM audit_deadletter",), owner="orders", level="warning"),
+    Planted(
+        "outbox-address-refused",
+        (REFUSED.format("NULL"),),
+        ("DELETE FROM ordersaga_outbox",),
+        level="warning",
+    ),
+    Planted(
+        "sagas-need-attention", (NEW_SAGA,), ("DELETE FROM ordersaga_saga",), owner="orders", level="warning"
+    ),
+    Planted(
+        "dead-letters-open", (LETTER,), ("DELETE FROM audit_deadletter",), owner="orders", level="warning"
+    ),
 ]

@@ -24,7 +24,12 @@ def open_shop() -> None:
 
 
 def place(**changed: Any) -> Order:
-    wanted = {"customer": "ann", "lines": [Item("TEA", 2), Item("MUG", 1)], "idempotency_key": "k1", **changed}
+    wanted = {
+        "customer": "ann",
+        "lines": [Item("TEA", 2), Item("MUG", 1)],
+        "idempotency_key": "k1",
+        **changed,
+    }
     return place_order(**wanted)
 
 

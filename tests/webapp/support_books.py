@@ -51,7 +51,11 @@ class Shop:
         with participants["inventory"].database.begin() as tx:
             receive(tx.db, {"TEA": 1000, "CUP": 1000, "POT": 1000, "GONE": 0})
         with participants["payments"].database.begin() as tx:
-            wallets = [NewWallet("ann", "EUR", 10**6), NewWallet("bob", "EUR", 10**6), NewWallet("eve", "EUR", 100)]
+            wallets = [
+                NewWallet("ann", "EUR", 10**6),
+                NewWallet("bob", "EUR", 10**6),
+                NewWallet("eve", "EUR", 100),
+            ]
             open_wallets(tx.db, wallets)
 
     def place(self, customer: str = "ann", *items: Item) -> Order:
@@ -128,8 +132,12 @@ def write_books(databases: Databases) -> dict[str, Booked]:
         shop.rehearsal.mail.clear()
         orders["paid for"] = shop.place()
         shop.run_all_but("signal.PaymentCharged")
-        with connection.cursor() as cursor:  # nobody carries them, and on a slow day they would be called stalled
-            cursor.execute("UPDATE ordersaga_outbox SET due_at = now() + interval '1 day' WHERE kind = 'watchdog'")
+        with (
+            connection.cursor() as cursor
+        ):  # nobody carries them, and on a slow day they would be called stalled
+            cursor.execute(
+                "UPDATE ordersaga_outbox SET due_at = now() + interval '1 day' WHERE kind = 'watchdog'"
+            )
     return {name: Booked(str(order.id), str(order.saga_id)) for name, order in orders.items()}
 
 
@@ -143,7 +151,9 @@ def _failing(ship: Callable[..., None], saga: str) -> Callable[..., None]:
 
 
 class Borrowed(psycopg2.extensions.connection):
-    """A superuser's connection whose open transaction the auditor is let into, so that nothing need be committed."""
+    """A superuser's connection whose open transaction the auditor is let into, so that nothing need be
+    committed.
+    """
 
     def set_session(self, **_: object) -> None:  # type: ignore[override]  # whatever it is given
         """The transaction is what it is."""

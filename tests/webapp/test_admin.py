@@ -16,7 +16,12 @@ from webapp.orders.models import Order, Product
 from webapp.orders.pricing import Item
 from webapp.orders.services import cancel_order, place_order
 
-OURS = [m for label in ("orders", "audit") for m in apps.get_app_config(label).get_models() if m in admin.site._registry]
+OURS = [
+    m
+    for label in ("orders", "audit")
+    for m in apps.get_app_config(label).get_models()
+    if m in admin.site._registry
+]
 
 
 @pytest.fixture
@@ -92,15 +97,21 @@ def test_an_order_and_its_saga_are_found_by(by: str, listed: str, order: Order, 
     assert "1 result" in found
 
 
-@pytest.mark.parametrize("term", ["nobody", "999999", "9" * 40, "0d7f3c52-1111-4222-8333-444455556666", "%", "' OR 1=1 --"])
-def test_a_search_for_what_is_not_there_finds_nothing_and_breaks_nothing(term: str, order: Order, staff: Client) -> None:
+@pytest.mark.parametrize(
+    "term", ["nobody", "999999", "9" * 40, "0d7f3c52-1111-4222-8333-444455556666", "%", "' OR 1=1 --"]
+)
+def test_a_search_for_what_is_not_there_finds_nothing_and_breaks_nothing(
+    term: str, order: Order, staff: Client
+) -> None:
     for model in (Order, type(order.saga), SagaEvent, DeadLetter):
         assert "0 results" in page(staff, model, q=term)
 
 
 def test_sagas_are_filtered_by_status_open_and_attention(order: Order, staff: Client) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s", [order.saga_id])
+        cursor.execute(
+            "UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s", [order.saga_id]
+        )
         cursor.execute("UPDATE ordersaga_saga SET attention = 'stuck' WHERE id = %s", [order.saga_id])
     saga, other = str(order.saga_id), str(Order.objects.get(customer="other-1").saga_id)
     for query in ({"status": "CONFIRMED"}, {"open": "no"}, {"attention": "yes"}):
@@ -121,7 +132,13 @@ def test_an_undecodable_dead_letter_is_shown_as_it_came(staff: Client) -> None:
 
 def test_a_story_is_found_by_the_orders_number(order: Order, staff: Client) -> None:
     SagaEvent.objects.create(
-        event_id=new_id(), saga_id=order.saga_id, kind="signal", name="StockReserved", participant="inventory",
-        again=False, said_at=order.placed_at, data={},
-    )  # fmt: skip
+        event_id=new_id(),
+        saga_id=order.saga_id,
+        kind="signal",
+        name="StockReserved",
+        participant="inventory",
+        again=False,
+        said_at=order.placed_at,
+        data={},
+    )
     assert "StockReserved" in page(staff, SagaEvent, q=str(order.id))

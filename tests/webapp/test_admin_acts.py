@@ -1,4 +1,6 @@
-"""Operators act in the admin: each act asks for a reason, is done once, is logged, and tells what became of it."""
+"""Operators act in the admin: each act asks for a reason, is done once, is logged, and tells what became of
+it.
+"""
 
 from __future__ import annotations
 
@@ -48,10 +50,20 @@ def things(order: Order) -> dict[str, Any]:
 
 def letter(order: Order, **changed: Any) -> DeadLetter:
     given = {
-        "source": "participant", "key": new_id(), "participant": "inventory", "saga_id": order.saga_id,
-        "step": "inventory.reserve_stock", "topic": "signal.OrderPlaced", "error": "RuntimeError", "message": "no shelf",
-        "traceback": "Traceback …", "body": b"[1,{}]", "digest": "d" * 64, "headers": {}, "attempts": 5,
-    }  # fmt: skip
+        "source": "participant",
+        "key": new_id(),
+        "participant": "inventory",
+        "saga_id": order.saga_id,
+        "step": "inventory.reserve_stock",
+        "topic": "signal.OrderPlaced",
+        "error": "RuntimeError",
+        "message": "no shelf",
+        "traceback": "Traceback …",
+        "body": b"[1,{}]",
+        "digest": "d" * 64,
+        "headers": {},
+        "attempts": 5,
+    }
     return DeadLetter.objects.create(**{**given, **changed})
 
 
@@ -77,7 +89,9 @@ def told(answer: Any) -> list[str]:
 def notices() -> str:
     """All that is on its way to the audit."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT coalesce(string_agg(payload, ' '), '') FROM ordersaga_outbox WHERE payload IS NOT NULL")
+        cursor.execute(
+            "SELECT coalesce(string_agg(payload, ' '), '') FROM ordersaga_outbox WHERE payload IS NOT NULL"
+        )
         return str(cursor.fetchone()[0])
 
 
@@ -101,7 +115,9 @@ def test_an_act_asks_for_a_reason_is_done_logged_and_told(act: str, things: dict
 
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 501, "nul\0"])
-def test_without_a_reason_that_can_be_read_nothing_is_done(act: str, reason: str, things: dict[str, Any]) -> None:
+def test_without_a_reason_that_can_be_read_nothing_is_done(
+    act: str, reason: str, things: dict[str, Any]
+) -> None:
     before = notices()
     answer = staff(ACTS[act][1]).post(address(act, things[act]), {"reason": reason})
     assert answer.status_code == 200
@@ -130,11 +146,17 @@ def test_who_lacks_the_permission_gets_403_and_sees_no_button(act: str, things: 
     before = notices()
     assert client.get(address(act, thing)).status_code == 403
     assert client.post(address(act, thing), WHY).status_code == 403
-    assert address(act, thing) not in client.get(reverse(f"admin:{ACTS[act][0]}_change", args=[thing.pk])).content.decode()
+    assert (
+        address(act, thing)
+        not in client.get(reverse(f"admin:{ACTS[act][0]}_change", args=[thing.pk])).content.decode()
+    )
     assert f'value="{act}"' not in client.get(reverse(f"admin:{ACTS[act][0]}_changelist")).content.decode()
     assert notices() == before
     allowed = staff(ACTS[act][1])
-    assert address(act, thing) in allowed.get(reverse(f"admin:{ACTS[act][0]}_change", args=[thing.pk])).content.decode()
+    assert (
+        address(act, thing)
+        in allowed.get(reverse(f"admin:{ACTS[act][0]}_change", args=[thing.pk])).content.decode()
+    )
     assert f'value="{act}"' in allowed.get(reverse(f"admin:{ACTS[act][0]}_changelist")).content.decode()
 
 
@@ -154,7 +176,9 @@ def test_an_act_needs_a_login(things: dict[str, Any]) -> None:
 def test_a_selection_of_letters_is_settled_with_one_reason(act: str, order: Order) -> None:
     letters = [letter(order) for _ in range(3)]
     client, where = staff(ACTS[act][1]), reverse("admin:audit_deadletter_changelist")
-    chosen = client.post(where, {"action": act, "index": "0", "_selected_action": [row.pk for row in letters[:2]]}, follow=True)
+    chosen = client.post(
+        where, {"action": act, "index": "0", "_selected_action": [row.pk for row in letters[:2]]}, follow=True
+    )
     assert chosen.redirect_chain
     assert not LogEntry.objects.exists()
     confirm = chosen.redirect_chain[-1][0]
@@ -174,16 +198,28 @@ def test_one_letter_of_a_selection_that_was_settled_before_does_not_stop_the_oth
 
 
 @pytest.mark.parametrize(("participant", "level"), [("audit", "success"), ("inventory", "error")])
-def test_a_letter_of_an_order_that_has_ended_is_replayed_to_the_audit_alone(participant: str, level: str, order: Order) -> None:
+def test_a_letter_of_an_order_that_has_ended_is_replayed_to_the_audit_alone(
+    participant: str, level: str, order: Order
+) -> None:
     ended = "UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s"
     with connection.cursor() as cursor:
         cursor.execute(ended, [order.saga_id])
-    body, message = amqp_client.letter("signal.OrderPlaced", str(order.saga_id), '{"kept": "as it was"}'), new_id()
+    body, message = (
+        amqp_client.letter("signal.OrderPlaced", str(order.saga_id), '{"kept": "as it was"}'),
+        new_id(),
+    )
     signature = Keyring.parse(settings().signing_keys).sign(message, "signal.OrderPlaced", 1, body)
-    headers = {"task": "signal.OrderPlaced", "id": message, "ordersaga-signals": 1, "ordersaga-signature": signature}
+    headers = {
+        "task": "signal.OrderPlaced",
+        "id": message,
+        "ordersaga-signals": 1,
+        "ordersaga-signature": signature,
+    }
     dead = letter(order, source="broker", participant=participant, step=None, body=body, headers=headers)
     client, before = staff("replay_deadletter"), notices()
-    assert address("replay", dead) in client.get(f"/admin/audit/deadletter/{dead.pk}/change/").content.decode()
+    assert (
+        address("replay", dead) in client.get(f"/admin/audit/deadletter/{dead.pk}/change/").content.decode()
+    )
 
     [line] = told(client.post(address("replay", dead), WHY, follow=True))
 
@@ -197,7 +233,10 @@ def test_a_letter_of_an_order_that_has_ended_is_replayed_to_the_audit_alone(part
 )
 def test_an_act_on_what_is_not_there_is_not_found(query: str, order: Order) -> None:
     client = staff("discard_deadletter")
-    assert client.post(f"{reverse('admin:audit_deadletter_act', args=['discard'])}?{query}", WHY).status_code == 404
+    assert (
+        client.post(f"{reverse('admin:audit_deadletter_act', args=['discard'])}?{query}", WHY).status_code
+        == 404
+    )
     assert client.get(reverse("admin:audit_deadletter_act", args=["burn"])).status_code == 404
 
 
@@ -205,14 +244,17 @@ def test_an_order_that_is_confirmed_is_too_late_to_cancel(order: Order) -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ordersaga_saga SET status = 'CONFIRMED' WHERE id = %s", [order.saga_id])
     client = staff("cancel_order")
-    assert address("cancel", order) not in client.get(f"/admin/orders/order/{order.id}/change/").content.decode()
+    assert (
+        address("cancel", order) not in client.get(f"/admin/orders/order/{order.id}/change/").content.decode()
+    )
     assert told(client.post(address("cancel", order), WHY, follow=True)) == [
         f"error: Order {order.id} is confirmed: too late to cancel it."
     ]
     assert not CancelRequest.objects.exists()
 
 
-# ------------------------------------------------------------------------------------------------------- a test order
+# ------------------------------------------------------------------------------------------------------- a
+# test order
 
 PLACE = "/admin/orders/order/place/"
 FORM = {

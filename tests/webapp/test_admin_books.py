@@ -1,4 +1,6 @@
-"""Stock and ledger in the admin: read through roles that may only read, and a sentence when they cannot be."""
+"""Stock and ledger in the admin: read through roles that may only read, and a sentence when they
+cannot be.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def page(client: Client, path: str, **query: str) -> str:
 def test_stock_shows_where_every_unit_is(client: Client) -> None:
     product = Stock.objects.get(pk="SKU-7")
     html = page(client, "stock/", q="SKU-7")
-    assert [f'field-{name}">{getattr(product, name)}<' in html for name in ("on_hand", "sold", "received")] == [True] * 3
+    assert [
+        f'field-{name}">{getattr(product, name)}<' in html for name in ("on_hand", "sold", "received")
+    ] == [True] * 3
     assert "1 result" in html
     assert "0 results" in page(client, "stock/", q="SKU-")
 
@@ -84,7 +88,10 @@ def test_a_sagas_goods_and_money_are_found_by_its_order(client: Client) -> None:
         client, re.findall(r"/admin/books/(movement/\d+/change/)", page(client, "movement/", q="77"))[0]
     )
     ledger = page(
-        client, re.findall(r"/admin/books/(ledgertransaction/\d+/change/)", page(client, "ledgertransaction/", q="77"))[0]
+        client,
+        re.findall(
+            r"/admin/books/(ledgertransaction/\d+/change/)", page(client, "ledgertransaction/", q="77")
+        )[0],
     )
     assert "wallet:customer-77:" in ledger
     assert f"-{amount / 100:,.2f} EUR" in ledger
@@ -147,7 +154,13 @@ def test_even_the_participants_own_role_only_reads_here(client: Client, books: D
 
 
 def test_a_database_that_is_away_is_told_and_not_raised(client: Client) -> None:
-    point({alias("inventory"): reader_database(f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/stock")})
+    point(
+        {
+            alias("inventory"): reader_database(
+                f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/stock"
+            )
+        }
+    )
     for path in ("stock/", "movement/", "stock/SKU-7/change/"):
         answer = client.get(f"/admin/books/{path}")
         html = answer.content.decode()
@@ -159,7 +172,9 @@ def test_a_database_that_is_away_is_told_and_not_raised(client: Client) -> None:
     assert client.get("/admin/orders/order/").status_code == 200
 
 
-def test_a_role_that_may_not_read_and_tables_that_are_missing_are_told(client: Client, books: Databases) -> None:
+def test_a_role_that_may_not_read_and_tables_that_are_missing_are_told(
+    client: Client, books: Databases
+) -> None:
     point({alias("inventory"): reader_database(books.orders)})  # a database without stock
     answer = client.get("/admin/books/stock/")
     assert answer.status_code == 503

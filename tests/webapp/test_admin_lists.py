@@ -1,4 +1,6 @@
-"""Lists stay quick however long they are: nothing is counted, no table is read whole, no page asks more than another."""
+"""Lists stay quick however long they are: nothing is counted, no table is read whole, no page asks more than
+another.
+"""
 
 from __future__ import annotations
 
@@ -21,42 +23,91 @@ ORDERS = 20_000
 NEWEST = ORDERS + ORDERS // 100
 """The last of those that are under way."""
 MOST_ROWS = 2_000
-"""As many rows as one question may look at, whatever it finds; those before a status that was last seen long ago are 15,000."""
-LARGE = ("orders_order", "ordersaga_saga", "ordersaga_outbox", "audit_sagaevent", "audit_deadletter", "orders_product")
+"""As many rows as one question may look at, whatever it finds; those before a status that was last seen long
+ago are 15,000.
+"""
+LARGE = (
+    "orders_order",
+    "ordersaga_saga",
+    "ordersaga_outbox",
+    "audit_sagaevent",
+    "audit_deadletter",
+    "orders_product",
+)
 GROWING = LARGE[:-1]
 """With every order; a catalogue does not."""
 LISTS = ["orders/order", "orders/saga", "orders/product", "audit/sagaevent", "audit/deadletter"]
 FILTERS = [
-    *[(f"orders/{kind}", f"status={status}") for kind in ("order", "saga")
-      for status in ("PENDING", "CONFIRMED", "ROLLING_BACK", "ROLLED_BACK")],
-    *[(f"orders/{kind}", query) for kind in ("order", "saga") for query in ("open=yes", "open=no", "attention=yes")],
+    *[
+        (f"orders/{kind}", f"status={status}")
+        for kind in ("order", "saga")
+        for status in ("PENDING", "CONFIRMED", "ROLLING_BACK", "ROLLED_BACK")
+    ],
+    *[
+        (f"orders/{kind}", query)
+        for kind in ("order", "saga")
+        for query in ("open=yes", "open=no", "attention=yes")
+    ],
     *[("orders/saga", f"refusal={name}") for name in ("OutOfStock", "OrderCancelled", "NothingOfTheKind")],
     *[("audit/sagaevent", f"kind={kind}") for kind in ("signal", "refusal", "answer", "notice", "attention")],
     ("audit/sagaevent", "again=yes"),
     *[("audit/deadletter", f"outcome={outcome}") for outcome in ("open", "replayed", "discarded", "all")],
     *[("audit/deadletter", f"source={source}") for source in ("participant", "broker", "unheard")],
-    *[("audit/deadletter", f"outcome=all&{query}") for query in
-      ("source=broker", "participant=loyalty", "participant=inventory", "step=a.b", "step=", "error=ValueError")],
+    *[
+        ("audit/deadletter", f"outcome=all&{query}")
+        for query in (
+            "source=broker",
+            "participant=loyalty",
+            "participant=inventory",
+            "step=a.b",
+            "step=",
+            "error=ValueError",
+        )
+    ],
     ("audit/deadletter", "error=ValueError&step=a.b&participant=loyalty"),
-]  # fmt: skip
+]
 FURTHER_QUERIES = {"orders/saga": 3, "audit/deadletter": 3}
-"""Which values a filter has, and where sagas stand; the session, the user and the list itself are three more."""
+"""Which values a filter has, and where sagas stand; the session, the user and the list itself are
+three more.
+"""
 TASK = "01999999-9999-7999-8999-999999999999"
 SEARCHES = [
-    *[(f"orders/{kind}", f"q={term}") for kind in ("order", "saga") for term in ("77", "customer-7", "cust", "nobody", TASK)],
+    *[
+        (f"orders/{kind}", f"q={term}")
+        for kind in ("order", "saga")
+        for term in ("77", "customer-7", "cust", "nobody", TASK)
+    ],
     *[("audit/sagaevent", f"q={term}") for term in ("77", TASK)],
-    *[("audit/deadletter", f"q={term}&outcome={outcome}") for term in ("77", TASK, "abc") for outcome in ("open", "all")],
+    *[
+        ("audit/deadletter", f"q={term}&outcome={outcome}")
+        for term in ("77", TASK, "abc")
+        for outcome in ("open", "all")
+    ],
     *[("orders/product", f"q={term}") for term in ("P-77", "Thing 7", "none")],
 ]
 RARE = [
-    *[(f"orders/{kind}", f"q={term}&status={status}") for kind in ("order", "saga")
-      for term in ("cust", "customer-7", "nobody", TASK) for status in ("PENDING", "ROLLING_BACK", "ROLLED_BACK")],
+    *[
+        (f"orders/{kind}", f"q={term}&status={status}")
+        for kind in ("order", "saga")
+        for term in ("cust", "customer-7", "nobody", TASK)
+        for status in ("PENDING", "ROLLING_BACK", "ROLLED_BACK")
+    ],
     *[("orders/saga", f"refusal={name}") for name in ("OrderExpired", "PaymentDeclined")],
     *[("orders/saga", f"status=CONFIRMED&refusal={name}") for name in ("OutOfStock", "OrderExpired")],
-    *[(f"orders/{kind}", query) for kind in ("order", "saga")
-      for query in ("open=yes&attention=yes", "status=ROLLED_BACK&attention=yes", "status=PENDING&attention=yes")],
-    *[("audit/sagaevent", f"kind={kind}&again=yes") for kind in ("signal", "refusal", "answer", "notice", "attention")],
-]  # fmt: skip
+    *[
+        (f"orders/{kind}", query)
+        for kind in ("order", "saga")
+        for query in (
+            "open=yes&attention=yes",
+            "status=ROLLED_BACK&attention=yes",
+            "status=PENDING&attention=yes",
+        )
+    ],
+    *[
+        ("audit/sagaevent", f"kind={kind}&again=yes")
+        for kind in ("signal", "refusal", "answer", "notice", "attention")
+    ],
+]
 """Filters that have little in common, or nothing."""
 
 
@@ -98,12 +149,16 @@ def read_whole(statements: list[str]) -> list[str]:
 
 
 def looked_at(statements: list[str]) -> dict[str, int]:
-    """How many rows each question went through, be it in a table, an index or a sort, to find what it found."""
+    """How many rows each question went through, be it in a table, an index or a sort, to find
+    what it found.
+    """
     found = {}
     for statement in statements:
         if statement.startswith(("SELECT", "WITH")) and any(table in statement for table in GROWING):
             with connection.cursor() as cursor:
-                cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.replace('%', '%%')}", [])
+                cursor.execute(
+                    f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement.replace('%', '%%')}", []
+                )
                 found[statement] = _rows(cursor.fetchone()[0][0]["Plan"])
     return found
 
@@ -127,7 +182,9 @@ def test_no_list_counts_or_reads_a_table_whole(listed: str, query: str, client: 
 
 @pytest.mark.parametrize(("listed", "query"), [*PAGES, *RARE])
 def test_what_is_rare_is_found_however_long_ago_it_was(listed: str, query: str, client: Client) -> None:
-    """On the first page and on the last: nothing was refused among the newest three quarters, and what is open is new."""
+    """On the first page and on the last: nothing was refused among the newest three quarters, and what is
+    open is new.
+    """
     for page in (query, f"{query}&last=1"):
         _, statements = get(client, listed, page)
         assert {rows: asked for asked, rows in looked_at(statements).items() if rows > MOST_ROWS} == {}
@@ -164,7 +221,9 @@ def test_pages_follow_one_another_forwards_and_backwards_without_gaps(client: Cl
 
 def test_filtered_orders_follow_one_another_too_though_they_are_read_by_their_sagas(client: Client) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT o.id FROM orders_order o JOIN ordersaga_saga s ON s.id = saga_id WHERE ended_at IS NULL")
+        cursor.execute(
+            "SELECT o.id FROM orders_order o JOIN ordersaga_saga s ON s.id = saga_id WHERE ended_at IS NULL"
+        )
         wanted = sorted((number for (number,) in cursor.fetchall()), reverse=True)
     for query, rel in (("open=yes", "next"), ("open=yes&last=1", "prev")):
         found: list[list[int]] = []
@@ -188,7 +247,18 @@ def test_a_page_keeps_its_filter_and_a_filter_begins_at_its_first_page(client: C
 
 @pytest.mark.parametrize(
     "query",
-    ["after=x", "before=", "after=%00", "participant=%00", "after=" + "9" * 40, "o=3.-1", "p=7", "status=NOPE", "all=", "e=1"],
+    [
+        "after=x",
+        "before=",
+        "after=%00",
+        "participant=%00",
+        "after=" + "9" * 40,
+        "o=3.-1",
+        "p=7",
+        "status=NOPE",
+        "all=",
+        "e=1",
+    ],
 )
 def test_an_address_that_somebody_made_up_breaks_nothing(query: str, client: Client) -> None:
     for listed in LISTS:

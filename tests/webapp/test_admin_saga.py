@@ -83,14 +83,21 @@ def test_a_pending_saga_waits_for_the_next_step_until_its_deadline(order: Order,
     assert field(html, "reached") == "StockReserved"
     assert field(html, "waits_for") == "payments.charge"
     assert field(html, "until").startswith(f"{order.saga.deadline_at:%d %b %Y %H:%M:%S}")
-    assert field(html, "reminder").startswith(f"{order.saga.started_at + timedelta(seconds=30):%d %b %Y %H:%M}"[:11])
+    assert field(html, "reminder").startswith(
+        f"{order.saga.started_at + timedelta(seconds=30):%d %b %Y %H:%M}"[:11]
+    )
     assert field(html, "its_order") == f"order {order.id} of ann, 21.00 EUR"
 
 
 def test_a_saga_rolling_back_waits_for_those_who_have_not_answered(order: Order, staff: Client) -> None:
-    move(order, "status = 'ROLLING_BACK', refusal = 'PaymentDeclined', refused_by = 'payments', reason = 'no money'")
+    move(
+        order,
+        "status = 'ROLLING_BACK', refusal = 'PaymentDeclined', refused_by = 'payments', reason = 'no money'",
+    )
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO ordersaga_answer VALUES (%s, 'orders'), (%s, 'payments')", [order.saga_id] * 2)
+        cursor.execute(
+            "INSERT INTO ordersaga_answer VALUES (%s, 'orders'), (%s, 'payments')", [order.saga_id] * 2
+        )
     html = page(staff, order)
     assert field(html, "waits_for") == "the answer of inventory"
     assert field(html, "reached").endswith("then PaymentDeclined by payments")
@@ -104,12 +111,27 @@ def test_a_saga_that_has_ended_waits_for_nobody(order: Order, staff: Client) -> 
     assert field(html, "age") == "2 min 5 s"
 
 
-def test_the_story_stands_in_causal_order_with_attempts_errors_and_who_acted(order: Order, staff: Client) -> None:
+def test_the_story_stands_in_causal_order_with_attempts_errors_and_who_acted(
+    order: Order, staff: Client
+) -> None:
     by = User.objects.create_user("berta")
     placed = hear(order, "OrderPlaced", participant="orders")
-    other = hear(order, "resumed", kind="notice", participant="orders", reason="looked at it", data={"by": f"staff {by.pk}"})
+    other = hear(
+        order,
+        "resumed",
+        kind="notice",
+        participant="orders",
+        reason="looked at it",
+        data={"by": f"staff {by.pk}"},
+    )
     failed = hear(
-        order, "failed", placed, kind="notice", reason="RuntimeError: no shelf", attempt=2, step="inventory.reserve_stock"
+        order,
+        "failed",
+        placed,
+        kind="notice",
+        reason="RuntimeError: no shelf",
+        attempt=2,
+        step="inventory.reserve_stock",
     )
     hear(order, "StockReserved", placed, attempt=3, task_id="5c3b1e70-9f34-4f5e-8d3c-3b8f3a0c2d11")
     html = page(staff, order)
@@ -124,7 +146,12 @@ def test_the_story_stands_in_causal_order_with_attempts_errors_and_who_acted(ord
 
 def test_what_one_transaction_did_stands_before_what_it_said_of_it(order: Order, staff: Client) -> None:
     placed, at = hear(order, "OrderPlaced", participant="orders"), order.placed_at + timedelta(seconds=1)
-    for kind, name in [("answer", "answer"), ("notice", "dead letter"), ("notice", "failed"), ("refusal", "StepFailed")]:
+    for kind, name in [
+        ("answer", "answer"),
+        ("notice", "dead letter"),
+        ("notice", "failed"),
+        ("refusal", "StepFailed"),
+    ]:
         hear(order, name, placed, kind=kind, said_at=at)  # as the trail writes them: by kind and name
     assert names(page(staff, order)) == ["OrderPlaced", "failed", "dead letter", "StepFailed", "answer"]
 
@@ -136,12 +163,16 @@ def test_a_saga_is_rolled_back_after_the_last_answer_of_its_initiator(order: Ord
     assert names(page(staff, order)) == ["PaymentDeclined", "undone", "answer", "rolled back"]
 
 
-@pytest.mark.parametrize(("milliseconds", "after"), [(-5, ["+0.000 s", "+0.105 s"]), (5, ["+0.005 s", "+0.100 s"])])
+@pytest.mark.parametrize(
+    ("milliseconds", "after"), [(-5, ["+0.000 s", "+0.105 s"]), (5, ["+0.005 s", "+0.100 s"])]
+)
 def test_the_story_begins_with_its_first_signal_or_its_row_whatever_clock_told_them(
     order: Order, staff: Client, capsys: pytest.CaptureFixture[str], milliseconds: int, after: list[str]
 ) -> None:
     began = order.saga.started_at
-    placed = hear(order, "OrderPlaced", participant="orders", said_at=began + timedelta(milliseconds=milliseconds))
+    placed = hear(
+        order, "OrderPlaced", participant="orders", said_at=began + timedelta(milliseconds=milliseconds)
+    )
     hear(order, "StockReserved", placed, said_at=began + timedelta(milliseconds=100))
     assert re.findall(r"[+-]\d\.\d{3} s", page(staff, order)) == after
     call_command("saga", str(order.saga_id))
@@ -158,19 +189,34 @@ def test_what_is_said_again_and_again_takes_a_few_lines(order: Order, staff: Cli
         hear(order, "undo failed", placed, kind="notice", reason="stuck", data={"attempt": n})
         hear(order, "attention", placed, kind="attention", reason="keeps failing")
     html = page(staff, order)
-    assert html.count('<span class="name">undo failed</span>') == html.count('<span class="name">attention</span>') == 5
+    assert (
+        html.count('<span class="name">undo failed</span>')
+        == html.count('<span class="name">attention</span>')
+        == 5
+    )
     assert html.count("25 times more, last +0.0") == 2
     assert re.findall(r"<td>(\d+)</td>\s*<td class=\"told\">stuck", html) == ["1", "2", "3", "4", "5"]
 
 
-def test_the_list_of_sagas_tells_what_each_has_reached_whom_it_waits_for_and_until_when(order: Order, staff: Client) -> None:
+def test_the_list_of_sagas_tells_what_each_has_reached_whom_it_waits_for_and_until_when(
+    order: Order, staff: Client
+) -> None:
     turned, ended, pruned = (place(idempotency_key=key) for key in ("turned", "ended", "pruned"))
     hear(order, "StockReserved", hear(order, "OrderPlaced", participant="orders"))
     hear(turned, "OrderPlaced", participant="orders")
-    for name in ("StockShipped", "OrderPlaced", "StockReserved", "PaymentCharged", "OrderConfirmed"):  # in no order
+    for name in (
+        "StockShipped",
+        "OrderPlaced",
+        "StockReserved",
+        "PaymentCharged",
+        "OrderConfirmed",
+    ):  # in no order
         hear(ended, name)
     hear(ended, "complete", kind="notice")
-    move(turned, "status = 'ROLLING_BACK', refusal = 'PaymentDeclined', refused_by = 'payments', reason = 'no money'")
+    move(
+        turned,
+        "status = 'ROLLING_BACK', refusal = 'PaymentDeclined', refused_by = 'payments', reason = 'no money'",
+    )
     for each in (ended, pruned):
         move(each, "status = 'CONFIRMED', ended_at = now()")
     with connection.cursor() as cursor:
@@ -210,19 +256,32 @@ def test_nobody_changes_the_audit_trail_not_even_a_superuser(order: Order, staff
         assert staff.get(address).status_code == staff.post(address, {"post": "yes"}).status_code == 403
     assert staff.get(f"{where}change/").status_code == 200
     assert staff.post(f"{where}change/", {"name": "Forged"}).status_code == 403
-    staff.post("/admin/audit/sagaevent/", {"action": "delete_selected", "_selected_action": [event.pk], "post": "yes"})
+    staff.post(
+        "/admin/audit/sagaevent/",
+        {"action": "delete_selected", "_selected_action": [event.pk], "post": "yes"},
+    )
     assert SagaEvent.objects.get().name == "OrderPlaced"
 
 
-# ------------------------------------------------------------------------------------------------------ dead letters
+# ------------------------------------------------------------------------------------------------------ dead
+# letters
 
 
 def dead(**changed: Any) -> DeadLetter:
     given = {
-        "source": "participant", "key": new_id(), "participant": "inventory", "step": "inventory.reserve_stock",
-        "topic": "signal.OrderPlaced", "error": "RuntimeError", "message": "no shelf", "traceback": "Traceback:\n  line 1",
-        "body": b'[1,{"order":"7"}]', "digest": "d" * 64, "headers": {"task": "x"}, "attempts": 5,
-    }  # fmt: skip
+        "source": "participant",
+        "key": new_id(),
+        "participant": "inventory",
+        "step": "inventory.reserve_stock",
+        "topic": "signal.OrderPlaced",
+        "error": "RuntimeError",
+        "message": "no shelf",
+        "traceback": "Traceback:\n  line 1",
+        "body": b'[1,{"order":"7"}]',
+        "digest": "d" * 64,
+        "headers": {"task": "x"},
+        "attempts": 5,
+    }
     return DeadLetter.objects.create(**{**given, **changed})
 
 
@@ -238,13 +297,17 @@ def test_open_letters_are_grouped_by_exception_step_and_queue_and_lead_to_their_
     )
     html = staff.get("/admin/audit/deadletter/groups/").content.decode()
     rows = [
-        re.sub(r"<.*?>|\s+", " ", row).split()[:4] for row in re.findall(r'<tr><th scope="row"[^>]*>.*?</tr>', html, re.DOTALL)
+        re.sub(r"<.*?>|\s+", " ", row).split()[:4]
+        for row in re.findall(r'<tr><th scope="row"[^>]*>.*?</tr>', html, re.DOTALL)
     ]
     assert rows[0] == ["RuntimeError", "inventory.reserve_stock", "inventory", "3"]
     assert rows[1][:3] == ["delivery_limit", "payments", "1"]
     assert "ValueError" not in html
     links = re.findall(r'<th scope="row"[^>]*><a href="(.*?)">', html)
-    assert [staff.get(link.replace("&amp;", "&")).content.decode().count('class="action-select"') for link in links] == [3, 1]
+    assert [
+        staff.get(link.replace("&amp;", "&")).content.decode().count('class="action-select"')
+        for link in links
+    ] == [3, 1]
 
 
 def test_the_list_of_letters_shows_the_open_ones_unless_asked(staff: Client, orders_database: str) -> None:
@@ -254,14 +317,17 @@ def test_the_list_of_letters_shows_the_open_ones_unless_asked(staff: Client, ord
         outcome="discarded", settled_at=timezone.now(), settled_by="staff 1", settled_why="known"
     )
     listed = {
-        value: staff.get("/admin/audit/deadletter/", {"outcome": value}).content.decode() for value in ("all", "discarded")
+        value: staff.get("/admin/audit/deadletter/", {"outcome": value}).content.decode()
+        for value in ("all", "discarded")
     }
     listed["default"] = staff.get("/admin/audit/deadletter/").content.decode()
     shown = {name: ("still open" in html, "long settled" in html) for name, html in listed.items()}
     assert shown == {"default": (True, False), "discarded": (False, True), "all": (True, True)}
 
 
-def test_a_letter_shows_its_traceback_and_its_payload_line_by_line(staff: Client, orders_database: str) -> None:
+def test_a_letter_shows_its_traceback_and_its_payload_line_by_line(
+    staff: Client, orders_database: str
+) -> None:
     html = staff.get(f"/admin/audit/deadletter/{dead().pk}/change/").content.decode()
     assert "Traceback:\n  line 1</pre>" in html
     assert "    &quot;order&quot;: &quot;7&quot;\n" in html

@@ -23,10 +23,19 @@ pytestmark = pytest.mark.usefixtures("orders_database")
 
 def event(topic: str = "signal.StockReserved", *, data: str = '{"order": "1"}', **changed: Any) -> Event:
     told: dict[str, Any] = {
-        "id": new_id(), "saga": new_id(), "cause": new_id(), "topic": topic, "participant": "inventory",
-        "step": "inventory.reserve_stock", "task": "t-1", "attempt": 1, "again": False, "at": AT, "reason": None,
+        "id": new_id(),
+        "saga": new_id(),
+        "cause": new_id(),
+        "topic": topic,
+        "participant": "inventory",
+        "step": "inventory.reserve_stock",
+        "task": "t-1",
+        "attempt": 1,
+        "again": False,
+        "at": AT,
+        "reason": None,
         "data": data,
-    }  # fmt: skip
+    }
     return Event(**{**told, **changed})
 
 
@@ -37,9 +46,15 @@ def heard(*events: Event) -> None:
 
 def buried(**changed: Any) -> Event:
     data = {
-        "what": "dead letter", "step": "inventory.reserve_stock", "topic": "signal.OrderPlaced", "attempts": 5,
-        "error": "builtins.ValueError", "traceback": "Traceback …", "signal": '{"order":"1"}', **changed,
-    }  # fmt: skip
+        "what": "dead letter",
+        "step": "inventory.reserve_stock",
+        "topic": "signal.OrderPlaced",
+        "attempts": 5,
+        "error": "builtins.ValueError",
+        "traceback": "Traceback …",
+        "signal": '{"order":"1"}',
+        **changed,
+    }
     return event("notice", data=json.dumps(data), reason="ValueError: no")
 
 
@@ -107,7 +122,11 @@ def test_two_workers_with_the_same_events_in_opposite_order_do_not_deadlock() ->
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE audit_sagaevent SET name = ''", "DELETE FROM audit_sagaevent", "TRUNCATE audit_sagaevent CASCADE"],
+    [
+        "UPDATE audit_sagaevent SET name = ''",
+        "DELETE FROM audit_sagaevent",
+        "TRUNCATE audit_sagaevent CASCADE",
+    ],
 )
 def test_the_trail_cannot_be_changed(statement: str) -> None:
     heard(event())
@@ -116,7 +135,9 @@ def test_the_trail_cannot_be_changed(statement: str) -> None:
     assert SagaEvent.objects.count() == 1
 
 
-@pytest.mark.parametrize("data", ['{"a": "x\\u0000y"}', '{"a": "\\ud800"}', '{"a": ["\\uDFFF"]}', '{"a": "\\\\u0000"}'])
+@pytest.mark.parametrize(
+    "data", ['{"a": "x\\u0000y"}', '{"a": "\\ud800"}', '{"a": ["\\uDFFF"]}', '{"a": "\\\\u0000"}']
+)
 def test_text_that_postgresql_cannot_hold_does_not_stop_the_trail(data: str) -> None:
     heard(event(data=data, reason="no\0thing \ud800"))
     assert SagaEvent.objects.get().data.keys() == {"a"}
@@ -128,7 +149,11 @@ def test_a_buried_signal_stands_in_the_trail_and_on_the_desk() -> None:
     heard(told)
     letter = DeadLetter.objects.get()
     assert (letter.source, letter.participant, str(letter.saga_id)) == ("participant", "inventory", told.saga)
-    assert (letter.topic, letter.step, letter.attempts) == ("signal.OrderPlaced", "inventory.reserve_stock", 5)
+    assert (letter.topic, letter.step, letter.attempts) == (
+        "signal.OrderPlaced",
+        "inventory.reserve_stock",
+        5,
+    )
     assert (letter.error, letter.message) == ("builtins.ValueError", "ValueError: no")
     assert bytes(letter.body) == b'{"order":"1"}'
     assert SagaEvent.objects.filter(name="dead letter").count() == 1
@@ -136,7 +161,13 @@ def test_a_buried_signal_stands_in_the_trail_and_on_the_desk() -> None:
 
 def test_whatever_the_broker_gave_up_is_kept_byte_for_byte_once_for_each_delivery() -> None:
     body = bytes(range(256))
-    letter = Letter("broker", "message-1", "inventory", body, headers={"x-death": [{"count": 1, "odd": b"\x00"}], "n\0": 1})
+    letter = Letter(
+        "broker",
+        "message-1",
+        "inventory",
+        body,
+        headers={"x-death": [{"count": 1, "odd": b"\x00"}], "n\0": 1},
+    )
     for _ in range(2):
         write_dead_letters([letter, letter], connection)
     write_dead_letters([Letter("broker", "message-2", "inventory", body)], connection)

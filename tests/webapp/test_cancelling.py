@@ -49,7 +49,10 @@ def test_a_cancel_in_time_is_answered_cancelled_and_refuses_the_saga() -> None:
         cancel_order(each, "ann")
     asked = Batch({str(order.saga_id): CancelAsked(order=str(order.id))})
     assert dict(steps.cancel.function(asked)) == {str(order.saga_id): OrderCancelled(order=str(order.id))}
-    assert set(CancelRequest.objects.values_list("order", "outcome")) == {(order.id, "cancelled"), (other.id, None)}
+    assert set(CancelRequest.objects.values_list("order", "outcome")) == {
+        (order.id, "cancelled"),
+        (other.id, None),
+    }
 
 
 def test_a_cancel_that_comes_too_late_is_told_so_and_an_answer_stays() -> None:

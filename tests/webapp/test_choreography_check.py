@@ -41,7 +41,10 @@ def test_work_in_progress_of_a_step_that_is_not_declared_is_refused(databases: D
 def test_databases_that_cannot_be_read_are_named(databases: Databases) -> None:
     nowhere = {**databases.env, "ORDERSAGA_INVENTORY_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
 
-    text, as_json = manage(nowhere, "choreography", "--check"), manage(nowhere, "choreography", "--check", "--json")
+    text, as_json = (
+        manage(nowhere, "choreography", "--check"),
+        manage(nowhere, "choreography", "--check", "--json"),
+    )
 
     assert (text.returncode, as_json.returncode) == (0, 0), text.stderr
     assert "Not compared with the work in progress at inventory" in text.stdout

@@ -24,21 +24,32 @@ def test_help_ends_with_exit_statuses_and_examples(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_help_is_readable_in_eighty_columns_our_options_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_is_readable_in_eighty_columns_our_options_first(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     parser = load_command_class("webapp.ops", name).create_parser("manage.py", name)
     told = parser.format_help()
     assert [line for line in told.splitlines() if len(line) > 80] == []
-    examples = [line for line in (parser.epilog or "").splitlines() if line.startswith("  ") and "manage.py" in line]
+    examples = [
+        line for line in (parser.epilog or "").splitlines() if line.startswith("  ") and "manage.py" in line
+    ]
     assert [line for line in examples if line not in told] == [], "an example is broken in two"
     ours = [option for action in parser._actions for option in action.option_strings if option == "--json"]
-    assert [told.index(f"\n  {option} ") < told.index("\n  --settings ") for option in ours] == [True] * len(ours)
+    assert [told.index(f"\n  {option} ") < told.index("\n  --settings ") for option in ours] == [True] * len(
+        ours
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_speaks_to_machines(name: str) -> None:
     parser = load_command_class("webapp.ops", name).create_parser("manage.py", name)
-    acts = [each for action in parser._actions if isinstance(action.choices, dict) for each in action.choices.values()]
+    acts = [
+        each
+        for action in parser._actions
+        if isinstance(action.choices, dict)
+        for each in action.choices.values()
+    ]
     assert [each.prog for each in acts or [parser] if "--json" not in each.format_help()] == []
 
 
@@ -46,9 +57,17 @@ def test_long_lines_are_folded_under_their_last_column() -> None:
     words = "Words that\nbelong together.\n\nexit status:\n"
     text = f"{words}  2    a message says what is to be done\n  run it now  because of this"
     assert list(folded(text, 24)) == [
-        "Words that belong", "together.", "", "exit status:", "  2    a message says", "       what is to be", "       done",
-        "  run it now", "      because of this", "",
-    ]  # fmt: skip
+        "Words that belong",
+        "together.",
+        "",
+        "exit status:",
+        "  2    a message says",
+        "       what is to be",
+        "       done",
+        "  run it now",
+        "      because of this",
+        "",
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)

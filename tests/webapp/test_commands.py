@@ -62,12 +62,18 @@ def test_the_example_brings_what_its_orders_need_and_nothing_more(databases: Dat
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     assert json.loads(first.stdout) == {"articles": 1, "units": 20_000, "customers": 2357, "filled": 2349}
     assert json.loads(second.stdout) == {"articles": 1, "units": 0, "customers": 2357, "filled": 0}
-    assert one(databases.payments, "SELECT sum(balance), count(DISTINCT currency) FROM wallet") == (24_409_194, 1)
+    assert one(databases.payments, "SELECT sum(balance), count(DISTINCT currency) FROM wallet") == (
+        24_409_194,
+        1,
+    )
 
 
 @pytest.mark.parametrize("domain", ["orders", "inventory", "payments"])
 def test_a_database_that_is_away_is_named(databases: Databases, domain: str) -> None:
-    env = {**databases.env, f"ORDERSAGA_{domain.upper()}_DATABASE_URL": f"postgresql://{domain}@127.0.0.1:1/nowhere"}
+    env = {
+        **databases.env,
+        f"ORDERSAGA_{domain.upper()}_DATABASE_URL": f"postgresql://{domain}@127.0.0.1:1/nowhere",
+    }
     refused = manage(env, "seed_catalog")
     assert refused.returncode == 2
     assert f"The {domain} database does not answer" in refused.stderr

@@ -42,7 +42,8 @@ Ask = Callable[[str], Any]
 REFUSED = (psycopg2.OperationalError, psycopg.OperationalError, DatabaseError, DBAPIError, Unreadable)
 """What the drivers and frameworks raise when a server is not let in."""
 
-# ------------------------------------------------------------------------------------- every way to a participant's database
+# ------------------------------------------------------------------------------------- every way to a
+# participant's database
 
 
 @contextmanager
@@ -169,15 +170,24 @@ def by_the_embedded_broker(url: str) -> Iterator[Ask]:
 WAYS = {
     way.__name__.removeprefix("by_"): way
     for way in (
-        by_django, by_the_reader_of_pages, by_sqlalchemy, by_djangos_relay, by_sqlalchemys_relay, by_migrate, by_doctor,
-        by_reconcile, by_prune, by_the_embedded_broker,
+        by_django,
+        by_the_reader_of_pages,
+        by_sqlalchemy,
+        by_djangos_relay,
+        by_sqlalchemys_relay,
+        by_migrate,
+        by_doctor,
+        by_reconcile,
+        by_prune,
+        by_the_embedded_broker,
     )
-}  # fmt: skip
+}
 SESSIONS = {name: way for name, way in WAYS.items() if name != "the_embedded_broker"}
 """Those that read and write what has a date or a time zone."""
 
 
-# ------------------------------------------------------------------------------------------------------------- one meaning
+# -------------------------------------------------------------------------------------------------------------
+# one meaning
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +197,9 @@ def servers(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[
     standby.start()
     for server in (standby, postgres):
         server.create_role("orders")
-        server.create_database("same", "orders", database_templates["orders"] if server is postgres else "template1")
+        server.create_database(
+            "same", "orders", database_templates["orders"] if server is postgres else "template1"
+        )
     with standby.connect() as cursor:
         cursor.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         cursor.execute("SELECT pg_reload_conf()")
@@ -200,12 +212,17 @@ def servers(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[
 @pytest.mark.parametrize("way", WAYS)
 def test_every_process_refuses_a_server_without_tls(stage_database: str, way: str) -> None:
     """With ``sslmode=verify-full``; the tests' servers speak plain text."""
-    with pytest.raises(REFUSED, match="does not support SSL"), WAYS[way](f"{stage_database}?sslmode=verify-full") as ask:
+    with (
+        pytest.raises(REFUSED, match="does not support SSL"),
+        WAYS[way](f"{stage_database}?sslmode=verify-full") as ask,
+    ):
         ask("SELECT 1")
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_process_finds_the_server_that_is_written_to(servers: str, postgres: Postgres, way: str) -> None:
+def test_every_process_finds_the_server_that_is_written_to(
+    servers: str, postgres: Postgres, way: str
+) -> None:
     url = f"postgresql://orders:{PASSWORD}@{servers}/same?target_session_attrs=read-write"
     with WAYS[way](url) as ask:
         assert ask("SELECT inet_server_port()") == postgres.port
@@ -213,9 +230,13 @@ def test_every_process_finds_the_server_that_is_written_to(servers: str, postgre
 
 @pytest.mark.parametrize("way", WAYS)
 def test_options_of_the_string_reach_every_session(stage_database: str, way: str) -> None:
-    with WAYS[way](f"{stage_database}?options=-c%20geqo_seed%3D0.7%20-c%20idle_in_transaction_session_timeout%3D7s") as ask:
+    with WAYS[way](
+        f"{stage_database}?options=-c%20geqo_seed%3D0.7%20-c%20idle_in_transaction_session_timeout%3D7s"
+    ) as ask:
         assert ask("SELECT current_setting('geqo_seed')") == "0.7"
-        assert ask("SELECT current_setting('idle_in_transaction_session_timeout')") == ("0" if way == "reconcile" else "7s")
+        assert ask("SELECT current_setting('idle_in_transaction_session_timeout')") == (
+            "0" if way == "reconcile" else "7s"
+        )
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -224,7 +245,9 @@ def test_passwords_and_services_may_stand_in_files(
 ) -> None:
     told = parse(stage_database)
     services, passwords = tmp_path / "services", tmp_path / "passwords"
-    services.write_text(f"[shop]\nhost={told['host']}\nport={told['port']}\nuser={told['user']}\ndbname={told['dbname']}\n")
+    services.write_text(
+        f"[shop]\nhost={told['host']}\nport={told['port']}\nuser={told['user']}\ndbname={told['dbname']}\n"
+    )
     passwords.write_text(f"*:*:*:*:{PASSWORD}\n")
     passwords.chmod(0o600)
     monkeypatch.setenv("PGSERVICEFILE", str(services))
@@ -235,8 +258,13 @@ def test_passwords_and_services_may_stand_in_files(
 @pytest.mark.parametrize("driver", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"])
 def test_a_driver_in_the_scheme_changes_nothing(driver: str) -> None:
     assert parse(f"{driver}://us%40er:p%2Fw@a:1,b:2/na%20me?sslmode=require") == {
-        "user": "us@er", "password": "p/w", "host": "a,b", "port": "1,2", "dbname": "na me", "sslmode": "require",
-    }  # fmt: skip
+        "user": "us@er",
+        "password": "p/w",
+        "host": "a,b",
+        "port": "1,2",
+        "dbname": "na me",
+        "sslmode": "require",
+    }
 
 
 def test_values_of_the_string_stand_before_our_defaults() -> None:
@@ -244,7 +272,8 @@ def test_values_of_the_string_stand_before_our_defaults() -> None:
     assert (given["keepalives_idle"], given["connect_timeout"], given["keepalives_count"]) == ("2", "9", "3")
 
 
-# -------------------------------------------------------------------------------------------------------------- Django's
+# --------------------------------------------------------------------------------------------------------------
+# Django's
 
 
 def test_an_address_is_taken_apart_for_django() -> None:
@@ -257,10 +286,16 @@ def test_an_address_is_taken_apart_for_django() -> None:
 
 def test_a_socket_folder_stands_in_the_query() -> None:
     made = django_database("postgresql+psycopg2://orders@/shop?host=/run/sockets&port=5433")
-    assert (made["HOST"], made["PORT"], made["NAME"], made["USER"]) == ("/run/sockets", "5433", "shop", "orders")
+    assert (made["HOST"], made["PORT"], made["NAME"], made["USER"]) == (
+        "/run/sockets",
+        "5433",
+        "shop",
+        "orders",
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------- malformed
+# -------------------------------------------------------------------------------------------------------------
+# malformed
 
 MALFORMED = {
     "hunter2": "begins with postgresql://",
@@ -279,8 +314,14 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("url", MALFORMED)
-def test_a_malformed_address_is_refused_without_printing_it(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    variables = [f"{owner}_{kind}_URL" for owner in ("ORDERS", "INVENTORY", "PAYMENTS") for kind in ("DATABASE", "DIRECT")]
+def test_a_malformed_address_is_refused_without_printing_it(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    variables = [
+        f"{owner}_{kind}_URL"
+        for owner in ("ORDERS", "INVENTORY", "PAYMENTS")
+        for kind in ("DATABASE", "DIRECT")
+    ]
     for name in (*variables, "INVENTORY_READER_URL", "PAYMENTS_READER_URL"):
         with monkeypatch.context() as patch:
             patch.setenv(PREFIX + name, url)
@@ -295,7 +336,9 @@ def test_a_malformed_address_is_refused_without_printing_it(monkeypatch: pytest.
         django_database(url)
 
 
-@pytest.mark.parametrize("url", ["pgmq://a:hunter2@b:port/c", "pgmq://a:hunter2@b", "amqp://a:hunter2@b:port//"])
+@pytest.mark.parametrize(
+    "url", ["pgmq://a:hunter2@b:port/c", "pgmq://a:hunter2@b", "amqp://a:hunter2@b:port//"]
+)
 def test_a_malformed_brokers_address_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv(f"{PREFIX}BROKER_URL", url)
     with pytest.raises(ConfigurationError, match=f"{PREFIX}BROKER_URL: ") as refused:
@@ -316,7 +359,13 @@ def test_a_process_ends_at_once_with_the_variables_name(name: str) -> None:
     status, command = COMMANDS[name]
     env = {**os.environ, "ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://a:hunter2@b:port/c"}
     done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=scaled(60)
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=scaled(60),
     )
     assert done.returncode == status
     assert "ORDERSAGA_ORDERS_DATABASE_URL: a database address has a port" in done.stderr
@@ -324,7 +373,8 @@ def test_a_process_ends_at_once_with_the_variables_name(name: str) -> None:
     assert "hunter2" not in done.stderr
 
 
-# ---------------------------------------------------------------------------------------------------- the session's settings
+# ---------------------------------------------------------------------------------------------------- the
+# session's settings
 
 STRANGE = {
     "DateStyle": "German",

@@ -1,4 +1,6 @@
-"""The doctor finds each fault planted in running servers, that fault alone, and nothing where nothing is wrong."""
+"""The doctor finds each fault planted in running servers, that fault alone, and nothing where nothing is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ def test_nothing_is_found_where_nothing_is_wrong(house: House) -> None:
     assert house.examined() == []
 
 
-# ------------------------------------------------------------------------------------------------- faults in PostgreSQL
+# ------------------------------------------------------------------------------------------------- faults in
+# PostgreSQL
 
 
 @pytest.mark.parametrize("fault", IN_POSTGRES, ids=lambda fault: f"{fault.code}: {fault.plant[0][:40]}")
@@ -56,7 +59,9 @@ def test_a_fault_in_postgresql_is_found_and_nothing_else(house: House, fault: Pl
         house.run(fault.owner, "CREATE TABLE kept_version AS SELECT version_num AS v FROM alembic_version")
     house.run(fault.owner, *fault.plant)
     try:
-        found = eventually(house.examined, 5, fault.code)  # the server takes a moment to read its settings again
+        found = eventually(
+            house.examined, 5, fault.code
+        )  # the server takes a moment to read its settings again
     finally:
         house.run(fault.owner, *fault.heal)
     assert [(finding.code, finding.level) for finding in found] == [(fault.code, fault.level)], found
@@ -64,17 +69,24 @@ def test_a_fault_in_postgresql_is_found_and_nothing_else(house: House, fault: Pl
     assert found[0].evidence
 
 
-# -------------------------------------------------------------------------------------------------- faults in RabbitMQ
+# -------------------------------------------------------------------------------------------------- faults in
+# RabbitMQ
 
 
 def queue(**arguments: Any) -> tuple[Callable[[House], None], Callable[[House], None]]:
     """The inventory's queue was declared with other arguments."""
-    return lambda house: house.redeclare("inventory", **arguments), lambda house: house.heal_queue("inventory")
+    return lambda house: house.redeclare("inventory", **arguments), lambda house: house.heal_queue(
+        "inventory"
+    )
 
 
 def policy(house: House) -> None:
     house.ask(
-        "PUT", f"policies/{VHOST}/short", pattern="^inventory$", definition={"message-ttl": 1000}, **{"apply-to": "queues"}
+        "PUT",
+        f"policies/{VHOST}/short",
+        pattern="^inventory$",
+        definition={"message-ttl": 1000},
+        **{"apply-to": "queues"},
     )
 
 
@@ -135,12 +147,21 @@ def interrupted_change(house: House) -> None:
 
 def of_another_kind(house: House) -> None:
     house.ask("DELETE", f"exchanges/{VHOST}/{KIND}")
-    house.ask("PUT", f"exchanges/{VHOST}/{KIND}", type="direct", durable=True, arguments={"alternate-exchange": "parcel"})
+    house.ask(
+        "PUT",
+        f"exchanges/{VHOST}/{KIND}",
+        type="direct",
+        durable=True,
+        arguments={"alternate-exchange": "parcel"},
+    )
 
 
 IN_RABBITMQ = {
     "another kind of saga": ("other-saga", of_another_kind, no_longer(f"exchanges/{VHOST}/{KIND}")),
-    "a classic queue": ("queue-type", *queue(queue_type="classic", delivery_limit=None, dead_letter_strategy=None)),
+    "a classic queue": (
+        "queue-type",
+        *queue(queue_type="classic", delivery_limit=None, dead_letter_strategy=None),
+    ),
     "no delivery limit": ("delivery-limit", *queue(delivery_limit=None)),
     "a small delivery limit": ("delivery-limit", *queue(delivery_limit=2)),
     "dead letters go nowhere": ("dead-letter-exchange", *queue(dead_letter_exchange="amq.fanout")),
@@ -149,10 +170,18 @@ IN_RABBITMQ = {
     "a queue is gone": ("queue-missing", no_longer(f"queues/{VHOST}/payments.dead"), House.declare),
     "a binding is gone": ("binding-missing", without_binding, House.declare),
     "the alternate exchange is gone": ("alternate-exchange", alternate_lost, exchange_anew),
-    "dead letters' exchange is gone": ("exchange-missing", no_longer(f"exchanges/{VHOST}/ordersaga.dead"), House.declare),
+    "dead letters' exchange is gone": (
+        "exchange-missing",
+        no_longer(f"exchanges/{VHOST}/ordersaga.dead"),
+        House.declare,
+    ),
     "a policy lets messages expire": ("queue-policy", policy, no_longer(f"policies/{VHOST}/short")),
     "messages expire": ("queue-argument", *queue(message_ttl=1000)),
-    "an exchange goes with its queues": ("exchange-differs", exchange_that_goes_with_its_queues, exchange_anew),
+    "an exchange goes with its queues": (
+        "exchange-differs",
+        exchange_that_goes_with_its_queues,
+        exchange_anew,
+    ),
     "a message reached no queue": ("messages-unrouted", *waits("ordersaga.unheard")),
     "dead letters wait": ("dead-letters-waiting", *waits("payments.dead")),
     "dead letters may be dropped": (
@@ -165,7 +194,11 @@ IN_RABBITMQ = {
         interrupted_change,
         no_longer(f"queues/{VHOST}/inventory.changing"),
     ),
-    "an administrator runs the pools": ("broker-user-too-strong", tagged("administrator"), tagged("management")),
+    "an administrator runs the pools": (
+        "broker-user-too-strong",
+        tagged("administrator"),
+        tagged("management"),
+    ),
 }
 
 
@@ -208,7 +241,8 @@ def test_the_house_is_healthy_again(house: House) -> None:
     eventually(lambda: not house.examined(), 10, "health")
 
 
-# ----------------------------------------------------------------------------------------- faults in the embedded broker
+# ----------------------------------------------------------------------------------------- faults in the
+# embedded broker
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +277,9 @@ def test_nothing_is_found_in_a_healthy_embedded_broker(house: House, embedded_br
 
 
 @pytest.mark.parametrize("code", IN_PGMQ)
-def test_a_fault_in_the_embedded_broker_is_found_and_nothing_else(house: House, embedded_broker: str, code: str) -> None:
+def test_a_fault_in_the_embedded_broker_is_found_and_nothing_else(
+    house: House, embedded_broker: str, code: str
+) -> None:
     with house.postgres.connect("doctors_broker") as cursor:
         cursor.execute(IN_PGMQ[code])
     try:
@@ -258,7 +294,8 @@ def test_a_fault_in_the_embedded_broker_is_found_and_nothing_else(house: House, 
             declare(connection, choreography())
 
 
-# ---------------------------------------------------------------------------------------------- faults in the settings
+# ---------------------------------------------------------------------------------------------- faults in the
+# settings
 
 
 def test_servers_that_are_not_there_are_each_named(house: House) -> None:
@@ -326,7 +363,8 @@ def test_a_host_whose_clock_is_wrong_is_found(house: House, monkeypatch: pytest.
     assert codes(house.examined()) == {"clock-apart"}
 
 
-# -------------------------------------------------------------------------------------------------- record and report
+# -------------------------------------------------------------------------------------------------- record
+# and report
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -335,14 +373,21 @@ def test_the_recorded_guards_are_those_of_a_migrated_database(house: House, doma
     with Patient(domain, getattr(house.databases, domain)) as patient:
         assert sorted(recorded(domain) - standing(patient)) == []
         new = standing(patient) - recorded(domain)
-        assert sorted(guard for guard in new if not guard.startswith("index ")) == []  # lists may have indexes of their own
+        assert (
+            sorted(guard for guard in new if not guard.startswith("index ")) == []
+        )  # lists may have indexes of their own
 
 
 def test_the_report_names_what_was_found_and_what_to_do() -> None:
-    finding = Finding("fsync", "error", "PostgreSQL of orders", "a power cut may lose [it]", "fsync = off", "ALTER SYSTEM …")
+    finding = Finding(
+        "fsync", "error", "PostgreSQL of orders", "a power cut may lose [it]", "fsync = off", "ALTER SYSTEM …"
+    )
     written = StringIO()
     show([finding], Console(file=written, width=120))
-    assert all(text in written.getvalue() for text in ("fsync", "may lose [it]", "ALTER SYSTEM …", "1 error, no warnings"))
+    assert all(
+        text in written.getvalue()
+        for text in ("fsync", "may lose [it]", "ALTER SYSTEM …", "1 error, no warnings")
+    )
     told = json.loads(as_json([finding]))
     assert (told["healthy"], told["errors"], told["findings"][0]["code"]) == (False, 1, "fsync")
 

@@ -1,4 +1,6 @@
-"""However a command ends, it is told in a line: Ctrl-C, a reader who has left, servers away; Django's own commands, too."""
+"""However a command ends, it is told in a line: Ctrl-C, a reader who has left, servers away; Django's own
+commands, too.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from webapp.ops.cli.console import printable
 
 NOWHERE = {"ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
 SUPERUSER = ("createsuperuser", "--noinput", "--username=ann", "--email=")
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 def test_ctrl_c_in_the_middle_of_a_statement_is_told_and_nothing_is_written(
@@ -75,7 +79,9 @@ def test_djangos_own_commands_say_where_they_looked(words: tuple[str, ...]) -> N
 
 
 def test_djangos_own_commands_say_what_to_run_before_the_tables_are_there(postgres: Postgres) -> None:
-    refused = manage({"ORDERSAGA_ORDERS_DATABASE_URL": postgres.create_database("unfurnished", "orders")}, *SUPERUSER)
+    refused = manage(
+        {"ORDERSAGA_ORDERS_DATABASE_URL": postgres.create_database("unfurnished", "orders")}, *SUPERUSER
+    )
     assert refused.returncode == 2, refused.stderr
     assert refused.stderr.strip().endswith("Run: manage.py migrate")
     assert "Traceback" not in refused.stderr
@@ -90,7 +96,10 @@ def test_who_asks_for_the_traceback_gets_it() -> None:
 @pytest.mark.parametrize(
     ("statement", "remedy"),
     [
-        ("REVOKE ALL ON orders_product FROM orders; ALTER TABLE orders_product OWNER TO {owner}", "migrate with the one that"),
+        (
+            "REVOKE ALL ON orders_product FROM orders; ALTER TABLE orders_product OWNER TO {owner}",
+            "migrate with the one that",
+        ),
         ("ALTER DATABASE {name} SET default_transaction_read_only = on", "must name the primary"),
         ("ALTER TABLE orders_product DROP COLUMN price", "Run: manage.py migrate"),
     ],
@@ -115,7 +124,10 @@ def test_what_a_database_refuses_is_told_with_a_remedy(
         (("prune", "--batch", "\u0663"), "is no number from 1 to 10000"),
         (("place_orders", "", "--format", "csv"), "FILE is empty. Name a file that is there"),
         (("migrate", "orders", "--json"), "leave out what asks for a part"),
-        (("demo", "--folder", "/dev/null/nowhere", "--exit"), "Name another folder: manage.py demo --folder FOLDER"),
+        (
+            ("demo", "--folder", "/dev/null/nowhere", "--exit"),
+            "Name another folder: manage.py demo --folder FOLDER",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_asked(words: tuple[str, ...], said: str) -> None:

@@ -1,4 +1,6 @@
-"""Flower inside the admin: all of it for staff, nothing of it for anybody else, and no act without permission and token."""
+"""Flower inside the admin: all of it for staff, nothing of it for anybody else, and no act without permission
+and token.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,17 @@ from tests.support.rabbitmq import RabbitMQ
 from tests.support.time_scale import scaled
 
 PAGES = (
-    "", "workers", "tasks", "broker", "task/x", "api/workers", "api/tasks", "static/css/flower.css", "metrics", "healthcheck",
-)  # fmt: skip
+    "",
+    "workers",
+    "tasks",
+    "broker",
+    "task/x",
+    "api/workers",
+    "api/tasks",
+    "static/css/flower.css",
+    "metrics",
+    "healthcheck",
+)
 ACT = "/admin/flower/api/worker/shutdown/inventory@host"
 DATATABLE = {"draw": "1", "start": "0", "length": "10", "order[0][column]": "0", "columns[0][data]": "name"}
 
@@ -108,7 +119,10 @@ def test_the_list_of_tasks_is_asked_for_with_the_token_that_its_page_was_given(f
     assert answer.status_code == 200
     assert json.loads(text(answer))["recordsTotal"] == 0
     wrong = token[::-1]
-    assert visitor.post("/admin/flower/tasks/datatable", DATATABLE, headers={"X-XSRFToken": wrong}).status_code == 403
+    assert (
+        visitor.post("/admin/flower/tasks/datatable", DATATABLE, headers={"X-XSRFToken": wrong}).status_code
+        == 403
+    )
 
 
 def test_to_act_needs_a_permission_a_token_and_a_flower_that_is_not_read_only(flower: Flower) -> None:
@@ -164,14 +178,18 @@ def test_no_cookie_and_no_name_of_the_visitor_reaches_flower(orders_database: st
         def listen() -> None:
             connection, _ = listener.accept()
             heard.append(connection.recv(65536))
-            connection.sendall(b"HTTP/1.1 200 OK\r\nSet-Cookie: mine=1\r\nContent-Length: 2\r\nConnection: x\r\n\r\nok")
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nSet-Cookie: mine=1\r\nContent-Length: 2\r\nConnection: x\r\n\r\nok"
+            )
             connection.close()
 
         thread = threading.Thread(target=listen)
         thread.start()
         port = listener.getsockname()[1]
         with override_settings(FLOWER_URL=f"http://127.0.0.1:{port}"):
-            answer = visitor.get("/admin/flower/workers?json=1", headers={"X-Forwarded-For": "10.1.1.1", "Accept": "text/x"})
+            answer = visitor.get(
+                "/admin/flower/workers?json=1", headers={"X-Forwarded-For": "10.1.1.1", "Accept": "text/x"}
+            )
             assert text(answer) == "ok"
         thread.join(scaled(10))
     sent = heard[0].decode().lower()

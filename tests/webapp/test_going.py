@@ -66,7 +66,17 @@ def test_a_task_has_a_page_that_leads_to_flower_and_to_its_sagas(order: Order, s
 
 
 @pytest.mark.parametrize(
-    "term", ["0", "9" * 40, "nobody's", "<script>", "00000000-0000-4000-8000-000000000000", "a/b/c", "%00", "x" * 3000]
+    "term",
+    [
+        "0",
+        "9" * 40,
+        "nobody's",
+        "<script>",
+        "00000000-0000-4000-8000-000000000000",
+        "a/b/c",
+        "%00",
+        "x" * 3000,
+    ],
 )
 def test_what_is_not_there_is_told_with_what_was_tried(order: Order, staff: Client, term: str) -> None:
     answer = staff.get(f"/admin/go/{term}")
@@ -77,9 +87,13 @@ def test_what_is_not_there_is_told_with_what_was_tried(order: Order, staff: Clie
 
 def test_only_staff_who_may_see_orders_sagas_and_their_story_are_led_anywhere(order: Order) -> None:
     client = Client(SERVER_NAME="localhost")
-    assert client.get(f"/admin/go/{order.id}").headers["Location"] == f"/admin/login/?next=/admin/go/{order.id}"
+    assert (
+        client.get(f"/admin/go/{order.id}").headers["Location"] == f"/admin/login/?next=/admin/go/{order.id}"
+    )
     user = User.objects.create_user("someone", is_staff=True)
     client.force_login(user)
     assert client.get(f"/admin/go/{order.id}").status_code == 403
-    user.user_permissions.set(Permission.objects.filter(codename__in=["view_order", "view_saga", "view_sagaevent"]))
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=["view_order", "view_saga", "view_sagaevent"])
+    )
     assert leads(client, order.id)

@@ -36,7 +36,9 @@ def test_without_its_database_it_is_not_and_says_nothing_of_where_that_is(away: 
 
 def test_with_a_migration_missing_it_is_not(orders_database: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'audit' AND name = '0001_initial' RETURNING id, applied")
+        cursor.execute(
+            "DELETE FROM django_migrations WHERE app = 'audit' AND name = '0001_initial' RETURNING id, applied"
+        )
         [row] = cursor.fetchall()
     try:
         answer = STRANGER.get("/readyz")
@@ -44,7 +46,9 @@ def test_with_a_migration_missing_it_is_not(orders_database: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO django_migrations VALUES (%s, 'audit', '0001_initial', %s)", row)
     assert answer.status_code == 503
-    assert answer.json()["reasons"] == ["1 of the orders database's migrations are not applied: manage.py migrate"]
+    assert answer.json()["reasons"] == [
+        "1 of the orders database's migrations are not applied: manage.py migrate"
+    ]
 
 
 def test_nothing_else_is_answered_there(orders_database: str) -> None:

@@ -1,4 +1,6 @@
-"""``manage.py place_orders``: what a file may say, what is refused and how, and that nothing is placed twice."""
+"""``manage.py place_orders``: what a file may say, what is refused and how, and that nothing is
+placed twice.
+"""
 
 from __future__ import annotations
 
@@ -72,14 +74,19 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
 def content() -> list[tuple[str, str, int, list[tuple[str, int, int]]]]:
     orders = Order.objects.prefetch_related("lines")
     by_line = sorted(orders, key=lambda order: int(order.idempotency_key.rpartition(":")[2]))
-    lines = [[(line.product_id, line.quantity, line.amount) for line in order.lines.all()] for order in by_line]
+    lines = [
+        [(line.product_id, line.quantity, line.amount) for line in order.lines.all()] for order in by_line
+    ]
     return [(o.customer, o.currency, o.amount, found) for o, found in zip(by_line, lines, strict=True)]
 
 
-# ----------------------------------------------------------------------------------------------------------- formats
+# -----------------------------------------------------------------------------------------------------------
+# formats
 
 
-def test_a_row_of_csv_is_an_order_and_equal_rows_are_two(run: Callable[..., Ran], write: Callable[..., str]) -> None:
+def test_a_row_of_csv_is_an_order_and_equal_rows_are_two(
+    run: Callable[..., Ran], write: Callable[..., str]
+) -> None:
     done = run(write(GOOD))
     assert (done.status, done.err) == (0, "")
     tea = ("ann", "EUR", 900, [("TEA", 2, 900)])
@@ -90,9 +97,7 @@ def test_a_row_of_csv_is_an_order_and_equal_rows_are_two(run: Callable[..., Ran]
 def test_rows_of_one_order_stand_together_and_may_bring_amounts_and_a_currency(
     run: Callable[..., Ran], write: Callable[..., str]
 ) -> None:
-    text = (
-        '\ufefforder,currency,customer,sku,quantity,amount\r\nA,EUR,ann,TEA,1,5\r\nA,,ann,"MUG",2,\r\n\r\nB,GBP,bob,HAT,1,0\r\n'
-    )
+    text = '\ufefforder,currency,customer,sku,quantity,amount\r\nA,EUR,ann,TEA,1,5\r\nA,,ann,"MUG",2,\r\n\r\nB,GBP,bob,HAT,1,0\r\n'
     assert run(write(text)).status == 0
     assert content() == [
         ("ann", "EUR", 2405, [("TEA", 1, 5), ("MUG", 2, 2400)]),
@@ -102,7 +107,10 @@ def test_rows_of_one_order_stand_together_and_may_bring_amounts_and_a_currency(
 
 def test_a_line_of_json_is_an_order(run: Callable[..., Ran], write: Callable[..., str]) -> None:
     lines = [
-        {"customer": "ann", "lines": [{"sku": "TEA", "quantity": 1}, {"sku": "MUG", "quantity": 1, "amount": 7}]},
+        {
+            "customer": "ann",
+            "lines": [{"sku": "TEA", "quantity": 1}, {"sku": "MUG", "quantity": 1, "amount": 7}],
+        },
         {"customer": "bob", "currency": "GBP", "lines": [{"sku": "HAT", "quantity": 2}]},
     ]
     assert run(write("\n".join(json.dumps(line) for line in lines), "orders.jsonl")).status == 0
@@ -129,7 +137,8 @@ def test_standard_input_is_read_to_its_end_first(
     assert (again.told["placed"], again.told["placed_before"]) == (0, 3)
 
 
-# ------------------------------------------------------------------------------------------------- bad lines and files
+# ------------------------------------------------------------------------------------------------- bad lines
+# and files
 
 DEEP = "[" * 5000
 CSV_FAULTS = [
@@ -142,7 +151,10 @@ CSV_FAULTS = [
     ("ann,TEA," + "9" * 5000, "line 2: quantity: '9999"),
     ("ann,TEA,", "line 2: quantity: is missing"),
     ("ann,GOLD,2", "line 2: amount: Input should be less than or equal to 1000000000000"),
-    ("ann,TEA\r1", "line 2: line: is not CSV: a carriage return stands inside it; end lines with LF or CRLF."),
+    (
+        "ann,TEA\r1",
+        "line 2: line: is not CSV: a carriage return stands inside it; end lines with LF or CRLF.",
+    ),
     ("ann,HAT,1", "line 2: sku: HAT is sold in GBP, the order is in EUR. Place one order for each currency."),
     ("ann smith,TEA,1", "line 2: customer: String should match pattern"),
     (",TEA,1", "line 2: customer: String should have at least 1 character"),
@@ -152,7 +164,10 @@ CSV_FAULTS = [
     ('ann,"TEA,1', "line 2: line: is not CSV: unexpected end of data. Close the quotes on the same line."),
     (b"ann,T\0A,1", "line 2: line: holds NUL. Write plain text, as UTF-8."),
     (b"ann,T\xe9,1", "line 2: line: is not UTF-8 from byte 6 on. Save the file as UTF-8"),
-    (b"ann,T\xed\xa0\x80,1", "line 2: line: is not UTF-8 from byte 6 on. Save the file as UTF-8, without lone surrogates."),
+    (
+        b"ann,T\xed\xa0\x80,1",
+        "line 2: line: is not UTF-8 from byte 6 on. Save the file as UTF-8, without lone surrogates.",
+    ),
     (b"a" * 200_000, "line 2: line: is longer than 100,000 bytes. Put one order on a line."),
     ("ann,\x1b[31mT,1", "line 2: sku: String should match pattern"),
 ]
@@ -171,13 +186,25 @@ def test_a_bad_row_is_named_with_number_field_and_remedy_and_nothing_is_placed(
 
 
 ORDER_FAULTS = [
-    ("A,ann,EUR,TEA,1,\nA,ann,EUR,TEA,2,", "line 3: sku: TEA stands twice. Add the quantities up in one line."),
-    ("A,ann,EUR,TEA,1,\nA,bob,EUR,MUG,2,", "line 3: customer: is 'bob' here and 'ann' in line 2 of the same order"),
-    ("A,ann,EUR,TEA,1,\nA,ann,GBP,HAT,2,", "line 3: currency: is 'GBP' here and 'EUR' in line 2 of the same order"),
+    (
+        "A,ann,EUR,TEA,1,\nA,ann,EUR,TEA,2,",
+        "line 3: sku: TEA stands twice. Add the quantities up in one line.",
+    ),
+    (
+        "A,ann,EUR,TEA,1,\nA,bob,EUR,MUG,2,",
+        "line 3: customer: is 'bob' here and 'ann' in line 2 of the same order",
+    ),
+    (
+        "A,ann,EUR,TEA,1,\nA,ann,GBP,HAT,2,",
+        "line 3: currency: is 'GBP' here and 'EUR' in line 2 of the same order",
+    ),
     ("A,ann,EUR,TEA,1,-5", "line 2: amount: Input should be greater than or equal to 0"),
     ("A,ann,EUR,TEA,1,4.50", "line 2: amount: '4.50' is no number. Write a whole number"),
     ("A,ann,euros,TEA,1,", "line 2: currency: String should match pattern"),
-    ("\n".join(f"A,ann,EUR,SKU-{n},1," for n in range(500)), "line 2: lines: are too many. Order 1 to 100 lines."),
+    (
+        "\n".join(f"A,ann,EUR,SKU-{n},1," for n in range(500)),
+        "line 2: lines: are too many. Order 1 to 100 lines.",
+    ),
 ]
 
 
@@ -198,7 +225,10 @@ JSON_FAULTS = [
     ("[1]", "line 1: line: is no object. Write one object like"),
     ('{"customer": "ann"}', "line 1: lines: is missing"),
     ({"customer": "ann", "lines": []}, "line 1: lines: are none"),
-    ({"customer": "ann", "lines": [{"sku": f"S{n}", "quantity": 1} for n in range(101)]}, "line 1: lines: are too many"),
+    (
+        {"customer": "ann", "lines": [{"sku": f"S{n}", "quantity": 1} for n in range(101)]},
+        "line 1: lines: are too many",
+    ),
     ({"customer": "ann", "lines": [LINE, LINE]}, "line 1: lines[1].sku: TEA stands twice"),
     ({"customer": "ann", "lines": {"sku": "TEA"}}, "line 1: lines: is no list"),
     ({"customer": "ann", "lines": [5]}, "line 1: lines[0]: is no object"),
@@ -207,14 +237,29 @@ JSON_FAULTS = [
     ({"customer": "\ud800", "lines": [LINE]}, "line 1: customer: "),
     ({"customer": "ann", "lines": [{"sku": "\udfff", "quantity": 1}]}, "line 1: lines[0].sku: "),
     ({"customer": "ann", "currency": "\ud800", "lines": [LINE]}, "currency: Input should be a valid string"),
-    ({"customer": "ann", "lines": [{"sku": "TEA", "quantity": True}]}, "lines[0].quantity: Input should be a valid integer"),
-    ({"customer": "ann", "lines": [{"sku": "TEA", "quantity": 1.0}]}, "lines[0].quantity: Input should be a valid integer"),
+    (
+        {"customer": "ann", "lines": [{"sku": "TEA", "quantity": True}]},
+        "lines[0].quantity: Input should be a valid integer",
+    ),
+    (
+        {"customer": "ann", "lines": [{"sku": "TEA", "quantity": 1.0}]},
+        "lines[0].quantity: Input should be a valid integer",
+    ),
     ({"customer": "ann", "lines": [{"sku": "TEA", "quantity": 10**30}]}, "line 1: lines[0].quantity: "),
-    ({"customer": "ann", "lines": [{"sku": "TEA", "quantiy": 1}]}, "line 1: lines[0].quantiy: is a field nobody reads"),
+    (
+        {"customer": "ann", "lines": [{"sku": "TEA", "quantiy": 1}]},
+        "line 1: lines[0].quantiy: is a field nobody reads",
+    ),
     ('{"customer": "ann", "customer": "bob", "lines": []}', "line 1: customer: stands twice"),
-    ('{"customer": "ann", "lines": [{"sku": "TEA", "quantity": NaN}]}', "line 1: line: is not JSON: NaN is no number"),
-    ({"customer": "ann", "lines": [LINE, {"sku": "HAT", "quantity": 1}]}, "line 1: lines[1].sku: HAT is sold in GBP"),
-]  # fmt: skip
+    (
+        '{"customer": "ann", "lines": [{"sku": "TEA", "quantity": NaN}]}',
+        "line 1: line: is not JSON: NaN is no number",
+    ),
+    (
+        {"customer": "ann", "lines": [LINE, {"sku": "HAT", "quantity": 1}]},
+        "line 1: lines[1].sku: HAT is sold in GBP",
+    ),
+]
 
 
 @pytest.mark.parametrize(("line", "fault"), JSON_FAULTS)
@@ -231,7 +276,11 @@ def test_a_bad_line_of_json_is_named_and_nothing_is_placed(
 FILES = [
     ("", "orders.csv", "is empty. Its first line names the columns"),
     ("customer,sku,quantity\n", "orders.csv", "holds no order"),
-    ("customer,sku\nann,TEA\n", "orders.csv", "line 1 lacks the column quantity. It names the columns, separated by commas"),
+    (
+        "customer,sku\nann,TEA\n",
+        "orders.csv",
+        "line 1 lacks the column quantity. It names the columns, separated by commas",
+    ),
     ("customer;sku;quantity\n", "orders.csv", "lacks the column customer"),
     ("customer,sku,quantity,colour\n", "orders.csv", "has the column 'colour', which nobody reads"),
     ("customer,sku,quantity,sku\n", "orders.csv", "has the column sku twice"),
@@ -251,7 +300,9 @@ def test_a_file_that_cannot_be_read_is_refused_as_a_whole_even_when_bad_lines_ar
     assert fault in refused.err
 
 
-def test_a_file_that_is_not_there_and_senseless_options_are_refused(run: Callable[..., Ran], tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_and_senseless_options_are_refused(
+    run: Callable[..., Ran], tmp_path: Path
+) -> None:
     assert "no.csv cannot be read: No such file or directory." in run(str(tmp_path / "no.csv")).err
     assert "cannot be read: Is a directory." in run(str(tmp_path), "--format=csv").err
     assert "--batch: use 1 to 100 printable characters" in run("x.csv", "--batch", "a\nb").err
@@ -259,7 +310,9 @@ def test_a_file_that_is_not_there_and_senseless_options_are_refused(run: Callabl
     assert "'0' is not a whole number from 1 to 1,000" in run("x.csv", "--at-once=0").err
 
 
-def test_many_bad_lines_are_counted_and_the_first_are_named(run: Callable[..., Ran], write: Callable[..., str]) -> None:
+def test_many_bad_lines_are_counted_and_the_first_are_named(
+    run: Callable[..., Ran], write: Callable[..., str]
+) -> None:
     refused = run(write("customer,sku,quantity\n" + "ann,TEA,0\n" * 450))
     assert refused.err.count("greater than or equal to 1") == 20
     assert "… and 430 more" in refused.err
@@ -282,10 +335,13 @@ def test_bad_lines_may_be_skipped_and_the_command_says_that_something_is_missing
     assert Order.objects.count() == 3
 
 
-# ------------------------------------------------------------------------------------------------------------- twice
+# -------------------------------------------------------------------------------------------------------------
+# twice
 
 
-def test_the_same_file_again_places_nothing_and_says_so(run: Callable[..., Ran], write: Callable[..., str]) -> None:
+def test_the_same_file_again_places_nothing_and_says_so(
+    run: Callable[..., Ran], write: Callable[..., str]
+) -> None:
     path = write(GOOD)
     assert "3 placed" in run(path).out
     Product.objects.filter(sku="TEA").update(price=1)  # what was ordered stays what was ordered
@@ -293,10 +349,14 @@ def test_the_same_file_again_places_nothing_and_says_so(run: Callable[..., Ran],
     assert again.status == 0
     assert "0 placed, 3 were placed before" in again.out
     digest = hashlib.sha256(GOOD.encode()).hexdigest()
-    assert set(Order.objects.values_list("idempotency_key", flat=True)) == {f"{digest}:{line}" for line in (2, 3, 4)}
+    assert set(Order.objects.values_list("idempotency_key", flat=True)) == {
+        f"{digest}:{line}" for line in (2, 3, 4)
+    }
 
 
-def test_a_file_under_another_name_is_another_batch(run: Callable[..., Ran], write: Callable[..., str]) -> None:
+def test_a_file_under_another_name_is_another_batch(
+    run: Callable[..., Ran], write: Callable[..., str]
+) -> None:
     path = write(GOOD)
     assert [run(path, "--batch", name).status for name in ("monday", "tuesday", "monday")] == [0, 0, 0]
     assert Order.objects.count() == 6
@@ -310,7 +370,10 @@ def test_a_line_that_was_placed_may_not_change_under_the_name_of_its_batch(
     changed = GOOD.replace("bob,MUG,1", "bob,MUG,7") + "eve,TEA,1\n"
     refused = run(write(changed), "--batch=monday")
     assert refused.status == 2
-    assert f"line 3: line: was placed in this batch before with other content, as order {number}. " in refused.err
+    assert (
+        f"line 3: line: was placed in this batch before with other content, as order {number}. "
+        in refused.err
+    )
     assert Order.objects.count() == 3
     assert run(write(changed), "--batch=monday", "--skip-bad").status == 1
     assert Order.objects.count() == 4
@@ -326,7 +389,8 @@ def test_what_was_begun_is_gone_on_with(run: Callable[..., Ran], write: Callable
     assert Order.objects.count() == OrderLine.objects.count() == 50
 
 
-# ---------------------------------------------------------------------------------------------------- while it happens
+# ---------------------------------------------------------------------------------------------------- while
+# it happens
 
 
 def test_ctrl_c_between_two_transactions_leaves_whole_ones_and_says_how_to_go_on(
@@ -388,12 +452,17 @@ def test_an_article_that_goes_between_the_readings_stops_the_placing_at_its_line
     monkeypatch.setattr(place_orders, "check", and_forget)
     stopped = run(write(GOOD), "--at-once=1")
     assert stopped.status == 2
-    assert "1 of 3 orders are placed. Then one was refused. line 3: sku: MUG is not in the catalogue." in stopped.err
+    assert (
+        "1 of 3 orders are placed. Then one was refused. line 3: sku: MUG is not in the catalogue."
+        in stopped.err
+    )
     assert "Run the same command again" in stopped.err
     assert Order.objects.count() == 1
 
 
-def test_a_long_file_needs_no_more_memory_than_a_short_one(write: Callable[..., str], orders_database: str) -> None:
+def test_a_long_file_needs_no_more_memory_than_a_short_one(
+    write: Callable[..., str], orders_database: str
+) -> None:
     def peak(path: str) -> int:
         tracemalloc.start()
         try:
@@ -412,7 +481,8 @@ def test_a_long_file_needs_no_more_memory_than_a_short_one(write: Callable[..., 
     assert peak(long) < 1.2 * peak(short) + 100_000
 
 
-# ------------------------------------------------------------------------------------------------------- real orders
+# ------------------------------------------------------------------------------------------------------- real
+# orders
 
 
 def test_the_real_orders_are_as_they_came_and_all_of_them_are_good(run: Callable[..., Ran]) -> None:
@@ -435,14 +505,19 @@ def test_the_real_orders_are_as_they_came_and_all_of_them_are_good(run: Callable
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("00004 0001 19970101 2 29.3", "line 1: amount: '29.3' is no number. Write an amount with two decimals"),
+        (
+            "00004 0001 19970101 2 29.3",
+            "line 1: amount: '29.3' is no number. Write an amount with two decimals",
+        ),
         ("00004 0001 19970101 2 -29.33", "line 1: amount: Input should be greater than or equal to 0"),
         ("00004 0001 19970101 2", "line 1: line: has 4 values, not 5"),
         ("4x 0001 19970101 2 29.33", "line 1: customer: '4x' is no number"),
         ("4 0001 1997-01-01 2 29.33", "line 1: date: '1997-01-01' is no date"),
     ],
 )
-def test_a_bad_purchase_is_named(run: Callable[..., Ran], write: Callable[..., str], line: str, fault: str) -> None:
+def test_a_bad_purchase_is_named(
+    run: Callable[..., Ran], write: Callable[..., str], line: str, fault: str
+) -> None:
     Product.objects.create(sku="CDNOW-CD", name="A CD", price=1, currency="USD")
     assert fault in run(write(line, "purchases.txt"), "--format=cdnow").err
 

@@ -86,7 +86,9 @@ def test_a_price_that_has_changed_since_the_last_order_counts_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [Product.objects.all().delete, partial(Product.objects.all().update, currency="USD")], ids=["gone", "currency"]
+    "changed",
+    [Product.objects.all().delete, partial(Product.objects.all().update, currency="USD")],
+    ids=["gone", "currency"],
 )
 def test_an_article_that_is_no_longer_sold_so_is_refused_at_once(changed: Callable[[], object]) -> None:
     place(idempotency_key="warm", lines=[Item("FREE", 1)])
@@ -173,7 +175,9 @@ LONG = [Item(f"S{n}", 1) for n in range(MAX_LINES + 1)]
         ({"idempotency_key": None}, "idempotency_key"),
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused_by_the_name_of_its_field(changed: dict[str, Any], field: str) -> None:
+def test_an_order_that_makes_no_sense_is_refused_by_the_name_of_its_field(
+    changed: dict[str, Any], field: str
+) -> None:
     with pytest.raises(OrderRefused) as refused:
         place(**changed)
     assert refused.value.field == field

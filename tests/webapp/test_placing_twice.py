@@ -37,7 +37,11 @@ def test_the_same_order_stays_the_same_when_prices_have_changed() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"customer": "bob"}, {"lines": [Item("TEA", 3), Item("MUG", 1)]}, {"lines": [Item("TEA", 2, 1), Item("MUG", 1)]}],
+    [
+        {"customer": "bob"},
+        {"lines": [Item("TEA", 3), Item("MUG", 1)]},
+        {"lines": [Item("TEA", 2, 1), Item("MUG", 1)]},
+    ],
 )
 def test_the_same_key_with_other_content_is_a_conflict(changed: dict[str, Any]) -> None:
     first = place()

@@ -27,12 +27,21 @@ def run(databases: Databases, *argv: str, stderr: int) -> subprocess.CompletedPr
     env = {**os.environ, **databases.env, "TERM": "xterm", "COLUMNS": "120"}
     command = [sys.executable, "manage.py", *argv]
     return subprocess.run(
-        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False, timeout=scaled(60)
+        command,
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        check=False,
+        timeout=scaled(60),
     )
 
 
 def at_a_terminal(databases: Databases, *argv: str) -> tuple[str, str]:
-    """What the command gives on standard output, which is a pipe, and shows on standard error, which is a terminal."""
+    """What the command gives on standard output, which is a pipe, and shows on standard error, which is a
+    terminal.
+    """
     ours, theirs = os.openpty()
     shown: list[bytes] = []
 
@@ -63,11 +72,20 @@ def commands(postgres: Postgres) -> dict[tuple[str, ...], list[str]]:
             "2 of 3",
         ],
         ("reconcile",): ["orders", "0 of 0", "totals", "0 of 4", "3 of 4"],
-        ("provision", "--dry-run", "--postgres-admin", admin): ["orders", "0 of 4", "payments", "2 of 4", "broker", "3 of 4"],
+        ("provision", "--dry-run", "--postgres-admin", admin): [
+            "orders",
+            "0 of 4",
+            "payments",
+            "2 of 4",
+            "broker",
+            "3 of 4",
+        ],
     }
 
 
-def test_a_long_command_shows_at_a_terminal_which_of_its_parts_are_done(databases: Databases, postgres: Postgres) -> None:
+def test_a_long_command_shows_at_a_terminal_which_of_its_parts_are_done(
+    databases: Databases, postgres: Postgres
+) -> None:
     for argv, steps in commands(postgres).items():
         given, shown = at_a_terminal(databases, *argv)
         assert re.search(".*".join(steps), shown, re.DOTALL), f"{argv}: {shown}"

@@ -26,7 +26,12 @@ from webapp.ops.provision.reader import reader
 from workers.choreography import choreography
 from workers.settings import Settings, read
 
-ROLES = {"orders": "new_orders", "inventory": "new_inventory", "payments": "new_payments", "broker": "new_broker"}
+ROLES = {
+    "orders": "new_orders",
+    "inventory": "new_inventory",
+    "payments": "new_payments",
+    "broker": "new_broker",
+}
 SECRET = "p%40ss%2Fw:rd"  # as it stands in an address
 VHOST = "new/house"
 
@@ -36,7 +41,10 @@ class Site:
 
     def __init__(self, postgres: Postgres, rabbitmq: RabbitMQ) -> None:
         self.postgres, self.rabbitmq = postgres, rabbitmq
-        self.urls = {name: f"postgresql://{role}:{SECRET}@127.0.0.1:{postgres.port}/{role}" for name, role in ROLES.items()}
+        self.urls = {
+            name: f"postgresql://{role}:{SECRET}@127.0.0.1:{postgres.port}/{role}"
+            for name, role in ROLES.items()
+        }
         self.amqp = f"amqp://new-pools:{SECRET}@127.0.0.1:{rabbitmq.port}/new%2Fhouse"
         self.postgres_admin = postgres.url("postgres", OWNER)
         self.rabbitmq_admin = f"http://{USER}:{PASSWORD}@127.0.0.1:{rabbitmq.management_port}"
@@ -84,7 +92,9 @@ def test_fresh_servers_are_made_ready_and_the_doctor_finds_nothing(
 
     dry = provision(monkeypatch, capsys, ours, *admins, "--dry-run")
     assert dry["exit"] == 1
-    assert {"role new_orders", "database new_payments", f"virtual host {VHOST}", "user new-pools"} <= set(dry["missing"])
+    assert {"role new_orders", "database new_payments", f"virtual host {VHOST}", "user new-pools"} <= set(
+        dry["missing"]
+    )
     assert provision(monkeypatch, capsys, ours, *admins, "--dry-run") == dry, "nothing was changed"
 
     assert provision(monkeypatch, capsys, ours, *admins)["exit"] == 0
@@ -93,7 +103,9 @@ def test_fresh_servers_are_made_ready_and_the_doctor_finds_nothing(
     assert provision(monkeypatch, capsys, ours, *admins, "--dry-run")["exit"] == 0
 
     migrate(ours)
-    assert examine(ours, choreography(), management=site.rabbitmq_admin.replace(f"{USER}:{PASSWORD}@", "")) == []
+    assert (
+        examine(ours, choreography(), management=site.rabbitmq_admin.replace(f"{USER}:{PASSWORD}@", "")) == []
+    )
     assert provision(monkeypatch, capsys, ours, *admins)["made"] == []
 
 
@@ -165,7 +177,9 @@ def test_a_reader_reads_the_tables_that_are_there_and_those_to_come_and_writes_n
 def test_settings_that_name_another_server_are_refused_before_anything_is_made(
     site: Site, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
-    away = site.settings(**{changed: f"{getattr(site.settings(), changed).partition(':')[0]}://new:{SECRET}@127.0.0.1:1/new"})
+    away = site.settings(
+        **{changed: f"{getattr(site.settings(), changed).partition(':')[0]}://new:{SECRET}@127.0.0.1:1/new"}
+    )
     monkeypatch.setattr("webapp.ops.management.commands.provision.settings", lambda: away)
     option = {"orders_database_url": ["--postgres-admin", site.postgres_admin]}
     with pytest.raises(CommandError, match=rf"ORDERSAGA_{changed.upper()}: .*efused.*must"):
@@ -181,7 +195,9 @@ def test_another_server_that_answers_is_told_from_the_administrators(site: Site)
     other.start()
     try:
         with pytest.raises(CannotProvision, match="leads to another server than PLACE"):
-            database(Work(dry=False), site.postgres_admin, Place.of("PLACE", other.url("new_orders", "new_orders")))
+            database(
+                Work(dry=False), site.postgres_admin, Place.of("PLACE", other.url("new_orders", "new_orders"))
+            )
         with site.postgres.connect() as cursor:
             cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = 'new_orders'")
             assert cursor.fetchone() == (0,)
@@ -192,13 +208,22 @@ def test_another_server_that_answers_is_told_from_the_administrators(site: Site)
 def test_a_dry_run_tells_of_a_role_once(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    readers = {f"{n}_reader_url": site.urls[n].replace(f"//{ROLES[n]}:", "//new_reader:") for n in ("inventory", "payments")}
-    told = provision(monkeypatch, capsys, site.settings(**readers), "--postgres-admin", site.postgres_admin, "--dry-run")
+    readers = {
+        f"{n}_reader_url": site.urls[n].replace(f"//{ROLES[n]}:", "//new_reader:")
+        for n in ("inventory", "payments")
+    }
+    told = provision(
+        monkeypatch, capsys, site.settings(**readers), "--postgres-admin", site.postgres_admin, "--dry-run"
+    )
     assert told["missing"].count("role new_reader") == 1
 
 
 def migrate(ours: Settings) -> None:
-    urls = {f"ORDERSAGA_{n.upper()}_DATABASE_URL": getattr(ours, f"{n}_database_url") for n in ROLES if n != "broker"}
+    urls = {
+        f"ORDERSAGA_{n.upper()}_DATABASE_URL": getattr(ours, f"{n}_database_url")
+        for n in ROLES
+        if n != "broker"
+    }
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate", "-v0"],
         cwd=ROOT, env={**os.environ, **urls}, capture_output=True, text=True, check=False, timeout=scaled(60),

@@ -84,10 +84,16 @@ def test_packs_go_when_nothing_points_at_them_any_more(theatre: Theatre, old: li
 
     age(theatre, together[1:], days=31)
     pruned(theatre, MONTH)
-    assert [theatre.books.ask(owner, PACKS)[0][0] for owner in ("orders", "inventory", "payments")] == [0, 0, 0]
+    assert [theatre.books.ask(owner, PACKS)[0][0] for owner in ("orders", "inventory", "payments")] == [
+        0,
+        0,
+        0,
+    ]
 
 
-def test_an_order_with_an_open_dead_letter_is_remembered_until_it_is_settled(theatre: Theatre, old: list[str]) -> None:
+def test_an_order_with_an_open_dead_letter_is_remembered_until_it_is_settled(
+    theatre: Theatre, old: list[str]
+) -> None:
     theatre.books.ask("orders", LETTER, old[0], old[0])
     assert pruned(theatre, MONTH)["sagas"] == 4
     assert rows(theatre, old[0])
@@ -98,7 +104,9 @@ def test_an_order_with_an_open_dead_letter_is_remembered_until_it_is_settled(the
     assert rows(theatre, old[0]) == {}
 
 
-def test_orders_with_a_dead_letter_in_common_are_remembered_until_it_is_forgotten(theatre: Theatre, old: list[str]) -> None:
+def test_orders_with_a_dead_letter_in_common_are_remembered_until_it_is_forgotten(
+    theatre: Theatre, old: list[str]
+) -> None:
     together, rehearsal = theatre.shop.place_many(2), theatre.rehearsal()
     rehearsal.collect("orders")
     [said] = rehearsal.waiting("inventory", "signal.OrderPlaced")
@@ -113,10 +121,18 @@ def test_orders_with_a_dead_letter_in_common_are_remembered_until_it_is_forgotte
     assert pruned(theatre, MONTH)["sagas"] == 0
     assert all(rows(theatre, saga) for saga in together)
 
-    theatre.books.ask("orders", "UPDATE audit_deadletter SET settled_at = now() - interval '40 days' WHERE id = %s", letter.id)
+    theatre.books.ask(
+        "orders",
+        "UPDATE audit_deadletter SET settled_at = now() - interval '40 days' WHERE id = %s",
+        letter.id,
+    )
     counted = pruned(theatre, MONTH, dry=True)
     gone = pruned(theatre, MONTH)
-    assert (gone["sagas"], gone["letters of the desk"]) == (counted["sagas"], counted["letters of the desk"]) == (2, 1)
+    assert (
+        (gone["sagas"], gone["letters of the desk"])
+        == (counted["sagas"], counted["letters of the desk"])
+        == (2, 1)
+    )
     assert all(rows(theatre, saga) == {} for saga in together)
 
 
@@ -135,7 +151,9 @@ def test_large_dead_letters_are_not_in_memory_together(theatre: Theatre) -> None
         pruned(theatre, MONTH, dry=True)
         assert memory("VmHWM") - before < 30 * 1024, "KiB"
     finally:
-        theatre.books.ask("orders", "DELETE FROM audit_deadletter WHERE body = repeat('x', 1024 * 1024)::bytea")
+        theatre.books.ask(
+            "orders", "DELETE FROM audit_deadletter WHERE body = repeat('x', 1024 * 1024)::bytea"
+        )
 
 
 def memory(what: str) -> int:
@@ -196,7 +214,9 @@ def test_two_at_once_take_each_order_once_and_none_fails(theatre: Theatre) -> No
     theatre.books.are_clean(timeout=0)
 
 
-def test_reconcile_still_sees_money_that_is_missing_of_a_forgotten_order(theatre: Theatre, old: list[str]) -> None:
+def test_reconcile_still_sees_money_that_is_missing_of_a_forgotten_order(
+    theatre: Theatre, old: list[str]
+) -> None:
     pruned(theatre, MONTH)
     theatre.books.ask("inventory", "ALTER TABLE reservation DISABLE TRIGGER USER")
     held = "UPDATE reservation SET quantity = quantity + %s WHERE saga_id = %s"
@@ -208,7 +228,8 @@ def test_reconcile_still_sees_money_that_is_missing_of_a_forgotten_order(theatre
         theatre.books.ask("inventory", "ALTER TABLE reservation ENABLE TRIGGER USER")
 
 
-# ------------------------------------------------------------------------------------------ what the database refuses
+# ------------------------------------------------------------------------------------------ what the database
+# refuses
 
 
 def test_the_audit_trail_refuses_to_lose_what_is_young_even_while_pruning(theatre: Theatre) -> None:
@@ -234,13 +255,16 @@ def test_the_audit_trail_refuses_to_lose_what_is_young_even_while_pruning(theatr
         "TRUNCATE ops_horizon",
     ],
 )
-def test_the_horizon_comes_no_nearer_than_a_week_and_never_goes_back(theatre: Theatre, statement: str) -> None:
+def test_the_horizon_comes_no_nearer_than_a_week_and_never_goes_back(
+    theatre: Theatre, statement: str
+) -> None:
     pruned(theatre, MONTH)
     with pytest.raises((psycopg2.errors.CheckViolation, psycopg2.errors.RestrictViolation)):
         theatre.books.ask("orders", statement)
 
 
-# -------------------------------------------------------------------------------------------------------- the command
+# -------------------------------------------------------------------------------------------------------- the
+# command
 
 
 def test_the_command_says_what_went(
@@ -249,8 +273,10 @@ def test_the_command_says_what_went(
     urls = theatre.books.databases
     ours = read(
         env="test",
-        orders_database_url=urls.orders, inventory_database_url=urls.inventory, payments_database_url=urls.payments,
-    )  # fmt: skip
+        orders_database_url=urls.orders,
+        inventory_database_url=urls.inventory,
+        payments_database_url=urls.payments,
+    )
     monkeypatch.setattr("webapp.ops.management.commands.prune.settings", lambda: ours)
     call_command("prune", "--retention", "P30D", "--json")
     told = json.loads(capsys.readouterr().out)
@@ -265,8 +291,10 @@ def test_ctrl_c_ends_with_130_and_tells_what_is_gone_already(
     urls = theatre.books.databases
     ours = read(
         env="test",
-        orders_database_url=urls.orders, inventory_database_url=urls.inventory, payments_database_url=urls.payments,
-    )  # fmt: skip
+        orders_database_url=urls.orders,
+        inventory_database_url=urls.inventory,
+        payments_database_url=urls.payments,
+    )
     monkeypatch.setattr("webapp.ops.management.commands.prune.settings", lambda: ours)
     forget = sagas.forget
 

@@ -18,7 +18,19 @@ from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
-from tests.webapp.support_books import HEARD, UNHEARD, Booked, Books, Patience, Settled, Shop, audit, books, opened, settled
+from tests.webapp.support_books import (
+    HEARD,
+    UNHEARD,
+    Booked,
+    Books,
+    Patience,
+    Settled,
+    Shop,
+    audit,
+    books,
+    opened,
+    settled,
+)
 from tests.webapp.support_corruptions import CORRUPTIONS, ORPHANS, STRANGER, Corruption
 from webapp.ops.management.commands.reconcile import grace
 from webapp.ops.reconcile import Unreadable
@@ -31,8 +43,13 @@ __all__ = ["books", "settled"]
 def reconcile(databases: Databases, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", "reconcile", *arguments],
-        cwd=ROOT, env={**os.environ, **databases.env}, capture_output=True, text=True, check=False, timeout=scaled(60),
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, **databases.env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=scaled(60),
+    )
 
 
 def change(url: str, sql: str, *parameters: object) -> None:
@@ -45,7 +62,8 @@ def change(url: str, sql: str, *parameters: object) -> None:
         connection.close()
 
 
-# ------------------------------------------------------------------------------------------------------ violations
+# ------------------------------------------------------------------------------------------------------
+# violations
 
 
 def test_settled_books_are_clean(books: Books) -> None:
@@ -98,16 +116,21 @@ def test_what_two_sagas_have_exchanged_is_named_for_both(books: Books) -> None:
 
 
 def test_steps_and_participants_that_nobody_knows_disturb_nothing(books: Books) -> None:
-    """A fifth participant's journal may stand in any database, and its answers and events among the others'."""
+    """A fifth participant's journal may stand in any database, and its answers and events among
+    the others'.
+    """
     saga = books.orders["confirmed"].saga
     books.corrupt("payments", f"INSERT INTO ordersaga_journal (saga_id, step, state, pack_id) VALUES"
         f" ('{saga}', 'loyalty.credit', 'done', 1)")  # fmt: skip
     saga = books.orders["declined"].saga
-    books.corrupt("orders", f"UPDATE ordersaga_saga SET participants = participants || 'loyalty'::text WHERE id = '{saga}';"
+    books.corrupt(
+        "orders",
+        f"UPDATE ordersaga_saga SET participants = participants || 'loyalty'::text WHERE id = '{saga}';"
         f"INSERT INTO ordersaga_answer VALUES ('{saga}', 'loyalty');"
         "INSERT INTO audit_sagaevent (event_id, saga_id, kind, name, participant, again, said_at, data)"
         f" SELECT gen_random_uuid(), '{saga}', kind, name, 'loyalty', false, now(), '{{}}'"
-        " FROM (VALUES ('signal', 'PointsTaken'), ('answer', 'answer')) AS said (kind, name)")  # fmt: skip
+        " FROM (VALUES ('signal', 'PointsTaken'), ('answer', 'answer')) AS said (kind, name)",
+    )
     assert books.audit().clean
 
 
@@ -115,13 +138,16 @@ def test_the_first_pack_of_an_ended_saga_may_be_pruned_before_the_saga_is(books:
     """It ended after the horizon, and its pack was written before."""
     saga = books.orders["confirmed"]
     books.corrupt("orders", "UPDATE ops_horizon SET forgotten = now() - interval '30 d'")
-    books.corrupt("orders", "UPDATE ordersaga_saga SET started_at = now() - interval '40 d' WHERE id = %(saga)s", saga)
+    books.corrupt(
+        "orders", "UPDATE ordersaga_saga SET started_at = now() - interval '40 d' WHERE id = %(saga)s", saga
+    )
     books.corrupt("orders", "DELETE FROM ordersaga_pack WHERE topic = 'signal.OrderPlaced'"
         " AND id = (SELECT pack_id FROM ordersaga_saga WHERE id = %(saga)s)", saga)  # fmt: skip
     assert books.audit().clean
 
 
-# ------------------------------------------------------------------------------------------------------ the command
+# ------------------------------------------------------------------------------------------------------ the
+# command
 
 
 def test_the_command_ends_with_0_and_a_summary_when_nothing_is_wrong(settled: Settled) -> None:
@@ -166,7 +192,9 @@ def test_each_database_that_cannot_be_read_is_named(owner: str, settled: Settled
 
 def test_a_database_that_is_not_migrated_cannot_be_read(settled: Settled) -> None:
     empty = settled.databases.payments.rpartition("/")[0] + "/postgres"
-    with pytest.raises(Unreadable, match=r"payments database lacks tables .*does not exist.*manage\.py migrate"):
+    with pytest.raises(
+        Unreadable, match=r"payments database lacks tables .*does not exist.*manage\.py migrate"
+    ):
         audit(Databases(settled.databases.orders, settled.databases.inventory, empty))
 
 
@@ -181,7 +209,8 @@ def test_a_senseless_grace_is_refused(text: str) -> None:
         grace(text)
 
 
-# -------------------------------------------------------------------------------------------------------- the grace
+# -------------------------------------------------------------------------------------------------------- the
+# grace
 
 
 MOVES = "UPDATE ordersaga_saga SET moved_at = now() WHERE id = %(saga)s"
@@ -208,11 +237,15 @@ def test_a_young_suspect_that_stands_is_named_after_the_grace(books: Books) -> N
 
 def test_an_old_suspect_is_named_without_waiting(books: Books) -> None:
     times = {
-        "orders": {"ordersaga_journal": ["at"], "ordersaga_saga": ["started_at", "moved_at", "ended_at"],
-            "orders_order": ["placed_at", "confirmed_at"], "orders_cancelrequest": ["asked_at", "answered_at"]},
+        "orders": {
+            "ordersaga_journal": ["at"],
+            "ordersaga_saga": ["started_at", "moved_at", "ended_at"],
+            "orders_order": ["placed_at", "confirmed_at"],
+            "orders_cancelrequest": ["asked_at", "answered_at"],
+        },
         "inventory": {"ordersaga_journal": ["at"], "reservation": ["at"], "movement": ["at"]},
         "payments": {"ordersaga_journal": ["at"], "ledger_transaction": ["at"]},
-    }  # fmt: skip
+    }
     for database, tables in times.items():
         for table, columns in tables.items():
             earlier = ", ".join(f"{column} = {column} - interval '1 h'" for column in columns)
@@ -228,13 +261,15 @@ def test_an_old_suspect_is_named_without_waiting(books: Books) -> None:
 def test_a_suspect_that_keeps_breaking_other_rules_is_not_named(books: Books) -> None:
     """Each new fault has a grace of its own; what never settles is left for the next audit."""
     order = books.orders["confirmed"]
-    faults = iter([
-        "UPDATE ordersaga_journal SET state = 'intent' WHERE saga_id = %(saga)s AND step = 'payments.charge'",
-        "UPDATE ledger_transaction SET order_number = '77' WHERE saga_id = %(saga)s",
-        "INSERT INTO ordersaga_journal (saga_id, step, state) VALUES (%(saga)s, 'payments.refusal', 'heard')",
-        "DELETE FROM ledger_transaction WHERE saga_id = %(saga)s",
-        "UPDATE ordersaga_journal SET state = 'barred', pack_id = NULL WHERE saga_id = %(saga)s AND step = 'payments.charge'",
-    ])  # fmt: skip
+    faults = iter(
+        [
+            "UPDATE ordersaga_journal SET state = 'intent' WHERE saga_id = %(saga)s AND step = 'payments.charge'",
+            "UPDATE ledger_transaction SET order_number = '77' WHERE saga_id = %(saga)s",
+            "INSERT INTO ordersaga_journal (saga_id, step, state) VALUES (%(saga)s, 'payments.refusal', 'heard')",
+            "DELETE FROM ledger_transaction WHERE saga_id = %(saga)s",
+            "UPDATE ordersaga_journal SET state = 'barred', pack_id = NULL WHERE saga_id = %(saga)s AND step = 'payments.charge'",
+        ]
+    )
     books.corrupt("orders", UNHEARD, order)
     books.corrupt("orders", MOVES, order)
     worse = Patience(lambda: books.corrupt("payments", next(faults), order))
@@ -281,7 +316,8 @@ def _trade(shop: Shop) -> None:
         shop.rehearsal.collect()
 
 
-# --------------------------------------------------------------------------------------------------------- the size
+# ---------------------------------------------------------------------------------------------------------
+# the size
 
 
 @pytest.fixture

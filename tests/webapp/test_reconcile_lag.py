@@ -1,4 +1,6 @@
-"""``manage.py reconcile`` while the audit trail is behind: what is on its way is lag, what is lost is a violation."""
+"""``manage.py reconcile`` while the audit trail is behind: what is on its way is lag, what is lost is a
+violation.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +45,15 @@ IN_A_PACK = (
 )
 
 
-def owed(books: Books, database: str, saga: str, *, kind: str = "said", recipient: str = "NULL", sql: str = OWED) -> None:
+def owed(
+    books: Books, database: str, saga: str, *, kind: str = "said", recipient: str = "NULL", sql: str = OWED
+) -> None:
     payload = json.dumps({"participant": "orders", "signals": [[STRANGER, STRANGER], [STRANGER, saga]]})
     books.corrupt(database, sql.format(kind=kind, recipient=recipient, payload=payload))
 
 
-# ------------------------------------------------------------------------------------------------------ the outboxes
+# ------------------------------------------------------------------------------------------------------ the
+# outboxes
 
 
 @pytest.mark.parametrize("database", OWNERS)
@@ -111,7 +116,9 @@ def test_a_trail_that_was_complete_before_is_read_once_more(books: Books) -> Non
 
     def after_the_survey(what: str, done: int, _: int) -> None:
         if (what, done) == ("totals", 0):
-            books.corrupt("orders", "UPDATE orders_order SET confirmed_at = now() WHERE id = %(order)s", order)
+            books.corrupt(
+                "orders", "UPDATE orders_order SET confirmed_at = now() WHERE id = %(order)s", order
+            )
             books.corrupt("orders", UNHEARD, order)
 
     patience = Patience(lambda: books.corrupt("orders", HEARD, order))
@@ -119,7 +126,8 @@ def test_a_trail_that_was_complete_before_is_read_once_more(books: Books) -> Non
     assert [suspects for _, suspects in patience.waits] == [1]
 
 
-# --------------------------------------------------------------------------------------------------------- the queue
+# ---------------------------------------------------------------------------------------------------------
+# the queue
 
 
 def management(rabbitmq: RabbitMQ) -> str:
@@ -130,15 +138,21 @@ def management(rabbitmq: RabbitMQ) -> str:
 def rabbit_queue(rabbitmq: RabbitMQ, vhost: str) -> Queue:
     with broker.connection(vhost) as connection:
         declare(connection, choreography())
-    return audit_queue(vhost, management(rabbitmq))._replace(lag=2.0)  # the tests' node reports every half second
+    return audit_queue(vhost, management(rabbitmq))._replace(
+        lag=2.0
+    )  # the tests' node reports every half second
 
 
-def test_messages_in_rabbitmqs_queue_are_lag_until_it_is_empty(rabbit_queue: Queue, vhost: str, books: Books) -> None:
+def test_messages_in_rabbitmqs_queue_are_lag_until_it_is_empty(
+    rabbit_queue: Queue, vhost: str, books: Books
+) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
     with broker.connection(vhost) as connection:
         connection.Producer().publish("{}", routing_key="audit")
-    eventually(lambda: rabbit_queue.length().messages == 1, 10, "the queue's length", ignoring=(QueueUnknown,))
+    eventually(
+        lambda: rabbit_queue.length().messages == 1, 10, "the queue's length", ignoring=(QueueUnknown,)
+    )
     report = books.audit(queue=rabbit_queue)
     assert report.clean
     assert report.lag == Lag(1, 0, 1, None)
@@ -150,7 +164,9 @@ def test_messages_in_rabbitmqs_queue_are_lag_until_it_is_empty(rabbit_queue: Que
     report = books.audit(queue=rabbit_queue, wait=patience)
     assert report.counts == {"audit-incomplete": 1}
     assert report.lag is None
-    assert [seconds for seconds, _ in patience.waits] == [pytest.approx(2.05, abs=0.5)], "until the length has been reported"
+    assert [seconds for seconds, _ in patience.waits] == [pytest.approx(2.05, abs=0.5)], (
+        "until the length has been reported"
+    )
 
 
 def test_messages_in_the_embedded_brokers_queue_are_lag_with_their_age(
@@ -219,18 +235,32 @@ def test_a_broker_is_not_asked_when_no_trail_is_behind(books: Books) -> None:
     assert not [warning for warning in report.warnings if "outboxes" in warning]
 
 
-# ------------------------------------------------------------------------------------------------------- the command
+# ------------------------------------------------------------------------------------------------------- the
+# command
 
 
 def test_an_audit_pool_that_is_away_is_lag_until_it_has_caught_up(
     databases: Databases, environment: dict[str, str], pools: Pools, rabbitmq: RabbitMQ
 ) -> None:
-    command = [sys.executable, "manage.py", "reconcile", "--grace=0", "--rabbitmq-admin", management(rabbitmq)]
+    command = [
+        sys.executable,
+        "manage.py",
+        "reconcile",
+        "--grace=0",
+        "--rabbitmq-admin",
+        management(rabbitmq),
+    ]
 
     def reconcile(*more: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, **environment}
         return subprocess.run(
-            [*command, *more], cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=scaled(60)
+            [*command, *more],
+            cwd=ROOT,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=scaled(60),
         )
 
     shop, told = Shop(databases), real.Books(databases)
@@ -238,7 +268,11 @@ def test_an_audit_pool_that_is_away_is_lag_until_it_has_caught_up(
     pools.start_all("orders", "inventory", "payments")
     told.all_ended([*shop.place_many(20), *shop.place_many(5, "GONE")])
     queue = f"queues/{environment['ORDERSAGA_BROKER_URL'].rpartition('/')[2]}/audit"
-    eventually(lambda: "messages" in rabbitmq.ask("GET", queue), 20, "RabbitMQ's management to know the new queue's length")
+    eventually(
+        lambda: "messages" in rabbitmq.ask("GET", queue),
+        20,
+        "RabbitMQ's management to know the new queue's length",
+    )
     behind = reconcile("--json")
     assert behind.returncode == 0, behind.stdout
     lag = json.loads(behind.stdout)["lag"]
@@ -249,7 +283,9 @@ def test_an_audit_pool_that_is_away_is_lag_until_it_has_caught_up(
     assert "lag: the audit trail of 25 orders waits for " in shown.stdout
 
     pools.start("audit")
-    eventually(lambda: json.loads(reconcile("--json").stdout)["lag"] is None, 30, "a trail that has caught up")
+    eventually(
+        lambda: json.loads(reconcile("--json").stdout)["lag"] is None, 30, "a trail that has caught up"
+    )
     assert reconcile().returncode == 0
 
 

@@ -1,4 +1,6 @@
-"""``manage.py reconcile`` right after a burst: PostgreSQL still takes the tables for as small as it last saw them."""
+"""``manage.py reconcile`` right after a burst: PostgreSQL still takes the tables for as small as it last saw
+them.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ class Analysed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def analysed(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Analysed]:
-    """Few orders, and PostgreSQL knows how few they are: whatever it reads whole now, it would still read whole when a burst
-    has filled the tables.
+    """Few orders, and PostgreSQL knows how few they are: whatever it reads whole now, it would still read
+    whole when a burst has filled the tables.
     """
     postgres.ensure()
     made = copies(postgres, database_templates)
@@ -37,13 +39,17 @@ def analysed(postgres: Postgres, database_templates: dict[str, str]) -> Iterator
 
 @pytest.mark.parametrize("statement", [sql.survey, sql.again], ids=["all sagas", "suspects"])
 @pytest.mark.parametrize("database", DATABASES)
-def test_nothing_is_read_whole_for_each_order(analysed: Analysed, database: str, statement: Callable[[str], str]) -> None:
+def test_nothing_is_read_whole_for_each_order(
+    analysed: Analysed, database: str, statement: Callable[[str], str]
+) -> None:
     snapshot = Snapshot(database, getattr(analysed.databases, database))
     try:
         parameters = {"grace": timedelta(0), "sagas": analysed.sagas}
         facts = snapshot.facts(statement(database), parameters)
         assert next(facts)
-        plan = [line for (line,) in snapshot.rows(f"EXPLAIN {statement(database)}", parameters)]  # as the facts are read
+        plan = [
+            line for (line,) in snapshot.rows(f"EXPLAIN {statement(database)}", parameters)
+        ]  # as the facts are read
         assert list(facts) == []
         assert snapshot.rows("SHOW enable_seqscan") == [("on",)]
     finally:

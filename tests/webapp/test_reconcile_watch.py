@@ -60,7 +60,8 @@ def test_it_watches_until_ctrl_c_and_ends_with_the_last_looks_status(
             cursor.execute("DELETE FROM product WHERE sku = 'ODD'")
             if units:
                 cursor.execute(
-                    "INSERT INTO product (sku, received, on_hand, held, sold) VALUES ('ODD', %s, %s, 0, 0)", [units, units]
+                    "INSERT INTO product (sku, received, on_hand, held, sold) VALUES ('ODD', %s, %s, 0, 0)",
+                    [units, units],
                 )
         link.close()
 
@@ -68,7 +69,11 @@ def test_it_watches_until_ctrl_c_and_ends_with_the_last_looks_status(
     process = spawn("watch", command, env=databases.env)
 
     def looks() -> list[dict[str, Any]]:
-        return [json.loads(line) for line in process.logs().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [
+            json.loads(line)
+            for line in process.logs().splitlines()
+            if line.startswith("{") and line.endswith("}")
+        ]
 
     eventually(lambda: looks() and looks()[-1]["clean"], 20, "a clean look")
     stock(5)  # of which no movement tells

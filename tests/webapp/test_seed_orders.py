@@ -43,14 +43,20 @@ def planned(seed: int, **mix: Any) -> list[Planned]:
 @pytest.fixture
 def shop(orders_database: str) -> None:
     Product.objects.bulk_create(
-        [Product(sku=s, name=s, price=demo_data.price(s), currency="EUR") for s in (*SHELF.stocked, *SHELF.scarce)]
+        [
+            Product(sku=s, name=s, price=demo_data.price(s), currency="EUR")
+            for s in (*SHELF.stocked, *SHELF.scarce)
+        ]
     )
 
 
-# ----------------------------------------------------------------------------------------------------------- options
+# -----------------------------------------------------------------------------------------------------------
+# options
 
 
-@pytest.mark.parametrize(("text", "value"), [("0", 0), ("0.1", 0.1), ("10%", 0.1), (" 2.5 % ", 0.025), ("1", 1), ("100%", 1)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", 0), ("0.1", 0.1), ("10%", 0.1), (" 2.5 % ", 0.025), ("1", 1), ("100%", 1)]
+)
 def test_a_share_is_a_fraction_or_a_percentage(text: str, value: float) -> None:
     assert seed_orders.share(text) == pytest.approx(value)
 
@@ -77,7 +83,8 @@ def test_a_senseless_option_is_refused_by_what_is_wrong_with_it(words: list[str]
     assert said in str(refused.value)
 
 
-# -------------------------------------------------------------------------------------------------------------- plan
+# --------------------------------------------------------------------------------------------------------------
+# plan
 
 
 def test_the_same_seed_plans_the_same_orders() -> None:
@@ -104,7 +111,8 @@ def test_shares_are_shuffled_not_in_a_row() -> None:
     assert 400 < sum(a != b for a, b in pairwise(fates)) < 600
 
 
-# ----------------------------------------------------------------------------------------------------------- placing
+# -----------------------------------------------------------------------------------------------------------
+# placing
 
 
 def seeded(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
@@ -161,7 +169,8 @@ def test_an_empty_catalogue_says_what_to_run() -> None:
     assert refused.value.returncode == 2
 
 
-# ----------------------------------------------------------------------------------------------------------- summary
+# -----------------------------------------------------------------------------------------------------------
+# summary
 
 
 @pytest.mark.usefixtures("shop")
@@ -192,11 +201,14 @@ def test_the_summary_counts_these_orders_and_says_why_they_were_rolled_back(
     assert figures.settling >= figures.slowest >= figures.median > 0
 
 
-# ----------------------------------------------------------------------------------------------- as a user meets it
+# ----------------------------------------------------------------------------------------------- as a user
+# meets it
 
 
 def test_without_a_database_it_says_where_it_looked() -> None:
-    refused = manage({"ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}, "seed_orders")
+    refused = manage(
+        {"ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}, "seed_orders"
+    )
     assert refused.returncode == 2
     assert "does not answer at 127.0.0.1:1/nowhere" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -215,12 +227,18 @@ def test_while_no_pool_runs_it_says_which_to_start(environment: dict[str, str]) 
     ended = manage(environment, "seed_orders", "--count=2", "--customers=1", "--wait", "--timeout=0")
     said = " ".join(ended.stderr.split())
     assert ended.returncode == 1, ended.stderr
-    assert "No pool answers for orders, inventory, payments. Start: celery -A workers.orders worker and" in said
+    assert (
+        "No pool answers for orders, inventory, payments. Start: celery -A workers.orders worker and" in said
+    )
 
 
-def test_ctrl_c_leaves_nothing_half_done_and_tells_what_was_placed(databases: Databases, spawn: Callable[..., Process]) -> None:
+def test_ctrl_c_leaves_nothing_half_done_and_tells_what_was_placed(
+    databases: Databases, spawn: Callable[..., Process]
+) -> None:
     assert manage(databases.env, "seed_catalog", "--products=3", "--stock=9", "--customers=1").returncode == 0
-    process = spawn("seed", [sys.executable, "manage.py", "seed_orders", "--rate=40", "--batch=3", "--cancel=50%"])
+    process = spawn(
+        "seed", [sys.executable, "manage.py", "seed_orders", "--rate=40", "--batch=3", "--cancel=50%"]
+    )
     link = psycopg2.connect(databases.orders)
     link.autocommit = True
 

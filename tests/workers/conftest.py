@@ -16,7 +16,8 @@ from workers.payments.seed import NewWallet, open_wallets
 
 @pytest.fixture(scope="session")
 def shared_databases(postgres: Postgres, database_templates: dict[str, str]) -> Databases:
-    """One set for many tests: most never commit, and those that do keep to goods, customers and sagas of their own.
+    """One set for many tests: most never commit, and those that do keep to goods, customers and sagas of
+    their own.
 
     It goes when the run's server goes.
     """
@@ -62,7 +63,9 @@ def till(payments_engine: Engine) -> Iterator[Session]:
 @pytest.fixture
 def until_one_waits() -> Callable[[Engine], None]:
     """Waits until some session of an engine's database waits for another's lock."""
-    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
 
     def wait(engine: Engine) -> None:
         with engine.connect() as connection:

@@ -23,7 +23,9 @@ def stocked(db: Session, **goods: int) -> None:
 
 
 def counters(db: Session, sku: str) -> dict[str, int]:
-    row = db.execute(text("SELECT received, on_hand, held, sold FROM product WHERE sku = :sku"), {"sku": sku}).one()
+    row = db.execute(
+        text("SELECT received, on_hand, held, sold FROM product WHERE sku = :sku"), {"sku": sku}
+    ).one()
     return dict(row._mapping)
 
 

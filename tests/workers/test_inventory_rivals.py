@@ -63,7 +63,8 @@ def test_batches_that_want_the_same_goods_in_any_order_never_deadlock(inventory_
         chance = random.Random(worker)
         for turn in range(12):
             orders = {
-                saga(worker * 10_000 + turn * 100 + n): order(*((sku, 1) for sku in chance.sample(goods, 4))) for n in range(20)
+                saga(worker * 10_000 + turn * 100 + n): order(*((sku, 1) for sku in chance.sample(goods, 4)))
+                for n in range(20)
             }
             held = orders.keys() - hold_and_commit(inventory_engine, orders).keys()
             with Session(inventory_engine) as session, session.begin():
@@ -75,7 +76,9 @@ def test_batches_that_want_the_same_goods_in_any_order_never_deadlock(inventory_
         assert unexplained(session) == []
 
 
-def test_stock_that_changes_behind_the_lock_is_noticed_and_nothing_is_sold_twice(inventory_engine: Engine) -> None:
+def test_stock_that_changes_behind_the_lock_is_noticed_and_nothing_is_sold_twice(
+    inventory_engine: Engine,
+) -> None:
     with Session(inventory_engine) as session, session.begin():
         stocked(session, gem=1)
     thief = create_engine(inventory_engine.url)
@@ -124,7 +127,9 @@ class Shelf:
 
 
 SKUS = st.sampled_from(["a", "b", "c"])
-ORDERS = st.lists(st.tuples(SKUS, st.integers(1, 4)), min_size=1, max_size=3, unique_by=lambda line: line[0]).map(tuple)
+ORDERS = st.lists(
+    st.tuples(SKUS, st.integers(1, 4)), min_size=1, max_size=3, unique_by=lambda line: line[0]
+).map(tuple)
 MOVES = st.lists(
     st.one_of(
         st.tuples(st.just("receive"), st.dictionaries(SKUS, st.integers(0, 9), min_size=1)),

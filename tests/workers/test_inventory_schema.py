@@ -25,9 +25,15 @@ HELD = f"FROM reservation WHERE saga_id = '{saga(1)}'"
         ("UPDATE movement SET quantity = 1", "movements are only ever added"),
         ("DELETE FROM movement", "movements are only ever added"),
         ("TRUNCATE movement", "movements are only ever added"),
-        ("INSERT INTO movement (sku, kind, quantity) VALUES ('tea', 'held', 1)", "movement_receipts_have_no_saga"),
+        (
+            "INSERT INTO movement (sku, kind, quantity) VALUES ('tea', 'held', 1)",
+            "movement_receipts_have_no_saga",
+        ),
         ("INSERT INTO movement (sku, kind, quantity) VALUES ('tea', 'lent', 1)", "movement_kind_known"),
-        ("INSERT INTO movement (sku, kind, quantity) VALUES ('tea', 'received', 0)", "movement_quantity_positive"),
+        (
+            "INSERT INTO movement (sku, kind, quantity) VALUES ('tea', 'received', 0)",
+            "movement_quantity_positive",
+        ),
         (
             f"INSERT INTO movement (saga_id, sku, kind, quantity) SELECT saga_id, sku, 'held', 1 {HELD}",
             "movement_once",
@@ -40,7 +46,10 @@ HELD = f"FROM reservation WHERE saga_id = '{saga(1)}'"
         ("UPDATE reservation SET quantity = 1", "only goes from held to released or shipped"),
         ("DELETE FROM reservation", "kept when it has ended"),
         ("TRUNCATE reservation", "kept when it has ended"),
-        (f"INSERT INTO reservation SELECT saga_id, 0, 'O', sku, 1 {HELD}", "reservation_line_counts_from_one"),
+        (
+            f"INSERT INTO reservation SELECT saga_id, 0, 'O', sku, 1 {HELD}",
+            "reservation_line_counts_from_one",
+        ),
         (f"INSERT INTO reservation SELECT saga_id, 2, 'O', sku, 0 {HELD}", "reservation_quantity_positive"),
         (f"INSERT INTO reservation SELECT saga_id, 2, 'O', 'unicorn', 1 {HELD}", "reservation_sku_known"),
         (f"INSERT INTO reservation SELECT saga_id, 1, 'O', sku, 1 {HELD}", "reservation_key"),

@@ -14,7 +14,8 @@ from workers.inventory import seed, stock
 from workers.inventory.steps import release_stock, reserve_stock, ship_stock
 from workers.signals import OrderConfirmed, OutOfStock, StockReleased, StockReserved, StockShipped
 
-# ------------------------------------------------------------------------------------------------------------- holding
+# -------------------------------------------------------------------------------------------------------------
+# holding
 
 
 def test_an_order_that_fits_is_held_line_by_line(stockroom: Session) -> None:
@@ -39,9 +40,9 @@ def test_the_first_sku_lacking_is_named(stockroom: Session) -> None:
 
 def test_an_sku_that_inventory_does_not_know_is_out_of_stock(stockroom: Session) -> None:
     stocked(stockroom, tea=1)
-    assert stock.hold(stockroom, {saga(1): order(("tea", 1), ("unicorn", 1)), saga(2): order(("tea", 1))}) == {
-        saga(1): "unicorn"
-    }
+    assert stock.hold(
+        stockroom, {saga(1): order(("tea", 1), ("unicorn", 1)), saga(2): order(("tea", 1))}
+    ) == {saga(1): "unicorn"}
 
 
 def test_an_order_that_does_not_fit_leaves_room_for_a_later_smaller_one(stockroom: Session) -> None:
@@ -60,7 +61,9 @@ def test_orders_are_served_by_saga_and_not_by_their_place_in_the_batch(stockroom
             savepoint.rollback()
 
 
-def test_four_hundred_orders_take_as_few_statements_as_one(stockroom: Session, inventory_engine: Engine) -> None:
+def test_four_hundred_orders_take_as_few_statements_as_one(
+    stockroom: Session, inventory_engine: Engine
+) -> None:
     statements: list[str] = []
     stocked(stockroom, **{f"sku{n}": 100 for n in range(40)})
     event.listen(inventory_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
@@ -78,12 +81,15 @@ def test_a_batch_of_very_many_skus_does_not_exhaust_the_lock_table(stockroom: Se
     stock.receive(stockroom, dict.fromkeys(goods, 1))
     orders = {saga(n): order(*((sku, 1) for sku in goods[n * 100 : n * 100 + 100])) for n in range(30)}
     assert stock.hold(stockroom, orders) == {}
-    held = stockroom.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"))
+    held = stockroom.scalar(
+        text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+    )
     assert held is not None
     assert 0 < held <= stock.LOCK_SLOTS
 
 
-# ------------------------------------------------------------------------------------------------- releasing, shipping
+# ------------------------------------------------------------------------------------------------- releasing,
+# shipping
 
 
 def test_what_is_released_is_on_hand_again(stockroom: Session) -> None:
@@ -122,7 +128,8 @@ def test_a_saga_that_holds_nothing_has_nothing_to_release(stockroom: Session) ->
         stock.release(stockroom, [saga(7)])
 
 
-# --------------------------------------------------------------------------------------------------------- seed, steps
+# ---------------------------------------------------------------------------------------------------------
+# seed, steps
 
 
 def test_seeding_twice_adds_nothing_and_fills_up_what_has_gone(stockroom: Session) -> None:

@@ -36,7 +36,9 @@ def connect(url: str) -> Connection:
 
 
 def rules(connection: Connection, schema: str) -> set[tuple[str, str]]:
-    """Every constraint and index of a schema's own tables, by name and definition; the engine's and Alembic's left out."""
+    """Every constraint and index of a schema's own tables, by name and definition; the engine's and Alembic's
+    left out.
+    """
     found = connection.execute(
         text("""
             SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint

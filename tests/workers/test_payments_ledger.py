@@ -18,7 +18,8 @@ from workers.payments.seed import NewWallet, open_wallets
 from workers.payments.steps import charge, refund
 from workers.signals import Decline, PaymentCharged, PaymentDeclined, PaymentRefunded, StockReserved
 
-# ------------------------------------------------------------------------------------------------------------ charging
+# ------------------------------------------------------------------------------------------------------------
+# charging
 
 
 def test_a_charge_moves_money_from_the_wallet_to_the_sales(till: Session) -> None:
@@ -56,14 +57,18 @@ def test_an_order_is_declined_and_takes_nothing(
     assert entries(till, 1) == []
 
 
-@pytest.mark.parametrize(("balance_before", "amount"), [(100, 100), (100, 50)], ids=["the last cent", "just the limit"])
+@pytest.mark.parametrize(
+    ("balance_before", "amount"), [(100, 100), (100, 50)], ids=["the last cent", "just the limit"]
+)
 def test_an_order_is_paid_to_the_very_edge(till: Session, balance_before: int, amount: int) -> None:
     open_wallets(till, [NewWallet("bob", "EUR", balance_before, order_limit=amount)])
     assert take(till, bill(1, amount, "bob")) == {}
     assert balance(till, "bob") == balance_before - amount
 
 
-@pytest.mark.parametrize("customer", ["ada", "eve", "uma"], ids=["a wallet", "no wallet", "a wallet of dollars"])
+@pytest.mark.parametrize(
+    "customer", ["ada", "eve", "uma"], ids=["a wallet", "no wallet", "a wallet of dollars"]
+)
 def test_an_order_that_costs_nothing_is_charged_and_moves_nothing(till: Session, customer: str) -> None:
     open_wallets(till, [NewWallet("uma", "USD", 5, order_limit=0)])
     assert take(till, bill(1, 0, customer)) == {}
@@ -95,7 +100,8 @@ def test_four_hundred_orders_take_as_few_statements_as_one(till: Session, paymen
     assert unexplained(till) == []
 
 
-# ----------------------------------------------------------------------------------------------------------- refunding
+# -----------------------------------------------------------------------------------------------------------
+# refunding
 
 
 def test_a_refund_gives_back_what_the_ledger_says_was_taken(till: Session) -> None:
@@ -133,7 +139,9 @@ def test_a_refund_is_not_taken_for_a_charge(till: Session) -> None:
     [("wallet:ada", "EUR", 101), ("wallet:ada", "USD", 1), ("wallet:eve", "EUR", 1)],
     ids=["too little", "another currency", "no wallet"],
 )
-def test_the_ledger_takes_nothing_that_a_wallet_cannot_give(till: Session, source: str, currency: str, amount: int) -> None:
+def test_the_ledger_takes_nothing_that_a_wallet_cannot_give(
+    till: Session, source: str, currency: str, amount: int
+) -> None:
     with pytest.raises(ledger.WalletUnfit, match=source.removeprefix("wallet:")):
         ledger.post(till, Kind.CHARGE, [Transfer(saga(1), "O-1", source, "sales", currency, amount)])
 
@@ -158,7 +166,8 @@ def test_a_wallet_that_is_gone_cannot_be_refunded_silently(till: Session) -> Non
         give_back(till, 1)
 
 
-# --------------------------------------------------------------------------------------------------------- seed, steps
+# ---------------------------------------------------------------------------------------------------------
+# seed, steps
 
 
 def test_opening_wallets_twice_adds_no_money(till: Session) -> None:

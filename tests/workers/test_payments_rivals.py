@@ -33,7 +33,9 @@ def test_of_two_sessions_that_want_the_last_of_a_wallet_one_waits_and_is_decline
     with ThreadPoolExecutor(1) as pool:
         with Session(payments_engine) as first, first.begin():
             assert take(first, bill(1002, 60, "kim")) == {}
-            second = pool.submit(take_and_commit, payments_engine, bill(1001, 60, "kim"), bill(1003, 40, "kim"))
+            second = pool.submit(
+                take_and_commit, payments_engine, bill(1001, 60, "kim"), bill(1003, 40, "kim")
+            )
             until_one_waits(payments_engine)
         assert second.result(timeout=scaled(10)) == {saga(1001): Decline.NO_MONEY}
     with Session(payments_engine) as session:
@@ -79,7 +81,9 @@ CUSTOMERS = st.sampled_from(["ada", "bob", "eve"])
 MOVES = st.lists(
     st.one_of(
         st.tuples(st.just("open"), st.tuples(CUSTOMERS, st.integers(0, 50))),
-        st.tuples(st.just("charge"), st.lists(st.tuples(CUSTOMERS, st.integers(0, 30)), min_size=1, max_size=8)),
+        st.tuples(
+            st.just("charge"), st.lists(st.tuples(CUSTOMERS, st.integers(0, 30)), min_size=1, max_size=8)
+        ),
         st.tuples(st.just("refund"), st.sets(st.integers(0, 30), min_size=1)),
     ),
     max_size=12,
@@ -105,7 +109,8 @@ def test_whatever_happens_wallets_hold_what_a_child_would_count(
             elif kind == "charge":
                 wanted = {next(numbers): one for one in what}
                 declined = take(
-                    session, *(bill(n, wanted[n][1], wanted[n][0]) for n in chance.sample(sorted(wanted), len(what)))
+                    session,
+                    *(bill(n, wanted[n][1], wanted[n][0]) for n in chance.sample(sorted(wanted), len(what))),
                 )
                 for number, (customer, amount) in sorted(wanted.items()):
                     fits = amount <= purse.get(customer, 0)

@@ -66,7 +66,9 @@ def test_the_database_refuses(till: Session, statement: str, rule: str) -> None:
 
 def test_one_cent_too_much_among_eight_hundred_entries_is_found(till: Session) -> None:
     take(till, *(bill(n, 0) for n in range(1, 401)))
-    some = till.scalars(text("SELECT id FROM ledger_transaction WHERE saga_id = :saga"), {"saga": saga(200)}).one()
+    some = till.scalars(
+        text("SELECT id FROM ledger_transaction WHERE saga_id = :saga"), {"saga": saga(200)}
+    ).one()
     entries = text("""
         INSERT INTO ledger_entry SELECT id, account, 'EUR', amount + (id = :some AND account = 'sales')::int
         FROM ledger_transaction CROSS JOIN (VALUES ('sales', 7), ('wallet:ada', -7)) AS entry (account, amount)

@@ -107,7 +107,9 @@ def test_a_malformed_value_is_refused_by_the_name_of_its_variable(
 
 def test_a_refusal_never_prints_the_value_since_it_may_be_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in refusal(monkeypatch, SIGNING_KEYS="hunter2")
-    assert "hunter2" not in refusal(monkeypatch, **{**SAFE, "ORDERS_DATABASE_URL": "postgresql://hunter2:hunter2@db/o"})
+    assert "hunter2" not in refusal(
+        monkeypatch, **{**SAFE, "ORDERS_DATABASE_URL": "postgresql://hunter2:hunter2@db/o"}
+    )
 
 
 def test_participants_and_durations_are_read_from_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:

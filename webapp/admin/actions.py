@@ -1,4 +1,6 @@
-"""Acts of operators on the admin's pages: asked for by a button or for a selection, confirmed with a reason, done by POST."""
+"""Acts of operators on the admin's pages: asked for by a button or for a selection, confirmed with a reason,
+done by POST.
+"""
 
 from __future__ import annotations
 
@@ -73,18 +75,26 @@ class ActingAdmin(ReadOnlyAdmin):
         return [path("act/<slug:name>/", view, name=self._name("act")), *super().get_urls()]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        offered = {act.name: (self._chooser(act), act.name, f"{act.verb} …") for act in self._allowed(request)}
+        offered = {
+            act.name: (self._chooser(act), act.name, f"{act.verb} …") for act in self._allowed(request)
+        }
         return {**super().get_actions(request), **offered}
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         thing = context.get("original")
         context["acts"] = [
-            (act, self._url(act, [thing.pk])) for act in self._allowed(request) if thing is not None and act.offered(thing)
+            (act, self._url(act, [thing.pk]))
+            for act in self._allowed(request)
+            if thing is not None and act.offered(thing)
         ]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def act_view(self, request: HttpRequest, name: str) -> HttpResponse:
-        """Ask for a reason; with one, act on each of the things named by ``?id=`` and say what became of it."""
+        """Ask for a reason; with one, act on each of the things named by ``?id=`` and say what
+        became of it.
+        """
         act = next((act for act in self.acts if act.name == name), None)
         if act is None:
             raise Http404
@@ -96,7 +106,11 @@ class ActingAdmin(ReadOnlyAdmin):
             return self._ask(request, act, things, form)
         for thing in things:
             self._act(request, act, thing, form.cleaned_data["reason"])
-        where = reverse(f"admin:{self._name('change')}", args=[things[0].pk]) if len(things) == 1 else self._list()
+        where = (
+            reverse(f"admin:{self._name('change')}", args=[things[0].pk])
+            if len(things) == 1
+            else self._list()
+        )
         return HttpResponseRedirect(where)
 
     def _act(self, request: HttpRequest, act: Act, thing: Any, reason: str) -> None:
@@ -117,9 +131,13 @@ class ActingAdmin(ReadOnlyAdmin):
             "title": f"{act.verb} {self.opts.verbose_name if count == 1 else f'{count} {self.opts.verbose_name_plural}'}",
             "opts": self.opts,
             "act": act,
-            "things": [(thing, reverse(f"admin:{self._name('change')}", args=[thing.pk])) for thing in things],
+            "things": [
+                (thing, reverse(f"admin:{self._name('change')}", args=[thing.pk])) for thing in things
+            ],
             "form": form,
-            "back": reverse(f"admin:{self._name('change')}", args=[things[0].pk]) if count == 1 else self._list(),
+            "back": reverse(f"admin:{self._name('change')}", args=[things[0].pk])
+            if count == 1
+            else self._list(),
         }
         return TemplateResponse(request, "admin/acting/confirm.html", context)
 

@@ -1,4 +1,6 @@
-"""Read-only admin pages, lists that neither count rows nor skip them, and filters that read no whole table."""
+"""Read-only admin pages, lists that neither count rows nor skip them, and filters that read no
+whole table.
+"""
 
 # ruff: noqa: ARG002 - Django hands its hooks more than each needs
 
@@ -32,7 +34,9 @@ class ReadOnly:
 
 
 class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
-    """A list that stays quick over millions of rows: nothing is counted, and it is read in the order of one key only."""
+    """A list that stays quick over millions of rows: nothing is counted, and it is read in the order of one
+    key only.
+    """
 
     change_list_template = "admin/keyset_list.html"
     show_full_result_count = False
@@ -44,7 +48,8 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
         return KeysetList
 
     def in_order(self, queryset: QuerySet[Any], *, filtered: bool) -> tuple[QuerySet[Any], str]:
-        """The list's rows, and the field whose order it is read in: unique and indexed, with a ``-`` for the last first.
+        """The list's rows, and the field whose order it is read in: unique and indexed, with a ``-`` for the
+        last first.
 
         :param filtered: whether a filter is chosen, be it beside a search.
         """
@@ -70,9 +75,11 @@ AFTER, BEFORE, LAST = "after", "before", "last"
 
 
 class KeysetList(ChangeList):
-    """A page of a list in the order of one unique, indexed field: see :meth:`webapp.admin.base.ReadOnlyAdmin.in_order`.
+    """A page of a list in the order of one unique, indexed field: see
+    :meth:`webapp.admin.base.ReadOnlyAdmin.in_order`.
 
-    :ivar next_page: the query string of the page after this one, None when there is none; likewise the others.
+    :ivar next_page: the query string of the page after this one, None when there is none; likewise the
+        others.
     """
 
     previous_page: str | None = None
@@ -111,7 +118,11 @@ class KeysetList(ChangeList):
         if backwards:
             rows.reverse()
         edges = [getattr(row, name) for row in rows]
-        self._link(edges, before=more if backwards else AFTER in asked, after=LAST not in asked if backwards else more)
+        self._link(
+            edges,
+            before=more if backwards else AFTER in asked,
+            after=LAST not in asked if backwards else more,
+        )
         self.result_list = rows  # a list, read already: what fails, fails here
         self.result_count = len(rows)
         self.full_result_count = None  # never counted
@@ -133,7 +144,9 @@ MOST = 50
 
 
 class Choice(admin.SimpleListFilter):
-    """One of ``choices``: value, what is shown, and the condition, given the ``path`` from the listed model."""
+    """One of ``choices``: value, what is shown, and the condition, given the ``path`` from the
+    listed model.
+    """
 
     path = ""
     cases: tuple[tuple[str, str, dict[str, Any]], ...] = ()
@@ -144,12 +157,16 @@ class Choice(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         for value, _, condition in self.cases:
             if value == self.value():
-                return queryset.filter(Q(**{f"{self.path}{name}": wanted for name, wanted in condition.items()}))
+                return queryset.filter(
+                    Q(**{f"{self.path}{name}": wanted for name, wanted in condition.items()})
+                )
         return queryset
 
 
 class Seen(admin.SimpleListFilter):
-    """One of the values that stand in a column, found by skipping along its index: a probe for each, whatever the size."""
+    """One of the values that stand in a column, found by skipping along its index: a probe for each, whatever
+    the size.
+    """
 
     column = ""
 
@@ -161,7 +178,10 @@ class Seen(admin.SimpleListFilter):
         model = model_admin.model
         table, column = model._meta.db_table, model._meta.get_field(self.column).column
         alias = model_admin.get_queryset(request).db
-        quoted = {"table": connections[alias].ops.quote_name(table), "column": connections[alias].ops.quote_name(column)}
+        quoted = {
+            "table": connections[alias].ops.quote_name(table),
+            "column": connections[alias].ops.quote_name(column),
+        }
         with connections[alias].cursor() as cursor:
             cursor.execute(SKIP % quoted, [MOST])
             return [(value, value) for (value,) in cursor.fetchall()]

@@ -12,7 +12,24 @@ from django.utils.html import format_html
 
 # ISO 4217's currencies whose minor unit is not the hundredth.
 WHOLE = frozenset(
-    {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"}
+    {
+        "BIF",
+        "CLP",
+        "DJF",
+        "GNF",
+        "ISK",
+        "JPY",
+        "KMF",
+        "KRW",
+        "PYG",
+        "RWF",
+        "UGX",
+        "VND",
+        "VUV",
+        "XAF",
+        "XOF",
+        "XPF",
+    }
 )
 THOUSANDTHS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 
@@ -59,7 +76,9 @@ def unbroken(text: object) -> str:
 
 def story(saga: UUID) -> str:
     """A link to all that was said of a saga."""
-    return format_html('<a href="{}?q={}">what was said of it</a>', reverse("admin:audit_sagaevent_changelist"), saga)
+    return format_html(
+        '<a href="{}?q={}">what was said of it</a>', reverse("admin:audit_sagaevent_changelist"), saga
+    )
 
 
 LONGEST = 20_000
@@ -81,7 +100,9 @@ def as_json(value: object) -> str:
 
 
 def payload(body: bytes) -> str:
-    """Bytes that came over the wire: as JSON over several lines if they are, else with what is no text as escapes."""
+    """Bytes that came over the wire: as JSON over several lines if they are, else with what is no text as
+    escapes.
+    """
     if len(body) <= 10 * LONGEST:
         try:
             return as_json(json.loads(body))

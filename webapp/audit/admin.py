@@ -32,9 +32,22 @@ class SagaEventAdmin(ReadOnlyAdmin):
     search_fields = ("saga_id",)  # shows the search box; get_search_results decides
     search_help_text = "order number, saga id, event id or task id; the story is read from below"
     fields = (
-        "id", "event_id", "saga", "cause", "kind", "name", "participant", "step", "task_id", "attempt", "again", "reason",
-        "said", "heard", "shown_data",
-    )  # fmt: skip
+        "id",
+        "event_id",
+        "saga",
+        "cause",
+        "kind",
+        "name",
+        "participant",
+        "step",
+        "task_id",
+        "attempt",
+        "again",
+        "reason",
+        "said",
+        "heard",
+        "shown_data",
+    )
     readonly_fields = fields
 
     @admin.display(description="said at")
@@ -111,9 +124,22 @@ class DeadLetterAdmin(ActingAdmin):
     search_fields = ("digest",)  # shows the search box; get_search_results decides
     search_help_text = "order number, saga id, or the digest that a log printed"
     fields = (
-        "id", "source", "participant", "its_saga", "step", "topic", "error", "message", "shown_traceback", "shown_body",
-        "shown_headers", "attempts", "digest", "received", "settled",
-    )  # fmt: skip
+        "id",
+        "source",
+        "participant",
+        "its_saga",
+        "step",
+        "topic",
+        "error",
+        "message",
+        "shown_traceback",
+        "shown_body",
+        "shown_headers",
+        "attempts",
+        "digest",
+        "received",
+        "settled",
+    )
     readonly_fields = fields
 
     def get_urls(self) -> list[URLPattern]:
@@ -136,7 +162,10 @@ class DeadLetterAdmin(ActingAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         letters = super().get_queryset(request)
-        listed = request.resolver_match is not None and request.resolver_match.url_name == "audit_deadletter_changelist"
+        listed = (
+            request.resolver_match is not None
+            and request.resolver_match.url_name == "audit_deadletter_changelist"
+        )
         return letters.defer("body", "traceback", "headers") if listed else letters
 
     @admin.display(description="outcome")
@@ -170,7 +199,11 @@ class DeadLetterAdmin(ActingAdmin):
             return "of more than one saga, or none that could be read"
         known = Saga.objects.filter(id=letter.saga_id).exists()
         link = reverse("admin:orders_saga_change", args=[letter.saga_id])
-        return format_html('<a href="{}">{}</a>', link, letter.saga_id) if known else f"{letter.saga_id} (not known here)"
+        return (
+            format_html('<a href="{}">{}</a>', link, letter.saga_id)
+            if known
+            else f"{letter.saga_id} (not known here)"
+        )
 
     @admin.display(description="traceback")
     def shown_traceback(self, letter: DeadLetter) -> str:
@@ -190,7 +223,11 @@ class DeadLetterAdmin(ActingAdmin):
             return "open"
         by = str(letter.settled_by)
         return format_html(
-            "{} by {}, {}: {}", letter.outcome, display_names([by])[by], moment(letter.settled_at), letter.settled_why
+            "{} by {}, {}: {}",
+            letter.outcome,
+            display_names([by])[by],
+            moment(letter.settled_at),
+            letter.settled_why,
         )
 
     def get_search_results(
@@ -201,7 +238,9 @@ class DeadLetterAdmin(ActingAdmin):
         if "-" in term and (saga := as_uuid(term)) is not None:
             return queryset.filter(saga_id=saga), False
         wanted = Q(digest__startswith=term.lower())
-        if (number := as_number(term)) is not None:  # asked for first: beside an OR, a subquery keeps indexes from being used
+        if (
+            number := as_number(term)
+        ) is not None:  # asked for first: beside an OR, a subquery keeps indexes from being used
             saga = Order.objects.filter(id=number).values_list("saga_id", flat=True).first()
             wanted |= Q(saga_id=saga) if saga else Q()
         return queryset.filter(wanted), False

@@ -44,7 +44,9 @@ class Outcome(Choice):
     )
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        return islice(super().choices(changelist), 1, None)  # Django's own "All", without a value, means open here
+        return islice(
+            super().choices(changelist), 1, None
+        )  # Django's own "All", without a value, means open here
 
     def value(self) -> str:
         return super().value() or "open"
@@ -61,7 +63,9 @@ class Step(Seen):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """An empty value means those of no step: the groups page links so."""
-        return queryset.filter(step__isnull=True) if self.value() == "" else super().queryset(request, queryset)
+        return (
+            queryset.filter(step__isnull=True) if self.value() == "" else super().queryset(request, queryset)
+        )
 
 
 class Error(Seen):

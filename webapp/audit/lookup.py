@@ -13,20 +13,27 @@ TRIED = "order number, saga id, event id, task id, idempotency key"
 
 
 def saga_of(term: str) -> UUID | None:
-    """The saga of an order number, saga id, event id, task id or idempotency key; each is looked up by its index.
+    """The saga of an order number, saga id, event id, task id or idempotency key; each is looked up by its
+    index.
 
     A task works on many sagas at once: the first that it told of is given.
     """
     term = term.strip()
     number, id_ = as_number(term), as_uuid(term)
-    if number is not None and (saga := Order.objects.filter(id=number).values_list("saga_id", flat=True).first()):
+    if number is not None and (
+        saga := Order.objects.filter(id=number).values_list("saga_id", flat=True).first()
+    ):
         return saga
     if id_ is not None:
         if Saga.objects.filter(id=id_).exists():
             return id_
-        if (saga := SagaEvent.objects.filter(event_id=id_).values_list("saga_id", flat=True).first()) is not None:
+        if (
+            saga := SagaEvent.objects.filter(event_id=id_).values_list("saga_id", flat=True).first()
+        ) is not None:
             return saga
-        if (saga := SagaEvent.objects.filter(task_id=str(id_)).values_list("saga_id", flat=True).first()) is not None:
+        if (
+            saga := SagaEvent.objects.filter(task_id=str(id_)).values_list("saga_id", flat=True).first()
+        ) is not None:
             return saga
     if 0 < len(term) <= KEY_LENGTH and term.isprintable():
         return Order.objects.filter(idempotency_key=term).values_list("saga_id", flat=True).first()

@@ -40,8 +40,9 @@ class SagaEvent(models.Model):
         indexes = [
             models.Index(fields=["saga_id", "id"], name="saga_event_story"),
             models.Index(fields=["task_id"], name="saga_event_task", condition=Q(task_id__isnull=False)),
-            # What is rare is found by these, one for each: an index of kind and id would look dearer to PostgreSQL than to walk
-            # back along the key, which is long when the last of a kind is old. Signals and notices are never far.
+            # What is rare is found by these, one for each: an index of kind and id would look dearer to
+            # PostgreSQL than to walk back along the key, which is long when the last of a kind is old.
+            # Signals and notices are never far.
             models.Index(fields=["id"], name="saga_event_refusal", condition=Q(kind="refusal")),
             models.Index(fields=["id"], name="saga_event_answer", condition=Q(kind="answer")),
             models.Index(fields=["id"], name="saga_event_attention", condition=Q(kind="attention")),
@@ -81,7 +82,9 @@ class DeadLetter(models.Model):
     message = models.TextField()
     traceback = models.TextField()
     body = models.BinaryField(help_text="as it came, undecoded")
-    digest = models.CharField(max_length=64, help_text="SHA-256 of the body; the logs print its first 16 digits")
+    digest = models.CharField(
+        max_length=64, help_text="SHA-256 of the body; the logs print its first 16 digits"
+    )
     headers = models.JSONField()
     attempts = models.IntegerField()
     received_at = models.DateTimeField(db_default=Now())
@@ -99,7 +102,9 @@ class DeadLetter(models.Model):
         indexes = [
             models.Index(fields=["saga_id"], name="dead_letter_saga", condition=Q(saga_id__isnull=False)),
             models.Index(fields=["-id"], name="dead_letter_open", condition=Q(outcome__isnull=True)),
-            models.Index(fields=["outcome", "id"], name="dead_letter_settled", condition=Q(outcome__isnull=False)),
+            models.Index(
+                fields=["outcome", "id"], name="dead_letter_settled", condition=Q(outcome__isnull=False)
+            ),
             models.Index(fields=["source", "id"], name="dead_letter_source"),
             models.Index(fields=["participant", "id"], name="dead_letter_participant"),
             models.Index(fields=["step", "id"], name="dead_letter_step"),
@@ -117,7 +122,12 @@ class DeadLetter(models.Model):
                 condition=Q(source__in=["participant", "broker", "unheard"]), name="dead_letter_source_known"
             ),
             models.CheckConstraint(
-                condition=Q(outcome__isnull=True, settled_at__isnull=True, settled_by__isnull=True, settled_why__isnull=True)
+                condition=Q(
+                    outcome__isnull=True,
+                    settled_at__isnull=True,
+                    settled_by__isnull=True,
+                    settled_why__isnull=True,
+                )
                 | Q(
                     outcome__isnull=False,  # a comparison with NULL would satisfy the CHECK
                     outcome__in=["replayed", "discarded"],

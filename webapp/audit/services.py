@@ -24,12 +24,13 @@ from workers.settings import settings
 def replay(letter: int, *, by: str, reason: str) -> str:
     """Have a dead letter heard once more by whom it was for; gives a sentence that says what was done.
 
-    What a participant gave up goes back to that participant, what the broker gave up to the queue where it died, and what
-    nobody heard to its recipient, or to everybody who hears it now. What its saga does with it, the journals decide. What only
-    observers hear is replayed whether its saga has ended or not.
+    What a participant gave up goes back to that participant, what the broker gave up to the queue where it
+    died, and what nobody heard to its recipient, or to everybody who hears it now. What its saga does with
+    it, the journals decide. What only observers hear is replayed whether its saga has ended or not.
 
     :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
-    :raises ActRefused: when it was settled before, its saga has ended, it is not genuine, or no reason is given.
+    :raises ActRefused: when it was settled before, its saga has ended, it is not genuine, or no reason is
+        given.
     """
     reason = required_reason(reason)
     with transaction.atomic():
@@ -48,7 +49,8 @@ def replay(letter: int, *, by: str, reason: str) -> str:
 
 
 def discard(letter: int, *, by: str, reason: str) -> str:
-    """Settle a dead letter without replaying it; it stays to be read. Gives a sentence that says what was done.
+    """Settle a dead letter without replaying it; it stays to be read. Gives a sentence that says what was
+    done.
 
     :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
     :raises ActRefused: when it was settled before, or no reason is given.
@@ -70,7 +72,9 @@ def _settle(letter: int, outcome: DeadLetter.Outcome, by: str, reason: str) -> D
     if found is None:
         raise ActRefused(f"There is no dead letter {letter}.")
     if not mine:
-        raise ActRefused(f"Dead letter {letter} was {found.outcome} before, by {found.settled_by}: {found.settled_why}")
+        raise ActRefused(
+            f"Dead letter {letter} was {found.outcome} before, by {found.settled_by}: {found.settled_why}"
+        )
     return found
 
 
@@ -100,11 +104,15 @@ def _genuine_topic(letter: DeadLetter, body: bytes) -> str:
         )
         read_rows(body)
     except EnvelopeError as error:
-        raise ActRefused(f"It is not one of our messages ({error}), so it is not signed anew. Discard it.") from None
+        raise ActRefused(
+            f"It is not one of our messages ({error}), so it is not signed anew. Discard it."
+        ) from None
     return topic
 
 
-def _tell_participant(letter: DeadLetter, decision: Literal["replayed", "discarded"], by: str, reason: str) -> None:
+def _tell_participant(
+    letter: DeadLetter, decision: Literal["replayed", "discarded"], by: str, reason: str
+) -> None:
     order_operations.settle(
         str(letter.saga_id), str(letter.step), decision,
         participant=letter.participant, db=connection, by=by, reason=reason,

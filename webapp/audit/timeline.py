@@ -26,7 +26,9 @@ ACTS = frozenset(
 
 DID, SAID, ANSWERED = range(0, 30, 10)
 FOLLOWS = {"dead letter": DID + 1, "rolled back": ANSWERED + 1}
-"""Notices that follow from something else of their transaction: from the failure that was the last, from the last answer."""
+"""Notices that follow from something else of their transaction: from the failure that was the last, from the
+last answer.
+"""
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,15 @@ class Story:
 
     @cached_property
     def began(self) -> datetime:
-        """When all begins: with its row or, if the clock of whoever said that is behind, with its first signal."""
+        """When all begins: with its row or, if the clock of whoever said that is behind, with its first
+        signal.
+        """
         return min([self.saga.started_at, *(told.event.said_at for told in self.begun_with)])
 
     def after(self, event: SagaEvent) -> str:
-        """How long after the saga's beginning it was said, in seconds with a sign: each speaker has a clock of its own."""
+        """How long after the saga's beginning it was said, in seconds with a sign: each speaker has a clock
+        of its own.
+        """
         return f"{(event.said_at - self.began).total_seconds():+.3f} s"
 
 
@@ -81,7 +87,8 @@ def story_of(saga: UUID) -> Story | None:
 
 
 def _when(event: SagaEvent) -> tuple[datetime, int, int]:
-    """What one transaction says has one time, and ids tell no order: what is heard together is written by kind and name.
+    """What one transaction says has one time, and ids tell no order: what is heard together is written by
+    kind and name.
 
     So at one time stands first what was done, then what was said of that, then the answer.
     """

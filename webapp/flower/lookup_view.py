@@ -21,7 +21,9 @@ SHOWN = 20
 
 
 def go(request: HttpRequest, term: str) -> HttpResponse:
-    """To the order of an order number or idempotency key, the saga of a saga's or event's id; a task has a page of both."""
+    """To the order of an order number or idempotency key, the saga of a saga's or event's id; a task has a
+    page of both.
+    """
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path(), reverse("admin:login"))
     if not (admin.site.has_permission(request) and request.user.has_perms(NEEDED)):
@@ -29,11 +31,21 @@ def go(request: HttpRequest, term: str) -> HttpResponse:
     term = term.strip().rstrip("/")
     context = {**admin.site.each_context(request), "term": term}
     if sagas := _sagas_of_task(term):
-        context |= {"title": "A task", "task_url": flower_task_url(str(as_uuid(term))), "sagas": sagas, "limit": SHOWN}
+        context |= {
+            "title": "A task",
+            "task_url": flower_task_url(str(as_uuid(term))),
+            "sagas": sagas,
+            "limit": SHOWN,
+        }
         return render(request, "flower/task.html", context)
     saga = saga_of(term)
     if saga is None:
-        return render(request, "flower/unknown.html", {**context, "title": "Nothing of that id", "tried": TRIED}, status=404)
+        return render(
+            request,
+            "flower/unknown.html",
+            {**context, "title": "Nothing of that id", "tried": TRIED},
+            status=404,
+        )
     id_ = as_uuid(term)
     order = Order.objects.filter(saga_id=saga).values_list("id", flat=True).first() if id_ is None else None
     kind, key = ("saga", saga) if order is None else ("order", order)

@@ -1,8 +1,9 @@
 """Flower inside the admin: its pages for staff alone, under the admin's own login and CSRF protection.
 
-Flower itself listens on the loopback (or on a private network) and knows neither the staff nor their sessions. Of a request
-only the headers in :data:`PASSED_ON` are forwarded: no cookie, no address, no host name. Of a response only those in
-:data:`PASSED_BACK` are returned: none of Flower's cookies, no permission for other sites to read.
+Flower itself listens on the loopback (or on a private network) and knows neither the staff nor their
+sessions. Of a request only the headers in :data:`PASSED_ON` are forwarded: no cookie, no address, no host
+name. Of a response only those in :data:`PASSED_BACK` are returned: none of Flower's cookies, no permission
+for other sites to read.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.views import redirect_to_login
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, StreamingHttpResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+    StreamingHttpResponse,
+)
 from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.urls import reverse
@@ -32,7 +39,9 @@ from webapp.flower.links import flower_url
 from webapp.flower.models import Pool
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 20.0
-"""How long Flower may take to be reached, and to say something: it asks the pools, which takes it a second or more."""
+"""How long Flower may take to be reached, and to say something: it asks the pools, which takes it a second or
+more.
+"""
 CHUNK = 64 * 1024
 
 
@@ -121,11 +130,27 @@ def _words(error: Exception) -> str:
 
 logger = logging.getLogger(__name__)
 
-PASSED_ON = ("Accept", "Accept-Language", "Content-Type", "If-Modified-Since", "If-None-Match", "Range", "X-Requested-With")
+PASSED_ON = (
+    "Accept",
+    "Accept-Language",
+    "Content-Type",
+    "If-Modified-Since",
+    "If-None-Match",
+    "Range",
+    "X-Requested-With",
+)
 PASSED_BACK = (
-    "Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Length", "Content-Range", "Content-Type", "ETag",
-    "Expires", "Last-Modified", "Location",
-)  # fmt: skip
+    "Accept-Ranges",
+    "Cache-Control",
+    "Content-Disposition",
+    "Content-Length",
+    "Content-Range",
+    "Content-Type",
+    "ETag",
+    "Expires",
+    "Last-Modified",
+    "Location",
+)
 READING = frozenset({"tasks/datatable"})
 """What Flower's own pages ask for by POST though nothing is changed."""
 TOKEN_COOKIE, TOKEN_HEADER = "_xsrf", "X-XSRFToken"
@@ -134,7 +159,9 @@ POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Flower's pages run under the admin's address, so they must not talk to anybody else; one has a script inside."""
+"""Flower's pages run under the admin's address, so they must not talk to anybody else; one has a script
+inside.
+"""
 
 
 @csrf_exempt  # the token comes in Flower's header; _guarded checks it
@@ -233,5 +260,7 @@ def with_bar(html: bytes, page: str) -> bytes:
     links = format_html('<a href="{}">OrderSaga admin</a>', reverse("admin:index"))
     kind, _, task = page.partition("/")
     if kind == "task" and task:
-        links += format_html(' · <a href="{}">the sagas of this task</a>', reverse("go", kwargs={"term": task}))
+        links += format_html(
+            ' · <a href="{}">the sagas of this task</a>', reverse("go", kwargs={"term": task})
+        )
     return html.replace(MAIN, MAIN + f'<p class="container-fluid pt-2 mb-0 small">{links}</p>'.encode(), 1)

@@ -25,7 +25,9 @@ OF_A_SAGA = "order number or saga id"
 def saga_link(saga: UUID | None) -> str:
     if saga is None:
         return "none"
-    return format_html('<a href="{}">{}</a>', reverse("admin:orders_saga_change", args=[saga]), unbroken(saga))
+    return format_html(
+        '<a href="{}">{}</a>', reverse("admin:orders_saga_change", args=[saga]), unbroken(saga)
+    )
 
 
 def of_saga(queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
@@ -41,7 +43,9 @@ def of_saga(queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
 class ByKey(BorrowedAdmin):
     """Found by the whole of its key."""
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
         term = search_term.strip()
         return queryset.filter(pk=term) if term else queryset, False
 
@@ -60,7 +64,9 @@ class BySaga(BorrowedAdmin):
     def moved(self, row: Any) -> str | None:
         return moment(row.at)
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
         return of_saga(queryset, search_term), False
 
 
@@ -84,7 +90,9 @@ class MovementAdmin(BySaga):
         if movement.saga_id is None:
             return "none: a receipt"
         lines = Reservation.objects.filter(saga_id=movement.saga_id).order_by("line")
-        return _lines((f"line {r.line}: {r.quantity} × {r.sku}, {r.state} since", moment(r.at)) for r in lines)
+        return _lines(
+            (f"line {r.line}: {r.quantity} × {r.sku}, {r.state} since", moment(r.at)) for r in lines
+        )
 
 
 @admin.register(Wallet)
@@ -115,9 +123,14 @@ class LedgerTransactionAdmin(BySaga):
         """What moved: the sum of what was added somewhere, which is what was taken elsewhere."""
         added = LedgerEntry.objects.filter(transaction=OuterRef("pk"), amount__gt=0).order_by()
         moved = added.values("currency").annotate(moved=Sum("amount"))
-        return super().get_queryset(request).annotate(
-            moved_amount=Subquery(moved.values("moved")[:1]), moved_currency=Subquery(moved.values("currency")[:1])
-        )  # fmt: skip
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                moved_amount=Subquery(moved.values("moved")[:1]),
+                moved_currency=Subquery(moved.values("currency")[:1]),
+            )
+        )
 
     @admin.display
     def amount(self, row: Any) -> str:

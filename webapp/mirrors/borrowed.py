@@ -23,7 +23,9 @@ AWAY = 503
 class BorrowedAdmin(ReadOnlyAdmin):
     """A read-only list over a table of ``model.domain``."""
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         return self._read(request, lambda: super(BorrowedAdmin, self).changelist_view(request, extra_context))
 
     def changeform_view(
@@ -38,17 +40,27 @@ class BorrowedAdmin(ReadOnlyAdmin):
         show = super().changeform_view
         return self._read(request, lambda: show(request, object_id, form_url, extra_context))
 
-    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         raise PermissionDenied
 
     def _read(self, request: HttpRequest, show: Callable[[], HttpResponse]) -> HttpResponse:
         try:
             answer = show()
-            return answer.render() if isinstance(answer, TemplateResponse) else answer  # here, where its faults are met
+            return (
+                answer.render() if isinstance(answer, TemplateResponse) else answer
+            )  # here, where its faults are met
         except ConnectionDoesNotExist:
-            return self._away(request, "Nobody has said how it is read.", "Set it to the address of a role that may only read")
+            return self._away(
+                request,
+                "Nobody has said how it is read.",
+                "Set it to the address of a role that may only read",
+            )
         except ProgrammingError as fault:
-            return self._away(request, first_line(fault), "manage.py migrate makes its tables, manage.py provision the role")
+            return self._away(
+                request, first_line(fault), "manage.py migrate makes its tables, manage.py provision the role"
+            )
         except (OperationalError, InterfaceError) as fault:
             return self._away(request, first_line(fault), "Is its PostgreSQL running?")
 

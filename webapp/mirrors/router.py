@@ -12,7 +12,9 @@ if TYPE_CHECKING:  # the settings import this, before there are models
 
 DOMAINS: tuple[Literal["inventory", "payments"], ...] = ("inventory", "payments")
 SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
-"""Whatever the role may do elsewhere, and however long a page would take. Behind a connection pooler the role's own hold."""
+"""Whatever the role may do elsewhere, and however long a page would take. Behind a connection pooler the
+role's own hold.
+"""
 
 
 class ReadOnlyBooks(Exception):

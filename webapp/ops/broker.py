@@ -48,7 +48,8 @@ class Management:
 
     @classmethod
     def beside(cls, broker_url: str, address: str = "") -> Management:
-        """The interface of the broker at an AMQP address, with its user: at ``address``, by default at the usual place.
+        """The interface of the broker at an AMQP address, with its user: at ``address``, by default at the
+        usual place.
 
         :raises ValueError: when ``address`` is no such address.
         """
@@ -84,7 +85,9 @@ class Management:
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
-            raise ManagementError(f"{method} {address} was answered with {error.code} {error.reason}", error.code) from error
+            raise ManagementError(
+                f"{method} {address} was answered with {error.code} {error.reason}", error.code
+            ) from error
         except (OSError, ValueError) as error:  # ValueError: whoever answers speaks no HTTP
             raise ManagementError(f"{self.url} does not answer: {getattr(error, 'reason', error)}") from error
         try:
@@ -121,9 +124,7 @@ def blocked(url: str) -> str | None:
 
 def alarm_words(reason: str) -> str:
     """One sentence about a broker that accepts no messages."""
-    return (
-        f"The broker accepts no messages because of an alarm: {reason}. `rabbitmq-diagnostics alarms` on its host tells more."
-    )
+    return f"The broker accepts no messages because of an alarm: {reason}. `rabbitmq-diagnostics alarms` on its host tells more."
 
 
 def connection(url: str) -> Connection:

@@ -14,7 +14,11 @@ from ordersaga.embedded import Embedded, EmbeddedError, stop
 
 __all__ = ["Embedded", "EmbeddedError", "start", "stop"]
 
-DATABASES = {"orders": "ordersaga_orders", "inventory": "ordersaga_inventory", "payments": "ordersaga_payments"}
+DATABASES = {
+    "orders": "ordersaga_orders",
+    "inventory": "ordersaga_inventory",
+    "payments": "ordersaga_payments",
+}
 """Each role and the one database it owns."""
 
 

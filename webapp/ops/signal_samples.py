@@ -1,7 +1,8 @@
 """Signals as they were once written, to prove that today's code still reads them.
 
-``workers/signal_samples/<Signal>.<version>.json`` holds one signal of each version that was ever in use. A deploy meets such
-signals in queues, outboxes and journals, so a change that cannot read them is refused by ``choreography --check``.
+``workers/signal_samples/<Signal>.<version>.json`` holds one signal of each version that was ever in use. A
+deploy meets such signals in queues, outboxes and journals, so a change that cannot read them is refused by
+``choreography --check``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ FOLDER = Path(__file__).resolve().parents[2] / "workers" / "signal_samples"
 
 def spoken(choreography: Choreography) -> dict[str, type[Signal]]:
     """Every signal of the choreography by its name."""
-    return {s.__name__: s for step in choreography.steps for s in (step.signature.hears, *step.signature.says)}
+    return {
+        s.__name__: s for step in choreography.steps for s in (step.signature.hears, *step.signature.says)
+    }
 
 
 def broken_contracts(choreography: Choreography, folder: Path = FOLDER) -> list[str]:
@@ -41,12 +44,16 @@ def broken_contracts(choreography: Choreography, folder: Path = FOLDER) -> list[
             )
     for name, signal in signals.items():
         if signal.__module__.startswith("workers.") and not _path(folder, signal).exists():
-            found.append(f"{name} version {signal.version} is not recorded. Run: manage.py choreography --record")
+            found.append(
+                f"{name} version {signal.version} is not recorded. Run: manage.py choreography --record"
+            )
     return found
 
 
 def record(choreography: Choreography, folder: Path = FOLDER) -> Iterator[Path]:
-    """Write an example of each signal's present version where none is recorded; what is recorded is never changed."""
+    """Write an example of each signal's present version where none is recorded; what is recorded is never
+    changed.
+    """
     folder.mkdir(exist_ok=True)
     for signal in spoken(choreography).values():
         path = _path(folder, signal)
@@ -60,7 +67,9 @@ def _path(folder: Path, signal: type[Signal]) -> Path:
 
 
 def example(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> Any:
-    """The least value that a JSON schema of a signal allows (those keywords that pydantic writes for signals)."""
+    """The least value that a JSON schema of a signal allows (those keywords that pydantic writes for
+    signals).
+    """
     known = definitions if definitions is not None else schema.get("$defs", {})
     if "$ref" in schema:
         return example(known[schema["$ref"].rsplit("/", 1)[-1]], known)

@@ -1,4 +1,6 @@
-"""Work in progress of steps that are not declared any more, as after a rename: found before a deploy, not by it."""
+"""Work in progress of steps that are not declared any more, as after a rename: found before a deploy, not by
+it.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def _steps(participant: Participant, sagas: list[str]) -> Counter[str]:
     declared = [step.key for step in participant.steps.values()]
     with participant.database.begin() as tx:
         for at in range(0, len(sagas), AT_ONCE):
-            tx.cursor.execute(journal.IN_PROGRESS, [*among(sagas[at : at + AT_ONCE]), f"{participant.name}.", declared])
+            tx.cursor.execute(
+                journal.IN_PROGRESS, [*among(sagas[at : at + AT_ONCE]), f"{participant.name}.", declared]
+            )
             steps.update(dict(tx.cursor.fetchall()))
     return steps
 

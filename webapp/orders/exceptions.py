@@ -33,5 +33,7 @@ class IdempotencyConflict(OrderError):
     """
 
     def __init__(self, key: str, order: int) -> None:
-        super().__init__(f"idempotency_key: {key!r} belongs to order {order}, whose content differs. Use a new key.")
+        super().__init__(
+            f"idempotency_key: {key!r} belongs to order {order}, whose content differs. Use a new key."
+        )
         self.key, self.order = key, order

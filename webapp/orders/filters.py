@@ -15,9 +15,11 @@ IMPLIED: dict[str, dict[str, bool]] = {
 class Status(Choice):
     title = "status"
     parameter_name = "status"
-    # What is pending or rolling back is open, what rolls or is rolled back was refused (CHECKs), and both have an index. A
-    # status alone has none: it would make each change of it dearer. Confirmed are most.
-    cases = tuple((value, shown, {"status": value} | IMPLIED.get(value, {})) for value, shown in Saga.Status.choices)
+    # What is pending or rolling back is open, what rolls or is rolled back was refused (CHECKs), and both
+    # have an index. A status alone has none: it would make each change of it dearer. Confirmed are most.
+    cases = tuple(
+        (value, shown, {"status": value} | IMPLIED.get(value, {})) for value, shown in Saga.Status.choices
+    )
 
 
 class Open(Choice):

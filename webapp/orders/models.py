@@ -80,9 +80,14 @@ class Order(models.Model):
     confirmed_at = models.DateTimeField(null=True)
 
     class Meta:
-        permissions = [("place_order", "Can place orders"), ("cancel_order", "Can ask for orders to be cancelled")]
+        permissions = [
+            ("place_order", "Can place orders"),
+            ("cancel_order", "Can ask for orders to be cancelled"),
+        ]
         # one index each, where unique=True and db_index=True on text would make two
-        indexes = [models.Index(fields=["customer"], name="order_customer", opclasses=["varchar_pattern_ops"])]
+        indexes = [
+            models.Index(fields=["customer"], name="order_customer", opclasses=["varchar_pattern_ops"])
+        ]
         constraints = [
             # decides between two processes that place the same order
             models.UniqueConstraint(fields=["idempotency_key"], name="order_key_once"),
@@ -104,7 +109,9 @@ class OrderLine(models.Model):
 
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines", db_index=False)
     number = models.PositiveSmallIntegerField()
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+", db_column="sku", db_index=False)
+    product = models.ForeignKey(
+        Product, on_delete=models.PROTECT, related_name="+", db_column="sku", db_index=False
+    )
     quantity = models.PositiveIntegerField()
     amount = models.BigIntegerField(help_text="minor units")
 
@@ -114,7 +121,9 @@ class OrderLine(models.Model):
             models.UniqueConstraint(fields=["order", "number"], name="order_line_number_once"),
             models.UniqueConstraint(fields=["order", "product"], name="order_line_product_once"),
             models.CheckConstraint(condition=Q(number__gte=1), name="order_line_number_from_one"),
-            models.CheckConstraint(condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY), name="order_line_quantity_sane"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=1, quantity__lte=MAX_QUANTITY), name="order_line_quantity_sane"
+            ),
             models.CheckConstraint(condition=Q(amount__gte=0), name="order_line_amount_not_negative"),
         ]
 
@@ -129,7 +138,9 @@ class CancelRequest(models.Model):
         CANCELLED = "cancelled", "cancelled"
         TOO_LATE = "too_late", "too late"
 
-    order = models.OneToOneField(Order, on_delete=models.CASCADE, primary_key=True, related_name="cancel_request")
+    order = models.OneToOneField(
+        Order, on_delete=models.CASCADE, primary_key=True, related_name="cancel_request"
+    )
     asked_by = models.CharField(max_length=150)
     asked_at = models.DateTimeField(db_default=Now())
     outcome = models.CharField(max_length=9, null=True, choices=Outcome)

@@ -53,8 +53,8 @@ class NewOrder:
 class Draft:
     """A checked and priced order, whose ``said`` still lacks its number.
 
-    ``digest`` is of what was asked for, so that the same order stays the same when prices change. ``prices`` are those of the
-    catalogue, one for each line.
+    ``digest`` is of what was asked for, so that the same order stays the same when prices change. ``prices``
+    are those of the catalogue, one for each line.
     """
 
     key: str
@@ -92,7 +92,10 @@ def judge(orders: Iterable[NewOrder]) -> list[Draft | OrderRefused]:
     read = [(order, _tried(_items, order)) for order in orders]
     skus = {item.sku for _, items in read if isinstance(items, list) for item in items}
     products = _products(skus) if skus else {}
-    return [items if isinstance(items, OrderRefused) else _tried(_draft, order, items, products) for order, items in read]
+    return [
+        items if isinstance(items, OrderRefused) else _tried(_draft, order, items, products)
+        for order, items in read
+    ]
 
 
 def readable_twice(order: NewOrder) -> NewOrder:
@@ -141,9 +144,13 @@ def _items(order: NewOrder) -> list[Item]:
     """The lines of ``order`` as far as they can be checked without the catalogue."""
     key: object = order.idempotency_key
     if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH or not key.isprintable():
-        raise OrderRefused("idempotency_key", "is empty, too long or unprintable", f"Use 1 to {KEY_LENGTH} characters")
+        raise OrderRefused(
+            "idempotency_key", "is empty, too long or unprintable", f"Use 1 to {KEY_LENGTH} characters"
+        )
     if key.startswith(FORGOTTEN):
-        raise OrderRefused("idempotency_key", f"begins with {FORGOTTEN}, as keys that were pruned do", "Use another")
+        raise OrderRefused(
+            "idempotency_key", f"begins with {FORGOTTEN}, as keys that were pruned do", "Use another"
+        )
     items = [Item(*line) for line in islice(order.lines, MAX_LINES + 1)]
     if not 0 < len(items) <= MAX_LINES:
         raise OrderRefused("lines", "are too many" if items else "are none", REMEDIES["lines"])
@@ -152,7 +159,9 @@ def _items(order: NewOrder) -> list[Item]:
     for number, (sku, quantity, amount) in enumerate(items):
         _say(Line, f"lines[{number}].", sku=sku, quantity=quantity, amount=0 if amount is None else amount)
         if sku in seen:
-            raise OrderRefused(f"lines[{number}].sku", f"{sku} stands twice", "Add the quantities up in one line")
+            raise OrderRefused(
+                f"lines[{number}].sku", f"{sku} stands twice", "Add the quantities up in one line"
+            )
         seen.add(sku)
     return items
 

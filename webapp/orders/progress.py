@@ -21,7 +21,9 @@ NEXT = {
     "OrderConfirmed": "inventory.ship_stock",
     "StockShipped": "orders.complete_order",
 }
-"""The way of an order that nobody refuses: which step takes each signal up. A test compares it with the choreography."""
+"""The way of an order that nobody refuses: which step takes each signal up. A test compares it with the
+choreography.
+"""
 
 SAID = """
     SELECT saga_id, name FROM audit_sagaevent WHERE saga_id = ANY(%s) AND kind = 'signal' AND name = ANY(%s)
@@ -45,7 +47,9 @@ class Stand:
 
 
 def stand_of(saga: Saga, events: Sequence[SagaEvent], missing: Sequence[str]) -> Stand:
-    """Where ``saga`` stands; ``missing`` are the participants whose answer is missing. One query, or none when it has ended."""
+    """Where ``saga`` stands; ``missing`` are the participants whose answer is missing. One query, or none
+    when it has ended.
+    """
     said = [event.name for event in events if event.kind == SagaEvent.Kind.SIGNAL]
     return _stand(saga, said, missing, {} if saga.ended_at else dict(_ask(TIMERS, saga.id)))
 
@@ -66,7 +70,9 @@ def _stand(saga: Saga, said: Iterable[str], missing: Sequence[str], timers: Mapp
     reached = furthest or "nothing heard yet"
     if saga.status == Saga.Status.ROLLING_BACK:
         whom = f"the answer of {', '.join(missing)}" if missing else "the orders pool: all have answered"
-        return Stand(f"{reached}, then {saga.refusal} by {saga.refused_by}", whom, None, timers.get("watchdog"))
+        return Stand(
+            f"{reached}, then {saga.refusal} by {saga.refused_by}", whom, None, timers.get("watchdog")
+        )
     until = saga.deadline_at if saga.status == Saga.Status.PENDING else None
     return Stand(reached, NEXT[furthest or "OrderPlaced"], until, timers.get("watchdog"))
 

@@ -21,7 +21,8 @@ from webapp.orders.pricing import Draft, Item, NewOrder
 from workers.order_saga import order_operations, order_saga
 from workers.signals import CancelAsked, OrderPlaced
 
-# Orders whose keys are free, with their lines, in one statement. A rival's key is waited for, then passed over.
+# Orders whose keys are free, with their lines, in one statement. A rival's key is waited for, then passed
+# over.
 INSERT = """
     WITH placed AS (
         INSERT INTO orders_order (saga_id, customer, currency, amount, idempotency_key, content_digest)
@@ -39,7 +40,8 @@ INSERT = """
 """
 
 
-# One order, unless its key is taken or a price is not that of the draft. The engine adds its own to the statement.
+# One order, unless its key is taken or a price is not that of the draft. The engine adds its own to the
+# statement.
 INSERT_ONE = """
     begun AS (
         INSERT INTO orders_order (saga_id, customer, currency, amount, idempotency_key, content_digest)
@@ -62,10 +64,13 @@ INSERT_ONE = """
 """
 
 
-def place_order(*, customer: str, lines: Iterable[Item], idempotency_key: str, currency: str = "EUR") -> Order:
+def place_order(
+    *, customer: str, lines: Iterable[Item], idempotency_key: str, currency: str = "EUR"
+) -> Order:
     """Place one order: recorded with its saga's first signal, or not at all.
 
-    The same key with the same content gives the same order back, however often and from however many processes.
+    The same key with the same content gives the same order back, however often and from however many
+    processes.
 
     :raises OrderRefused: when the order cannot be placed as it is; the error names the field and the remedy.
     :raises IdempotencyConflict: when the key belongs to an order of other content.
@@ -74,7 +79,8 @@ def place_order(*, customer: str, lines: Iterable[Item], idempotency_key: str, c
 
 
 def place_orders(orders: Iterable[NewOrder]) -> list[Order]:
-    """Place all of ``orders``, or none, in a few statements whatever their number; the result is in their order.
+    """Place all of ``orders``, or none, in a few statements whatever their number; the result is in their
+    order.
 
     One alone takes a single statement, and so one round trip, when this process has sold its articles before.
 
@@ -90,7 +96,9 @@ def place_orders(orders: Iterable[NewOrder]) -> list[Order]:
 
 
 def _place_one(order: NewOrder) -> Order | None:
-    """One round trip, as far as this process knows the prices; None when the key is taken or a price has just changed."""
+    """One round trip, as far as this process knows the prices; None when the key is taken or a price has just
+    changed.
+    """
     draft = drafting.remembered(order) or drafting.drafts([order])[0]
     saga, said = new_id(), draft.said
     values = {
@@ -126,7 +134,9 @@ def place_drafts(wanted: Sequence[Draft]) -> Placed:
         new = len(placed)
         if taken := [draft.key for draft in wanted if draft.key not in placed]:
             # the insert has waited for whoever had these keys, so their orders can be read now
-            placed |= {order.idempotency_key: order for order in Order.objects.filter(idempotency_key__in=taken)}
+            placed |= {
+                order.idempotency_key: order for order in Order.objects.filter(idempotency_key__in=taken)
+            }
         for draft in wanted:
             if placed[draft.key].content_digest != draft.digest:
                 raise IdempotencyConflict(draft.key, placed[draft.key].id)
@@ -139,7 +149,9 @@ def _insert(wanted: Iterable[Draft]) -> dict[str, Order]:
     drafts = {new_id(): draft for draft in sorted(wanted, key=lambda draft: draft.key)}
     if not drafts:
         return {}
-    rows = [(saga, d.said.customer, d.said.currency, d.said.amount, d.key, d.digest) for saga, d in drafts.items()]
+    rows = [
+        (saga, d.said.customer, d.said.currency, d.said.amount, d.key, d.digest) for saga, d in drafts.items()
+    ]
     lines = [
         (saga, number, line.sku, line.quantity, line.amount)
         for saga, draft in drafts.items()
@@ -179,9 +191,11 @@ def _order(draft: Draft, saga: UUID, number: int, placed_at: datetime) -> Order:
 
 
 def cancel_order(order: Order, asked_by: str) -> CancelRequest:
-    """Ask for ``order`` to be cancelled; the answer will stand in the request's ``outcome``: cancelled, or too late.
+    """Ask for ``order`` to be cancelled; the answer will stand in the request's ``outcome``: cancelled, or
+    too late.
 
-    Asking again gives the same request back; while it is unanswered, its signal is said once more, which is harmless.
+    Asking again gives the same request back; while it is unanswered, its signal is said once more, which is
+    harmless.
 
     :param asked_by: who asks, at most 150 characters; the first to ask is kept.
     """
@@ -210,7 +224,8 @@ def resume_saga(saga: UUID, *, by: str, reason: str) -> None:
 
 
 def cancel(order: int, *, by: str, reason: str) -> str:
-    """Ask for an order to be cancelled; gives a sentence that says so. Its saga decides, and may find it too late.
+    """Ask for an order to be cancelled; gives a sentence that says so. Its saga decides, and may find it too
+    late.
 
     :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
     :raises ActRefused: when the saga is no longer pending, or no reason is given.
@@ -224,7 +239,9 @@ def cancel(order: int, *, by: str, reason: str) -> str:
     with transaction.atomic():
         asked_before = CancelRequest.objects.filter(order=found).first()
         if asked_before is not None and asked_before.outcome is not None:
-            raise ActRefused(f"Order {order}: cancelling was answered before, {asked_before.get_outcome_display()}.")
+            raise ActRefused(
+                f"Order {order}: cancelling was answered before, {asked_before.get_outcome_display()}."
+            )
         cancel_order(found, by)
         order_operations.note(str(found.saga_id), "cancel asked", db=connection, by=by, reason=reason)
     if asked_before is not None:
@@ -233,7 +250,8 @@ def cancel(order: int, *, by: str, reason: str) -> str:
 
 
 def place_test_order(order: NewOrder, *, by: str, reason: str) -> tuple[Order, bool]:
-    """Place an order to try the house; the order, and whether this call placed it: the same key gives the same order back.
+    """Place an order to try the house; the order, and whether this call placed it: the same key gives the
+    same order back.
 
     :raises OrderError: when it cannot be placed as it is.
     :raises ActRefused: when no reason is given.
@@ -243,7 +261,9 @@ def place_test_order(order: NewOrder, *, by: str, reason: str) -> tuple[Order, b
         known = Order.objects.filter(idempotency_key=order.idempotency_key).exists()
         [placed] = place_orders([order])
         if not known:
-            order_operations.note(str(placed.saga_id), "test order placed", db=connection, by=by, reason=reason)
+            order_operations.note(
+                str(placed.saga_id), "test order placed", db=connection, by=by, reason=reason
+            )
     return placed, not known
 
 

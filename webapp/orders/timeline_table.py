@@ -38,16 +38,22 @@ def lines_of(story: Story | None) -> dict[str, Any]:
     if story is None:
         return {"told": [], "letters": []}
     walked = [pair for begun in story.begun_with for pair in begun.walk()]
-    who = display_names([*(told.by for _, told in walked), *(letter.settled_by or "" for letter in story.letters)])
+    who = display_names(
+        [*(told.by for _, told in walked), *(letter.settled_by or "" for letter in story.letters)]
+    )
     lines: list[TableLine] = []
     alike: defaultdict[object, list[TableLine]] = defaultdict(list)
     for depth, told in walked:
         event = told.event
-        steps = ", ".join(event.data.get("steps") or []) or event.step or ""  # a notice tells which steps it is about
+        steps = (
+            ", ".join(event.data.get("steps") or []) or event.step or ""
+        )  # a notice tells which steps it is about
         task = flower_task_url(event.task_id) if event.task_id else None
         counted = event.data.get("attempt") if event.kind == SagaEvent.Kind.NOTICE else None
         attempt = counted or event.attempt  # the task that tries an undo again begins to count anew
-        line = TableLine(event, 0.5 + 1.2 * min(depth, DEEPEST), story.after(event), steps, who[told.by], task, attempt)
+        line = TableLine(
+            event, 0.5 + 1.2 * min(depth, DEEPEST), story.after(event), steps, who[told.by], task, attempt
+        )
         same = alike[event.cause, event.name, event.again, event.participant, steps, event.reason]
         if not told.led_to and len(same) >= ALIKE:
             same[-1].more += 1

@@ -42,7 +42,9 @@ class TestOrderForm(ReasonForm):
     )
     currency = forms.CharField(max_length=3, initial="EUR")
     key = forms.CharField(
-        max_length=64, widget=forms.HiddenInput, help_text="the same form places one order, however often sent"
+        max_length=64,
+        widget=forms.HiddenInput,
+        help_text="the same form places one order, however often sent",
     )
 
     field_order = ("customer", "currency", "reason", "key")
@@ -60,7 +62,9 @@ def place_view(site: admin.AdminSite, request: HttpRequest) -> HttpResponse:
     lines = Lines(sent, prefix="lines")
     if sent is not None and all([form.is_valid(), lines.is_valid()]):
         try:
-            return _place(request, form.cleaned_data, [line.cleaned_data for line in lines if line.has_changed()])
+            return _place(
+                request, form.cleaned_data, [line.cleaned_data for line in lines if line.has_changed()]
+            )
         except OrderRefused as refused:
             form.add_error(refused.field if refused.field in form.fields else None, str(refused))
         except OrderError as error:
@@ -83,5 +87,8 @@ def _place(request: HttpRequest, wanted: dict[str, Any], lines: list[dict[str, A
         order, placed = place_test_order(new, by=recorded_name(request.user), reason=wanted["reason"])
         if placed:
             log(request, order, ADDITION, f"Test order. Reason: {wanted['reason']}")
-    messages.success(request, f"Order {order.id} is placed." if placed else f"Order {order.id} was placed by this form before.")
+    messages.success(
+        request,
+        f"Order {order.id} is placed." if placed else f"Order {order.id} was placed by this form before.",
+    )
     return HttpResponseRedirect(reverse("admin:orders_order_change", args=[order.id]))

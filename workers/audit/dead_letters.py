@@ -30,7 +30,9 @@ def keep(message: DeadMessage) -> None:
 
 
 def _saga(body: bytes) -> str | None:
-    """The saga of a lone signal, if it is an id at all: nothing vouches for what died here. Of many it is in the body."""
+    """The saga of a lone signal, if it is an id at all: nothing vouches for what died here. Of many it is in
+    the body.
+    """
     try:
         [row] = read_rows(body)
         return str(UUID(row.saga))

@@ -1,7 +1,8 @@
-"""What the audit participant does with what it hears: the trail of every saga, and the one desk of dead letters.
+"""What the audit participant does with what it hears: the trail of every saga, and the one desk of dead
+letters.
 
-Both writers give the same result however often they are called with the same things, and never raise for what a signal
-says: text that PostgreSQL cannot hold (NUL, lone surrogates) is written with replacement characters.
+Both writers give the same result however often they are called with the same things, and never raise for what
+a signal says: text that PostgreSQL cannot hold (NUL, lone surrogates) is written with replacement characters.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from ordersaga.sql import array
 from webapp.audit.models import SagaEvent
 from workers.settings import settings
 
-# Events of one pack have most in common, and ids need no quoting: that costs PostgreSQL half of what a JSON object for each
-# event does. As arrays of their own the texts would cost the driver five times as much, so they travel as one JSON array.
+# Events of one pack have most in common, and ids need no quoting: that costs PostgreSQL half of what a JSON
+# object for each event does. As arrays of their own the texts would cost the driver five times as much, so
+# they travel as one JSON array.
 EVENTS = """
     INSERT INTO audit_sagaevent
         (kind, name, participant, step, task_id, attempt, event_id, saga_id, cause, said_at, again, reason, data)
@@ -80,7 +82,9 @@ def write(events: Sequence[Event], db: BaseDatabaseWrapper) -> None:
 def write_events(events: Iterable[Event], db: BaseDatabaseWrapper) -> None:
     """Add ``events`` to the trail, those of one pack in one statement; those it has are passed over."""
     # a fixed order, so that two workers with the same events wait for one another and never deadlock
-    ordered = sorted(((_common(event), event.at, event.id, event) for event in events), key=itemgetter(0, 1, 2))
+    ordered = sorted(
+        ((_common(event), event.at, event.id, event) for event in events), key=itemgetter(0, 1, 2)
+    )
     with db.cursor() as cursor:
         for common, pack in groupby(ordered, key=itemgetter(0)):
             cursor.execute(EVENTS, [*common, *_columns([event for *_, event in pack])])
@@ -118,7 +122,9 @@ def letters_of(events: Iterable[Event]) -> list[Letter]:
 
 
 def _common(event: Event) -> tuple[str, str, str, str, str, int]:
-    """What the events of a pack share: kind, name, participant, step, task, attempt; "" where there is none."""
+    """What the events of a pack share: kind, name, participant, step, task, attempt; "" where
+    there is none.
+    """
     kind, _, name = event.topic.partition(".")
     if kind == "notice":
         name = str(json.loads(event.data).get("what", kind))
@@ -127,9 +133,14 @@ def _common(event: Event) -> tuple[str, str, str, str, str, int]:
 
 
 def _columns(events: Sequence[Event]) -> list[str]:
-    """Ids, sagas, causes, times and repeats as arrays, which need no quotes; reasons and data as one JSON text."""
+    """Ids, sagas, causes, times and repeats as arrays, which need no quotes; reasons and data as one JSON
+    text.
+    """
     told = [
-        (_clean(e.reason), orjson.Fragment(e.data if _holds(e.data) else json.dumps(_clean(json.loads(e.data)))))
+        (
+            _clean(e.reason),
+            orjson.Fragment(e.data if _holds(e.data) else json.dumps(_clean(json.loads(e.data)))),
+        )
         for e in events
     ]
     columns = (
@@ -148,7 +159,13 @@ def _letter(letter: Letter) -> tuple[Any, ...]:
     headers = json.dumps(_clean(dict(letter.headers)), default=lambda value: _clean(str(value)))
     digest = hashlib.sha256(letter.body).hexdigest()
     return (
-        *(hashlib.sha256(name).hexdigest(), letter.source, letter.participant, letter.saga, letter.step and letter.step[:NAME]),
+        *(
+            hashlib.sha256(name).hexdigest(),
+            letter.source,
+            letter.participant,
+            letter.saga,
+            letter.step and letter.step[:NAME],
+        ),
         *(_clean(text) for text in texts),
         *(letter.body, digest, headers, letter.attempts),
     )
@@ -172,5 +189,7 @@ def _clean(value: Any) -> Any:
     return value
 
 
-audit = participant = Participant("audit", database=DjangoDatabase("default", direct=settings().orders_direct_url))
+audit = participant = Participant(
+    "audit", database=DjangoDatabase("default", direct=settings().orders_direct_url)
+)
 participant.observe(write)

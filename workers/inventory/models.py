@@ -42,7 +42,9 @@ class State(StrEnum):
 
 
 class Kind(StrEnum):
-    """Of a movement: ``received`` adds to what is on hand; the others take a saga's goods where the word says."""
+    """Of a movement: ``received`` adds to what is on hand; the others take a saga's goods where the word
+    says.
+    """
 
     RECEIVED = "received"
     HELD = "held"
@@ -82,7 +84,8 @@ class Reservation(Base):
         CheckConstraint("line > 0", "line_counts_from_one"),
         CheckConstraint("quantity > 0", "quantity_positive"),
         CheckConstraint("state IN ('held', 'released', 'shipped')", "state_known"),
-        # a reservation ends once, most on a page together: half a page of room keeps the index out of that too
+        # a reservation ends once, most on a page together: half a page of room keeps the index out of that
+        # too
         {"postgresql_with": {"fillfactor": 50}},
     )
 
@@ -111,7 +114,14 @@ class Movement(Base):
         CheckConstraint("(kind = 'received') = (saga_id IS NULL)", "receipts_have_no_saga"),
         CheckConstraint("quantity > 0", "quantity_positive"),
         # a saga's units of one SKU are held once, and leave once: released or shipped
-        Index("movement_once", "saga_id", "sku", text("(kind = 'held')"), unique=True, postgresql_where=SAGAS_ONLY),
+        Index(
+            "movement_once",
+            "saga_id",
+            "sku",
+            text("(kind = 'held')"),
+            unique=True,
+            postgresql_where=SAGAS_ONLY,
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

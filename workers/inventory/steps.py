@@ -1,4 +1,6 @@
-"""What inventory does in the order saga: hold goods when an order is placed, ship them when it is confirmed."""
+"""What inventory does in the order saga: hold goods when an order is placed, ship them when it is
+confirmed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from workers.inventory import stock
 from workers.order_saga import step_retry
 from workers.settings import settings
-from workers.signals import OrderConfirmed, OrderPlaced, OutOfStock, StockReleased, StockReserved, StockShipped
+from workers.signals import (
+    OrderConfirmed,
+    OrderPlaced,
+    OutOfStock,
+    StockReleased,
+    StockReserved,
+    StockShipped,
+)
 
 database = SQLAlchemyDatabase(settings().inventory_database_url, direct=settings().inventory_direct_url)
 inventory = participant = Participant("inventory", database=database)

@@ -1,8 +1,8 @@
 """Stock: a whole batch of orders in a handful of statements, however many they are.
 
-Every function here first takes the locks of the SKUs it will touch, in sorted order, so that batches which compete take
-turns and never wait for one another in a circle. Behind the locks stand conditional statements whose rows are counted,
-and behind those the CHECK constraints of :mod:`workers.inventory.models`.
+Every function here first takes the locks of the SKUs it will touch, in sorted order, so that batches which
+compete take turns and never wait for one another in a circle. Behind the locks stand conditional statements
+whose rows are counted, and behind those the CHECK constraints of :mod:`workers.inventory.models`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ RESERVE = text("""
     INSERT INTO reservation (saga_id, line, order_number, sku, quantity) SELECT saga, n, "of", sku, quantity
     FROM json_to_recordset(:rows) AS row (saga uuid, n smallint, "of" text, sku text, quantity int)
 """)
-# The bounds add nothing to what is found: they keep PostgreSQL on the index while it has no statistics of the table
-# (0.6 ms instead of 36 for 400 sagas among 240,000).
+# The bounds add nothing to what is found: they keep PostgreSQL on the index while it has no statistics of the
+# table (0.6 ms instead of 36 for 400 sagas among 240,000).
 RESERVED = text("""
     SELECT DISTINCT sku FROM reservation
     WHERE saga_id = ANY(CAST(:sagas AS uuid[])) AND saga_id BETWEEN :first AND :last
@@ -85,15 +85,18 @@ class StockMoved(StockError):
     """
 
     def __init__(self, kind: Kind, skus: Collection[Sku]) -> None:
-        super().__init__(f"{len(skus)} SKU(s) have too few left to be {kind.value}: {', '.join(sorted(skus)[:3])}")
+        super().__init__(
+            f"{len(skus)} SKU(s) have too few left to be {kind.value}: {', '.join(sorted(skus)[:3])}"
+        )
         self.skus = frozenset(skus)
 
 
 def hold(session: Session, orders: Mapping[SagaId, OrderPlaced]) -> dict[SagaId, Sku]:
-    """Hold all lines of each order, or none of it; give the first SKU lacking for each order that was refused.
+    """Hold all lines of each order, or none of it; give the first SKU lacking for each order that was
+    refused.
 
-    Orders are served in the order of their sagas' ids: one that does not fit takes nothing, and a later one may still
-    fit. An SKU that inventory does not know is lacking.
+    Orders are served in the order of their sagas' ids: one that does not fit takes nothing, and a later one
+    may still fit. An SKU that inventory does not know is lacking.
     """
     wanted = {line.sku for order in orders.values() for line in order.lines}
     _lock(session, wanted)
@@ -113,7 +116,9 @@ def hold(session: Session, orders: Mapping[SagaId, OrderPlaced]) -> dict[SagaId,
                 left[sku] -= quantity
                 units[saga, sku] = quantity
             for n, line in enumerate(order.lines, start=1):
-                rows.append({"saga": saga, "n": n, "of": order.order, "sku": line.sku, "quantity": line.quantity})
+                rows.append(
+                    {"saga": saga, "n": n, "of": order.order, "sku": line.sku, "quantity": line.quantity}
+                )
     if rows:
         session.execute(RESERVE, {"rows": _json(rows)})
         _move(session, Kind.HELD, units)
@@ -148,9 +153,9 @@ def receive(session: Session, goods: Mapping[Sku, int]) -> None:
 def _lock(session: Session, skus: Iterable[Sku]) -> None:
     """Wait for the SKUs; the locks go with the transaction.
 
-    PostgreSQL keeps the locks of all sessions in one table of fixed size (64 for each connection allowed), and a batch
-    of 400 orders of 100 lines could ask for 40,000. Hashed into slots, all batches together never hold more than there
-    are slots; two SKUs that share one only wait for each other now and then.
+    PostgreSQL keeps the locks of all sessions in one table of fixed size (64 for each connection allowed),
+    and a batch of 400 orders of 100 lines could ask for 40,000. Hashed into slots, all batches together never
+    hold more than there are slots; two SKUs that share one only wait for each other now and then.
     """
     slots = sorted({crc32(sku.encode()) % LOCK_SLOTS for sku in skus})
     session.execute(LOCK, {"space": LOCK_CLASS, "slots": slots})
@@ -161,7 +166,9 @@ def _end(session: Session, kind: Kind, sagas: Collection[SagaId]) -> None:
         return
     ids = sorted(sagas)
     these = {"sagas": array(ids), "first": ids[0], "last": ids[-1]}
-    _lock(session, session.scalars(RESERVED, these))  # a reservation's SKU never changes, so the lock may come after
+    _lock(
+        session, session.scalars(RESERVED, these)
+    )  # a reservation's SKU never changes, so the lock may come after
     ended = session.execute(END, {**these, "state": State(kind).value}).all()
     if missing := set(sagas) - {saga for saga, _, _ in ended}:
         raise NotHeld(kind, missing)

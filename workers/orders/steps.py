@@ -1,7 +1,7 @@
 """The participant ``orders``: it holds the order's status and decides between confirm, expire and cancel.
 
-The engine has moved the saga's status, by compare-and-set, before a deciding step runs; the step is given only the
-sagas that this very transaction has moved. Import after :func:`workers.django_setup.setup`.
+The engine has moved the saga's status, by compare-and-set, before a deciding step runs; the step is given
+only the sagas that this very transaction has moved. Import after :func:`workers.django_setup.setup`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from workers.signals import (
     StockShipped,
 )
 
-orders = participant = Participant("orders", database=DjangoDatabase("default", direct=settings().orders_direct_url))
+orders = participant = Participant(
+    "orders", database=DjangoDatabase("default", direct=settings().orders_direct_url)
+)
 
 
 # As one array: the ORM would prepare each of 400 ids by itself, which costs more than the update.

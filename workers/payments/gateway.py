@@ -18,7 +18,9 @@ from workers.signals import Currency, Customer, Decline, OrderNumber
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What an order costs, in integer minor units of ``currency``. The saga is the key that no two charges share."""
+    """What an order costs, in integer minor units of ``currency``. The saga is the key that no two charges
+    share.
+    """
 
     saga: SagaId
     order: OrderNumber
@@ -44,11 +46,11 @@ class WalletGateway:
         self.session = session
 
     def charge(self, charges: Sequence[Charge]) -> dict[SagaId, Decline]:
-        """See :meth:`Gateway.charge`. Orders are served in the order of their sagas' ids: one that is declined takes
-        nothing, and a later, smaller one of the same customer may still be paid.
+        """See :meth:`Gateway.charge`. Orders are served in the order of their sagas' ids: one that is
+        declined takes nothing, and a later, smaller one of the same customer may still be paid.
 
-        An order that costs nothing needs neither wallet nor money, only a customer who is not blocked. It leaves a
-        charge without entries: it was charged, and no money moved.
+        An order that costs nothing needs neither wallet nor money, only a customer who is not blocked. It
+        leaves a charge without entries: it was charged, and no money moved.
         """
         purses = ledger.lock(self.session, (c.customer for c in charges))
         left = {customer: purse.balance for customer, purse in purses.items()}
@@ -62,7 +64,9 @@ class WalletGateway:
             if charge.amount:
                 left[charge.customer] -= charge.amount
             wallet = WALLET + charge.customer
-            transfers.append(Transfer(charge.saga, charge.order, wallet, SALES, charge.currency, charge.amount))
+            transfers.append(
+                Transfer(charge.saga, charge.order, wallet, SALES, charge.currency, charge.amount)
+            )
         ledger.post(self.session, Kind.CHARGE, transfers)
         return declined
 

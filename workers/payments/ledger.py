@@ -1,7 +1,8 @@
-"""The double-entry ledger and the wallets it feeds: a whole batch in a handful of statements, however many they are.
+"""The double-entry ledger and the wallets it feeds: a whole batch in a handful of statements, however many
+they are.
 
-Whoever moves money locks the wallets first, in sorted order, so that batches which compete take turns and never wait
-for one another in a circle.
+Whoever moves money locks the wallets first, in sorted order, so that batches which compete take turns and
+never wait for one another in a circle.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ BALANCE = text("""
     WHERE wallet.customer = row.customer AND wallet.currency = row.currency AND balance + n >= 0
     RETURNING wallet.customer
 """)
-# The bounds add nothing to what is found: they keep PostgreSQL on the index while it has no statistics of the table.
+# The bounds add nothing to what is found: they keep PostgreSQL on the index while it has no statistics of the
+# table.
 CHARGES = text("""
     SELECT CAST(saga_id AS text), order_number, source, target, currency, amount
     FROM ledger_transaction AS charge CROSS JOIN LATERAL (
@@ -108,7 +110,9 @@ class WalletUnfit(LedgerError):
     """
 
     def __init__(self, customers: Collection[Customer]) -> None:
-        super().__init__(f"{len(customers)} wallet(s) cannot take an entry: {', '.join(sorted(customers)[:3])}")
+        super().__init__(
+            f"{len(customers)} wallet(s) cannot take an entry: {', '.join(sorted(customers)[:3])}"
+        )
         self.customers = frozenset(customers)
 
 
@@ -119,7 +123,8 @@ def lock(session: Session, customers: Iterable[Customer]) -> dict[Customer, Purs
 
 
 def post(session: Session, kind: Kind, transfers: Sequence[Transfer]) -> None:
-    """Write the transactions with their entries, and change the wallets by them. :func:`lock` these wallets before.
+    """Write the transactions with their entries, and change the wallets by them. :func:`lock` these wallets
+    before.
 
     :raises WalletUnfit: when a wallet cannot take its entries.
     """

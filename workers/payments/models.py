@@ -5,7 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, MetaData, Text, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import TIMESTAMP, UUID
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -31,7 +41,9 @@ class Kind(StrEnum):
 
 
 class Wallet(Base):
-    """A customer's money, in one currency; ``balance`` is the sum of the ledger's entries on ``wallet:<customer>``."""
+    """A customer's money, in one currency; ``balance`` is the sum of the ledger's entries on
+    ``wallet:<customer>``.
+    """
 
     __tablename__ = "wallet"
     __table_args__ = (
@@ -74,7 +86,8 @@ class LedgerTransaction(Base):
 class LedgerEntry(Base):
     """What a transaction adds to an account, append-only: ``wallet:<customer>``, ``sales`` or ``funding``.
 
-    A transaction's entries are inserted by one statement, at whose end a trigger has them sum to zero per currency.
+    A transaction's entries are inserted by one statement, at whose end a trigger has them sum to zero per
+    currency.
     """
 
     __tablename__ = "ledger_entry"

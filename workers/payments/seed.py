@@ -37,8 +37,8 @@ class NewWallet:
 def open_wallets(session: Session, wallets: Collection[NewWallet]) -> int:
     """Open each wallet and fill it up to ``balance``; give the number of those that money had to be added to.
 
-    Doing it twice adds nothing, and nothing is taken away where more is there. Of a wallet that is open already,
-    ``blocked`` and ``order_limit`` become those given. The money comes from the account ``funding``.
+    Doing it twice adds nothing, and nothing is taken away where more is there. Of a wallet that is open
+    already, ``blocked`` and ``order_limit`` become those given. The money comes from the account ``funding``.
 
     :raises workers.payments.ledger.WalletUnfit: when a wallet is open already in another currency.
     """

@@ -1,4 +1,6 @@
-"""What payments does in the order saga: charge an order whose goods are held, refund it when the saga is refused."""
+"""What payments does in the order saga: charge an order whose goods are held, refund it when the saga is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def gateway(db: Session) -> Gateway:
 @payments.step(retry=step_retry)
 def charge(reserved: Batch[StockReserved], db: Session) -> Batch[PaymentCharged | PaymentDeclined]:
     """Take what each order costs, or say why not."""
-    declined = gateway(db).charge([Charge(saga, s.order, s.customer, s.currency, s.amount) for saga, s in reserved.items()])
+    declined = gateway(db).charge(
+        [Charge(saga, s.order, s.customer, s.currency, s.amount) for saga, s in reserved.items()]
+    )
     said: dict[str, PaymentCharged | PaymentDeclined] = {}
     for saga, stock in reserved.items():
         if saga in declined:

@@ -46,10 +46,11 @@ class Held(NamedTuple):
 
 
 class Channel(Topology):
-    """Delivered messages stay this consumer's for ``visibility_timeout`` seconds, longer by ``extend_visibility``.
+    """Delivered messages stay this consumer's for ``visibility_timeout`` seconds, longer by
+    ``extend_visibility``.
 
-    Upstream: half an hour, never longer: a killed worker's messages come back after half an hour, and a longer task
-    runs twice. Prefetched messages of a worker that stops wait as long.
+    Upstream: half an hour, never longer: a killed worker's messages come back after half an hour, and a
+    longer task runs twice. Prefetched messages of a worker that stops wait as long.
     """
 
     default_visibility_timeout = 30
@@ -61,7 +62,8 @@ class Channel(Topology):
         self._held_lock = threading.Lock()
         super().__init__(connection, **options)
 
-    # ------------------------------------------------------------------------------------------------- publishing
+    # -------------------------------------------------------------------------------------------------
+    # publishing
 
     def basic_publish(
         self, message: dict[str, Any], exchange: str, routing_key: str, mandatory: bool = False, **_: Any
@@ -88,10 +90,17 @@ class Channel(Topology):
             text = f"NO_ROUTE - nobody hears {routing_key!r} at exchange {exchange!r}"
             raise ChannelError(text, (60, 50), "Channel.basic_publish", "312")
 
-    # ------------------------------------------------------------------------------------------------- consuming
+    # -------------------------------------------------------------------------------------------------
+    # consuming
 
     def basic_consume(
-        self, queue: str, no_ack: bool, callback: Callable[..., Any], consumer_tag: str, *args: Any, **kwargs: Any
+        self,
+        queue: str,
+        no_ack: bool,
+        callback: Callable[..., Any],
+        consumer_tag: str,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         if no_ack:
             self._noack_queues.add(queue)
@@ -113,13 +122,16 @@ class Channel(Topology):
         table = self.canonical_queue_name(queue)
         if no_ack:
             return self.database.rows("SELECT * FROM ordersaga_broker.pop(%s, %s)", table, quantity)
-        return self.database.rows("SELECT * FROM ordersaga_broker.take(%s, %s, %s)", table, self.visibility_timeout, quantity)
+        return self.database.rows(
+            "SELECT * FROM ordersaga_broker.take(%s, %s, %s)", table, self.visibility_timeout, quantity
+        )
 
     def _payload(self, queue: str, row: Row, no_ack: bool) -> dict[str, Any]:
         """The message as kombu wants it, and in hand from now on.
 
-        Upstream: the delivery tag is made by the publisher, so copies of one message share it, and so do its second and
-        third delivery: one acknowledgement then ends the wrong one. The delivery count stays hidden.
+        Upstream: the delivery tag is made by the publisher, so copies of one message share it, and so do its
+        second and third delivery: one acknowledgement then ends the wrong one. The delivery count stays
+        hidden.
         """
         msg_id, read_ct, text = row
         payload: dict[str, Any] = loads(text)
@@ -140,7 +152,9 @@ class Channel(Topology):
         return self._payload(queue, rows[0], no_ack)
 
     def _get_bulk(self, queue: str, *_: Any, **__: Any) -> None:
-        """Deliver what the prefetch allows, a few at most; never wait here, or another queue's messages wait too."""
+        """Deliver what the prefetch allows, a few at most; never wait here, or another queue's messages wait
+        too.
+        """
         no_ack = queue in self._noack_queues
         quantity = self._get_message_estimate() if self.qos.can_consume() else 0
         if no_ack:
@@ -148,13 +162,16 @@ class Channel(Topology):
         rows = self._receive(queue, quantity, no_ack) if quantity else []
         if not rows:
             raise Empty
-        for payload in [self._payload(queue, row, no_ack) for row in rows]:  # all in hand, whatever a callback raises
+        for payload in [
+            self._payload(queue, row, no_ack) for row in rows
+        ]:  # all in hand, whatever a callback raises
             if queue in self._active_queues:
                 self.connection._deliver(payload, queue)
             else:  # a callback has just cancelled the consumer
                 self.basic_reject(payload["properties"]["delivery_tag"], requeue=True)
 
-    # --------------------------------------------------------------------------------------------- acknowledging
+    # ---------------------------------------------------------------------------------------------
+    # acknowledging
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         if multiple:
@@ -167,7 +184,8 @@ class Channel(Topology):
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Give it back, or send it to the dead letters.
 
-        Upstream: what is rejected is deleted, and what kills every worker that touches it comes back for ever.
+        Upstream: what is rejected is deleted, and what kills every worker that touches it comes back for
+        ever.
         """
         held = self._let_go(delivery_tag)
         if held is not None and requeue:
@@ -185,7 +203,9 @@ class Channel(Topology):
         with self._held_lock:
             held = self._held.pop(delivery_tag, None)
         if held is None:
-            logger.warning("too late: the channel was closed and the message of tag %s given back", delivery_tag)
+            logger.warning(
+                "too late: the channel was closed and the message of tag %s given back", delivery_tag
+            )
         return held
 
     def _settled(self, delivery_tag: str) -> None:
@@ -194,9 +214,11 @@ class Channel(Topology):
             self.connection.notifier.ring()  # a slot is free
 
     def extend_visibility(self) -> int:
-        """Keep what is in hand for another ``visibility_timeout``, one statement a queue; how many are still in hand.
+        """Keep what is in hand for another ``visibility_timeout``, one statement a queue; how many are still
+        in hand.
 
-        From any thread. What another consumer was given meanwhile is not touched, nor what was taken :data:`LONGEST` ago.
+        From any thread. What another consumer was given meanwhile is not touched, nor what was taken
+        :data:`LONGEST` ago.
 
         :raises psycopg.OperationalError: the database is away.
         """
@@ -230,5 +252,7 @@ class Channel(Topology):
 
 
 def extend_visibility(channel: Any) -> int:
-    """Keep what ``channel`` has in hand from being given to others; of another transport's channel, nothing is kept."""
+    """Keep what ``channel`` has in hand from being given to others; of another transport's channel, nothing
+    is kept.
+    """
     return channel.extend_visibility() if isinstance(channel, Channel) and not channel.closed else 0

@@ -21,7 +21,8 @@ LINE = "line"
 class DatabaseConnection:
     """One connection for statements, each its own transaction; threads take turns.
 
-    It is made when first needed, again after it was lost (whoever was using it is told), and again after a fork.
+    It is made when first needed, again after it was lost (whoever was using it is told), and again after a
+    fork.
 
     Upstream: a pool of up to ten connections with four threads of its own, which a fork leaves dead.
     """
@@ -77,9 +78,9 @@ class Notifier:
 
     While it listens to a queue it also holds that queue's consumer key, so that nobody sweeps the queue away.
 
-    Upstream: a message that follows another within a quarter of a second rings no notifier, nor does an acknowledgement
-    while the prefetch is used up: both wait for the next poll. Each process re-creates the triggers at its start,
-    locking the queue; here the publishing function notifies.
+    Upstream: a message that follows another within a quarter of a second rings no notifier, nor does an
+    acknowledgement while the prefetch is used up: both wait for the next poll. Each process re-creates the
+    triggers at its start, locking the queue; here the publishing function notifies.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:

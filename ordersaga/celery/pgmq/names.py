@@ -25,12 +25,14 @@ def table_name(queue: str) -> str:
 
 
 def topic_regex(pattern: str) -> str | None:
-    r"""A binding's ``pattern`` as regular expression, to be held against the routing key and a dot; None: a plain key.
+    r"""A binding's ``pattern`` as regular expression, to be held against the routing key and a dot; None: a
+    plain key.
 
-    ``*`` is one word and ``#`` is none, one or many, as in AMQP. With a dot after every word, the last one too, no case
-    needs another rule: ``refusal.#`` becomes ``^refusal\.([^.]*\.)*$`` and hears ``refusal.``.
+    ``*`` is one word and ``#`` is none, one or many, as in AMQP. With a dot after every word, the last one
+    too, no case needs another rule: ``refusal.#`` becomes ``^refusal\.([^.]*\.)*$`` and hears ``refusal.``.
 
-    Upstream: ``#`` is at least one word, and a routing key may hold nothing but letters, digits, ``-`` and ``_``.
+    Upstream: ``#`` is at least one word, and a routing key may hold nothing but letters, digits, ``-`` and
+    ``_``.
     """
     words = pattern.split(".")
     if not {"*", "#"} & set(words):

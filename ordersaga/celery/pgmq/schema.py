@@ -1,8 +1,8 @@
 """The broker's own tables and functions, beside PGMQ's: whatever moves a message is a function in ``sql/``.
 
-Each function is one transaction (the connection commits by itself). Publishing is durable before it returns. Taking,
-acknowledging and keeping need not be: what a power cut undoes there is delivered once more, which the journal absorbs.
-So these spare themselves the wait for the disk.
+Each function is one transaction (the connection commits by itself). Publishing is durable before it returns.
+Taking, acknowledging and keeping need not be: what a power cut undoes there is delivered once more, which the
+journal absorbs. So these spare themselves the wait for the disk.
 """
 
 from __future__ import annotations

@@ -21,12 +21,13 @@ KINDS = ("direct", "topic", "fanout")
 class Topology(upstream.Channel):
     """What of a channel declares.
 
-    A declaration that says nothing of arguments leaves those that are known. One that names them replaces those of a queue, so
-    that a changed limit takes effect without emptying the broker (RabbitMQ would refuse it); those of an exchange stay.
+    A declaration that says nothing of arguments leaves those that are known. One that names them replaces
+    those of a queue, so that a changed limit takes effect without emptying the broker (RabbitMQ would refuse
+    it); those of an exchange stay.
 
-    Upstream: direct exchanges are remembered by the one connection that declared them: a message published elsewhere
-    vanishes. Alternate exchanges, delivery limits and dead-letter arguments are ignored. Queues that should end with
-    their consumer never do, and Flower's go on collecting events.
+    Upstream: direct exchanges are remembered by the one connection that declared them: a message published
+    elsewhere vanishes. Alternate exchanges, delivery limits and dead-letter arguments are ignored. Queues
+    that should end with their consumer never do, and Flower's go on collecting events.
     """
 
     @property
@@ -46,7 +47,8 @@ class Topology(upstream.Channel):
     def prepare_queue_arguments(self, arguments: Arguments, **options: Any) -> dict[str, Any]:
         return dict(to_rabbitmq_queue_arguments(arguments or {}, **options))
 
-    # -------------------------------------------------------------------------------------------------- exchanges
+    # --------------------------------------------------------------------------------------------------
+    # exchanges
 
     def exchange_declare(
         self,
@@ -65,7 +67,9 @@ class Topology(upstream.Channel):
                 raise not_found("exchange", name)
             return
         if kind not in KINDS:
-            raise ChannelError(f"COMMAND_INVALID - no exchange kind {kind!r} here", (40, 10), "exchange_declare", "503")
+            raise ChannelError(
+                f"COMMAND_INVALID - no exchange kind {kind!r} here", (40, 10), "exchange_declare", "503"
+            )
         differs = self.database.one(
             "SELECT ordersaga_broker.declare_exchange(%s, %s, %s, %s)",
             name,
@@ -84,7 +88,8 @@ class Topology(upstream.Channel):
     def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
         self.database.rows("DELETE FROM ordersaga_broker.exchange WHERE name = %s RETURNING 1", exchange)
 
-    # ----------------------------------------------------------------------------------------------------- queues
+    # -----------------------------------------------------------------------------------------------------
+    # queues
 
     def queue_declare(
         self,
@@ -119,14 +124,20 @@ class Topology(upstream.Channel):
         else:
             self.database.rows("SELECT ordersaga_broker.drop_queue(%s)", queue)
 
-    def queue_bind(self, queue: str, exchange: str | None = None, routing_key: str = "", *_: Any, **__: Any) -> None:
+    def queue_bind(
+        self, queue: str, exchange: str | None = None, routing_key: str = "", *_: Any, **__: Any
+    ) -> None:
         if not exchange:
             return  # every queue is bound to the default exchange by its name
         key = routing_key or ""
-        if not self.database.one("SELECT ordersaga_broker.bind(%s, %s, %s, %s)", exchange, queue, key, topic_regex(key)):
+        if not self.database.one(
+            "SELECT ordersaga_broker.bind(%s, %s, %s, %s)", exchange, queue, key, topic_regex(key)
+        ):
             raise not_found("exchange", exchange)
 
-    def queue_unbind(self, queue: str, exchange: str | None = None, routing_key: str = "", *_: Any, **__: Any) -> None:
+    def queue_unbind(
+        self, queue: str, exchange: str | None = None, routing_key: str = "", *_: Any, **__: Any
+    ) -> None:
         self.database.rows(
             "DELETE FROM ordersaga_broker.binding WHERE (exchange, queue, key) = (%s, %s, %s) RETURNING 1",
             exchange or "",
@@ -135,14 +146,18 @@ class Topology(upstream.Channel):
         )
 
     def list_bindings(self) -> list[tuple[str, str, str]]:
-        rows = self.database.rows("SELECT queue, exchange, key FROM ordersaga_broker.binding ORDER BY 1, 2, 3")
+        rows = self.database.rows(
+            "SELECT queue, exchange, key FROM ordersaga_broker.binding ORDER BY 1, 2, 3"
+        )
         return [(queue, exchange, key) for queue, exchange, key in rows]
 
     def _has_queue(self, queue: str, **_: Any) -> bool:
         return bool(self.database.rows("SELECT 1 FROM ordersaga_broker.queue WHERE name = %s", queue))
 
     def _size(self, queue: str) -> int:
-        size: int = self.database.one("SELECT queue_length FROM pgmq.metrics(%s)", self.canonical_queue_name(queue))
+        size: int = self.database.one(
+            "SELECT queue_length FROM pgmq.metrics(%s)", self.canonical_queue_name(queue)
+        )
         return size
 
     def _purge(self, queue: str) -> int:

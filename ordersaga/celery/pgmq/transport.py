@@ -30,12 +30,16 @@ STATEMENT_TIMEOUT = 15
 class Transport(upstream.Transport):
     """One statement connection, one notifier.
 
-    The loss of the connection or the notifier raises a connection error at once: Celery then connects and declares again,
-    and what was in hand comes back when its visibility ends.
+    The loss of the connection or the notifier raises a connection error at once: Celery then connects and
+    declares again, and what was in hand comes back when its visibility ends.
     """
 
     Channel = Channel
-    connection_errors = (*virtual.Transport.connection_errors, psycopg.OperationalError, psycopg.InterfaceError)
+    connection_errors = (
+        *virtual.Transport.connection_errors,
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+    )
 
     def __init__(self, client: Any, **options: Any) -> None:
         super().__init__(client, **options)
@@ -51,8 +55,8 @@ class Transport(upstream.Transport):
     def _connect(self) -> psycopg.Connection[Any]:
         """Connect with all that libpq understands.
 
-        Upstream: of ``conn_string`` only host, port, database, user and password are kept, the socket folder of a URL
-        not even that, and ``DATABASE_URL`` in the environment wins over the broker's URL.
+        Upstream: of ``conn_string`` only host, port, database, user and password are kept, the socket folder
+        of a URL not even that, and ``DATABASE_URL`` in the environment wins over the broker's URL.
         """
         client: Any = self.client
         options = client.transport_options
@@ -94,7 +98,8 @@ class Transport(upstream.Transport):
         return self.database.usable
 
     def drain_events(self, connection: Any, timeout: float | None = None, **_: Any) -> None:
-        """Deliver what is there; else wait for the notifier, and look again every ``polling_interval`` seconds.
+        """Deliver what is there; else wait for the notifier, and look again every ``polling_interval``
+        seconds.
 
         Looking again finds what no notifier announces: delayed messages, and those of consumers that died.
 
@@ -135,8 +140,9 @@ def install() -> None:
 def broker_settings(url: str, **options: Any) -> dict[str, Any]:
     """Celery's settings for a broker at ``url``, written as libpq writes its URLs but for the scheme.
 
-    ``pgmq://broker@/broker?host=/run/postgres`` is a socket's folder, ``pgmq://user:secret@host:5432/broker`` a server.
-    ``options`` are transport options over the defaults. The password stays in ``broker_url``, where Celery masks it.
+    ``pgmq://broker@/broker?host=/run/postgres`` is a socket's folder, ``pgmq://user:secret@host:5432/broker``
+    a server. ``options`` are transport options over the defaults. The password stays in ``broker_url``, where
+    Celery masks it.
 
     :raises ConfigurationError: ``url`` is of another scheme, or names no database.
     """
@@ -155,6 +161,8 @@ def broker_settings(url: str, **options: Any) -> dict[str, Any]:
     return {
         "broker_url": f"{ALIAS}://{login}{'@' if login else ''}{shown}/{quote(database, safe='')}",
         "broker_transport_options": {
-            "conn_string": conninfo.connection_string(given), "init_extension": False, **options
+            "conn_string": conninfo.connection_string(given),
+            "init_extension": False,
+            **options,
         },
-    }  # fmt: skip
+    }

@@ -1,4 +1,6 @@
-"""The real inventory, with a release that fails for every order and a transaction that stays open, both on demand."""
+"""The real inventory, with a release that fails for every order and a transaction that stays open, both on
+demand.
+"""
 
 from __future__ import annotations
 

@@ -47,7 +47,16 @@ def worker(broker: BrokerDatabase) -> Iterator[Peer]:
 
     def start(pool: str = "prefork", *options: str, concurrency: int = 2) -> Process:
         argv = [sys.executable, "-m", "celery", "-A", "tests.ordersaga.pgmq.peer", "worker", "-l", "info"]
-        argv += ["-P", pool, "-c", str(concurrency), "-n", f"w{len(started)}@test", "--without-gossip", "--without-mingle"]
+        argv += [
+            "-P",
+            pool,
+            "-c",
+            str(concurrency),
+            "-n",
+            f"w{len(started)}@test",
+            "--without-gossip",
+            "--without-mingle",
+        ]
         env = {"PEER_BROKER": broker.url, "PEER_VISIBILITY": str(VISIBILITY)}
         process = Process(f"worker-{len(started)}-{broker.name}", [*argv, *options], env=env).start()
         started.append(process)

@@ -1,4 +1,5 @@
-"""The other side of the tests of ``pgmq://``: a consumer, and a Celery application, in processes of their own.
+"""The other side of the tests of ``pgmq://``: a consumer, and a Celery application, in processes of their
+own.
 
     python -m tests.ordersaga.pgmq.peer hold|keep|settle QUEUE     says what it was given, one line each
     celery -A tests.ordersaga.pgmq.peer worker

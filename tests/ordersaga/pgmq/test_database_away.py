@@ -21,7 +21,9 @@ from tests.support.polling import eventually
 from webapp.ops import embedded
 
 
-def test_a_worker_survives_a_restart_of_the_database(broker: BrokerDatabase, app: Celery, worker: Peer, tmp_path: Path) -> None:
+def test_a_worker_survives_a_restart_of_the_database(
+    broker: BrokerDatabase, app: Celery, worker: Peer, tmp_path: Path
+) -> None:
     book = tmp_path / "book"
     process = worker()
     tell(app, "peer.note", str(book), "before")
@@ -29,7 +31,9 @@ def test_a_worker_survives_a_restart_of_the_database(broker: BrokerDatabase, app
     broker.postgres.stop()
     process.wait_for_log("Connection to broker lost")
     with pytest.raises((OperationalError, psycopg2.OperationalError)):
-        app.send_task("peer.note", [str(book), "lost"], exchange="ordersaga", routing_key="to.inventory", retry=False)
+        app.send_task(
+            "peer.note", [str(book), "lost"], exchange="ordersaga", routing_key="to.inventory", retry=False
+        )
     broker.postgres.start()
     tell(app, "peer.note", str(book), "after")
     eventually(lambda: "after done" in words(book), 40, "the task after the restart")
@@ -54,8 +58,13 @@ def test_a_second_start_finds_the_running_server(embedded_postgres: EmbeddedPost
     assert embedded_postgres.start() == embedded_postgres.server
     assert embedded_postgres.pid == pid
     for name, url in embedded_postgres.server.urls.items():
-        with psycopg2.connect(url.replace("pgmq://", "postgresql://")) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT current_user, current_setting('fsync'), current_setting('listen_addresses')")
+        with (
+            psycopg2.connect(url.replace("pgmq://", "postgresql://")) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(
+                "SELECT current_user, current_setting('fsync'), current_setting('listen_addresses')"
+            )
             assert cursor.fetchone() == (name, "on", "")
 
 

@@ -32,7 +32,9 @@ def test_what_is_given_back_too_often_goes_to_the_dead_letters(connection: Conne
     assert size(connection, "inventory") == 0
 
 
-def test_what_kills_every_consumer_goes_to_the_dead_letters(connection: Connection, broker: BrokerDatabase, peer: Peer) -> None:
+def test_what_kills_every_consumer_goes_to_the_dead_letters(
+    connection: Connection, broker: BrokerDatabase, peer: Peer
+) -> None:
     publish(connection, "", "inventory", 1)
     publish(connection, "", "inventory", 2, DelaySeconds=3600)  # one that nobody was given
     get(connection, "inventory")
@@ -59,7 +61,9 @@ def test_a_rejected_message_of_a_queue_without_dead_letters_is_gone(connection: 
 
 
 def test_a_transient_queue_ends_with_its_consumer(connection: Connection, broker: BrokerDatabase) -> None:
-    events = Queue("events.of.a.monitor", Exchange("celeryev", type="topic"), "#", auto_delete=True, expires=60)
+    events = Queue(
+        "events.of.a.monitor", Exchange("celeryev", type="topic"), "#", auto_delete=True, expires=60
+    )
     with Connection(connection.as_uri(), transport_options=connection.transport_options) as other:
         with Consumer(other.channel(), [events], callbacks=[lambda *_: None]):
             publish(connection, "celeryev", "worker.online", 1)
@@ -68,7 +72,9 @@ def test_a_transient_queue_ends_with_its_consumer(connection: Connection, broker
     publish(connection, "celeryev", "worker.online", 2)
 
 
-def test_a_killed_monitors_queue_is_swept_away_and_a_living_ones_is_not(connection: Connection, broker: BrokerDatabase) -> None:
+def test_a_killed_monitors_queue_is_swept_away_and_a_living_ones_is_not(
+    connection: Connection, broker: BrokerDatabase
+) -> None:
     channel = connection.channel()
     living = Queue("living", Exchange("celeryev", type="topic"), "#", auto_delete=True)
     with Consumer(channel, [living], callbacks=[lambda *_: None]):

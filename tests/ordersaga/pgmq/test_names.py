@@ -35,7 +35,12 @@ def test_a_body_of_five_megabytes_and_its_headers_arrive_untouched(connection: C
     body = os.urandom(5_000_000)
     headers = {"compression": "application/x-gzip", "trace": "é\\u0000"}
     Producer(connection.default_channel).publish(
-        body, exchange="", routing_key="inventory", headers=headers, content_type="application/data", content_encoding="binary"
+        body,
+        exchange="",
+        routing_key="inventory",
+        headers=headers,
+        content_type="application/data",
+        content_encoding="binary",
     )
     message = get(connection, "inventory")
     assert message.body == body
@@ -43,7 +48,9 @@ def test_a_body_of_five_megabytes_and_its_headers_arrive_untouched(connection: C
 
 
 def test_settings_keep_the_password_where_celery_masks_it() -> None:
-    settings = broker_settings("pgmq://me:s%40cret@db.example:6000/broker?sslmode=require", visibility_timeout=60)
+    settings = broker_settings(
+        "pgmq://me:s%40cret@db.example:6000/broker?sslmode=require", visibility_timeout=60
+    )
     assert settings["broker_url"] == "pgmq://me:s%40cret@db.example:6000/broker"
     assert settings["broker_transport_options"]["visibility_timeout"] == 60
     conninfo = settings["broker_transport_options"]["conn_string"]

@@ -14,7 +14,9 @@ from tests.ordersaga.pgmq.talk import Peer, get, is_empty, publish, size
 from tests.support.embedded import BrokerDatabase
 
 
-def test_a_signal_reaches_every_queue_that_listens_in_whatever_process(connection: Connection, peer: Peer) -> None:
+def test_a_signal_reaches_every_queue_that_listens_in_whatever_process(
+    connection: Connection, peer: Peer
+) -> None:
     inventory, payments = peer("settle", "inventory"), peer("settle", "payments")
     publish(connection, "ordersaga", "signal.OrderPlaced", 1)
     publish(connection, "ordersaga", "signal.StockReserved", 2)
@@ -51,10 +53,14 @@ def test_a_pattern_means_what_it_means_in_amqp(
     assert size(connection, "listener") == len(hears)
 
 
-def test_a_direct_exchange_is_known_to_a_process_that_declared_nothing(broker: BrokerDatabase, peer: Peer) -> None:
+def test_a_direct_exchange_is_known_to_a_process_that_declared_nothing(
+    broker: BrokerDatabase, peer: Peer
+) -> None:
     consumer = peer("settle", "payments.dead")
     settings = broker_settings(broker.url)
-    with Connection(settings["broker_url"], transport_options=settings["broker_transport_options"]) as stranger:
+    with Connection(
+        settings["broker_url"], transport_options=settings["broker_transport_options"]
+    ) as stranger:
         publish(stranger, "ordersaga.dead", "payments", 7)
         consumer.wait_for_log("given 7 for the 1. time")
         publish(stranger, "", "payments.dead", 8)
@@ -87,12 +93,18 @@ def test_an_unknown_exchange_and_a_changed_kind_are_errors(connection: Connectio
         connection.default_channel.exchange_declare("ordersaga", "direct")
 
 
-def test_a_declaration_without_arguments_leaves_what_is_known(connection: Connection, broker: BrokerDatabase) -> None:
+def test_a_declaration_without_arguments_leaves_what_is_known(
+    connection: Connection, broker: BrokerDatabase
+) -> None:
     connection.default_channel.queue_declare("inventory")
     connection.default_channel.exchange_declare("ordersaga", "topic")
-    row = broker.ask("SELECT delivery_limit, dead_exchange, dead_key FROM ordersaga_broker.queue WHERE name = 'inventory'")
+    row = broker.ask(
+        "SELECT delivery_limit, dead_exchange, dead_key FROM ordersaga_broker.queue WHERE name = 'inventory'"
+    )
     assert row == [(LIMIT, "ordersaga.dead", "inventory")]
-    assert broker.ask("SELECT alternate FROM ordersaga_broker.exchange WHERE name = 'ordersaga'") == [("ordersaga.unheard",)]
+    assert broker.ask("SELECT alternate FROM ordersaga_broker.exchange WHERE name = 'ordersaga'") == [
+        ("ordersaga.unheard",)
+    ]
 
 
 def test_ten_processes_may_install_and_declare_at_once(broker: BrokerDatabase) -> None:

@@ -49,7 +49,9 @@ def test_what_a_living_consumer_keeps_is_given_to_nobody_else(connection: Connec
     rival = peer("settle", "inventory")
     for n in range(2, 5):  # three visibility timeouts pass, each seen in the queue's own clock
         publish(connection, "", "inventory", n, DelaySeconds=VISIBILITY * (n - 1))
-    eventually(lambda: "given 4" in keeper.logs() + rival.logs(), 4 * VISIBILITY + 5, "the last of the delayed")
+    eventually(
+        lambda: "given 4" in keeper.logs() + rival.logs(), 4 * VISIBILITY + 5, "the last of the delayed"
+    )
     assert "given 1" not in rival.logs()
     assert "2. time" not in keeper.logs() + rival.logs()
     keeper.kill()

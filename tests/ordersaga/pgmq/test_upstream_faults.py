@@ -1,7 +1,7 @@
 """kombu's own ``pgmq://``, unmended: each fault that ``ordersaga/celery/pgmq`` repairs is still there.
 
-A test that fails here is good news: kombu or pgmq has mended that fault, and the piece of the repair that its *Upstream:*
-note signs can be thrown away.
+A test that fails here is good news: kombu or pgmq has mended that fault, and the piece of the repair that its
+*Upstream:* note signs can be thrown away.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def declared(connection: Connection, queue: Queue) -> Any:
 
 
 def publish(connection: Connection, exchange: str, key: str, **options: Any) -> None:
-    Producer(connection.default_channel, auto_declare=False).publish({}, exchange=exchange, routing_key=key, **options)
+    Producer(connection.default_channel, auto_declare=False).publish(
+        {}, exchange=exchange, routing_key=key, **options
+    )
 
 
 def test_headers_without_a_delay_find_no_function_for_topics(upstream: Open) -> None:
@@ -93,7 +95,9 @@ def test_of_a_url_the_sockets_folder_is_dropped() -> None:
 def test_the_environments_database_url_wins_over_the_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://other:x@elsewhere/other")
     options = {"init_extension": False}
-    connection = Connection("pgmq://me:x@here/mine", transport="kombu.transport.pgmq:Transport", transport_options=options)
+    connection = Connection(
+        "pgmq://me:x@here/mine", transport="kombu.transport.pgmq:Transport", transport_options=options
+    )
     client = connection.transport._create_pgmq_client()
     client.close()
     assert (client.config.host, client.config.database) == ("elsewhere", "other")

@@ -63,18 +63,26 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(
     assert words(book) == ["long begun", "long done"]
 
 
-def test_a_killed_workers_task_is_done_by_another(connection: Connection, app: Celery, worker: Peer, tmp_path: Path) -> None:
+def test_a_killed_workers_task_is_done_by_another(
+    connection: Connection, app: Celery, worker: Peer, tmp_path: Path
+) -> None:
     book = tmp_path / "book"
     first = worker()
     tell(app, "peer.note", str(book), "task", 3)
     eventually(lambda: words(book) == ["task begun"], 10, "the task's beginning")
     first.kill()
     worker("threads")
-    eventually(lambda: words(book) == ["task begun", "task begun", "task done"], VISIBILITY + 10, "the second attempt")
+    eventually(
+        lambda: words(book) == ["task begun", "task begun", "task done"],
+        VISIBILITY + 10,
+        "the second attempt",
+    )
     is_empty(connection, "inventory")
 
 
-def test_a_stopped_childs_task_is_done_by_another(connection: Connection, app: Celery, worker: Peer, tmp_path: Path) -> None:
+def test_a_stopped_childs_task_is_done_by_another(
+    connection: Connection, app: Celery, worker: Peer, tmp_path: Path
+) -> None:
     """Its parent lives and keeps its message from others, so it must end the child."""
     book = tmp_path / "book"
     process = worker("prefork", concurrency=1)
@@ -99,7 +107,9 @@ def test_workers_are_inspected_and_watched(app: Celery, worker: Peer, tmp_path: 
     seen: list[str] = []
     with app.connection_for_read() as connection:
         receiver = app.events.Receiver(connection, handlers={"*": lambda event: seen.append(event["type"])})
-        consumer = threading.Thread(target=receiver.capture, kwargs={"limit": None, "timeout": scaled(10)}, daemon=True)
+        consumer = threading.Thread(
+            target=receiver.capture, kwargs={"limit": None, "timeout": scaled(10)}, daemon=True
+        )
         consumer.start()
         eventually(lambda: "worker-heartbeat" in seen, 10, "a sign of life")
         tell(app, "peer.note", str(tmp_path / "book"), "watched")

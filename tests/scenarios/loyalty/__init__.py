@@ -1,1 +1,3 @@
-"""A fifth participant, as somebody else would write it: its own module, database and queue, joined by a setting alone."""
+"""A fifth participant, as somebody else would write it: its own module, database and queue, joined by a
+setting alone.
+"""

@@ -1,9 +1,11 @@
-"""The settled books of as many orders as one likes, written by SQL alone: nothing was ever placed, charged or shipped.
+"""The settled books of as many orders as one likes, written by SQL alone: nothing was ever placed, charged or
+shipped.
 
-Of a hundred orders four are declined, three out of stock, three cancelled with their goods held, one free of charge; the
-others are confirmed. The house works on from there: later orders are placed and settle beside them, ``reconcile`` is clean.
-``python -m tests.support.bulk_data 1000000 ORDERS-URL INVENTORY-URL PAYMENTS-URL`` fills three migrated, empty databases
-(give a superuser's URLs: foreign keys are then not looked up row by row).
+Of a hundred orders four are declined, three out of stock, three cancelled with their goods held, one free of
+charge; the others are confirmed. The house works on from there: later orders are placed and settle beside
+them, ``reconcile`` is clean. ``python -m tests.support.bulk_data 1000000 ORDERS-URL INVENTORY-URL
+PAYMENTS-URL`` fills three migrated, empty databases (give a superuser's URLs: foreign keys are then not
+looked up row by row).
 """
 
 from __future__ import annotations
@@ -38,10 +40,13 @@ def _nobody(*_: object) -> None:
     """Tells nobody."""
 
 
-def fill(orders: int, urls: Sequence[str], *, rest: bool = False, tell: Callable[[float, str], None] = _nobody) -> None:
+def fill(
+    orders: int, urls: Sequence[str], *, rest: bool = False, tell: Callable[[float, str], None] = _nobody
+) -> None:
     """Write the books of so many orders into migrated, empty databases: orders, inventory, payments.
 
-    :param rest: what is rare, open or stuck, too, for pages to find. Such books are not clean; it takes a superuser's URLs.
+    :param rest: what is rare, open or stuck, too, for pages to find. Such books are not clean; it takes a
+        superuser's URLs.
     :param tell: is told of each statement: seconds, and how it begins.
     """
     last = datetime.now(UTC) - AGO
@@ -55,7 +60,9 @@ def fill_orders(orders: int, url: str, *, rest: bool = False) -> None:
     _fill(orders, datetime.now(UTC) - AGO, url, [*ORDERS, *(ORDERS_REST if rest else ())], _nobody)
 
 
-def _fill(orders: int, last: datetime, url: str, statements: Sequence[str], tell: Callable[[float, str], None]) -> None:
+def _fill(
+    orders: int, last: datetime, url: str, statements: Sequence[str], tell: Callable[[float, str], None]
+) -> None:
     settings = {"book.orders": orders, "book.customers": customers(orders), "book.last": last.isoformat()}
     settings |= {"synchronous_commit": "off", "work_mem": "256MB", "temp_buffers": "256MB"}
     connection = psycopg2.connect(url)

@@ -1,4 +1,6 @@
-"""What every order of the books is, for each of the three databases alike: its lines, and all that was said of it."""
+"""What every order of the books is, for each of the three databases alike: its lines, and all that was said
+of it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from collections.abc import Mapping
 SKUS = 50
 KEPT = "fate IN ('confirmed', 'free')"
 
-# Ids of version 7, at the time of the order: their indexes grow at the end, as those of a house that has really worked do.
+# Ids of version 7, at the time of the order: their indexes grow at the end, as those of a house that has
+# really worked do.
 ID = """
 CREATE FUNCTION pg_temp.id_at(at timestamptz, name text) RETURNS uuid LANGUAGE sql STABLE AS $$
     SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(name), 1, 3)
@@ -42,7 +45,9 @@ FROM placed JOIN (
 ) AS bill USING (n) ORDER BY n
 """
 BEGINNING = (ID, PLACED, "ANALYZE placed", LINES, "ANALYZE line", BOOKED, "ANALYZE booked")
-"""Temporary tables of one connection; settings ``book.orders``, ``book.customers`` and ``book.last``, the last order's time."""
+"""Temporary tables of one connection; settings ``book.orders``, ``book.customers`` and ``book.last``, the
+last order's time.
+"""
 
 # When, what, by whom in which step, what led to it, and of which orders.
 _SAYINGS = f"""
@@ -76,7 +81,9 @@ SAID = f"""
     FROM booked, LATERAL (SELECT refusal || ':' || refuser AS turned) AS it,
     LATERAL (VALUES {_SAYINGS}) AS row (moment, kind, name, participant, step, cause, was) WHERE was
 """
-"""Every event of every order, in the orders' order. A hundred orders travel together: they share tasks and packs."""
+"""Every event of every order, in the orders' order. A hundred orders travel together: they share tasks and
+packs.
+"""
 
 
 def packs(participant: str, numbers: Mapping[str, int]) -> str:
@@ -96,7 +103,9 @@ def packs(participant: str, numbers: Mapping[str, int]) -> str:
 
 
 def journal(*rows: str, packs: Mapping[str, int]) -> str:
-    """A participant's journal, from pairs of a step and its state; what has said something points at its pack."""
+    """A participant's journal, from pairs of a step and its state; what has said something points at its
+    pack.
+    """
     cases = " ".join(f"WHEN '{step}' THEN {number}" for step, number in packs.items())
     return f"""
     INSERT INTO ordersaga_journal (saga_id, step, state, pack_id, at)

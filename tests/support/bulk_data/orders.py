@@ -9,7 +9,8 @@ BARRED = f"CASE WHEN NOT {KEPT} THEN 'barred' END"
 DONE = f"CASE WHEN {KEPT} THEN 'done' ELSE 'barred' END"
 
 ORDERS = (
-    # Sagas that have ended fill the half of a page that they got when they were open, and leave no room in it for another.
+    # Sagas that have ended fill the half of a page that they got when they were open, and leave no room in it
+    # for another.
     "ALTER TABLE ordersaga_saga SET (fillfactor = 55)",
     f"""
     INSERT INTO ordersaga_saga (id, name, status, participants, pack_id, refusal, refused_by, reason, refused_with,

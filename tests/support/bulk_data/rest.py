@@ -1,11 +1,14 @@
-"""What pages have to find beside a million settled orders, and a hard time finding it. Books that have it are not clean."""
+"""What pages have to find beside a million settled orders, and a hard time finding it. Books that have it are
+not clean.
+"""
 
 from __future__ import annotations
 
 LETTERS = 20_000
 GOODS = 20_000
 
-# A hundredth of the orders are under way, the newest of all: pending, confirmed and not shipped, rolling back, some stuck.
+# A hundredth of the orders are under way, the newest of all: pending, confirmed and not shipped, rolling
+# back, some stuck.
 _OPEN = """
 CREATE TEMPORARY TABLE opened AS
 SELECT n, at, pg_temp.id_at(at, n::text) AS saga, 'customer-' || n % 100 AS customer,

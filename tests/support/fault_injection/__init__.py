@@ -1,1 +1,3 @@
-"""A participant that misbehaves when an order asks for it by its goods: the real one, wrapped. Set by the environment alone."""
+"""A participant that misbehaves when an order asks for it by its goods: the real one, wrapped. Set by the
+environment alone.
+"""

@@ -39,7 +39,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "key",
-                    models.CharField(help_text="the same for each delivery of the same dead letter", max_length=64),
+                    models.CharField(
+                        help_text="the same for each delivery of the same dead letter", max_length=64
+                    ),
                 ),
                 ("participant", models.TextField(help_text="the participant, or the queue where it died")),
                 ("saga_id", models.UUIDField(null=True)),
@@ -51,7 +53,9 @@ class Migration(migrations.Migration):
                 ("body", models.BinaryField(help_text="as it came, undecoded")),
                 (
                     "digest",
-                    models.CharField(help_text="SHA-256 of the body; the logs print its first 16 digits", max_length=64),
+                    models.CharField(
+                        help_text="SHA-256 of the body; the logs print its first 16 digits", max_length=64
+                    ),
                 ),
                 ("headers", models.JSONField()),
                 ("attempts", models.IntegerField()),
@@ -60,7 +64,11 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["-id"],
                 "indexes": [
-                    models.Index(condition=models.Q(("saga_id__isnull", False)), fields=["saga_id"], name="dead_letter_saga")
+                    models.Index(
+                        condition=models.Q(("saga_id__isnull", False)),
+                        fields=["saga_id"],
+                        name="dead_letter_saga",
+                    )
                 ],
                 "constraints": [
                     models.UniqueConstraint(fields=("key",), name="dead_letter_once"),
@@ -106,7 +114,9 @@ class Migration(migrations.Migration):
                 "indexes": [models.Index(fields=["saga_id", "id"], name="saga_event_story")],
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(("kind__in", ["signal", "refusal", "answer", "notice", "attention"])),
+                        condition=models.Q(
+                            ("kind__in", ["signal", "refusal", "answer", "notice", "attention"])
+                        ),
                         name="saga_event_kind_known",
                     )
                 ],

@@ -23,7 +23,9 @@ class Migration(migrations.Migration):
             model_name="deadletter",
             name="outcome",
             field=models.TextField(
-                choices=[("replayed", "replayed"), ("discarded", "discarded")], help_text="what an operator decided", null=True
+                choices=[("replayed", "replayed"), ("discarded", "discarded")],
+                help_text="what an operator decided",
+                null=True,
             ),
         ),
         migrations.AddField(
@@ -43,7 +45,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="deadletter",
-            index=models.Index(condition=models.Q(("outcome__isnull", True)), fields=["-id"], name="dead_letter_open"),
+            index=models.Index(
+                condition=models.Q(("outcome__isnull", True)), fields=["-id"], name="dead_letter_open"
+            ),
         ),
         migrations.AddConstraint(
             model_name="deadletter",

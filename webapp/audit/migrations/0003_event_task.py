@@ -11,6 +11,8 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddIndex(
             model_name="sagaevent",
-            index=models.Index(condition=models.Q(("task_id__isnull", False)), fields=["task_id"], name="saga_event_task"),
+            index=models.Index(
+                condition=models.Q(("task_id__isnull", False)), fields=["task_id"], name="saga_event_task"
+            ),
         ),
     ]

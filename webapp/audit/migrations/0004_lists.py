@@ -12,7 +12,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="deadletter",
             index=models.Index(
-                condition=models.Q(("outcome__isnull", False)), fields=["outcome", "id"], name="dead_letter_settled"
+                condition=models.Q(("outcome__isnull", False)),
+                fields=["outcome", "id"],
+                name="dead_letter_settled",
             ),
         ),
         migrations.AddIndex(
@@ -33,7 +35,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="deadletter",
-            index=models.Index(fields=["digest"], name="dead_letter_digest", opclasses=["varchar_pattern_ops"]),
+            index=models.Index(
+                fields=["digest"], name="dead_letter_digest", opclasses=["varchar_pattern_ops"]
+            ),
         ),
         migrations.AddIndex(
             model_name="deadletter",

@@ -13,7 +13,9 @@ class Migration(migrations.Migration):
         *(
             migrations.AddIndex(
                 model_name="sagaevent",
-                index=models.Index(condition=models.Q(("kind", kind)), fields=["id"], name=f"saga_event_{kind}"),
+                index=models.Index(
+                    condition=models.Q(("kind", kind)), fields=["id"], name=f"saga_event_{kind}"
+                ),
             )
             for kind in ("refusal", "answer", "attention")
         ),

@@ -15,7 +15,13 @@ class Migration(migrations.Migration):
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "transaction_id", "account", "currency", blank=True, editable=False, primary_key=True, serialize=False
+                        "transaction_id",
+                        "account",
+                        "currency",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
                     ),
                 ),
                 ("account", models.TextField()),

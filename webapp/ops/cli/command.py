@@ -1,4 +1,6 @@
-"""The operators' commands: their own options first, then exit statuses and examples, readable in eighty columns."""
+"""The operators' commands: their own options first, then exit statuses and examples, readable in eighty
+columns.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Command(BaseCommand):
 
 
 def folded(text: str, width: int) -> Iterator[str]:
-    """Lines of at most ``width``: paragraphs are filled, an indented line is folded by itself under its last column."""
+    """Lines of at most ``width``: paragraphs are filled, an indented line is folded by itself under its last
+    column.
+    """
     paragraph: list[str] = []
     for line in [*text.splitlines(), ""]:
         if line and not line.startswith(" "):
@@ -56,7 +60,12 @@ def _fold(line: str, width: int) -> list[str]:
 
 def _wrapped(text: str, width: int, before: str, hanging: int) -> list[str]:
     return textwrap.wrap(
-        text, width, initial_indent=before, subsequent_indent=" " * hanging, break_long_words=False, break_on_hyphens=False
+        text,
+        width,
+        initial_indent=before,
+        subsequent_indent=" " * hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

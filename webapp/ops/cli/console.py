@@ -12,7 +12,9 @@ from rich.text import Text
 
 
 class Console(rich.console.Console):
-    """Rich's, where a reader who has left is an error like any other: :mod:`webapp.ops.cli.main` gives it its status."""
+    """Rich's, where a reader who has left is an error like any other: :mod:`webapp.ops.cli.main` gives it its
+    status.
+    """
 
     def on_broken_pipe(self) -> NoReturn:
         """Called while the error is being handled."""
@@ -24,7 +26,10 @@ def printable(text: str, *, keep: str = "") -> str:
 
     :param keep: characters that are let through all the same, such as line ends.
     """
-    return "".join(char if char.isprintable() or char in keep else char.encode("unicode_escape").decode() for char in text)
+    return "".join(
+        char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
+        for char in text
+    )
 
 
 FEW = 10
@@ -36,7 +41,9 @@ class Count(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         many = task.total is None or task.total > FEW
-        speed = f", {task.completed / task.elapsed:,.0f}/s" if many and task.elapsed and task.completed else ""
+        speed = (
+            f", {task.completed / task.elapsed:,.0f}/s" if many and task.elapsed and task.completed else ""
+        )
         total = "" if task.total is None else f" of {task.total:,.0f}"
         return Text(f"{task.completed:,.0f}{total}{speed}")
 

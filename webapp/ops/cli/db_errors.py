@@ -17,14 +17,18 @@ UNFURNISHED = {"42P01", "42703", "42883", "3F000"}
 """No such table, column, function, schema: the migrations are missing."""
 DENIED, READ_ONLY = "42501", "25006"
 PASSING = ("40", "53", "55", "57")
-"""Classes of what may be otherwise in a moment: conflicts, a full disk or no connection left, locks, an operator's act."""
+"""Classes of what may be otherwise in a moment: conflicts, a full disk or no connection left, locks, an
+operator's act.
+"""
 AWAY = ("08", "28", "3D", "57P")
 """Classes of what keeps one from coming in at all; the drivers give most of these no code."""
 
 
 @contextmanager
 def told_plainly() -> Iterator[None]:
-    """:raises CommandError: instead of what the orders database raises through Django, when it is no fault of ours."""
+    """:raises CommandError: instead of what the orders database raises through Django, when it is no fault of
+    ours.
+    """
     try:
         yield
     except (DatabaseError, InterfaceError) as error:

@@ -13,7 +13,9 @@ SLICE = 0.05
 
 
 class Stop:
-    """The wish to stop, heard between two transactions: nothing is left half done. Set it from a signal's handler."""
+    """The wish to stop, heard between two transactions: nothing is left half done. Set it from a signal's
+    handler.
+    """
 
     def __init__(self) -> None:
         self.wanted = False

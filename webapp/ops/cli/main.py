@@ -1,7 +1,8 @@
 """The way into ``manage.py``: how a command ends when it does not end by itself.
 
-A traceback is for faults of this program. Ctrl-C, a reader who has left, settings that are refused, and a database that is
-away or not migrated are none: each is told in a line and ends with a status of its own, for Django's commands as for ours.
+A traceback is for faults of this program. Ctrl-C, a reader who has left, settings that are refused, and a
+database that is away or not migrated are none: each is told in a line and ends with a status of its own, for
+Django's commands as for ours.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from contextlib import suppress
 from typing import Any
 
 FAILED, INTERRUPTED, CLOSED = 2, 130, 141
-"""It could not do its work; Ctrl-C; nobody reads its output any more. The last two are 128 and the signal, as in a shell."""
+"""It could not do its work; Ctrl-C; nobody reads its output any more. The last two are 128 and the signal, as
+in a shell.
+"""
 
 
 def enter(argv: list[str]) -> int:

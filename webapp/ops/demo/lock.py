@@ -1,4 +1,6 @@
-"""One demo a clone at a time. The lock goes with its last holder, however that ends: the demo, or its warden."""
+"""One demo a clone at a time. The lock goes with its last holder, however that ends: the demo, or
+its warden.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def held(places: Places) -> Iterator[Lock]:
                     "End it with Ctrl-C where it was started, or run the demo in another clone.",
                 )
             if time.monotonic() > deadline:
-                raise DemoFailed("The last demo is still being put away.", f"Wait, or see who holds {places.lock}.")
+                raise DemoFailed(
+                    "The last demo is still being put away.", f"Wait, or see who holds {places.lock}."
+                )
             time.sleep(0.1)
         lock = Lock(file)
         lock.tell()

@@ -61,11 +61,14 @@ class Places:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DemoFailed(
-                f"{shown(self.logs)} cannot be made: {error.strerror}.", "Name another folder: manage.py demo --folder FOLDER"
+                f"{shown(self.logs)} cannot be made: {error.strerror}.",
+                "Name another folder: manage.py demo --folder FOLDER",
             ) from error
 
     def secrets(self) -> dict[str, str]:
-        """The login's password, Django's secret and Flower's password: made once, readable by their owner alone."""
+        """The login's password, Django's secret and Flower's password: made once, readable by their owner
+        alone.
+        """
         path = self.run / "demo.secrets"
         try:
             kept = json.loads(path.read_text())

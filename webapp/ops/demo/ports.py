@@ -14,7 +14,9 @@ def free_port(wanted: int) -> int:
     """``wanted`` or the next one that nobody listens at. Another process may take it before it is used."""
     for port in range(wanted, wanted + TRIED):
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier server may linger
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # connections of an earlier server may linger
             try:
                 probe.bind((HOST, port))
             except OSError:

@@ -1,4 +1,6 @@
-"""Make the databases ready: schemas, catalogue, a login. A process of its own, with the servers in its environment."""
+"""Make the databases ready: schemas, catalogue, a login. A process of its own, with the servers in its
+environment.
+"""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ class Child:
                 stderr=subprocess.STDOUT if self.log else None,
                 cwd=ROOT,
                 env=self._env,
-                start_new_session=True,  # Ctrl-C at the terminal is heard by the demo alone, which ends all in order
+                # Ctrl-C at the terminal is heard by the demo alone, which ends all in order
+                start_new_session=True,
             )
         finally:
             if output:
@@ -104,7 +105,19 @@ class Pool(Child):
 
     def __init__(self, module: str, env: Mapping[str, str], places: Places, concurrency: int = 1) -> None:
         name = module.rsplit(".", 1)[-1]
-        worker = ["-m", "celery", "-A", module, "worker", "-n", f"{name}@demo", "-c", str(concurrency), "-l", "INFO"]
+        worker = [
+            "-m",
+            "celery",
+            "-A",
+            module,
+            "worker",
+            "-n",
+            f"{name}@demo",
+            "-c",
+            str(concurrency),
+            "-l",
+            "INFO",
+        ]
         super().__init__(name, [*worker, "-E", "--without-gossip", "--without-mingle"], env, places)
 
     def ready(self) -> bool:
@@ -115,7 +128,12 @@ class Page(Child):
     """A web server on a port of the loopback: the wanted one, or a free one after it."""
 
     def __init__(
-        self, name: str, command: Callable[[int], Sequence[str]], wanted: int, env: Mapping[str, str], places: Places
+        self,
+        name: str,
+        command: Callable[[int], Sequence[str]],
+        wanted: int,
+        env: Mapping[str, str],
+        places: Places,
     ) -> None:
         super().__init__(name, [], env, places)
         self._command, self._wanted, self._tries = command, wanted, 0

@@ -1,8 +1,8 @@
 """Ends what the demo has started: a process of its own, listening at a pipe.
 
 When the pipe closes, for whatever reason (the end, Ctrl-C, ``kill -9``), it ends the process groups noted in
-``demo.started``, politely at first, and then the embedded PostgreSQL. Should it be killed as well, the next demo does
-what it left undone.
+``demo.started``, politely at first, and then the embedded PostgreSQL. Should it be killed as well, the next
+demo does what it left undone.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from webapp.ops import embedded
 from webapp.ops.demo.paths import ROOT, Places
 
 POLITE = 4.0
-"""Seconds between TERM and KILL. Work under way takes less; on the embedded broker it is Celery's own threads that take
-longer to end, and a killed pool loses nothing."""
+"""Seconds between TERM and KILL. Work under way takes less; on the embedded broker it is Celery's own threads
+that take longer to end, and a killed pool loses nothing.
+"""
 
 
 def post(places: Places, lock: int) -> subprocess.Popen[bytes]:

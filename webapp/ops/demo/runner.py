@@ -25,11 +25,15 @@ MIX = {"--decline": "10%", "--out-of-stock": "5%", "--cancel": "5%", "--free": "
 GRACE = 10
 """Seconds that the auditor grants to what is still on its way."""
 LINGER = "0.25"
-"""On the embedded broker an envelope costs more than on RabbitMQ, so fuller ones are waited for a little longer."""
+"""On the embedded broker an envelope costs more than on RabbitMQ, so fuller ones are waited for a little
+longer.
+"""
 WEB, FLOWER = 8000, 5555
 """The ports that are wanted."""
 READY, SETTLED = 180.0, 300
-"""Seconds granted to the pools and pages to be ready, and to the orders to settle; a loaded machine needs some."""
+"""Seconds granted to the pools and pages to be ready, and to the orders to settle; a loaded machine needs
+some.
+"""
 FAILED, INTERRUPTED = 1, 130
 
 
@@ -41,7 +45,14 @@ class Demo:
     """The demo; :meth:`play` does it all and puts all away, whatever happens."""
 
     def __init__(
-        self, places: Places, *, orders: int, seed: int, stay: bool, as_json: bool = False, since: float | None = None
+        self,
+        places: Places,
+        *,
+        orders: int,
+        seed: int,
+        stay: bool,
+        as_json: bool = False,
+        since: float | None = None,
     ) -> None:
         """:param as_json: nothing is said on standard output; :meth:`as_json` is for there.
         :param since: when the user asked for it, as ``time.time()``.
@@ -93,7 +104,8 @@ class Demo:
             return self._failed(failed)
         return self._status
 
-    # ------------------------------------------------------------------------------------------------------- starting
+    # -------------------------------------------------------------------------------------------------------
+    # starting
 
     def _start(self, mine: lock.Lock) -> None:
         say, secrets = self._telling, self._places.secrets()
@@ -108,8 +120,12 @@ class Demo:
         private(self._places.env, as_shell(env))
         with say.step("schemas, catalogue, login", "manage.py migrate, manage.py seed_catalog"):
             self._prepare()
-        self._pools = [Pool(module, env, self._places) for module in (*settings().participants, *settings().observers)]
-        flower = Page("flower", _flower, FLOWER, {**env, "FLOWER_BASIC_AUTH": _flower_login(secrets)}, self._places)
+        self._pools = [
+            Pool(module, env, self._places) for module in (*settings().participants, *settings().observers)
+        ]
+        flower = Page(
+            "flower", _flower, FLOWER, {**env, "FLOWER_BASIC_AUTH": _flower_login(secrets)}, self._places
+        )
         with say.step(f"{len(self._pools)} pools, the admin, Flower", "celery -A workers.… worker"):
             self._children = [*self._pools, flower]
             for child in self._children:
@@ -134,14 +150,24 @@ class Demo:
         elif code:
             raise child.failed()
 
-    # -------------------------------------------------------------------------------------------------------- trading
+    # --------------------------------------------------------------------------------------------------------
+    # trading
 
     def _trade(self) -> None:
         """Orders until they have settled, then the books."""
         parts = ("10 % declined", "5 % out of stock", "5 % cancelled", "2 % free of charge")
         self._telling.title(f"{self._orders:,} orders", ", ".join(parts))
         mix = [word for pair in MIX.items() for word in pair]
-        wanted = ["--count", str(self._orders), *mix, "--seed", str(self._seed), "--wait", "--timeout", str(SETTLED)]
+        wanted = [
+            "--count",
+            str(self._orders),
+            *mix,
+            "--seed",
+            str(self._seed),
+            "--wait",
+            "--timeout",
+            str(SETTLED),
+        ]
         settled, self._outcome.orders = self._manage("seed_orders", *wanted)
         self._telling.line()
         with self._telling.step("the audit trail is complete", "the audit pool has heard all that was said"):
@@ -154,12 +180,17 @@ class Demo:
         """The exit status of a command, and for machines what it has said."""
         self._telling.line(f"$ manage.py {' '.join(words)}\n", "dim")
         if not self._machine:
-            return run(Child(words[0], ["manage.py", *words], self._env, self._places, log=False), self._children), None
+            return run(
+                Child(words[0], ["manage.py", *words], self._env, self._places, log=False), self._children
+            ), None
         file = self._places.result(words[0])
-        child = Child(words[0], ["manage.py", *words, "--json"], self._env, self._places, log=False, result=file)
+        child = Child(
+            words[0], ["manage.py", *words, "--json"], self._env, self._places, log=False, result=file
+        )
         return run(child, self._children), said_in(file)
 
-    # -------------------------------------------------------------------------------------------------------- showing
+    # --------------------------------------------------------------------------------------------------------
+    # showing
 
     def _show(self) -> None:
         say, admin = self._telling, f"{self._web.url}/admin"
@@ -176,7 +207,10 @@ class Demo:
             }
         )
         if self._outcome.clean:
-            say.line(f"\n  Every order has settled and the books agree, {say.age():.0f} s after the start.", "green")
+            say.line(
+                f"\n  Every order has settled and the books agree, {say.age():.0f} s after the start.",
+                "green",
+            )
         else:
             say.line("\n  Not every order has settled, or the books disagree: see above.", "bold red")
         if self._stay:
@@ -184,7 +218,8 @@ class Demo:
             say.line("Ctrl-C ends it all. More orders, from another terminal here:")
             say.line(f"  {command}", "dim")
 
-    # --------------------------------------------------------------------------------------------------------- ending
+    # ---------------------------------------------------------------------------------------------------------
+    # ending
 
     @contextmanager
     def _guarded(self, mine: lock.Lock) -> Iterator[None]:
@@ -219,7 +254,9 @@ def _interruptible() -> Iterator[None]:
 
 def _not_in_production() -> None:
     if settings().env == "production":
-        raise DemoFailed("The demo is not for production: it makes a login and places orders.", "Unset ORDERSAGA_ENV.")
+        raise DemoFailed(
+            "The demo is not for production: it makes a login and places orders.", "Unset ORDERSAGA_ENV."
+        )
 
 
 def _python() -> str:

@@ -24,14 +24,20 @@ DATABASES = {name: f"ORDERSAGA_{name.upper()}_DATABASE_URL" for name in ("orders
 
 @dataclass(frozen=True)
 class Servers:
-    """Which servers are given: variable → address. Only true environment variables count, ``.env`` does not."""
+    """Which servers are given: variable → address. Only true environment variables count,
+    ``.env`` does not.
+    """
 
     given: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Servers:
         """``BROKER`` is a shorter name for the broker's variable, and stands before it."""
-        wanted = {variable: environment[variable] for variable in (*DATABASES.values(), BROKER) if environment.get(variable)}
+        wanted = {
+            variable: environment[variable]
+            for variable in (*DATABASES.values(), BROKER)
+            if environment.get(variable)
+        }
         if environment.get("BROKER"):
             wanted[BROKER] = environment["BROKER"]
         return cls(wanted)
@@ -68,7 +74,9 @@ class Servers:
         except (embedded.EmbeddedError, OSError) as error:
             fault, _, tail = str(error).partition("\n")
             raise DemoFailed(
-                f"The embedded PostgreSQL cannot be had: {fault}", f"To begin with new data: rm -r {shown(places.run)}", tail
+                f"The embedded PostgreSQL cannot be had: {fault}",
+                f"To begin with new data: rm -r {shown(places.run)}",
+                tail,
             ) from error
         made = {DATABASES.get(role, BROKER): url for role, url in urls.items()}
         return {**made, **self.given}
@@ -96,7 +104,9 @@ def _ask_database(name: str, variable: str, url: str) -> None:
 
 def _ask_broker(url: str) -> None:
     if not url.startswith(BROKERS):
-        raise DemoFailed("The broker's address is of an unknown kind.", "Use amqp://… (RabbitMQ) or pgmq://… (PostgreSQL).")
+        raise DemoFailed(
+            "The broker's address is of an unknown kind.", "Use amqp://… (RabbitMQ) or pgmq://… (PostgreSQL)."
+        )
     from celery import Celery
 
     from ordersaga.celery.app import broker
@@ -117,4 +127,7 @@ def _ask_broker(url: str) -> None:
         remedy = f"Start it, correct BROKER or {BROKER}, or unset both to have an embedded one."
         raise DemoFailed(f"The broker does not answer: {reason}.", remedy) from error
     if reason is not None:
-        raise DemoFailed(alarm_words(reason), "Free memory or disk space there, or unset the address to have an embedded one.")
+        raise DemoFailed(
+            alarm_words(reason),
+            "Free memory or disk space there, or unset the address to have an embedded one.",
+        )

@@ -36,39 +36,56 @@ def waiting(patient: Patient, participants: Sequence[str]) -> Iterator[Finding]:
     """
     for participant, rows, age in patient.rows(DUE, OLD):
         yield warning(
-            "outbox-old", patient.name, f"what {participant} has said does not leave",
-            f"{rows:,} row(s), due for up to {age / 60:,.0f} min", f"Start the {participant} pool; its log tells more",
-        )  # fmt: skip
+            "outbox-old",
+            patient.name,
+            f"what {participant} has said does not leave",
+            f"{rows:,} row(s), due for up to {age / 60:,.0f} min",
+            f"Start the {participant} pool; its log tells more",
+        )
     for participant, alone, address, rows, fault, age in patient.rows(REFUSED):
         evidence = f"{rows:,} row(s), the oldest {age / 60:,.0f} min old: {fault}"
         if alone:
             yield error(
-                "outbox-row-refused", patient.name, f"{participant} cannot publish a signal to {address[:80]}", evidence,
+                "outbox-row-refused",
+                patient.name,
+                f"{participant} cannot publish a signal to {address[:80]}",
+                evidence,
                 "Its row stands in ordersaga_outbox; correct or delete it, then its saga's watchdog repeats what is missing",
-            )  # fmt: skip
+            )
         else:
             yield warning(
-                "outbox-address-refused", patient.name, f"queues of {address[:80]} take no messages of {participant}", evidence,
+                "outbox-address-refused",
+                patient.name,
+                f"queues of {address[:80]} take no messages of {participant}",
+                evidence,
                 "Start the pool that consumes them, or make room; what waits is sent by itself then",
-            )  # fmt: skip
+            )
     if patient.domain != "orders":
         return
     if absent := [name for (name,) in patient.rows(ABSENT, list(participants))]:
         yield error(
-            "participant-absent", patient.name, "open sagas wait for who is no participant of the settings, and never end",
-            ", ".join(absent), "Name its module in ORDERSAGA_PARTICIPANTS, and run its pool, until they have ended",
-        )  # fmt: skip
+            "participant-absent",
+            patient.name,
+            "open sagas wait for who is no participant of the settings, and never end",
+            ", ".join(absent),
+            "Name its module in ORDERSAGA_PARTICIPANTS, and run its pool, until they have ended",
+        )
     if sagas := patient.rows(ATTENTION):
         yield warning(
-            "sagas-need-attention", patient.name, "sagas cannot go on by themselves",
-            f"{_count(sagas)}, such as {sagas[0][0]}: {sagas[0][1]}", "Mend the cause, then resume them in the admin",
-        )  # fmt: skip
+            "sagas-need-attention",
+            patient.name,
+            "sagas cannot go on by themselves",
+            f"{_count(sagas)}, such as {sagas[0][0]}: {sagas[0][1]}",
+            "Mend the cause, then resume them in the admin",
+        )
     if letters := patient.rows(LETTERS):
         yield warning(
-            "dead-letters-open", patient.name, "dead letters wait on the desk",
+            "dead-letters-open",
+            patient.name,
+            "dead letters wait on the desk",
             f"{_count(letters)}, such as number {letters[0][0]}: {letters[0][1]}",
             "Replay or discard each: manage.py dead_letters list, or the admin",
-        )  # fmt: skip
+        )
 
 
 def _count(rows: list[object]) -> str:

@@ -20,9 +20,12 @@ def clocks(patients: Iterable[Patient]) -> Iterator[Finding]:
         if abs(ahead) > APART:
             word = "ahead of" if ahead > 0 else "behind"
             yield error(
-                "clock-apart", patient.name, f"its clock and this host's are more than {APART:g} s apart",
-                f"{abs(ahead):,.1f} s {word} this host", "Let NTP keep the time of both hosts (timedatectl, chronyc tracking)",
-            )  # fmt: skip
+                "clock-apart",
+                patient.name,
+                f"its clock and this host's are more than {APART:g} s apart",
+                f"{abs(ahead):,.1f} s {word} this host",
+                "Let NTP keep the time of both hosts (timedatectl, chronyc tracking)",
+            )
 
 
 def _ahead(patient: Patient) -> float:

@@ -21,18 +21,28 @@ def configuration(ours: Settings) -> Iterator[Finding]:
     if ours.env == "production":
         for name, fault in unsafe_defaults(ours):
             yield error(
-                "unsafe-default", f"{PREFIX}{name.upper()}", "production refuses it", fault.partition(";")[0], _do(fault)
+                "unsafe-default",
+                f"{PREFIX}{name.upper()}",
+                "production refuses it",
+                fault.partition(";")[0],
+                _do(fault),
             )
     elif ours.env == "development" and away:
         yield warning(
-            "not-called-production", f"{PREFIX}ENV", "servers on other hosts, and nothing refuses unsafe defaults",
-            f"{ours.env}, with {', '.join(away)} elsewhere", f"Set {PREFIX}ENV=production; what is unsafe is named then",
-        )  # fmt: skip
+            "not-called-production",
+            f"{PREFIX}ENV",
+            "servers on other hosts, and nothing refuses unsafe defaults",
+            f"{ours.env}, with {', '.join(away)} elsewhere",
+            f"Set {PREFIX}ENV=production; what is unsafe is named then",
+        )
     if ours.retention <= (needed := horizon(ours)):
         yield error(
-            "retention-too-short", f"{PREFIX}RETENTION", "a message that comes back later would be taken for a new one",
-            f"{ours.retention}, while messages may come back for {needed}", f"Set it to more than {needed} (default: 90 days)",
-        )  # fmt: skip
+            "retention-too-short",
+            f"{PREFIX}RETENTION",
+            "a message that comes back later would be taken for a new one",
+            f"{ours.retention}, while messages may come back for {needed}",
+            f"Set it to more than {needed} (default: 90 days)",
+        )
 
 
 def _do(fault: str) -> str:

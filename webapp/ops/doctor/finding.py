@@ -64,11 +64,20 @@ def show(findings: Sequence[Finding], console: Console) -> None:
         console.print(table)
     errors = sum(f.level == "error" for f in findings)
     if errors:
-        console.print(Text(f"{_plural(errors, 'error')}, {_plural(len(findings) - errors, 'warning')}", style="bold red"))
+        console.print(
+            Text(
+                f"{_plural(errors, 'error')}, {_plural(len(findings) - errors, 'warning')}", style="bold red"
+            )
+        )
     elif findings:
         console.print(Text(f"no error, {_plural(len(findings), 'warning')}", style="bold yellow"))
     else:
-        console.print(Text("nothing found: settings, servers, roles, clocks, tables and queues are as they should be", "green"))
+        console.print(
+            Text(
+                "nothing found: settings, servers, roles, clocks, tables and queues are as they should be",
+                "green",
+            )
+        )
 
 
 def _plural(count: int, word: str) -> str:

@@ -52,10 +52,16 @@ def _alembic(patient: Patient) -> Iterator[Finding]:
 
 def _missing(patient: Patient, which: list[str]) -> Finding:
     shown = ", ".join(which[:3]) + (f" and {len(which) - 3} more" if len(which) > 3 else "")
-    return error("migrations-missing", patient.name, "its tables are not those of this program", shown, MIGRATE)
+    return error(
+        "migrations-missing", patient.name, "its tables are not those of this program", shown, MIGRATE
+    )
 
 
 def _newer(patient: Patient, evidence: str) -> Finding:
     return warning(
-        "migrations-unknown", patient.name, "a newer program has migrated it", evidence, "Deploy the newer program everywhere"
+        "migrations-unknown",
+        patient.name,
+        "a newer program has migrated it",
+        evidence,
+        "Deploy the newer program everywhere",
     )

@@ -1,4 +1,6 @@
-"""What keeps a database that answers from being worked on: refused writes, paused steps, transactions that are left open."""
+"""What keeps a database that answers from being worked on: refused writes, paused steps, transactions that
+are left open.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from webapp.ops.doctor.paused import paused_steps
 IDLE = 60
 """Seconds after which a transaction that does nothing is a finding."""
 
-# 128 kB that cannot be compressed, so that the table has to grow: a full disk does not refuse a row that finds room in a page.
+# 128 kB that cannot be compressed, so that the table has to grow: a full disk does not refuse a row that
+# finds room in a page.
 PROBE = """
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '10s';
@@ -39,21 +42,29 @@ def obstacles(patient: Patient, choreography: Choreography) -> Iterator[Finding]
     """Of a database whose tables stand, and that is not read-only by its settings."""
     if fault := _refused(patient):
         yield error(
-            "database-refuses-writes", patient.name, f"the role {patient.role} cannot write to it", fault,
+            "database-refuses-writes",
+            patient.name,
+            f"the role {patient.role} cannot write to it",
+            fault,
             "See the server's log; free its disk, give the role its privileges, or end the session that holds the lock",
-        )  # fmt: skip
+        )
     for step in paused_steps(patient, choreography):
         yield error(
-            "step-paused", patient.name, f"{step.key} failed for every saga and is paused",
+            "step-paused",
+            patient.name,
+            f"{step.key} failed for every saga and is paused",
             f"for {step.seconds:,} s, last by process {step.process}: {step.error}; {step.signals:,} signal(s) wait",
             f"Mend the cause: it resumes by itself, or at once with manage.py paused_steps resume {step.key}",
-        )  # fmt: skip
+        )
     for pid, who, seconds, blocks in patient.rows(LEFT_OPEN, IDLE):
         harm = "others wait for its locks" if blocks else "dead rows stay"
         yield warning(
-            "transaction-left-open", patient.name, f"a transaction does nothing, and {harm}",
-            f"process {pid} of {who}, for {seconds:,} s", f"End its client, or SELECT pg_terminate_backend({pid})",
-        )  # fmt: skip
+            "transaction-left-open",
+            patient.name,
+            f"a transaction does nothing, and {harm}",
+            f"process {pid} of {who}, for {seconds:,} s",
+            f"End its client, or SELECT pg_terminate_backend({pid})",
+        )
 
 
 def _refused(patient: Patient) -> str:

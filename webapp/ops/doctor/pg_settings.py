@@ -15,7 +15,9 @@ CONNECTIONS = 15
 FULL = 0.85
 """The share of a server's connections in use that worries."""
 LONGEST = 60_000
-"""Milliseconds that a transaction of a relay, the web or a command may take. The pools' transactions set their own limits."""
+"""Milliseconds that a transaction of a relay, the web or a command may take. The pools' transactions set
+their own limits.
+"""
 
 SERVER = {
     "fsync": ("on", "a power cut may lose what was committed"),
@@ -34,13 +36,20 @@ ALLOWED = {
         "the engine reads again what a rival has committed, which is not seen so: sagas fail, or never end",
     ),
     "default_transaction_read_only": (("off",), "nothing can be written"),
-    "session_replication_role": (("origin", "local"), "triggers and foreign keys do not guard what is written"),
+    "session_replication_role": (
+        ("origin", "local"),
+        "triggers and foreign keys do not guard what is written",
+    ),
     "server_encoding": (("UTF8",), "texts of signals cannot be held"),
 }
 """What must hold for each database and role, which may both set them for themselves."""
 TIMEOUTS = (
-    "lock_timeout", "idle_in_transaction_session_timeout", "statement_timeout", "transaction_timeout", "idle_session_timeout",
-)  # fmt: skip
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "statement_timeout",
+    "transaction_timeout",
+    "idle_session_timeout",
+)
 
 # What new sessions of this role get; our own session has set some of them for itself.
 RESET = "SELECT name, reset_val FROM pg_settings WHERE name = ANY(%s)"
@@ -66,7 +75,13 @@ def server(patients: Iterable[Patient]) -> Iterator[Finding]:
                 "Upgrade it",
             )
         if one.one("SELECT pg_is_in_recovery()"):
-            yield error("server-is-standby", where, "a standby cannot be written to", "in recovery", "Name the primary")
+            yield error(
+                "server-is-standby",
+                where,
+                "a standby cannot be written to",
+                "in recovery",
+                "Name the primary",
+            )
         yield from _connections(one, where, len(members))
 
 
@@ -77,31 +92,43 @@ def _connections(one: Patient, where: str, databases: int) -> Iterator[Finding]:
     )
     if total < databases * CONNECTIONS:
         yield error(
-            "connections-too-few", where, f"{databases} database(s) need {databases * CONNECTIONS} connections at least",
-            f"{total} are allowed", "Raise max_connections and restart PostgreSQL",
-        )  # fmt: skip
+            "connections-too-few",
+            where,
+            f"{databases} database(s) need {databases * CONNECTIONS} connections at least",
+            f"{total} are allowed",
+            "Raise max_connections and restart PostgreSQL",
+        )
     elif used > total * FULL:
         yield warning(
-            "connections-nearly-spent", where, "the next pool may find no connection", f"{used} of {total} in use",
+            "connections-nearly-spent",
+            where,
+            "the next pool may find no connection",
+            f"{used} of {total} in use",
             "Raise max_connections, or run fewer processes",
-        )  # fmt: skip
+        )
 
 
 def database(patient: Patient) -> Iterator[Finding]:
     """What holds for new sessions of one role in one database."""
     values = dict(patient.rows(RESET, [*ALLOWED, *TIMEOUTS]))
-    place = (
-        f"ALTER ROLE {patient.role} RESET {{0}}; ALTER DATABASE {patient.database} RESET {{0}}, or the server's configuration"
-    )
+    place = f"ALTER ROLE {patient.role} RESET {{0}}; ALTER DATABASE {patient.database} RESET {{0}}, or the server's configuration"
     for name, (allowed, otherwise) in ALLOWED.items():
         if values.get(name) not in allowed:
-            remedy = "Make the database anew with ENCODING 'UTF8'" if name == "server_encoding" else place.format(name)
-            yield error(name.replace("_", "-"), patient.name, otherwise, f"{name} = {values.get(name)}", remedy)
+            remedy = (
+                "Make the database anew with ENCODING 'UTF8'"
+                if name == "server_encoding"
+                else place.format(name)
+            )
+            yield error(
+                name.replace("_", "-"), patient.name, otherwise, f"{name} = {values.get(name)}", remedy
+            )
     for name in TIMEOUTS:
         milliseconds = int(values.get(name) or 0)
         if 0 < milliseconds < LONGEST:
             what = f"transactions of relays, the web and commands, which may take {LONGEST // 1000} s, are cut short"
-            yield error(name.replace("_", "-"), patient.name, what, f"{name} = {milliseconds} ms", place.format(name))
+            yield error(
+                name.replace("_", "-"), patient.name, what, f"{name} = {milliseconds} ms", place.format(name)
+            )
     yield from _limits(patient)
 
 

@@ -1,4 +1,6 @@
-"""The embedded broker: its own tables in PostgreSQL say which queue hears what, and what becomes of dead letters."""
+"""The embedded broker: its own tables in PostgreSQL say which queue hears what, and what becomes of dead
+letters.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,13 @@ WHERE q.name = %s AND m.oldest_msg_age_sec > 60
 def topology(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
     """Exchanges, queues and bindings."""
     if not patient.one("SELECT to_regclass('ordersaga_broker.installed') IS NOT NULL"):
-        yield error("broker-not-furnished", "embedded broker", "its tables are missing", "no ordersaga_broker", DECLARE)
+        yield error(
+            "broker-not-furnished",
+            "embedded broker",
+            "its tables are missing",
+            "no ordersaga_broker",
+            DECLARE,
+        )
         return
     if (stamp := patient.one("SELECT max(stamp) FROM ordersaga_broker.installed")) != STAMP:
         yield error(
@@ -69,7 +77,10 @@ def topology(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
 
 
 def _exchanges(patient: Patient, saga: str) -> Iterator[Finding]:
-    found = {name: (kind, alternate) for name, kind, alternate in patient.rows("SELECT * FROM ordersaga_broker.exchange")}
+    found = {
+        name: (kind, alternate)
+        for name, kind, alternate in patient.rows("SELECT * FROM ordersaga_broker.exchange")
+    }
     other = found.get(KIND, ("", None))[1]
     if other and other != saga:
         yield other_saga(OtherSaga(saga, other))
@@ -81,6 +92,18 @@ def _exchanges(patient: Patient, saga: str) -> Iterator[Finding]:
             continue
         kind, alternate = found[exchange.name]
         if kind != exchange.type:
-            yield error("exchange-differs", where, f"a {exchange.type} exchange is needed", kind, "Delete it; " + DECLARE)
+            yield error(
+                "exchange-differs",
+                where,
+                f"a {exchange.type} exchange is needed",
+                kind,
+                "Delete it; " + DECLARE,
+            )
         if alternate != (exchange.arguments or {}).get("alternate-exchange"):
-            yield error("alternate-exchange", where, "signals that nobody hears are lost", f"{alternate or 'none'}", DECLARE)
+            yield error(
+                "alternate-exchange",
+                where,
+                "signals that nobody hears are lost",
+                f"{alternate or 'none'}",
+                DECLARE,
+            )

@@ -17,9 +17,12 @@ def as_text(bindings: Iterable[tuple[str, str]]) -> str:
 def other_saga(refused: OtherSaga) -> Finding:
     """The virtual host carries another kind of saga."""
     return error(
-        "other-saga", f"exchange {KIND}", "the virtual host carries another kind of saga", f"it carries {refused.other}",
+        "other-saga",
+        f"exchange {KIND}",
+        "the virtual host carries another kind of saga",
+        f"it carries {refused.other}",
         "Use a separate virtual host for each kind of saga: ORDERSAGA_BROKER_URL",
-    )  # fmt: skip
+    )
 
 
 REMEDY = "Run an observer that drains it (ORDERSAGA_OBSERVERS=workers.audit), or look at it and purge it"
@@ -39,5 +42,9 @@ def not_consumed(queue: str, messages: int) -> Iterator[Finding]:
         yield warning("messages-unrouted", f"queue {queue}", what, f"{messages} messages", REMEDY)
     else:
         yield warning(
-            "dead-letters-waiting", f"queue {queue}", "no process takes its dead letters", f"{messages} messages", REMEDY
+            "dead-letters-waiting",
+            f"queue {queue}",
+            "no process takes its dead letters",
+            f"{messages} messages",
+            REMEDY,
         )

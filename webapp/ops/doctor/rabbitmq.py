@@ -27,9 +27,14 @@ DECLARE = "manage.py provision, or start any pool: it declares what is missing"
 CHANGE = "manage.py provision --change-queues: it keeps the messages and declares the queue again while the pools run"
 TOO_STRONG = ("administrator", "policymaker")
 ARGUMENTS = (
-    "x-queue-type", "x-delivery-limit", "x-dead-letter-exchange", "x-dead-letter-routing-key", "x-dead-letter-strategy",
-    "x-overflow", "x-max-length-bytes",
-)  # fmt: skip
+    "x-queue-type",
+    "x-delivery-limit",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-overflow",
+    "x-max-length-bytes",
+)
 PLACING = {"x-queue-leader-locator", "x-quorum-initial-group-size", "x-quorum-target-group-size"}
 """Arguments that say on which nodes a queue lives, not what becomes of its messages."""
 HARMLESS = {"ha-mode", "ha-sync-mode", "queue-leader-locator", "target-group-size", "queue-version"}
@@ -39,8 +44,12 @@ HARMLESS = {"ha-mode", "ha-sync-mode", "queue-leader-locator", "target-group-siz
 class RabbitMQ:
     """One virtual host, seen by the pools' user."""
 
-    def __init__(self, url: str, choreography: Choreography, management: str = "", *, production: bool = False) -> None:
-        """:param management: the address of the management interface; by default port 15672 of the broker's host."""
+    def __init__(
+        self, url: str, choreography: Choreography, management: str = "", *, production: bool = False
+    ) -> None:
+        """:param management: the address of the management interface; by default port 15672 of the broker's
+        host.
+        """
         self.url, self.choreography, self.production = url, choreography, production
         self.vhost = vhost_of(url)
         self.where = f"virtual host {self.vhost}"
@@ -66,19 +75,25 @@ class RabbitMQ:
             yield from self._by_management()
         except ManagementError as fault:
             yield warning(
-                "management-away", self.where, "bindings and policies could not be looked at", str(fault),
+                "management-away",
+                self.where,
+                "bindings and policies could not be looked at",
+                str(fault),
                 "Enable the plugin (rabbitmq-plugins enable rabbitmq_management), give the user the tag management, "
                 "or name the address: --rabbitmq-admin http://user:password@host:15672",
-            )  # fmt: skip
+            )
             yield from self._by_amqp(connection)
 
     def _alarm(self) -> Iterator[Finding]:
         """Asked on a connection that is used for nothing else: one that is blocked is not read from."""
         if reason := broker.blocked(self.url):
             yield error(
-                "broker-alarm", self.where, "the broker accepts no messages, so orders wait in the outboxes", reason,
+                "broker-alarm",
+                self.where,
+                "the broker accepts no messages, so orders wait in the outboxes",
+                reason,
                 "Free memory or disk space on its host, or raise the limit there; rabbitmq-diagnostics alarms tells more",
-            )  # fmt: skip
+            )
 
     def _of_age(self, version: tuple[int, ...]) -> Iterator[Finding]:
         shown = ".".join(map(str, version)) or "unknown"
@@ -89,7 +104,8 @@ class RabbitMQ:
         remedy = "Start RabbitMQ; ORDERSAGA_BROKER_URL says where it should be, manage.py provision makes user and virtual host"
         return error("broker-unreachable", "broker", "it cannot be reached", safe_message(fault), remedy)
 
-    # -- with the management interface -------------------------------------------------------------------------------
+    # -- with the management interface
+    # -------------------------------------------------------------------------------
 
     def _by_management(self) -> Iterator[Finding]:
         found = {q["name"]: q for q in self.management.get("queues", self.vhost) or []}
@@ -102,10 +118,14 @@ class RabbitMQ:
         yield from self._kind(exchanges.get(KIND))
         for queue in queues(self.choreography):
             if queue.name not in found:
-                yield error("queue-missing", f"queue {queue.name}", "there is no such queue", "not found", DECLARE)
+                yield error(
+                    "queue-missing", f"queue {queue.name}", "there is no such queue", "not found", DECLARE
+                )
                 continue
             yield from self._queue(queue, found[queue.name])
-            yield from self._bindings(queue, [b for b in bound if b["destination"] == queue.name and b["source"]])
+            yield from self._bindings(
+                queue, [b for b in bound if b["destination"] == queue.name and b["source"]]
+            )
             taken_by = [c for c in consumers if c["queue"]["name"] == queue.name]
             yield from self._consumers(queue, taken_by)
             if keeps_what_ended(queue.name) and not taken_by:
@@ -113,7 +133,11 @@ class RabbitMQ:
             if (name := temporary_name(queue.name)) in found:
                 evidence = f"{name} holds {found[name].get('messages', 0)} messages"
                 yield error(
-                    "queue-change-unfinished", f"queue {queue.name}", "a change of it was interrupted", evidence, CHANGE
+                    "queue-change-unfinished",
+                    f"queue {queue.name}",
+                    "a change of it was interrupted",
+                    evidence,
+                    CHANGE,
                 )
         yield from self._user(tags if isinstance(tags, list) else tags.split(","))
 
@@ -130,12 +154,16 @@ class RabbitMQ:
             return
         anew = "Stop the pools, delete the exchange, and start them again: a pool declares it anew"
         wrong = {
-            "not durable": not found["durable"], "gone when unbound": found["auto_delete"], "internal": found["internal"]
-        }  # fmt: skip
+            "not durable": not found["durable"],
+            "gone when unbound": found["auto_delete"],
+            "internal": found["internal"],
+        }
         marks = [word for word, is_so in wrong.items() if is_so]
         if marks or found["type"] != wanted.type:
             evidence = ", ".join([found["type"], *marks])
-            yield error("exchange-differs", where, f"a durable {wanted.type} exchange is needed", evidence, anew)
+            yield error(
+                "exchange-differs", where, f"a durable {wanted.type} exchange is needed", evidence, anew
+            )
         needed = (wanted.arguments or {}).get("alternate-exchange")
         if found["arguments"].get("alternate-exchange") != needed:
             evidence = f"alternate-exchange = {found['arguments'].get('alternate-exchange')}"
@@ -154,29 +182,46 @@ class RabbitMQ:
         else:
             for name in sorted(found["arguments"].keys() - {*ARGUMENTS, *PLACING}):
                 evidence = f"{name} = {found['arguments'][name]}, which no pool has asked for"
-                yield error("queue-argument", where, "it changes what becomes of its messages", evidence, CHANGE)
+                yield error(
+                    "queue-argument", where, "it changes what becomes of its messages", evidence, CHANGE
+                )
         if not found["durable"]:
-            yield error("queue-not-durable", where, "a restart of the broker loses it", "durable = false", CHANGE)
-        ruled = {k: v for k, v in (found.get("effective_policy_definition") or {}).items() if k not in HARMLESS}
+            yield error(
+                "queue-not-durable", where, "a restart of the broker loses it", "durable = false", CHANGE
+            )
+        ruled = {
+            k: v for k, v in (found.get("effective_policy_definition") or {}).items() if k not in HARMLESS
+        }
         if ruled:
             names = " ".join(n for n in (found.get("policy"), found.get("operator_policy")) if n)
             yield error(
-                "queue-policy", where, "a policy changes what becomes of its messages",
+                "queue-policy",
+                where,
+                "a policy changes what becomes of its messages",
                 f"{names}: {', '.join(f'{k} = {v}' for k, v in sorted(ruled.items()))}",
                 f"rabbitmqctl clear_policy -p {self.vhost} {found.get('policy') or '…'}, or narrow its pattern",
-            )  # fmt: skip
+            )
 
     def _bindings(self, wanted: Any, found: list[dict[str, Any]]) -> Iterator[Finding]:
         where = f"queue {wanted.name}"
         needed = bindings_of(wanted)
         there = {(b["source"], b["routing_key"]) for b in found}
         if missing := sorted(needed - there):
-            yield error("binding-missing", where, "it does not hear what its participant waits for", as_text(missing), DECLARE)
+            yield error(
+                "binding-missing",
+                where,
+                "it does not hear what its participant waits for",
+                as_text(missing),
+                DECLARE,
+            )
         if strange := sorted(there - needed):
             yield warning(
-                "binding-unknown", where, "it hears what its participant does not: each such message is dead-lettered",
-                as_text(strange), "Remove the binding once no older pool runs",
-            )  # fmt: skip
+                "binding-unknown",
+                where,
+                "it hears what its participant does not: each such message is dead-lettered",
+                as_text(strange),
+                "Remove the binding once no older pool runs",
+            )
 
     def _consumers(self, wanted: Any, found: list[dict[str, Any]]) -> Iterator[Finding]:
         if hasty := sorted(_connection_of(c) or c["consumer_tag"] for c in found if not c["ack_required"]):
@@ -189,9 +234,12 @@ class RabbitMQ:
         if strong := [tag for tag in tags if tag in TOO_STRONG]:
             say = error if self.production else warning
             yield say(
-                "broker-user-too-strong", f"user {self.user}", "a fault in a pool could reach the whole broker",
-                ", ".join(strong), f"rabbitmqctl set_user_tags {self.user} management, or manage.py provision",
-            )  # fmt: skip
+                "broker-user-too-strong",
+                f"user {self.user}",
+                "a fault in a pool could reach the whole broker",
+                ", ".join(strong),
+                f"rabbitmqctl set_user_tags {self.user} management, or manage.py provision",
+            )
 
     def change(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Each queue that differs or whose change was interrupted, and what changes it while pools run.
@@ -237,7 +285,8 @@ class RabbitMQ:
         """Close a connection."""
         self.management.delete("connections", connection)
 
-    # -- without it --------------------------------------------------------------------------------------------------
+    # -- without it
+    # --------------------------------------------------------------------------------------------------
 
     def _by_amqp(self, connection: Connection) -> Iterator[Finding]:
         """What is missing, passively; then what differs: the broker refuses to declare it as it should be."""
@@ -249,11 +298,19 @@ class RabbitMQ:
         for exchange in (UNHEARD, SIGNALS, DEAD):
             if not _passes(connection, lambda channel, e=exchange: e(channel).declare(passive=True)):
                 missing = True
-                yield error("exchange-missing", f"exchange {exchange.name}", "there is no such exchange", "not found", DECLARE)
+                yield error(
+                    "exchange-missing",
+                    f"exchange {exchange.name}",
+                    "there is no such exchange",
+                    "not found",
+                    DECLARE,
+                )
         for queue in queues(self.choreography):
             if not _passes(connection, lambda channel, q=queue: q(channel).queue_declare(passive=True)):
                 missing = True
-                yield error("queue-missing", f"queue {queue.name}", "there is no such queue", "not found", DECLARE)
+                yield error(
+                    "queue-missing", f"queue {queue.name}", "there is no such queue", "not found", DECLARE
+                )
         if not missing:
             for queue in queues(self.choreography):
                 yield from self._declared(connection, queue)
@@ -264,11 +321,19 @@ class RabbitMQ:
             with connection.channel() as channel:
                 queue(channel).queue_declare()
         except amqp.PreconditionFailed as refused:
-            yield error("topology-differs", f"queue {queue.name}", "it has other arguments", refused.reply_text, CHANGE)
+            yield error(
+                "topology-differs",
+                f"queue {queue.name}",
+                "it has other arguments",
+                refused.reply_text,
+                CHANGE,
+            )
 
 
 def _connection_of(consumer: dict[str, Any]) -> str:
-    """Its name; "" while the channel is so new that the management interface knows nothing of it, and gives an empty list."""
+    """Its name; "" while the channel is so new that the management interface knows nothing of it, and gives
+    an empty list.
+    """
     details = consumer["channel_details"]
     return str(details.get("connection_name", "")) if isinstance(details, dict) else ""
 

@@ -54,9 +54,12 @@ def strength(patient: Patient, others: Sequence[str]) -> Iterator[Finding]:
     groups = [name for (name,) in patient.rows(MEMBERSHIPS, list(others))]
     if groups and "SUPERUSER" not in too_much:
         yield error(
-            "role-member-of", f"role {role}", "it may do what these roles may", ", ".join(groups),
+            "role-member-of",
+            f"role {role}",
+            "it may do what these roles may",
+            ", ".join(groups),
             f"REVOKE {', '.join(groups)} FROM {role}",
-        )  # fmt: skip
+        )
 
 
 def fences(patients: Sequence[Patient]) -> Iterator[Finding]:
@@ -102,14 +105,20 @@ def _foreign(one: Patient, other: Patient) -> Iterator[Finding]:
         return  # told by itself
     if owns:
         yield error(
-            "database-of-another", f"role {one.role}", f"it owns the {other.name}", f"{other.database} belongs to {one.role}",
+            "database-of-another",
+            f"role {one.role}",
+            f"it owns the {other.name}",
+            f"{other.database} belongs to {one.role}",
             f"ALTER DATABASE {other.database} OWNER TO {other.role}",
-        )  # fmt: skip
+        )
     elif enters:
         yield error(
-            "database-entered", f"role {one.role}", f"it may enter the {other.name}", f"CONNECT on {other.database}",
+            "database-entered",
+            f"role {one.role}",
+            f"it may enter the {other.name}",
+            f"CONNECT on {other.database}",
             f"REVOKE ALL ON DATABASE {other.database} FROM {one.role}",
-        )  # fmt: skip
+        )
 
 
 def _shared(code: str, what: str, one: Patient, other: Patient, name: str) -> Finding:

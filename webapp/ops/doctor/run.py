@@ -45,18 +45,26 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
             yield from pgmq.topology(embedded, choreography)
         except PoolerRefused:
             yield error(
-                "database-pooled", "embedded broker", "no consumer can listen behind a connection pooler in transaction mode",
-                f"{PREFIX}BROKER_URL leads to one", "Name the server itself",
-            )  # fmt: skip
+                "database-pooled",
+                "embedded broker",
+                "no consumer can listen behind a connection pooler in transaction mode",
+                f"{PREFIX}BROKER_URL leads to one",
+                "Name the server itself",
+            )
         except psycopg2.Error as fault:
             yield _unreachable("embedded broker", f"{PREFIX}BROKER_URL", fault)
     elif not ours.broker_url.startswith(broker.AMQP):
         yield error(
-            "broker-unknown", f"{PREFIX}BROKER_URL", "it names a broker of another kind", broker.kind(ours.broker_url),
+            "broker-unknown",
+            f"{PREFIX}BROKER_URL",
+            "it names a broker of another kind",
+            broker.kind(ours.broker_url),
             broker.KINDS,
-        )  # fmt: skip
+        )
     else:
-        yield from RabbitMQ(ours.broker_url, choreography, management, production=ours.env == "production").examine()
+        yield from RabbitMQ(
+            ours.broker_url, choreography, management, production=ours.env == "production"
+        ).examine()
     yield from pg_settings.server(everywhere)
     for patient in everywhere:
         yield from pg_settings.database(patient)
@@ -67,11 +75,17 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
     for patient in patients:
         try:
             yield from _tables(patient, choreography)
-        except (psycopg2.errors.InsufficientPrivilege, ProgrammingError) as fault:  # SQLAlchemy's, from Alembic
+        except (
+            psycopg2.errors.InsufficientPrivilege,
+            ProgrammingError,
+        ) as fault:  # SQLAlchemy's, from Alembic
             yield error(
-                "tables-closed", patient.name, f"the role {patient.role} may not read its tables", first_line(fault),
+                "tables-closed",
+                patient.name,
+                f"the role {patient.role} may not read its tables",
+                first_line(fault),
                 f"Whoever owns them: GRANT {patient.role} …, or migrate with the role that the pools use",
-            )  # fmt: skip
+            )
 
 
 def _reached(ours: Settings, patients: list[Patient], stack: ExitStack) -> Iterator[Finding]:
@@ -81,9 +95,12 @@ def _reached(ours: Settings, patients: list[Patient], stack: ExitStack) -> Itera
             patients.append(stack.enter_context(Patient(domain, ours.direct_url(domain))))
         except PoolerRefused:
             yield error(
-                "database-pooled", f"{domain} database", "no relay can work behind a connection pooler in transaction mode",
-                f"{ours.direct_variable(domain)} leads to one", f"Set {PREFIX}{domain.upper()}_DIRECT_URL to the server itself",
-            )  # fmt: skip
+                "database-pooled",
+                f"{domain} database",
+                "no relay can work behind a connection pooler in transaction mode",
+                f"{ours.direct_variable(domain)} leads to one",
+                f"Set {PREFIX}{domain.upper()}_DIRECT_URL to the server itself",
+            )
         except psycopg2.Error as fault:
             yield _unreachable(f"{domain} database", ours.direct_variable(domain), fault)
     for patient in patients:
@@ -91,7 +108,9 @@ def _reached(ours: Settings, patients: list[Patient], stack: ExitStack) -> Itera
 
 
 def _same_database(ours: Settings, patient: Patient) -> Iterator[Finding]:
-    """A relay carries the outbox that its direct address leads to, so it must be the one that is written to."""
+    """A relay carries the outbox that its direct address leads to, so it must be the one that is
+    written to.
+    """
     domain: Domain = patient.domain  # type: ignore[assignment]
     url = getattr(ours, f"{domain}_database_url")
     if ours.direct_url(domain) == url:
@@ -106,10 +125,12 @@ def _same_database(ours: Settings, patient: Patient) -> Iterator[Finding]:
         return
     if (database, server) != (patient.database, patient.server):
         yield error(
-            "direct-elsewhere", patient.name, "its relay carries away another database's outbox",
+            "direct-elsewhere",
+            patient.name,
+            "its relay carries away another database's outbox",
             f"{ours.direct_variable(domain)} leads to {patient.database} of another server or name than {variable}",
             f"Name the server behind {variable}, and the same database",
-        )  # fmt: skip
+        )
 
 
 def _readers(ours: Settings) -> Iterator[Finding]:
@@ -120,12 +141,16 @@ def _readers(ours: Settings) -> Iterator[Finding]:
                     yield from roles.readers(patient)
             except PoolerRefused:
                 yield warning(
-                    "reader-pooled", f"{domain} database, for readers", "its rights cannot be examined through a pooler",
+                    "reader-pooled",
+                    f"{domain} database, for readers",
+                    "its rights cannot be examined through a pooler",
                     f"{PREFIX}{domain.upper()}_READER_URL leads to one in transaction mode",
                     "Examine it once with the server's own address in that variable",
-                )  # fmt: skip
+                )
             except psycopg2.OperationalError as fault:
-                yield _unreachable(f"{domain} database, for readers", f"{PREFIX}{domain.upper()}_READER_URL", fault)
+                yield _unreachable(
+                    f"{domain} database, for readers", f"{PREFIX}{domain.upper()}_READER_URL", fault
+                )
 
 
 def _tables(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
@@ -137,5 +162,7 @@ def _tables(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
 
 
 def _unreachable(where: str, variable: str, fault: psycopg2.Error) -> Finding:
-    remedy = f"Start PostgreSQL; {variable} says where it should be, manage.py provision makes database and role"
+    remedy = (
+        f"Start PostgreSQL; {variable} says where it should be, manage.py provision makes database and role"
+    )
     return error("database-unreachable", where, "it cannot be reached", first_line(fault), remedy)

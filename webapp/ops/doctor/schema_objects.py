@@ -1,7 +1,8 @@
-"""What PostgreSQL itself guards: constraints, triggers, their functions, and the indexes that the engine leans on.
+"""What PostgreSQL itself guards: constraints, triggers, their functions, and the indexes that the engine
+leans on.
 
-``schema_objects.txt`` beside this module records those of freshly migrated databases, a line each. After a migration that
-adds or changes one, record them again from migrated databases of the settings::
+``schema_objects.txt`` beside this module records those of freshly migrated databases, a line each. After a
+migration that adds or changes one, record them again from migrated databases of the settings::
 
     python -m webapp.ops.doctor.schema_objects > new.txt && mv new.txt webapp/ops/doctor/schema_objects.txt
 """
@@ -18,7 +19,8 @@ from webapp.ops.doctor.finding import Finding, error, warning
 
 RECORD = Path(__file__).with_name("schema_objects.txt")
 
-# Names, which do not change between PostgreSQL's versions, as the texts of constraints do; of functions the very text.
+# Names, which do not change between PostgreSQL's versions, as the texts of constraints do; of functions the
+# very text.
 STANDING = """
 WITH ours AS (
     SELECT oid, relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
@@ -81,22 +83,32 @@ def guards(patient: Patient) -> Iterator[Finding]:
                 )  # fmt: skip
             continue
         yield error(
-            f"{kind}-missing", patient.name, f"{table} has no {kind} {name}", "not found, or not valid",
+            f"{kind}-missing",
+            patient.name,
+            f"{table} has no {kind} {name}",
+            "not found, or not valid",
             f"Create it anew as the migrations have it, once 'manage.py reconcile' is clean; an index: REINDEX INDEX {name}",
-        )  # fmt: skip
+        )
     for (name,) in patient.rows(ASLEEP):
         table = name.split()[0]
         yield error(
-            "trigger-disabled", patient.name, "a guard sleeps", name, f"ALTER TABLE {table} ENABLE TRIGGER ALL (as superuser)"
+            "trigger-disabled",
+            patient.name,
+            "a guard sleeps",
+            name,
+            f"ALTER TABLE {table} ENABLE TRIGGER ALL (as superuser)",
         )
     for (table,) in patient.rows(UNLOGGED):
         what = "a crash of the server empties it, and what it held was acknowledged"
         yield error("table-unlogged", patient.name, what, table, f"ALTER TABLE {table} SET LOGGED")
     for (table,) in patient.rows(UNCLEANED):
         yield warning(
-            "autovacuum-disabled", patient.name, f"{table} grows for ever", "autovacuum_enabled = false",
+            "autovacuum-disabled",
+            patient.name,
+            f"{table} grows for ever",
+            "autovacuum_enabled = false",
             f"ALTER TABLE {table} RESET (autovacuum_enabled)",
-        )  # fmt: skip
+        )
 
 
 def main() -> None:

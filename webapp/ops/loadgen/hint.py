@@ -20,7 +20,9 @@ def hint() -> str:
             return f"{alarm_words(reason)} These orders go on as soon as it does."
         listening = _listening(wanted[0])
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the broker is the hint
-        return f"The broker does not answer ({first_line(error)}). ORDERSAGA_BROKER_URL says where it should be."
+        return (
+            f"The broker does not answer ({first_line(error)}). ORDERSAGA_BROKER_URL says where it should be."
+        )
     if missing := [name for name in wanted if name not in listening]:
         commands = " and ".join(f"celery -A {modules[name]} worker" for name in missing)
         return f"No pool answers for {', '.join(missing)}. Start: {commands}"
@@ -30,7 +32,9 @@ def hint() -> str:
 def _listening(name: str) -> set[str]:
     """The queues that some pool listens to."""
     app = application(name)
-    app.control.mailbox._producer_pool = None  # ask on the connection below, which this process closes in time
+    app.control.mailbox._producer_pool = (
+        None  # ask on the connection below, which this process closes in time
+    )
     with app.connection_for_write(connect_timeout=PATIENCE) as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * PATIENCE)
         answers = app.control.inspect(timeout=PATIENCE, connection=connection).active_queues() or {}

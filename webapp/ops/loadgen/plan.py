@@ -33,7 +33,8 @@ class Fate(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How many orders, and the shares of them (0 to 1) that are declined, short of stock, free of charge, cancelled.
+    """How many orders, and the shares of them (0 to 1) that are declined, short of stock, free of charge,
+    cancelled.
 
     The first three exclude one another; anybody may cancel.
     """
@@ -49,13 +50,19 @@ class Mix:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
         if (together := self.decline + self.out_of_stock + self.free) > 1 + 1e-9:
-            raise ValueError(f"decline, out_of_stock and free exclude one another, and add up to {together:g}: more than 1")
+            raise ValueError(
+                f"decline, out_of_stock and free exclude one another, and add up to {together:g}: more than 1"
+            )
 
     def fates(self, dice: random.Random) -> bytearray:
         """One :class:`Fate` for each order: as many of each as the shares say, in a random order."""
         fates = bytearray(self.count)
         start = 0
-        for fate, share in (Fate.DECLINED, self.decline), (Fate.SHORT, self.out_of_stock), (Fate.FREE, self.free):
+        for fate, share in (
+            (Fate.DECLINED, self.decline),
+            (Fate.SHORT, self.out_of_stock),
+            (Fate.FREE, self.free),
+        ):
             end = min(start + round(self.count * share), self.count)
             fates[start:end] = bytes([fate]) * (end - start)
             start = end
@@ -80,16 +87,22 @@ class Shelf:
     @classmethod
     def read(cls) -> Shelf:
         """From the catalogue of the orders database."""
-        known = Product.objects.filter(currency=demo_data.CURRENCY).order_by("sku").values_list("sku", "price")
+        known = (
+            Product.objects.filter(currency=demo_data.CURRENCY).order_by("sku").values_list("sku", "price")
+        )
         scarce = set(demo_data.scarce_skus())
-        return cls([s for s, price in known if price and s not in scarce], [s for s, _ in known if s in scarce])
+        return cls(
+            [s for s, price in known if price and s not in scarce], [s for s, _ in known if s in scarce]
+        )
 
     def check(self, mix: Mix) -> None:
         """:raises EmptyCatalogue: when ``mix`` asks for what is not there."""
         if not self.stocked:
             raise EmptyCatalogue("The catalogue is empty: there is nothing to order.")
         if mix.out_of_stock and not self.scarce:
-            raise EmptyCatalogue(f"The catalogue lacks the articles that are out of stock ({demo_data.scarce_skus()[0]} …).")
+            raise EmptyCatalogue(
+                f"The catalogue lacks the articles that are out of stock ({demo_data.scarce_skus()[0]} …)."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +114,8 @@ class Planned:
 
 
 def plan(mix: Mix, shelf: Shelf, *, seed: int, run: str, customers: int = 100) -> Iterator[Planned]:
-    """The orders of ``seed``: the same customers, articles and amounts every time; ``run`` makes their keys new ones.
+    """The orders of ``seed``: the same customers, articles and amounts every time; ``run`` makes their keys
+    new ones.
 
     :param customers: how many of ``customer-0001`` and on there are to choose from.
     """

@@ -32,7 +32,10 @@ def as_json(run: Run, figures: Figures, seed: int) -> str:
 def as_dict(figures: Figures) -> dict[str, Any]:
     """The figures for JSON."""
     cancels = {outcome or "unanswered": count for outcome, count in figures.cancels.items()}
-    return {**{k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(figures).items()}, "cancels": cancels}
+    return {
+        **{k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(figures).items()},
+        "cancels": cancels,
+    }
 
 
 def per_second(run: Run) -> float:
@@ -90,4 +93,10 @@ def _cancels(asked: int, figures: Figures) -> str:
 
 def seconds(length: float) -> str:
     """``0.3 s`` and the like, as exact as people want it."""
-    return f"{length:.0f} s" if length >= 100 else f"{length:.1f} s" if length >= 1 else f"{length * 1000:.0f} ms"
+    return (
+        f"{length:.0f} s"
+        if length >= 100
+        else f"{length:.1f} s"
+        if length >= 1
+        else f"{length * 1000:.0f} ms"
+    )

@@ -1,4 +1,6 @@
-"""Placing a plan at its pace, a few orders to a transaction, and asking to cancel those whose customers want it."""
+"""Placing a plan at its pace, a few orders to a transaction, and asking to cancel those whose customers want
+it.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.db import connection
 
-# A run's orders are known by the beginning of their keys; the numbers keep PostgreSQL from looking at older orders.
+# A run's orders are known by the beginning of their keys; the numbers keep PostgreSQL from looking at older
+# orders.
 OURS = "FROM orders_order o JOIN ordersaga_saga s ON s.id = o.saga_id WHERE o.id >= %s AND starts_with(o.idempotency_key, %s)"
 OPEN = f"SELECT count(*), min(o.id) {OURS} AND s.ended_at IS NULL"
 OUTCOMES = f"""

@@ -1,7 +1,8 @@
 """The horizon: what ended before it may be forgotten, and nothing else, whoever asks.
 
-The audit trail stays append-only: a row may go only when it was heard before the horizon and the transaction says that it
-prunes. The horizon never goes back, and never comes nearer than a week, in which any message may still come back.
+The audit trail stays append-only: a row may go only when it was heard before the horizon and the transaction
+says that it prunes. The horizon never goes back, and never comes nearer than a week, in which any message may
+still come back.
 """
 
 from django.db import migrations

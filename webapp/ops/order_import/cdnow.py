@@ -1,4 +1,6 @@
-"""The CDNOW sample: customer, customer's number in the sample, date, CDs, dollars for all of them; one purchase a line."""
+"""The CDNOW sample: customer, customer's number in the sample, date, CDs, dollars for all of them; one
+purchase a line.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ COLUMNS = ("customer", "number", "date", "quantity", "amount")
 
 
 def read(lines: Lines) -> Iterator[Record | Fault]:
-    """Each purchase is an order of one line with an amount of its own: it does not always divide by the quantity."""
+    """Each purchase is an order of one line with an amount of its own: it does not always divide by the
+    quantity.
+    """
     for number, text in lines:
         yield text if isinstance(text, Fault) else _purchase(number, text)
 
@@ -26,7 +30,9 @@ def _purchase(number: int, text: str) -> Record | Fault:
         return Fault(number, "line", fault, f"Separate by blanks: {' '.join(COLUMNS)}")
     customer, _, date, quantity, amount = values
     if not re.fullmatch("[0-9]{1,18}", customer):
-        return Fault(number, "customer", f"{customer[:40]!r} is no number", "Write the customer's number in digits")
+        return Fault(
+            number, "customer", f"{customer[:40]!r} is no number", "Write the customer's number in digits"
+        )
     if not re.fullmatch("[0-9]{8}", date):
         return Fault(number, "date", f"{date[:40]!r} is no date", "Write it as 19970118")
     try:

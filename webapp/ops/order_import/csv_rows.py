@@ -56,11 +56,15 @@ def _check(number: int, columns: list[str]) -> None:
     faults += [f"has the column {name} twice" for name in COLUMNS if columns.count(name) > 1]
     if faults:
         wanted = f"{','.join(NEEDED)} and, if you like, {','.join(COLUMNS[len(NEEDED) :])}"
-        raise FileRefused(f"line {number} {'; '.join(faults)}. It names the columns, separated by commas: {wanted}")
+        raise FileRefused(
+            f"line {number} {'; '.join(faults)}. It names the columns, separated by commas: {wanted}"
+        )
 
 
 def _cells(text: str) -> list[str]:
-    """:raises csv.Error: when quotes are left open: a value ends with its line; and where a line is ended as long ago."""
+    """:raises csv.Error: when quotes are left open: a value ends with its line; and where a line is ended as
+    long ago.
+    """
     if "\r" in text:
         raise csv.Error("a carriage return stands inside it; end lines with LF or CRLF")
     return next(csv.reader([text], strict=True))
@@ -76,7 +80,12 @@ def _row(number: int, text: str | Fault, columns: list[str]) -> Row:
     if isinstance(fault, Fault):
         return Row(number, f"line {number}", "", "", fault)
     if len(cells) != len(columns):
-        unequal = Fault(number, "line", f"has {len(cells)} values for {len(columns)} columns", "Give each column one value")
+        unequal = Fault(
+            number,
+            "line",
+            f"has {len(cells)} values for {len(columns)} columns",
+            "Give each column one value",
+        )
         return Row(number, f"line {number}", "", "", unequal)
     values = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
     name = values.get("order")
@@ -87,7 +96,9 @@ def _row(number: int, text: str | Fault, columns: list[str]) -> Row:
 def _item(number: int, values: dict[str, str]) -> Item | Fault:
     amount = values.get("amount")
     try:
-        return Item(values["sku"], whole("quantity", values["quantity"]), whole("amount", amount) if amount else None)
+        return Item(
+            values["sku"], whole("quantity", values["quantity"]), whole("amount", amount) if amount else None
+        )
     except NotANumber as error:
         return Fault(number, error.field, str(error), error.remedy)
 

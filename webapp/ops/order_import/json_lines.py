@@ -39,8 +39,13 @@ def _parsed(text: str) -> Any:
         return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
     except Misshapen:
         raise
-    except (ValueError, RecursionError) as error:  # a whole number of thousands of digits is a ValueError, too
-        said = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply or a number too long"
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # a whole number of thousands of digits is a ValueError, too
+        said = (
+            error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply or a number too long"
+        )
         raise Misshapen("line", f"is not JSON: {said}") from None
 
 

@@ -28,7 +28,9 @@ class Placing:
     :ivar seconds: how long it has taken.
     """
 
-    def __init__(self, job: Job, stop: Stop, told: Callable[[], None] = lambda: None, *, skip_bad: bool = False) -> None:
+    def __init__(
+        self, job: Job, stop: Stop, told: Callable[[], None] = lambda: None, *, skip_bad: bool = False
+    ) -> None:
         """:param told: called after each transaction."""
         self._job, self._stop, self._told, self._skip_bad = job, stop, told, skip_bad
         self.placed = self.before = self.skipped = 0
@@ -52,12 +54,17 @@ class Placing:
                 raise LineRefused(str(min(faults)))
             self.skipped += len(faults)
             try:
-                done = place_drafts([draft for record, draft in wanted if contradiction((record, draft), known) is None])
+                done = place_drafts(
+                    [draft for record, draft in wanted if contradiction((record, draft), known) is None]
+                )
             except IdempotencyConflict as error:  # somebody places another file under this name right now
                 raise LineRefused(str(error)) from error
             self.placed += done.new
             self.before += len(done.orders) - done.new
-            self.first = min([order.id for order in done.orders] + ([] if self.first is None else [self.first]), default=None)
+            self.first = min(
+                [order.id for order in done.orders] + ([] if self.first is None else [self.first]),
+                default=None,
+            )
             self.seconds = time.monotonic() - started
             reset_queries()  # with Django's DEBUG on, it would keep them
             self._told()

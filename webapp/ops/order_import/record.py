@@ -53,7 +53,9 @@ class Record:
         """A refusal in the words of the file: ``quantity`` of line 7 rather than ``lines[2].quantity``."""
         found = re.fullmatch(r"lines\[(\d+)\]\.(\w+)", refused.field)
         if found and self.rows:
-            return Fault(self.rows[min(int(found[1]), len(self.rows) - 1)], found[2], refused.fault, refused.remedy)
+            return Fault(
+                self.rows[min(int(found[1]), len(self.rows) - 1)], found[2], refused.fault, refused.remedy
+            )
         return Fault(self.line, refused.field, refused.fault, refused.remedy)
 
 

@@ -37,7 +37,11 @@ def as_json(job: Job, findings: Findings, placing: Placing, figures: Figures | N
 
 def show(console: Console, job: Job, findings: Findings, placing: Placing, figures: Figures | None) -> None:
     """How many were placed and how fast, and with figures what became of them."""
-    speed = f" in {seconds(placing.seconds)} ({placing.placed / placing.seconds:,.0f}/s)" if placing.placed else ""
+    speed = (
+        f" in {seconds(placing.seconds)} ({placing.placed / placing.seconds:,.0f}/s)"
+        if placing.placed
+        else ""
+    )
     before = f", {placing.before:,} were placed before" if placing.before else ""
     skipped = f", [yellow]{placing.skipped:,} skipped[/]" if placing.skipped else ""
     console.print(f"  [bold]{placing.placed:,}[/] placed{speed}{before}{skipped}")

@@ -41,7 +41,8 @@ class Source:
         self.digest = seen.hexdigest()
 
     def lines(self) -> Iterator[tuple[int, str | Fault]]:
-        """Each line that is not blank, without its end, with its number from 1; one that is no text is a fault.
+        """Each line that is not blank, without its end, with its number from 1; one that is no text is a
+        fault.
 
         :raises FileRefused: when it is no UTF-8 at all, or somebody writes into it meanwhile.
         """
@@ -52,7 +53,9 @@ class Source:
             if number == 1 and line.startswith(WIDE):
                 raise FileRefused("is UTF-16 or UTF-32. Save it as UTF-8")
             if number % 1000 == 1 and self._now() != self._state:
-                raise FileRefused("was changed while it was read. Run the command again when nobody writes into it")
+                raise FileRefused(
+                    "was changed while it was read. Run the command again when nobody writes into it"
+                )
             text = self._text(number, line.removeprefix(BOM) if number == 1 else line)
             if isinstance(text, Fault) or text.strip():
                 yield number, text
@@ -94,7 +97,9 @@ def opened(name: str) -> Iterator[Source]:
             source = Source(file)
         except OSError as error:
             fault = error.strerror or error
-            raise FileRefused(f"cannot be read: {fault}. Name a file that is there, or - for standard input") from error
+            raise FileRefused(
+                f"cannot be read: {fault}. Name a file that is there, or - for standard input"
+            ) from error
         yield source
 
 
@@ -111,4 +116,6 @@ def format_of(name: str) -> str:
         return ENDINGS[PurePath(name).suffix.lower()]
     except KeyError:
         known = ", ".join(ENDINGS)
-        raise FileRefused(f"does not tell its format by its name ({known}). Say --format {' or '.join(READERS)}") from None
+        raise FileRefused(
+            f"does not tell its format by its name ({known}). Say --format {' or '.join(READERS)}"
+        ) from None

@@ -93,7 +93,10 @@ def check(job: Job, stop: Stop, told: Callable[[int], None] = lambda _: None) ->
 def known_orders(drafts: Iterator[Draft]) -> dict[str, tuple[int, str]]:
     """Number and digest of those that were placed before, by key."""
     rows = Order.objects.filter(idempotency_key__in=[draft.key for draft in drafts])
-    return {key: (number, digest) for key, number, digest in rows.values_list("idempotency_key", "id", "content_digest")}
+    return {
+        key: (number, digest)
+        for key, number, digest in rows.values_list("idempotency_key", "id", "content_digest")
+    }
 
 
 def contradiction(judged: Judged, known: dict[str, tuple[int, str]]) -> Fault | None:

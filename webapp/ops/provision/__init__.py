@@ -1,4 +1,5 @@
-"""Servers made ready: what is missing is made, what is there is left alone, and running it again changes nothing.
+"""Servers made ready: what is missing is made, what is there is left alone, and running it again changes
+nothing.
 
 =============  ====================================================================================
 ``work``       what was found missing, and whether it may be made

@@ -50,7 +50,9 @@ class Place:
         except InvalidConnectionString as error:
             raise CannotProvision(f"{variable}: {error}") from error
         if not given.get("user") or not given.get("dbname"):
-            raise CannotProvision(f"{variable} must name a role and a database: postgresql://role:password@host:5432/database")
+            raise CannotProvision(
+                f"{variable} must name a role and a database: postgresql://role:password@host:5432/database"
+            )
         return cls(variable, url, given["user"], given.get("password", ""), given["dbname"])
 
 
@@ -72,7 +74,9 @@ def administrator(url: str, database: str = "") -> Iterator[Cursor]:
         with connection.cursor() as cursor:
             yield cursor
     except psycopg2.errors.InsufficientPrivilege as error:
-        raise CannotProvision(f"--postgres-admin may not do this: {first_line(error)}. Give a superuser's address.") from error
+        raise CannotProvision(
+            f"--postgres-admin may not do this: {first_line(error)}. Give a superuser's address."
+        ) from error
     finally:
         connection.close()
 
@@ -85,7 +89,9 @@ def database(work: Work, admin: str, place: Place) -> None:
     with administrator(admin) as cursor:
         cursor.execute("SELECT current_user")
         if cursor.fetchone()[0] == place.role:
-            raise CannotProvision(f"{place.variable} names the administrator itself; give the domain a role of its own")
+            raise CannotProvision(
+                f"{place.variable} names the administrator itself; give the domain a role of its own"
+            )
         _leads_there(cursor, admin, place)
         there = role(work, cursor, place)
         if there:
@@ -100,7 +106,8 @@ def database(work: Work, admin: str, place: Place) -> None:
 
 
 def _leads_there(cursor: Cursor, admin: str, place: Place) -> None:
-    """Before anything is made: that the settings name the administrator's server, as far as the administrator is let in there.
+    """Before anything is made: that the settings name the administrator's server, as far as the administrator
+    is let in there.
 
     :raises CannotProvision: when nobody answers there, or another server.
     """
@@ -109,7 +116,9 @@ def _leads_there(cursor: Cursor, admin: str, place: Place) -> None:
     try:
         connection = connect(connection_string(there))
     except psycopg2.OperationalError as error:
-        if "FATAL" in str(error):  # a server answers, and does not know this administrator or has no such door
+        if "FATAL" in str(
+            error
+        ):  # a server answers, and does not know this administrator or has no such door
             return
         raise CannotProvision(f"{place.variable}: {first_line(error)}. {OTHER}") from error
     try:
@@ -125,7 +134,8 @@ def role(work: Work, cursor: Cursor, place: Place) -> bool:
     if not _exists(cursor, "pg_roles", "rolname", place.role):
         make = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(place.password or None))
         return work.need(f"role {place.role}", lambda: cursor.execute(make))
-    cursor.execute(f"SELECT {', '.join(ATTRIBUTES)}, rolcanlogin FROM pg_roles WHERE rolname = %s", [place.role])  # noqa: S608
+    columns = ", ".join([*ATTRIBUTES, "rolcanlogin"])
+    cursor.execute(f"SELECT {columns} FROM pg_roles WHERE rolname = %s", [place.role])  # noqa: S608
     *strong, may_log_in = cursor.fetchone()
     wrong = [f"NO{word}" for word, has in zip(ATTRIBUTES.values(), strong, strict=True) if has]
     wrong += [] if may_log_in else ["LOGIN"]
@@ -139,19 +149,26 @@ def _database(work: Work, cursor: Cursor, place: Place) -> bool:
     names = {"database": sql.Identifier(place.database), "role": sql.Identifier(place.role)}
     there = _exists(cursor, "pg_database", "datname", place.database)
     if not there:
-        make = sql.SQL("CREATE DATABASE {database} OWNER {role} ENCODING 'UTF8' TEMPLATE template0").format(**names)
+        make = sql.SQL("CREATE DATABASE {database} OWNER {role} ENCODING 'UTF8' TEMPLATE template0").format(
+            **names
+        )
         there = work.need(f"database {place.database}", lambda: cursor.execute(make))
     if not there:
         return False
     cursor.execute(
-        "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding) FROM pg_database WHERE datname = %s", [place.database]
+        "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding) FROM pg_database WHERE datname = %s",
+        [place.database],
     )
     owner, encoding = cursor.fetchone()
     if encoding != "UTF8":
-        raise CannotProvision(f"Database {place.database} is encoded in {encoding}; drop it, or name another: UTF8 is needed")
+        raise CannotProvision(
+            f"Database {place.database} is encoded in {encoding}; drop it, or name another: UTF8 is needed"
+        )
     if owner != place.role:
         give = sql.SQL("ALTER DATABASE {database} OWNER TO {role}").format(**names)
-        work.need(f"database {place.database} owned by {place.role} (not {owner})", lambda: cursor.execute(give))
+        work.need(
+            f"database {place.database} owned by {place.role} (not {owner})", lambda: cursor.execute(give)
+        )
     cursor.execute(PUBLIC_MAY_ENTER, [place.database])
     if cursor.fetchone()[0]:
         close = sql.SQL("REVOKE ALL ON DATABASE {database} FROM PUBLIC").format(**names)
@@ -164,7 +181,9 @@ def _schema(work: Work, cursor: Cursor, place: Place) -> None:
     cursor.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'public'")
     [owner] = cursor.fetchone() or [None]
     if owner != place.role:
-        give = sql.SQL("ALTER SCHEMA public OWNER TO {0}" if owner else "CREATE SCHEMA public AUTHORIZATION {0}")
+        give = sql.SQL(
+            "ALTER SCHEMA public OWNER TO {0}" if owner else "CREATE SCHEMA public AUTHORIZATION {0}"
+        )
         work.need(
             f"schema public of {place.database} owned by {place.role}",
             lambda: cursor.execute(give.format(sql.Identifier(place.role))),
@@ -182,12 +201,16 @@ def password(work: Work, cursor: Cursor, place: Place) -> None:
     except psycopg2.OperationalError as error:
         if "authentication failed" not in str(error) and "no password" not in str(error):
             raise CannotProvision(f"{place.variable}: {first_line(error)}") from error
-        alter = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(place.role), sql.Literal(place.password))
+        alter = sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+            sql.Identifier(place.role), sql.Literal(place.password)
+        )
         if work.need(f"password of role {place.role}", lambda: cursor.execute(alter)):
             try:
                 connect(place.url).close()
             except psycopg2.OperationalError as again:
-                raise CannotProvision(f"{place.variable}: {first_line(again)}; see pg_hba.conf of that server") from again
+                raise CannotProvision(
+                    f"{place.variable}: {first_line(again)}; see pg_hba.conf of that server"
+                ) from again
 
 
 def _same_server(cursor: Cursor, place: Place) -> None:

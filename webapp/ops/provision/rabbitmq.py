@@ -8,7 +8,9 @@ from webapp.ops.broker import Management, ManagementError, vhost_of
 from webapp.ops.provision.plan import CannotProvision, Work
 
 TAGS = ["management"]
-"""Lets the user look at its own virtual host, so that the doctor sees bindings and policies; it changes nothing."""
+"""Lets the user look at its own virtual host, so that the doctor sees bindings and policies; it changes
+nothing.
+"""
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
@@ -20,7 +22,9 @@ def ensure_broker(work: Work, admin: Management, url: str) -> bool:
     parts = urlsplit(url.split(";", maxsplit=1)[0])
     user, password, vhost = unquote(parts.username or ""), unquote(parts.password or ""), vhost_of(url)
     if user in {"", "guest"} or not password:
-        raise CannotProvision("ORDERSAGA_BROKER_URL must name a user of its own: amqp://pools:password@host:5672/ordersaga")
+        raise CannotProvision(
+            "ORDERSAGA_BROKER_URL must name a user of its own: amqp://pools:password@host:5672/ordersaga"
+        )
     try:
         return _ensure_broker(work, admin, user, password, vhost)
     except ManagementError as error:
@@ -30,7 +34,9 @@ def ensure_broker(work: Work, admin: Management, url: str) -> bool:
 
 def _ensure_broker(work: Work, admin: Management, user: str, password: str, vhost: str) -> bool:
     if admin.get("whoami").get("name") == user:
-        raise CannotProvision("ORDERSAGA_BROKER_URL names the administrator itself; give the pools a user of their own")
+        raise CannotProvision(
+            "ORDERSAGA_BROKER_URL names the administrator itself; give the pools a user of their own"
+        )
     there = admin.get("vhosts", vhost) is not None or work.need(
         f"virtual host {vhost}", lambda: admin.put("vhosts", vhost, default_queue_type="quorum")
     )
@@ -39,7 +45,9 @@ def _ensure_broker(work: Work, admin: Management, user: str, password: str, vhos
         return False
     given = admin.get("permissions", vhost, user) or {}
     if {name: given.get(name) for name in ALL} != ALL:
-        there = work.need(f"permissions of {user} on {vhost}", lambda: admin.put("permissions", vhost, user, **ALL))
+        there = work.need(
+            f"permissions of {user} on {vhost}", lambda: admin.put("permissions", vhost, user, **ALL)
+        )
     return there
 
 
@@ -48,7 +56,9 @@ def _user(work: Work, admin: Management, user: str, password: str) -> bool:
     make = {"password": password, "tags": ",".join(TAGS)}
     if found is None:
         return work.need(f"user {user}", lambda: admin.put("users", user, **make))
-    tags = found["tags"] if isinstance(found["tags"], list) else [tag for tag in found["tags"].split(",") if tag]
+    tags = (
+        found["tags"] if isinstance(found["tags"], list) else [tag for tag in found["tags"].split(",") if tag]
+    )
     if tags != TAGS:
         return work.need(f"user {user} with the tag {TAGS[0]} alone (not {', '.join(tags) or 'none'})",
                          lambda: admin.put("users", user, **make)) or True  # fmt: skip
@@ -64,4 +74,6 @@ def _user(work: Work, admin: Management, user: str, password: str) -> bool:
 def elsewhere(admin: Management, url: str) -> list[str]:
     """Other virtual hosts that the user may enter: not ours to close."""
     user = unquote(urlsplit(url.split(";", maxsplit=1)[0]).username or "")
-    return sorted(p["vhost"] for p in admin.get("users", user, "permissions") or [] if p["vhost"] != vhost_of(url))
+    return sorted(
+        p["vhost"] for p in admin.get("users", user, "permissions") or [] if p["vhost"] != vhost_of(url)
+    )

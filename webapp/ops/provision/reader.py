@@ -29,7 +29,9 @@ def reader(work: Work, admin: str, place: Place, owner: Place) -> None:
     :raises CannotProvision: when its address leads elsewhere, or names the owner.
     """
     if place.database != owner.database or place.role == owner.role:
-        raise CannotProvision(f"{place.variable} must name the database of {owner.variable}, and a role of its own")
+        raise CannotProvision(
+            f"{place.variable} must name the database of {owner.variable}, and a role of its own"
+        )
     with administrator(admin) as cursor:
         there = role(work, cursor, place)
         cursor.execute("SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)", [place.database])
@@ -42,8 +44,10 @@ def reader(work: Work, admin: str, place: Place, owner: Place) -> None:
 
 def _grants(work: Work, cursor: Cursor, place: Place, owner: Place) -> None:
     names = {
-        "reader": sql.Identifier(place.role), "owner": sql.Identifier(owner.role), "database": sql.Identifier(place.database)
-    }  # fmt: skip
+        "reader": sql.Identifier(place.role),
+        "owner": sql.Identifier(owner.role),
+        "database": sql.Identifier(place.database),
+    }
 
     def lacks(what: str, question: str, values: list[str], *statements: str) -> None:
         cursor.execute(question, values)
@@ -57,6 +61,12 @@ def _grants(work: Work, cursor: Cursor, place: Place, owner: Place) -> None:
     )  # fmt: skip
     lacks("reads the tables of", f"SELECT ({UNREADABLE}) = 0", [place.role],
           "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}")  # fmt: skip
-    lacks("reads the tables to come in", FUTURE, [owner.role, place.role],
-          "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public GRANT SELECT ON TABLES TO {reader}")  # fmt: skip
-    lacks("only reads", READS_ONLY, [place.role], "ALTER ROLE {reader} SET default_transaction_read_only = on")
+    lacks(
+        "reads the tables to come in",
+        FUTURE,
+        [owner.role, place.role],
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public GRANT SELECT ON TABLES TO {reader}",
+    )
+    lacks(
+        "only reads", READS_ONLY, [place.role], "ALTER ROLE {reader} SET default_transaction_read_only = on"
+    )

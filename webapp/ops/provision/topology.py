@@ -33,16 +33,23 @@ def answers(url: str) -> None:
             raise CannotProvision(told) from error
 
 
-def topology(work: Work, url: str, choreography: Choreography, management: str = "", *, change_queues: bool = False) -> None:
+def topology(
+    work: Work, url: str, choreography: Choreography, management: str = "", *, change_queues: bool = False
+) -> None:
     """All of it, on a broker that lets the pools' user in.
 
-    :param change_queues: also change the arguments of queues that stand, with their messages and while pools run.
+    :param change_queues: also change the arguments of queues that stand, with their messages and while pools
+        run.
     :raises CannotProvision: a queue stands with other arguments and may not be changed, or could not be.
     """
     if change_queues and not url.startswith("pgmq"):  # the embedded broker changes them at any declaration
         _change_queues(work, RabbitMQ(url, choreography, management))
-    wrong = [f for f in _findings(url, choreography, management) if f.level == "error" and f.code != "broker-alarm"]
-    missing = [f"{f.where}: {f.evidence}" if f.code == "binding-missing" else f.where for f in wrong if _makes(f)]
+    wrong = [
+        f for f in _findings(url, choreography, management) if f.level == "error" and f.code != "broker-alarm"
+    ]
+    missing = [
+        f"{f.where}: {f.evidence}" if f.code == "binding-missing" else f.where for f in wrong if _makes(f)
+    ]
     for what in missing[:-1]:
         work.need(what, lambda: None)
     if missing:
@@ -62,7 +69,10 @@ def _change_queues(work: Work, rabbitmq: RabbitMQ) -> None:
 
 def _makes(finding: Finding) -> bool:
     """Whether declaring makes it right."""
-    return finding.code.endswith("-missing") or finding.code in {"broker-not-furnished", "broker-other-version"}
+    return finding.code.endswith("-missing") or finding.code in {
+        "broker-not-furnished",
+        "broker-other-version",
+    }
 
 
 def _findings(url: str, choreography: Choreography, management: str) -> list[Finding]:

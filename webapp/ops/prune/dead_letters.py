@@ -1,4 +1,6 @@
-"""Sagas that dead letters of several sagas keep: the broker's messages, of which the sagas stand in the bodies alone."""
+"""Sagas that dead letters of several sagas keep: the broker's messages, of which the sagas stand in the
+bodies alone.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from webapp.ops.prune.databases import transaction
 def keep(connection: Any, horizon: datetime) -> None:
     """Write their sagas into a table of this session, for ``sql.ENDED``; one letter is in memory at a time.
 
-    Once for a whole pruning is enough: a message that dies meanwhile belongs to a younger saga, as the retention is longer than
-    a message may come back.
+    Once for a whole pruning is enough: a message that dies meanwhile belongs to a younger saga, as the
+    retention is longer than a message may come back.
     """
     with transaction(connection) as cursor, connection.cursor("letters") as letters:
         cursor.execute(sql.KEPT)

@@ -1,4 +1,6 @@
-"""Packs that nobody points at any more: a pack is shared by the sagas of its transaction, so they go after the journals."""
+"""Packs that nobody points at any more: a pack is shared by the sagas of its transaction, so they go after
+the journals.
+"""
 
 from __future__ import annotations
 

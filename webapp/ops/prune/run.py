@@ -31,9 +31,11 @@ def prune(
     dry: bool = False,
     tell: Callable[[Pruned], None] = lambda _: None,
 ) -> Pruned:
-    """Forget what ended longer ago than ``retention``, which the caller has held against the horizon of replays.
+    """Forget what ended longer ago than ``retention``, which the caller has held against the horizon of
+    replays.
 
-    The horizon is committed before anything goes, so that ``reconcile`` knows at every moment what may be missing.
+    The horizon is committed before anything goes, so that ``reconcile`` knows at every moment what may be
+    missing.
 
     :param tell: called after each batch with what went so far.
     """

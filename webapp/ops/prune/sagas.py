@@ -1,4 +1,6 @@
-"""Ended sagas, a batch at a time: first at every other participant, then at the initiator, who knows what is left."""
+"""Ended sagas, a batch at a time: first at every other participant, then at the initiator, who knows what is
+left.
+"""
 
 from __future__ import annotations
 

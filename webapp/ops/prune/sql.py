@@ -1,4 +1,6 @@
-"""Statements of pruning. Rows are locked in one order everywhere, so that two prunings wait for one another."""
+"""Statements of pruning. Rows are locked in one order everywhere, so that two prunings wait for
+one another.
+"""
 
 HORIZON = """
 UPDATE ops_horizon SET forgotten = now() - %s WHERE forgotten < now() - %s
@@ -9,8 +11,8 @@ WHEN = "SELECT greatest(forgotten, now() - %s) FROM ops_horizon"
 # (Ordered by the bare name, it would be sorted by the text that it gives, each time the whole of it.)
 WINDOW = "SELECT j.saga_id::text FROM ordersaga_journal j WHERE j.saga_id > %s GROUP BY j.saga_id ORDER BY j.saga_id LIMIT %s"
 
-# Of sagas with an open dead letter everything is kept: an operator may still send that one again. What was sent again may be
-# under way, so a letter keeps its sagas until it is forgotten itself, see DESK.
+# Of sagas with an open dead letter everything is kept: an operator may still send that one again. What was
+# sent again may be under way, so a letter keeps its sagas until it is forgotten itself, see DESK.
 _KEEPS = "(d.outcome IS NULL OR d.settled_at >= %(horizon)s)"
 KEPT = "CREATE TEMP TABLE IF NOT EXISTS prune_kept (saga_id uuid PRIMARY KEY); TRUNCATE prune_kept"
 OF_SEVERAL = f"SELECT d.body FROM audit_deadletter d WHERE d.saga_id IS NULL AND {_KEEPS}"  # noqa: S608 - a constant
@@ -75,7 +77,9 @@ DELETE FROM audit_deadletter d USING gone WHERE d.id = gone.id
 DESK_COUNT = "SELECT count(*) FROM audit_deadletter WHERE outcome IS NOT NULL AND settled_at < %(horizon)s"
 
 # Packs are numbered as they are made. The walk ends at the first young one.
-PACKS = "SELECT id, created_at < %(horizon)s FROM ordersaga_pack WHERE id > %(after)s ORDER BY id LIMIT %(batch)s"
+PACKS = (
+    "SELECT id, created_at < %(horizon)s FROM ordersaga_pack WHERE id > %(after)s ORDER BY id LIMIT %(batch)s"
+)
 POINTED_AT = """
 SELECT pack_id FROM ordersaga_journal WHERE pack_id <= %(last)s
 UNION SELECT pack_id FROM ordersaga_outbox WHERE pack_id <= %(last)s
@@ -97,5 +101,7 @@ COUNTS = {
 ORDERS_COUNTS = {
     "answers": "SELECT count(*) FROM ordersaga_answer WHERE saga_id = ANY(%(sagas)s::uuid[])",
     "audit events": "SELECT count(*) FROM audit_sagaevent WHERE saga_id = ANY(%(sagas)s::uuid[])",
-    "keys": ("SELECT count(*) FROM orders_order WHERE saga_id = ANY(%(sagas)s::uuid[]) AND idempotency_key !~ '^forgotten:'"),
+    "keys": (
+        "SELECT count(*) FROM orders_order WHERE saga_id = ANY(%(sagas)s::uuid[]) AND idempotency_key !~ '^forgotten:'"
+    ),
 }

@@ -81,7 +81,8 @@ class Auditor:
         :param grace: how old a disagreement must be to be a violation.
         :param audited: whether an audit trail is kept.
         :param queue: the audit's; without it, only the outboxes tell what is on its way to the trail.
-        :param wait: called when suspects are younger than the grace, or the queue's length is not reported yet.
+        :param wait: called when suspects are younger than the grace, or the queue's length is not reported
+            yet.
         :param tell: called with what has been looked at.
         """
         self._urls, self._grace, self._audited, self._queue = urls, grace, audited, queue
@@ -102,7 +103,9 @@ class Auditor:
             for violation in self._totals(books):
                 report.add(violation)
         self._inquire(suspects, report)
-        report.violations.sort(key=lambda v: (v.code, v.order is None, len(v.order or ""), v.order or "", v.saga or ""))
+        report.violations.sort(
+            key=lambda v: (v.code, v.order is None, len(v.order or ""), v.order or "", v.saga or "")
+        )
         report.seconds = time.monotonic() - started
         return report
 
@@ -126,7 +129,9 @@ class Auditor:
                 self._tell("orders", done, max(done, orders))
 
     def _suspects(self, survey: Iterator[Rows]) -> Iterator[tuple[str, frozenset[str]]]:
-        """The sagas that break a rule, and which. Stories of one shape break the same, so each shape is judged once."""
+        """The sagas that break a rule, and which. Stories of one shape break the same, so each shape is
+        judged once.
+        """
         verdicts: dict[tuple[object, ...], frozenset[str]] = {}
         for rows in survey:
             form = shape(rows)
@@ -134,12 +139,16 @@ class Auditor:
             if codes is None:
                 if len(verdicts) >= SHAPES:
                     verdicts.clear()
-                codes = verdicts[form] = frozenset(finding.code for finding in judge(Story(rows), audited=self._audited))
+                codes = verdicts[form] = frozenset(
+                    finding.code for finding in judge(Story(rows), audited=self._audited)
+                )
             if codes:
                 yield next(row[0] for row in rows if row is not None), codes
 
     def _inquire(self, suspects: dict[str, Watched], report: Report) -> None:
-        """Read suspects again until each is cleared, waits for its audit trail only, or stands for as long as the grace."""
+        """Read suspects again until each is cleared, waits for its audit trail only, or stands for as long as
+        the grace.
+        """
         behind: set[str] = set()
         for _ in range(ROUNDS):
             if not suspects:

@@ -78,7 +78,9 @@ MEANING = {code: meaning for codes in CHECKS.values() for code, meaning in codes
 CHECK_OF = {code: check for check, codes in CHECKS.items() for code in codes}
 
 KEPT = 1000
-"""Violations of one code kept with their evidence; further ones are only counted, so that memory stays bounded."""
+"""Violations of one code kept with their evidence; further ones are only counted, so that memory stays
+bounded.
+"""
 
 
 class Finding(NamedTuple):

@@ -11,7 +11,8 @@ from webapp.ops.reconcile.codes import Lag
 from webapp.ops.reconcile.queue import Length, Queue, QueueUnknown
 from webapp.ops.reconcile.snapshots import Books
 
-# Rows for participants become due to the observers once they are published; rows for one participant never do.
+# Rows for participants become due to the observers once they are published; rows for one participant never
+# do.
 OWED = """
 SELECT coalesce(o.payload, p.payload), extract(epoch FROM now() - o.created_at)::float8
 FROM ordersaga_outbox o LEFT JOIN ordersaga_pack p ON p.id = o.pack_id AND p.topic = o.topic
@@ -24,11 +25,12 @@ FETCH = 100
 class Owed:
     """What is owed at one moment.
 
-    A row is deleted from the outbox only when its message is in the queue, and a message leaves the queue only when the trail
-    has it. So outboxes are read first, the queue next, and the trail afterwards: an event that was emitted before all of that
-    is found in one of the three places, unless it is lost.
+    A row is deleted from the outbox only when its message is in the queue, and a message leaves the queue
+    only when the trail has it. So outboxes are read first, the queue next, and the trail afterwards: an event
+    that was emitted before all of that is found in one of the three places, unless it is lost.
 
-    :ivar read_at: when the outboxes had been read, and ``asked_at`` when the queue was asked; both monotonic seconds.
+    :ivar read_at: when the outboxes had been read, and ``asked_at`` when the queue was asked; both monotonic
+        seconds.
     :ivar unknown: why the queue's length is not known, if it was asked and is not.
     """
 
@@ -57,11 +59,15 @@ class Owed:
                 self.unknown = str(error)
 
     def to(self, saga: str) -> bool:
-        """Whether the trail of a saga may still become longer. A queue does not say of which sagas its messages are."""
+        """Whether the trail of a saga may still become longer. A queue does not say of which sagas its
+        messages are.
+        """
         return saga in self._sagas or (self._length is not None and self._length.messages > 0)
 
     def settles_in(self, since: float) -> float:
-        """Seconds until the queue's answer tells of all that had left the outboxes at ``since``; 0 or less when it does."""
+        """Seconds until the queue's answer tells of all that had left the outboxes at ``since``; 0 or less
+        when it does.
+        """
         return since + self._lag - self.asked_at
 
     def lag(self, orders: int) -> Lag:

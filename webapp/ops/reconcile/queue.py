@@ -16,7 +16,9 @@ from webapp.ops.broker import Management, ManagementError, vhost_of
 
 NAME = "audit"
 REPORTED = 10.0
-"""Seconds. A quorum queue reports its length to RabbitMQ's management every 5 s, which may show it another 5 s later."""
+"""Seconds. A quorum queue reports its length to RabbitMQ's management every 5 s, which may show it another 5
+s later.
+"""
 
 LENGTH = """
 SELECT m.queue_length, m.oldest_msg_age_sec FROM ordersaga_broker.queue q, pgmq.metrics(q.table_name) m WHERE q.name = %s
@@ -28,7 +30,9 @@ class QueueUnknown(Exception):
 
 
 class Length(NamedTuple):
-    """Messages that wait or are being processed; ``oldest`` is the age of the oldest in seconds, None where it is unknown."""
+    """Messages that wait or are being processed; ``oldest`` is the age of the oldest in seconds, None where
+    it is unknown.
+    """
 
     messages: int
     oldest: float | None = None
@@ -71,7 +75,10 @@ def _in_rabbitmq(interface: Management, vhost: str) -> Length:
 
 def _in_postgres(broker_url: str) -> Length:
     try:
-        with closing(connect(broker_url, application_name="reconcile")) as connection, connection.cursor() as cursor:
+        with (
+            closing(connect(broker_url, application_name="reconcile")) as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(LENGTH, [NAME])
             found = cursor.fetchone()
     except psycopg2.Error as error:

@@ -51,7 +51,9 @@ def show(report: Report, console: Console) -> None:
     for warning in report.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
     if report.moving:
-        console.print(Text(f"warning: {report.moving:,} suspect(s) kept changing; look again", style="yellow"))
+        console.print(
+            Text(f"warning: {report.moving:,} suspect(s) kept changing; look again", style="yellow")
+        )
     console.print(Text(summary(report), style="bold green" if report.clean else "bold red"))
 
 
@@ -60,9 +62,13 @@ def show_lag(report: Report, console: Console) -> None:
     if report.lag is None:
         return
     orders, rows, queued, oldest = report.lag
-    owed = [_plural(rows, "outbox row")] + ([] if queued is None else [f"{_plural(queued, 'message')} in the audit's queue"])
+    owed = [_plural(rows, "outbox row")] + (
+        [] if queued is None else [f"{_plural(queued, 'message')} in the audit's queue"]
+    )
     console.print(
-        Text(f"lag: the audit trail of {_plural(orders, 'order')} waits for {' and '.join(owed)}, oldest: {age(oldest)}"),
+        Text(
+            f"lag: the audit trail of {_plural(orders, 'order')} waits for {' and '.join(owed)}, oldest: {age(oldest)}"
+        ),
         style="yellow",
     )
 

@@ -11,7 +11,9 @@ from webapp.ops.reconcile.codes import Finding, Violation
 
 
 class OrderFacts(NamedTuple):
-    """One row of the orders database; in seconds, ``age`` is that of its newest row, ``late`` since the deadline."""
+    """One row of the orders database; in seconds, ``age`` is that of its newest row, ``late`` since the
+    deadline.
+    """
 
     saga: str
     age: float | None
@@ -60,14 +62,24 @@ NO_MONEY = MoneyFacts("", None, None, None, None, None, None)
 
 
 def shape(rows: Rows) -> tuple[object, ...]:
-    """All that rules may branch on: two stories of one shape break the same rules, and there are few shapes."""
+    """All that rules may branch on: two stories of one shape break the same rules, and there are
+    few shapes.
+    """
     o, s, m = rows[0] or NO_ORDER, rows[1] or NO_STOCK, rows[2] or NO_MONEY
     return (
-        *o[6:], s.states, s.disagree, s.journal, m.kinds, m.journal,
-        o.number is None, s.number is None or s.number == o.number, m.number is None or m.number == o.number,
+        *o[6:],
+        s.states,
+        s.disagree,
+        s.journal,
+        m.kinds,
+        m.journal,
+        o.number is None,
+        s.number is None or s.number == o.number,
+        m.number is None or m.number == o.number,
         s.goods is None or s.goods == o.goods or same_goods(s.goods, o.goods),
-        m.charge is None or m.charge == o.bill, m.refund is None or m.refund == m.charge,
-    )  # fmt: skip
+        m.charge is None or m.charge == o.bill,
+        m.refund is None or m.refund == m.charge,
+    )
 
 
 def same_goods(one: str | None, other: str | None) -> bool:
@@ -82,7 +94,9 @@ class Story:
         self.known = rows
         self.order, self.stock, self.money = rows[0] or NO_ORDER, rows[1] or NO_STOCK, rows[2] or NO_MONEY
         self.saga = next(row.saga for row in rows if row is not None)
-        name, status, ended, overdue, refusal, refused_by, participants = (self.order.status or "||||||").split("|")
+        name, status, ended, overdue, refusal, refused_by, participants = (
+            self.order.status or "||||||"
+        ).split("|")
         self.name, self.status, self.refusal, self.refused_by = name, status, refusal, refused_by
         self.ended, self.overdue = bool(ended), bool(overdue)
         self.forgotten = ended == "forgotten"  # ended before the horizon of pruning
@@ -92,8 +106,12 @@ class Story:
 
     @property
     def age(self) -> float:
-        """Seconds since the newest row that tells of it, the audit trail's left out, by that database's clock."""
-        return min((row.age for row in self.known if row is not None and row.age is not None), default=math.inf)
+        """Seconds since the newest row that tells of it, the audit trail's left out, by that database's
+        clock.
+        """
+        return min(
+            (row.age for row in self.known if row is not None and row.age is not None), default=math.inf
+        )
 
     def violation(self, finding: Finding) -> Violation:
         """What breaks a rule for good."""
@@ -136,7 +154,8 @@ class Story:
         """The steps in one of these states."""
         return sorted(step for step, state in self.journal.items() if state in states)
 
-    # -- evidence: each side in its own words ------------------------------------------------------------------------
+    # -- evidence: each side in its own words
+    # ------------------------------------------------------------------------
 
     def says_orders(self) -> str:
         """What the orders database says."""

@@ -20,7 +20,9 @@ from webapp.ops.reconcile import sql
 from webapp.ops.reconcile.saga_facts import MoneyFacts, OrderFacts, Rows, StockFacts
 
 DATABASES = ("orders", "inventory", "payments")
-"""In the order of their snapshots. Orders first: what has ended there has ended everywhere in what is read after it."""
+"""In the order of their snapshots. Orders first: what has ended there has ended everywhere in what is read
+after it.
+"""
 
 FETCH = 5_000
 """Rows brought at a time; a few such batches per database are all that is in memory."""
@@ -30,14 +32,16 @@ SUSPECTS = 1_000
 
 Parameters = dict[str, Any] | None
 
-# Sorts stay in memory a little longer; the plan is for all rows, not for the first. One database's rows may wait for another's.
+# Sorts stay in memory a little longer; the plan is for all rows, not for the first. One database's rows may
+# wait for another's.
 SETTINGS = (
     "SET LOCAL work_mem = '64MB'; SET LOCAL cursor_tuple_fraction = 1; SET LOCAL jit = off; "
     "SET LOCAL idle_in_transaction_session_timeout = 0"
 )
 
-# Nobody tells the planner how many sagas there are, and its guess of 200 would have it hash a million. Nor does it know how
-# much a table holds that was filled since it was last analysed, and would read all of it for each order instead of an index.
+# Nobody tells the planner how many sagas there are, and its guess of 200 would have it hash a million. Nor
+# does it know how much a table holds that was filled since it was last analysed, and would read all of it for
+# each order instead of an index.
 BY_SAGA = "SET LOCAL enable_hashagg = off; SET LOCAL enable_seqscan = off"
 AS_USUAL = "SET LOCAL enable_hashagg = on; SET LOCAL enable_seqscan = on"
 
@@ -77,7 +81,9 @@ class Snapshot:
         except psycopg2.Error as error:
             raise Unreadable(self.database, error) from error
 
-    def facts(self, statement: str, parameters: Parameters = None, *, fetch: int = FETCH) -> Iterator[Sequence[Any]]:
+    def facts(
+        self, statement: str, parameters: Parameters = None, *, fetch: int = FETCH
+    ) -> Iterator[Sequence[Any]]:
         """The rows of a statement that has many, such as one per saga, in their order, ``fetch`` at a time.
 
         :raises Unreadable: when the database says no.
@@ -121,7 +127,9 @@ class Books:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stack.close()
 
     def survey(self) -> Iterator[Rows]:
@@ -142,7 +150,10 @@ class Books:
         for start in range(0, len(ids), SUSPECTS):
             these = {"grace": self._grace, "sagas": ids[start : start + SUSPECTS]}
             yield from lockstep(
-                *(chain.from_iterable(self.snapshots[name].facts(sql.again(name), these)) for name in DATABASES)
+                *(
+                    chain.from_iterable(self.snapshots[name].facts(sql.again(name), these))
+                    for name in DATABASES
+                )
             )
 
 
@@ -162,13 +173,17 @@ def lockstep(orders: Iterator[Any], stock: Iterator[Any], money: Iterator[Any]) 
 
 
 class Ahead:
-    """The rows of one survey, fetched in a thread, so that the databases work while their rows are looked at."""
+    """The rows of one survey, fetched in a thread, so that the databases work while their rows
+    are looked at.
+    """
 
     def __init__(self, snapshot: Snapshot, statement: str, parameters: Parameters) -> None:
         self._snapshot = snapshot
         self._ready: queue.Queue[Sequence[Any] | Unreadable | None] = queue.Queue(BATCHES)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._fetch, args=(statement, parameters), name="reconcile", daemon=True)
+        self._thread = threading.Thread(
+            target=self._fetch, args=(statement, parameters), name="reconcile", daemon=True
+        )
         self._thread.start()
 
     def __iter__(self) -> Iterator[Any]:

@@ -1,8 +1,9 @@
 """One row of facts per saga from each database, sorted by saga.
 
-Each branch of a UNION tells what one table knows of its sagas and leaves the other columns NULL; the outer query puts a
-saga's facts together. Every branch reads its table in the order of an index on the saga, so PostgreSQL merges them
-without a sort and a million sagas stream at once. ``{these}`` is empty, or restricts a branch to the suspects.
+Each branch of a UNION tells what one table knows of its sagas and leaves the other columns NULL; the outer
+query puts a saga's facts together. Every branch reads its table in the order of an index on the saga, so
+PostgreSQL merges them without a sort and a million sagas stream at once. ``{these}`` is empty, or restricts a
+branch to the suspects.
 
 Texts have the same form on all sides, so that agreement is equality: goods are ``SKU*quantity``, money is
 ``account amount currency``, journals are ``step=state``, or ``step=refused:Refusal``.
@@ -66,7 +67,8 @@ FROM (
 ) AS fact GROUP BY fact.saga_id ORDER BY fact.saga_id
 """
 
-# What a saga's reservations and movements say of goods held, released and shipped cancels out; SKUs count by a hash.
+# What a saga's reservations and movements say of goods held, released and shipped cancels out; SKUs count by
+# a hash.
 INVENTORY = """
 SELECT saga_id::text, extract(epoch FROM now() - max(at))::float8,
     CASE WHEN min(number) = max(number) THEN max(number) ELSE min(number) || ' ' || max(number) END,
@@ -120,4 +122,6 @@ def survey(database: str) -> str:
 def again(database: str) -> str:
     """Some sagas of one database; parameters ``grace`` and ``sagas``."""
     these = THESE.format(column="saga_id")
-    return SURVEY[database].format(sagas=THESE.format(column="id"), these=these, present=these, journal=JOURNAL)
+    return SURVEY[database].format(
+        sagas=THESE.format(column="id"), these=these, present=these, journal=JOURNAL
+    )

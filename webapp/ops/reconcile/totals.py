@@ -1,4 +1,6 @@
-"""What must hold for a database as a whole. Each is read in one snapshot, so a disagreement needs no second look."""
+"""What must hold for a database as a whole. Each is read in one snapshot, so a disagreement needs no second
+look.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,9 @@ PACKS = {name: _PACKS.format(says=_SAYS, more=_SAGAS if name == "orders" else ""
 
 LETTERS = "SELECT count(*) FROM ordersaga_dead_letter WHERE state = 'open'"
 DESK = "SELECT count(*) FROM audit_deadletter WHERE source <> 'participant'"
-ATTENTION = "SELECT count(*), min(attention) FROM ordersaga_saga WHERE attention IS NOT NULL AND ended_at IS NULL"
+ATTENTION = (
+    "SELECT count(*), min(attention) FROM ordersaga_saga WHERE attention IS NOT NULL AND ended_at IS NULL"
+)
 
 
 def looked_at(books: Books) -> dict[str, int]:
@@ -113,7 +117,21 @@ def looked_at(books: Books) -> dict[str, int]:
 def skus(inventory: Snapshot) -> Iterator[Violation]:
     """On hand + held + sold = received, and reservations and movements explain each of them."""
     for row in inventory.rows(SKUS):
-        sku, known, received, on_hand, held, sold, r_held, r_sold, m_in, m_held, m_released, m_shipped, age = row
+        (
+            sku,
+            known,
+            received,
+            on_hand,
+            held,
+            sold,
+            r_held,
+            r_sold,
+            m_in,
+            m_held,
+            m_released,
+            m_shipped,
+            age,
+        ) = row
         product = {"SKU": sku, "product": f"on hand {on_hand}, held {held}, sold {sold}, received {received}"}
         if not known:
             product["product"] = "unknown"
@@ -121,7 +139,9 @@ def skus(inventory: Snapshot) -> Iterator[Violation]:
             yield Violation("stock-lost", {**product, "sum": str(on_hand + held + sold)}, age)
         if not known or (held, sold) != (r_held, r_sold):
             yield Violation(
-                "product-not-its-reservations", {**product, "reservations": f"held {r_held}, shipped {r_sold}"}, age
+                "product-not-its-reservations",
+                {**product, "reservations": f"held {r_held}, shipped {r_sold}"},
+                age,
             )
         if not known or (received, held, sold) != (m_in, m_held - m_released - m_shipped, m_shipped):
             moved = f"received {m_in}, held {m_held}, released {m_released}, shipped {m_shipped}"
@@ -129,9 +149,14 @@ def skus(inventory: Snapshot) -> Iterator[Violation]:
 
 
 def ledger(payments: Snapshot) -> Iterator[Violation]:
-    """Every transaction sums to zero in each currency, on its kind's accounts; every wallet is the sum of its entries."""
+    """Every transaction sums to zero in each currency, on its kind's accounts; every wallet is the sum of its
+    entries.
+    """
     for number, currency, amount, kind, order, saga, age in payments.rows(UNBALANCED):
-        evidence = {"transaction": f"{number} ({kind or 'no row'})", "sum of its entries": f"{amount} {currency}"}
+        evidence = {
+            "transaction": f"{number} ({kind or 'no row'})",
+            "sum of its entries": f"{amount} {currency}",
+        }
         yield Violation("transaction-unbalanced", evidence, age, order, saga)
     for number, kind, account, amount, currency, order, saga, age in payments.rows(ACCOUNTS):
         evidence = {"transaction": f"{number} ({kind})", "account": f"{account} {amount} {currency}"}
@@ -143,7 +168,9 @@ def ledger(payments: Snapshot) -> Iterator[Violation]:
 
 
 def packs(books: Books) -> Iterator[Violation]:
-    """What was emitted is kept for as long as something refers to it: a repeated signal and an undo read it."""
+    """What was emitted is kept for as long as something refers to it: a repeated signal and an
+    undo read it.
+    """
     for name, snapshot in books.snapshots.items():
         for pack, topic, rows, saga, age in snapshot.rows(PACKS[name]):
             referring = f"{rows} row(s)" + (f", such as of saga {saga}" if saga else "")

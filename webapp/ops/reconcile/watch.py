@@ -52,7 +52,9 @@ def as_line(at: datetime, report: Report, come: list[Violation], gone: list[Viol
     return json.dumps(told)
 
 
-def show_changes(console: Console, at: datetime, report: Report, come: list[Violation], gone: list[Violation]) -> None:
+def show_changes(
+    console: Console, at: datetime, report: Report, come: list[Violation], gone: list[Violation]
+) -> None:
     """One line for a look that found nothing new; below it, what has come and gone."""
     style = "green" if report.clean else "bold red"
     console.print(Text.assemble((f"{at:%H:%M:%S} ", "dim"), (summary(report), style)), soft_wrap=True)
@@ -60,7 +62,10 @@ def show_changes(console: Console, at: datetime, report: Report, come: list[Viol
     for what, violations in (("new", come), ("gone", gone)):
         for violation in islice(violations, SHOWN):
             colour = "bold red" if what == "new" else "green"
-            console.print(Text.assemble((f"  {what} ", colour), f"{violation.code}: {MEANING[violation.code]}"), soft_wrap=True)
+            console.print(
+                Text.assemble((f"  {what} ", colour), f"{violation.code}: {MEANING[violation.code]}"),
+                soft_wrap=True,
+            )
             console.print(violation_shown(violation))
         if (more := len(violations) - SHOWN) > 0:
             console.print(f"  … and {more:,} more {what}")
@@ -68,4 +73,9 @@ def show_changes(console: Console, at: datetime, report: Report, come: list[Viol
 
 def _name(violation: Violation) -> Name:
     """What tells a violation from another."""
-    return (violation.code, violation.order, violation.saga, *(violation.evidence.get(key) for key in IDENTITY))
+    return (
+        violation.code,
+        violation.order,
+        violation.saga,
+        *(violation.evidence.get(key) for key in IDENTITY),
+    )

@@ -32,7 +32,12 @@ def record(letter: DeadLetter, *, whole: bool) -> dict[str, Any]:
         "settled_why": letter.settled_why,
     }
     if whole:
-        told |= {"digest": letter.digest, "headers": letter.headers, "traceback": letter.traceback, "body": body_of(letter)}
+        told |= {
+            "digest": letter.digest,
+            "headers": letter.headers,
+            "traceback": letter.traceback,
+            "body": body_of(letter),
+        }
     return told
 
 
@@ -47,10 +52,20 @@ def listed(letters: Iterable[DeadLetter], console: Console) -> int:
     for letter in told:
         where = letter.step or letter.participant
         tried = f"{letter.attempts} attempt{'' if letter.attempts == 1 else 's'}"
-        parts = (f"{letter.received_at:%Y-%m-%d %H:%M:%S}", where, letter.topic, tried, letter.outcome or "open")
-        console.print(Text.assemble((f"{letter.id:>6}  ", "bold"), "  ".join(filter(None, parts))), soft_wrap=True)
+        parts = (
+            f"{letter.received_at:%Y-%m-%d %H:%M:%S}",
+            where,
+            letter.topic,
+            tried,
+            letter.outcome or "open",
+        )
+        console.print(
+            Text.assemble((f"{letter.id:>6}  ", "bold"), "  ".join(filter(None, parts))), soft_wrap=True
+        )
         error = printable(f"{letter.error}: {letter.message}".splitlines()[0])
-        console.print(Text(f"{'':8}{error}", style="red" if letter.outcome is None else "dim"), soft_wrap=True)
+        console.print(
+            Text(f"{'':8}{error}", style="red" if letter.outcome is None else "dim"), soft_wrap=True
+        )
     return len(told)
 
 

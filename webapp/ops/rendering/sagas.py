@@ -54,17 +54,26 @@ def show(story: Story, console: Console) -> None:
     if story.waits_for:
         console.print(Text(f"waits for the answer of {', '.join(story.waits_for)}", style="yellow"))
     if saga.ended_at is None:
-        console.print(Text(f"open; reminded {saga.rounds} times in vain; deadline {saga.deadline_at:%Y-%m-%d %H:%M:%S %Z}"))
+        console.print(
+            Text(
+                f"open; reminded {saga.rounds} times in vain; deadline {saga.deadline_at:%Y-%m-%d %H:%M:%S %Z}"
+            )
+        )
     tree = Tree(Text(f"{saga.started_at:%Y-%m-%d %H:%M:%S.%f}"[:-3] + " begun"))
     for told in story.begun_with:
         _grow(tree, told, story)
     console.print(tree)
     if not story.begun_with:
         console.print(
-            Text("Nothing was heard of it yet: is the audit pool running? celery -A workers.audit worker", style="yellow")
+            Text(
+                "Nothing was heard of it yet: is the audit pool running? celery -A workers.audit worker",
+                style="yellow",
+            )
         )
     for letter in story.letters:
-        console.print(Text(f"dead letter {letter.id} at {letter.participant}: {printable(letter.message)}", style="red"))
+        console.print(
+            Text(f"dead letter {letter.id} at {letter.participant}: {printable(letter.message)}", style="red")
+        )
 
 
 def _grow(tree: Tree, told: Told, story: Story) -> None:

@@ -30,4 +30,6 @@ class ProductAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
     ) -> tuple[QuerySet[Product], bool]:
         term = search_term.strip()
-        return queryset.filter(Q(sku__startswith=term) | Q(name__startswith=term)) if term else queryset, False
+        return queryset.filter(
+            Q(sku__startswith=term) | Q(name__startswith=term)
+        ) if term else queryset, False

@@ -47,9 +47,7 @@ class CancelInline(ReadOnly, admin.StackedInline):
 
     @admin.display(description="asked")
     def asked(self, request: CancelRequest) -> str:
-        return (
-            f"{display_names([request.asked_by])[request.asked_by]}, {timezone.localtime(request.asked_at):%d %b %Y %H:%M:%S}"
-        )
+        return f"{display_names([request.asked_by])[request.asked_by]}, {timezone.localtime(request.asked_at):%d %b %Y %H:%M:%S}"
 
 
 @admin.register(Order)
@@ -71,22 +69,36 @@ class OrderAdmin(ActingAdmin):
     ordering = ("-id",)
     search_fields = ("customer",)  # shows the search box; get_search_results decides
     search_help_text = search.HELP
-    fields = ("id", "customer", "total", "status", "reason", "placed", "confirmed", "its_saga", "idempotency_key")
+    fields = (
+        "id",
+        "customer",
+        "total",
+        "status",
+        "reason",
+        "placed",
+        "confirmed",
+        "its_saga",
+        "idempotency_key",
+    )
     readonly_fields = fields
 
     def get_urls(self) -> list[URLPattern]:
         place = self.admin_site.admin_view(lambda request: views.place_view(self.admin_site, request))
         return [path("place/", place, name="orders_order_place"), *super().get_urls()]
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         may = {"may_place": request.user.has_perm(views.PERMISSION)}
         return super().changelist_view(request, {**may, **(extra_context or {})})
 
     def in_order(self, queryset: QuerySet[Order], *, filtered: bool) -> tuple[QuerySet[Order], str]:
-        """Filters are the saga's, and so are their indexes: with one, orders are read in the order of their sagas' ids.
+        """Filters are the saga's, and so are their indexes: with one, orders are read in the order of their
+        sagas' ids.
 
-        Those are of the time of placing, as the numbers are. Django would name the order's own column, which no filter's
-        index has: a status that was last seen a million orders ago would be looked for in all of them.
+        Those are of the time of placing, as the numbers are. Django would name the order's own column, which
+        no filter's index has: a status that was last seen a million orders ago would be looked for in all of
+        them.
         """
         if not filtered:
             return super().in_order(queryset, filtered=filtered)

@@ -54,15 +54,34 @@ class SagaAdmin(ActingAdmin):
     search_fields = ("id",)  # shows the search box; get_search_results decides
     search_help_text = search.HELP
     fields = (
-        "id", "its_order", "shown_status", "reason", "refusal", "refused_by", "attention", "age", "reached", "waits_for",
-        "until", "reminder", "rounds", "participants", "started", "moved", "ended", "heard", "its_books",
-    )  # fmt: skip
+        "id",
+        "its_order",
+        "shown_status",
+        "reason",
+        "refusal",
+        "refused_by",
+        "attention",
+        "age",
+        "reached",
+        "waits_for",
+        "until",
+        "reminder",
+        "rounds",
+        "participants",
+        "started",
+        "moved",
+        "ended",
+        "heard",
+        "its_books",
+    )
     readonly_fields = fields
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[SagaList]:
         return SagaList
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         if (saga := context.get("original")) is not None:
             context.update(lines_of(saga.its_story))
         return super().render_change_form(request, context, *args, **kwargs)
@@ -94,7 +113,9 @@ class SagaAdmin(ActingAdmin):
             return "none"
         total = money(saga.order.amount, saga.order.currency)
         link = reverse("admin:orders_order_change", args=[saga.order.id])
-        return format_html('<a href="{}">order {}</a> of {}, {}', link, saga.order.id, saga.order.customer, total)
+        return format_html(
+            '<a href="{}">order {}</a> of {}, {}', link, saga.order.id, saga.order.customer, total
+        )
 
     @admin.display(description="status")
     def shown_status(self, saga: Saga) -> str:
@@ -141,7 +162,9 @@ class SagaAdmin(ActingAdmin):
 
     @admin.display(description="until")
     def until(self, saga: Saga) -> str | None:
-        return moment(_stand(saga).until) or ("it has ended" if saga.ended_at else "it ends: no deadline any more")
+        return moment(_stand(saga).until) or (
+            "it has ended" if saga.ended_at else "it ends: no deadline any more"
+        )
 
     @admin.display(description="next reminder")
     def reminder(self, saga: Saga) -> str | None:
@@ -154,7 +177,9 @@ class SagaAdmin(ActingAdmin):
     @admin.display(description="stock and ledger")
     def its_books(self, saga: Saga) -> str:
         lists = [reverse(f"admin:books_{model}_changelist") for model in ("movement", "ledgertransaction")]
-        return format_html('<a href="{0}?q={2}">its goods</a>, <a href="{1}?q={2}">its money</a>', *lists, saga.id)
+        return format_html(
+            '<a href="{0}?q={2}">its goods</a>, <a href="{1}?q={2}">its money</a>', *lists, saga.id
+        )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Saga], search_term: str

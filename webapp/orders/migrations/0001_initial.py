@@ -64,7 +64,9 @@ class Migration(migrations.Migration):
                 ("confirmed_at", models.DateTimeField(null=True)),
                 (
                     "saga",
-                    models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name="order", to="orders.saga"),
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="order", to="orders.saga"
+                    ),
                 ),
             ],
         ),
@@ -78,14 +80,21 @@ class Migration(migrations.Migration):
             ],
             options={
                 "constraints": [
-                    models.CheckConstraint(condition=models.Q(("price__gte", 0)), name="product_price_not_negative")
+                    models.CheckConstraint(
+                        condition=models.Q(("price__gte", 0)), name="product_price_not_negative"
+                    )
                 ],
             },
         ),
         migrations.CreateModel(
             name="OrderLine",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("number", models.PositiveSmallIntegerField()),
                 ("quantity", models.PositiveIntegerField()),
                 ("amount", models.BigIntegerField(help_text="minor units")),
@@ -130,7 +139,11 @@ class Migration(migrations.Migration):
                 ("asked_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 (
                     "outcome",
-                    models.CharField(choices=[("cancelled", "cancelled"), ("too_late", "too late")], max_length=9, null=True),
+                    models.CharField(
+                        choices=[("cancelled", "cancelled"), ("too_late", "too late")],
+                        max_length=9,
+                        null=True,
+                    ),
                 ),
                 ("answered_at", models.DateTimeField(null=True)),
             ],
@@ -146,7 +159,9 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("outcome__isnull", True), ("outcome__in", ["cancelled", "too_late"]), _connector="OR"
+                            ("outcome__isnull", True),
+                            ("outcome__in", ["cancelled", "too_late"]),
+                            _connector="OR",
                         ),
                         name="cancel_request_outcome_known",
                     ),
@@ -163,7 +178,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="order",
-            constraint=models.CheckConstraint(condition=models.Q(("amount__gte", 0)), name="order_amount_not_negative"),
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount__gte", 0)), name="order_amount_not_negative"
+            ),
         ),
         migrations.AddConstraint(
             model_name="order",
@@ -181,16 +198,21 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="orderline",
-            constraint=models.CheckConstraint(condition=models.Q(("number__gte", 1)), name="order_line_number_from_one"),
-        ),
-        migrations.AddConstraint(
-            model_name="orderline",
             constraint=models.CheckConstraint(
-                condition=models.Q(("quantity__gte", 1), ("quantity__lte", 10000)), name="order_line_quantity_sane"
+                condition=models.Q(("number__gte", 1)), name="order_line_number_from_one"
             ),
         ),
         migrations.AddConstraint(
             model_name="orderline",
-            constraint=models.CheckConstraint(condition=models.Q(("amount__gte", 0)), name="order_line_amount_not_negative"),
+            constraint=models.CheckConstraint(
+                condition=models.Q(("quantity__gte", 1), ("quantity__lte", 10000)),
+                name="order_line_quantity_sane",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="orderline",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount__gte", 0)), name="order_line_amount_not_negative"
+            ),
         ),
     ]

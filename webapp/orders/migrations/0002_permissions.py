@@ -12,11 +12,17 @@ class Migration(migrations.Migration):
         migrations.AlterModelOptions(
             name="order",
             options={
-                "permissions": [("place_order", "Can place orders"), ("cancel_order", "Can ask for orders to be cancelled")]
+                "permissions": [
+                    ("place_order", "Can place orders"),
+                    ("cancel_order", "Can ask for orders to be cancelled"),
+                ]
             },
         ),
         migrations.AlterModelOptions(
             name="saga",
-            options={"managed": False, "permissions": [("resume_saga", "Can resume sagas that need attention")]},
+            options={
+                "managed": False,
+                "permissions": [("resume_saga", "Can resume sagas that need attention")],
+            },
         ),
     ]

@@ -9,8 +9,8 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # The engine's table, the admin's filter: which refusals there are, and the sagas of each. Its columns change only when
-        # a saga turns, so that confirming one stays a cheap update.
+        # The engine's table, the admin's filter: which refusals there are, and the sagas of each. Its columns
+        # change only when a saga turns, so that confirming one stays a cheap update.
         migrations.RunSQL(
             ["CREATE INDEX ordersaga_saga_refusal ON ordersaga_saga (refusal, id) WHERE refusal IS NOT NULL"],
             ["DROP INDEX ordersaga_saga_refusal"],

@@ -1,4 +1,6 @@
-"""What is rare is found at once, however long ago it was: sagas that are open, and those that were refused, by their ids."""
+"""What is rare is found at once, however long ago it was: sagas that are open, and those that were refused,
+by their ids.
+"""
 
 from django.db import migrations
 
@@ -9,7 +11,8 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        # The engine's table, the admin's filters. Confirming a saga changes neither column, so that it stays a cheap update.
+        # The engine's table, the admin's filters. Confirming a saga changes neither column, so that it stays
+        # a cheap update.
         migrations.RunSQL(
             ["CREATE INDEX ordersaga_saga_under_way ON ordersaga_saga (id) WHERE ended_at IS NULL"],
             ["DROP INDEX ordersaga_saga_under_way"],

@@ -21,7 +21,9 @@ from tests.support.fault_injection.switches import switches
 from workers.inventory.steps import participant, release_stock, reserve_stock, ship_stock
 from workers.signals import OrderConfirmed, OrderPlaced, StockReserved
 
-ATTEMPTS = text("SELECT coalesce(max(attempts), 0) FROM ordersaga_journal WHERE saga_id = :saga AND step = :step")
+ATTEMPTS = text(
+    "SELECT coalesce(max(attempts), 0) FROM ordersaga_journal WHERE saga_id = :saga AND step = :step"
+)
 ORDERED = text("SELECT DISTINCT sku FROM reservation WHERE saga_id = ANY(CAST(:sagas AS uuid[]))")
 
 __all__ = ["participant"]
@@ -74,7 +76,9 @@ def _ordered(sagas: Iterable[str], db: Session) -> Collection[str]:
 
 
 def _around(
-    function: Callable[..., Any], before: Callable[..., None] | None = None, after: Callable[..., None] | None = None
+    function: Callable[..., Any],
+    before: Callable[..., None] | None = None,
+    after: Callable[..., None] | None = None,
 ) -> Callable[..., Any]:
     @wraps(function)
     def wrapped(signals: Batch[Signal], db: Session) -> Any:
@@ -92,7 +96,9 @@ reserve_stock.function = _around(reserve_stock.function, before_reserving, after
 ship_stock.function = _around(ship_stock.function, before_shipping)
 release_stock.function = _around(release_stock.function, before_releasing)
 quick = Retry(
-    attempts=int(os.environ.get("UNRULY_ATTEMPTS", "3")), first=timedelta(milliseconds=100), cap=timedelta(milliseconds=300)
+    attempts=int(os.environ.get("UNRULY_ATTEMPTS", "3")),
+    first=timedelta(milliseconds=100),
+    cap=timedelta(milliseconds=300),
 )
 reserve_stock.retry = ship_stock.retry = quick
 release_stock.retry = replace(quick, attempts=2)

@@ -39,11 +39,19 @@ class Command(command.Command):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""
         parser.add_argument(
-            "--check", action="store_true", help="only check, work in progress in the databases included; exit 1 at a fault"
+            "--check",
+            action="store_true",
+            help="only check, work in progress in the databases included; exit 1 at a fault",
         )
-        parser.add_argument("--record", action="store_true", help="record one signal of each kind as it is written today")
-        parser.add_argument("--format", choices=("text", "mermaid", "json"), default="text", help="of the drawing (text)")
-        parser.add_argument("--json", action="store_true", help="print one JSON object, whatever was asked for")
+        parser.add_argument(
+            "--record", action="store_true", help="record one signal of each kind as it is written today"
+        )
+        parser.add_argument(
+            "--format", choices=("text", "mermaid", "json"), default="text", help="of the drawing (text)"
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="print one JSON object, whatever was asked for"
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Load (which checks), then do what was asked."""
@@ -56,7 +64,9 @@ class Command(command.Command):
             self._fail([str(error)], as_json=as_json)
         if options["record"]:
             written = [str(path) for path in record(whole)]
-            self.stdout.write(json.dumps({"recorded": written}) if as_json else "\n".join(f"recorded {p}" for p in written))
+            self.stdout.write(
+                json.dumps({"recorded": written}) if as_json else "\n".join(f"recorded {p}" for p in written)
+            )
         elif options["check"]:
             self._check(whole, as_json=as_json)
         else:
@@ -69,12 +79,18 @@ class Command(command.Command):
         steps, signals = len(whole.steps), len({s.signature.hears for s in whole.steps})
         if as_json:
             self.stdout.write(
-                json.dumps({"holds": True, "steps": steps, "signals": signals, "faults": [], "unread": found.unread})
+                json.dumps(
+                    {"holds": True, "steps": steps, "signals": signals, "faults": [], "unread": found.unread}
+                )
             )
             return
-        self.stdout.write(f"The choreography holds: {steps} steps, {signals} signals heard, every recorded signal is readable.")
+        self.stdout.write(
+            f"The choreography holds: {steps} steps, {signals} signals heard, every recorded signal is readable."
+        )
         for name, error in found.unread.items():
-            self.stdout.write(f"Not compared with the work in progress at {name}, whose database cannot be read: {error}.")
+            self.stdout.write(
+                f"Not compared with the work in progress at {name}, whose database cannot be read: {error}."
+            )
 
     def _fail(self, faults: list[str], *, as_json: bool) -> NoReturn:
         if as_json:

@@ -67,7 +67,10 @@ class Command(command.Command):
         showing = acts.add_parser("show", help="one of them, with traceback and body")
         showing.add_argument("ids", metavar="ID", type=positive, nargs=1)
         showing.add_argument("--json", action="store_true", help="one JSON object")
-        for act, what in (("replay", "have them heard once more"), ("discard", "settle them without replaying")):
+        for act, what in (
+            ("replay", "have them heard once more"),
+            ("discard", "settle them without replaying"),
+        ):
             settling = acts.add_parser(act, help=what)
             settling.add_argument("ids", metavar="ID", type=positive, nargs="+")
             settling.add_argument("--reason", required=True, help="why; stands in the saga's story")
@@ -89,17 +92,25 @@ class Command(command.Command):
         wanted = {name: options[name] for name in ("participant", "error") if options[name] is not None}
         if not options["all"]:
             wanted["outcome"] = None
-        found = DeadLetter.objects.filter(**wanted).order_by("-id").defer("body", "traceback")[: options["limit"]]
+        found = (
+            DeadLetter.objects.filter(**wanted).order_by("-id").defer("body", "traceback")[: options["limit"]]
+        )
         if options["json"]:
             for letter in found:
                 self.stdout.write(json.dumps(telling.record(letter, whole=False)))
         elif not telling.listed(found, Console(highlight=False)):
-            self.stdout.write("No dead letters." if options["all"] else "No open dead letters. --all lists the settled ones.")
+            self.stdout.write(
+                "No dead letters."
+                if options["all"]
+                else "No open dead letters. --all lists the settled ones."
+            )
 
     def _show(self, letter: int, *, as_json: bool) -> None:
         found = DeadLetter.objects.filter(id=letter).first()
         if found is None:
-            raise CommandError(f"There is no dead letter {letter}. manage.py dead_letters list --all", returncode=REFUSED)
+            raise CommandError(
+                f"There is no dead letter {letter}. manage.py dead_letters list --all", returncode=REFUSED
+            )
         if as_json:
             self.stdout.write(json.dumps(telling.record(found, whole=True), indent=2))
         else:

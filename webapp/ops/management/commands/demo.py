@@ -40,12 +40,20 @@ class Command(command.Command):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """The options."""
-        parser.add_argument("--exit", action="store_true", help="end when the orders have settled and the books are compared")
-        parser.add_argument("--orders", type=within(1, 1_000_000), default=1000, metavar="N", help="how many (1000)")
-        parser.add_argument("--seed", type=int, default=7, metavar="N", help="decides all that is random (7)")
-        parser.add_argument("--folder", type=Path, metavar="FOLDER", help="where data and logs are kept (.run)")
         parser.add_argument(
-            "--json", action="store_true", help="print one JSON object in the end, and nothing else (implies --exit)"
+            "--exit", action="store_true", help="end when the orders have settled and the books are compared"
+        )
+        parser.add_argument(
+            "--orders", type=within(1, 1_000_000), default=1000, metavar="N", help="how many (1000)"
+        )
+        parser.add_argument("--seed", type=int, default=7, metavar="N", help="decides all that is random (7)")
+        parser.add_argument(
+            "--folder", type=Path, metavar="FOLDER", help="where data and logs are kept (.run)"
+        )
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help="print one JSON object in the end, and nothing else (implies --exit)",
         )
         parser.add_argument("--since", type=float, help=argparse.SUPPRESS)  # when make began, for the clock
 

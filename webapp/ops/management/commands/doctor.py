@@ -61,7 +61,9 @@ class Command(command.Command):
         except OrderSagaError as error:
             raise CommandError(str(error), returncode=FAILED) from error
         except psycopg2.Error as error:
-            raise CommandError(f"A database refused to be read: {str(error).strip()}", returncode=FAILED) from error
+            raise CommandError(
+                f"A database refused to be read: {str(error).strip()}", returncode=FAILED
+            ) from error
         if options["json"]:
             self.stdout.write(as_json(findings))
         else:

@@ -44,7 +44,9 @@ class Command(migrate.Command, command.Command):
     def add_arguments(self, parser: CommandParser) -> None:
         """Django's, and one more."""
         super().add_arguments(parser)
-        parser.add_argument("--json", action="store_true", help="print one JSON object: what was missing, by database")
+        parser.add_argument(
+            "--json", action="store_true", help="print one JSON object: what was missing, by database"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """All three, unless an option asks for a part."""
@@ -53,9 +55,16 @@ class Command(migrate.Command, command.Command):
             connection.close()
             connection.settings_dict.update(django_database(settings().orders_direct_url))
         as_json = options["json"]
-        if options["app_label"] or options["database"] != DEFAULT_DB_ALIAS or options["prune"] or options["fake"]:
+        if (
+            options["app_label"]
+            or options["database"] != DEFAULT_DB_ALIAS
+            or options["prune"]
+            or options["fake"]
+        ):
             if as_json:
-                raise CommandError("--json tells of all three databases: leave out what asks for a part", returncode=FAILED)
+                raise CommandError(
+                    "--json tells of all three databases: leave out what asks for a part", returncode=FAILED
+                )
             self._django(*args, **options)
             return
         missing = _missing()
@@ -81,7 +90,9 @@ class Command(migrate.Command, command.Command):
         with _told(domain):
             migrate_domain(domain)
         if not quiet:
-            self.stdout.write("\n".join(f"  Applied {each}" for each in missing) or "  No migrations to apply.")
+            self.stdout.write(
+                "\n".join(f"  Applied {each}" for each in missing) or "  No migrations to apply."
+            )
 
     def _show(self, missing: dict[str, list[str]], *, as_json: bool = False, fail: bool = False) -> None:
         lines = [f"{domain}: {each}" for domain, found in missing.items() for each in found]

@@ -71,7 +71,9 @@ class Command(command.Command):
     def _resume(self, step: str, reason: str, *, as_json: bool) -> None:
         steps = {each.key: each.participant for each in choreography().steps}
         if step not in steps:
-            raise CommandError(f"There is no step {step[:80]!r}. There are: {', '.join(sorted(steps))}", returncode=REFUSED)
+            raise CommandError(
+                f"There is no step {step[:80]!r}. There are: {', '.join(sorted(steps))}", returncode=REFUSED
+            )
         try:
             why = required_reason(reason)
         except ActRefused as error:
@@ -93,10 +95,15 @@ def _paused() -> Iterator[dict[str, Any]]:
             raise CommandError(fault, returncode=UNREADABLE) from error
         for step in found:
             yield {
-                "step": step.key, "participant": step.participant, "error": step.error, "process": step.process,
-                "paused_at": step.paused_at.isoformat(), "probes": step.probes, "probe_at": step.probe_at.isoformat(),
+                "step": step.key,
+                "participant": step.participant,
+                "error": step.error,
+                "process": step.process,
+                "paused_at": step.paused_at.isoformat(),
+                "probes": step.probes,
+                "probe_at": step.probe_at.isoformat(),
                 "signals": step.signals,
-            }  # fmt: skip
+            }
 
 
 def _line(each: dict[str, Any]) -> str:

@@ -74,12 +74,31 @@ class Command(command.Command):
         """The options."""
         add = parser.add_argument
         add("file", metavar="FILE|-", help="the file, or - for standard input")
-        add("--format", choices=sorted(READERS), help="told by the ending .csv, .jsonl or .ndjson unless given")
-        add("--batch", metavar="NAME", help="the name under which these orders are known (the content's SHA-256)")
+        add(
+            "--format",
+            choices=sorted(READERS),
+            help="told by the ending .csv, .jsonl or .ndjson unless given",
+        )
+        add(
+            "--batch",
+            metavar="NAME",
+            help="the name under which these orders are known (the content's SHA-256)",
+        )
         add("--skip-bad", action="store_true", help="place the good orders, leave the bad ones out")
-        add("--at-once", type=within(1, 1000), default=AT_ONCE, metavar="N", help=f"orders in one transaction ({AT_ONCE})")
+        add(
+            "--at-once",
+            type=within(1, 1000),
+            default=AT_ONCE,
+            metavar="N",
+            help=f"orders in one transaction ({AT_ONCE})",
+        )
         add("--wait", action="store_true", help="wait until these orders have settled")
-        add("--timeout", type=within(0, 1e6, float), metavar="SECONDS", help=f"with --wait: how long ({TIMEOUT:g})")
+        add(
+            "--timeout",
+            type=within(0, 1e6, float),
+            metavar="SECONDS",
+            help=f"with --wait: how long ({TIMEOUT:g})",
+        )
         add("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -138,11 +157,15 @@ class _Import:
             if following:
                 following.glance(placing.first, done)
 
-        self.placing = placing = Placing(self.job, self._stop, show_placed, skip_bad=self._options["skip_bad"])
+        self.placing = placing = Placing(
+            self.job, self._stop, show_placed, skip_bad=self._options["skip_bad"]
+        )
         try:
             placing.run(self._options["at_once"])
         except LineRefused as error:
-            raise CommandError(f"{self._so_far} Then one was refused. {error} {AGAIN}", returncode=FAILED) from error
+            raise CommandError(
+                f"{self._so_far} Then one was refused. {error} {AGAIN}", returncode=FAILED
+            ) from error
         if following and not self._stop.wanted:
             timeout = TIMEOUT if self._options["timeout"] is None else self._options["timeout"]
             following.wait(placing.first, placing.placed + placing.before, timeout)
@@ -164,10 +187,14 @@ class _Import:
             return INTERRUPTED
         if self._refused:
             count = "One line is" if self.findings.bad == 1 else f"{self.findings.bad:,} lines are"
-            self._told.print(f"  [bold red]{count} bad, and nothing was placed.[/] Mend the file, or say --skip-bad.")
+            self._told.print(
+                f"  [bold red]{count} bad, and nothing was placed.[/] Mend the file, or say --skip-bad."
+            )
             return FAILED
         if self.figures and (left := sum(self.figures.open.values())):
-            self._told.print(f"  [bold red]{left:,} of {self.figures.placed:,} orders have not settled in time.[/] {hint()}")
+            self._told.print(
+                f"  [bold red]{left:,} of {self.figures.placed:,} orders have not settled in time.[/] {hint()}"
+            )
             return NOT_ALL
         return NOT_ALL if self.placing.skipped else 0
 

@@ -69,10 +69,11 @@ class Command(command.Command):
             "(PROVISION_RABBITMQ_ADMIN in the environment)",
         )  # fmt: skip
         parser.add_argument(
-            "--change-queues", action="store_true",
+            "--change-queues",
+            action="store_true",
             help="also change the arguments of queues that another release has declared otherwise; messages are kept and "
             "pools may run, a participant pauses for some 20 seconds",
-        )  # fmt: skip
+        )
         parser.add_argument("--dry-run", action="store_true", help="say what is missing and change nothing")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -81,14 +82,19 @@ class Command(command.Command):
         quiet = options["json"] or not options["verbosity"]
         try:
             with bar(Console(stderr=True), hidden=quiet) as under_way:
-                work = Work(options["dry_run"], lambda what: None if quiet else self._say(f"{word}: {what}", under_way))
+                work = Work(
+                    options["dry_run"],
+                    lambda what: None if quiet else self._say(f"{word}: {what}", under_way),
+                )
                 left_alone = self._provision(work, settings(), options, under_way)
         except (CannotProvision, OrderSagaError) as error:
             raise CommandError(str(error), returncode=FAILED) from error
         except psycopg2.Error as error:
             raise CommandError(f"PostgreSQL refused: {first_line(error)}", returncode=FAILED) from error
         if options["json"]:
-            self.stdout.write(json.dumps({"dry_run": work.dry, word: work.missing, "left_alone": left_alone}, indent=2))
+            self.stdout.write(
+                json.dumps({"dry_run": work.dry, word: work.missing, "left_alone": left_alone}, indent=2)
+            )
         elif not quiet:
             for part in left_alone:
                 self.stdout.write(f"left alone: {part}")
@@ -102,7 +108,9 @@ class Command(command.Command):
 
     def _provision(self, work: Work, ours: Settings, options: dict[str, Any], under_way: Bar) -> list[str]:
         """What was left alone."""
-        admins = _admins(options["postgres_admin"] or [a for a in [os.environ.get("PROVISION_POSTGRES_ADMIN", "")] if a])
+        admins = _admins(
+            options["postgres_admin"] or [a for a in [os.environ.get("PROVISION_POSTGRES_ADMIN", "")] if a]
+        )
         management = options["rabbitmq_admin"] or os.environ.get("PROVISION_RABBITMQ_ADMIN", "")
         if not admins and not management and not options["change_queues"]:
             raise CannotProvision("Nothing to do: give --postgres-admin URL, --rabbitmq-admin URL, or both")
@@ -126,8 +134,10 @@ def _admins(given: list[str]) -> dict[str, str]:
         if "://" in domain or not equals:
             domain, url = ALL, each
         if domain not in (*DOMAINS, "broker", ALL) or not url.startswith(("postgresql://", "postgres://")):
-            raise CannotProvision("--postgres-admin: write postgresql://… or DOMAIN=postgresql://…, DOMAIN being "
-                                  f"{', '.join(DOMAINS)} or broker")  # fmt: skip
+            raise CannotProvision(
+                "--postgres-admin: write postgresql://… or DOMAIN=postgresql://…, DOMAIN being "
+                f"{', '.join(DOMAINS)} or broker"
+            )
         found[domain] = url
     return found
 
@@ -139,7 +149,9 @@ def _domain(work: Work, ours: Settings, domain: Domain, admin: str) -> None:
         reader(work, admin, Place.of(f"{PREFIX}{domain.upper()}_READER_URL", url), owner)
 
 
-def _broker(work: Work, ours: Settings, admins: dict[str, str], management: str, *, change_queues: bool) -> list[str]:
+def _broker(
+    work: Work, ours: Settings, admins: dict[str, str], management: str, *, change_queues: bool
+) -> list[str]:
     from workers.choreography import choreography
 
     if ours.broker_url.startswith("pgmq"):
@@ -177,6 +189,8 @@ def _rabbitmq(work: Work, ours: Settings, management: str, *, change_queues: boo
     elif work.dry:
         work.need("exchanges, queues and bindings", lambda: None)
     try:
-        return [f"{vhost}, which the broker's user may enter, too" for vhost in elsewhere(host, ours.broker_url)]
+        return [
+            f"{vhost}, which the broker's user may enter, too" for vhost in elsewhere(host, ours.broker_url)
+        ]
     except ManagementError:
         return []

@@ -70,8 +70,12 @@ class Command(command.Command):
     epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--retention", type=duration, metavar="DURATION", help="instead of ORDERSAGA_RETENTION (P90D)")
-        parser.add_argument("--batch", type=size, default=500, metavar="N", help="orders of one transaction (500)")
+        parser.add_argument(
+            "--retention", type=duration, metavar="DURATION", help="instead of ORDERSAGA_RETENTION (P90D)"
+        )
+        parser.add_argument(
+            "--batch", type=size, default=500, metavar="N", help="orders of one transaction (500)"
+        )
         parser.add_argument("--dry-run", action="store_true", help="count what would go and change nothing")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -99,7 +103,9 @@ class Command(command.Command):
 
             try:
                 with _databases(ours) as databases:
-                    pruned = prune(databases, retention, batch=options["batch"], dry=options["dry_run"], tell=tell)
+                    pruned = prune(
+                        databases, retention, batch=options["batch"], dry=options["dry_run"], tell=tell
+                    )
             except KeyboardInterrupt:
                 self._told(pruned, options, interrupted=True)
                 sys.exit(INTERRUPTED)
@@ -119,7 +125,9 @@ class Command(command.Command):
             }
             self.stdout.write(json.dumps(told, indent=2))
         elif pruned is not None:
-            self.stdout.write(_sentence(pruned, dry=options["dry_run"]) + (" (interrupted)" if interrupted else ""))
+            self.stdout.write(
+                _sentence(pruned, dry=options["dry_run"]) + (" (interrupted)" if interrupted else "")
+            )
 
 
 def _databases(ours: Settings) -> Databases:

@@ -62,9 +62,12 @@ class Command(command.Command):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""
         parser.add_argument(
-            "--grace", type=grace, default=GRACE, metavar="SECONDS",
+            "--grace",
+            type=grace,
+            default=GRACE,
+            metavar="SECONDS",
             help="how old a disagreement must be before it is called a violation (60); what is younger is read again",
-        )  # fmt: skip
+        )
         parser.add_argument(
             "--watch", type=within(0.1, 86_400, float), nargs="?", const=EVERY, metavar="SECONDS",
             help=f"look again so many seconds after each look ({EVERY:g}), until Ctrl-C",
@@ -73,7 +76,9 @@ class Command(command.Command):
             "--rabbitmq-admin", metavar="URL", default="",
             help="RabbitMQ's management interface (http://<the broker's host>:15672, with the broker's user)",
         )  # fmt: skip
-        parser.add_argument("--json", action="store_true", help="print one JSON object; with --watch one line for each look")
+        parser.add_argument(
+            "--json", action="store_true", help="print one JSON object; with --watch one line for each look"
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Look once, or again and again."""
@@ -110,7 +115,12 @@ class _Looking:
             "payments": ours.direct_url("payments"),
         }
         self._auditor = Auditor(
-            urls, grace, audited="workers.audit" in ours.observers, queue=queue, wait=self._wait, tell=self._tell
+            urls,
+            grace,
+            audited="workers.audit" in ours.observers,
+            queue=queue,
+            wait=self._wait,
+            tell=self._tell,
         )
 
     def once(self) -> None:
@@ -150,5 +160,7 @@ class _Looking:
         self._bar(what, done, of)
 
     def _wait(self, seconds: float, suspects: int) -> None:
-        self.told.print(f"{suspects:,} suspect(s) may be on their way to agreement; reading them again in {seconds:.0f} s")
+        self.told.print(
+            f"{suspects:,} suspect(s) may be on their way to agreement; reading them again in {seconds:.0f} s"
+        )
         time.sleep(seconds)

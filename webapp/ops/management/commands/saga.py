@@ -45,7 +45,9 @@ class Command(command.Command):
             saga = saga_of(options["id"])
             story = story_of(saga) if saga else None
         if story is None:
-            raise CommandError(f"Nothing has this id: {options['id'][:80]!r}. Tried: {TRIED}.", returncode=NOT_FOUND)
+            raise CommandError(
+                f"Nothing has this id: {options['id'][:80]!r}. Tried: {TRIED}.", returncode=NOT_FOUND
+            )
         if options["json"]:
             print(as_json(story))  # noqa: T201 - this is what was asked for
         else:

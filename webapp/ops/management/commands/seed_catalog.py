@@ -52,11 +52,39 @@ class Command(command.Command):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""
         add = parser.add_argument
-        add("--products", type=within(0, PLENTY), default=50, metavar="N", help="articles, SKU-0001 and on (50)")
-        add("--stock", type=within(0, MOST), default=1_000_000, metavar="N", help="units on hand of each (1000000)")
-        add("--customers", type=within(0, PLENTY), default=100, metavar="N", help="customers, customer-0001 and on (100)")
-        add("--balance", type=within(0, MOST), default=10**9, metavar="N", help="cents in each wallet (1000000000)")
-        add("--example", choices=sorted(EXAMPLES), help="what the real orders of that folder under examples/ need")
+        add(
+            "--products",
+            type=within(0, PLENTY),
+            default=50,
+            metavar="N",
+            help="articles, SKU-0001 and on (50)",
+        )
+        add(
+            "--stock",
+            type=within(0, MOST),
+            default=1_000_000,
+            metavar="N",
+            help="units on hand of each (1000000)",
+        )
+        add(
+            "--customers",
+            type=within(0, PLENTY),
+            default=100,
+            metavar="N",
+            help="customers, customer-0001 and on (100)",
+        )
+        add(
+            "--balance",
+            type=within(0, MOST),
+            default=10**9,
+            metavar="N",
+            help="cents in each wallet (1000000000)",
+        )
+        add(
+            "--example",
+            choices=sorted(EXAMPLES),
+            help="what the real orders of that folder under examples/ need",
+        )
         add("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -83,12 +111,18 @@ def _shop(options: dict[str, Any]) -> tuple[list[Product], dict[str, int], list[
     goods = dict.fromkeys(demo_data.skus(options["products"]), options["stock"])
     goods |= dict.fromkeys(demo_data.scarce_skus(), 0)
     money, balance = demo_data.CURRENCY, options["balance"]
-    products = [Product(sku=s, name=s.replace("-", " ").title(), price=demo_data.price(s), currency=money) for s in goods]
+    products = [
+        Product(sku=s, name=s.replace("-", " ").title(), price=demo_data.price(s), currency=money)
+        for s in goods
+    ]
     wallets = [
         *(NewWallet(name, money, balance) for name in demo_data.customers("customer", options["customers"])),
         *(NewWallet(name, money, 0) for name in demo_data.customers("poor")),
         *(NewWallet(name, money, balance, blocked=True) for name in demo_data.customers("blocked")),
-        *(NewWallet(name, money, balance, order_limit=demo_data.LIMIT) for name in demo_data.customers("limited")),
+        *(
+            NewWallet(name, money, balance, order_limit=demo_data.LIMIT)
+            for name in demo_data.customers("limited")
+        ),
     ]
     return products, goods, wallets
 
@@ -97,7 +131,9 @@ def _example(name: str) -> tuple[list[Product], dict[str, int], list[NewWallet]]
     try:
         needs = EXAMPLES[name]()
     except FileRefused as error:
-        raise CommandError(f"The orders of --example {name} are missing: {error}.", returncode=FAILED) from error
+        raise CommandError(
+            f"The orders of --example {name} are missing: {error}.", returncode=FAILED
+        ) from error
     product = Product(sku=needs.sku, name=needs.name, price=needs.price, currency=needs.currency)
     return [product], {needs.sku: needs.stock}, needs.wallets
 

@@ -53,7 +53,9 @@ def share(text: str) -> float:
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is no share: for a tenth write 0.1 or 10%") from None
     if not 0 <= value <= 1:
-        raise ArgumentTypeError(f"{text!r} is not between 0 and 1 (0% and 100%): for a tenth write 0.1 or 10%")
+        raise ArgumentTypeError(
+            f"{text!r} is not between 0 and 1 (0% and 100%): for a tenth write 0.1 or 10%"
+        )
     return value
 
 
@@ -65,16 +67,50 @@ class Command(command.Command):
         """The options."""
         add = parser.add_argument
         add("--count", type=within(1, MOST), default=1000, metavar="N", help="how many orders (1000)")
-        add("--rate", type=within(0, 1e6, float), default=0.0, metavar="R", help="orders a second; 0: all it can (0)")
-        add("--batch", type=within(1, 1000), default=20, metavar="N", help="most orders in one transaction (20)")
+        add(
+            "--rate",
+            type=within(0, 1e6, float),
+            default=0.0,
+            metavar="R",
+            help="orders a second; 0: all it can (0)",
+        )
+        add(
+            "--batch",
+            type=within(1, 1000),
+            default=20,
+            metavar="N",
+            help="most orders in one transaction (20)",
+        )
         add("--decline", type=share, default=0.0, metavar="SHARE", help="whose payment is declined (0)")
-        add("--out-of-stock", type=share, default=0.0, metavar="SHARE", help="with a line that is out of stock (0)")
+        add(
+            "--out-of-stock",
+            type=share,
+            default=0.0,
+            metavar="SHARE",
+            help="with a line that is out of stock (0)",
+        )
         add("--free", type=share, default=0.0, metavar="SHARE", help="that cost nothing (0)")
         add("--cancel", type=share, default=0.0, metavar="SHARE", help="whose customer asks to cancel (0)")
-        add("--seed", type=int, metavar="N", help="the number that decides all that is random (another one each time)")
-        add("--customers", type=within(1, MOST), default=100, metavar="N", help="as many as seed_catalog made (100)")
+        add(
+            "--seed",
+            type=int,
+            metavar="N",
+            help="the number that decides all that is random (another one each time)",
+        )
+        add(
+            "--customers",
+            type=within(1, MOST),
+            default=100,
+            metavar="N",
+            help="as many as seed_catalog made (100)",
+        )
         add("--wait", action="store_true", help="wait until these orders have settled")
-        add("--timeout", type=within(0, 1e6, float), metavar="SECONDS", help=f"with --wait: how long ({TIMEOUT:g})")
+        add(
+            "--timeout",
+            type=within(0, 1e6, float),
+            metavar="SECONDS",
+            help=f"with --wait: how long ({TIMEOUT:g})",
+        )
         add("--json", action="store_true", help="print one JSON object instead of the table")
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -109,7 +145,9 @@ class Command(command.Command):
             told.print(f"\n  Stopped. {_placed(run, mix)} What was placed goes on its way.")
             sys.exit(INTERRUPTED)
         if waited and (left := sum(figures.open.values())):
-            told.print(f"\n  [bold red]{left:,} of {run.placed:,} orders have not settled in time.[/] {hint()}")
+            told.print(
+                f"\n  [bold red]{left:,} of {run.placed:,} orders have not settled in time.[/] {hint()}"
+            )
             sys.exit(OPEN)
 
 

@@ -1,4 +1,6 @@
-"""What must hold for one saga's story. A rule may branch on a story's shape only, see :func:`..story.shape`."""
+"""What must hold for one saga's story. A rule may branch on a story's shape only, see
+:func:`..story.shape`.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,24 @@ SAGA_NAME = "order"
 """The kind of saga that is an order; others are none of this auditor's business."""
 
 ORDERS: tuple[Rule, ...] = (
-    orders, participants, money, goods, effects, refusals, barred, loose_ends, answers, cancellations, deadlines, timers,
-)  # fmt: skip
+    orders,
+    participants,
+    money,
+    goods,
+    effects,
+    refusals,
+    barred,
+    loose_ends,
+    answers,
+    cancellations,
+    deadlines,
+    timers,
+)
 
 BUSINESS: tuple[Rule, ...] = (sums, money, goods)
-"""What holds for ever. Of orders that ended before the horizon, journals, answers and trail may have been pruned."""
+"""What holds for ever. Of orders that ended before the horizon, journals, answers and trail may have been
+pruned.
+"""
 
 
 def judge(story: Story, *, audited: bool) -> list[Finding]:

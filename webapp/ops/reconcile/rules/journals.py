@@ -28,7 +28,9 @@ def effects(story: Story) -> Iterator[Finding]:
     done = story.journal.get(CONFIRM) in ("done", "undoing")
     yield from _pair(done, story.confirmed, "order", "confirmed", story.says_journal(CONFIRM))
     complete = story.status == "CONFIRMED" and story.ended
-    yield from _pair(story.journal.get(COMPLETE) == "done", complete, "saga", "complete", story.says_journal(COMPLETE))
+    yield from _pair(
+        story.journal.get(COMPLETE) == "done", complete, "saga", "complete", story.says_journal(COMPLETE)
+    )
 
 
 def _pair(journal: bool, effect: bool, what: str, word: str, said: str) -> Iterator[Finding]:
@@ -87,11 +89,15 @@ def barred(story: Story) -> Iterator[Finding]:
     for participant, steps in STEPS.items():
         missing = [step for step in steps if step not in story.journal]
         if missing and story.journal.get(f"{participant}.refusal") == "heard":
-            yield Finding("step-not-barred", {"saga": story.says_orders(), "journal": story.says_journal(*missing)})
+            yield Finding(
+                "step-not-barred", {"saga": story.says_orders(), "journal": story.says_journal(*missing)}
+            )
 
 
 def loose_ends(story: Story) -> Iterator[Finding]:
     """An ended saga waits for nobody."""
     left = story.steps(*OPEN)
     if story.ended and left:
-        yield Finding("journal-left-open", {"saga": story.says_orders(), "journal": story.says_journal(*left)})
+        yield Finding(
+            "journal-left-open", {"saga": story.says_orders(), "journal": story.says_journal(*left)}
+        )

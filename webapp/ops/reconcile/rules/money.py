@@ -11,7 +11,10 @@ from webapp.ops.reconcile.saga_facts import Story
 def money(story: Story) -> Iterator[Finding]:
     """Once and confirmed, or net zero; and the very amount, from the customer's own wallet."""
     charges, refunds = story.charges, story.refunds
-    both = {"orders": f"{story.says_orders()}, {story.order.bill or 'free of charge'}", "ledger": story.says_money()}
+    both = {
+        "orders": f"{story.says_orders()}, {story.order.bill or 'free of charge'}",
+        "ledger": story.says_money(),
+    }
     if charges > 1 or refunds > 1:
         yield Finding("charged-twice", both)
     if refunds > charges:

@@ -9,10 +9,14 @@ from webapp.ops.reconcile.saga_facts import Story
 
 CONFIRM, EXPIRE, CANCEL = "orders.confirm_order", "orders.expire_order", "orders.cancel"
 READ = ("orders", "inventory", "payments")
-"""The participants of every order, whose journals are read; others, wherever they are, are taken at their word."""
+"""The participants of every order, whose journals are read; others, wherever they are, are taken at their
+word.
+"""
 WAS_CONFIRMED = ("done", "undoing", "undone")
 CANCEL_STATES = {"cancelled": ("refused",), "too_late": ("void", "barred")}
-"""What the journal may say of the cancelling step, by what the customer was told. Barred: another refusal came first."""
+"""What the journal may say of the cancelling step, by what the customer was told. Barred: another refusal
+came first.
+"""
 
 
 def strangers(story: Story) -> Iterator[Finding]:
@@ -26,9 +30,15 @@ def strangers(story: Story) -> Iterator[Finding]:
     o, s, m = story.known
     if o is not None and (o.journal or o.answers or o.heard or o.timers):
         left = {"journal": o.journal, "answers": o.answers, "audit trail": o.heard, "timers": o.timers}
-        yield Finding("orphan-in-orders", {name: text for name, text in left.items() if text} | {"saga": "no row"})
+        yield Finding(
+            "orphan-in-orders", {name: text for name, text in left.items() if text} | {"saga": "no row"}
+        )
     if s is not None:
-        said = {"journal": s.journal or "nothing", "stock": story.says_stock(), "movements": s.movements or "none"}
+        said = {
+            "journal": s.journal or "nothing",
+            "stock": story.says_stock(),
+            "movements": s.movements or "none",
+        }
         yield Finding("orphan-in-inventory", said | {"saga": "no row"})
     if m is not None:
         said = {"journal": m.journal or "nothing", "ledger": story.says_money()}
@@ -53,7 +63,9 @@ def orders(story: Story) -> Iterator[Finding]:
 def participants(story: Story) -> Iterator[Finding]:
     """The list that was frozen when the saga began names all that take part in every order."""
     if missing := [name for name in READ if name not in story.participants]:
-        yield Finding("participant-not-listed", {"listed": " ".join(story.participants), "missing": " ".join(missing)})
+        yield Finding(
+            "participant-not-listed", {"listed": " ".join(story.participants), "missing": " ".join(missing)}
+        )
 
 
 def sums(story: Story) -> Iterator[Finding]:
@@ -68,7 +80,11 @@ def answers(story: Story) -> Iterator[Finding]:
     given = (story.order.answers or "").split()
     missing = [name for name in story.participants if name not in given]
     if story.status == "ROLLED_BACK" and missing:
-        said = {"saga": story.says_orders(), "answered": " ".join(given) or "nobody", "missing": " ".join(missing)}
+        said = {
+            "saga": story.says_orders(),
+            "answered": " ".join(given) or "nobody",
+            "missing": " ".join(missing),
+        }
         yield Finding("answer-missing", said)
 
 
@@ -78,7 +94,9 @@ def cancellations(story: Story) -> Iterator[Finding]:
     if not asked:
         return
     if asked == "asked" and story.ended:
-        yield Finding("cancel-unanswered", {"saga": story.says_orders(), "journal": story.says_journal(CANCEL)})
+        yield Finding(
+            "cancel-unanswered", {"saga": story.says_orders(), "journal": story.says_journal(CANCEL)}
+        )
     if asked != "asked" and state not in CANCEL_STATES.get(asked, ()):
         yield Finding("cancel-told-wrong", {"told": asked, "journal": story.says_journal(CANCEL)})
 
@@ -87,7 +105,9 @@ def deadlines(story: Story) -> Iterator[Finding]:
     """No saga is open for long past its deadline, whatever it waits for."""
     if story.overdue:
         late = f"{story.order.late:,.0f} s ago" if story.order.late is not None else "unknown"
-        yield Finding("overdue", {"saga": story.says_orders(), "deadline": late, "journal": story.says_journal()})
+        yield Finding(
+            "overdue", {"saga": story.says_orders(), "deadline": late, "journal": story.says_journal()}
+        )
 
 
 def timers(story: Story) -> Iterator[Finding]:

@@ -1,4 +1,6 @@
-"""The audit trail of an ended order holds every signal, refusal and answer, and the notices of bars, undos and its end."""
+"""The audit trail of an ended order holds every signal, refusal and answer, and the notices of bars, undos
+and its end.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def trail(story: Story) -> Iterator[Finding]:
 
 
 def _expected(story: Story) -> Iterator[str]:
-    """Participant and name of each signal and notice; of a refusal, whichever it was, participant and ``!``."""
+    """Participant and name of each signal and notice; of a refusal, whichever it was, participant
+    and ``!``.
+    """
     yield BEGINNING
     if story.refused_by:
         yield f"{story.refused_by}!"

@@ -77,11 +77,15 @@ def upgrade() -> None:
         sa.Column("quantity", sa.Integer, nullable=False),
         sa.Column("at", TIMESTAMP(timezone=True), server_default=sa.func.now(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("movement_key")),
-        sa.CheckConstraint("kind IN ('received', 'held', 'released', 'shipped')", op.f("movement_kind_known")),
+        sa.CheckConstraint(
+            "kind IN ('received', 'held', 'released', 'shipped')", op.f("movement_kind_known")
+        ),
         sa.CheckConstraint("(kind = 'received') = (saga_id IS NULL)", op.f("movement_receipts_have_no_saga")),
         sa.CheckConstraint("quantity > 0", op.f("movement_quantity_positive")),
     )
-    op.execute("CREATE UNIQUE INDEX movement_once ON movement (saga_id, sku, (kind = 'held')) WHERE saga_id IS NOT NULL")
+    op.execute(
+        "CREATE UNIQUE INDEX movement_once ON movement (saga_id, sku, (kind = 'held')) WHERE saga_id IS NOT NULL"
+    )
     for statement in (REFUSE, APPEND_ONLY, ENDS_ONCE, KEPT):
         op.execute(statement)
 

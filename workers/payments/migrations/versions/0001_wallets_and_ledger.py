@@ -22,8 +22,8 @@ CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table
     FOR EACH STATEMENT EXECUTE FUNCTION payments_refuse()
 """
 
-# Entries are never changed, so what each statement adds has only to be balanced in itself: once per statement over its
-# own rows, and not once per row over the transaction.
+# Entries are never changed, so what each statement adds has only to be balanced in itself: once per statement
+# over its own rows, and not once per row over the transaction.
 BALANCED = """
 CREATE FUNCTION payments_ledger_balanced() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -72,8 +72,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("ledger_transaction_key")),
         sa.UniqueConstraint("saga_id", "kind", name=op.f("ledger_transaction_once")),
         sa.CheckConstraint("kind IN ('top_up', 'charge', 'refund')", op.f("ledger_transaction_kind_known")),
-        sa.CheckConstraint("(kind = 'top_up') = (saga_id IS NULL)", op.f("ledger_transaction_top_ups_have_no_saga")),
-        sa.CheckConstraint("(kind = 'top_up') = (order_number IS NULL)", op.f("ledger_transaction_top_ups_have_no_order")),
+        sa.CheckConstraint(
+            "(kind = 'top_up') = (saga_id IS NULL)", op.f("ledger_transaction_top_ups_have_no_saga")
+        ),
+        sa.CheckConstraint(
+            "(kind = 'top_up') = (order_number IS NULL)", op.f("ledger_transaction_top_ups_have_no_order")
+        ),
     )
     op.create_table(
         "ledger_entry",
@@ -82,7 +86,9 @@ def upgrade() -> None:
         sa.Column("currency", sa.Text, nullable=False),
         sa.Column("amount", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("transaction_id", "account", "currency", name=op.f("ledger_entry_key")),
-        sa.ForeignKeyConstraint(["transaction_id"], ["ledger_transaction.id"], name=op.f("ledger_entry_transaction_id_known")),
+        sa.ForeignKeyConstraint(
+            ["transaction_id"], ["ledger_transaction.id"], name=op.f("ledger_entry_transaction_id_known")
+        ),
         sa.CheckConstraint("amount <> 0", op.f("ledger_entry_amount_not_zero")),
     )
     op.execute(REFUSE)

@@ -11,6 +11,7 @@ from ordersaga.errors import DeclarationError, NoTransaction, OrderSagaError, Un
 from ordersaga.participant import Event, Participant
 from ordersaga.saga import Saga, Watchdog
 from ordersaga.signal import DeadlinePassed, Part, Refusal, Signal, StepFailed
+from ordersaga.signing import Keyring
 from ordersaga.step import Retry
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "DeadlinePassed",
     "DeclarationError",
     "Event",
+    "Keyring",
     "NoTransaction",
     "OrderSagaError",
     "Part",

@@ -11,7 +11,6 @@ as text without parsing::
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -21,7 +20,7 @@ import orjson
 from pydantic import ValidationError
 
 from ordersaga.batch import SagaId
-from ordersaga.errors import ConfigurationError, EnvelopeError, NewerVersion
+from ordersaga.errors import EnvelopeError, NewerVersion
 from ordersaga.signal import Signal
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -257,56 +256,3 @@ def plain(row: Row[Any]) -> Row[Any]:
 def digest(body: bytes) -> str:
     """A name for a body that does not print it."""
     return hashlib.sha256(body).hexdigest()[:16]
-
-
-class Keyring:
-    """Keys that sign envelopes (HMAC-SHA256, RFC 2104): the first signs, all are accepted.
-
-    To rotate: add the new key last everywhere, then move it first, then drop the old one.
-    """
-
-    def __init__(self, keys: Sequence[tuple[str, bytes]]) -> None:
-        """:param keys: pairs of id and secret, the signing one first.
-
-        :raises ConfigurationError: without a key, with an id twice or a secret of fewer than 16 bytes.
-        """
-        if not keys:
-            raise ConfigurationError("no signing key: give at least one `id:secret`")
-        for name, secret in keys:
-            if not name or ":" in name or len(secret) < 16:
-                raise ConfigurationError(
-                    f"signing key {name!r}: an id without colon and a secret of 16 bytes or more"
-                )
-        if len({name for name, _ in keys}) < len(keys):
-            raise ConfigurationError("two signing keys share an id: give each its own")
-        self._keys = dict(keys)
-        self._signer = keys[0][0]
-
-    @classmethod
-    def parse(cls, text: str) -> Keyring:
-        """From ``id:secret,id:secret``."""
-        pairs = [part.strip().partition(":") for part in text.split(",") if part.strip()]
-        return cls([(name, secret.encode()) for name, _, secret in pairs])
-
-    def sign(self, message_id: str, topic: str, signals: int, body: bytes) -> str:
-        """``id:signature`` over everything a receiver acts upon."""
-        return f"{self._signer}:{self._mac(self._signer, message_id, topic, signals, body)}"
-
-    def verify(self, signature: str, message_id: str, topic: str, signals: int, body: bytes) -> None:
-        """:raises EnvelopeError: when the signature is missing, by an unknown key, or wrong."""
-        name, _, mac = signature.partition(":")
-        if name not in self._keys:
-            fault = f"signed with unknown key {name[:32]!r}" if name else "not signed"
-            raise EnvelopeError(fault, digest(body))
-        if not hmac.compare_digest(_bytes(mac), self._mac(name, message_id, topic, signals, body).encode()):
-            raise EnvelopeError(f"wrong signature for key {name!r}", digest(body))
-
-    def _mac(self, name: str, message_id: str, topic: str, signals: int, body: bytes) -> str:
-        mac = hmac.new(self._keys[name], _bytes(f"{message_id}\n{topic}\n{signals}\n"), hashlib.sha256)
-        mac.update(body)
-        return mac.hexdigest()
-
-
-def _bytes(text: str) -> bytes:
-    """Any text, lone surrogates as well: what is verified comes from strangers."""
-    return text.encode(errors="surrogatepass")

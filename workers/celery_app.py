@@ -19,10 +19,10 @@ from celery import Celery, signals
 
 from ordersaga.celery.app import create_app
 from ordersaga.contrib.structlog import configuration
-from ordersaga.envelope import Keyring
 from ordersaga.errors import ConfigurationError, DeclarationError, PoolerRefused
 from ordersaga.participant import Participant
 from ordersaga.sessions import connect
+from ordersaga.signing import Keyring
 from workers.settings import DOMAINS, PREFIX, Domain, settings
 
 

@@ -26,7 +26,6 @@ from ordersaga.celery.topology import used_queue
 from ordersaga.celery.worker import ConsumerHeartbeatStep, HeartbeatStep, NamedWorker
 from ordersaga.choreography import Choreography
 from ordersaga.claim import Parcel
-from ordersaga.envelope import Keyring
 from ordersaga.errors import EnvelopeError, PublishFailed, Stopping, Unhandled
 from ordersaga.heartbeat import Heartbeat, default_folder
 from ordersaga.log import LogEvent, failure, log_context, safe_message
@@ -34,6 +33,7 @@ from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG
 from ordersaga.participant import Participant
 from ordersaga.receiver import Delivery, Receiver
 from ordersaga.relay import LINGER
+from ordersaga.signing import Keyring
 
 logger = logging.getLogger(__name__)
 

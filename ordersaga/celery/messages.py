@@ -9,8 +9,9 @@ from typing import Any
 import kombu.compression
 from kombu.serialization import register
 
-from ordersaga.envelope import MAX_BYTES, Keyring, digest
+from ordersaga.envelope import MAX_BYTES, digest
 from ordersaga.errors import EnvelopeError
+from ordersaga.signing import Keyring
 
 CONTENT_TYPE = "application/vnd.ordersaga+json"
 SERIALIZER = "ordersaga"

@@ -16,9 +16,9 @@ from ordersaga.celery.messages import CONTENT_TYPE
 from ordersaga.celery.topology import SIGNALS, declare
 from ordersaga.choreography import Choreography
 from ordersaga.claim import Parcel, Refused
-from ordersaga.envelope import Keyring
 from ordersaga.errors import PublishFailed
 from ordersaga.log import LogEvent, safe_message
+from ordersaga.signing import Keyring
 
 logger = logging.getLogger(__name__)
 

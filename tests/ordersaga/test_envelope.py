@@ -16,7 +16,6 @@ from ordersaga.claim import OutboxRow, parcels
 from ordersaga.envelope import (
     FULL_SIGNALS,
     Head,
-    Keyring,
     Reader,
     Row,
     chunks,
@@ -28,6 +27,7 @@ from ordersaga.envelope import (
 )
 from ordersaga.errors import ConfigurationError, EnvelopeError
 from ordersaga.ids import derived_id, new_id
+from ordersaga.signing import Keyring
 
 HEAD = Head("orders", "confirm", "task-1", 2)
 SECRET = b"0123456789abcdef0123456789abcdef"

@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordersaga import Saga, Signal
-from ordersaga.envelope import Head, Keyring, Row, envelope_text, pack_text, read_packs, row_text
+from ordersaga.envelope import Head, Row, envelope_text, pack_text, read_packs, row_text
 from ordersaga.errors import EnvelopeError
 from ordersaga.ids import new_id
 from ordersaga.outbox import timer_text
+from ordersaga.signing import Keyring
 from ordersaga.sql import array, text_array
 from ordersaga.trace import is_traceparent
 from tests.support.databases import Databases

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ordersaga.envelope import MAX_BYTES, Keyring, read_rows
+from ordersaga.envelope import MAX_BYTES, read_rows
 from ordersaga.ids import new_id
+from ordersaga.signing import Keyring
 from tests.support.amqp_client import letter
 from tests.support.db_probe import Letter
 from tests.support.installation import House

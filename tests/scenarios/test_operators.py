@@ -13,7 +13,7 @@ import pytest
 from ordersaga.celery.dead_letters import DeadMessage
 from ordersaga.celery.topology import unheard_queue
 from ordersaga.claim import Parcel
-from ordersaga.envelope import Keyring
+from ordersaga.signing import Keyring
 from tests.support.db_probe import Books, once
 from tests.support.in_process import Theatre, deliver_all, to
 from webapp.audit.models import DeadLetter

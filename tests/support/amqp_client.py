@@ -10,8 +10,9 @@ from typing import Any
 import amqp
 
 from ordersaga.celery.messages import CONTENT_TYPE
-from ordersaga.envelope import Head, Keyring, Row, envelope_text, pack_text, row_text
+from ordersaga.envelope import Head, Row, envelope_text, pack_text, row_text
 from ordersaga.ids import new_id
+from ordersaga.signing import Keyring
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.time_scale import scaled
 

@@ -15,8 +15,8 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from ordersaga.envelope import Keyring
 from ordersaga.ids import new_id
+from ordersaga.signing import Keyring
 from tests.support import amqp_client
 from tests.webapp.shop import nothing_is_written, open_shop, place
 from webapp.audit.models import DeadLetter

@@ -12,8 +12,9 @@ from django.db.models import Count, Max, Min
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from ordersaga.envelope import Keyring, read_rows
+from ordersaga.envelope import read_rows
 from ordersaga.errors import EnvelopeError
+from ordersaga.signing import Keyring
 from webapp.audit.models import DeadLetter
 from webapp.operators import ActRefused, required_reason
 from webapp.orders.models import Saga

@@ -45,9 +45,7 @@ def test_every_package_that_is_asked_for_has_its_reason() -> None:
         *(one for group in project["optional-dependencies"].values() for one in group),
     ]
     packages = {re.split(r"[\[<>=]", one)[0] for one in asked} - {project["name"]}
-    [(_, table)] = [
-        part for part in page("docs/ARCHITECTURE.md").sections if part[0] == "Why each dependency"
-    ]
+    table = page("docs/decisions/dependencies.md").text
     given = {
         name for first in re.findall(r"^\| ([\w, -]+) \|", table, re.MULTILINE) for name in first.split(", ")
     } - {"package"}

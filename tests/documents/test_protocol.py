@@ -12,7 +12,7 @@ from tests.documents.protocol import PAGE, rules
 from tests.support.processes import ROOT
 
 CITED = re.compile(r"\brules? (\d+(?:(?:, | and | to )\d+)*)", re.IGNORECASE)
-LINK = re.compile(r"\[rules? \d+\]\((?:docs/)?PROTOCOL\.md#rule-\d+-[\w-]+\)")
+LINK = re.compile(r"\[rules? \d+\]\((?:docs/|../)?PROTOCOL\.md#rule-\d+-[\w-]+\)")
 FOLDERS = ("ordersaga", "workers", "webapp", "tests", "benchmarks", "examples")
 
 

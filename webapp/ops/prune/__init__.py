@@ -1,6 +1,6 @@
 """Forgetting what ended long ago, so that journals, packs and the audit trail do not grow for ever.
 
-What goes and what stays is told in docs/ARCHITECTURE.md. ``sql`` has the statements, ``databases`` the
+What goes and what stays is told in docs/decisions/pruning.md. ``sql`` has the statements, ``databases`` the
 connections, ``sagas`` and ``packs`` the two walks, ``letters`` what dead letters keep, ``pruning`` the whole.
 """
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ordersaga.claim import Parcel
+from ordersaga.claim import OutgoingEnvelope
 
 
 @dataclass
@@ -39,20 +39,22 @@ class AddressBackoff:
     def __contains__(self, address: str) -> bool:
         return address in self._known
 
-    def sort(self, parcels: Iterable[Parcel]) -> tuple[list[Parcel], list[Parcel]]:
+    def sort(
+        self, envelopes: Iterable[OutgoingEnvelope]
+    ) -> tuple[list[OutgoingEnvelope], list[OutgoingEnvelope]]:
         """Those that may be published now, and those that have to wait."""
         now, trying = time.monotonic(), set()
         go, wait = [], []
-        for parcel in parcels:
-            address = parcel.routing_key
+        for envelope in envelopes:
+            address = envelope.routing_key
             known = self._known.get(address)
             if known is None or not known.refuses:
-                go.append(parcel)
+                go.append(envelope)
             elif now < known.until or address in trying:
-                wait.append(parcel)
+                wait.append(envelope)
             else:
                 trying.add(address)
-                go.append(parcel)
+                go.append(envelope)
         return go, wait
 
     def refused(self, address: str, fault: str) -> float:

@@ -16,10 +16,10 @@ from ordersaga.envelope import (
     FULL_BYTES,
     FULL_SIGNALS,
     MAX_BYTES,
-    envelope_of,
     envelope_size,
-    fault_in,
-    parts_of_pack,
+    find_fault,
+    join_packs,
+    split_pack,
 )
 from ordersaga.ids import new_id
 from ordersaga.saga import Watchdog
@@ -66,7 +66,7 @@ class OutboxRow(NamedTuple):
         return self.kind == "retry" or self.refusals is not None
 
 
-class Parcel(NamedTuple):
+class OutgoingEnvelope(NamedTuple):
     """An envelope with its address.
 
     :ivar packs: how many packs it holds.
@@ -100,7 +100,7 @@ class Refused(NamedTuple):
         published as it is.
     """
 
-    parcel: Parcel
+    envelope: OutgoingEnvelope
     fault: str
     address: bool
 
@@ -111,7 +111,7 @@ class Claim(NamedTuple):
     :ivar rows: how many rows were claimed.
     """
 
-    parcels: list[Parcel]
+    envelopes: list[OutgoingEnvelope]
     refused: list[Refused]
     rows: int
     size: int
@@ -156,23 +156,23 @@ def claim(
     sent = [row for row in rows if not (row.stays and holds(row))]
     if choreography is not None:
         sent = [row for row in sent if choreography.is_consumed(row.topic, row.recipient)]
-    envelopes = [*parcels([row for row in sent if not row.alone])]
-    envelopes += (parcel for row in sent if row.alone for parcel in parcels([row]))
-    good: list[Parcel] = []
+    envelopes = [*build_envelopes([row for row in sent if not row.alone])]
+    envelopes += (envelope for row in sent if row.alone for envelope in build_envelopes([row]))
+    good: list[OutgoingEnvelope] = []
     refused: list[Refused] = []
-    for parcel in envelopes:
-        _check(parcel, good, refused)
+    for envelope in envelopes:
+        _check(envelope, good, refused)
     return Claim(good, refused, len(rows), size)
 
 
-def parcels(rows: Sequence[OutboxRow]) -> Iterator[Parcel]:
+def build_envelopes(rows: Sequence[OutboxRow]) -> Iterator[OutgoingEnvelope]:
     """Join packs of one topic and recipient into envelopes, in their order."""
     open_: dict[tuple[str, str | None], list[tuple[OutboxRow, int, bytes]]] = {}
 
-    def seal(address: tuple[str, str | None]) -> Parcel:
+    def seal(address: tuple[str, str | None]) -> OutgoingEnvelope:
         packs = open_.pop(address)
-        body = envelope_of(address[0], [pack for _, _, pack in packs])
-        return Parcel(
+        body = join_packs(address[0], [pack for _, _, pack in packs])
+        return OutgoingEnvelope(
             new_id(),
             *address,
             sum(n for _, n, _ in packs),
@@ -203,32 +203,32 @@ def _packs(row: OutboxRow) -> list[tuple[int, bytes]]:
     pack = row.payload.encode()
     if envelope_size(row.topic, [len(pack)]) <= MAX_BYTES:
         return [(row.signals, pack)]
-    return [(signals, part.encode()) for signals, part in parts_of_pack(row.payload)] or [(row.signals, pack)]
+    return [(signals, part.encode()) for signals, part in split_pack(row.payload)] or [(row.signals, pack)]
 
 
-def _check(parcel: Parcel, good: list[Parcel], refused: list[Refused]) -> None:
+def _check(envelope: OutgoingEnvelope, good: list[OutgoingEnvelope], refused: list[Refused]) -> None:
     """Sort an envelope into those that receivers can read and those that they cannot; a bad pack takes no
     other with it.
     """
-    if (fault := _fault_of(parcel)) is None:
-        good.append(parcel)
-    elif len(parcel.rows) > 1:
-        rows = [row for row in parcel.rows if not any(_fault_of(alone) for alone in parcels([row]))]
-        good += parcels(rows)
+    if (fault := _fault_of(envelope)) is None:
+        good.append(envelope)
+    elif len(envelope.rows) > 1:
+        rows = [row for row in envelope.rows if not any(_fault_of(alone) for alone in build_envelopes([row]))]
+        good += build_envelopes(rows)
         refused += (
             Refused(alone, fault, address=False)
-            for row in parcel.rows
+            for row in envelope.rows
             if row not in rows
-            for alone in parcels([row])
+            for alone in build_envelopes([row])
             if (fault := _fault_of(alone))
         )
     else:
-        refused.append(Refused(parcel, fault, address=False))
+        refused.append(Refused(envelope, fault, address=False))
 
 
-def _fault_of(parcel: Parcel) -> str | None:
-    if len(parcel.routing_key.encode()) > MAX_ADDRESS_BYTES:
+def _fault_of(envelope: OutgoingEnvelope) -> str | None:
+    if len(envelope.routing_key.encode()) > MAX_ADDRESS_BYTES:
         return f"its address has more than {MAX_ADDRESS_BYTES} bytes"
-    if len(parcel.body) > MAX_BYTES:
-        return f"{len(parcel.body):,} bytes are over the limit of {MAX_BYTES:,}"
-    return fault_in(parcel.body, parcel.signals)
+    if len(envelope.body) > MAX_BYTES:
+        return f"{len(envelope.body):,} bytes are over the limit of {MAX_BYTES:,}"
+    return find_fault(envelope.body, envelope.signals)

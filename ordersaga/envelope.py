@@ -1,7 +1,7 @@
 """What travels: up to some hundred signals of one topic in one signed message.
 
 A **row** is one signal said about one saga. A **pack** is the text of what one transaction said under one
-topic, with its head (who said it, in which step, task and attempt). An **envelope** is several packs, joined
+topic, with its header (who said it, in which step, task and attempt). An **envelope** is several packs, joined
 as text without parsing::
 
     {"topic": "signal.OrderPlaced", "packs": [{"participant": "orders", ..., "signals": [[id, saga, cause,
@@ -41,7 +41,7 @@ UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 S = TypeVar("S")
 
 
-class Row(NamedTuple, Generic[S]):
+class SignalRow(NamedTuple, Generic[S]):
     """One signal as it travels."""
 
     id: str
@@ -54,10 +54,10 @@ class Row(NamedTuple, Generic[S]):
     reason: str | None
     data: S
     by: str = ""
-    """The participant that said it; told by the pack's head, not written in the row."""
+    """The participant that said it; told by the pack's header, not written in the row."""
 
 
-class Head(NamedTuple):
+class PackHeader(NamedTuple):
     """Who said a pack: participant, step, Celery task id, attempt."""
 
     participant: str
@@ -66,27 +66,30 @@ class Head(NamedTuple):
     attempt: int
 
 
-class BadRow(NamedTuple):
+class UnreadableRow(NamedTuple):
     """A row whose signal this participant cannot read."""
 
-    row: Row[Any]
+    row: SignalRow[Any]
     error: Exception
 
 
-def row_text(row: Row[str]) -> str:
+def encode_row(row: SignalRow[str]) -> str:
     """A row as JSON; its ``data`` is JSON text already. What UTF-8 cannot hold (lone surrogates) becomes
     ``?``.
     """
     id_, saga, cause, version, at, again, trace, reason, data, _ = row
     try:
-        return _row_text(id_, saga, cause, version, at, again, trace, reason, data)
+        return _encode_row(id_, saga, cause, version, at, again, trace, reason, data)
     except orjson.JSONEncodeError:
-        texts = (None if text is None else readable(text) for text in (id_, saga, cause, at, trace, reason))
+        texts = (
+            None if text is None else replace_surrogates(text)
+            for text in (id_, saga, cause, at, trace, reason)
+        )
         id_, saga, cause, at, trace, reason = texts  # type: ignore[assignment]
-        return _row_text(id_, saga, cause, version, at, again, trace, reason, readable(data))
+        return _encode_row(id_, saga, cause, version, at, again, trace, reason, replace_surrogates(data))
 
 
-def _row_text(
+def _encode_row(
     id_: str,
     saga: SagaId,
     cause: str | None,
@@ -101,50 +104,50 @@ def _row_text(
     return orjson.dumps(values).decode()
 
 
-def readable(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """``text`` with ``?`` for each lone surrogate, which neither UTF-8 nor PostgreSQL can hold."""
     return text.encode(errors="replace").decode()
 
 
 @lru_cache(maxsize=4096)
-def quoted(text: str | None) -> str:
+def json_text(text: str | None) -> str:
     """A text, or None, as JSON; names and task ids come again and again."""
-    return orjson.dumps(None if text is None else readable(text)).decode()
+    return orjson.dumps(None if text is None else replace_surrogates(text)).decode()
 
 
-def pack_text(head: Head, rows: Iterable[str]) -> str:
+def encode_pack(header: PackHeader, rows: Iterable[str]) -> str:
     """A pack as JSON from rows as JSON."""
     return (
-        f'{{"participant":{quoted(head.participant)},"step":{quoted(head.step)},"task":{quoted(head.task)},'
-        f'"attempt":{int(head.attempt)},"signals":[{",".join(rows)}]}}'
+        f'{{"participant":{json_text(header.participant)},"step":{json_text(header.step)},"task":{json_text(header.task)},'
+        f'"attempt":{int(header.attempt)},"signals":[{",".join(rows)}]}}'
     )
 
 
-def envelope_text(topic: str, packs: Sequence[str]) -> bytes:
+def encode_envelope(topic: str, packs: Sequence[str]) -> bytes:
     """An envelope from packs as JSON."""
-    return envelope_of(topic, [pack.encode() for pack in packs])
+    return join_packs(topic, [pack.encode() for pack in packs])
 
 
-def envelope_of(topic: str, packs: Sequence[bytes]) -> bytes:
+def join_packs(topic: str, packs: Sequence[bytes]) -> bytes:
     """An envelope from packs as encoded JSON."""
-    return b"".join((f'{{"topic":{quoted(topic)},"packs":['.encode(), b",".join(packs), b"]}"))
+    return b"".join((f'{{"topic":{json_text(topic)},"packs":['.encode(), b",".join(packs), b"]}"))
 
 
 def envelope_size(topic: str, sizes: Sequence[int]) -> int:
     """The bytes of an envelope from packs of so many bytes each."""
-    return len(envelope_of(topic, ())) + sum(sizes) + max(len(sizes) - 1, 0)
+    return len(join_packs(topic, ())) + sum(sizes) + max(len(sizes) - 1, 0)
 
 
-def bytes_of(text: str) -> int:
+def encoded_size(text: str) -> int:
     """How many bytes a text has when encoded."""
     return len(text) if text.isascii() else len(text.encode())
 
 
-def chunks(rows: Sequence[str]) -> Iterator[slice]:
+def split_rows(rows: Sequence[str]) -> Iterator[slice]:
     """Where to cut rows so that each part fills at most one pack."""
     start = size = 0
     for n, row in enumerate(rows):
-        length = bytes_of(row) + 1
+        length = encoded_size(row) + 1
         if n > start and (n - start >= FULL_SIGNALS or size + length > FULL_BYTES):
             yield slice(start, n)
             start, size = n, 0
@@ -153,19 +156,19 @@ def chunks(rows: Sequence[str]) -> Iterator[slice]:
         yield slice(start, len(rows))
 
 
-def parts_of_pack(text: str) -> Iterator[tuple[int, str]]:
+def split_pack(text: str) -> Iterator[tuple[int, str]]:
     """A pack cut into parts, each with the number of its signals; nothing when it is no pack."""
     try:
         pack = orjson.loads(text)
-        head = Head(pack["participant"], pack["step"], pack["task"], pack["attempt"])
+        header = PackHeader(pack["participant"], pack["step"], pack["task"], pack["attempt"])
         rows = [orjson.dumps(row).decode() for row in pack["signals"]]
     except (ValueError, KeyError, TypeError):
         return
-    for part in chunks(rows):
-        yield part.stop - part.start, pack_text(head, rows[part])
+    for part in split_rows(rows):
+        yield part.stop - part.start, encode_pack(header, rows[part])
 
 
-def fault_in(body: bytes, signals: int) -> str | None:
+def find_fault(body: bytes, signals: int) -> str | None:
     """Why receivers could not read an envelope of so many signals; None when they can."""
     try:
         packs: Any = orjson.loads(body)["packs"]
@@ -181,17 +184,17 @@ def fault_in(body: bytes, signals: int) -> str | None:
     )
 
 
-def read_packs(body: bytes) -> list[tuple[Head, list[Row[Any]]]]:
+def read_packs(body: bytes) -> list[tuple[PackHeader, list[SignalRow[Any]]]]:
     """Any envelope, its signals' data as plain dictionaries.
 
     :raises EnvelopeError: when it is no envelope, or a saga's id is not a UUID: no database takes it, and no
         log may show it.
     """
     try:
-        packs: list[tuple[Head, list[Row[Any]]]] = [
+        packs: list[tuple[PackHeader, list[SignalRow[Any]]]] = [
             (
-                Head(p["participant"], p["step"], p["task"], p["attempt"]),
-                [Row._make((*s, p["participant"])) for s in p["signals"]],
+                PackHeader(p["participant"], p["step"], p["task"], p["attempt"]),
+                [SignalRow._make((*s, p["participant"])) for s in p["signals"]],
             )
             for p in orjson.loads(body)["packs"]
         ]
@@ -203,7 +206,7 @@ def read_packs(body: bytes) -> list[tuple[Head, list[Row[Any]]]]:
     return packs
 
 
-def read_rows(body: bytes) -> list[Row[Any]]:
+def read_rows(body: bytes) -> list[SignalRow[Any]]:
     """The rows of any envelope, whoever said them."""
     return [row for _, rows in read_packs(body) for row in rows]
 
@@ -214,24 +217,24 @@ class Reader:
     def __init__(self, signal: type[Signal]) -> None:
         self.signal = signal
 
-    def read(self, body: bytes) -> tuple[list[Row[Any]], list[BadRow]]:
+    def read(self, body: bytes) -> tuple[list[SignalRow[Any]], list[UnreadableRow]]:
         """The readable rows and the others.
 
         :raises EnvelopeError: when it is no envelope.
         """
         return self.sort(read_rows(body))
 
-    def sort(self, rows: Iterable[Row[Any]]) -> tuple[list[Row[Any]], list[BadRow]]:
+    def sort(self, rows: Iterable[SignalRow[Any]]) -> tuple[list[SignalRow[Any]], list[UnreadableRow]]:
         """Rows whose data is a plain dictionary: the readable ones, with their signals, and the others."""
         good, bad = [], []
         for row in rows:
             try:
                 good.append(row._replace(data=self.signal_of(row)))
             except (ValueError, ValidationError, TypeError, KeyError) as error:
-                bad.append(BadRow(row, error))
+                bad.append(UnreadableRow(row, error))
         return good, bad
 
-    def signal_of(self, row: Row[Any]) -> Signal:
+    def signal_of(self, row: SignalRow[Any]) -> Signal:
         """The signal of a row whose data is a plain dictionary.
 
         :raises ValueError: when its version cannot be read or its data is not valid (pydantic's error is
@@ -246,7 +249,7 @@ class Reader:
         return self.signal.model_validate(data)
 
 
-def plain(row: Row[Any]) -> Row[Any]:
+def with_plain_data(row: SignalRow[Any]) -> SignalRow[Any]:
     """The row with its signal as a dictionary again, in the version that this process writes."""
     if isinstance(row.data, Signal):
         return row._replace(data=row.data.model_dump(mode="json"), version=type(row.data).version)

@@ -18,7 +18,7 @@ import orjson
 from ordersaga import paused_steps
 from ordersaga.batch import SagaId
 from ordersaga.database import borrow
-from ordersaga.envelope import Head, Row, read_packs
+from ordersaga.envelope import PackHeader, SignalRow, read_packs
 from ordersaga.ids import new_id
 from ordersaga.log import LogEvent
 from ordersaga.outbox import LETTER, NOTICE, RESUME, WATCHDOG, Outbox
@@ -60,8 +60,8 @@ class Operations:
             return False
         outbox = self._outbox()
         # marked *again*: a saga that has moved just now is reminded, too
-        row: Row[Any] = Row(new_id(), str(UUID(saga)), None, 1, outbox.now, 1, None, None, {})
-        outbox.forward(row, outbox.head, WATCHDOG, to=self.saga.initiator)
+        row: SignalRow[Any] = SignalRow(new_id(), str(UUID(saga)), None, 1, outbox.now, 1, None, None, {})
+        outbox.forward(row, outbox.header, WATCHDOG, to=self.saga.initiator)
         outbox.notice(saga, None, "resumed", reason=reason, by=by)
         outbox.flush(cursor)
         return True
@@ -80,12 +80,12 @@ class Operations:
         """
         packs, cursor = read_packs(body), borrow(db)
         outbox, observed = self._outbox(), self.only_observed(topic, to)
-        for head, rows in packs:
+        for header, rows in packs:
             if observed:
-                outbox.forward_together(rows, head, topic, to=to)
+                outbox.forward_together(rows, header, topic, to=to)
                 continue
             for row in rows:
-                outbox.forward(row._replace(again=1), head, topic, to=to)
+                outbox.forward(row._replace(again=1), header, topic, to=to)
                 outbox.notice(
                     row.saga, row, "sent again", reason=reason, id_=new_id(), by=by, topic=topic, to=to
                 )
@@ -116,8 +116,8 @@ class Operations:
         cursor = borrow(db)
         outbox = self._outbox()
         data = {"step": step, "decision": decision, "by": by}
-        row = Row(new_id(), str(UUID(saga)), None, 1, outbox.now, 0, None, reason, data)
-        outbox.forward(row, outbox.head, LETTER, to=participant)
+        row = SignalRow(new_id(), str(UUID(saga)), None, 1, outbox.now, 0, None, reason, data)
+        outbox.forward(row, outbox.header, LETTER, to=participant)
         outbox.flush(cursor)
 
     def resume_step(self, step: str, *, participant: str, db: object, by: str, reason: str) -> None:
@@ -131,8 +131,8 @@ class Operations:
         """
         cursor = borrow(db)
         outbox = self._outbox()
-        row = Row(new_id(), NOBODY, None, 1, outbox.now, 0, None, reason, {"step": step, "by": by})
-        outbox.forward(row, outbox.head, RESUME, to=participant)
+        row = SignalRow(new_id(), NOBODY, None, 1, outbox.now, 0, None, reason, {"step": step, "by": by})
+        outbox.forward(row, outbox.header, RESUME, to=participant)
         outbox.flush(cursor)
 
     def note(self, saga: SagaId, what: str, *, db: object, by: str, reason: str) -> None:
@@ -146,10 +146,10 @@ class Operations:
         outbox.flush(cursor)
 
     def _outbox(self) -> Outbox:
-        return Outbox(Head(self.saga.initiator, None, None, 1), notices=bool(self.observers))
+        return Outbox(PackHeader(self.saga.initiator, None, None, 1), notices=bool(self.observers))
 
 
-def resume_steps(context: Context, rows: Sequence[Row[Any]]) -> None:
+def resume_steps(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """A participant resumes steps, as it was asked to. Each of its processes learns of it with the next
     envelope.
     """
@@ -168,7 +168,7 @@ def resume_steps(context: Context, rows: Sequence[Row[Any]]) -> None:
                 logger.warning(line)
 
 
-def settle_letters(context: Context, rows: Sequence[Row[Any]]) -> None:
+def settle_letters(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """A participant settles its dead letters as it was asked to; one that was settled before stays as it is.
 
     One to be replayed is heard again like any late copy, marked *again*: the journal decides what may still
@@ -188,5 +188,5 @@ def settle_letters(context: Context, rows: Sequence[Row[Any]]) -> None:
             topic, signal = found
             version, data = orjson.loads(signal)
             again = row._replace(id=new_id(), cause=row.id, version=version, again=1, reason=None, data=data)
-            context.outbox.retry(again, context.outbox.head._replace(participant=row.by), topic)
+            context.outbox.retry(again, context.outbox.header._replace(participant=row.by), topic)
     context.outbox.flush(context.cursor)

@@ -11,7 +11,16 @@ import orjson
 
 from ordersaga.batch import SagaId
 from ordersaga.database import Cursor
-from ordersaga.envelope import MAX_SIGNAL_BYTES, Head, Row, bytes_of, chunks, pack_text, quoted, row_text
+from ordersaga.envelope import (
+    MAX_SIGNAL_BYTES,
+    PackHeader,
+    SignalRow,
+    encode_pack,
+    encode_row,
+    encoded_size,
+    json_text,
+    split_rows,
+)
 from ordersaga.errors import SignalTooLarge
 from ordersaga.ids import derived_id, new_id
 from ordersaga.signal import Refusal, Signal, topic_of
@@ -47,9 +56,9 @@ class Outbox:
     as can be.
     """
 
-    def __init__(self, head: Head, *, notices: bool) -> None:
+    def __init__(self, header: PackHeader, *, notices: bool) -> None:
         """:param notices: whether an observer listens, so that what says no signal is told to it."""
-        self.head, self._notices = head, notices
+        self.header, self._notices = header, notices
         self.now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._said: defaultdict[str, list[str]] = defaultdict(list)
         self._sagas: defaultdict[str, list[SagaId]] = defaultdict(list)
@@ -61,10 +70,10 @@ class Outbox:
     def text_of(self, topic: str) -> tuple[str, int]:
         """The pack of what was said under a topic, and how many signals it holds."""
         rows = self._said[topic]
-        return pack_text(self.head, rows), len(rows)
+        return encode_pack(self.header, rows), len(rows)
 
     def say(
-        self, saga: SagaId, signal: Signal, *, cause: Row[Any] | None = None, trace: str | None = None
+        self, saga: SagaId, signal: Signal, *, cause: SignalRow[Any] | None = None, trace: str | None = None
     ) -> None:
         """A signal for whoever hears it, kept in the pack that the journal's row points at.
 
@@ -75,31 +84,33 @@ class Outbox:
             topic_of(type(signal)),
             self._row(saga, cause, signal.model_dump_json(), type(signal).version, 0, trace, reason),
         )
-        if (size := bytes_of(row)) > MAX_SIGNAL_BYTES:
+        if (size := encoded_size(row)) > MAX_SIGNAL_BYTES:
             raise SignalTooLarge(type(signal).__name__, size, MAX_SIGNAL_BYTES)
         self._said[topic].append(row)
         self._sagas[topic].append(saga)
 
-    def say_again(self, saga: SagaId, topic: str, recorded: Row[Any], cause: Row[Any] | None) -> None:
+    def say_again(
+        self, saga: SagaId, topic: str, recorded: SignalRow[Any], cause: SignalRow[Any] | None
+    ) -> None:
         """A signal that was said before, marked *again*."""
         data = orjson.dumps(recorded.data).decode()
         id_ = self._repeatable_id(cause, topic, recorded.id)
         row = self._row(saga, cause, data, recorded.version, 1, recorded.trace, recorded.reason, id_)
         self._news[topic].append(row)
 
-    def answer(self, saga: SagaId, cause: Row[Any] | None) -> None:
+    def answer(self, saga: SagaId, cause: SignalRow[Any] | None) -> None:
         """Nothing of this saga is left here, nor ever will be."""
-        data = f'{{"participant":{quoted(self.head.participant)}}}'
+        data = f'{{"participant":{json_text(self.header.participant)}}}'
         self._news[ANSWER].append(self._row(saga, cause, data, id_=self._repeatable_id(cause, ANSWER)))
 
-    def attention(self, saga: SagaId, cause: Row[Any] | None, reason: str) -> None:
+    def attention(self, saga: SagaId, cause: SignalRow[Any] | None, reason: str) -> None:
         """A person must look at this saga."""
         self._news[ATTENTION].append(self._row(saga, cause, "{}", reason=reason))
 
     def notice(
         self,
         saga: SagaId,
-        cause: Row[Any] | None,
+        cause: SignalRow[Any] | None,
         what: str,
         reason: str | None = None,
         *,
@@ -115,34 +126,36 @@ class Outbox:
             id_ = id_ or self._repeatable_id(cause, NOTICE, text, reason or "")
             self._news[NOTICE].append(self._row(saga, cause, text, reason=reason, id_=id_))
 
-    def retry(self, row: Row[Any], head: Head, topic: str, later: timedelta = NOW) -> None:
+    def retry(self, row: SignalRow[Any], header: PackHeader, topic: str, later: timedelta = NOW) -> None:
         """A signal heard, once more and alone, to the own queue."""
-        self.forward(row, head, topic, to=self.head.participant, later=later)
+        self.forward(row, header, topic, to=self.header.participant, later=later)
 
-    def retry_later(self, row: Row[Any], head: Head, topic: str, later: timedelta) -> None:
+    def retry_later(self, row: SignalRow[Any], header: PackHeader, topic: str, later: timedelta) -> None:
         """As :meth:`retry`; one that is pending for this saga and topic is replaced.
 
         So a repeated signal that fails as well begins no second series of retries. Not for topics of which a
         saga may have several messages under way, such as answers.
         """
-        text = row_text(row._replace(data=orjson.dumps(row.data).decode()))
-        self._retries.append((topic, row.saga, pack_text(head, [text]), later))
+        text = encode_row(row._replace(data=orjson.dumps(row.data).decode()))
+        self._retries.append((topic, row.saga, encode_pack(header, [text]), later))
 
     def forward(
-        self, row: Row[Any], head: Head, topic: str, *, to: str | None, later: timedelta = NOW
+        self, row: SignalRow[Any], header: PackHeader, topic: str, *, to: str | None, later: timedelta = NOW
     ) -> None:
         """A row as it stands, to one participant's queue alone, or to all who hear its topic."""
-        text = row_text(row._replace(data=orjson.dumps(row.data).decode()))
-        self._posts.append(_Post("retry" if to else "said", topic, to, 1, pack_text(head, [text]), later))
+        text = encode_row(row._replace(data=orjson.dumps(row.data).decode()))
+        self._posts.append(_Post("retry" if to else "said", topic, to, 1, encode_pack(header, [text]), later))
 
-    def put_away(self, rows: Sequence[Row[Any]], head: Head, topic: str, later: timedelta) -> None:
+    def put_away(
+        self, rows: Sequence[SignalRow[Any]], header: PackHeader, topic: str, later: timedelta
+    ) -> None:
         """Rows for a step that is paused, to the own queue."""
-        self.forward_together(rows, head, topic, to=self.head.participant, kind="paused", later=later)
+        self.forward_together(rows, header, topic, to=self.header.participant, kind="paused", later=later)
 
     def forward_together(
         self,
-        rows: Sequence[Row[Any]],
-        head: Head,
+        rows: Sequence[SignalRow[Any]],
+        header: PackHeader,
         topic: str,
         *,
         to: str | None,
@@ -150,10 +163,10 @@ class Outbox:
         later: timedelta = NOW,
     ) -> None:
         """As :meth:`forward`, in as few packs as the rows fit in."""
-        texts = [row_text(row._replace(data=orjson.dumps(row.data).decode())) for row in rows]
-        for part in chunks(texts):
+        texts = [encode_row(row._replace(data=orjson.dumps(row.data).decode())) for row in rows]
+        for part in split_rows(texts):
             count = part.stop - part.start
-            self._posts.append(_Post(kind, topic, to, count, pack_text(head, texts[part]), later))
+            self._posts.append(_Post(kind, topic, to, count, encode_pack(header, texts[part]), later))
 
     def timer(self, saga: SagaId, kind: str, topic: str, later: timedelta) -> None:
         """A row due later, which :meth:`cancel_timers` takes back; one of a kind for each saga."""
@@ -165,10 +178,12 @@ class Outbox:
         :param pack_id: the pack that the journal's rows of this transaction point at.
         """
         for topic, rows in self._news.items():
-            for part in chunks(rows):
+            for part in split_rows(rows):
                 count = part.stop - part.start
-                self._posts.append(_Post("said", topic, None, count, pack_text(self.head, rows[part]), NOW))
-        me = self.head.participant
+                self._posts.append(
+                    _Post("said", topic, None, count, encode_pack(self.header, rows[part]), NOW)
+                )
+        me = self.header.participant
         if self._said or self._posts:
             ids, topics, counts, packs = self._packs(cursor, pack_id)
             *posts, texts, later = [list(column) for column in zip(*self._posts, strict=True)] or [[]] * len(
@@ -192,7 +207,7 @@ class Outbox:
         ids: list[int | None] = []
         topics, counts, texts = [], [], []
         for topic, rows in self._said.items():
-            for part in chunks(rows):
+            for part in split_rows(rows):
                 own = pack_id
                 if part.start and pack_id is not None:
                     own = next_pack(cursor)
@@ -200,13 +215,13 @@ class Outbox:
                 ids.append(own)
                 topics.append(topic)
                 counts.append(part.stop - part.start)
-                texts.append(pack_text(self.head, rows[part]))
+                texts.append(encode_pack(self.header, rows[part]))
         return ids, topics, counts, texts
 
     def _row(
         self,
         saga: SagaId,
-        cause: Row[Any] | None,
+        cause: SignalRow[Any] | None,
         data: str,
         version: int = 1,
         again: int = 0,
@@ -216,8 +231,8 @@ class Outbox:
     ) -> str:
         trace = trace or (cause.trace if cause else None)
         reason = reason and reason.replace("\0", "\\x00")  # whoever hears it writes it into a column of text
-        return row_text(
-            Row(
+        return encode_row(
+            SignalRow(
                 id_ or new_id(),
                 saga,
                 cause.id if cause else None,
@@ -230,21 +245,21 @@ class Outbox:
             )
         )
 
-    def _repeatable_id(self, cause: Row[Any] | None, *parts: str) -> str:
+    def _repeatable_id(self, cause: SignalRow[Any] | None, *parts: str) -> str:
         """The same id each time the same message is handled, so that the audit trail keeps one row for all of
         them.
         """
-        return derived_id(cause.id, self.head.participant, *parts) if cause else new_id()
+        return derived_id(cause.id, self.header.participant, *parts) if cause else new_id()
 
 
 def timer_text(participant: str) -> str:
     """The pack of a timer, with places for an id and a saga that PostgreSQL's format() fills."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
     row, places = (
-        row_text(Row("\0id", "\0saga", None, 1, at, 0, None, None, "{}")),
+        encode_row(SignalRow("\0id", "\0saga", None, 1, at, 0, None, None, "{}")),
         {"\\u0000id": "%1$s", "\\u0000saga": "%2$s"},
     )
-    text = pack_text(Head(participant, None, None, 1), [row]).replace("%", "%%")
+    text = encode_pack(PackHeader(participant, None, None, 1), [row]).replace("%", "%%")
     for place, specifier in places.items():
         text = text.replace(place, specifier)
     return text
@@ -263,13 +278,13 @@ def next_pack(cursor: Cursor) -> int:
 
 def recorded(
     cursor: Cursor, pack_ids: Mapping[SagaId, Iterable[int]], *, published_by: str | None = None
-) -> dict[SagaId, list[tuple[str, Row[Any]]]]:
+) -> dict[SagaId, list[tuple[str, SignalRow[Any]]]]:
     """What was said about each saga in the given packs: topic and row.
 
     :param published_by: a participant; packs that its outbox has yet to publish to the others are left out.
     """
     wanted = sorted({pack for packs in pack_ids.values() for pack in packs})
-    found: dict[SagaId, list[tuple[str, Row[Any]]]] = {saga: [] for saga in pack_ids}
+    found: dict[SagaId, list[tuple[str, SignalRow[Any]]]] = {saga: [] for saga in pack_ids}
     if not wanted:
         return found
     if published_by is None:
@@ -278,7 +293,7 @@ def recorded(
         cursor.execute(journal_sql.PUBLISHED_PACKS, [wanted, published_by])
     for pack_id, topic, payload in cursor.fetchall():
         for raw in orjson.loads(payload)["signals"]:
-            row: Row[Any] = Row(*raw)
+            row: SignalRow[Any] = SignalRow(*raw)
             if row.saga in pack_ids and pack_id in pack_ids[row.saga]:
                 found[row.saga].append((topic, row))
     return found

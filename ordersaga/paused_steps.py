@@ -21,7 +21,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from ordersaga.batch import SagaId
-from ordersaga.envelope import Row
+from ordersaga.envelope import SignalRow
 from ordersaga.journal import clean
 from ordersaga.log import safe_message
 from ordersaga.protocol.context import Context
@@ -76,11 +76,11 @@ class Admission(NamedTuple):
         resumed elsewhere.
     """
 
-    rows: list[Row[Any]]
+    rows: list[SignalRow[Any]]
     probe: bool
 
 
-def pause(context: Context, step: Step, topic: str, row: Row[Any], error: Exception) -> bool:
+def pause(context: Context, step: Step, topic: str, row: SignalRow[Any], error: Exception) -> bool:
     """Note that a step is paused and put a row away for the next probe; whether the step was not paused
     before.
     """
@@ -92,13 +92,13 @@ def pause(context: Context, step: Step, topic: str, row: Row[Any], error: Except
     return bool(new)
 
 
-def admit(context: Context, step: Step, topic: str, rows: Sequence[Row[Any]]) -> Admission:
+def admit(context: Context, step: Step, topic: str, rows: Sequence[SignalRow[Any]]) -> Admission:
     """Which rows for a paused step may run: all if it was resumed, one if a probe is due, else none. Others
     are put away.
     """
     context.cursor.execute(sql.PROBE, [step.key])
     probe = context.cursor.fetchone() is not None
-    chosen: list[Row[Any]] = []
+    chosen: list[SignalRow[Any]] = []
     if probe:
         chosen = [
             random.choice(rows)
@@ -112,7 +112,7 @@ def admit(context: Context, step: Step, topic: str, rows: Sequence[Row[Any]]) ->
     return Admission(chosen, probe)
 
 
-def put_away_if_paused(context: Context, step: Step, topic: str, row: Row[Any]) -> bool:
+def put_away_if_paused(context: Context, step: Step, topic: str, row: SignalRow[Any]) -> bool:
     """Keep a row that failed here for later, without an attempt, if another process has paused the step;
     whether it has.
     """
@@ -124,7 +124,7 @@ def put_away_if_paused(context: Context, step: Step, topic: str, row: Row[Any]) 
     return found is not None
 
 
-def probe_failed(context: Context, step: Step, topic: str, row: Row[Any]) -> None:
+def probe_failed(context: Context, step: Step, topic: str, row: SignalRow[Any]) -> None:
     """Put the row of a probe away for the next one."""
     context.cursor.execute(sql.WAIT, [step.key])
     found = context.cursor.fetchone()
@@ -140,10 +140,12 @@ def resume(context: Context, step: Step, topic: str) -> bool:
     return resumed
 
 
-def put_away(context: Context, topic: str, rows: Iterable[Row[Any]], wait: timedelta = FALLBACK) -> None:
+def put_away(
+    context: Context, topic: str, rows: Iterable[SignalRow[Any]], wait: timedelta = FALLBACK
+) -> None:
     """Keep rows for later, by the participant that emitted them."""
-    by: dict[str, list[Row[Any]]] = {}
+    by: dict[str, list[SignalRow[Any]]] = {}
     for row in rows:
         by.setdefault(row.by, []).append(row)
     for emitter, its in by.items():
-        context.outbox.put_away(its, context.outbox.head._replace(participant=emitter), topic, wait)
+        context.outbox.put_away(its, context.outbox.header._replace(participant=emitter), topic, wait)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ordersaga.claim import OutboxRow, Parcel, Refused
+from ordersaga.claim import OutboxRow, OutgoingEnvelope, Refused
 from ordersaga.database import Cursor
 from ordersaga.sql import outbox as sql
 
@@ -31,17 +31,17 @@ class PutBack:
     def __init__(self) -> None:
         self._rows: dict[int, _Owed] = {}
 
-    def unchanged(self, parcels: Sequence[Parcel]) -> None:
+    def unchanged(self, envelopes: Sequence[OutgoingEnvelope]) -> None:
         """Rows that are due as they were: nobody has refused them."""
-        for parcel in parcels:
-            for row in parcel.rows:
+        for envelope in envelopes:
+            for row in envelope.rows:
                 self._rows[row.id] = _Owed(row, row.due, 0.0, row.refusals, row.fault)
 
     def unpublishable(self, refused: Refused) -> float:
         """Rows of an envelope that cannot be published: each is tried alone from now on; gives the seconds
         until then.
         """
-        rows = refused.parcel.rows
+        rows = refused.envelope.rows
         later = 0.0
         for row in rows:
             refusals = (row.refusals or 0) + 1

@@ -22,7 +22,7 @@ from ordersaga import operations, paused_steps
 from ordersaga.choreography import Choreography
 from ordersaga.classification import ErrorKind, classify, is_of_the_signal
 from ordersaga.database import Transaction
-from ordersaga.envelope import Head, Reader, Row, plain, read_packs
+from ordersaga.envelope import PackHeader, Reader, SignalRow, read_packs, with_plain_data
 from ordersaga.errors import EnvelopeError, NewerVersion, Stopping
 from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG, Outbox
@@ -36,10 +36,10 @@ from ordersaga.transactions import ENGINE_LIMIT, Patience, Transactions, sleep
 
 logger = logging.getLogger(__name__)
 
-Rows = Sequence[Row[Any]]
+Rows = Sequence[SignalRow[Any]]
 Work = Callable[[Rows, Transaction], Ran | None]
 """Handles rows in a transaction; gives for how many sagas a step ran, where one did."""
-Failed = Callable[[Row[Any], Exception], None]
+Failed = Callable[[SignalRow[Any], Exception], None]
 """Handles a row whose transaction failed for good, in a transaction of its own."""
 
 ENGINE_RETRY = Retry()
@@ -74,7 +74,7 @@ class Rule(NamedTuple):
     """
 
     handle: Callable[[Context, Rows], None]
-    failed: Callable[[Context, Row[Any], Exception], bool] | None = None
+    failed: Callable[[Context, SignalRow[Any], Exception], bool] | None = None
 
 
 ENGINE_RULES = {
@@ -128,9 +128,9 @@ class Receiver:
         rule = self._rule(topic)
         job = _Job(topic, topic.partition(".")[0], delivery)
         packs = read_packs(body)
-        attempts = {row.id: head.attempt for head, rows in packs for row in rows}
+        attempts = {row.id: header.attempt for header, rows in packs for row in rows}
 
-        def failed(row: Row[Any], error: Exception) -> None:
+        def failed(row: SignalRow[Any], error: Exception) -> None:
             if not self._undo_failed(job, rule, row, error):
                 self._retry(job, row, attempts[row.id], error)
 
@@ -141,7 +141,7 @@ class Receiver:
             )
         )
 
-    def _undo_failed(self, job: _Job, rule: Rule, row: Row[Any], error: Exception) -> bool:
+    def _undo_failed(self, job: _Job, rule: Rule, row: SignalRow[Any], error: Exception) -> bool:
         """Whether the failure was that of an undo, which is then tried again by itself."""
         if (handle := rule.failed) is None:
             return False
@@ -191,7 +191,7 @@ class Receiver:
         _each(partial(self._handle_failure, job, row, error, failed) for row, error in bad)
 
     def _observe(self, observer: Observer, topic: str, body: bytes) -> None:
-        events = [_event(topic, head, row) for head, rows in read_packs(body) for row in rows]
+        events = [_event(topic, header, row) for header, rows in read_packs(body) for row in rows]
         began = time.perf_counter()
         try:
             self.transactions.run(lambda tx: observer(events, tx.db), patient=True)
@@ -216,9 +216,9 @@ class Receiver:
 
         def work(tx: Transaction) -> None:
             outbox = self._context(tx, _Job(topic, "split", delivery)).outbox
-            for head, rows in packs:
+            for header, rows in packs:
                 for row in rows:
-                    outbox.retry(row, head, topic)
+                    outbox.retry(row, header, topic)
             outbox.flush(tx.cursor)
 
         self.transactions.run(work, patient=True)
@@ -279,7 +279,7 @@ class Receiver:
                 return
             yield partial(self._apply, job, rows[at : at + size], work, failed, level)
 
-    def _handle_failure(self, job: _Job, row: Row[Any], error: Exception, failed: Failed) -> None:
+    def _handle_failure(self, job: _Job, row: SignalRow[Any], error: Exception, failed: Failed) -> None:
         """A row's transaction failed for good, or another transaction was in its way; ``failed`` may meet the
         same.
         """
@@ -294,7 +294,7 @@ class Receiver:
                 return
         self._postpone(job, row, error)
 
-    def _failed(self, job: _Job, step: Step, row: Row[Any], error: Exception) -> None:
+    def _failed(self, job: _Job, step: Step, row: SignalRow[Any], error: Exception) -> None:
         """Count an attempt of a step; or pause the step, or wait for a release that can read the signal."""
         if isinstance(error, NewerVersion):
             self._await_release(job, step, row, error)
@@ -304,7 +304,9 @@ class Receiver:
             trace = trace_of(error)
 
             def count(tx: Transaction) -> None:
-                if paused_steps.put_away_if_paused(self._context(tx, job), step, job.topic, plain(row)):
+                if paused_steps.put_away_if_paused(
+                    self._context(tx, job), step, job.topic, with_plain_data(row)
+                ):
                     return
                 if not fail(self._context(tx, job), step, job.topic, row, error, trace):
                     run(self._context(tx, job), step, [row])
@@ -314,7 +316,7 @@ class Receiver:
     # -- what is put back, without an attempt
     # ------------------------------------------------------------------------
 
-    def _postpone(self, job: _Job, row: Row[Any], error: Exception) -> None:
+    def _postpone(self, job: _Job, row: SignalRow[Any], error: Exception) -> None:
         """Put a row back into the own queue; the longer it has waited already, the longer it waits."""
         wait = min(max(_age(row), SHORTEST_DELAY), LONGEST_DELAY)
         # in an insert nobody is in the way, unless the whole table is locked
@@ -330,15 +332,15 @@ class Receiver:
         logger.warning(line)
 
     def _put_back(
-        self, context: Context, job: _Job, row: Row[Any], wait: timedelta, attempt: int = 1
+        self, context: Context, job: _Job, row: SignalRow[Any], wait: timedelta, attempt: int = 1
     ) -> None:
-        head = context.outbox.head._replace(participant=row.by, attempt=attempt)
+        header = context.outbox.header._replace(participant=row.by, attempt=attempt)
         one_of_a_saga = job.topic.startswith("signal.") or job.topic in (WATCHDOG, UNDO)
         retry = context.outbox.retry_later if one_of_a_saga else context.outbox.retry
-        retry(plain(row), head, job.topic, wait)
+        retry(with_plain_data(row), header, job.topic, wait)
         context.outbox.flush(context.cursor)
 
-    def _await_release(self, job: _Job, step: Step, row: Row[Any], error: NewerVersion) -> None:
+    def _await_release(self, job: _Job, step: Step, row: SignalRow[Any], error: NewerVersion) -> None:
         """Keep a signal of a newer version until this pool is deployed, too, or its saga has turned."""
 
         def is_late(tx: Transaction) -> bool:
@@ -350,7 +352,7 @@ class Receiver:
         if not self.transactions.run(is_late):
             self._postpone(job, row, error)
 
-    def _retry(self, job: _Job, row: Row[Any], attempt: int, error: Exception) -> None:
+    def _retry(self, job: _Job, row: SignalRow[Any], attempt: int, error: Exception) -> None:
         """An engine's signal failed: try it again with backoff.
 
         :raises Exception: ``error``, after the last attempt; the envelope holds this signal alone and becomes
@@ -372,10 +374,10 @@ class Receiver:
     # -- paused steps
     # ------------------------------------------------------------------------------------------------
 
-    def _pause(self, job: _Job, step: Step, row: Row[Any], error: Exception) -> None:
+    def _pause(self, job: _Job, step: Step, row: SignalRow[Any], error: Exception) -> None:
         """Pause a step in this process; this row is the next probe."""
         self.breakers[step.key].pause()
-        it = plain(row)
+        it = with_plain_data(row)
         first = self.transactions.run(
             lambda tx: paused_steps.pause(self._context(tx, job), step, job.topic, it, error), patient=True
         )
@@ -393,7 +395,7 @@ class Receiver:
 
     def _put_away(self, job: _Job, rows: Rows) -> None:
         """Rows of an envelope whose step was paused meanwhile."""
-        later = [plain(row) for row in rows]
+        later = [with_plain_data(row) for row in rows]
 
         def work(tx: Transaction) -> None:
             context = self._context(tx, job)
@@ -402,7 +404,7 @@ class Receiver:
 
         self.transactions.run(work, patient=True)
 
-    def _probe(self, job: _Job, step: Step, row: Row[Any]) -> None:
+    def _probe(self, job: _Job, step: Step, row: SignalRow[Any]) -> None:
         """Try a paused step with one saga; if it works, the step is resumed in the same transaction."""
 
         def work(tx: Transaction) -> int:
@@ -435,9 +437,9 @@ class Receiver:
         logger.warning(LogEvent("resumed", code="step_resumed", step=step.key))
 
     def _context(self, tx: Transaction, job: _Job) -> Context:
-        head = Head(self.participant.name, job.name, job.delivery.task, 1)
+        header = PackHeader(self.participant.name, job.name, job.delivery.task, 1)
         return Context(
-            tx, self.participant, self.choreography, Outbox(head, notices=self.choreography.observed)
+            tx, self.participant, self.choreography, Outbox(header, notices=self.choreography.observed)
         )
 
 
@@ -449,7 +451,7 @@ def _seconds(wait: timedelta) -> float:
     return round(wait.total_seconds(), 3)
 
 
-def _age(row: Row[Any]) -> timedelta:
+def _age(row: SignalRow[Any]) -> timedelta:
     """How long ago a signal was emitted, by this machine's clock."""
     try:
         return datetime.now(UTC) - datetime.fromisoformat(row.at)
@@ -477,14 +479,14 @@ def _each(works: Iterable[Callable[[], object]]) -> None:
         raise failure
 
 
-def _event(topic: str, head: Head, row: Row[Any]) -> Event:
+def _event(topic: str, header: PackHeader, row: SignalRow[Any]) -> Event:
     data = orjson.dumps(row.data).decode()
     return Event(
         row.id,
         row.saga,
         row.cause,
         topic,
-        *head,
+        *header,
         again=bool(row.again),
         at=row.at,
         reason=row.reason,

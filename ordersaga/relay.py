@@ -19,7 +19,7 @@ import psycopg2
 from ordersaga import sessions
 from ordersaga.address_backoff import AddressBackoff
 from ordersaga.choreography import Choreography
-from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, OutboxRow, Parcel, Refused, address_of, claim
+from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, OutboxRow, OutgoingEnvelope, Refused, address_of, claim
 from ordersaga.envelope import FULL_SIGNALS
 from ordersaga.errors import PublishFailed
 from ordersaga.leaky_bucket import LeakyBucket
@@ -37,7 +37,7 @@ LINGER = timedelta(milliseconds=100)
 """How long a relay waits for company in a stream, unless told otherwise."""
 
 
-Publish = Callable[[Sequence[Parcel]], Sequence[Refused] | None]
+Publish = Callable[[Sequence[OutgoingEnvelope]], Sequence[Refused] | None]
 """Publishes envelopes and returns once the broker has confirmed all but those it gives back as refused.
 
 Raises :class:`PublishFailed` for those that the broker has not settled, and anything else when none may count
@@ -153,7 +153,7 @@ class Relay:
 
         :raises Exception: whatever publishing or the database raises; nothing is lost, all is claimed again.
         """
-        return sum(parcel.signals for parcel in self._round())
+        return sum(envelope.signals for envelope in self._round())
 
     def close(self) -> None:
         """Close the relay's connection."""
@@ -175,7 +175,7 @@ class Relay:
         ]
         return "; ".join(words)
 
-    def _round(self) -> list[Parcel]:
+    def _round(self) -> list[OutgoingEnvelope]:
         self._ready()
         try:
             connection = self._connect()
@@ -191,22 +191,22 @@ class Relay:
                     limit=self._limit,
                     holds=self._holds,
                 )
-                go, wait = self._backoff.sort(claimed.parcels)
+                go, wait = self._backoff.sort(claimed.envelopes)
                 refused = list(claimed.refused)
-                taken: Sequence[Parcel] = ()
+                taken: Sequence[OutgoingEnvelope] = ()
                 if go:
                     try:
                         refused += self._publish(go) or ()
-                        taken = _without(go, [each.parcel for each in refused])
+                        taken = _without(go, [each.envelope for each in refused])
                     except PublishFailed as error:
                         if not error.confirmed and not error.refused:
                             raise
                         failed, taken = error, error.confirmed
                         refused += error.refused
-                unsettled = _without(go, [*taken, *(each.parcel for each in refused)])
+                unsettled = _without(go, [*taken, *(each.envelope for each in refused)])
                 if refused or wait or unsettled:
                     self._put_back(cursor, refused, wait, unsettled)
-                for address in self._backoff.taken(parcel.routing_key for parcel in taken):
+                for address in self._backoff.taken(envelope.routing_key for envelope in taken):
                     self._release(cursor, address)
                 self._forget(taken)
                 cursor.execute(sql.COMMIT, self._looking())
@@ -222,21 +222,27 @@ class Relay:
         return list(taken)
 
     def _put_back(
-        self, cursor: Any, refused: Sequence[Refused], wait: Sequence[Parcel], unsettled: Sequence[Parcel]
+        self,
+        cursor: Any,
+        refused: Sequence[Refused],
+        wait: Sequence[OutgoingEnvelope],
+        unsettled: Sequence[OutgoingEnvelope],
     ) -> None:
         """Owe again what was claimed and not published: later where it was refused, else as it was."""
         back = PutBack()
         back.unchanged(unsettled)
-        for parcel in wait:
-            back.parked(parcel.rows, AddressBackoff.PARKED, self._backoff.fault(parcel.routing_key))
+        for envelope in wait:
+            back.parked(envelope.rows, AddressBackoff.PARKED, self._backoff.fault(envelope.routing_key))
         for each in refused:
             if not each.address:
                 later = back.unpublishable(each)
-                if len(each.parcel.rows) == 1:
-                    self._note_unpublishable(each.parcel.rows[0], each.fault, later)
-        faults = {each.parcel.routing_key: each.fault for each in refused if each.address}
+                if len(each.envelope.rows) == 1:
+                    self._note_unpublishable(each.envelope.rows[0], each.fault, later)
+        faults = {each.envelope.routing_key: each.fault for each in refused if each.address}
         for address, fault in faults.items():
-            rows = [row for each in refused if each.parcel.routing_key == address for row in each.parcel.rows]
+            rows = [
+                row for each in refused if each.envelope.routing_key == address for row in each.envelope.rows
+            ]
             later = self._address_refused(address, fault)
             if rows:
                 back.trying(rows[0], later + 0.1, fault)
@@ -265,10 +271,10 @@ class Relay:
             logger.error(LogEvent("outbox_row_refused", row=row.id, address=address, fault=fault))
         self._unpublishable[row.id] = (fault, time.monotonic() + later + 2 * ROW_CAP)
 
-    def _forget(self, taken: Sequence[Parcel]) -> None:
+    def _forget(self, taken: Sequence[OutgoingEnvelope]) -> None:
         if self._unpublishable:
-            for parcel in taken:
-                for row in parcel.rows:
+            for envelope in taken:
+                for row in envelope.rows:
                     self._unpublishable.pop(row.id, None)
 
     def _release(self, cursor: Any, address: str) -> None:
@@ -323,7 +329,7 @@ class Relay:
         self._idle = min(due_in, self.MAX_IDLE_SECONDS)
         self._look = time.monotonic() + (self._idle or self.MAX_IDLE_SECONDS)
 
-    def _gathers(self, sent: Sequence[Parcel]) -> bool:
+    def _gathers(self, sent: Sequence[OutgoingEnvelope]) -> bool:
         """Whether it pays to wait for company.
 
         What counts is how many packs come, not how many rounds: those are fewer the longer each takes or
@@ -333,12 +339,12 @@ class Relay:
         alone = self._bucket.empty
         self._bucket.pour(
             sum(
-                parcel.packs
-                for parcel in sent
-                if parcel.recipient != sql.OBSERVERS and parcel.topic != NOTICE
+                envelope.packs
+                for envelope in sent
+                if envelope.recipient != sql.OBSERVERS and envelope.topic != NOTICE
             )
         )
-        if not self._linger or sum(parcel.signals for parcel in sent) >= FULL_SIGNALS:
+        if not self._linger or sum(envelope.signals for envelope in sent) >= FULL_SIGNALS:
             return False
         return self._bucket.full or (not alone and self._behind() >= self.BACKLOG_THRESHOLD)
 
@@ -397,6 +403,8 @@ class Relay:
         return self._connection
 
 
-def _without(parcels: Sequence[Parcel], others: Sequence[Parcel]) -> list[Parcel]:
-    known = {parcel.id for parcel in others}
-    return [parcel for parcel in parcels if parcel.id not in known] if known else list(parcels)
+def _without(
+    envelopes: Sequence[OutgoingEnvelope], others: Sequence[OutgoingEnvelope]
+) -> list[OutgoingEnvelope]:
+    known = {envelope.id for envelope in others}
+    return [envelope for envelope in envelopes if envelope.id not in known] if known else list(envelopes)

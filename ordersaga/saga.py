@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ordersaga.batch import SagaId
 from ordersaga.database import Cursor, address_of, borrow
-from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, Head, bytes_of
+from ordersaga.envelope import FULL_BYTES, FULL_SIGNALS, PackHeader, encoded_size
 from ordersaga.errors import DeclarationError, UnknownSaga, WrongDatabase
 from ordersaga.ids import new_id
 from ordersaga.outbox import WATCHDOG, Outbox, next_pack, timer_text
@@ -141,7 +141,7 @@ class Saga:
     def _start(self, cursor: Cursor, signals: Mapping[SagaId, Signal], trace: str | None) -> None:
         """Start these sagas with one pack, or with several where it would be too large."""
         values = self._beginning(signals, trace)
-        if len(signals) > 1 and bytes_of(str(values["payload"])) > FULL_BYTES:
+        if len(signals) > 1 and encoded_size(str(values["payload"])) > FULL_BYTES:
             rest = iter(signals.items())
             while part := dict(islice(rest, (len(signals) + 1) // 2)):
                 self._start(cursor, part, trace)
@@ -213,7 +213,7 @@ class Saga:
     def _beginning(self, signals: Mapping[SagaId, Signal], trace: str | None) -> dict[str, object]:
         """The parameters of the statements that start sagas."""
         check_traceparent(trace)
-        outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)
+        outbox = Outbox(PackHeader(self.initiator, None, None, 1), notices=False)
         for saga, signal in signals.items():
             outbox.say(saga, signal, trace=trace)
         topic = topic_of(self.begins_with)
@@ -251,7 +251,7 @@ class Saga:
             raise UnknownSaga(
                 f"this database has no saga {saga}: check the id, and that `db` leads to the database of {self.initiator}"
             )
-        outbox = Outbox(Head(self.initiator, None, None, 1), notices=False)
+        outbox = Outbox(PackHeader(self.initiator, None, None, 1), notices=False)
         outbox.say(saga, signal)
         outbox.flush(cursor, next_pack(cursor))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ordersaga.choreography import Choreography
-from ordersaga.claim import Parcel, claim
+from ordersaga.claim import OutgoingEnvelope, claim
 from ordersaga.receiver import Delivery, Receiver
 from ordersaga.sql.outbox import OBSERVERS
 
@@ -26,7 +26,7 @@ class Mail(NamedTuple):
     """An envelope on its way to one participant."""
 
     to: str
-    parcel: Parcel
+    envelope: OutgoingEnvelope
 
 
 class Rehearsal:
@@ -74,20 +74,22 @@ class Rehearsal:
                 raise ValueError(
                     f"the outbox of {name} holds what cannot be published: {claimed.refused[0].fault}"
                 )
-            for parcel in claimed.parcels:
-                self.mail += [m for m in self._addressed(parcel) if not self._lose(m)]
+            for envelope in claimed.envelopes:
+                self.mail += [m for m in self._addressed(envelope) if not self._lose(m)]
         return len(self.mail) - before
 
     def deliver(self, mail: Mail) -> None:
         """Hand one envelope to its participant; it is taken out of the mail, or left there to be repeated."""
         if mail in self.mail and self._random.random() >= self._repeats:
             self.mail.remove(mail)
-        self.delivered[f"{mail.to} {mail.parcel.topic}"] += 1
-        self.receivers[mail.to].receive(mail.parcel.topic, mail.parcel.body, Delivery(task=mail.parcel.id))
+        self.delivered[f"{mail.to} {mail.envelope.topic}"] += 1
+        self.receivers[mail.to].receive(
+            mail.envelope.topic, mail.envelope.body, Delivery(task=mail.envelope.id)
+        )
 
     def waiting(self, to: str, topic: str) -> list[Mail]:
         """The envelopes of a topic (``signal.OrderPlaced``) that wait for a participant."""
-        return [mail for mail in self.mail if mail.to == to and mail.parcel.topic == topic]
+        return [mail for mail in self.mail if mail.to == to and mail.envelope.topic == topic]
 
     def run(self, *, steps: int = 10_000) -> None:
         """Deliver until no mail is left and no outbox owes any. Timers wait: see :meth:`due`.
@@ -108,10 +110,10 @@ class Rehearsal:
         with self.choreography.participants[initiator].database.begin() as tx:
             tx.cursor.execute(TIMERS, [initiator, kind, saga])
 
-    def _addressed(self, parcel: Parcel) -> Iterator[Mail]:
+    def _addressed(self, envelope: OutgoingEnvelope) -> Iterator[Mail]:
         for name, participant in self.choreography.participants.items():
-            if any(_matches(key, parcel.routing_key) for key in self.choreography.bindings(participant)):
-                yield Mail(name, parcel)
+            if any(_matches(key, envelope.routing_key) for key in self.choreography.bindings(participant)):
+                yield Mail(name, envelope)
 
 
 def _matches(pattern: str, key: str) -> bool:

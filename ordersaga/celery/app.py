@@ -25,7 +25,7 @@ from ordersaga.celery.requeue import HOLD, Requeue
 from ordersaga.celery.topology import used_queue
 from ordersaga.celery.worker import ConsumerHeartbeatStep, HeartbeatStep, NamedWorker
 from ordersaga.choreography import Choreography
-from ordersaga.claim import Parcel
+from ordersaga.claim import OutgoingEnvelope
 from ordersaga.errors import EnvelopeError, PublishFailed, Stopping, Unhandled
 from ordersaga.heartbeat import Heartbeat, default_folder
 from ordersaga.log import LogEvent, failure, log_context, safe_message
@@ -187,13 +187,15 @@ def _names(participant: Participant, choreography: Choreography) -> list[tuple[s
     return found
 
 
-def _publisher(app: Celery, choreography: Choreography, keyring: Keyring) -> Callable[[Parcel], None]:
+def _publisher(
+    app: Celery, choreography: Choreography, keyring: Keyring
+) -> Callable[[OutgoingEnvelope], None]:
     """Publishes one envelope on a connection of its own, which a forked child may use."""
 
-    def publish(parcel: Parcel) -> None:
+    def publish(envelope: OutgoingEnvelope) -> None:
         publisher = Publisher(app.connection_for_write(), choreography, keyring)
         try:
-            if refused := publisher([parcel]):
+            if refused := publisher([envelope]):
                 raise PublishFailed(refused[0].fault)
         finally:
             publisher.close()
@@ -210,10 +212,10 @@ def _task(app: Celery, name: str, receiver: Receiver, requeue: Requeue) -> str:
         request = self.request
         # the receiver binds for those who have no Celery; what is logged here is logged after its block
         topic, to = request.ordersaga_topic, receiver.participant.name
-        parcel = Parcel(request.root_id, topic, to, request.ordersaga_signals, body)
+        envelope = OutgoingEnvelope(request.root_id, topic, to, request.ordersaga_signals, body)
         with (
             log_context(participant=to, step=name, topic=topic, task=request.id),
-            requeue.holding(parcel) as held,
+            requeue.holding(envelope) as held,
         ):
             try:
                 receiver.receive(topic, body, Delivery(request.id, request.ordersaga_count))

@@ -15,7 +15,7 @@ from kombu import Connection, Producer
 from ordersaga.celery.messages import CONTENT_TYPE
 from ordersaga.celery.topology import SIGNALS, declare
 from ordersaga.choreography import Choreography
-from ordersaga.claim import Parcel, Refused
+from ordersaga.claim import OutgoingEnvelope, Refused
 from ordersaga.errors import PublishFailed
 from ordersaga.log import LogEvent, safe_message
 from ordersaga.signing import Keyring
@@ -81,7 +81,7 @@ class Publisher:
             self.close()
             raise
 
-    def __call__(self, parcels: Sequence[Parcel]) -> list[Refused]:
+    def __call__(self, envelopes: Sequence[OutgoingEnvelope]) -> list[Refused]:
         """Publish, and return once the broker has confirmed all but the given ones.
 
         :raises PublishFailed: when the connection was lost or nothing answers.
@@ -89,13 +89,15 @@ class Publisher:
         self.open()
         try:
             refused = (
-                self._without_confirms(parcels) if self._channel is None else self._with_confirms(parcels)
+                self._without_confirms(envelopes) if self._channel is None else self._with_confirms(envelopes)
             )
         except _Unsettled as error:
             if not self._blocked:
                 self.close()
-            left = {parcel.id for parcel in error.parcels} | {each.parcel.id for each in error.refused}
-            confirmed = [parcel for parcel in parcels if parcel.id not in left]
+            left = {envelope.id for envelope in error.envelopes} | {
+                each.envelope.id for each in error.refused
+            }
+            confirmed = [envelope for envelope in envelopes if envelope.id not in left]
             raise PublishFailed(error.fault, confirmed, error.refused) from error.__cause__
         except BaseException:
             self.close()
@@ -190,17 +192,19 @@ class Publisher:
     # -- RabbitMQ
     # ----------------------------------------------------------------------------------------------------
 
-    def _with_confirms(self, parcels: Sequence[Parcel]) -> list[Refused]:
-        refused = self._together([parcel for parcel in parcels if not parcel.tries_again], CONFIRM_SECONDS)
+    def _with_confirms(self, envelopes: Sequence[OutgoingEnvelope]) -> list[Refused]:
+        refused = self._together(
+            [envelope for envelope in envelopes if not envelope.tries_again], CONFIRM_SECONDS
+        )
         # a channel waits for a queue that hangs, so an address that has refused before is tried on a channel
         # of its own
-        return self._by_address([parcel for parcel in parcels if parcel.tries_again], refused)
+        return self._by_address([envelope for envelope in envelopes if envelope.tries_again], refused)
 
-    def _by_address(self, parcels: Sequence[Parcel], refused: list[Refused]) -> list[Refused]:
+    def _by_address(self, envelopes: Sequence[OutgoingEnvelope], refused: list[Refused]) -> list[Refused]:
         """Publish each address's envelopes by themselves, in a short time, and add what is refused."""
-        groups: defaultdict[str, list[Parcel]] = defaultdict(list)
-        for parcel in parcels:
-            groups[parcel.routing_key].append(parcel)
+        groups: defaultdict[str, list[OutgoingEnvelope]] = defaultdict(list)
+        for envelope in envelopes:
+            groups[envelope.routing_key].append(envelope)
         rest = list(groups.values())
         until = time.monotonic() + CONFIRM_SECONDS
         while rest:
@@ -212,20 +216,20 @@ class Publisher:
                 self._renew_channel()
                 refused += self._together(group, RETRY_SECONDS)
             except _NOT_ANSWERED as error:
-                left = [parcel for each in (group, *rest) for parcel in each]
+                left = [envelope for each in (group, *rest) for envelope in each]
                 raise _Unsettled(safe_message(error), left, refused) from error
             except _Unsettled as error:
-                left = [*error.parcels, *(parcel for each in rest for parcel in each)]
+                left = [*error.envelopes, *(envelope for each in rest for envelope in each)]
                 raise _Unsettled(error.fault, left, [*refused, *error.refused]) from error
         return refused
 
-    def _together(self, parcels: Sequence[Parcel], seconds: float) -> list[Refused]:
+    def _together(self, envelopes: Sequence[OutgoingEnvelope], seconds: float) -> list[Refused]:
         """Publish all, then await their confirms."""
         channel: _ConfirmChannel = self._channel
         refused: list[Refused] = []
         try:
-            for parcel in parcels:
-                refused += self._send(channel, parcel)
+            for envelope in envelopes:
+                refused += self._send(channel, envelope)
             self._await(channel, seconds)
         except amqp.ChannelError as error:
             refused += channel.refused()
@@ -254,46 +258,46 @@ class Publisher:
             with suppress(TimeoutError):
                 self._amqp.drain_events(timeout=min(left, 1.0))
 
-    def _not_confirmed(self, parcels: Sequence[Parcel], refused: list[Refused]) -> list[Refused]:
+    def _not_confirmed(self, envelopes: Sequence[OutgoingEnvelope], refused: list[Refused]) -> list[Refused]:
         """Confirms that did not come: a queue is not available, or it hangs and the others' envelopes wait
         for it.
         """
         try:
             self._renew_channel()
         except (*_NOT_ANSWERED, amqp.ChannelError) as error:
-            raise _Unsettled("the broker does not answer", parcels, refused) from error
-        if len({parcel.routing_key for parcel in parcels}) == 1:
-            return [*refused, *_late(parcels)]
-        return self._by_address(parcels, refused)
+            raise _Unsettled("the broker does not answer", envelopes, refused) from error
+        if len({envelope.routing_key for envelope in envelopes}) == 1:
+            return [*refused, *_late(envelopes)]
+        return self._by_address(envelopes, refused)
 
     def _one_by_one(
-        self, parcels: Sequence[Parcel], error: amqp.ChannelError, refused: Sequence[Refused]
+        self, envelopes: Sequence[OutgoingEnvelope], error: amqp.ChannelError, refused: Sequence[Refused]
     ) -> list[Refused]:
         """The broker has closed the channel because of one envelope: find out which, and publish
         the others.
         """
         found: list[Refused] = []
-        logger.warning(LogEvent("channel_closed", fault=safe_message(error), envelopes=len(parcels)))
-        for n, parcel in enumerate(parcels):
+        logger.warning(LogEvent("channel_closed", fault=safe_message(error), envelopes=len(envelopes)))
+        for n, envelope in enumerate(envelopes):
             before = [*refused, *found]
             try:
                 channel = self._renew_channel()
-                found += self._send(channel, parcel)
+                found += self._send(channel, envelope)
                 self._await(channel, RETRY_SECONDS)
             except amqp.ChannelError as closed:
                 if (
                     closed.reply_code == amqp.NotFound.code
                 ):  # the exchange is gone: all has to be declared again
-                    raise _Unsettled(safe_message(closed), parcels[n:], before) from closed
+                    raise _Unsettled(safe_message(closed), envelopes[n:], before) from closed
                 found.append(
-                    Refused(parcel, f"the broker closes the channel: {safe_message(closed)}", address=False)
+                    Refused(envelope, f"the broker closes the channel: {safe_message(closed)}", address=False)
                 )
             except TimeoutError:
-                found += _late([parcel])
+                found += _late([envelope])
             except _Unsettled as failed:
-                raise _Unsettled(failed.fault, parcels[n:], before) from failed
+                raise _Unsettled(failed.fault, envelopes[n:], before) from failed
             except _NOT_ANSWERED as lost:
-                raise _Unsettled(safe_message(lost), parcels[n:], before) from lost
+                raise _Unsettled(safe_message(lost), envelopes[n:], before) from lost
             else:
                 found += channel.refused()
         return found
@@ -307,72 +311,72 @@ class Publisher:
             self._channel = channel = _ConfirmChannel(self._amqp)
         return channel
 
-    def _send(self, channel: _ConfirmChannel, parcel: Parcel) -> list[Refused]:
+    def _send(self, channel: _ConfirmChannel, envelope: OutgoingEnvelope) -> list[Refused]:
         """Write one envelope; gives it back when it cannot be encoded."""
         try:
             message = amqp.Message(
-                parcel.body, application_headers=self._headers(parcel), **_properties(parcel)
+                envelope.body, application_headers=self._headers(envelope), **_properties(envelope)
             )
-            channel.publish(parcel, message)
+            channel.publish(envelope, message)
         except (ValueError, TypeError) as error:
-            channel.forget(parcel)
-            return [Refused(parcel, f"it cannot be encoded: {safe_message(error)}", address=False)]
+            channel.forget(envelope)
+            return [Refused(envelope, f"it cannot be encoded: {safe_message(error)}", address=False)]
         return []
 
     # -- the embedded broker
     # -----------------------------------------------------------------------------------------
 
-    def _without_confirms(self, parcels: Sequence[Parcel]) -> list[Refused]:
+    def _without_confirms(self, envelopes: Sequence[OutgoingEnvelope]) -> list[Refused]:
         """Each publish is a statement, and so its own confirm."""
         refused: list[Refused] = []
         lost = (*self._connection.connection_errors, *self._connection.channel_errors)
-        for n, parcel in enumerate(parcels):
+        for n, envelope in enumerate(envelopes):
             try:
                 self._producer.publish(
-                    parcel.body,
+                    envelope.body,
                     exchange=SIGNALS.name,
-                    routing_key=parcel.routing_key,
-                    headers=self._headers(parcel),
-                    **_properties(parcel),
+                    routing_key=envelope.routing_key,
+                    headers=self._headers(envelope),
+                    **_properties(envelope),
                 )
             except lost as error:
-                raise _Unsettled(safe_message(error), parcels[n:], refused) from error
+                raise _Unsettled(safe_message(error), envelopes[n:], refused) from error
             except Exception as error:  # noqa: BLE001 - the connection is there, so it is the envelope
                 refused.append(
-                    Refused(parcel, f"the broker does not take it: {safe_message(error)}", address=False)
+                    Refused(envelope, f"the broker does not take it: {safe_message(error)}", address=False)
                 )
         return refused
 
-    def _headers(self, parcel: Parcel) -> dict[str, Any]:
-        signature = self._keyring.sign(parcel.id, parcel.topic, parcel.signals, parcel.body)
+    def _headers(self, envelope: OutgoingEnvelope) -> dict[str, Any]:
+        signature = self._keyring.sign(envelope.id, envelope.topic, envelope.signals, envelope.body)
         return {
-            "task": parcel.topic,
-            "id": parcel.id,
-            "ordersaga-signals": parcel.signals,
+            "task": envelope.topic,
+            "id": envelope.id,
+            "ordersaga-signals": envelope.signals,
             "ordersaga-signature": signature,
         }
 
 
-def _late(parcels: Sequence[Parcel]) -> list[Refused]:
-    return [Refused(parcel, "its queues did not confirm in time", address=True) for parcel in parcels]
+def _late(envelopes: Sequence[OutgoingEnvelope]) -> list[Refused]:
+    return [Refused(envelope, "its queues did not confirm in time", address=True) for envelope in envelopes]
 
 
-def _properties(parcel: Parcel) -> dict[str, Any]:
+def _properties(envelope: OutgoingEnvelope) -> dict[str, Any]:
     return {
         "content_type": CONTENT_TYPE,
         "content_encoding": "binary",
         "delivery_mode": 2,
-        "message_id": parcel.id,
-        "correlation_id": parcel.id,
+        "message_id": envelope.id,
+        "correlation_id": envelope.id,
     }
 
 
 class _Unsettled(Exception):
     """The broker does not answer, and these envelopes may or may not have arrived."""
 
-    def __init__(self, fault: str, parcels: Sequence[Parcel], refused: Sequence[Refused]) -> None:
+    def __init__(self, fault: str, envelopes: Sequence[OutgoingEnvelope], refused: Sequence[Refused]) -> None:
         super().__init__(fault)
-        self.fault, self.parcels, self.refused = fault, parcels, refused
+        self.fault, self.envelopes, self.refused = fault, envelopes, refused
 
 
 class _ConfirmChannel:
@@ -384,30 +388,30 @@ class _ConfirmChannel:
         self._channel.events["basic_ack"].add(self._acked)
         self._channel.events["basic_nack"].add(self._nacked)
         self._tag = 0
-        self.pending: dict[int, Parcel] = {}
-        self._nacks: list[Parcel] = []
+        self.pending: dict[int, OutgoingEnvelope] = {}
+        self._nacks: list[OutgoingEnvelope] = []
 
-    def publish(self, parcel: Parcel, message: amqp.Message) -> None:
+    def publish(self, envelope: OutgoingEnvelope, message: amqp.Message) -> None:
         """Send without waiting for the confirm."""
-        self.pending[self._tag + 1] = parcel
+        self.pending[self._tag + 1] = envelope
         self._channel.basic_publish(
-            message, exchange=SIGNALS.name, routing_key=parcel.routing_key, timeout=CALL_SECONDS
+            message, exchange=SIGNALS.name, routing_key=envelope.routing_key, timeout=CALL_SECONDS
         )
         self._tag += 1
 
-    def forget(self, parcel: Parcel) -> None:
+    def forget(self, envelope: OutgoingEnvelope) -> None:
         """An envelope that was not sent after all."""
-        self.pending = {tag: each for tag, each in self.pending.items() if each is not parcel}
+        self.pending = {tag: each for tag, each in self.pending.items() if each is not envelope}
 
     def refused(self) -> list[Refused]:
         """What the broker has refused since the last call."""
         nacks, self._nacks = self._nacks, []
         return [
-            Refused(parcel, "a queue does not take it: it is full or not available", address=True)
-            for parcel in nacks
+            Refused(envelope, "a queue does not take it: it is full or not available", address=True)
+            for envelope in nacks
         ]
 
-    def unsettled(self) -> list[Parcel]:
+    def unsettled(self) -> list[OutgoingEnvelope]:
         """What it has neither confirmed nor refused; it is forgotten here."""
         pending, self.pending = self.pending, {}
         return list(pending.values())
@@ -418,6 +422,6 @@ class _ConfirmChannel:
     def _nacked(self, tag: int, multiple: bool) -> None:
         self._nacks += self._settle(tag, multiple)
 
-    def _settle(self, tag: int, multiple: bool) -> list[Parcel]:
+    def _settle(self, tag: int, multiple: bool) -> list[OutgoingEnvelope]:
         tags = [each for each in self.pending if each <= tag] if multiple else [tag]
         return [self.pending.pop(each) for each in tags if each in self.pending]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from ordersaga.claim import Parcel
+from ordersaga.claim import OutgoingEnvelope
 from ordersaga.log import LogEvent, safe_message
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Held(threading.local):
     :ivar requeued: whether it has been.
     """
 
-    parcel: Parcel | None = None
+    envelope: OutgoingEnvelope | None = None
     until: float = 0.0
     requeued: bool = False
 
@@ -40,7 +40,10 @@ class Requeue:
     """One for all threads of a process; a forked child publishes on a connection of its own."""
 
     def __init__(
-        self, publish: Callable[[Parcel], None], patience: Callable[[float], bool], hold: timedelta = HOLD
+        self,
+        publish: Callable[[OutgoingEnvelope], None],
+        patience: Callable[[float], bool],
+        hold: timedelta = HOLD,
     ) -> None:
         """:param publish: returns once the broker has confirmed it, else raises; from any thread and in a
         forked child.
@@ -50,14 +53,14 @@ class Requeue:
         self._held = Held()
 
     @contextmanager
-    def holding(self, parcel: Parcel) -> Iterator[Held]:
-        """Within the block, this thread works on ``parcel``."""
+    def holding(self, envelope: OutgoingEnvelope) -> Iterator[Held]:
+        """Within the block, this thread works on ``envelope``."""
         held = self._held
-        held.parcel, held.until, held.requeued = parcel, time.monotonic() + self._hold, False
+        held.envelope, held.until, held.requeued = envelope, time.monotonic() + self._hold, False
         try:
             yield held
         finally:
-            held.parcel = None
+            held.envelope = None
 
     def patience(self, seconds: float) -> bool:
         """Wait for the database; False when the envelope was published again, or the process is to stop.
@@ -72,10 +75,10 @@ class Requeue:
 
     def _requeue(self) -> bool:
         held = self._held
-        if held.parcel is None:
+        if held.envelope is None:
             return False
         try:
-            self._publish(held.parcel)
+            self._publish(held.envelope)
         except Exception as error:  # noqa: BLE001 - the envelope is still held, and nothing is lost
             logger.warning(
                 LogEvent(
@@ -86,6 +89,6 @@ class Requeue:
             return False
         held.requeued = True
         logger.warning(
-            LogEvent("envelope_requeued", reason="its database is away", signals=held.parcel.signals)
+            LogEvent("envelope_requeued", reason="its database is away", signals=held.envelope.signals)
         )
         return True

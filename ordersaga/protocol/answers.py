@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ordersaga.envelope import Row
+from ordersaga.envelope import SignalRow
 from ordersaga.protocol.context import Context
 from ordersaga.sql import saga as sql
 
 
-def hear_answers(context: Context, rows: Sequence[Row[Any]]) -> None:
+def hear_answers(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """Participants say that nothing of their sagas is left with them (docs/PROTOCOL.md, rule 7)."""
     causes = {row.saga: row for row in rows}
     answers = sorted({(row.saga, str(row.data["participant"])) for row in rows})
@@ -18,7 +18,7 @@ def hear_answers(context: Context, rows: Sequence[Row[Any]]) -> None:
     context.outbox.flush(context.cursor)
 
 
-def hear_attention(context: Context, rows: Sequence[Row[Any]]) -> None:
+def hear_attention(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """A participant cannot go on by itself; the saga is flagged until it moves or ends."""
     context.lock_sagas(row.saga for row in rows)
     for row in rows:

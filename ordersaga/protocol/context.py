@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ordersaga.batch import SagaId
 from ordersaga.choreography import Choreography
 from ordersaga.database import Transaction
-from ordersaga.envelope import Row
+from ordersaga.envelope import SignalRow
 from ordersaga.journal import UNSETTLED, Entry, Journal, clean
 from ordersaga.outbox import Outbox, cancel_timers, recorded
 from ordersaga.participant import Participant
@@ -78,9 +78,9 @@ class Context:
             return all(step.key != entry.step for step in self.participant.steps.values() if step.undoing)
         return entry.state == "done" and entry.step not in self.keys
 
-    def by_saga(self, rows: Sequence[Row[Any]]) -> dict[SagaId, Row[Any]]:
+    def by_saga(self, rows: Sequence[SignalRow[Any]]) -> dict[SagaId, SignalRow[Any]]:
         """One row for each saga; a copy marked *again* counts before an ordinary one."""
-        found: dict[SagaId, Row[Any]] = {}
+        found: dict[SagaId, SignalRow[Any]] = {}
         for row in rows:
             if row.saga not in found or row.again > found[row.saga].again:
                 found[row.saga] = row
@@ -89,7 +89,7 @@ class Context:
     # -- the log
     # -----------------------------------------------------------------------------------------------------
 
-    def about(self, row: Row[Any], *, look_up: bool = False) -> dict[str, str]:
+    def about(self, row: SignalRow[Any], *, look_up: bool = False) -> dict[str, str]:
         """What a line of the log says of a saga: its id, and what people know it by.
 
         :param look_up: ask the database if the signal at hand does not tell; for lines that are rare.
@@ -131,7 +131,7 @@ class Context:
     # -- answers
     # -----------------------------------------------------------------------------------------------------
 
-    def answer(self, causes: dict[SagaId, Row[Any]]) -> None:
+    def answer(self, causes: dict[SagaId, SignalRow[Any]]) -> None:
         """Say that nothing of these sagas is left here; the initiator notes its own answer at once and may
         close.
         """
@@ -140,7 +140,9 @@ class Context:
         if self.initiates and causes:
             self.note_answers([(saga, self.participant.name) for saga in causes], causes)
 
-    def note_answers(self, answers: Sequence[tuple[SagaId, str]], causes: dict[SagaId, Row[Any]]) -> None:
+    def note_answers(
+        self, answers: Sequence[tuple[SagaId, str]], causes: dict[SagaId, SignalRow[Any]]
+    ) -> None:
         """Record answers, whatever the status, and close what all have answered
         (docs/PROTOCOL.md, rule 7).
         """
@@ -154,7 +156,7 @@ class Context:
             self.cursor.execute(sql.MOVED, [array(sorted(new))])
         self.close(known, causes)
 
-    def close(self, sagas: Iterable[SagaId], causes: dict[SagaId, Row[Any]]) -> None:
+    def close(self, sagas: Iterable[SagaId], causes: dict[SagaId, SignalRow[Any]]) -> None:
         """ROLLING_BACK → ROLLED_BACK where every participant of the saga's list has answered."""
         self.cursor.execute(sql.CLOSE, [array(sorted(sagas))])
         closed = sorted(saga for (saga,) in self.cursor.fetchall())
@@ -180,7 +182,7 @@ class Context:
         return heard - unsettled, refused
 
 
-def about_of(choreography: Choreography, row: Row[Any]) -> dict[str, str]:
+def about_of(choreography: Choreography, row: SignalRow[Any]) -> dict[str, str]:
     """As :meth:`Context.about`, by the signal at hand alone."""
     data, name = row.data, choreography.saga.log_key
     if isinstance(data, Signal):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ordersaga.batch import SagaId
-from ordersaga.envelope import Row, plain
+from ordersaga.envelope import SignalRow, with_plain_data
 from ordersaga.journal import LATE, Entry, clean
 from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import cancel_timers, next_pack, recorded
@@ -29,11 +29,11 @@ class Ran(NamedTuple):
     sagas: int
 
 
-def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> Ran:
+def run(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> Ran:
     """Run a step for every saga where it has not been done; repeat what must be repeated for the others."""
     heard = context.by_saga(rows)
     begun = context.journal.begin(step.key, sorted(heard))
-    context.outbox.head = context.outbox.head._replace(attempt=begun.attempts)
+    context.outbox.header = context.outbox.header._replace(attempt=begun.attempts)
     runnable = begun.runnable
     if step.decides:
         runnable = _decide(context, step, heard, runnable)
@@ -67,7 +67,9 @@ def run(context: Context, step: Step, rows: Sequence[Row[Any]]) -> Ran:
     return Ran(begun.attempts, len(runnable))
 
 
-def _decide(context: Context, step: Step, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> list[SagaId]:
+def _decide(
+    context: Context, step: Step, heard: dict[SagaId, SignalRow[Any]], sagas: list[SagaId]
+) -> list[SagaId]:
     """The compare-and-set (rule 3): sagas that are PENDING, locked so until this transaction ends. The losers
     go void.
     """
@@ -83,7 +85,7 @@ def _decide(context: Context, step: Step, heard: dict[SagaId, Row[Any]], sagas: 
     return winners
 
 
-def _tell(context: Context, step: Step, heard: dict[SagaId, Row[Any]], late: Sequence[SagaId]) -> None:
+def _tell(context: Context, step: Step, heard: dict[SagaId, SignalRow[Any]], late: Sequence[SagaId]) -> None:
     """Whoever asked for what comes too late is told so: the status has gone, or a refusal has barred the
     step.
     """
@@ -93,7 +95,7 @@ def _tell(context: Context, step: Step, heard: dict[SagaId, Row[Any]], late: Seq
         signature.run(function, readable, context.tx.db)
 
 
-def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaId]) -> None:
+def _complete(context: Context, heard: dict[SagaId, SignalRow[Any]], sagas: list[SagaId]) -> None:
     """The pivot is done (rule 12): the saga is complete and nobody needs to watch it any more."""
     context.lock_sagas(heard)
     context.cursor.execute(sql.COMPLETE, [array(sagas)])
@@ -106,7 +108,7 @@ def _complete(context: Context, heard: dict[SagaId, Row[Any]], sagas: list[SagaI
         context.outbox.notice(saga, heard[saga], "complete")
 
 
-def _repeat(context: Context, heard: dict[SagaId, Row[Any]], found: dict[SagaId, Entry]) -> None:
+def _repeat(context: Context, heard: dict[SagaId, SignalRow[Any]], found: dict[SagaId, Entry]) -> None:
     """A signal heard before (rule 9): no effect; what was said is said again where somebody may
     wait for it.
     """
@@ -127,7 +129,7 @@ def _repeat(context: Context, heard: dict[SagaId, Row[Any]], found: dict[SagaId,
             context.outbox.say_again(saga, topic, row, heard[saga])
 
 
-def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Exception, trace: str) -> bool:
+def fail(context: Context, step: Step, topic: str, row: SignalRow[Any], error: Exception, trace: str) -> bool:
     """Note that a step raised: a retry with backoff, or after the last attempt a dead letter and StepFailed
     (rule 2).
 
@@ -136,12 +138,12 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
     attempts = context.journal.count_attempt(step.key, row.saga)
     if attempts is None:
         return False
-    context.outbox.head = context.outbox.head._replace(attempt=attempts)
+    context.outbox.header = context.outbox.header._replace(attempt=attempts)
     summary = clean(f"{type(error).__name__}: {error}", 500)
     about = {**context.about(row, look_up=True), "step": step.key, "attempt": attempts}
     spent = attempts >= step.retry.attempts or not isinstance(error, step.retry.transient)
     context.outbox.notice(row.saga, row, "failed", reason=summary, step=step.key, attempt=attempts)
-    again = plain(row)
+    again = with_plain_data(row)
     pack_id = None
     if spent and not step.never_gives_up:
         pack_id = next_pack(context.cursor)
@@ -179,7 +181,7 @@ def fail(context: Context, step: Step, topic: str, row: Row[Any], error: Excepti
                     **failure(error),
                 )
             )
-        context.outbox.retry_later(again, context.outbox.head._replace(participant=row.by), topic, wait)
+        context.outbox.retry_later(again, context.outbox.header._replace(participant=row.by), topic, wait)
     context.outbox.flush(context.cursor, pack_id)
     return True
 

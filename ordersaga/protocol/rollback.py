@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from ordersaga.batch import SagaId
-from ordersaga.envelope import Reader, Row
+from ordersaga.envelope import Reader, SignalRow
 from ordersaga.journal import Entry, clean
 from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import UNDO, next_pack, recorded
@@ -22,7 +22,7 @@ from ordersaga.step import Step, Undo
 logger = logging.getLogger(__name__)
 
 
-def hear(context: Context, topic: str, rows: Sequence[Row[Any]]) -> None:
+def hear(context: Context, topic: str, rows: Sequence[SignalRow[Any]]) -> None:
     """Refusals of one name reach this participant, each of another saga.
 
     One that was heard before and is said *again* tries what is *undoing*: the row that would have retried it
@@ -35,7 +35,7 @@ def hear(context: Context, topic: str, rows: Sequence[Row[Any]]) -> None:
     context.outbox.flush(context.cursor, _pack(context, undone))
 
 
-def park(context: Context, topic: str, row: Row[Any], error: Exception) -> bool:
+def park(context: Context, topic: str, row: SignalRow[Any], error: Exception) -> bool:
     """An undo raised: commit the bars, mark what is to be undone, and try the undo again later (rule 6).
 
     :returns: False when there is nothing to undo, so that the refusal itself has to be handled again.
@@ -60,7 +60,7 @@ def park(context: Context, topic: str, row: Row[Any], error: Exception) -> bool:
     return any(e.state == "undoing" or e.step in waiting for e in entries)
 
 
-def undo_again(context: Context, rows: Sequence[Row[Any]]) -> None:
+def undo_again(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """The undo of what is marked *undoing* is tried once more."""
     causes = context.by_saga(rows)
     undone = _undo(context, _undoing(context, sorted(causes)), causes)
@@ -69,7 +69,7 @@ def undo_again(context: Context, rows: Sequence[Row[Any]]) -> None:
     context.outbox.flush(context.cursor, _pack(context, undone))
 
 
-def undo_later(context: Context, row: Row[Any], error: Exception) -> bool:
+def undo_later(context: Context, row: SignalRow[Any], error: Exception) -> bool:
     """An undo that is tried again raised once more; whether there is still something to undo."""
     waiting = _put_off(context, row, error)
     context.outbox.flush(context.cursor)
@@ -81,7 +81,7 @@ def _undoing(context: Context, sagas: Sequence[SagaId], *states: str) -> list[En
     return [e for e in context.journal.lock_all(sagas) if e.state in ("undoing", *states)]
 
 
-def _put_off(context: Context, row: Row[Any], error: Exception) -> bool:
+def _put_off(context: Context, row: SignalRow[Any], error: Exception) -> bool:
     """Count the attempt and try later; after the undo's attempts the saga needs attention, and it goes on at
     the cap.
 
@@ -111,13 +111,13 @@ def _put_off(context: Context, row: Row[Any], error: Exception) -> bool:
                 **failure(error),
             )
         )
-    context.outbox.retry_later(row, context.outbox.head, UNDO, wait)
+    context.outbox.retry_later(row, context.outbox.header, UNDO, wait)
     return True
 
 
 def _turn_round(
-    context: Context, topic: str, rows: Sequence[Row[Any]]
-) -> tuple[dict[SagaId, Row[Any]], list[Entry]]:
+    context: Context, topic: str, rows: Sequence[SignalRow[Any]]
+) -> tuple[dict[SagaId, SignalRow[Any]], list[Entry]]:
     """Note the refusals, bar, and at the initiator turn the saga.
 
     Gives the causes, the rows of sagas that heard it for the first time, and what is not undone yet of those
@@ -151,7 +151,9 @@ def _turn_round(
     return causes, entries
 
 
-def _flag_undeclared(context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[Any]]) -> None:
+def _flag_undeclared(
+    context: Context, entries: Sequence[Entry], causes: dict[SagaId, SignalRow[Any]]
+) -> None:
     """What was done by a step that this release does not declare cannot be undone: its saga needs attention,
     and stays open.
     """
@@ -162,12 +164,12 @@ def _flag_undeclared(context: Context, entries: Sequence[Entry], causes: dict[Sa
             logger.error(LogEvent("done and not declared, needs attention", saga=entry.saga, step=entry.step))
 
 
-def _cause_of(row: Row[Any], name: str) -> RollbackCause:
+def _cause_of(row: SignalRow[Any], name: str) -> RollbackCause:
     return RollbackCause(name, row.by, row.reason or name, orjson.dumps([row.version, row.data]).decode())
 
 
 def _undo(
-    context: Context, entries: Sequence[Entry], causes: dict[SagaId, Row[Any]]
+    context: Context, entries: Sequence[Entry], causes: dict[SagaId, SignalRow[Any]]
 ) -> dict[SagaId, list[str]]:
     """Run the undos of these rows, newest step first, each for all its sagas at once."""
     undone: dict[SagaId, list[str]] = {}

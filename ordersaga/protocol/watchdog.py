@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ordersaga.batch import SagaId
-from ordersaga.envelope import Row
+from ordersaga.envelope import SignalRow
 from ordersaga.log import LogEvent
 from ordersaga.outbox import WATCHDOG, cancel_timers, recorded
 from ordersaga.protocol.context import Context
@@ -35,7 +35,7 @@ class Watched(NamedTuple):
     still: timedelta
 
 
-def watch(context: Context, rows: Sequence[Row[Any]]) -> None:
+def watch(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """For sagas whose watchdog came due: say again what each waits for, unless it has moved, and come back
     later.
 
@@ -62,7 +62,7 @@ def watch(context: Context, rows: Sequence[Row[Any]]) -> None:
     context.outbox.flush(context.cursor)
 
 
-def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, Row[Any]]) -> None:
+def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, SignalRow[Any]]) -> None:
     context.cursor.execute(sql.ROUND, [array(w.saga for w in waiting)])
     logger.info(LogEvent("reminded of what they wait for", sagas=len(waiting)))
     packs = {w.saga: [w.pack_id] for w in waiting if w.status == "PENDING"}
@@ -78,7 +78,7 @@ def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, R
     for w in waiting:
         if w.status == "ROLLING_BACK":
             version, data = orjson.loads(w.refused_with or "[1, {}]")
-            row = Row("", w.saga, None, version, "", 1, None, w.reason, data)
+            row = SignalRow("", w.saga, None, version, "", 1, None, w.reason, data)
             context.outbox.say_again(w.saga, f"refusal.{w.refusal}", row, causes[w.saga])
         context.outbox.notice(w.saga, causes[w.saga], "reminded", round=w.rounds + 1, status=w.status)
         if w.rounds + 1 >= context.choreography.saga.watchdog.rounds:

@@ -61,7 +61,7 @@ def settle(databases: Databases, server: Postgres, *, orders: int, at_once: int)
             shop.place_many(at_once, "TEA", "MUG")
             rehearsal = Rehearsal(choreography)
             while rehearsal.collect():
-                sent = {mail.parcel.id: len(mail.parcel.body) for mail in rehearsal.mail}
+                sent = {mail.envelope.id: len(mail.envelope.body) for mail in rehearsal.mail}
                 messages, size = messages + len(sent), size + sum(sent.values())
                 for mail in list(rehearsal.mail):
                     rehearsal.deliver(mail)

@@ -52,8 +52,8 @@ def test_a_relay_that_dies_between_the_confirm_and_its_commit_says_it_twice_and_
     rehearsal = theatre.rehearsal()
     published = []
 
-    def publish_and_die(parcels: object) -> None:
-        published.append(parcels)
+    def publish_and_die(envelopes: object) -> None:
+        published.append(envelopes)
         ending = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'relay orders'"
         )

@@ -26,13 +26,13 @@ def test_an_envelope_that_keeps_coming_back_is_taken_apart_and_stays_apart(theat
     inventory = Receiver(theatre.choreography.participants["inventory"], theatre.choreography)
     [mail] = [mail for mail in rehearsal.mail if mail.to == "inventory"]
     rehearsal.mail.remove(mail)
-    envelope = mail.parcel
+    envelope = mail.envelope
     assert envelope.signals == 10
 
     inventory.receive(envelope.topic, envelope.body, Delivery(redeliveries=2))
     rehearsal.collect()
 
-    assert [mail.parcel.signals for mail in rehearsal.mail if mail.to == "inventory"] == [1] * 10
+    assert [mail.envelope.signals for mail in rehearsal.mail if mail.to == "inventory"] == [1] * 10
     rehearsal.run()
     theatre.books.all_confirmed(sagas, timeout=0)
 

@@ -20,7 +20,7 @@ def test_whichever_comes_first_wins_and_the_loser_is_told(theatre: Theatre) -> N
         rivals = [mail for mail in rehearsal.mail if mail.to == "orders"]
         assert len(rivals) == 2
 
-        rehearsal.deliver(next(mail for mail in rivals if winner in mail.parcel.topic))
+        rehearsal.deliver(next(mail for mail in rivals if winner in mail.envelope.topic))
         rehearsal.run()
 
         assert (books.saga(saga).status, shop.told(saga)) == (status, told)
@@ -41,8 +41,8 @@ def test_both_at_the_same_moment_in_two_threads(theatre: Theatre) -> None:
     def deliver(half: str) -> None:
         start.wait()
         for mail in rivals:
-            if half in mail.parcel.topic:
-                receiver.receive(mail.parcel.topic, mail.parcel.body)
+            if half in mail.envelope.topic:
+                receiver.receive(mail.envelope.topic, mail.envelope.body)
 
     threads = [Thread(target=deliver, args=(half,)) for half in ("Charged", "Cancel")]
     for thread in threads:

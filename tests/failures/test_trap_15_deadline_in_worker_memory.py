@@ -58,7 +58,7 @@ def test_a_deadline_sent_again_starts_no_second_series_of_retries(
         rehearsal.mail.clear()
         rehearsal.due("deadline", saga)
         rehearsal.collect(retries=False)
-        [mail] = [mail for mail in rehearsal.mail if mail.parcel.topic == "signal.DeadlinePassed"]
+        [mail] = [mail for mail in rehearsal.mail if mail.envelope.topic == "signal.DeadlinePassed"]
         rehearsal.deliver(mail)
         assert theatre.books.ask("orders", RETRIES, saga) == [(1,)]
         assert theatre.books.ask("orders", ATTEMPTS, saga) == [(attempt,)]

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from ordersaga import Retry, Signal
-from ordersaga.envelope import Reader, envelope_text, pack_text, read_packs, row_text
+from ordersaga.envelope import Reader, encode_envelope, encode_pack, encode_row, read_packs
 from ordersaga.ids import new_id
 from ordersaga.testing import Mail, Rehearsal
 from tests.support.amqp_client import letter
@@ -81,11 +81,11 @@ def newer(theatre: Theatre) -> tuple[Rehearsal, str, Mail]:
     rehearsal = theatre.rehearsal()
     rehearsal.collect()
     [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
-    [(head, [row])] = read_packs(mail.parcel.body)
+    [(head, [row])] = read_packs(mail.envelope.body)
     rehearsal.mail.remove(mail)
-    text = row_text(row._replace(version=row.version + 1, data=orjson.dumps(row.data).decode()))
-    body = envelope_text(mail.parcel.topic, [pack_text(head, [text])])
-    return rehearsal, saga, Mail("inventory", mail.parcel._replace(body=body))
+    text = encode_row(row._replace(version=row.version + 1, data=orjson.dumps(row.data).decode()))
+    body = encode_envelope(mail.envelope.topic, [encode_pack(head, [text])])
+    return rehearsal, saga, Mail("inventory", mail.envelope._replace(body=body))
 
 
 def test_a_newer_version_waits_without_an_attempt(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:

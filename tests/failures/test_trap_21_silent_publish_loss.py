@@ -10,7 +10,7 @@ from ordersaga import Choreography
 from ordersaga.celery import publisher as publishing
 from ordersaga.celery.app import broker
 from ordersaga.celery.publisher import Publisher
-from ordersaga.claim import Parcel
+from ordersaga.claim import OutgoingEnvelope
 from ordersaga.errors import PublishFailed
 from ordersaga.ids import new_id
 from ordersaga.sql.outbox import OBSERVERS
@@ -21,8 +21,8 @@ from tests.support.rabbitmq import RabbitMQ
 from workers.choreography import choreography
 
 
-def parcel(topic: str, recipient: str | None = None) -> Parcel:
-    return Parcel(new_id(), topic, recipient, 1, b"{}")
+def envelope(topic: str, recipient: str | None = None) -> OutgoingEnvelope:
+    return OutgoingEnvelope(new_id(), topic, recipient, 1, b"{}")
 
 
 def publisher(url: str, whole: Choreography) -> Publisher:
@@ -45,14 +45,14 @@ def publish(vhost: str) -> Iterator[Publisher]:
 def test_what_is_said_before_its_hearer_ever_ran_waits_for_it(
     publish: Publisher, rabbitmq: RabbitMQ, vhost: str
 ) -> None:
-    publish([parcel("signal.OrderPlaced"), parcel("signal.OrderPlaced", OBSERVERS)])
+    publish([envelope("signal.OrderPlaced"), envelope("signal.OrderPlaced", OBSERVERS)])
 
     queues = rabbitmq.queues(vhost.rpartition("/")[2])
     assert (queues["inventory"].ready, queues["audit"].ready, queues["payments"].ready) == (1, 1, 0)
 
 
 def test_what_nobody_hears_is_kept(publish: Publisher, rabbitmq: RabbitMQ, vhost: str) -> None:
-    publish([parcel("rumour")])
+    publish([envelope("rumour")])
 
     assert rabbitmq.queues(vhost.rpartition("/")[2])["ordersaga.unheard"].ready == 1
 
@@ -62,14 +62,14 @@ def test_without_a_confirmation_publishing_fails(
 ) -> None:
     between = proxy(rabbitmq.port)
     publish = publisher(between.through(vhost), choreography())
-    publish([parcel("signal.OrderPlaced")])
+    publish([envelope("signal.OrderPlaced")])
     between.stall()
 
     with patch.object(publishing, "CONFIRM_SECONDS", 1), pytest.raises(PublishFailed):
-        publish([parcel("signal.OrderPlaced")])
+        publish([envelope("signal.OrderPlaced")])
 
     between.flow()
-    publish([parcel("signal.OrderPlaced")])
+    publish([envelope("signal.OrderPlaced")])
     publish.close()
     name = vhost.rpartition("/")[2]
     eventually(lambda: rabbitmq.queues(name)["inventory"].ready >= 2, 10, "those confirmed")

@@ -14,7 +14,7 @@ import psycopg2
 from sqlalchemy.orm import Session
 
 from ordersaga import Choreography, Retry, receiver
-from ordersaga.envelope import Head, Row, envelope_text, pack_text, read_packs, row_text
+from ordersaga.envelope import PackHeader, SignalRow, encode_envelope, encode_pack, encode_row, read_packs
 from ordersaga.protocol import forward
 from ordersaga.protocol.context import Context
 from ordersaga.step import Step
@@ -75,7 +75,7 @@ class House:
         """
         run = forward.run
 
-        def run_and_raise(context: Context, step: Step, rows: Sequence[Row[Any]]) -> forward.Ran:
+        def run_and_raise(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> forward.Ran:
             found = context.journal.read([row.saga for row in rows])
             ran = run(context, step, rows)
             if all(entry.state == "retrying" for entry in found if entry.step == step.key):
@@ -241,7 +241,7 @@ class Play:
         """Take what is due out of an outbox, each signal alone, by its name in the model."""
         self.rehearsal.collect(participant)
         for mail in self.rehearsal.mail:
-            for head, rows in read_packs(mail.parcel.body):
+            for head, rows in read_packs(mail.envelope.body):
                 for row in rows:
                     word = _word(mail, head, row)
                     if row.saga == self.saga and word and (word, mail.to) != ("Answer(orders)", "orders"):
@@ -274,16 +274,16 @@ class Play:
         )  # fmt: skip
 
 
-def alone(mail: Mail, head: Head, row: Row[Any]) -> Mail:
+def alone(mail: Mail, head: PackHeader, row: SignalRow[Any]) -> Mail:
     """The envelope of one signal."""
-    text = row_text(row._replace(data=orjson.dumps(row.data).decode()))
-    body = envelope_text(mail.parcel.topic, [pack_text(head, [text])])
-    return Mail(mail.to, mail.parcel._replace(signals=1, body=body))
+    text = encode_row(row._replace(data=orjson.dumps(row.data).decode()))
+    body = encode_envelope(mail.envelope.topic, [encode_pack(head, [text])])
+    return Mail(mail.to, mail.envelope._replace(signals=1, body=body))
 
 
-def _word(mail: Mail, head: Head, row: Row[Any]) -> str | None:
+def _word(mail: Mail, head: PackHeader, row: SignalRow[Any]) -> str | None:
     """A signal's name in the model."""
-    topic = mail.parcel.topic
+    topic = mail.envelope.topic
     kind, _, name = topic.partition(".")
     again = AGAIN if row.again else ""
     if topic == "answer":
@@ -292,5 +292,5 @@ def _word(mail: Mail, head: Head, row: Row[Any]) -> str | None:
         said = f"StepFailed({row.data['step'].partition('.')[2]})" if name == "StepFailed" else name
         return f"{said}!{again}"
     if kind == "signal":
-        return f"retry {head.step}{again}" if mail.parcel.recipient and head.step else name + again
+        return f"retry {head.step}{again}" if mail.envelope.recipient and head.step else name + again
     return None if topic in UNNOTICED else topic

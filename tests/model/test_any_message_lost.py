@@ -53,7 +53,7 @@ COURSES = {
 
 def hop(mail: Mail) -> str:
     """A message's name: its topic, who gets it, and whether it is a retry."""
-    return f"{mail.parcel.topic} to {mail.to}{' alone' if mail.parcel.recipient else ''}"
+    return f"{mail.envelope.topic} to {mail.to}{' alone' if mail.envelope.recipient else ''}"
 
 
 def run(house: House, course: Course, lose: Callable[[Mail], bool], seed: int) -> Play:
@@ -84,7 +84,7 @@ def run(house: House, course: Course, lose: Callable[[Mail], bool], seed: int) -
 
 def deliver_first(play: Play, topic: str) -> None:
     play.rehearsal.collect("orders")
-    for mail in [mail for mail in play.rehearsal.mail if mail.parcel.topic == topic]:
+    for mail in [mail for mail in play.rehearsal.mail if mail.envelope.topic == topic]:
         play.rehearsal.deliver(mail)
 
 

@@ -14,7 +14,7 @@ from django.db import Error
 from sqlalchemy.exc import DBAPIError
 
 from ordersaga import outbox, paused_steps, receiver
-from ordersaga.envelope import Row
+from ordersaga.envelope import SignalRow
 from ordersaga.journal import Begun, Journal
 from ordersaga.protocol import context, forward, rollback
 from ordersaga.protocol.context import Context
@@ -66,15 +66,15 @@ def answer_once() -> Callable[[Context, dict[str, Any]], None]:
     return answer_new
 
 
-def hear_without_marks(context: Context, topic: str, rows: Sequence[Row[Any]]) -> None:
+def hear_without_marks(context: Context, topic: str, rows: Sequence[SignalRow[Any]]) -> None:
     hear(context, topic, [row._replace(again=0) for row in rows])
 
 
-def repeat_without_marks(context: Context, heard: dict[str, Row[Any]], found: Any) -> None:
+def repeat_without_marks(context: Context, heard: dict[str, SignalRow[Any]], found: Any) -> None:
     repeat(context, {saga: row._replace(again=0) for saga, row in heard.items()}, found)
 
 
-def put_away_without_marks(context: Context, topic: str, rows: Sequence[Row[Any]], *wait: Any) -> None:
+def put_away_without_marks(context: Context, topic: str, rows: Sequence[SignalRow[Any]], *wait: Any) -> None:
     put_away(context, topic, [row._replace(again=0) for row in rows], *wait)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from ordersaga import NoTransaction, Saga, Signal, UnknownSaga, WrongDatabase
-from ordersaga.envelope import envelope_text, read_rows
+from ordersaga.envelope import encode_envelope, read_rows
 from ordersaga.ids import new_id
 from tests.support.databases import Databases
 from webapp.db import django_database
@@ -188,7 +188,7 @@ def test_a_saga_and_what_it_is_about_are_written_by_one_statement_in_autocommit(
     assert rows(things) == (1, 1, 3, 1)
     with psycopg2.connect(things) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT payload FROM ordersaga_pack")
-        [row] = read_rows(envelope_text("signal.Named", [cursor.fetchall()[0][0]]))
+        [row] = read_rows(encode_envelope("signal.Named", [cursor.fetchall()[0][0]]))
     assert row.data == {"thing": "1"}
 
 

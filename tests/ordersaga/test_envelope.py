@@ -12,24 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordersaga import DeclarationError, Refusal, Signal
-from ordersaga.claim import OutboxRow, parcels
+from ordersaga.claim import OutboxRow, build_envelopes
 from ordersaga.envelope import (
     FULL_SIGNALS,
-    Head,
+    PackHeader,
     Reader,
-    Row,
-    chunks,
-    envelope_text,
-    pack_text,
+    SignalRow,
+    encode_envelope,
+    encode_pack,
+    encode_row,
     read_packs,
     read_rows,
-    row_text,
+    split_rows,
 )
 from ordersaga.errors import ConfigurationError, EnvelopeError
 from ordersaga.ids import derived_id, new_id
 from ordersaga.signing import Keyring
 
-HEAD = Head("orders", "confirm", "task-1", 2)
+HEAD = PackHeader("orders", "confirm", "task-1", 2)
 SECRET = b"0123456789abcdef0123456789abcdef"
 
 
@@ -43,8 +43,8 @@ class Price(Signal, version=3):
         return super().upcast(version, data)
 
 
-def row(data: object, *, version: int = 3, saga: str | None = None) -> Row[str]:
-    return Row(
+def row(data: object, *, version: int = 3, saga: str | None = None) -> SignalRow[str]:
+    return SignalRow(
         new_id(),
         saga or new_id(),
         None,
@@ -57,8 +57,8 @@ def row(data: object, *, version: int = 3, saga: str | None = None) -> Row[str]:
     )
 
 
-def body(*rows: Row[str], topic: str = "signal.Price") -> bytes:
-    return envelope_text(topic, [pack_text(HEAD, [row_text(r) for r in rows])])
+def body(*rows: SignalRow[str], topic: str = "signal.Price") -> bytes:
+    return encode_envelope(topic, [encode_pack(HEAD, [encode_row(r) for r in rows])])
 
 
 def test_what_is_written_is_read() -> None:
@@ -170,7 +170,7 @@ def test_packs_of_one_topic_share_an_envelope_until_it_is_full() -> None:
         outbox_row("signal.A", None, 1),
         outbox_row("signal.A", "desk", 1),
     ]
-    sent = {(p.topic, p.recipient, p.signals) for p in parcels(rows)}
+    sent = {(p.topic, p.recipient, p.signals) for p in build_envelopes(rows)}
     assert sent == {
         ("signal.A", None, 400),
         ("signal.A", None, 1),
@@ -181,7 +181,7 @@ def test_packs_of_one_topic_share_an_envelope_until_it_is_full() -> None:
 
 def test_rows_are_cut_so_that_each_part_fills_one_envelope() -> None:
     def sizes(rows: list[str]) -> list[int]:
-        return [part.stop - part.start for part in chunks(rows)]
+        return [part.stop - part.start for part in split_rows(rows)]
 
     assert sizes([]) == []
     assert sizes(["x"] * (FULL_SIGNALS + 1)) == [FULL_SIGNALS, 1]

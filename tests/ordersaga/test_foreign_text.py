@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ordersaga import Saga, Signal
-from ordersaga.envelope import Head, Row, envelope_text, pack_text, read_packs, row_text
+from ordersaga.envelope import PackHeader, SignalRow, encode_envelope, encode_pack, encode_row, read_packs
 from ordersaga.errors import EnvelopeError
 from ordersaga.ids import new_id
 from ordersaga.outbox import timer_text
@@ -48,10 +48,10 @@ def kept(text: str | None) -> str | None:
 def test_any_text_in_any_field_is_read_as_it_was(texts: list[str | None], data: str) -> None:
     id_, cause, at, trace, reason, step, task, participant = texts
     saga = new_id()
-    head = Head(participant or "", step, task, 2)
-    row = Row(id_ or "", saga, cause, 1, at or "", 0, trace, reason, json.dumps({"text": kept(data)}))
+    head = PackHeader(participant or "", step, task, 2)
+    row = SignalRow(id_ or "", saga, cause, 1, at or "", 0, trace, reason, json.dumps({"text": kept(data)}))
 
-    body = envelope_text(data, [pack_text(head, [row_text(row), row_text(row)])])
+    body = encode_envelope(data, [encode_pack(head, [encode_row(row), encode_row(row)])])
 
     [(read, rows)] = read_packs(body)
     assert read == (kept(head.participant), kept(step), kept(task), 2)
@@ -73,9 +73,13 @@ def test_any_text_in_any_field_is_read_as_it_was(texts: list[str | None], data: 
 @given(ANY_TEXT)
 def test_a_saga_whose_id_is_no_uuid_is_in_no_envelope(saga: str) -> None:
     """It would be shown by logs, sent on and tried again, though no database can hold it."""
-    row = Row("", saga, None, 1, "", 0, None, None, "{}")
+    row = SignalRow("", saga, None, 1, "", 0, None, None, "{}")
     with pytest.raises(EnvelopeError, match="a saga's id is not a UUID"):
-        read_packs(envelope_text("signal.Named", [pack_text(Head("orders", None, None, 1), [row_text(row)])]))
+        read_packs(
+            encode_envelope(
+                "signal.Named", [encode_pack(PackHeader("orders", None, None, 1), [encode_row(row)])]
+            )
+        )
 
 
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
@@ -105,7 +109,7 @@ def test_a_timer_is_an_envelope_whatever_the_participants_name(
     text = timer_text(participant)
     saga = new_id()
     filled = ask("SELECT format(%s, %s, %s)", text, "0-0", saga)
-    [(head, [row])] = read_packs(envelope_text("watchdog", [filled]))
+    [(head, [row])] = read_packs(encode_envelope("watchdog", [filled]))
     assert (head.participant, row.id, row.saga, row.data) == (kept(participant), "0-0", saga, {})
 
 
@@ -154,13 +158,13 @@ def start_with(db: Any, thing: str = "tea", trace: str | None = None) -> None:
     )
 
 
-def rows_of(cursor: Any) -> list[Row[Any]]:
+def rows_of(cursor: Any) -> list[SignalRow[Any]]:
     """The first signals of all sagas."""
     cursor.execute("SELECT payload FROM ordersaga_pack ORDER BY id")
     return [
         row
         for (payload,) in cursor.fetchall()
-        for _, rows in read_packs(envelope_text("t", [payload]))
+        for _, rows in read_packs(encode_envelope("t", [payload]))
         for row in rows
     ]
 

@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 
 from ordersaga.database import Transaction
-from ordersaga.envelope import Head, Row
+from ordersaga.envelope import PackHeader, SignalRow
 from ordersaga.ids import new_id
 from ordersaga.outbox import Outbox
 from ordersaga.protocol import watchdog
@@ -32,7 +32,7 @@ from tests.support.time_scale import scaled
 SAGAS = 6
 STEPS = ("desk.step0", "desk.step1")
 HEARD = "desk.refusal"
-HEAD = Head(DESK, None, None, 1)
+HEAD = PackHeader(DESK, None, None, 1)
 
 INSERT_ROW = "INSERT INTO ordersaga_journal (saga_id, step, state) VALUES (%(saga)s, %(step)s, %(state)s)"
 LOCK_ROW = "SELECT 1 FROM ordersaga_journal WHERE saga_id = %(saga)s AND step = %(step)s FOR UPDATE"
@@ -74,7 +74,7 @@ class LockedRow(NamedTuple):
 
 
 def watch(context: Context, sagas: Sagas) -> None:
-    watchdog.watch(context, [Row("", saga, None, 1, "", 0, None, None, {}) for saga in sagas])
+    watchdog.watch(context, [SignalRow("", saga, None, 1, "", 0, None, None, {}) for saga in sagas])
 
 
 LOCKINGS = [

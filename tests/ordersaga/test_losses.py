@@ -52,7 +52,11 @@ def run(url: str, shape: Shape, to: str, topic: str, *, retry: bool = False) -> 
     lost: list[Mail] = []
 
     def lose(mail: Mail) -> bool:
-        if not lost and (mail.to, mail.parcel.topic, mail.parcel.recipient is not None) == (to, topic, retry):
+        if not lost and (mail.to, mail.envelope.topic, mail.envelope.recipient is not None) == (
+            to,
+            topic,
+            retry,
+        ):
             lost.append(mail)
         return mail in lost
 

@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from ordersaga import Saga, Signal
-from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, Parcel
+from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, OutgoingEnvelope
 from ordersaga.envelope import read_rows
 from ordersaga.ids import new_id
 from ordersaga.outbox import Outbox
@@ -54,9 +54,9 @@ class Broker:
     def __init__(self) -> None:
         self.numbers: list[int] = []
 
-    def __call__(self, parcels: Sequence[Parcel]) -> None:
+    def __call__(self, envelopes: Sequence[OutgoingEnvelope]) -> None:
         self.numbers += [
-            row.data["number"] for p in parcels if p.topic == "signal.Begun" for row in read_rows(p.body)
+            row.data["number"] for p in envelopes if p.topic == "signal.Begun" for row in read_rows(p.body)
         ]
 
 
@@ -145,9 +145,9 @@ def recording() -> list[Any]:
         def execute(self, _: str, values: list[Any]) -> None:
             self.values = values
 
-    from ordersaga.envelope import Head
+    from ordersaga.envelope import PackHeader
 
-    cursor, outbox = Cursor(), Outbox(Head("desk", None, None, 1), notices=True)
+    cursor, outbox = Cursor(), Outbox(PackHeader("desk", None, None, 1), notices=True)
     outbox.say(new_id(), Begun(number=2))
     outbox.notice(new_id(), None, "complete")
     outbox.flush(cursor, 10**9)  # type: ignore[arg-type]

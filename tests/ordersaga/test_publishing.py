@@ -21,8 +21,16 @@ from ordersaga.celery import publisher as publishing
 from ordersaga.celery import topology
 from ordersaga.celery.app import broker
 from ordersaga.celery.publisher import Publisher
-from ordersaga.claim import Parcel
-from ordersaga.envelope import MAX_BYTES, Head, Row, envelope_of, pack_text, read_rows, row_text
+from ordersaga.claim import OutgoingEnvelope
+from ordersaga.envelope import (
+    MAX_BYTES,
+    PackHeader,
+    SignalRow,
+    encode_pack,
+    encode_row,
+    join_packs,
+    read_rows,
+)
 from ordersaga.errors import PublishFailed
 from ordersaga.ids import new_id
 from ordersaga.relay import Relay
@@ -35,7 +43,7 @@ from tests.support.time_scale import scaled
 from workers.choreography import choreography
 
 TO_INVENTORY, TO_PAYMENTS = "signal.OrderPlaced", "signal.StockReserved"
-HEAD = Head("orders", None, None, 1)
+HEAD = PackHeader("orders", None, None, 1)
 INSERT = """
 INSERT INTO ordersaga_outbox (participant, topic, signals, payload)
 SELECT 'orders', %s, 1, payload FROM unnest(%s::text[]) AS payload RETURNING id
@@ -44,8 +52,8 @@ SELECT 'orders', %s, 1, payload FROM unnest(%s::text[]) AS payload RETURNING id
 
 def pack(number: int, padding: int = 0) -> str:
     data = f'{{"number":{number},"padding":"{"x" * padding}"}}'
-    row = Row(new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, data)
-    return pack_text(HEAD, [row_text(row)])
+    row = SignalRow(new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, data)
+    return encode_pack(HEAD, [encode_row(row)])
 
 
 class Desk:
@@ -130,12 +138,12 @@ def desk(database: str, rabbitmq: RabbitMQ, broker_url: str) -> Iterator[Desk]:
 def test_a_full_queue_delays_its_own_address_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AddressBackoff, "FIRST", 0.2)
     monkeypatch.setattr(AddressBackoff, "CAP", 0.4)
-    sent: list[Parcel] = []
+    sent: list[OutgoingEnvelope] = []
     publish = desk.relay._publish
 
-    def noting(parcels: Sequence[Parcel]) -> Any:
-        sent.extend(parcels)
-        return publish(parcels)
+    def noting(envelopes: Sequence[OutgoingEnvelope]) -> Any:
+        sent.extend(envelopes)
+        return publish(envelopes)
 
     desk.relay._publish = noting
 
@@ -155,14 +163,14 @@ def test_a_full_queue_delays_its_own_address_alone(desk: Desk, monkeypatch: pyte
 
         def tried_twice() -> bool:
             desk.drain()
-            tries = Counter(parcel.topic for parcel in sent)
+            tries = Counter(envelope.topic for envelope in sent)
             return tries[TO_INVENTORY] >= 2 and set(desk.owed()) == {TO_INVENTORY}
 
         eventually(tried_twice, 10, "the full address is tried again, and the other's signals leave")
         signals: Counter[str] = Counter()
-        for parcel in sent:
-            signals[parcel.topic] += parcel.signals
-        envelopes = Counter(parcel.topic for parcel in sent)
+        for envelope in sent:
+            signals[envelope.topic] += envelope.signals
+        envelopes = Counter(envelope.topic for envelope in sent)
         assert envelopes[TO_INVENTORY] <= 3 + (time.monotonic() - began) / 0.2, (
             "one envelope at a time, at intervals"
         )
@@ -210,10 +218,14 @@ def test_a_queue_that_does_not_confirm_stops_no_other(desk: Desk, monkeypatch: p
         (TO_INVENTORY, '{"signals": []}', "its payload is no pack"),
         (
             TO_INVENTORY,
-            pack_text(Head("orders", None, None, 1), ["[1, 2]"]),
+            encode_pack(PackHeader("orders", None, None, 1), ["[1, 2]"]),
             "lacks a pack's participant or a signal's columns",
         ),
-        (TO_INVENTORY, pack_text(Head("orders", None, None, 1), []), "holds 0 signals and its row says 1"),
+        (
+            TO_INVENTORY,
+            encode_pack(PackHeader("orders", None, None, 1), []),
+            "holds 0 signals and its row says 1",
+        ),
         ("signal." + "x" * 300, pack(0), "more than 255 bytes"),
         (TO_INVENTORY, pack(0, MAX_BYTES), "over the limit of 8,388,608"),
     ],
@@ -274,9 +286,9 @@ def test_confirmed_envelopes_are_finished_when_the_connection_is_lost(desk: Desk
     desk.owe(TO_PAYMENTS, pack(2))
     publish = desk.relay._publish
 
-    def lose(parcels: Any) -> Any:
-        refused = publish(parcels[:1])
-        raise PublishFailed("the connection is lost", parcels[:1], refused or ())
+    def lose(envelopes: Any) -> Any:
+        refused = publish(envelopes[:1])
+        raise PublishFailed("the connection is lost", envelopes[:1], refused or ())
 
     desk.relay._publish = lose
     with pytest.raises(PublishFailed):
@@ -291,14 +303,14 @@ def test_confirmed_envelopes_are_finished_when_the_connection_is_lost(desk: Desk
 def test_publishing_waits_once_for_the_confirms_of_a_claim(desk: Desk, proxy: Callable[[int], Proxy]) -> None:
     between = proxy(desk.rabbitmq.port)
     publisher = publisher_at(between.through(desk.rabbitmq.url(desk.vhost)))
-    parcels = [
-        Parcel(new_id(), TO_PAYMENTS, None, 1, envelope_of(TO_PAYMENTS, [pack(n).encode()]))
+    envelopes = [
+        OutgoingEnvelope(new_id(), TO_PAYMENTS, None, 1, join_packs(TO_PAYMENTS, [pack(n).encode()]))
         for n in range(50)
     ]
     publisher.open()
     between.delay(0.05)
     began = time.monotonic()
-    assert publisher(parcels) == []
+    assert publisher(envelopes) == []
     took = time.monotonic() - began
     between.delay(0)
     publisher.close()

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import orjson
 import pytest
 
-from ordersaga.envelope import envelope_text, pack_text, read_packs, row_text
+from ordersaga.envelope import encode_envelope, encode_pack, encode_row, read_packs
 from ordersaga.journal import Entry, Journal
 from ordersaga.protocol.context import Context
 from ordersaga.testing import Mail, Rehearsal
@@ -76,7 +76,7 @@ class Theatre:
         eventually(
             lambda: self.toy.rows(BLOCKED)[0][0],
             20,
-            f"{second.parcel.topic} to wait for {first.parcel.topic}",
+            f"{second.envelope.topic} to wait for {first.envelope.topic}",
         )
         gate.opened.set()
         held.result(scaled(20))
@@ -296,13 +296,14 @@ def test_a_confirmation_that_comes_late_for_some_sagas_locks_all_of_them_in_one_
 def only(mail: Mail, sagas: list[str]) -> Mail:
     """The envelope without what it says of other sagas."""
     packs = [
-        pack_text(
-            head, [row_text(r._replace(data=orjson.dumps(r.data).decode())) for r in rows if r.saga in sagas]
+        encode_pack(
+            head,
+            [encode_row(r._replace(data=orjson.dumps(r.data).decode())) for r in rows if r.saga in sagas],
         )
-        for head, rows in read_packs(mail.parcel.body)
+        for head, rows in read_packs(mail.envelope.body)
     ]
     return Mail(
-        mail.to, mail.parcel._replace(body=envelope_text(mail.parcel.topic, packs), signals=len(sagas))
+        mail.to, mail.envelope._replace(body=encode_envelope(mail.envelope.topic, packs), signals=len(sagas))
     )
 
 

@@ -14,17 +14,17 @@ import psycopg2
 import pytest
 
 from ordersaga import Choreography, Saga, Signal, Watchdog
-from ordersaga.claim import Parcel, claim
+from ordersaga.claim import OutgoingEnvelope, claim
 from ordersaga.envelope import (
     FULL_BYTES,
     FULL_SIGNALS,
     MAX_BYTES,
     MAX_SIGNAL_BYTES,
-    Head,
-    Row,
-    pack_text,
+    PackHeader,
+    SignalRow,
+    encode_pack,
+    encode_row,
     read_rows,
-    row_text,
 )
 from ordersaga.errors import SignalTooLarge
 from ordersaga.ids import new_id
@@ -49,22 +49,25 @@ WAIT = "SELECT ceil(extract(epoch FROM due_at - clock_timestamp()))::int FROM or
 
 
 class Broker:
-    """A list that parcels are published to; it fails as often as it is told."""
+    """A list that envelopes are published to; it fails as often as it is told."""
 
     def __init__(self, failures: int = 0) -> None:
-        self.parcels: list[Parcel] = []
+        self.envelopes: list[OutgoingEnvelope] = []
         self.failures = failures
 
-    def __call__(self, parcels: Sequence[Parcel]) -> None:
+    def __call__(self, envelopes: Sequence[OutgoingEnvelope]) -> None:
         if self.failures:
             self.failures -= 1
             raise ConnectionError("the broker is away")
-        self.parcels += parcels
+        self.envelopes += envelopes
 
     @property
     def numbers(self) -> list[int]:
         return [
-            row.data["number"] for p in self.parcels if p.topic == "signal.Begun" for row in read_rows(p.body)
+            row.data["number"]
+            for p in self.envelopes
+            if p.topic == "signal.Begun"
+            for row in read_rows(p.body)
         ]
 
 
@@ -89,8 +92,12 @@ def url(database: str) -> str:
 
 def insert_pack(url: str, topic: str, payload: str | None = None, recipient: str | None = None) -> int:
     """Owe a pack of one signal of number 7, or whatever ``payload`` is; gives its row's id."""
-    row = Row(new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, '{"number": 7}')
-    payload = pack_text(Head("desk", None, None, 1), [row_text(row)]) if payload is None else payload
+    row = SignalRow(
+        new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, '{"number": 7}'
+    )
+    payload = (
+        encode_pack(PackHeader("desk", None, None, 1), [encode_row(row)]) if payload is None else payload
+    )
     columns = "INSERT INTO ordersaga_outbox (participant, topic, recipient, signals, payload)"
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(f"{columns} VALUES ('desk', %s, %s, 1, %s) RETURNING id", [topic, recipient, payload])
@@ -157,7 +164,7 @@ def test_signals_of_many_transactions_leave_in_one_envelope(url: str) -> None:
     broker = Broker()
     relay = Relay(url, "desk", broker)
     assert relay.drain() == 50
-    assert len(broker.parcels) == 1
+    assert len(broker.envelopes) == 1
     assert sorted(broker.numbers) == list(range(50))
     assert relay.drain() == 0
     relay.close()
@@ -169,7 +176,7 @@ def test_many_sagas_at_once_are_cut_into_full_envelopes(url: str) -> None:
     relay = Relay(url, "desk", broker)
     relay.drain()
     relay.close()
-    assert [p.signals for p in broker.parcels] == [400, 400, 200]
+    assert [p.signals for p in broker.envelopes] == [400, 400, 200]
 
 
 def observed(*heard: str) -> Choreography:
@@ -183,7 +190,7 @@ def test_what_participants_hear_is_due_to_the_observers_later_all_of_a_second_to
     start(url, *range(50), together=False)
     broker = Broker()
     relay = Relay(url, "desk", broker, choreography=observed("signal.Begun"))
-    assert (relay.drain(), [p.routing_key for p in broker.parcels]) == (50, ["signal.Begun"])
+    assert (relay.drain(), [p.routing_key for p in broker.envelopes]) == (50, ["signal.Begun"])
     start(url, *range(50, 60), together=False)
 
     def all_carried() -> bool:
@@ -192,7 +199,7 @@ def test_what_participants_hear_is_due_to_the_observers_later_all_of_a_second_to
 
     eventually(all_carried, 5, "the second's end")
     relay.close()
-    copies = [p.signals for p in broker.parcels if p.routing_key == f"to.{OBSERVERS}"]
+    copies = [p.signals for p in broker.envelopes if p.routing_key == f"to.{OBSERVERS}"]
     assert (sum(copies), len(copies) <= 2) == (60, True)  # two, if a second ended just between
     assert sorted(broker.numbers) == sorted([*range(60), *range(60)])
 
@@ -204,7 +211,7 @@ def test_what_only_observers_hear_is_sent_to_them_alone(url: str) -> None:
     assert (relay.drain(), rows(url)) == (0, 1)
     eventually(relay.drain, 5, "the second's end")
     relay.close()
-    assert [p.routing_key for p in broker.parcels] == [f"to.{OBSERVERS}"]
+    assert [p.routing_key for p in broker.envelopes] == [f"to.{OBSERVERS}"]
 
 
 def test_what_no_participant_consumes_is_not_published(url: str) -> None:
@@ -235,7 +242,7 @@ def test_a_crash_between_confirm_and_commit_publishes_twice_and_loses_nothing(ur
     start(url, 1)
     broker = Broker()
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-        broker(claim(cursor, "desk").parcels)
+        broker(claim(cursor, "desk").envelopes)
         connection.rollback()
     relay = Relay(url, "desk", broker)
     relay.drain()
@@ -262,7 +269,7 @@ def test_nothing_is_carried_before_its_transaction_commits(url: str) -> None:
     connection.close()
     assert relay.drain() == 0
     relay.close()
-    assert broker.parcels == []
+    assert broker.envelopes == []
 
 
 def test_a_relay_asleep_is_woken_by_the_writer_and_survives_an_absent_broker(url: str, carried: Any) -> None:
@@ -288,9 +295,9 @@ def test_a_relay_asleep_is_woken_by_a_call_for_it_alone(
     written(url, "NOTIFY ordersaga_outbox, 'till'")
     eventually(lambda: len(woken) > before, 10, "it hears the call for another")
     asleep(woken)
-    assert len(broker.parcels) == 1, "it looked, though another was called"
+    assert len(broker.envelopes) == 1, "it looked, though another was called"
     written(url, f"SELECT pg_notify('ordersaga_outbox', '{call}')")
-    eventually(lambda: len(broker.parcels) == 2, 10, "the call for it")
+    eventually(lambda: len(broker.envelopes) == 2, 10, "the call for it")
 
 
 def test_what_is_committed_while_a_relay_publishes_needs_no_call(
@@ -300,10 +307,10 @@ def test_what_is_committed_while_a_relay_publishes_needs_no_call(
     monkeypatch.setattr(Relay, "REPOLL_DELAYS", ())
     broker = Broker()
 
-    def publish(parcels: Sequence[Parcel]) -> None:
-        if not broker.parcels:
+    def publish(envelopes: Sequence[OutgoingEnvelope]) -> None:
+        if not broker.envelopes:
             start(url, 2)  # the first is still there, so nobody is called
-        broker(parcels)
+        broker(envelopes)
 
     carried(publish)
     start(url, 1)
@@ -329,12 +336,12 @@ def test_a_timer_is_sent_when_it_is_due_and_again_until_it_is_struck_out(url: st
     due = "UPDATE ordersaga_outbox SET due_at = now() WHERE kind = 'deadline'"
     relay = Relay(url, "desk", broker := Broker())
     relay.drain()
-    assert [p.topic for p in broker.parcels] == ["signal.Begun"]
+    assert [p.topic for p in broker.envelopes] == ["signal.Begun"]
     for _ in range(2):
         written(url, due)
         relay.drain()
     relay.close()
-    assert [(p.topic, p.routing_key) for p in broker.parcels[1:]] == [
+    assert [(p.topic, p.routing_key) for p in broker.envelopes[1:]] == [
         ("signal.DeadlinePassed", "to.desk")
     ] * 2
     assert rows(url, "deadline") == 1
@@ -361,11 +368,11 @@ HELD = "UPDATE ordersaga_outbox SET due_at = clock_timestamp() WHERE kind = 'wat
 
 def reminders(relay: Relay, broker: Broker, times: int, url: str) -> int:
     """How many reminders leave when the watchdog comes due so often."""
-    before = len(broker.parcels)
+    before = len(broker.envelopes)
     for _ in range(times):
         written(url, HELD)
         relay.drain()
-    return sum(parcel.topic == WATCHDOG for parcel in broker.parcels[before:])
+    return sum(envelope.topic == WATCHDOG for envelope in broker.envelopes[before:])
 
 
 def test_a_reminder_waits_while_messages_wait_in_a_queue(url: str) -> None:
@@ -393,9 +400,9 @@ def test_a_claim_takes_no_more_bytes_than_it_may(url: str, monkeypatch: pytest.M
         start_large(url, 100_000, number)
     relay, sizes, limits = Relay(url, "desk", broker := Broker()), [], []
     while relay.drain():
-        sizes.append(sum(len(parcel.body) for parcel in broker.parcels))
+        sizes.append(sum(len(envelope.body) for envelope in broker.envelopes))
         limits.append(relay._limit)
-        broker.parcels.clear()
+        broker.envelopes.clear()
     relay.close()
     assert sum(sizes) > 4_000_000
     assert max(sizes) < 1_200_000
@@ -409,15 +416,15 @@ def test_many_large_signals_are_cut_into_envelopes_that_receivers_take(url: str)
         pass
     relay.close()
     assert sorted(broker.numbers) == list(range(400))
-    assert max(len(parcel.body) for parcel in broker.parcels) <= 1.1 * FULL_BYTES
-    assert {parcel.rows[0].payload.count('"participant"') for parcel in broker.parcels} == {1}
+    assert max(len(envelope.body) for envelope in broker.envelopes) <= 1.1 * FULL_BYTES
+    assert {envelope.rows[0].payload.count('"participant"') for envelope in broker.envelopes} == {1}
 
 
 def test_what_a_step_emits_is_cut_into_packs_that_its_journal_finds(url: str) -> None:
     sagas = sorted(new_id() for _ in range(50))
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         begun = Journal(cursor, "desk").begin("desk.step", sagas)
-        outbox = Outbox(Head("desk", "step", None, 1), notices=False)
+        outbox = Outbox(PackHeader("desk", "step", None, 1), notices=False)
         for number, saga in enumerate(sagas):
             outbox.say(saga, Begun(number=number, text="x" * 50_000))
         outbox.flush(cursor, begun.pack_id)
@@ -439,11 +446,11 @@ def test_what_a_step_emits_is_cut_into_packs_that_its_journal_finds(url: str) ->
 def test_a_pack_that_an_earlier_release_wrote_whole_is_cut_by_the_relay(url: str) -> None:
     def row(number: int) -> str:
         data = f'{{"number": {number}, "text": "{"x" * 30_000}"}}'
-        return row_text(
-            Row(new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, data)
+        return encode_row(
+            SignalRow(new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, data)
         )
 
-    payload = pack_text(Head("desk", None, None, 1), [row(number) for number in range(400)])
+    payload = encode_pack(PackHeader("desk", None, None, 1), [row(number) for number in range(400)])
     assert len(payload) > MAX_BYTES
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         insert = "INSERT INTO ordersaga_outbox (participant, topic, signals, payload) VALUES ('desk', 'signal.Begun', 400, %s)"
@@ -452,7 +459,7 @@ def test_a_pack_that_an_earlier_release_wrote_whole_is_cut_by_the_relay(url: str
     relay.drain()
     relay.close()
     assert (sorted(broker.numbers), rows(url)) == (list(range(400)), 0)
-    assert max(len(parcel.body) for parcel in broker.parcels) <= 1.1 * FULL_BYTES
+    assert max(len(envelope.body) for envelope in broker.envelopes) <= 1.1 * FULL_BYTES
 
 
 def test_a_signal_that_is_too_large_is_refused_when_it_is_emitted(url: str) -> None:
@@ -484,7 +491,7 @@ def test_lone_signals_leave_at_once_and_a_stream_is_gathered(
     start(url, 5)
     start(url, 6)
     eventually(lambda: len(broker.numbers) == 6, 10, "those of the stream")
-    assert [parcel.signals for parcel in broker.parcels] == [1, 1, 1, 1, 2]
+    assert [envelope.signals for envelope in broker.envelopes] == [1, 1, 1, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -501,23 +508,26 @@ def test_it_gathers_by_the_packs_that_come_however_long_a_round_takes(
     told = []
     for _ in range(40):
         now[0] += every
-        told.append(relay._gathers([Parcel("", "signal.Begun", None, packs, b"", packs)]))
+        told.append(relay._gathers([OutgoingEnvelope("", "signal.Begun", None, packs, b"", packs)]))
     assert told[-1] is gathers
 
 
 def test_what_only_observers_hear_is_no_stream_and_full_envelopes_do_not_wait(url: str) -> None:
     relay = Relay(url, "desk", Broker())
     assert not relay._gathers(
-        [Parcel("", "signal.Begun", OBSERVERS, 90, b"", 90), Parcel("", "notice", None, 90, b"", 90)]
+        [
+            OutgoingEnvelope("", "signal.Begun", OBSERVERS, 90, b"", 90),
+            OutgoingEnvelope("", "notice", None, 90, b"", 90),
+        ]
     )
-    assert not relay._gathers([Parcel("", "signal.Begun", None, FULL_SIGNALS, b"", 90)])
-    assert relay._gathers([Parcel("", "signal.Begun", None, 90, b"", 90)])
+    assert not relay._gathers([OutgoingEnvelope("", "signal.Begun", None, FULL_SIGNALS, b"", 90)])
+    assert relay._gathers([OutgoingEnvelope("", "signal.Begun", None, 90, b"", 90)])
 
 
 def test_it_gathers_where_the_workers_are_behind(url: str) -> None:
     waiting = [0]
     relay = Relay(url, "desk", Broker(), waiting=lambda: waiting[0])
-    few = [Parcel("", "signal.Begun", None, 3, b"", 3)]
+    few = [OutgoingEnvelope("", "signal.Begun", None, 3, b"", 3)]
     relay._gathers(few)
     assert not relay._gathers(few)
     waiting[0], relay._ask_again = Relay.BACKLOG_THRESHOLD, 0.0

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import orjson
 import pytest
 
-from ordersaga.envelope import Row, envelope_text, pack_text, read_packs, read_rows, row_text
+from ordersaga.envelope import SignalRow, encode_envelope, encode_pack, encode_row, read_packs, read_rows
 from ordersaga.protocol.context import Context
 from ordersaga.testing import Mail, Rehearsal
 from tests.ordersaga.toy_saga import DESK, Plan, Shape, Toy, empty_outbox, toy_database
@@ -28,11 +28,11 @@ def url(postgres: Postgres) -> Iterator[str]:
         yield url
 
 
-def first_copy(_: Context, rows: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
+def first_copy(_: Context, rows: Sequence[SignalRow[Any]]) -> dict[str, SignalRow[Any]]:
     return {row.saga: row for row in reversed(rows)}
 
 
-def last_copy(_: Context, rows: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
+def last_copy(_: Context, rows: Sequence[SignalRow[Any]]) -> dict[str, SignalRow[Any]]:
     return {row.saga: row for row in rows}
 
 
@@ -58,7 +58,7 @@ def sent_again(url: str, marks: Marks) -> bool:
     sent = [
         row.again
         for mail in rehearsal.waiting("till", "signal.Heard1")
-        for row in read_rows(mail.parcel.body)
+        for row in read_rows(mail.envelope.body)
     ]
     toy.database.discard()
     return sent == [AGAIN]
@@ -107,11 +107,11 @@ def lose_all(rehearsal: Rehearsal) -> None:
 
 def copies(mail: Mail, marks: Marks) -> Mail:
     """One envelope with two copies of the signal of another, marked so."""
-    [(head, [row])] = read_packs(mail.parcel.body)
+    [(head, [row])] = read_packs(mail.envelope.body)
     data = orjson.dumps(row.data).decode()
-    packs = [pack_text(head, [row_text(row._replace(data=data, again=again))]) for again in marks]
+    packs = [encode_pack(head, [encode_row(row._replace(data=data, again=again))]) for again in marks]
     return Mail(
-        mail.to, mail.parcel._replace(body=envelope_text(mail.parcel.topic, packs), signals=len(packs))
+        mail.to, mail.envelope._replace(body=encode_envelope(mail.envelope.topic, packs), signals=len(packs))
     )
 
 
@@ -147,7 +147,7 @@ def test_a_signal_that_the_outbox_still_owes_is_not_repeated(url: str):
 
     rehearsal.collect()
     [mail] = rehearsal.waiting("till", "signal.Heard1")
-    assert [row.again for row in read_rows(mail.parcel.body)] == [ORDINARY]
+    assert [row.again for row in read_rows(mail.envelope.body)] == [ORDINARY]
     toy.database.discard()
 
 
@@ -165,6 +165,6 @@ def test_a_reminder_repeats_no_first_signal_that_the_outbox_still_owes(url: str)
     assert [
         row.again
         for mail in rehearsal.waiting("shelf", "signal.Heard0")
-        for row in read_rows(mail.parcel.body)
+        for row in read_rows(mail.envelope.body)
     ] == [ORDINARY]
     toy.database.discard()

@@ -96,7 +96,7 @@ def under_way(rehearsal: Rehearsal) -> list[Mail]:
     rehearsal.collect()
     return sorted(
         (mail for mail in rehearsal.mail if mail.to != "audit"),
-        key=lambda mail: (mail.to, mail.parcel.topic, mail.parcel.body.count(b'"orders"')),
+        key=lambda mail: (mail.to, mail.envelope.topic, mail.envelope.body.count(b'"orders"')),
     )
 
 
@@ -155,10 +155,10 @@ def deliver_and_keep(rehearsal: Rehearsal) -> list[Mail]:
 
 def marked_again(mail: Mail) -> Mail:
     """The envelope with its signals marked *again*."""
-    envelope = json.loads(mail.parcel.body)
+    envelope = json.loads(mail.envelope.body)
     for pack in envelope["packs"]:
         pack["signals"] = [[*row[:5], 1, *row[6:]] for row in pack["signals"]]
-    return mail._replace(parcel=mail.parcel._replace(body=json.dumps(envelope).encode()))
+    return mail._replace(envelope=mail.envelope._replace(body=json.dumps(envelope).encode()))
 
 
 @pytest.mark.parametrize("customer", ["ann", "poor"])

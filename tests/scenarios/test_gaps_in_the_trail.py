@@ -8,7 +8,7 @@ import subprocess
 import sys
 from datetime import datetime
 
-from ordersaga.envelope import Row, read_rows
+from ordersaga.envelope import SignalRow, read_rows
 from tests.scenarios.test_operators import broken
 from tests.support.installation import House
 from tests.support.order_factory import ASLEEP, Shop
@@ -28,7 +28,7 @@ OBSERVED = {"notice", "to.all-observers"}
 """Routing keys under which only the audit's copies are published."""
 
 
-def lost(house: House, began: datetime) -> list[Row]:
+def lost(house: House, began: datetime) -> list[SignalRow]:
     """The signals that the audit's dead letters hold."""
     return [row for *_, body in house.books.ask("orders", DEAD, began) for row in read_rows(bytes(body))]
 

@@ -12,7 +12,7 @@ import pytest
 
 from ordersaga.celery.dead_letters import DeadMessage
 from ordersaga.celery.topology import unheard_queue
-from ordersaga.claim import Parcel
+from ordersaga.claim import OutgoingEnvelope
 from ordersaga.signing import Keyring
 from tests.support.db_probe import Books, once
 from tests.support.in_process import Theatre, deliver_all, to
@@ -46,17 +46,17 @@ def broken(books: Books, how: str, owner: str = "inventory") -> Iterator[None]:
         books.ask(owner, f"DROP FUNCTION {name} CASCADE")
 
 
-def died(parcel: Parcel, keyring: Keyring = OURS, queue: str = "inventory") -> int:
+def died(envelope: OutgoingEnvelope, keyring: Keyring = OURS, queue: str = "inventory") -> int:
     """The broker gives an envelope up in this queue; the id of its dead letter."""
-    signature = keyring.sign(parcel.id, parcel.topic, parcel.signals, parcel.body)
+    signature = keyring.sign(envelope.id, envelope.topic, envelope.signals, envelope.body)
     headers = {
-        "task": parcel.topic,
-        "id": parcel.id,
-        "ordersaga-signals": parcel.signals,
+        "task": envelope.topic,
+        "id": envelope.id,
+        "ordersaga-signals": envelope.signals,
         "ordersaga-signature": signature,
     }
-    properties = {"routing_key": parcel.routing_key}
-    keep(DeadMessage(queue, parcel.body, {**headers, "x-first-death-reason": "delivery_limit"}, properties))
+    properties = {"routing_key": envelope.routing_key}
+    keep(DeadMessage(queue, envelope.body, {**headers, "x-first-death-reason": "delivery_limit"}, properties))
     return DeadLetter.objects.latest("id").id
 
 
@@ -93,10 +93,10 @@ def test_a_message_that_died_at_the_broker_is_replayed_once_and_its_order_confir
     [lost] = [
         mail
         for mail in deliver_all(rehearsal, but=to("inventory"))
-        if mail.parcel.topic == "signal.OrderPlaced"
+        if mail.envelope.topic == "signal.OrderPlaced"
     ]
     rehearsal.mail.remove(lost)
-    letter = died(lost.parcel)
+    letter = died(lost.envelope)
 
     assert (
         replay(letter, by="staff 1", reason="the worker is mended")
@@ -117,7 +117,7 @@ def test_a_message_that_dies_again_is_replayed_again_and_both_replays_are_told(t
         rehearsal.collect("orders")
         [lost] = rehearsal.waiting("inventory", "signal.OrderPlaced")
         rehearsal.mail.remove(lost)
-        replay(died(lost.parcel), by="staff 1", reason="the worker is mended")
+        replay(died(lost.envelope), by="staff 1", reason="the worker is mended")
     rehearsal.run()
 
     theatre.books.all_confirmed([saga], timeout=0)
@@ -135,7 +135,7 @@ def test_what_died_on_its_way_to_the_audit_is_replayed_to_the_audit_alone(
     assert books.trail(saga) == []
 
     for mail in lost:
-        replay(died(mail.parcel, queue=queue), by="staff 1", reason="its database is back")
+        replay(died(mail.envelope, queue=queue), by="staff 1", reason="its database is back")
     rehearsal.collect()
     assert {mail.to for mail in rehearsal.mail} == {"audit"}
     rehearsal.run()
@@ -147,7 +147,7 @@ def test_what_died_on_its_way_to_the_audit_is_replayed_to_the_audit_alone(
 def test_what_died_in_the_audits_queue_and_is_not_ours_is_not_replayed(theatre: Theatre) -> None:
     saga, rehearsal = theatre.shop.place("TEA"), theatre.rehearsal()
     lost, *_ = deliver_all(rehearsal, but=to("audit"))
-    letter = died(lost.parcel._replace(id=str(UUID(int=8))), FORGER, "audit")
+    letter = died(lost.envelope._replace(id=str(UUID(int=8))), FORGER, "audit")
 
     with pytest.raises(ActRefused, match="not one of our messages"):
         replay(letter, by="staff 1", reason="looks fine")
@@ -160,7 +160,7 @@ def test_what_is_not_ours_is_not_signed_anew(theatre: Theatre) -> None:
     saga, rehearsal = theatre.shop.place("TEA"), theatre.rehearsal()
     rehearsal.collect("orders")
     [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
-    letter = died(mail.parcel._replace(id=str(UUID(int=7))), FORGER)
+    letter = died(mail.envelope._replace(id=str(UUID(int=7))), FORGER)
 
     with pytest.raises(ActRefused, match="not one of our messages"):
         replay(letter, by="staff 1", reason="looks fine")

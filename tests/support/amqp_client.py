@@ -10,7 +10,7 @@ from typing import Any
 import amqp
 
 from ordersaga.celery.messages import CONTENT_TYPE
-from ordersaga.envelope import Head, Row, envelope_text, pack_text, row_text
+from ordersaga.envelope import PackHeader, SignalRow, encode_envelope, encode_pack, encode_row
 from ordersaga.ids import new_id
 from ordersaga.signing import Keyring
 from tests.support.rabbitmq import RabbitMQ
@@ -143,5 +143,5 @@ class Mail:
 
 def letter(topic: str, saga: str, data: str, *, version: int = 1, by: str = "orders") -> bytes:
     """The body of an envelope of one signal; ``data`` is JSON."""
-    row = Row(new_id(), saga, None, version, "2026-01-01T00:00:00.000+00:00", 0, None, None, data)
-    return envelope_text(topic, [pack_text(Head(by, None, None, 1), [row_text(row)])])
+    row = SignalRow(new_id(), saga, None, version, "2026-01-01T00:00:00.000+00:00", 0, None, None, data)
+    return encode_envelope(topic, [encode_pack(PackHeader(by, None, None, 1), [encode_row(row)])])

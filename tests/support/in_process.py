@@ -36,4 +36,4 @@ def deliver_all(rehearsal: Rehearsal, but: Callable[[Mail], bool] = lambda _: Fa
 
 def to(participant: str, topic: str = "") -> Callable[[Mail], bool]:
     """Whether a mail goes to this participant (with this topic)."""
-    return lambda mail: mail.to == participant and topic in mail.parcel.topic
+    return lambda mail: mail.to == participant and topic in mail.envelope.topic

@@ -71,7 +71,7 @@ class Shop:
         """Until all that is left to deliver is of this topic."""
         while True:
             self.rehearsal.collect()
-            rest = [mail for mail in self.rehearsal.mail if mail.parcel.topic != topic]
+            rest = [mail for mail in self.rehearsal.mail if mail.envelope.topic != topic]
             if not rest:
                 return
             self.rehearsal.deliver(rest[0])

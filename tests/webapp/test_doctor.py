@@ -152,7 +152,7 @@ def of_another_kind(house: House) -> None:
         f"exchanges/{VHOST}/{KIND}",
         type="direct",
         durable=True,
-        arguments={"alternate-exchange": "parcel"},
+        arguments={"alternate-exchange": "envelope"},
     )
 
 
@@ -267,7 +267,7 @@ IN_PGMQ = {
     "dead-letter-exchange": "UPDATE ordersaga_broker.queue SET dead_exchange = NULL WHERE name = 'payments'",
     "alternate-exchange": "UPDATE ordersaga_broker.exchange SET alternate = NULL WHERE name = 'ordersaga'",
     "broker-other-version": "UPDATE ordersaga_broker.installed SET stamp = 'old'",
-    "other-saga": f"UPDATE ordersaga_broker.exchange SET alternate = 'parcel' WHERE name = '{KIND}'",
+    "other-saga": f"UPDATE ordersaga_broker.exchange SET alternate = 'envelope' WHERE name = '{KIND}'",
     "synchronous-commit": "ALTER DATABASE doctors_broker SET synchronous_commit = off",
 }
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from ordersaga.envelope import envelope_text, read_rows
+from ordersaga.envelope import encode_envelope, read_rows
 from tests.webapp.shop import nothing_is_written, open_shop, place, said
 from webapp.orders import pricing
 from webapp.orders.exceptions import OrderRefused
@@ -74,7 +74,7 @@ def test_the_first_signal_tells_the_number_that_the_database_gave() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT payload FROM ordersaga_pack")
         [(payload,)] = cursor.fetchall()
-    [row] = read_rows(envelope_text("signal.OrderPlaced", [payload]))
+    [row] = read_rows(encode_envelope("signal.OrderPlaced", [payload]))
     assert (row.saga, row.data["order"], row.data["amount"]) == (str(order.saga_id), str(order.id), 2100)
 
 

@@ -111,7 +111,7 @@ def test_orders_with_a_dead_letter_in_common_are_remembered_until_it_is_forgotte
     rehearsal.collect("orders")
     [said] = rehearsal.waiting("inventory", "signal.OrderPlaced")
     rehearsal.run()
-    keep(DeadMessage("audit", said.parcel.body, {}, {}))
+    keep(DeadMessage("audit", said.envelope.body, {}, {}))
     age(theatre, together, days=31)
     [letter] = DeadLetter.objects.filter(outcome=None)
     assert letter.saga_id is None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ordersaga.choreography import Choreography
-from ordersaga.envelope import Reader, Row
+from ordersaga.envelope import Reader, SignalRow
 from ordersaga.signal import Signal
 
 FOLDER = Path(__file__).resolve().parents[2] / "workers" / "signal_samples"
@@ -34,7 +34,9 @@ def broken_contracts(choreography: Choreography, folder: Path = FOLDER) -> list[
         name, version = path.stem.rsplit(".", 1)
         if name not in signals:
             continue  # a participant that is not part of these settings
-        row: Row[Any] = Row("", "", None, int(version), "", 0, None, None, json.loads(path.read_text()))
+        row: SignalRow[Any] = SignalRow(
+            "", "", None, int(version), "", 0, None, None, json.loads(path.read_text())
+        )
         try:
             Reader(signals[name]).signal_of(row)
         except (ValueError, KeyError, TypeError) as error:

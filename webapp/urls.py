@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
-from webapp.flower.lookup_view import go
+from webapp.audit.lookup import go
 from webapp.flower.proxy import flower
 
 admin.site.site_header = admin.site.site_title = "OrderSaga"

@@ -17,8 +17,8 @@ from ordersaga.heartbeat import live_processes
 from tests.support.installation import House
 from tests.support.polling import eventually, throughout
 from tests.support.processes import run_dir
+from webapp.ops.doctor.backlog import obstacles
 from webapp.ops.doctor.database import Patient
-from webapp.ops.doctor.obstacles import obstacles
 from webapp.ops.doctor.pg_settings import database
 from workers.choreography import choreography
 
@@ -181,7 +181,7 @@ def test_orders_that_wait_for_a_lock_leave_time_for_the_others(house: House) -> 
 
 
 def test_doctor_names_a_transaction_that_was_left_open(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webapp.ops.doctor.obstacles.IDLE", 0)
+    monkeypatch.setattr("webapp.ops.doctor.backlog.IDLE", 0)
     with psycopg2.connect(house.databases.inventory) as rival, rival.cursor() as cursor:
         cursor.execute("LOCK TABLE ordersaga_pack IN ACCESS EXCLUSIVE MODE")
         with Patient("inventory", house.databases.inventory) as patient:

@@ -17,8 +17,8 @@ from tests.support.installation import House
 from tests.support.polling import eventually
 from tests.support.pools import PoolCluster
 from tests.support.processes import ROOT, run_dir
+from webapp.ops.doctor.backlog import obstacles
 from webapp.ops.doctor.database import Patient
-from webapp.ops.doctor.obstacles import obstacles
 from workers.choreography import choreography
 from workers.order_saga import order_operations
 

@@ -22,7 +22,7 @@ from tests.support.polling import eventually
 from tests.support.rabbitmq import PASSWORD, USER
 from webapp.ops.doctor.rabbitmq import RabbitMQ as Examined
 from webapp.ops.provision import Work
-from webapp.ops.provision.topology import topology
+from webapp.ops.provision.broker import topology
 from workers.choreography import choreography
 
 SETTLED = timedelta(seconds=3)

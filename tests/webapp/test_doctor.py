@@ -359,7 +359,7 @@ def test_a_retention_shorter_than_what_may_come_back_is_found(house: House) -> N
 
 def test_a_host_whose_clock_is_wrong_is_found(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     true = time.time
-    monkeypatch.setattr("webapp.ops.doctor.clocks.time.time", lambda: true() - 60)
+    monkeypatch.setattr("webapp.ops.doctor.pg_settings.time.time", lambda: true() - 60)
     assert codes(house.examined()) == {"clock-apart"}
 
 

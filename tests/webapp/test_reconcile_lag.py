@@ -28,8 +28,8 @@ from tests.webapp.support_books import HEARD, UNHEARD, Books, Patience, books, s
 from tests.webapp.support_corruptions import STRANGER
 from webapp.ops import broker
 from webapp.ops.reconcile import audit_queue
+from webapp.ops.reconcile.audit_lag import Queue, QueueUnknown
 from webapp.ops.reconcile.codes import Lag
-from webapp.ops.reconcile.queue import Queue, QueueUnknown
 from workers.choreography import choreography
 
 __all__ = ["books", "settled"]

@@ -16,7 +16,7 @@ from tests.support.databases import Databases
 from tests.support.polling import eventually
 from tests.support.processes import Process
 from webapp.ops.reconcile import Report, Violation
-from webapp.ops.reconcile.watch import Watch, show_changes
+from webapp.ops.reconcile.report import Watch, show_changes
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

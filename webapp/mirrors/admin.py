@@ -1,23 +1,90 @@
 """Stock and ledger: what inventory and payments have written, to look at."""
 
-# ruff: noqa: ARG002 - Django hands its hooks more than each needs
-
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.connection import ConnectionDoesNotExist
 from django.utils.html import format_html, format_html_join
 
-from webapp.admin.base import as_number, as_uuid
+from ordersaga.database import first_line
+from webapp.admin.base import ReadOnlyAdmin, as_number, as_uuid
 from webapp.admin.formatting import moment, money, unbroken
-from webapp.mirrors.borrowed import BorrowedAdmin
 from webapp.mirrors.models import LedgerEntry, LedgerTransaction, Movement, Reservation, Stock, Wallet
 from webapp.orders.models import Order
+from workers.settings import PREFIX
+
+# ruff: noqa: ARG002 - Django hands its hooks more than each needs
+
+
+AWAY = 503
+
+
+class BorrowedAdmin(ReadOnlyAdmin):
+    """A read-only list over a table of ``model.domain``."""
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return self._read(request, lambda: super(BorrowedAdmin, self).changelist_view(request, extra_context))
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied
+        show = super().changeform_view
+        return self._read(request, lambda: show(request, object_id, form_url, extra_context))
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        raise PermissionDenied
+
+    def _read(self, request: HttpRequest, show: Callable[[], HttpResponse]) -> HttpResponse:
+        try:
+            answer = show()
+            return (
+                answer.render() if isinstance(answer, TemplateResponse) else answer
+            )  # here, where its faults are met
+        except ConnectionDoesNotExist:
+            return self._away(
+                request,
+                "Nobody has said how it is read.",
+                "Set it to the address of a role that may only read",
+            )
+        except ProgrammingError as fault:
+            return self._away(
+                request, first_line(fault), "manage.py migrate makes its tables, manage.py provision the role"
+            )
+        except (OperationalError, InterfaceError) as fault:
+            return self._away(request, first_line(fault), "Is its PostgreSQL running?")
+
+    def _away(self, request: HttpRequest, fault: str, remedy: str) -> HttpResponse:
+        domain: str = self.model.domain
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"The {domain} database cannot be read now",
+            "opts": self.opts,
+            "fault": fault,
+            "remedy": remedy,
+            "variable": f"{PREFIX}{domain.upper()}_READER_URL",
+        }
+        return TemplateResponse(request, "admin/books/away.html", context, status=AWAY).render()
+
 
 OF_A_SAGA = "order number or saga id"
 
@@ -148,3 +215,6 @@ class LedgerTransactionAdmin(BySaga):
 
 def _lines(rows: Any) -> str:
     return format_html_join("", "<div>{} {}</div>", rows) or "none"
+
+
+# ruff: noqa: ARG002 - Django hands its hooks more than each needs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from webapp.ops.demo import reaper
 from webapp.ops.demo.output import DemoFailed
 from webapp.ops.demo.paths import ROOT, Places, shown
-from webapp.ops.demo.ports import HOST, free_port, listens, taken
 
 PAUSE = 0.1
 TAIL = 15
@@ -193,3 +195,39 @@ def run(child: Child, beside: Sequence[Child], goodbye: float = 5) -> int:
         child.interrupt(goodbye)
         raise
     return code
+
+
+HOST = "127.0.0.1"
+TRIED = 200
+
+
+def free_port(wanted: int) -> int:
+    """``wanted`` or the next one that nobody listens at. Another process may take it before it is used."""
+    for port in range(wanted, wanted + TRIED):
+        with socket.socket() as probe:
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # connections of an earlier server may linger
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        if not taken(port):
+            return port
+    raise OSError(f"no free port from {wanted} to {wanted + TRIED - 1}")
+
+
+def taken(port: int) -> bool:
+    """Whether somebody answers there."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def listens(pid: int, port: int) -> bool:
+    """Whether it is this very process that listens there, and not a stranger who was quicker."""
+    try:
+        connections = psutil.Process(pid).net_connections("tcp")
+    except psutil.Error:
+        return False
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)

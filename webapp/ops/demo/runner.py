@@ -12,13 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from webapp.ops.demo import lock, prepare, reaper
+from webapp.ops.demo import paths, prepare, reaper
 from webapp.ops.demo.output import DemoFailed, Outcome, Telling, said_in
 from webapp.ops.demo.paths import Places, private, shown
-from webapp.ops.demo.ports import HOST
-from webapp.ops.demo.processes import PAUSE, Child, Page, Pool, await_ready, run, watch
-from webapp.ops.demo.servers import BROKER, DATABASES, Servers, as_shell, environment
-from webapp.ops.demo.wait_for_audit import trail_rests
+from webapp.ops.demo.processes import HOST, PAUSE, Child, Page, Pool, await_ready, run, watch
+from webapp.ops.demo.servers import BROKER, DATABASES, Servers, as_shell, environment, trail_rests
 from workers.settings import settings
 
 MIX = {"--decline": "10%", "--out-of-stock": "5%", "--cancel": "5%", "--free": "2%"}
@@ -69,7 +67,7 @@ class Demo:
         try:
             _not_in_production()
             self._places.make()
-            with _interruptible(), lock.held(self._places) as mine, self._guarded(mine):
+            with _interruptible(), paths.held(self._places) as mine, self._guarded(mine):
                 return self._acts(mine)
         except DemoFailed as failed:
             return self._failed(failed)
@@ -92,7 +90,7 @@ class Demo:
         self._telling.failure(failed)
         return FAILED
 
-    def _acts(self, mine: lock.Lock) -> int:
+    def _acts(self, mine: paths.Lock) -> int:
         try:
             self._start(mine)
             self._trade()
@@ -107,7 +105,7 @@ class Demo:
     # -------------------------------------------------------------------------------------------------------
     # starting
 
-    def _start(self, mine: lock.Lock) -> None:
+    def _start(self, mine: paths.Lock) -> None:
         say, secrets = self._telling, self._places.secrets()
         say.title("OrderSaga", "an order saga on four Celery pools and three databases; nobody conducts")
         say.line()
@@ -222,7 +220,7 @@ class Demo:
     # ending
 
     @contextmanager
-    def _guarded(self, mine: lock.Lock) -> Iterator[None]:
+    def _guarded(self, mine: paths.Lock) -> Iterator[None]:
         """Begin by ending what an earlier demo left, and end whatever this one has started."""
         reaper.put_away(self._places)
         guard = reaper.post(self._places, mine.fileno())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import psycopg2
@@ -131,3 +132,28 @@ def _ask_broker(url: str) -> None:
             alarm_words(reason),
             "Free memory or disk space there, or unset the address to have an embedded one.",
         )
+
+
+REST, LIMIT = 2.0, 60.0
+"""Seconds without news after which it has heard all, and seconds after which nobody waits any longer."""
+PAUSE = 0.25
+LAST = "SELECT max(id) FROM audit_sagaevent"
+
+
+def trail_rests(orders_url: str, meanwhile: Callable[[], None]) -> None:
+    """Until nothing has been added to the audit trail for a while; the auditor judges what is there."""
+    connection = connect(orders_url, application_name="demo")
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            began = since = time.monotonic()
+            last: object = None
+            while time.monotonic() - since < REST and time.monotonic() - began < LIMIT:
+                meanwhile()
+                cursor.execute(LAST)
+                before, last = last, cursor.fetchone()
+                if last != before:
+                    since = time.monotonic()
+                time.sleep(PAUSE)
+    finally:
+        connection.close()

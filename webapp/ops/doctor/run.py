@@ -14,7 +14,7 @@ from ordersaga.database import first_line
 from ordersaga.errors import PoolerRefused
 from ordersaga.sessions import connect
 from webapp.ops import broker
-from webapp.ops.doctor import backlog, clocks, migrations, obstacles, pg_settings, pgmq, roles, schema_objects
+from webapp.ops.doctor import backlog, pg_settings, pgmq, roles, schema_objects
 from webapp.ops.doctor.configuration import configuration
 from webapp.ops.doctor.database import WHO, Patient
 from webapp.ops.doctor.finding import Finding, error, warning
@@ -71,7 +71,7 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
         yield from roles.strength(patient, [p.role for p in everywhere if p.role != patient.role])
     yield from roles.fences(everywhere)
     yield from _readers(ours)
-    yield from clocks.clocks(everywhere)
+    yield from pg_settings.clocks(everywhere)
     for patient in patients:
         try:
             yield from _tables(patient, choreography)
@@ -154,10 +154,10 @@ def _readers(ours: Settings) -> Iterator[Finding]:
 
 
 def _tables(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
-    yield from migrations.migrations(patient)
-    if migrations.furnished(patient):
+    yield from schema_objects.migrations(patient)
+    if schema_objects.furnished(patient):
         yield from schema_objects.guards(patient)
-        yield from obstacles.obstacles(patient, choreography)
+        yield from backlog.obstacles(patient, choreography)
         yield from backlog.waiting(patient, list(choreography.participants))
 
 

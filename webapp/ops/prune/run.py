@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
-from webapp.ops.prune import packs, sagas, sql
+from webapp.ops.prune import sagas, sql
 from webapp.ops.prune.databases import Databases, transaction
 
 BATCH = 500
@@ -54,7 +55,7 @@ def prune(
             pruned.gone["letters of the desk"] += cursor.fetchone()[0]
         return pruned
     for connection in databases.all:
-        for dropped in packs.drop(connection, pruned.horizon, batch):
+        for dropped in drop(connection, pruned.horizon, batch):
             pruned.gone["packs"] += dropped
             tell(pruned)
     _desk(databases, pruned, batch, tell)
@@ -69,4 +70,43 @@ def _desk(databases: Databases, pruned: Pruned, batch: int, tell: Callable[[Prun
         pruned.gone["letters of the desk"] += gone
         tell(pruned)
         if gone < batch:
+            return
+
+
+def drop(connection: Any, horizon: datetime, batch: int) -> Iterator[int]:
+    """How many went, batch by batch. What points at old packs is read once, for nothing new ever does."""
+    last = 0
+    for window in _old(connection, horizon, batch):
+        last = window[-1]
+    if not last:
+        return
+    with transaction(connection) as cursor:
+        cursor.execute(sql.POINTED_AT, {"last": last})
+        kept = {pack for (pack,) in cursor.fetchall()}
+    for window in _old(connection, horizon, batch):
+        if window[0] > last:
+            return
+        packs = [pack for pack in window if pack not in kept and pack <= last]
+        if packs:
+            with transaction(connection) as cursor:
+                cursor.execute(sql.DROP_PACKS, {"packs": packs})
+                yield cursor.rowcount
+
+
+def _old(connection: Any, horizon: datetime, batch: int) -> Iterator[list[int]]:
+    """Their numbers, in order, up to the first that is young."""
+    after = 0
+    while True:
+        with transaction(connection) as cursor:
+            cursor.execute(sql.PACKS, {"horizon": horizon, "after": after, "batch": batch})
+            rows = cursor.fetchall()
+        numbers = []
+        for number, old in rows:
+            if not old:
+                break
+            numbers.append(number)
+        if numbers:
+            yield sorted(set(numbers))
+            after = numbers[-1]
+        if len(numbers) < len(rows) or not rows:
             return

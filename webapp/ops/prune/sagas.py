@@ -7,9 +7,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
+from ordersaga.envelope import read_rows
+from ordersaga.errors import EnvelopeError
 from ordersaga.sql import NOBODY
-from webapp.ops.prune import dead_letters, sql
+from webapp.ops.prune import sql
 from webapp.ops.prune.databases import Databases, transaction
 
 Sagas = list[str]
@@ -17,7 +20,7 @@ Sagas = list[str]
 
 def windows(databases: Databases, horizon: datetime, batch: int) -> Iterator[Sagas]:
     """The sagas that may be forgotten, some hundred at a time; a list may be empty."""
-    dead_letters.keep(databases.orders, horizon)
+    keep(databases.orders, horizon)
     after = NOBODY
     while True:
         with transaction(databases.orders) as cursor:
@@ -72,3 +75,22 @@ def count(databases: Databases, sagas: Sequence[str]) -> Counter[str]:
                 cursor.execute(statement, {"sagas": sagas})
                 found[kind] += cursor.fetchone()[0]
     return found
+
+
+def keep(connection: Any, horizon: datetime) -> None:
+    """Write their sagas into a table of this session, for ``sql.ENDED``; one letter is in memory at a time.
+
+    Once for a whole pruning is enough: a message that dies meanwhile belongs to a younger saga, as the
+    retention is longer than a message may come back.
+    """
+    with transaction(connection) as cursor, connection.cursor("letters") as letters:
+        cursor.execute(sql.KEPT)
+        letters.itersize = 1
+        letters.execute(sql.OF_SEVERAL, {"horizon": horizon})
+        for (body,) in letters:
+            try:
+                rows = read_rows(bytes(body))
+            except EnvelopeError:
+                continue  # what cannot be read cannot be replayed
+            cursor.execute(sql.KEEP, [[row.saga for row in rows]])
+        cursor.execute("ANALYZE prune_kept")

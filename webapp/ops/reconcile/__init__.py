@@ -13,9 +13,9 @@ gone =============
 ==============================================================================================
 """
 
+from webapp.ops.reconcile.audit_lag import audit_queue
 from webapp.ops.reconcile.auditor import Auditor
 from webapp.ops.reconcile.codes import Report, Violation
-from webapp.ops.reconcile.queue import audit_queue
 from webapp.ops.reconcile.snapshots import Unreadable
 
 __all__ = ["Auditor", "Report", "Unreadable", "Violation", "audit_queue"]

@@ -8,9 +8,8 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from webapp.ops.reconcile import totals
+from webapp.ops.reconcile.audit_lag import Owed, Queue
 from webapp.ops.reconcile.codes import INCOMPLETE, Finding, Report, Violation
-from webapp.ops.reconcile.lag import Owed
-from webapp.ops.reconcile.queue import Queue
 from webapp.ops.reconcile.rules import judge
 from webapp.ops.reconcile.saga_facts import Rows, Story, shape
 from webapp.ops.reconcile.snapshots import Books

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from webapp.ops.reconcile.codes import Violation
 from webapp.ops.reconcile.rules import SAGA_NAME
-from webapp.ops.reconcile.rules.trail import BEGINNING, SAYS
+from webapp.ops.reconcile.rules.journals import BEGINNING, SAYS
 from webapp.ops.reconcile.snapshots import DATABASES, Books, Snapshot
 
 COUNTS = {

@@ -16,12 +16,11 @@ from django.utils.html import format_html
 from webapp.admin.actions import Act, ActingAdmin
 from webapp.admin.base import KeysetList
 from webapp.admin.formatting import duration, moment, money, second, story, unbroken
-from webapp.audit.timeline import story_of
+from webapp.audit.timeline import lines_of, story_of
 from webapp.orders import search, services
 from webapp.orders.filters import Attention, Open, RefusedWith, Status
 from webapp.orders.models import Saga
 from webapp.orders.progress import Stand, stand_of, stands_of
-from webapp.orders.timeline_table import lines_of
 
 
 class SagaList(KeysetList):

@@ -13,10 +13,10 @@ from django.core.management.base import CommandError
 from webapp.audit.models import DeadLetter
 from webapp.audit.services import discard, replay
 from webapp.operators import ActRefused
+from webapp.ops import rendering
 from webapp.ops.cli import command
 from webapp.ops.cli.console import Console
 from webapp.ops.cli.db_errors import told_plainly
-from webapp.ops.rendering import dead_letters as telling
 
 REFUSED = 1
 BY = "command line"
@@ -97,8 +97,8 @@ class Command(command.Command):
         )
         if options["json"]:
             for letter in found:
-                self.stdout.write(json.dumps(telling.record(letter, whole=False)))
-        elif not telling.listed(found, Console(highlight=False)):
+                self.stdout.write(json.dumps(rendering.dead_letter_record(letter, whole=False)))
+        elif not rendering.list_dead_letters(found, Console(highlight=False)):
             self.stdout.write(
                 "No dead letters."
                 if options["all"]
@@ -112,9 +112,9 @@ class Command(command.Command):
                 f"There is no dead letter {letter}. manage.py dead_letters list --all", returncode=REFUSED
             )
         if as_json:
-            self.stdout.write(json.dumps(telling.record(found, whole=True), indent=2))
+            self.stdout.write(json.dumps(rendering.dead_letter_record(found, whole=True), indent=2))
         else:
-            telling.show(found, Console(highlight=False))
+            rendering.show_dead_letter(found, Console(highlight=False))
 
     def _settle(self, act: Callable[..., str], options: dict[str, Any]) -> None:
         """Each by itself: one that is refused does not keep the others."""

@@ -15,8 +15,8 @@ from ordersaga.database import first_line
 from webapp.operators import ActRefused, required_reason
 from webapp.ops.cli import command
 from webapp.ops.cli.db_errors import told_plainly
+from webapp.ops.doctor.backlog import paused_steps
 from webapp.ops.doctor.database import Patient
-from webapp.ops.doctor.paused import paused_steps
 from workers.choreography import choreography
 from workers.order_saga import order_operations
 from workers.settings import DOMAINS, PREFIX, settings

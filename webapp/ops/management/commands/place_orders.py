@@ -18,7 +18,7 @@ from webapp.ops.cli.db_errors import told_plainly
 from webapp.ops.cli.graceful_stop import Stop, heard
 from webapp.ops.cli.main import FAILED
 from webapp.ops.loadgen import TIMEOUT, Figures, Following, Tally
-from webapp.ops.loadgen.hint import hint
+from webapp.ops.loadgen.wait import hint
 from webapp.ops.order_import.load import LineRefused, Placing
 from webapp.ops.order_import.record import FileRefused, key
 from webapp.ops.order_import.report import as_json, show, show_faults

@@ -19,10 +19,9 @@ from webapp.ops.cli import command
 from webapp.ops.cli.console import Bar, Console, bar
 from webapp.ops.cli.main import FAILED
 from webapp.ops.provision import CannotProvision, Work
+from webapp.ops.provision.broker import answers, elsewhere, ensure_broker, topology
 from webapp.ops.provision.postgres import Place, database
-from webapp.ops.provision.rabbitmq import elsewhere, ensure_broker
 from webapp.ops.provision.reader import reader
-from webapp.ops.provision.topology import answers, topology
 from workers.settings import DOMAINS, PREFIX, Domain, Settings, settings
 
 MISSING = 1

@@ -15,9 +15,8 @@ from webapp.ops.cli import command
 from webapp.ops.cli.command import within
 from webapp.ops.cli.console import Bar, Console, bar
 from webapp.ops.reconcile import Auditor, Report, Unreadable, audit_queue
-from webapp.ops.reconcile.queue import Queue
-from webapp.ops.reconcile.report import as_json, show
-from webapp.ops.reconcile.watch import Watch, as_line, show_changes
+from webapp.ops.reconcile.audit_lag import Queue
+from webapp.ops.reconcile.report import Watch, as_json, as_line, show, show_changes
 from workers.settings import settings
 
 VIOLATIONS, UNREADABLE, INTERRUPTED = 1, 2, 130

@@ -12,7 +12,7 @@ from webapp.audit.timeline import story_of
 from webapp.ops.cli import command
 from webapp.ops.cli.console import Console
 from webapp.ops.cli.db_errors import told_plainly
-from webapp.ops.rendering.sagas import as_json, show
+from webapp.ops.rendering import saga_as_json, show_saga
 
 NOT_FOUND = 1
 
@@ -49,6 +49,6 @@ class Command(command.Command):
                 f"Nothing has this id: {options['id'][:80]!r}. Tried: {TRIED}.", returncode=NOT_FOUND
             )
         if options["json"]:
-            print(as_json(story))  # noqa: T201 - this is what was asked for
+            print(saga_as_json(story))  # noqa: T201 - this is what was asked for
         else:
-            show(story, Console(highlight=False))
+            show_saga(story, Console(highlight=False))

@@ -18,8 +18,8 @@ from webapp.ops.cli.db_errors import told_plainly
 from webapp.ops.cli.graceful_stop import Stop, heard
 from webapp.ops.cli.main import FAILED
 from webapp.ops.loadgen import TIMEOUT, EmptyCatalogue, Figures, Following, Mix, Run, Shelf, Tally, plan
-from webapp.ops.loadgen.hint import hint
 from webapp.ops.loadgen.report import as_json, show
+from webapp.ops.loadgen.wait import hint
 from webapp.orders.exceptions import OrderError
 
 OPEN, INTERRUPTED = 1, 130

@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from webapp.ops.reconcile.codes import Finding
-from webapp.ops.reconcile.rules.goods import goods
-from webapp.ops.reconcile.rules.journals import barred, effects, loose_ends, refusals
-from webapp.ops.reconcile.rules.money import money
+from webapp.ops.reconcile.rules.goods_and_money import goods, money
+from webapp.ops.reconcile.rules.journals import barred, effects, loose_ends, refusals, trail
 from webapp.ops.reconcile.rules.orders import (
     answers,
     cancellations,
@@ -20,7 +19,6 @@ from webapp.ops.reconcile.rules.orders import (
     sums,
     timers,
 )
-from webapp.ops.reconcile.rules.trail import trail
 from webapp.ops.reconcile.saga_facts import Story
 
 Rule = Callable[[Story], Iterator[Finding]]

@@ -1,1 +1,0 @@
-"""Commands tell what is known: sagas as trees, dead letters as tables."""

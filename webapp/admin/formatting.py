@@ -10,35 +10,26 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-# ISO 4217's currencies whose minor unit is not the hundredth.
-WHOLE = frozenset(
-    {
-        "BIF",
-        "CLP",
-        "DJF",
-        "GNF",
-        "ISK",
-        "JPY",
-        "KMF",
-        "KRW",
-        "PYG",
-        "RWF",
-        "UGX",
-        "VND",
-        "VUV",
-        "XAF",
-        "XOF",
-        "XPF",
-    }
-)
-THOUSANDTHS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+# ISO 4217's currencies whose minor unit is not the hundredth: how many decimals they have.
+_WHOLE = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+DECIMALS = {
+    **dict.fromkeys(_WHOLE.split(), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+    **dict.fromkeys(("CLF", "UYW"), 4),
+}
+
+
+def amount(minor: int, currency: str) -> str:
+    """Minor units as a decimal number: ``-1,304.83`` for -130483 of EUR."""
+    digits = DECIMALS.get(currency, 2)
+    whole, part = divmod(abs(minor), 10**digits)
+    sign = "-" if minor < 0 else ""
+    return f"{sign}{whole:,}.{part:0{digits}}" if digits else f"{sign}{whole:,}"
 
 
 def money(minor: int, currency: str) -> str:
     """``304.83 EUR`` for 30483 minor units."""
-    digits = 0 if currency in WHOLE else 3 if currency in THOUSANDTHS else 2
-    whole, part = divmod(minor, 10**digits)
-    return unbroken(f"{whole:,}.{part:0{digits}} {currency}" if digits else f"{whole:,} {currency}")
+    return unbroken(f"{amount(minor, currency)} {currency}")
 
 
 def moment(at: datetime | None) -> str | None:

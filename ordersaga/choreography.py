@@ -28,19 +28,19 @@ class Choreography:
             raise DeclarationError(f"saga {saga.name}", "has two participants of one name", "Rename one")
         self.steps = [step for p in participants for step in p.steps.values()]
         self.observed = any(p.observer for p in participants)
-        self._hearers: defaultdict[type[Signal], list[Step]] = defaultdict(list)
+        self._consumers: defaultdict[type[Signal], list[Step]] = defaultdict(list)
         for step in self.steps:
-            self._hearers[step.signature.hears].append(step)
+            self._consumers[step.signature.consumes].append(step)
         self.check()
-        self._heard = {ANSWER, ATTENTION, NOTICE, *(topic_of(step.signature.hears) for step in self.steps)}
+        self._heard = {ANSWER, ATTENTION, NOTICE, *(topic_of(step.signature.consumes) for step in self.steps)}
         self._order = {step.key: n for n, step in enumerate(self._forward(self.saga.begins_with))}
 
     # -- what follows from the declarations
     # -----------------------------------------------------------------------
 
-    def hearers(self, signal: type[Signal]) -> list[Step]:
+    def consumers(self, signal: type[Signal]) -> list[Step]:
         """The steps that hear a signal."""
-        return self._hearers[signal]
+        return self._consumers[signal]
 
     def completes(self, step: Step) -> bool:
         """Whether the saga is complete once this step is done: the initiator's listening end
@@ -48,13 +48,13 @@ class Choreography:
         """
         return (
             step.participant == self.saga.initiator
-            and not step.signature.says
-            and any(step.signature.hears in pivot.successes for pivot in self.pivots())
+            and not step.signature.emits
+            and any(step.signature.consumes in pivot.successes for pivot in self.pivots())
         )
 
     def ends_confirmed(self, step: Step) -> bool:
         """Whether a confirming step completes the saga at once, as nothing follows it."""
-        return step.confirms and not any(self.hearers(said) for said in step.successes)
+        return step.confirms and not any(self.consumers(said) for said in step.successes)
 
     def confirming(self) -> list[Step]:
         """Steps that decide that a saga succeeds."""
@@ -65,7 +65,7 @@ class Choreography:
         round.
         """
         after = [s for c in self.confirming() for said in c.successes for s in self._forward(said)]
-        return [s for s in after if s.signature.says]
+        return [s for s in after if s.signature.emits]
 
     def undo_order(self, steps: Sequence[Step]) -> list[Step]:
         """Newest first: the reverse of the order in which the saga reaches them."""
@@ -80,7 +80,7 @@ class Choreography:
         to_itself = f"to.{participant.name}"
         if participant.observer is not None:
             return [f"to.{OBSERVERS}", NOTICE, to_itself]
-        keys = [topic_of(step.signature.hears) for step in participant.steps.values()]
+        keys = [topic_of(step.signature.consumes) for step in participant.steps.values()]
         if participant.name == self.saga.initiator:
             keys += [ANSWER, ATTENTION]
         return [*keys, "refusal.#", to_itself]
@@ -141,7 +141,7 @@ class Choreography:
                 )
             said[signal].append(who)
         for step in self.steps:
-            heard = step.signature.hears
+            heard = step.signature.consumes
             if names.setdefault(heard.__name__, heard) is not heard:
                 raise DeclarationError(
                     heard.__name__, "is the name of two signals", "Rename one: messages carry the name"
@@ -153,7 +153,7 @@ class Choreography:
                     "Emit it, or list it in `accepts`",
                 )
             for signal in step.successes:
-                if not self.hearers(signal) and signal not in self.saga.ends and not step.confirms:
+                if not self.consumers(signal) and signal not in self.saga.ends and not step.confirms:
                     raise DeclarationError(
                         step.key,
                         f"emits {signal.__name__}, which no step consumes",
@@ -166,9 +166,9 @@ class Choreography:
         for signal in self.saga.accepts:
             yield signal, "outside"
         for step in self.steps:
-            for signal in step.signature.says:
+            for signal in step.signature.emits:
                 yield signal, step.key
-            for signal in step.undoing.signature.says if step.undoing else ():
+            for signal in step.undoing.signature.emits if step.undoing else ():
                 yield signal, step.key
 
     def _check_deciding(self) -> None:
@@ -190,7 +190,7 @@ class Choreography:
 
     def _check_ends(self) -> None:
         name = f"saga {self.saga.name}"
-        if not any(s.decides and s.refusals for s in self.hearers(DeadlinePassed)):
+        if not any(s.decides and s.refusals for s in self.consumers(DeadlinePassed)):
             raise DeclarationError(
                 name,
                 "has a deadline, and no deciding step handles DeadlinePassed",
@@ -238,7 +238,7 @@ class Choreography:
                     "Remove `None` from its result: the saga would never end",
                 )  # fmt: skip
             for said in pivot.successes:
-                if not any(self.completes(end) for end in self.hearers(said)):
+                if not any(self.completes(end) for end in self.consumers(said)):
                     raise DeclarationError(
                         pivot.key,
                         f"is the last step and {self.saga.initiator} does not consume {said.__name__}",
@@ -253,7 +253,7 @@ class Choreography:
             if self.ends_confirmed(step):
                 continue
             for said in step.successes:
-                if not any(hearer in pivots for hearer in self.hearers(said)):
+                if not any(consumer in pivots for consumer in self.consumers(said)):
                     raise DeclarationError(
                         step.key,
                         f"confirms with {said.__name__}, and no step that consumes it emits anything",
@@ -296,15 +296,15 @@ class Choreography:
         to.
         """
         found: list[Step] = []
-        wave = list(self.hearers(signal))
+        wave = list(self.consumers(signal))
         while wave:
             step = wave.pop(0)
             if step not in found and step is not without:
                 found.append(step)
                 wave += [
                     s
-                    for said in step.signature.says
+                    for said in step.signature.emits
                     if not issubclass(said, Refusal)
-                    for s in self.hearers(said)
+                    for s in self.consumers(said)
                 ]
         return found

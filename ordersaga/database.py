@@ -118,7 +118,7 @@ def _planned(db: Any) -> Cursor:
     return cursor
 
 
-LACKS_TABLES = "its tables are missing; create them with: manage.py migrate"
+TABLES_MISSING = "its tables are missing; create them with: manage.py migrate"
 """What is said of a database that answers and has not been migrated yet."""
 
 _DRIVERS = frozenset({"psycopg2", "psycopg", "sqlalchemy", "django"})
@@ -140,13 +140,13 @@ def is_connection_error(error: BaseException) -> bool:
     )
 
 
-def answers(cursor: Cursor) -> bool:
+def is_answering(cursor: Cursor) -> bool:
     """Whether the database answers at all."""
     cursor.execute("SELECT 1")
     return True
 
 
-def furnished(cursor: Cursor) -> bool:
+def has_tables(cursor: Cursor) -> bool:
     """Whether the engine's tables stand; the outbox is among the last that its migration creates."""
     cursor.execute("SELECT to_regclass('ordersaga_outbox') IS NOT NULL")
     return bool(cursor.fetchone()[0])

@@ -51,7 +51,7 @@ def _text(choreography: Choreography) -> str:
         undo = f"undo: {step.undoing.name}" if step.undoing else ""
         role = _role(choreography, step)
         rows.append(
-            (step.signature.hears.__name__, step.key, _said(step), undo, "" if role == "step" else role)
+            (step.signature.consumes.__name__, step.key, _said(step), undo, "" if role == "step" else role)
         )
     widths = [max(len(row[n]) for row in rows) for n in range(4)]
     for heard, key, said, undo, role in rows:
@@ -93,7 +93,7 @@ def _mermaid(choreography: Choreography) -> str:
 
 def _arrows(choreography: Choreography, signal: type[Signal], source: str) -> list[str]:
     label = "" if source in ("start", signal.__name__) else f"|{signal.__name__}|"
-    return [f"    {source} -->{label} {_id(step)}" for step in choreography.hearers(signal)]
+    return [f"    {source} -->{label} {_id(step)}" for step in choreography.consumers(signal)]
 
 
 def _id(step: Step) -> str:
@@ -107,7 +107,7 @@ def _json(choreography: Choreography) -> str:
         return {
             "participant": step.participant,
             "step": step.name,
-            "hears": step.signature.hears.__name__,
+            "hears": step.signature.consumes.__name__,
             "says": [s.__name__ for s in step.successes],
             "refuses": [s.__name__ for s in step.refusals],
             "undo": step.undoing.name if step.undoing else None,
@@ -117,7 +117,7 @@ def _json(choreography: Choreography) -> str:
             "time_limit_seconds": step.time_limit.total_seconds(),
         }
 
-    signals = {s for step in choreography.steps for s in (step.signature.hears, *step.signature.says)}
+    signals = {s for step in choreography.steps for s in (step.signature.consumes, *step.signature.emits)}
     return json.dumps(
         {
             "saga": saga.name,

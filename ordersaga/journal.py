@@ -41,7 +41,7 @@ class Journal:
     def __init__(self, cursor: Cursor, participant: str) -> None:
         self._cursor = cursor
         self._mine = f"{participant}."
-        self._heard = f"{participant}.refusal"
+        self._refusal_key = f"{participant}.refusal"
 
     def begin(self, step: str, sagas: Sequence[SagaId]) -> Begun:
         """Write the step down as done for all sagas where it has not been (docs/PROTOCOL.md, rule 1), waiting
@@ -86,9 +86,9 @@ class Journal:
         """
         self._cursor.execute(sql.GIVE_UP, [pack_id, saga, step])
 
-    def hear_refusal(self, sagas: Sequence[SagaId]) -> list[SagaId]:
+    def record_refusal(self, sagas: Sequence[SagaId]) -> list[SagaId]:
         """Note that the participant has heard a refusal; gives the sagas for which this is the first."""
-        self._cursor.execute(sql.HEARD, [self._heard, array(sagas)])
+        self._cursor.execute(sql.HEARD, [self._refusal_key, array(sagas)])
         return [saga for (saga,) in self._cursor.fetchall()]
 
     def bar(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:

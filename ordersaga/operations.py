@@ -156,7 +156,7 @@ def resume_steps(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     steps = {step.key: step for step in context.participant.steps.values()}
     for row in rows:
         if (step := steps.get(row.data["step"])) is not None:
-            resumed = paused_steps.resume(context, step, topic_of(step.signature.hears))
+            resumed = paused_steps.resume(context, step, topic_of(step.signature.consumes))
             if resumed:
                 line = LogEvent(
                     "resumed by an operator",

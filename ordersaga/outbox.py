@@ -42,7 +42,7 @@ RESUME = "resume"
 NOW = timedelta(0)
 
 
-class _Post(NamedTuple):
+class _OutboxRow(NamedTuple):
     kind: str
     topic: str
     recipient: str | None
@@ -60,19 +60,19 @@ class Outbox:
         """:param notices: whether an observer listens, so that what says no signal is told to it."""
         self.header, self._notices = header, notices
         self.now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._said: defaultdict[str, list[str]] = defaultdict(list)
+        self._emitted: defaultdict[str, list[str]] = defaultdict(list)
         self._sagas: defaultdict[str, list[SagaId]] = defaultdict(list)
-        self._news: defaultdict[str, list[str]] = defaultdict(list)
-        self._posts: list[_Post] = []
+        self._messages: defaultdict[str, list[str]] = defaultdict(list)
+        self._rows: list[_OutboxRow] = []
         self._retries: list[tuple[str, SagaId, str, timedelta]] = []
         self._timers: defaultdict[tuple[str, str], list[tuple[SagaId, timedelta]]] = defaultdict(list)
 
-    def text_of(self, topic: str) -> tuple[str, int]:
+    def emitted_pack(self, topic: str) -> tuple[str, int]:
         """The pack of what was said under a topic, and how many signals it holds."""
-        rows = self._said[topic]
+        rows = self._emitted[topic]
         return encode_pack(self.header, rows), len(rows)
 
-    def say(
+    def emit(
         self, saga: SagaId, signal: Signal, *, cause: SignalRow[Any] | None = None, trace: str | None = None
     ) -> None:
         """A signal for whoever hears it, kept in the pack that the journal's row points at.
@@ -86,26 +86,26 @@ class Outbox:
         )
         if (size := encoded_size(row)) > MAX_SIGNAL_BYTES:
             raise SignalTooLarge(type(signal).__name__, size, MAX_SIGNAL_BYTES)
-        self._said[topic].append(row)
+        self._emitted[topic].append(row)
         self._sagas[topic].append(saga)
 
-    def say_again(
+    def repeat(
         self, saga: SagaId, topic: str, recorded: SignalRow[Any], cause: SignalRow[Any] | None
     ) -> None:
         """A signal that was said before, marked *again*."""
         data = orjson.dumps(recorded.data).decode()
         id_ = self._repeatable_id(cause, topic, recorded.id)
         row = self._row(saga, cause, data, recorded.version, 1, recorded.trace, recorded.reason, id_)
-        self._news[topic].append(row)
+        self._messages[topic].append(row)
 
     def answer(self, saga: SagaId, cause: SignalRow[Any] | None) -> None:
         """Nothing of this saga is left here, nor ever will be."""
         data = f'{{"participant":{json_text(self.header.participant)}}}'
-        self._news[ANSWER].append(self._row(saga, cause, data, id_=self._repeatable_id(cause, ANSWER)))
+        self._messages[ANSWER].append(self._row(saga, cause, data, id_=self._repeatable_id(cause, ANSWER)))
 
     def attention(self, saga: SagaId, cause: SignalRow[Any] | None, reason: str) -> None:
         """A person must look at this saga."""
-        self._news[ATTENTION].append(self._row(saga, cause, "{}", reason=reason))
+        self._messages[ATTENTION].append(self._row(saga, cause, "{}", reason=reason))
 
     def notice(
         self,
@@ -124,7 +124,7 @@ class Outbox:
         if self._notices:
             text = orjson.dumps({"what": what, **data}).decode()
             id_ = id_ or self._repeatable_id(cause, NOTICE, text, reason or "")
-            self._news[NOTICE].append(self._row(saga, cause, text, reason=reason, id_=id_))
+            self._messages[NOTICE].append(self._row(saga, cause, text, reason=reason, id_=id_))
 
     def retry(self, row: SignalRow[Any], header: PackHeader, topic: str, later: timedelta = NOW) -> None:
         """A signal heard, once more and alone, to the own queue."""
@@ -144,11 +144,11 @@ class Outbox:
     ) -> None:
         """A row as it stands, to one participant's queue alone, or to all who hear its topic."""
         text = encode_row(row._replace(data=orjson.dumps(row.data).decode()))
-        self._posts.append(_Post("retry" if to else "said", topic, to, 1, encode_pack(header, [text]), later))
+        self._rows.append(
+            _OutboxRow("retry" if to else "said", topic, to, 1, encode_pack(header, [text]), later)
+        )
 
-    def put_away(
-        self, rows: Sequence[SignalRow[Any]], header: PackHeader, topic: str, later: timedelta
-    ) -> None:
+    def defer(self, rows: Sequence[SignalRow[Any]], header: PackHeader, topic: str, later: timedelta) -> None:
         """Rows for a step that is paused, to the own queue."""
         self.forward_together(rows, header, topic, to=self.header.participant, kind="paused", later=later)
 
@@ -166,7 +166,7 @@ class Outbox:
         texts = [encode_row(row._replace(data=orjson.dumps(row.data).decode())) for row in rows]
         for part in split_rows(texts):
             count = part.stop - part.start
-            self._posts.append(_Post(kind, topic, to, count, encode_pack(header, texts[part]), later))
+            self._rows.append(_OutboxRow(kind, topic, to, count, encode_pack(header, texts[part]), later))
 
     def timer(self, saga: SagaId, kind: str, topic: str, later: timedelta) -> None:
         """A row due later, which :meth:`cancel_timers` takes back; one of a kind for each saga."""
@@ -177,19 +177,19 @@ class Outbox:
 
         :param pack_id: the pack that the journal's rows of this transaction point at.
         """
-        for topic, rows in self._news.items():
+        for topic, rows in self._messages.items():
             for part in split_rows(rows):
                 count = part.stop - part.start
-                self._posts.append(
-                    _Post("said", topic, None, count, encode_pack(self.header, rows[part]), NOW)
+                self._rows.append(
+                    _OutboxRow("said", topic, None, count, encode_pack(self.header, rows[part]), NOW)
                 )
         me = self.header.participant
-        if self._said or self._posts:
+        if self._emitted or self._rows:
             ids, topics, counts, packs = self._packs(cursor, pack_id)
-            *posts, texts, later = [list(column) for column in zip(*self._posts, strict=True)] or [[]] * len(
-                _Post._fields
+            *columns, texts, later = [list(column) for column in zip(*self._rows, strict=True)] or [[]] * len(
+                _OutboxRow._fields
             )
-            values = [ids, topics, *packs, me, ids, topics, counts, me, *posts, *texts, later, me, me]
+            values = [ids, topics, *packs, me, ids, topics, counts, me, *columns, *texts, later, me, me]
             cursor.execute(sql.record(len(packs), len(texts)), values)
         for topic, saga, text, wait in self._retries:
             cursor.execute(sql.RETRY, [me, topic, me, saga, text, wait])
@@ -206,7 +206,7 @@ class Outbox:
         """
         ids: list[int | None] = []
         topics, counts, texts = [], [], []
-        for topic, rows in self._said.items():
+        for topic, rows in self._emitted.items():
             for part in split_rows(rows):
                 own = pack_id
                 if part.start and pack_id is not None:
@@ -276,7 +276,7 @@ def next_pack(cursor: Cursor) -> int:
     return int(cursor.fetchone()[0])
 
 
-def recorded(
+def read_emitted(
     cursor: Cursor, pack_ids: Mapping[SagaId, Iterable[int]], *, published_by: str | None = None
 ) -> dict[SagaId, list[tuple[str, SignalRow[Any]]]]:
     """What was said about each saga in the given packs: topic and row.

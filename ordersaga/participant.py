@@ -117,10 +117,10 @@ class Participant:
                         f"has the same key in the journal as {other.task}: {step.key}",
                         "Give the new step a name that no step has had",
                     )
-                if other.signature.hears is step.signature.hears:
+                if other.signature.consumes is step.signature.consumes:
                     raise DeclarationError(
                         step.key,
-                        f"consumes {step.signature.hears.__name__}, and so does {other.key}",
+                        f"consumes {step.signature.consumes.__name__}, and so does {other.key}",
                         "A participant has one step for each signal: call both functions from one step",
                     )
             self.steps[step.name] = step
@@ -143,9 +143,9 @@ class Participant:
         self.observer = function
         return function
 
-    def hearing(self, signal: str) -> Step | None:
+    def step_for(self, signal: str) -> Step | None:
         """The step that hears the signal of that name, if any."""
-        return next((s for s in self.steps.values() if s.signature.hears.__name__ == signal), None)
+        return next((s for s in self.steps.values() if s.signature.consumes.__name__ == signal), None)
 
     def __repr__(self) -> str:
         return f"<Participant {self.name}: {', '.join(self.steps) or 'observes'}>"

@@ -148,4 +148,4 @@ def put_away(
     for row in rows:
         by.setdefault(row.by, []).append(row)
     for emitter, its in by.items():
-        context.outbox.put_away(its, context.outbox.header._replace(participant=emitter), topic, wait)
+        context.outbox.defer(its, context.outbox.header._replace(participant=emitter), topic, wait)

@@ -29,10 +29,10 @@ from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG, 
 from ordersaga.participant import Event, Observer, Participant
 from ordersaga.paused_steps import CircuitBreaker
 from ordersaga.protocol import answers, rollback, watchdog
-from ordersaga.protocol.context import Context, about_of
+from ordersaga.protocol.context import Context, log_fields_of
 from ordersaga.protocol.forward import Ran, fail, may_run, run
 from ordersaga.step import Retry, Step
-from ordersaga.transactions import ENGINE_LIMIT, Patience, Transactions, sleep
+from ordersaga.transactions import ENGINE_LIMIT, Sleep, Transactions, sleep_uninterrupted
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +78,9 @@ class Rule(NamedTuple):
 
 
 ENGINE_RULES = {
-    UNDO: Rule(rollback.undo_again, rollback.undo_later),
-    ANSWER: Rule(answers.hear_answers),
-    ATTENTION: Rule(answers.hear_attention),
+    UNDO: Rule(rollback.retry_undos, rollback.reschedule_undos),
+    ANSWER: Rule(answers.record_answers),
+    ATTENTION: Rule(answers.record_attention),
     WATCHDOG: Rule(watchdog.watch),
     LETTER: Rule(operations.settle_letters),
     RESUME: Rule(operations.resume_steps),
@@ -95,12 +95,12 @@ class Receiver:
     """An envelope delivered so often before is split: one of its signals may be killing the workers."""
 
     def __init__(
-        self, participant: Participant, choreography: Choreography, patience: Patience = sleep
+        self, participant: Participant, choreography: Choreography, sleep: Sleep = sleep_uninterrupted
     ) -> None:
         self.participant, self.choreography = participant, choreography
-        self.transactions = Transactions(participant, patience)
+        self.transactions = Transactions(participant, sleep)
         self.breakers = {step.key: CircuitBreaker() for step in participant.steps.values()}
-        self._readers = {step.name: Reader(step.signature.hears) for step in participant.steps.values()}
+        self._readers = {step.name: Reader(step.signature.consumes) for step in participant.steps.values()}
         undone = (step.max_signals for step in participant.steps.values() if step.undoing)
         self._undone_at_once = min((most for most in undone if most is not None), default=None)
 
@@ -158,15 +158,15 @@ class Receiver:
     def _rule(self, topic: str) -> Rule:
         if topic.startswith("refusal."):
             return Rule(
-                lambda context, rows: rollback.hear(context, topic, rows),
-                lambda context, row, error: rollback.park(context, topic, row, error),
+                lambda context, rows: rollback.receive_refusals(context, topic, rows),
+                lambda context, row, error: rollback.defer_undos(context, topic, row, error),
             )
         if topic not in ENGINE_RULES:
             raise EnvelopeError(f"{self.participant.name} does not hear {topic}")
         return ENGINE_RULES[topic]
 
     def _forward(self, topic: str, body: bytes, delivery: Delivery) -> None:
-        step = self.participant.hearing(topic.removeprefix("signal."))
+        step = self.participant.step_for(topic.removeprefix("signal."))
         if step is None:
             raise EnvelopeError(f"{self.participant.name} does not hear {topic}")
         job, breaker = _Job(topic, step.name, delivery, step), self.breakers[step.key]
@@ -174,7 +174,8 @@ class Receiver:
         with log_context(step=step.key):
             if breaker.paused:
                 admitted = self.transactions.run(
-                    lambda tx: paused_steps.admit(self._context(tx, job), step, topic, rows), patient=True
+                    lambda tx: paused_steps.admit(self._context(tx, job), step, topic, rows),
+                    wait_for_locks=True,
                 )
                 if admitted.probe:
                     self._probe(job, step, admitted.rows[0])
@@ -194,7 +195,7 @@ class Receiver:
         events = [_event(topic, header, row) for header, rows in read_packs(body) for row in rows]
         began = time.perf_counter()
         try:
-            self.transactions.run(lambda tx: observer(events, tx.db), patient=True)
+            self.transactions.run(lambda tx: observer(events, tx.db), wait_for_locks=True)
             logger.info(LogEvent("done", signals=len(events), seconds=_since(began)))
         except Stopping:
             raise
@@ -203,7 +204,7 @@ class Receiver:
             _each(partial(self._observe_one, observer, event) for event in events)
 
     def _observe_one(self, observer: Observer, event: Event) -> None:
-        self.transactions.run(lambda tx: observer([event], tx.db), patient=True)
+        self.transactions.run(lambda tx: observer([event], tx.db), wait_for_locks=True)
 
     def _split(self, topic: str, body: bytes, delivery: Delivery) -> bool:
         """Put the signals of an envelope that keeps coming back into the own queue, each alone."""
@@ -221,7 +222,7 @@ class Receiver:
                     outbox.retry(row, header, topic)
             outbox.flush(tx.cursor)
 
-        self.transactions.run(work, patient=True)
+        self.transactions.run(work, wait_for_locks=True)
         logger.warning(
             LogEvent("keeps coming back, taken apart", signals=signals, redeliveries=delivery.redeliveries)
         )
@@ -260,7 +261,7 @@ class Receiver:
         if job.step is not None and ran is not None and ran.sagas:
             self.breakers[job.step.key].succeeded()
         if logger.isEnabledFor(level):
-            about = about_of(self.choreography, rows[0]) if len(rows) == 1 else {}
+            about = log_fields_of(self.choreography, rows[0]) if len(rows) == 1 else {}
             attempt = ran.attempt if ran else None
             logger.log(
                 level, LogEvent("done", **about, attempt=attempt, signals=len(rows), seconds=_since(began))
@@ -320,8 +321,10 @@ class Receiver:
         """Put a row back into the own queue; the longer it has waited already, the longer it waits."""
         wait = min(max(_age(row), SHORTEST_DELAY), LONGEST_DELAY)
         # in an insert nobody is in the way, unless the whole table is locked
-        self.transactions.run(lambda tx: self._put_back(self._context(tx, job), job, row, wait), patient=True)
-        about = about_of(self.choreography, row)
+        self.transactions.run(
+            lambda tx: self._put_back(self._context(tx, job), job, row, wait), wait_for_locks=True
+        )
+        about = log_fields_of(self.choreography, row)
         line = LogEvent(
             "put back, tried again later",
             code="signal_postponed",
@@ -362,9 +365,10 @@ class Receiver:
             raise error
         wait = ENGINE_RETRY.wait(attempt)
         self.transactions.run(
-            lambda tx: self._put_back(self._context(tx, job), job, row, wait, attempt + 1), patient=True
+            lambda tx: self._put_back(self._context(tx, job), job, row, wait, attempt + 1),
+            wait_for_locks=True,
         )
-        about = about_of(self.choreography, row)
+        about = log_fields_of(self.choreography, row)
         logger.warning(
             LogEvent(
                 "failed, tried again later", **about, attempt=attempt, wait=_seconds(wait), **failure(error)
@@ -379,7 +383,8 @@ class Receiver:
         self.breakers[step.key].pause()
         it = with_plain_data(row)
         first = self.transactions.run(
-            lambda tx: paused_steps.pause(self._context(tx, job), step, job.topic, it, error), patient=True
+            lambda tx: paused_steps.pause(self._context(tx, job), step, job.topic, it, error),
+            wait_for_locks=True,
         )
         self.transactions.report(
             step.key, f"is paused, because it fails for every saga: {safe_message(error)}"
@@ -402,7 +407,7 @@ class Receiver:
             paused_steps.put_away(context, job.topic, later)
             context.outbox.flush(tx.cursor)
 
-        self.transactions.run(work, patient=True)
+        self.transactions.run(work, wait_for_locks=True)
 
     def _probe(self, job: _Job, step: Step, row: SignalRow[Any]) -> None:
         """Try a paused step with one saga; if it works, the step is resumed in the same transaction."""
@@ -421,7 +426,7 @@ class Receiver:
         except Exception as error:  # noqa: BLE001 - the step stays paused
             self.transactions.run(
                 lambda tx: paused_steps.probe_failed(self._context(tx, job), step, job.topic, row),
-                patient=True,
+                wait_for_locks=True,
             )
             self.transactions.report(
                 step.key, f"is paused, because it fails for every saga: {safe_message(error)}"

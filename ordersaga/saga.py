@@ -177,9 +177,9 @@ class Saga:
             of its own.
         """
         mark, saga = new_id(), str(UUID(saga))
-        said = signal(mark)
-        self._check(said)
-        own = {**self._beginning({saga: said}, trace), "mark": mark}
+        first = signal(mark)
+        self._check(first)
+        own = {**self._beginning({saga: first}, trace), "mark": mark}
         if taken := own.keys() & values.keys():
             raise ValueError(
                 f"the engine has parameters of its own named {', '.join(sorted(taken))}: rename yours"
@@ -215,9 +215,9 @@ class Saga:
         check_traceparent(trace)
         outbox = Outbox(PackHeader(self.initiator, None, None, 1), notices=False)
         for saga, signal in signals.items():
-            outbox.say(saga, signal, trace=trace)
+            outbox.emit(saga, signal, trace=trace)
         topic = topic_of(self.begins_with)
-        payload, count = outbox.text_of(topic)
+        payload, count = outbox.emitted_pack(topic)
         return {
             "name": self.name,
             "initiator": self.initiator,
@@ -252,7 +252,7 @@ class Saga:
                 f"this database has no saga {saga}: check the id, and that `db` leads to the database of {self.initiator}"
             )
         outbox = Outbox(PackHeader(self.initiator, None, None, 1), notices=False)
-        outbox.say(saga, signal)
+        outbox.emit(saga, signal)
         outbox.flush(cursor, next_pack(cursor))
 
     def status(self, saga: SagaId, *, db: object) -> SagaStatus | None:

@@ -76,15 +76,15 @@ class Retry:
 class StepSignature:
     """What a function's type hints say: it hears one signal, says some, takes them singly or in batches.
 
-    :ivar takes: all signals that it hears; more than one only for an undo.
+    :ivar inputs: all signals that it hears; more than one only for an undo.
     """
 
-    hears: type[Signal]
-    says: tuple[type[Signal], ...]
+    consumes: type[Signal]
+    emits: tuple[type[Signal], ...]
     may_be_silent: bool
     batched: bool
     parameters: frozenset[str]
-    takes: tuple[type[Signal], ...] = ()
+    inputs: tuple[type[Signal], ...] = ()
 
     @classmethod
     def of(cls, function: Callable[..., Any], name: str, *, several: bool = False) -> StepSignature:
@@ -170,11 +170,11 @@ class StepSignature:
                 f"{function.__name__} must say something for each saga it was given and no other; see {wrong}"
             )
         for signal in said.values():
-            if signal is None and self.says and not self.may_be_silent:
+            if signal is None and self.emits and not self.may_be_silent:
                 raise TypeError(
                     f"{function.__name__} said nothing, which its hints do not tell: add `| None`"
                 )
-            if signal is not None and type(signal) not in self.says:
+            if signal is not None and type(signal) not in self.emits:
                 raise TypeError(
                     f"{function.__name__} said {type(signal).__name__}, which its hints do not tell"
                 )
@@ -213,20 +213,20 @@ class Undo:
         self.function, self.retry = function, retry
         self.name = function.__name__
         self.signature = StepSignature.of(function, f"{step.participant}.{self.name}", several=True)
-        for heard in self.signature.takes:
+        for heard in self.signature.inputs:
             if heard not in step.successes:
                 raise DeclarationError(
                     f"{step.participant}.{self.name}",
                     f"undoes {step.name} and takes {heard.__name__}, which that step does not emit",
                     f"Take what the step emits: {' or '.join(s.__name__ for s in step.successes) or 'nothing'}",
                 )
-        if missing := [s.__name__ for s in step.successes if s not in self.signature.takes]:
+        if missing := [s.__name__ for s in step.successes if s not in self.signature.inputs]:
             raise DeclarationError(
                 f"{step.participant}.{self.name}",
                 f"undoes {step.name} and does not take {missing[0]}, which that step may emit",
                 f"Annotate the first parameter with all of them: {' | '.join(s.__name__ for s in step.successes)}",
             )
-        if any(issubclass(s, Refusal) for s in self.signature.says):
+        if any(issubclass(s, Refusal) for s in self.signature.emits):
             raise DeclarationError(
                 f"{step.participant}.{self.name}",
                 "is an undo and returns a refusal",
@@ -272,17 +272,19 @@ class Step:
             raise DeclarationError(
                 self.key, "has a max_signals below 1", "Give a positive max_signals, or leave it out"
             )
-        if issubclass(self.signature.hears, Refusal):
+        if issubclass(self.signature.consumes, Refusal):
             raise DeclarationError(
-                self.key, f"consumes the refusal {self.signature.hears.__name__}", "Declare an undo instead"
+                self.key,
+                f"consumes the refusal {self.signature.consumes.__name__}",
+                "Declare an undo instead",
             )
-        if decides and self.refusals and len(self.refusals) < len(self.signature.says):
+        if decides and self.refusals and len(self.refusals) < len(self.signature.emits):
             raise DeclarationError(
                 self.key,
                 "decides, and emits both successes and refusals",
                 "Emit one or the other: it confirms or it refuses",
             )
-        if decides and self.signature.says and self.signature.may_be_silent:
+        if decides and self.signature.emits and self.signature.may_be_silent:
             raise DeclarationError(
                 self.key,
                 "decides and may return None",
@@ -293,12 +295,12 @@ class Step:
     @property
     def refusals(self) -> tuple[type[Signal], ...]:
         """What it may say that turns the saga round."""
-        return tuple(s for s in self.signature.says if issubclass(s, Refusal))
+        return tuple(s for s in self.signature.emits if issubclass(s, Refusal))
 
     @property
     def successes(self) -> tuple[type[Signal], ...]:
         """What it may say that carries the saga on."""
-        return tuple(s for s in self.signature.says if not issubclass(s, Refusal))
+        return tuple(s for s in self.signature.emits if not issubclass(s, Refusal))
 
     @property
     def confirms(self) -> bool:
@@ -308,7 +310,7 @@ class Step:
     @property
     def never_gives_up(self) -> bool:
         """Deciding steps that refuse and listening ends have no way out, so they are tried for ever."""
-        return (self.decides and bool(self.refusals)) or not self.signature.says
+        return (self.decides and bool(self.refusals)) or not self.signature.emits
 
     def undo(self, function: Callable[..., Any] | None = None, /, *, retry: Retry | None = None) -> Any:
         """Declare how this step is undone; the function is given what the step had said.
@@ -342,8 +344,8 @@ class Step:
             )
         signature = StepSignature.of(function, f"{self.participant}.{function.__name__}")
         if (
-            signature.says
-            or signature.hears is not self.signature.hears
+            signature.emits
+            or signature.consumes is not self.signature.consumes
             or signature.batched != self.signature.batched
         ):
             raise DeclarationError(

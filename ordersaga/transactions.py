@@ -23,7 +23,7 @@ from ordersaga.classification import (
     classify,
     state_of,
 )
-from ordersaga.database import LACKS_TABLES, Cursor, Transaction, answers, furnished, is_writable
+from ordersaga.database import TABLES_MISSING, Cursor, Transaction, has_tables, is_answering, is_writable
 from ordersaga.errors import Stopping
 from ordersaga.log import LogEvent, safe_message
 from ordersaga.log_throttle import LogThrottle
@@ -32,7 +32,7 @@ from ordersaga.participant import Participant
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Patience = Callable[[float], bool]
+Sleep = Callable[[float], bool]
 """Waits so many seconds; False when the process is to stop instead."""
 Guard = Callable[[timedelta], AbstractContextManager[None]]
 """Ends what takes longer than a step's time limit allows, where the process can."""
@@ -53,7 +53,7 @@ SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s,
 """
 
 
-def sleep(seconds: float) -> bool:
+def sleep_uninterrupted(seconds: float) -> bool:
     """Wait, where nothing asks the process to stop."""
     time.sleep(seconds)
     return True
@@ -82,8 +82,8 @@ class Transactions:
     other's short transactions must not stay so.
     """
 
-    def __init__(self, participant: Participant, patience: Patience = sleep) -> None:
-        self.participant, self.patience = participant, patience
+    def __init__(self, participant: Participant, sleep: Sleep = sleep_uninterrupted) -> None:
+        self.participant, self.sleep = participant, sleep
         self.guard: Guard = lambda _: nullcontext()
         self.report: Report = lambda _part, _sentence: None
         self._throttle = LogThrottle()
@@ -95,7 +95,7 @@ class Transactions:
         work: Callable[[Transaction], T],
         limit: timedelta = ENGINE_LIMIT,
         *,
-        patient: bool = False,
+        wait_for_locks: bool = False,
         signals: int = 1,
     ) -> T:
         """Run ``work`` in a transaction, again and again while the fault is the database's; gives what it
@@ -103,7 +103,7 @@ class Transactions:
 
         :param limit: ``statement_timeout`` of the transaction.
         :param signals: how many it handles.
-        :param patient: wait for other transactions for ever, too.
+        :param wait_for_locks: wait for other transactions for ever, too.
         :raises Exception: of kind SIGNAL; of kind CONTENTION, when others hold locks for too long; of kind
             SERVER, when the database works for the engine and refuses only this. See
             :func:`ordersaga.classification.is_of_the_signal`.
@@ -120,11 +120,11 @@ class Transactions:
             except Exception as error:
                 kind = classify(error)
                 if kind is ErrorKind.CONNECTION:
-                    lost = lost + 1 if self._ask(answers) else 0
+                    lost = lost + 1 if self._ask(is_answering) else 0
                     give_up = lost > self.LOST_CONNECTIONS
                 elif kind is ErrorKind.CONTENTION:
                     conflicts += 1
-                    give_up = not patient and self._waited_in_vain(
+                    give_up = not wait_for_locks and self._waited_in_vain(
                         error, time.monotonic() - began, limit, conflicts
                     )
                 else:
@@ -132,7 +132,7 @@ class Transactions:
                 if give_up:
                     raise
                 self._note(kind, error)
-                if not self.patience(wait * random.uniform(0.5, 1.0)):
+                if not self.sleep(wait * random.uniform(0.5, 1.0)):
                     raise Stopping(
                         f"{self.participant.name} stops while its database does not work"
                     ) from error
@@ -167,7 +167,7 @@ class Transactions:
     def _is_of_this_work(self, kind: ErrorKind, error: Exception) -> bool:
         """Whether the database works, and only what was asked of it does not."""
         if kind is ErrorKind.MISSING_TABLE:
-            return self._ask(furnished)
+            return self._ask(has_tables)
         if kind is ErrorKind.SERVER:
             return state_of(error) == INSUFFICIENT_PRIVILEGE and self._ask(is_writable)
         return True
@@ -196,7 +196,7 @@ class Transactions:
             return
         if kind is ErrorKind.SERVER:
             self.participant.database.discard()
-        fault = LACKS_TABLES if kind is ErrorKind.MISSING_TABLE else safe_message(error)
+        fault = TABLES_MISSING if kind is ErrorKind.MISSING_TABLE else safe_message(error)
         self._faulty = True
         self.report(DATABASE, f"waits for its database: {fault}")
         if self._throttle.due(fault):

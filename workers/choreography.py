@@ -1,4 +1,4 @@
-"""The order saga, composed: the one place that imports every participant."""
+"""The order saga as a whole: the only module that imports every participant."""
 
 from __future__ import annotations
 
@@ -14,27 +14,25 @@ from workers.settings import settings
 
 @cache
 def choreography() -> Choreography:
-    """All participants of the settings, checked.
+    """Load and check all participants and observers of the settings.
 
     :raises DeclarationError: when they do not fit together.
     :raises ConfigurationError: when a module of the settings holds no participant.
     """
     setup()
-    return Choreography(
-        order_saga, [_load(module) for module in (*settings().participants, *settings().observers)]
-    )
+    participants = [_load(name, f"{name}.steps") for name in settings().participants]
+    observers = [_load(name, f"{name}.writer") for name in settings().observers]
+    return Choreography(order_saga, [*participants, *observers])
 
 
-def _load(module: str) -> Participant:
-    steps = f"{module}.steps"
+def _load(package: str, module: str) -> Participant:
     try:
-        participant = import_module(steps).participant
+        participant = import_module(module).participant
     except (ModuleNotFoundError, AttributeError) as error:
-        raise ConfigurationError(
-            f"ORDERSAGA_PARTICIPANTS or ORDERSAGA_OBSERVERS names {module}, and {steps} holds no `participant`: {error}"
-        ) from error
-    if not isinstance(participant, Participant) or participant.name != module.rsplit(".", 1)[-1]:
-        raise ConfigurationError(
-            f"{steps}.participant must be a Participant named {module.rsplit('.', 1)[-1]!r}"
-        )
+        setting = "ORDERSAGA_PARTICIPANTS or ORDERSAGA_OBSERVERS"
+        fault = f"{setting} names {package}, and {module} holds no `participant`: {error}"
+        raise ConfigurationError(fault) from error
+    name = package.rpartition(".")[2]
+    if not isinstance(participant, Participant) or participant.name != name:
+        raise ConfigurationError(f"{module}.participant must be a Participant named {name!r}")
     return participant

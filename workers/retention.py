@@ -16,7 +16,7 @@ RETRIES = timedelta(hours=1)
 """How long a step or an undo may be tried again before it is given up; generous."""
 
 
-def horizon(ours: Settings) -> timedelta:
+def minimum_retention(ours: Settings) -> timedelta:
     """The longest time after which a message of an ended saga may still arrive.
 
     What may be said of a saga is said until its deadline, by all its reminders, and by retries; after that

@@ -136,8 +136,8 @@ def create_app(
     receiver = Receiver(participant, choreography)
     background = BackgroundPublisher(lambda: app.connection_for_write(heartbeat=app.conf.broker_heartbeat))
     shutdown = ShutdownFlag()
-    requeue = Requeue(_publisher(app, choreography, keyring), shutdown.patience, hold)
-    receiver.transactions.patience = requeue.patience
+    requeue = Requeue(_publisher(app, choreography, keyring), shutdown.sleep, hold)
+    receiver.transactions.sleep = requeue.sleep
     tasks = {topic: _task(app, name, receiver, requeue) for topic, name in _names(participant, choreography)}
     folder = run_dir or default_folder()
     context = WorkerContext(participant, choreography, keyring, linger, tasks, folder, background, shutdown)
@@ -171,7 +171,7 @@ def _names(participant: Participant, choreography: Choreography) -> list[tuple[s
     if participant.observer is not None:
         topics = ["signal.", "refusal.", ANSWER, ATTENTION, "notice"]
         return [(topic, f"{name}.observe") for topic in topics]
-    found = [(f"signal.{s.signature.hears.__name__}", s.task) for s in participant.steps.values()]
+    found = [(f"signal.{s.signature.consumes.__name__}", s.task) for s in participant.steps.values()]
     found += [
         ("refusal.", f"{name}.hear_refusal"),
         (UNDO, f"{name}.retry_undo"),

@@ -17,7 +17,7 @@ from ordersaga.celery.publisher import Publisher
 from ordersaga.celery.rabbitmq import alarm
 from ordersaga.celery.worker import RELAY
 from ordersaga.classification import ErrorKind, classify
-from ordersaga.database import LACKS_TABLES
+from ordersaga.database import TABLES_MISSING
 from ordersaga.log import log_context, safe_message
 from ordersaga.log_throttle import LogThrottle
 from ordersaga.relay import Relay
@@ -37,7 +37,7 @@ class ShutdownFlag:
     def _set(self, **_: Any) -> None:
         self._byte[0] = 1
 
-    def patience(self, seconds: float) -> bool:
+    def sleep(self, seconds: float) -> bool:
         """Wait; False when the worker is to stop instead."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
@@ -103,10 +103,10 @@ class RelayStep(bootsteps.StartStopStep):
 
     def _told(self, error: Exception, wait: float) -> None:
         lacks = classify(error) is ErrorKind.MISSING_TABLE
-        self._beat(LACKS_TABLES if lacks else f"the last round failed: {type(error).__name__}")
+        self._beat(TABLES_MISSING if lacks else f"the last round failed: {type(error).__name__}")
         if lacks:
-            if self._throttle.due(LACKS_TABLES):
-                logger.warning("relay: waits for its database: %s", LACKS_TABLES)
+            if self._throttle.due(TABLES_MISSING):
+                logger.warning("relay: waits for its database: %s", TABLES_MISSING)
             return
         logger.warning("relay: %s; the outbox is kept, next try in %.1f s", safe_message(error), wait)
 

@@ -42,14 +42,14 @@ class Requeue:
     def __init__(
         self,
         publish: Callable[[OutgoingEnvelope], None],
-        patience: Callable[[float], bool],
+        sleep: Callable[[float], bool],
         hold: timedelta = HOLD,
     ) -> None:
         """:param publish: returns once the broker has confirmed it, else raises; from any thread and in a
         forked child.
-        :param patience: waits so many seconds; False when the process is to stop instead.
+        :param sleep: waits so many seconds; False when the process is to stop instead.
         """
-        self._publish, self._patience, self._hold = publish, patience, hold.total_seconds()
+        self._publish, self._sleep, self._hold = publish, sleep, hold.total_seconds()
         self._held = Held()
 
     @contextmanager
@@ -62,13 +62,13 @@ class Requeue:
         finally:
             held.envelope = None
 
-    def patience(self, seconds: float) -> bool:
+    def sleep(self, seconds: float) -> bool:
         """Wait for the database; False when the envelope was published again, or the process is to stop.
 
         A process that is to stop publishes its envelope again, too: restarts during an outage are no
         deliveries.
         """
-        if self._patience(seconds):
+        if self._sleep(seconds):
             return not (time.monotonic() >= self._held.until and self._requeue())
         self._requeue()
         return False

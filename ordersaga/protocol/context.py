@@ -12,7 +12,7 @@ from ordersaga.choreography import Choreography
 from ordersaga.database import Transaction
 from ordersaga.envelope import SignalRow
 from ordersaga.journal import UNSETTLED, Entry, Journal, clean
-from ordersaga.outbox import Outbox, cancel_timers, recorded
+from ordersaga.outbox import Outbox, cancel_timers, read_emitted
 from ordersaga.participant import Participant
 from ordersaga.signal import Refusal, Signal
 from ordersaga.sql import array
@@ -89,19 +89,19 @@ class Context:
     # -- the log
     # -----------------------------------------------------------------------------------------------------
 
-    def about(self, row: SignalRow[Any], *, look_up: bool = False) -> dict[str, str]:
+    def log_fields(self, row: SignalRow[Any], *, look_up: bool = False) -> dict[str, str]:
         """What a line of the log says of a saga: its id, and what people know it by.
 
         :param look_up: ask the database if the signal at hand does not tell; for lines that are rare.
         """
-        about, name = about_of(self.choreography, row), self.choreography.saga.log_key
+        about, name = log_fields_of(self.choreography, row), self.choreography.saga.log_key
         if look_up and name is not None and name not in about:
             packs = [entry.pack_id for entry in self.journal.read([row.saga]) if entry.pack_id is not None]
             if self.initiates:
                 self.cursor.execute(sql.BEGUN_WITH, [row.saga])
                 packs += [pack for (pack,) in self.cursor.fetchall()]
-            said = recorded(self.cursor, {row.saga: packs})[row.saga]
-            found = (_about(row.saga, name, other.data.get(name), KNOWN) for _, other in said)
+            said = read_emitted(self.cursor, {row.saga: packs})[row.saga]
+            found = (_fields(row.saga, name, other.data.get(name), KNOWN) for _, other in said)
             return next((each for each in found if name in each), about)
         return about
 
@@ -119,14 +119,14 @@ class Context:
             self.cursor.execute(sql.CONFIRM, [complete, array(sagas)])
             cancel_timers(self.cursor, list(sagas), "deadline", *(["watchdog"] if complete else []))
 
-    def turn(self, turns: dict[SagaId, RollbackCause]) -> None:
+    def roll_back(self, causes: dict[SagaId, RollbackCause]) -> None:
         """PENDING or CONFIRMED → ROLLING_BACK for locked sagas; others stay."""
-        if turns:
+        if causes:
             columns = [
-                list(c) for c in zip(*((saga, *turn) for saga, turn in sorted(turns.items())), strict=True)
+                list(c) for c in zip(*((saga, *cause) for saga, cause in sorted(causes.items())), strict=True)
             ]
             self.cursor.execute(sql.TURN, columns)
-            cancel_timers(self.cursor, list(turns), "deadline")
+            cancel_timers(self.cursor, list(causes), "deadline")
 
     # -- answers
     # -----------------------------------------------------------------------------------------------------
@@ -138,9 +138,9 @@ class Context:
         for saga, cause in sorted(causes.items()):
             self.outbox.answer(saga, cause)
         if self.initiates and causes:
-            self.note_answers([(saga, self.participant.name) for saga in causes], causes)
+            self.record_answers([(saga, self.participant.name) for saga in causes], causes)
 
-    def note_answers(
+    def record_answers(
         self, answers: Sequence[tuple[SagaId, str]], causes: dict[SagaId, SignalRow[Any]]
     ) -> None:
         """Record answers, whatever the status, and close what all have answered
@@ -182,15 +182,15 @@ class Context:
         return heard - unsettled, refused
 
 
-def about_of(choreography: Choreography, row: SignalRow[Any]) -> dict[str, str]:
+def log_fields_of(choreography: Choreography, row: SignalRow[Any]) -> dict[str, str]:
     """As :meth:`Context.about`, by the signal at hand alone."""
     data, name = row.data, choreography.saga.log_key
     if isinstance(data, Signal):
-        return _about(row.saga, name, getattr(data, name or "", None), KNOWN)
-    return _about(row.saga, name, data.get(name) if isinstance(data, dict) else None, UNREAD)
+        return _fields(row.saga, name, getattr(data, name or "", None), KNOWN)
+    return _fields(row.saga, name, data.get(name) if isinstance(data, dict) else None, UNREAD)
 
 
-def _about(saga: SagaId, name: str | None, known: Any, believed: re.Pattern[str]) -> dict[str, str]:
+def _fields(saga: SagaId, name: str | None, known: Any, believed: re.Pattern[str]) -> dict[str, str]:
     return {
         "saga": saga,
         **({name: known} if name and isinstance(known, str) and believed.match(known) else {}),

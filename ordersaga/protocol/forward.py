@@ -12,7 +12,7 @@ from ordersaga.batch import SagaId
 from ordersaga.envelope import SignalRow, with_plain_data
 from ordersaga.journal import LATE, Entry, clean
 from ordersaga.log import LogEvent, failure, log_context, safe_message
-from ordersaga.outbox import cancel_timers, next_pack, recorded
+from ordersaga.outbox import cancel_timers, next_pack, read_emitted
 from ordersaga.protocol.context import Context, RollbackCause
 from ordersaga.signal import Refusal, Signal, StepFailed
 from ordersaga.sql import array
@@ -40,7 +40,7 @@ def run(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> Ran:
         _tell(context, step, heard, [saga for saga, entry in begun.found.items() if entry.state == "barred"])
     if runnable:
         signals = {saga: heard[saga].data for saga in runnable}
-        about = context.about(rows[0]) if len(rows) == 1 else {}
+        about = context.log_fields(rows[0]) if len(rows) == 1 else {}
         with log_context(attempt=begun.attempts, **about):
             said = step.signature.run(step.function, signals, context.tx.db)
         turned: dict[SagaId, RollbackCause] = {}
@@ -48,7 +48,7 @@ def run(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> Ran:
         for saga, signal in said.items():
             if signal is None:
                 continue
-            context.outbox.say(saga, signal, cause=heard[saga])
+            context.outbox.emit(saga, signal, cause=heard[saga])
             if isinstance(signal, Refusal):
                 refused.append(saga)
                 turned[saga] = RollbackCause.by(signal, step.participant)
@@ -56,7 +56,7 @@ def run(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> Ran:
         if step.decides and step.refusals:
             silent = [saga for saga in runnable if saga not in turned]
             context.journal.set(step.key, "void", silent)
-            context.turn(turned)
+            context.roll_back(turned)
         elif step.confirms:
             context.confirm(runnable, complete=context.choreography.ends_confirmed(step))
         elif context.choreography.completes(step):
@@ -118,15 +118,15 @@ def _repeat(context: Context, heard: dict[SagaId, SignalRow[Any]], found: dict[S
         if entry.state == "done" and heard[saga].again and entry.pack_id is not None
     }
     # what the outbox still owes needs no copy: while the broker is away, each reminder would add one
-    said = recorded(context.cursor, asked, published_by=context.participant.name)
+    said = read_emitted(context.cursor, asked, published_by=context.participant.name)
     late = sorted(saga for saga, entry in found.items() if entry.state in LATE)
     if late:
         settled, refused = context.settled(late)
-        said.update(recorded(context.cursor, {saga: refused[saga] for saga in late if saga in refused}))
+        said.update(read_emitted(context.cursor, {saga: refused[saga] for saga in late if saga in refused}))
         context.answer({saga: heard[saga] for saga in late if saga in settled})
     for saga, signals in said.items():
         for topic, row in signals:
-            context.outbox.say_again(saga, topic, row, heard[saga])
+            context.outbox.repeat(saga, topic, row, heard[saga])
 
 
 def fail(context: Context, step: Step, topic: str, row: SignalRow[Any], error: Exception, trace: str) -> bool:
@@ -140,7 +140,7 @@ def fail(context: Context, step: Step, topic: str, row: SignalRow[Any], error: E
         return False
     context.outbox.header = context.outbox.header._replace(attempt=attempts)
     summary = clean(f"{type(error).__name__}: {error}", 500)
-    about = {**context.about(row, look_up=True), "step": step.key, "attempt": attempts}
+    about = {**context.log_fields(row, look_up=True), "step": step.key, "attempt": attempts}
     spent = attempts >= step.retry.attempts or not isinstance(error, step.retry.transient)
     context.outbox.notice(row.saga, row, "failed", reason=summary, step=step.key, attempt=attempts)
     again = with_plain_data(row)
@@ -148,7 +148,7 @@ def fail(context: Context, step: Step, topic: str, row: SignalRow[Any], error: E
     if spent and not step.never_gives_up:
         pack_id = next_pack(context.cursor)
         context.journal.give_up(step.key, row.saga, pack_id)
-        context.outbox.say(row.saga, StepFailed(step=step.key, error=safe_message(error)), cause=row)
+        context.outbox.emit(row.saga, StepFailed(step=step.key, error=safe_message(error)), cause=row)
         signal = orjson.dumps(again.data).decode()
         kept = f"[{again.version},{signal}]"  # so that it can be read again by a later deploy
         context.journal.add_dead_letter(

@@ -14,7 +14,7 @@ from ordersaga.batch import SagaId
 from ordersaga.envelope import Reader, SignalRow
 from ordersaga.journal import Entry, clean
 from ordersaga.log import LogEvent, failure, log_context, safe_message
-from ordersaga.outbox import UNDO, next_pack, recorded
+from ordersaga.outbox import UNDO, next_pack, read_emitted
 from ordersaga.protocol.context import Context, RollbackCause
 from ordersaga.signal import topic_of
 from ordersaga.step import Step, Undo
@@ -22,31 +22,31 @@ from ordersaga.step import Step, Undo
 logger = logging.getLogger(__name__)
 
 
-def hear(context: Context, topic: str, rows: Sequence[SignalRow[Any]]) -> None:
+def receive_refusals(context: Context, topic: str, rows: Sequence[SignalRow[Any]]) -> None:
     """Refusals of one name reach this participant, each of another saga.
 
     One that was heard before and is said *again* tries what is *undoing*: the row that would have retried it
     may be lost.
     """
-    causes, entries = _turn_round(context, topic, rows)
+    causes, entries = _record_refusals(context, topic, rows)
     undone = _undo(context, [e for e in entries if e.state in ("done", "undoing")], causes)
     settled, _ = context.settled(sorted(causes))
     context.answer({saga: cause for saga, cause in causes.items() if saga in settled})
     context.outbox.flush(context.cursor, _pack(context, undone))
 
 
-def park(context: Context, topic: str, row: SignalRow[Any], error: Exception) -> bool:
+def defer_undos(context: Context, topic: str, row: SignalRow[Any], error: Exception) -> bool:
     """An undo raised: commit the bars, mark what is to be undone, and try the undo again later (rule 6).
 
     :returns: False when there is nothing to undo, so that the refusal itself has to be handled again.
     """
-    _, entries = _turn_round(context, topic, [row])
+    _, entries = _record_refusals(context, topic, [row])
     undoable = {s.key for s in context.participant.steps.values() if s.undoing}
     waiting = [e.step for e in entries if e.state == "done" and e.step in undoable]
     for step in waiting:
         context.journal.set(step, "undoing", [row.saga])
     if waiting:
-        _put_off(context, row, error)
+        _schedule_retry(context, row, error)
     elif any(e.state == "undoing" for e in entries):
         # heard before: whoever reminds us will do so again, so no second row of retries is begun
         context.outbox.notice(
@@ -54,13 +54,15 @@ def park(context: Context, topic: str, row: SignalRow[Any], error: Exception) ->
         )
         steps = ", ".join(e.step for e in entries if e.state == "undoing")
         logger.warning(
-            LogEvent("undo failed again", **context.about(row, look_up=True), step=steps, **failure(error))
+            LogEvent(
+                "undo failed again", **context.log_fields(row, look_up=True), step=steps, **failure(error)
+            )
         )
     context.outbox.flush(context.cursor)
     return any(e.state == "undoing" or e.step in waiting for e in entries)
 
 
-def undo_again(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
+def retry_undos(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """The undo of what is marked *undoing* is tried once more."""
     causes = context.by_saga(rows)
     undone = _undo(context, _undoing(context, sorted(causes)), causes)
@@ -69,9 +71,9 @@ def undo_again(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     context.outbox.flush(context.cursor, _pack(context, undone))
 
 
-def undo_later(context: Context, row: SignalRow[Any], error: Exception) -> bool:
+def reschedule_undos(context: Context, row: SignalRow[Any], error: Exception) -> bool:
     """An undo that is tried again raised once more; whether there is still something to undo."""
-    waiting = _put_off(context, row, error)
+    waiting = _schedule_retry(context, row, error)
     context.outbox.flush(context.cursor)
     return waiting
 
@@ -81,7 +83,7 @@ def _undoing(context: Context, sagas: Sequence[SagaId], *states: str) -> list[En
     return [e for e in context.journal.lock_all(sagas) if e.state in ("undoing", *states)]
 
 
-def _put_off(context: Context, row: SignalRow[Any], error: Exception) -> bool:
+def _schedule_retry(context: Context, row: SignalRow[Any], error: Exception) -> bool:
     """Count the attempt and try later; after the undo's attempts the saga needs attention, and it goes on at
     the cap.
 
@@ -95,7 +97,7 @@ def _put_off(context: Context, row: SignalRow[Any], error: Exception) -> bool:
     retry = min((undos[step].retry for step in waiting), key=lambda r: r.attempts)
     summary = clean(f"{type(error).__name__}: {error}", 500)
     context.outbox.notice(row.saga, row, "undo failed", reason=summary, steps=waiting, attempt=attempts)
-    about = {**context.about(row, look_up=True), "step": ", ".join(waiting), "attempt": attempts}
+    about = {**context.log_fields(row, look_up=True), "step": ", ".join(waiting), "attempt": attempts}
     wait = retry.wait(attempts)
     if attempts % retry.attempts == 0:
         context.outbox.attention(
@@ -115,7 +117,7 @@ def _put_off(context: Context, row: SignalRow[Any], error: Exception) -> bool:
     return True
 
 
-def _turn_round(
+def _record_refusals(
     context: Context, topic: str, rows: Sequence[SignalRow[Any]]
 ) -> tuple[dict[SagaId, SignalRow[Any]], list[Entry]]:
     """Note the refusals, bar, and at the initiator turn the saga.
@@ -125,7 +127,7 @@ def _turn_round(
     order could meet us in a circle.
     """
     causes = context.by_saga(rows)
-    first = sorted(context.journal.hear_refusal(sorted(causes)))
+    first = sorted(context.journal.record_refusal(sorted(causes)))
     entries: list[Entry] = []
     if first:
         before = {(e.saga, e.step) for e in context.journal.read(first) if e.state != "retrying"}
@@ -145,7 +147,7 @@ def _turn_round(
     if first and context.initiates:
         status = context.lock_sagas(causes)
         name = topic.removeprefix("refusal.")
-        context.turn(
+        context.roll_back(
             {s: _cause_of(causes[s], name) for s in first if status.get(s) in ("PENDING", "CONFIRMED")}
         )
     return causes, entries
@@ -178,7 +180,7 @@ def _undo(
         if not mine or step.undoing is None:
             continue
         sagas = sorted(mine)
-        signals = _said(context, step, step.undoing, [mine[saga] for saga in sagas])
+        signals = _emitted_signals(context, step, step.undoing, [mine[saga] for saga in sagas])
         said: dict[SagaId, Any] = {}
         if signals:
             with log_context(step=step.key):
@@ -187,23 +189,23 @@ def _undo(
         for saga in sagas:
             undone.setdefault(saga, []).append(step.key)
             if (signal := said.get(saga)) is not None:
-                context.outbox.say(saga, signal, cause=causes[saga])
+                context.outbox.emit(saga, signal, cause=causes[saga])
     for saga, steps in undone.items():
         context.outbox.notice(saga, causes[saga], "undone", steps=steps)
     return undone
 
 
-def _said(context: Context, step: Step, undo: Undo, entries: Sequence[Entry]) -> dict[SagaId, Any]:
+def _emitted_signals(context: Context, step: Step, undo: Undo, entries: Sequence[Entry]) -> dict[SagaId, Any]:
     """What the step had said, which its undo is given; without sagas that it said nothing for.
 
     :raises LookupError: when the pack of a step that always says something does not hold it: the undo must
         not be left out.
     """
-    readers = {topic_of(signal): Reader(signal) for signal in undo.signature.takes}
+    readers = {topic_of(signal): Reader(signal) for signal in undo.signature.inputs}
     packs = {e.saga: [e.pack_id] for e in entries if e.pack_id is not None}
     found = {
         saga: readers[topic].signal_of(row)
-        for saga, said in recorded(context.cursor, packs).items()
+        for saga, said in read_emitted(context.cursor, packs).items()
         for topic, row in said
         if topic in readers
     }

@@ -12,7 +12,7 @@ import orjson
 from ordersaga.batch import SagaId
 from ordersaga.envelope import SignalRow
 from ordersaga.log import LogEvent
-from ordersaga.outbox import WATCHDOG, cancel_timers, recorded
+from ordersaga.outbox import WATCHDOG, cancel_timers, read_emitted
 from ordersaga.protocol.context import Context
 from ordersaga.sql import array
 from ordersaga.sql import saga as sql
@@ -72,19 +72,19 @@ def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, S
         for entry in context.journal.read(confirmed):
             if entry.step in confirming and entry.pack_id is not None and entry.state == "done":
                 packs[entry.saga] = [entry.pack_id]
-    for saga, said in recorded(context.cursor, packs, published_by=context.participant.name).items():
+    for saga, said in read_emitted(context.cursor, packs, published_by=context.participant.name).items():
         for topic, row in said:
-            context.outbox.say_again(saga, topic, row, causes[saga])
+            context.outbox.repeat(saga, topic, row, causes[saga])
     for w in waiting:
         if w.status == "ROLLING_BACK":
             version, data = orjson.loads(w.refused_with or "[1, {}]")
             row = SignalRow("", w.saga, None, version, "", 1, None, w.reason, data)
-            context.outbox.say_again(w.saga, f"refusal.{w.refusal}", row, causes[w.saga])
+            context.outbox.repeat(w.saga, f"refusal.{w.refusal}", row, causes[w.saga])
         context.outbox.notice(w.saga, causes[w.saga], "reminded", round=w.rounds + 1, status=w.status)
         if w.rounds + 1 >= context.choreography.saga.watchdog.rounds:
             reason = f"{w.status} and still after {w.rounds + 1} reminders"
             context.cursor.execute(sql.ATTENTION, [reason, [w.saga]])
-            about = context.about(causes[w.saga], look_up=True)
+            about = context.log_fields(causes[w.saga], look_up=True)
             logger.error(
                 LogEvent("stands still, needs attention", **about, status=w.status, reminders=w.rounds + 1)
             )

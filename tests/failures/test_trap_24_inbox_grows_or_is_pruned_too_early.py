@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from tests.support.in_process import Theatre
 from tests.support.pruning import age, pruned, rows
-from workers.retention import BROKER_KEEPS, horizon
+from workers.retention import BROKER_KEEPS, minimum_retention
 from workers.settings import settings
 
 MONTH = timedelta(days=30)
@@ -69,4 +69,7 @@ def test_the_horizon_counts_deadline_reminders_retries_and_the_broker() -> None:
     ours = settings().model_copy(
         update={"deadline": timedelta(days=2), "watchdog": timedelta(minutes=1), "watchdog_rounds": 2}
     )
-    assert horizon(ours) == timedelta(days=2) + timedelta(minutes=3) + timedelta(hours=1) + BROKER_KEEPS
+    assert (
+        minimum_retention(ours)
+        == timedelta(days=2) + timedelta(minutes=3) + timedelta(hours=1) + BROKER_KEEPS
+    )

@@ -104,7 +104,7 @@ class Load:
         from webapp.orders.services import place_orders
 
         new = NewOrder(order.customer, [Item(sku, 1) for sku in order.skus], f"load-{self._seed}-{number}")
-        placed = self._patiently(lambda: place_orders([new])[0])
+        placed = self._retry_on_error(lambda: place_orders([new])[0])
         if placed is None:
             return
         line = {"saga": str(placed.saga_id), "kind": order.kind, "at": time.time()}
@@ -120,9 +120,9 @@ class Load:
 
         while self._cancels and self._cancels[0][0] <= time.monotonic():
             _, _, placed = heapq.heappop(self._cancels)
-            self._patiently(partial(cancel_order, placed, "the customer"))
+            self._retry_on_error(partial(cancel_order, placed, "the customer"))
 
-    def _patiently(self, act: Callable[[], Any]) -> Any:
+    def _retry_on_error(self, act: Callable[[], Any]) -> Any:
         """Try again until it works or the run is over."""
         from django.db import DatabaseError, InterfaceError
 

@@ -33,8 +33,8 @@ DECLINED = [*RESERVED, Act("payments", "StockReserved", "refuses")]
 EXPIRED = [Act("clock", "deadline", "falls due"), Act("orders", "DeadlinePassed", "done")]
 BARRED = [Act("inventory", "OrderExpired!", "turns back")]
 RELEASED = [Act("inventory", "PaymentDeclined!", "turns back")]
-begin, bar, answer, note_answers = Journal.begin, Journal.bar, Context.answer, Context.note_answers
-hear, repeat, put_away = rollback.hear, forward._repeat, paused_steps.put_away
+begin, bar, answer, record_answers = Journal.begin, Journal.bar, Context.answer, Context.record_answers
+hear, repeat, put_away = rollback.receive_refusals, forward._repeat, paused_steps.put_away
 
 
 def begin_though_barred(journal: Journal, step: str, sagas: Sequence[str]) -> Begun:
@@ -52,7 +52,7 @@ def bar_only_what_has_no_row(journal: Journal, sagas: Sequence[str], steps: Sequ
 
 def note_only_while_rolling_back(self: Context, answers: Sequence[tuple[str, str]], causes: Any) -> None:
     status = self.lock_sagas({saga for saga, _ in answers})
-    note_answers(self, [(s, p) for s, p in answers if status.get(s) == "ROLLING_BACK"], causes)
+    record_answers(self, [(s, p) for s, p in answers if status.get(s) == "ROLLING_BACK"], causes)
 
 
 def answer_once() -> Callable[[Context, dict[str, Any]], None]:
@@ -114,7 +114,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         [*RESERVED, Act("payments", "StockReserved", "gives up")],
     ),
     "answers are ignored while PENDING": (
-        lambda: patch.object(Context, "note_answers", note_only_while_rolling_back),
+        lambda: patch.object(Context, "record_answers", note_only_while_rolling_back),
         [*DECLINED, *RELEASED, Act("orders", "Answer(inventory)", "counted")],
     ),
     "the first answer closes": (
@@ -147,7 +147,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         [*DECLINED, Act("inventory", "PaymentDeclined!", "turns back, undo fails")],
     ),
     "a reminder does not undo": (
-        lambda: patch.object(rollback, "hear", hear_without_marks),
+        lambda: patch.object(rollback, "receive_refusals", hear_without_marks),
         [
             *DECLINED,
             Act("inventory", "PaymentDeclined!", "turns back, undo fails"),
@@ -160,7 +160,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         [*RESERVED, Act("payments", "StockReserved", "lost"), Act("clock", "watchdog", "reminds")],
     ),
     "a paused step drops its signals": (
-        lambda: patch.object(outbox.Outbox, "put_away", nothing),
+        lambda: patch.object(outbox.Outbox, "defer", nothing),
         [Act("inventory", "OrderPlaced", "paused")],
     ),
     "a paused step forgets that a signal is sent again": (

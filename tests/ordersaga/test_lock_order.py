@@ -86,7 +86,11 @@ LOCKINGS = [
         STEPS[:1],
     ),
     Locking(
-        journal_sql, "HEARD", lambda context, sagas: context.journal.hear_refusal(sagas), INSERT_ROW, (HEARD,)
+        journal_sql,
+        "HEARD",
+        lambda context, sagas: context.journal.record_refusal(sagas),
+        INSERT_ROW,
+        (HEARD,),
     ),
     Locking(
         journal_sql, "BAR", lambda context, sagas: context.journal.bar(sagas, STEPS[::-1]), INSERT_ROW, STEPS

@@ -148,7 +148,7 @@ def recording() -> list[Any]:
     from ordersaga.envelope import PackHeader
 
     cursor, outbox = Cursor(), Outbox(PackHeader("desk", None, None, 1), notices=True)
-    outbox.say(new_id(), Begun(number=2))
+    outbox.emit(new_id(), Begun(number=2))
     outbox.notice(new_id(), None, "complete")
     outbox.flush(cursor, 10**9)  # type: ignore[arg-type]
     return cursor.values

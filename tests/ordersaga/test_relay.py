@@ -29,7 +29,7 @@ from ordersaga.envelope import (
 from ordersaga.errors import SignalTooLarge
 from ordersaga.ids import new_id
 from ordersaga.journal import Journal
-from ordersaga.outbox import WATCHDOG, Outbox, recorded
+from ordersaga.outbox import WATCHDOG, Outbox, read_emitted
 from ordersaga.relay import Relay
 from ordersaga.sql.outbox import OBSERVERS
 from tests.support.polling import eventually
@@ -426,11 +426,11 @@ def test_what_a_step_emits_is_cut_into_packs_that_its_journal_finds(url: str) ->
         begun = Journal(cursor, "desk").begin("desk.step", sagas)
         outbox = Outbox(PackHeader("desk", "step", None, 1), notices=False)
         for number, saga in enumerate(sagas):
-            outbox.say(saga, Begun(number=number, text="x" * 50_000))
+            outbox.emit(saga, Begun(number=number, text="x" * 50_000))
         outbox.flush(cursor, begun.pack_id)
         entries = Journal(cursor, "desk").read(sagas)
         packs = {entry.saga: [entry.pack_id] for entry in entries if entry.pack_id is not None}
-        found = recorded(cursor, packs)
+        found = read_emitted(cursor, packs)
         cursor.execute(
             "SELECT max(octet_length(payload)) FROM ordersaga_pack WHERE id = ANY(%s)",
             [[p for [p] in packs.values()]],

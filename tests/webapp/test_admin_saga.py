@@ -68,7 +68,7 @@ def test_the_way_of_an_order_is_the_choreographys() -> None:
     heard: type[Signal] | None = whole.saga.begins_with
     way = {}
     while heard is not None:
-        [step] = whole.hearers(heard)
+        [step] = whole.consumers(heard)
         way[heard.__name__] = step.key
         heard = next(iter(step.successes), None)
     assert way == NEXT

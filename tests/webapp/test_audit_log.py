@@ -14,7 +14,7 @@ from ordersaga.ids import new_id
 from ordersaga.participant import Event
 from tests.support.time_scale import scaled
 from webapp.audit.models import DeadLetter, SagaEvent
-from workers.audit.steps import Letter, write, write_dead_letters, write_events
+from workers.audit.writer import Letter, write, write_dead_letters, write_events
 
 AT = "2026-01-02T03:04:05.678+00:00"
 

@@ -22,7 +22,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "workers" / "signal_samples"
 def spoken(choreography: Choreography) -> dict[str, type[Signal]]:
     """Every signal of the choreography by its name."""
     return {
-        s.__name__: s for step in choreography.steps for s in (step.signature.hears, *step.signature.says)
+        s.__name__: s for step in choreography.steps for s in (step.signature.consumes, *step.signature.emits)
     }
 
 

@@ -8,7 +8,7 @@ from ordersaga.celery.dead_letters import DeadMessage
 from ordersaga.celery.messages import redeliveries
 from ordersaga.envelope import digest, read_rows
 from ordersaga.errors import EnvelopeError
-from workers.audit.steps import Letter, audit, write_dead_letters
+from workers.audit.writer import Letter, audit, write_dead_letters
 
 
 def keep(message: DeadMessage) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ordersaga.batch import SagaId
 from workers.payments import ledger
-from workers.payments.ledger import SALES, WALLET, Purse, Transfer
+from workers.payments.ledger import SALES, WALLET, Transfer, WalletSnapshot
 from workers.payments.models import Kind
 from workers.signals import Currency, Customer, Decline, OrderNumber
 
@@ -52,12 +52,12 @@ class WalletGateway:
         An order that costs nothing needs neither wallet nor money, only a customer who is not blocked. It
         leaves a charge without entries: it was charged, and no money moved.
         """
-        purses = ledger.lock(self.session, (c.customer for c in charges))
-        left = {customer: purse.balance for customer, purse in purses.items()}
+        wallets = ledger.lock(self.session, (c.customer for c in charges))
+        left = {customer: wallet.balance for customer, wallet in wallets.items()}
         declined: dict[SagaId, Decline] = {}
         transfers: list[Transfer] = []
         for charge in sorted(charges, key=attrgetter("saga")):
-            decline = _decline(charge, purses.get(charge.customer), left.get(charge.customer, 0))
+            decline = _decline(charge, wallets.get(charge.customer), left.get(charge.customer, 0))
             if decline is not None:
                 declined[charge.saga] = decline
                 continue
@@ -80,16 +80,16 @@ class WalletGateway:
         ledger.post(self.session, Kind.REFUND, back)
 
 
-def _decline(charge: Charge, purse: Purse | None, left: int) -> Decline | None:
-    """Why an order cannot be paid from a purse with so much left in it, if it cannot."""
-    if purse is not None and purse.blocked:
+def _decline(charge: Charge, wallet: WalletSnapshot | None, left: int) -> Decline | None:
+    """Why an order cannot be paid from a wallet with so much left in it, if it cannot."""
+    if wallet is not None and wallet.blocked:
         return Decline.BLOCKED
     if charge.amount == 0:
         return None
-    if purse is None:
+    if wallet is None:
         return Decline.NO_MONEY
-    if purse.currency != charge.currency:
+    if wallet.currency != charge.currency:
         return Decline.CURRENCY
-    if purse.order_limit is not None and charge.amount > purse.order_limit:
+    if wallet.order_limit is not None and charge.amount > wallet.order_limit:
         return Decline.LIMIT
     return Decline.NO_MONEY if charge.amount > left else None

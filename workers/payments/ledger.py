@@ -63,7 +63,7 @@ CHARGES = text("""
 """)
 
 
-class Purse(NamedTuple):
+class WalletSnapshot(NamedTuple):
     """A wallet as it was when it was locked; money is integer minor units of ``currency``."""
 
     customer: Customer
@@ -116,10 +116,10 @@ class WalletUnfit(LedgerError):
         self.customers = frozenset(customers)
 
 
-def lock(session: Session, customers: Iterable[Customer]) -> dict[Customer, Purse]:
+def lock(session: Session, customers: Iterable[Customer]) -> dict[Customer, WalletSnapshot]:
     """Wait for these customers' wallets, and read those that exist; the locks go with the transaction."""
     rows = session.execute(LOCK, {"customers": sorted(set(customers))})
-    return {row.customer: Purse(*row) for row in rows}
+    return {row.customer: WalletSnapshot(*row) for row in rows}
 
 
 def post(session: Session, kind: Kind, transfers: Sequence[Transfer]) -> None:

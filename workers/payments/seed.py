@@ -43,13 +43,13 @@ def open_wallets(session: Session, wallets: Collection[NewWallet]) -> int:
     :raises workers.payments.ledger.WalletUnfit: when a wallet is open already in another currency.
     """
     session.execute(OPEN, {"rows": orjson.dumps([asdict(wallet) for wallet in wallets]).decode()})
-    purses = ledger.lock(session, (wallet.customer for wallet in wallets))
-    if other := {w.customer for w in wallets if purses[w.customer].currency != w.currency}:
+    opened = ledger.lock(session, (wallet.customer for wallet in wallets))
+    if other := {w.customer for w in wallets if opened[w.customer].currency != w.currency}:
         raise ledger.WalletUnfit(other)
     top_ups = [
         Transfer(None, None, FUNDING, WALLET + w.customer, w.currency, missing)
         for w in wallets
-        if (missing := w.balance - purses[w.customer].balance) > 0
+        if (missing := w.balance - opened[w.customer].balance) > 0
     ]
     ledger.post(session, Kind.TOP_UP, top_ups)
     return len(top_ups)

@@ -133,7 +133,7 @@ class PausedStep(NamedTuple):
 
 def paused_steps(database: Patient, choreography: Choreography) -> Iterator[PausedStep]:
     """By name; raises psycopg2.Error when the database cannot be read."""
-    topics = {step.key: topic_of(step.signature.hears) for step in choreography.steps}
+    topics = {step.key: topic_of(step.signature.consumes) for step in choreography.steps}
     for row in database.rows(PAUSED, list(topics), list(topics.values())):
         yield PausedStep(*row)
 

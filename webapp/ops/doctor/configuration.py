@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ordersaga.conninfo import hosts, parse
 from webapp.ops.doctor.finding import Finding, error, warning
 from workers.production_checks import unsafe_defaults
-from workers.retention import horizon
+from workers.retention import minimum_retention
 from workers.settings import PREFIX, Settings
 
 URLS = ("orders_database_url", "inventory_database_url", "payments_database_url", "broker_url")
@@ -35,7 +35,7 @@ def configuration(ours: Settings) -> Iterator[Finding]:
             f"{ours.env}, with {', '.join(away)} elsewhere",
             f"Set {PREFIX}ENV=production; what is unsafe is named then",
         )
-    if ours.retention <= (needed := horizon(ours)):
+    if ours.retention <= (needed := minimum_retention(ours)):
         yield error(
             "retention-too-short",
             f"{PREFIX}RETENTION",

@@ -76,7 +76,7 @@ class Command(command.Command):
         found = undeclared(whole)
         if broken := broken_contracts(whole) + found.faults:
             self._fail(broken, as_json=as_json)
-        steps, signals = len(whole.steps), len({s.signature.hears for s in whole.steps})
+        steps, signals = len(whole.steps), len({s.signature.consumes for s in whole.steps})
         if as_json:
             self.stdout.write(
                 json.dumps(

@@ -19,7 +19,7 @@ from webapp.ops.cli import command
 from webapp.ops.cli.console import Console
 from webapp.ops.cli.main import FAILED
 from webapp.ops.prune import Databases, Pruned, prune
-from workers.retention import horizon
+from workers.retention import minimum_retention
 from workers.settings import Duration, Settings, settings
 
 INTERRUPTED = 130
@@ -82,7 +82,7 @@ class Command(command.Command):
     def handle(self, *_: Any, **options: Any) -> None:
         ours = settings()
         retention = options["retention"] or ours.retention
-        if retention <= (needed := horizon(ours)):
+        if retention <= (needed := minimum_retention(ours)):
             raise CommandError(
                 f"A retention of {retention} is too short: a message may come back for {needed} (deadline, reminders, retries, "
                 "and a week in the broker), and would be taken for a new one. Set ORDERSAGA_RETENTION or --retention to more.",

@@ -93,9 +93,9 @@ def _links(site: Website, page: str) -> dict[str, str]:
 def _searches(site: Website) -> Iterator[str]:
     """Each kind of term: of something in the middle of the books, of something new, and of nothing."""
     middle, newest = site.orders // 2 + 11, site.orders + 1
-    saga = site.ask("SELECT saga_id FROM orders_order WHERE id = %s", middle)
-    event = site.ask("SELECT event_id FROM audit_sagaevent WHERE saga_id = %s LIMIT 1", saga)
-    task = site.ask(
+    saga = site.query_value("SELECT saga_id FROM orders_order WHERE id = %s", middle)
+    event = site.query_value("SELECT event_id FROM audit_sagaevent WHERE saga_id = %s LIMIT 1", saga)
+    task = site.query_value(
         "SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND task_id IS NOT NULL LIMIT 1", saga
     )
     known = (str(middle), str(newest), saga, event, task)
@@ -136,12 +136,12 @@ def _things(site: Website) -> Iterator[str]:
         for stuck in (False, True):
             if stuck and status in ("PENDING", "ROLLED_BACK"):
                 continue
-            saga = site.ask(
+            saga = site.query_value(
                 "SELECT max(id::text) FROM ordersaga_saga WHERE status = %s AND (attention IS NOT NULL OR NOT %s)",
                 status,
                 stuck,
             )
-            order = site.ask("SELECT id FROM orders_order WHERE saga_id = %s", saga)
+            order = site.query_value("SELECT id FROM orders_order WHERE saga_id = %s", saga)
             yield from (f"/admin/orders/saga/{saga}/change/", f"/admin/orders/order/{order}/change/")
             yield from (
                 f"/admin/orders/saga/act/resume/?id={saga}",
@@ -156,7 +156,7 @@ def _things(site: Website) -> Iterator[str]:
             f"/admin/audit/deadletter/act/{act}/?id={letters[0]}",
             f"/admin/audit/deadletter/act/{act}/?{chosen}",
         )
-    told = site.ask(
+    told = site.query_value(
         "SELECT max(id) FROM audit_deadletter WHERE saga_id IN (SELECT id FROM ordersaga_saga WHERE ended_at IS NULL)"
     )
     yield f"/admin/audit/deadletter/{told}/change/"
@@ -165,10 +165,10 @@ def _things(site: Website) -> Iterator[str]:
 def _going(site: Website) -> Iterator[str]:
     """``/admin/go/`` with each kind of id, and with none."""
     order = site.orders // 3
-    saga = site.ask("SELECT saga_id FROM orders_order WHERE id = %s", order)
-    key = site.ask("SELECT idempotency_key FROM orders_order WHERE id = %s", order)
-    event = site.ask("SELECT event_id FROM audit_sagaevent WHERE saga_id = %s LIMIT 1", saga)
-    task = site.ask(
+    saga = site.query_value("SELECT saga_id FROM orders_order WHERE id = %s", order)
+    key = site.query_value("SELECT idempotency_key FROM orders_order WHERE id = %s", order)
+    event = site.query_value("SELECT event_id FROM audit_sagaevent WHERE saga_id = %s LIMIT 1", saga)
+    task = site.query_value(
         "SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND task_id IS NOT NULL LIMIT 1", saga
     )
     for term in (order, saga, key, event, task, NOBODY, "nothing", 10**12):

@@ -100,7 +100,7 @@ def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
     """The measure with all that it depends on."""
     tables = ("ordersaga_saga", "orders_order", "ordersaga_journal", "audit_sagaevent", "audit_deadletter")
     counted = {
-        table: int(site.ask("SELECT reltuples::bigint FROM pg_class WHERE relname = %s", table))
+        table: int(site.query_value("SELECT reltuples::bigint FROM pg_class WHERE relname = %s", table))
         for table in tables
     }
     slowest = max(pages, key=lambda page: percentile(page.took))
@@ -110,7 +110,7 @@ def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": COMMIT,
         "versions": {
-            "postgresql": site.ask("SHOW server_version"),
+            "postgresql": site.query_value("SHOW server_version"),
             **versions("django", "gunicorn", "psycopg"),
         },
         "machine": machine(),

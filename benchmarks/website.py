@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.deploy import release
-from tests.deploy.conftest import DATABASES, Installation
+from tests.deploy.conftest import DATABASES, InstalledImage
 from tests.deploy.site import Answer, Site
 from tests.support import bulk_data
 from tests.support.polling import eventually
@@ -38,7 +38,7 @@ class Website:
         nobody: Any = SimpleNamespace(
             port=free_port(), management_port=free_port()
         )  # the web never talks to the broker
-        self._installation = Installation(self.postgres, nobody)
+        self._installation = InstalledImage(self.postgres, nobody)
         release.lay_out(self._installation.folder)
         server = {
             "PGHOST": "127.0.0.1",
@@ -113,7 +113,7 @@ class Website:
             )  # fmt: skip
             return int(cursor.fetchone()[0])
 
-    def ask(self, statement: str, *values: object) -> str:
+    def query_value(self, statement: str, *values: object) -> str:
         """One value of the orders database, as text."""
         with self.postgres.connect(DATABASES[0]) as cursor:
             cursor.execute(statement, values)

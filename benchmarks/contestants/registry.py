@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from benchmarks.contestants.careful import TABLES
 from benchmarks.workload import ask, run
 from tests.support.databases import OWNERS, Databases
-from tests.support.db_probe import Books
+from tests.support.db_probe import DatabaseProbe
 
 Argv = list[str]
 DOMAINS = ("inventory", "payments", "orders")
@@ -124,7 +124,7 @@ class Contestant:
         :raises AssertionError: when they do not; the figures of such a run are worth nothing.
         """
         if self.shop == "ordersaga":
-            Books(databases).are_clean(
+            DatabaseProbe(databases).wait_until_clean(
                 timeout=120
             )  # what manage.py reconcile does, without grace; the audit may lag behind
         else:

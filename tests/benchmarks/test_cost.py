@@ -14,8 +14,8 @@ import pytest
 from ordersaga.testing import Rehearsal
 from tests.support.databases import Databases, copies, migrated_templates
 from tests.support.db_override import participants_at
-from tests.support.db_probe import Books
-from tests.support.order_factory import ASLEEP, Shop
+from tests.support.db_probe import DatabaseProbe
+from tests.support.order_factory import ASLEEP, OrderFactory
 from tests.support.postgres import Postgres
 
 ROOM = 1.05
@@ -42,13 +42,13 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture(scope="module")
 def databases(server: Postgres) -> Databases:
     made = copies(server, migrated_templates(server))
-    Shop(made).open()
+    OrderFactory(made).seed()
     return made
 
 
 def settle(databases: Databases, server: Postgres, *, orders: int, at_once: int) -> dict[str, float]:
     """So many confirmed orders, ``at_once`` in a transaction and an envelope: what each of them cost."""
-    shop, books = Shop(databases, watchdog=ASLEEP), Books(databases)
+    factory, probe = OrderFactory(databases, watchdog=ASLEEP), DatabaseProbe(databases)
 
     def statements() -> int:
         with server.connect() as cursor:
@@ -58,7 +58,7 @@ def settle(databases: Databases, server: Postgres, *, orders: int, at_once: int)
     with participants_at(databases) as choreography:
         messages, size, before = 0, 0, statements()
         for _ in range(0, orders, at_once):
-            shop.place_many(at_once, "TEA", "MUG")
+            factory.place_many(at_once, "TEA", "MUG")
             rehearsal = Rehearsal(choreography)
             while rehearsal.collect():
                 sent = {mail.envelope.id: len(mail.envelope.body) for mail in rehearsal.mail}
@@ -66,7 +66,7 @@ def settle(databases: Databases, server: Postgres, *, orders: int, at_once: int)
                 for mail in list(rehearsal.mail):
                     rehearsal.deliver(mail)
         asked = statements() - before
-    books.are_clean()
+    probe.wait_until_clean()
     return {"statements": asked / orders, "messages": messages / orders, "bytes": size / orders}
 
 

@@ -38,7 +38,7 @@ def site(postgres: Postgres, database_templates: dict[str, str], rabbitmq: Rabbi
 
 @pytest.fixture(scope="package")
 def world(site: Site) -> World:
-    return worlds.build(site.house)
+    return worlds.build(site.installation)
 
 
 @pytest.fixture(scope="package")

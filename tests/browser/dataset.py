@@ -1,4 +1,4 @@
-"""What has happened at the shop before the first visitor comes: something for every page to show."""
+"""What has happened at the factory before the first visitor comes: something for every page to show."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tests.support.fault_injection import goods
-from tests.support.installation import House
-from tests.support.order_factory import ASLEEP, Shop
+from tests.support.fault_injection import skus
+from tests.support.installation import Installation
+from tests.support.order_factory import ASLEEP, OrderFactory
 from tests.support.polling import eventually
 
 MANY = 120
@@ -42,69 +42,73 @@ class World:
     lost: list[str]
     forged: list[int]
 
-    def letter(self, house: House, saga: str) -> int:
+    def letter(self, installation: Installation, saga: str) -> int:
         """The dead letter of a saga that has one."""
-        [(letter,)] = house.books.ask("orders", "SELECT id FROM audit_deadletter WHERE saga_id = %s", saga)
+        [(letter,)] = installation.probe.query(
+            "orders", "SELECT id FROM audit_deadletter WHERE saga_id = %s", saga
+        )
         return int(letter)
 
 
-def number(house: House, saga: str) -> int:
+def number(installation: Installation, saga: str) -> int:
     """The number of a saga's order."""
-    return int(house.books.ask("orders", "SELECT id FROM orders_order WHERE saga_id = %s", saga)[0][0])
+    return int(
+        installation.probe.query("orders", "SELECT id FROM orders_order WHERE saga_id = %s", saga)[0][0]
+    )
 
 
 @contextmanager
-def held_up(house: House) -> Iterator[str]:
+def held_up(installation: Installation) -> Iterator[str]:
     """While it lasts, inventory reserves nothing: it stands still at an order, the saga of which is given."""
-    house.switches.on(goods.PAUSES)
+    installation.switches.on(skus.PAUSES)
     try:
-        saga = patient(house).place(goods.PAUSES)
-        eventually(lambda: house.switches.came_by(goods.PAUSES), 30, "inventory at the order")
+        saga = patient(installation).place(skus.PAUSES)
+        eventually(lambda: installation.switches.processes_at(skus.PAUSES), 30, "inventory at the order")
         yield saga
     finally:
-        house.switches.clear()
-        house.switches.on(goods.STICKS)
+        installation.switches.clear()
+        installation.switches.on(skus.UNDO_FAILS)
 
 
-def patient(house: House) -> Shop:
-    """A shop of whose sagas nobody is reminded meanwhile."""
-    return Shop(house.databases, watchdog=ASLEEP)
+def patient(installation: Installation) -> OrderFactory:
+    """A factory of whose sagas nobody is reminded meanwhile."""
+    return OrderFactory(installation.databases, watchdog=ASLEEP)
 
 
-def build(house: House) -> World:
-    books, shop = house.books, patient(house)
-    lost = _lost(house, 4)  # first, while nothing else is under way
-    house.switches.on(goods.STICKS)
-    stuck = [shop.place(goods.STICKS, customer="poor") for _ in range(2)]
-    given_up = [shop.place(goods.FAILS) for _ in range(3)]
-    retried, gone = shop.place(goods.FAILS_TWICE), shop.place("GONE", "TEA")
-    declined = shop.place("TEA", "MUG", customer="poor")
-    confirmed = shop.place_many(MANY, "TEA", "MUG", customer="bob")
+def build(installation: Installation) -> World:
+    probe, factory = installation.probe, patient(installation)
+    lost = _lost(installation, 4)  # first, while nothing else is under way
+    installation.switches.on(skus.UNDO_FAILS)
+    stuck = [factory.place(skus.UNDO_FAILS, customer="poor") for _ in range(2)]
+    given_up = [factory.place(skus.FAILS) for _ in range(3)]
+    retried, gone = factory.place(skus.FAILS_TWICE), factory.place("GONE", "TEA")
+    declined = factory.place("TEA", "MUG", customer="poor")
+    confirmed = factory.place_many(MANY, "TEA", "MUG", customer="bob")
     strange = [b"\xff\xfe not an envelope" + os.urandom(8) for _ in range(3)]
     for body in strange:
-        house.mail.send("signal.OrderPlaced", body, to="inventory")
+        installation.amqp.send("signal.OrderPlaced", body, to="inventory")
 
-    books.all_confirmed([*confirmed, retried])
-    books.all_rolled_back([declined, gone, *given_up])
+    probe.wait_until_confirmed([*confirmed, retried])
+    probe.wait_until_rolled_back([declined, gone, *given_up])
     for saga in stuck:
-        eventually(lambda saga=saga: books.saga(saga).attention, 30, "a saga that needs attention")  # type: ignore[misc]
-        eventually(lambda saga=saga: books.ask("inventory", REST, saga), 30, "an undo to be tried again")  # type: ignore[misc]
+        eventually(lambda saga=saga: probe.saga(saga).attention, 30, "a saga that needs attention")  # type: ignore[misc]
+        eventually(lambda saga=saga: probe.query("inventory", REST, saga), 30, "an undo to be tried again")  # type: ignore[misc]
     statement = "SELECT id FROM audit_deadletter WHERE body = ANY(%s) ORDER BY id"
     forged = eventually(
-        lambda: [id_ for (id_,) in books.ask("orders", statement, strange)], 30, "dead letters"
+        lambda: [id_ for (id_,) in probe.query("orders", statement, strange)], 30, "dead letters"
     )
     for saga in (*given_up, *lost):
-        eventually(lambda saga=saga: books.desk(saga), 30, "a dead letter")  # type: ignore[misc]
+        eventually(lambda saga=saga: probe.dead_letters(saga), 30, "a dead letter")  # type: ignore[misc]
     ended = [*confirmed, retried, declined, gone, *given_up]
-    eventually(lambda: books.ask("orders", TOLD, ended) == [(len(ended),)], 30, "the audit")
+    eventually(lambda: probe.query("orders", TOLD, ended) == [(len(ended),)], 30, "the audit")
     return World(confirmed, retried, declined, gone, given_up, stuck, lost, forged)
 
 
-def _lost(house: House, count: int) -> list[str]:
+def _lost(installation: Installation, count: int) -> list[str]:
     """Sagas whose first message the broker has given up, each by itself; nothing else will say it again."""
     sagas = []
-    with held_up(house):
+    with held_up(installation):
         for _ in range(count):
-            sagas.append(patient(house).place("TEA"))
-            eventually(lambda: house.mail.refuse("inventory"), 30, "OrderPlaced")
+            sagas.append(patient(installation).place("TEA"))
+            eventually(lambda: installation.amqp.reject("inventory"), 30, "OrderPlaced")
     return sagas

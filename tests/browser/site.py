@@ -1,4 +1,4 @@
-"""A whole site to click on: a house with its pools, the web process, Flower, and staff who may do this or
+"""A whole site to click on: a installation with its pools, the web process, Flower, and staff who may do this or
 that.
 """
 
@@ -11,7 +11,7 @@ from typing import Self
 from tests.support.databases import OWNERS
 from tests.support.db_override import django_at
 from tests.support.flower import Flower
-from tests.support.installation import House
+from tests.support.installation import Installation
 from tests.support.polling import eventually
 from tests.support.pools import Pool
 from tests.support.ports import free_port, listens
@@ -35,11 +35,11 @@ OPERATOR, READER, NEWCOMER, CUSTOMER = "olga", "rita", "nora", "carl"
 
 
 class Site:
-    """Use as a context manager; ``house`` has the pools, the shop and the books."""
+    """Use as a context manager; ``installation`` has the pools, the factory and the books."""
 
     def __init__(self, postgres: Postgres, templates: dict[str, str], rabbitmq: RabbitMQ) -> None:
-        self.house = House("browser", postgres, templates, rabbitmq, plan=PLAN, proxied=False)
-        self.flower = Flower(self.house.env, "--read_only=True", f"--broker_api={rabbitmq.api}")
+        self.installation = Installation("browser", postgres, templates, rabbitmq, plan=PLAN, proxied=False)
+        self.flower = Flower(self.installation.env, "--read_only=True", f"--broker_api={rabbitmq.api}")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         command = [
@@ -50,7 +50,7 @@ class Site:
             "--skip-checks",
             f"127.0.0.1:{self.port}",
         ]
-        env = {**self.house.env, "ORDERSAGA_FLOWER_URL": self.flower.url}
+        env = {**self.installation.env, "ORDERSAGA_FLOWER_URL": self.flower.url}
         self.web = Process(f"web-{self.port}", [sys.executable, *command], env=env)
         self._open = ExitStack()
 
@@ -59,7 +59,7 @@ class Site:
         self._open.callback(self.flower.process.stop)
         self.web.start()
         self.flower.process.start()
-        self._open.enter_context(self.house)
+        self._open.enter_context(self.installation)
         self._hire()
         for port in (self.port, self.flower.port):
             eventually(lambda port=port: listens(port), 60, f"a listener on {port}")  # type: ignore[misc]
@@ -73,7 +73,7 @@ class Site:
             codename__startswith="view_", content_type__app_label__in=("orders", "audit", "books")
         )
         acts = Permission.objects.filter(codename__in=ACTS)
-        with django_at(self.house.databases.orders):
+        with django_at(self.installation.databases.orders):
             password = make_password(PASSWORD)
             names = {OPERATOR: True, READER: True, NEWCOMER: True, CUSTOMER: False}
             people = {

@@ -7,7 +7,7 @@ import pytest
 from tests.browser.dataset import World, held_up, number, patient
 from tests.browser.page_driver import Visitor
 from tests.browser.site import Site
-from tests.support.fault_injection import goods
+from tests.support.fault_injection import skus
 
 WHY = "the shelf is mended"
 
@@ -89,8 +89,8 @@ def test_a_test_order_is_placed_once_and_settles(olga: Visitor, site: Site) -> N
 
 
 def test_an_order_is_cancelled_while_it_is_pending_and_not_after(olga: Visitor, site: Site) -> None:
-    with held_up(site.house) as saga:
-        order = number(site.house, saga)
+    with held_up(site.installation) as saga:
+        order = number(site.installation, saga)
         olga.open(f"/admin/orders/order/{order}/change/")
         assert olga.field("status") == "pending"
         olga.follow("Cancel …")
@@ -123,13 +123,13 @@ def test_a_saga_in_need_of_attention_is_resumed(olga: Visitor, site: Site, world
     address = olga.page.url
     reasons_are_asked_for(olga, "Resume")
     try:
-        site.house.switches.off(goods.STICKS)
+        site.installation.switches.off(skus.UNDO_FAILS)
         give(olga, "Resume")
         assert olga.messages() == [f"Saga {saga} is reminded now of what it waits for."]
         history_tells(olga, WHY)
         olga.until(lambda _: olga.field("shown_status") == "rolled back", "the saga rolled back")
     finally:
-        site.house.switches.on(goods.STICKS)
+        site.installation.switches.on(skus.UNDO_FAILS)
     assert olga.page.get_by_role("link", name="Resume …").count() == 0
     assert olga.post(address, reason=WHY) == 302
     olga.open(f"/admin/orders/saga/{saga}/change/")
@@ -141,7 +141,7 @@ def test_a_dead_letter_is_replayed_once_and_its_order_confirms(
     olga: Visitor, site: Site, world: World
 ) -> None:
     saga = world.lost[0]
-    letter = world.letter(site.house, saga)
+    letter = world.letter(site.installation, saga)
     olga.open(f"/admin/audit/deadletter/{letter}/change/")
     olga.follow("Replay …")
     address = olga.page.url
@@ -162,19 +162,21 @@ def test_a_dead_letter_is_replayed_once_and_its_order_confirms(
 def test_a_selection_is_replayed_with_one_reason_and_one_that_was_settled_stops_no_other(
     olga: Visitor, site: Site, world: World
 ) -> None:
-    letters = [world.letter(site.house, saga) for saga in (*world.lost[1:3], world.given_up[0])]
+    letters = [world.letter(site.installation, saga) for saga in (*world.lost[1:3], world.given_up[0])]
     choose(olga, "Replay …", *letters)
     assert all(str(letter) in olga.page.locator("#content-main").inner_text() for letter in letters)
     give(olga, "Replay")
     told = olga.messages()
     assert sum("1 signal goes to inventory." in line for line in told) == 2
     assert sum("has ended, so that replaying it would do nothing. Discard it" in line for line in told) == 1
-    site.house.books.all_confirmed(world.lost[1:3], timeout=30)
+    site.installation.probe.wait_until_confirmed(world.lost[1:3], timeout=30)
 
 
 @pytest.mark.parametrize("forged", [True, False], ids=["of the broker", "of a participant"])
 def test_a_selection_is_discarded(forged: bool, olga: Visitor, site: Site, world: World) -> None:
-    letters = world.forged[:2] if forged else [world.letter(site.house, saga) for saga in world.given_up[:2]]
+    letters = (
+        world.forged[:2] if forged else [world.letter(site.installation, saga) for saga in world.given_up[:2]]
+    )
     choose(olga, "Discard …", *letters)
     address = olga.page.url
     reasons_are_asked_for(olga, "Discard")
@@ -206,8 +208,8 @@ def test_what_was_forged_is_not_signed_anew_but_discarded(olga: Visitor, world: 
 
 
 def test_a_hasty_double_click_acts_once(olga: Visitor, site: Site, world: World) -> None:
-    saga = patient(site.house).place(goods.FAILS)
-    site.house.books.all_rolled_back([saga], timeout=30)
+    saga = patient(site.installation).place(skus.FAILS)
+    site.installation.probe.wait_until_rolled_back([saga], timeout=30)
     olga.open(f"/admin/audit/deadletter/?q={saga}")
     olga.until(lambda _: olga.rows() == 1, "its dead letter")
     olga.follow(olga.page.locator("#result_list th a"))

@@ -40,7 +40,7 @@ def test_from_a_step_to_its_task_and_back_to_its_saga(olga: Visitor, world: Worl
 
 
 def test_an_id_leads_to_where_it_belongs(olga: Visitor, site: Site, world: World) -> None:
-    order = number(site.house, world.declined)
+    order = number(site.installation, world.declined)
     olga.open(f"/admin/go/{order}")
     assert olga.path == f"/admin/orders/order/{order}/change/"
     olga.open(f"/admin/go/{world.declined}")

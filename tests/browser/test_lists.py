@@ -18,12 +18,12 @@ def terms(site: Site, world: World) -> dict[str, str]:
     """
     task = "SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND name = 'StockReserved'"
     event = "SELECT event_id::text FROM audit_sagaevent WHERE saga_id = %s AND name = 'StockReserved'"
-    books, saga = site.house.books, world.retried
+    probe, saga = site.installation.probe, world.retried
     return {
-        "order": str(number(site.house, saga)),
+        "order": str(number(site.installation, saga)),
         "saga": saga,
-        "task": str(books.ask("orders", task, saga)[0][0]),
-        "event": str(books.ask("orders", event, saga)[0][0]),
+        "task": str(probe.query("orders", task, saga)[0][0]),
+        "event": str(probe.query("orders", event, saga)[0][0]),
     }
 
 
@@ -78,7 +78,7 @@ def test_events_and_letters_are_filtered_and_found(olga: Visitor, site: Site, wo
     olga.open("/admin/audit/sagaevent/")
     olga.follow("refusal")
     assert set(olga.column("kind")) == {"refusal"}
-    olga.open(f"/admin/audit/sagaevent/?q={number(site.house, world.gone)}")
+    olga.open(f"/admin/audit/sagaevent/?q={number(site.installation, world.gone)}")
     assert "OutOfStock" in olga.column("what")
     olga.open("/admin/audit/deadletter/")
     olga.follow("the broker gave the message up")

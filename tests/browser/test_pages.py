@@ -18,13 +18,17 @@ Where = Callable[[Site, World], str]
 
 def letter(site: Site, saga: str) -> str:
     """The page of a saga's dead letter."""
-    [(id_,)] = site.house.books.ask("orders", "SELECT id FROM audit_deadletter WHERE saga_id = %s", saga)
+    [(id_,)] = site.installation.probe.query(
+        "orders", "SELECT id FROM audit_deadletter WHERE saga_id = %s", saga
+    )
     return f"/admin/audit/deadletter/{id_}/change/"
 
 
 def movement(site: Site, saga: str) -> str:
     """The page of a saga's first movement of goods."""
-    [(id_,)] = site.house.books.ask("inventory", "SELECT min(id) FROM movement WHERE saga_id = %s", saga)
+    [(id_,)] = site.installation.probe.query(
+        "inventory", "SELECT min(id) FROM movement WHERE saga_id = %s", saga
+    )
     return f"/admin/books/movement/{id_}/change/"
 
 
@@ -33,7 +37,7 @@ PAGES: dict[str, tuple[str | Where, str]] = {
     "orders": ("/admin/orders/order/", "Orders"),
     "no order": ("/admin/orders/order/?q=nobody", "0 orders"),
     "order": (
-        lambda site, world: f"/admin/orders/order/{number(site.house, world.confirmed[0])}/change/",
+        lambda site, world: f"/admin/orders/order/{number(site.installation, world.confirmed[0])}/change/",
         "16.50 EUR",
     ),
     "products": ("/admin/orders/product/", "Products"),
@@ -116,7 +120,7 @@ def test_what_is_not_there_or_not_allowed_is_told_in_words(
 def test_from_an_order_to_its_lines_its_saga_its_story_its_goods_and_its_money(
     olga: Visitor, site: Site, world: World
 ) -> None:
-    order = number(site.house, world.retried)
+    order = number(site.installation, world.retried)
     olga.open("/admin/")
     olga.follow(olga.page.locator("#content-main").get_by_role("link", name="Orders", exact=True).last)
     olga.page.locator("#searchbar").fill(str(order))
@@ -138,7 +142,7 @@ def test_from_an_order_to_its_lines_its_saga_its_story_its_goods_and_its_money(
         "complete",
     ]
     told = olga.page.locator("#story tbody tr").nth(2)
-    assert "Unruly: not yet" in told.inner_text()
+    assert "InjectedFault: not yet" in told.inner_text()
     assert told.locator("td").nth(4).inner_text() == "2"
     assert olga.page.locator("#story tbody td:first-child").first.inner_text().startswith("+0.")
 
@@ -161,7 +165,7 @@ def test_a_dead_letter_shows_traceback_and_payload_and_leads_to_its_saga(
     olga.follow(row.get_by_role("link"))
     assert set(olga.column("where")) == {"inventory.reserve_stock"}
     olga.follow(olga.page.locator(f'#result_list a[href^="{letter(site, world.given_up[2])}"]'))
-    assert "raise Unruly" in olga.field("shown_traceback")
+    assert "raise InjectedFault" in olga.field("shown_traceback")
     assert '"FAILS"' in olga.field("shown_body")
     olga.follow(olga.page.locator(".field-its_saga a"))
     assert "StepFailed" in olga.story()

@@ -17,7 +17,7 @@ BUTTONS = ("Place a test order", "Cancel …", "Resume …", "Replay …", "Disc
 @pytest.fixture
 def acts(site: Site, world: World) -> dict[str, str]:
     """The address of each act on a thing that can be acted on."""
-    order, letter = number(site.house, world.stuck[1]), world.forged[0]
+    order, letter = number(site.installation, world.stuck[1]), world.forged[0]
     return {
         "place": "/admin/orders/order/place/",
         "cancel": f"/admin/orders/order/act/cancel/?id={order}",
@@ -47,7 +47,7 @@ def test_an_act_opened_or_sent_without_permission_is_refused(
         assert "Nothing was done" in window.page.locator("body").inner_text(), act
         assert window.post(address, reason="because") == 403, act
     logged = "SELECT count(*) FROM django_admin_log JOIN auth_user u ON u.id = user_id WHERE username = %s"
-    assert site.house.books.ask("orders", logged, who) == [(0,)]
+    assert site.installation.probe.query("orders", logged, who) == [(0,)]
 
 
 def test_staff_without_any_permission_are_refused_every_page(visit: Visit, site: Site, world: World) -> None:

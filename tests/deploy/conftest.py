@@ -1,4 +1,4 @@
-"""One installation for these tests: an image's files in a folder, the servers of compose on private ports."""
+"""One image for these tests: an image's files in a folder, the servers of compose on private ports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def broker_tags() -> list[str]:
     return re.findall(r"^default_user_tags\.(\w+) = true$", text, re.MULTILINE)
 
 
-class Installation:
+class InstalledImage:
     """What docker-compose.yml describes, with this machine's addresses in place of its hosts."""
 
     def __init__(self, postgres: Postgres, rabbitmq: RabbitMQ) -> None:
@@ -71,13 +71,13 @@ class Installation:
 
 
 @pytest.fixture(scope="package")
-def installation(
+def image(
     postgres: Postgres, rabbitmq: RabbitMQ, database_templates: dict[str, str]
-) -> Iterator[Installation]:
+) -> Iterator[InstalledImage]:
     """Files laid out, empty databases made by compose's own script, a broker's user and virtual host."""
     postgres.ensure()
     rabbitmq.ensure()
-    made = Installation(postgres, rabbitmq)
+    made = InstalledImage(postgres, rabbitmq)
     release.lay_out(made.folder)
     server = {
         "PGHOST": "127.0.0.1",

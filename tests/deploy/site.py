@@ -9,7 +9,7 @@ from email.message import Message
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode
 
-from tests.deploy.conftest import Installation
+from tests.deploy.conftest import InstalledImage
 from tests.support.time_scale import scaled
 
 ORIGIN = "https://localhost"
@@ -31,8 +31,8 @@ class Answer:
 class Site:
     """One visitor."""
 
-    def __init__(self, installation: Installation) -> None:
-        self._port = installation.web
+    def __init__(self, image: InstalledImage) -> None:
+        self._port = image.web
         self._cookies: dict[str, str] = {}
 
     def get(self, path: str, **headers: str) -> Answer:

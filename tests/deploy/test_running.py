@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 
-from tests.deploy.conftest import Installation
+from tests.deploy.conftest import InstalledImage
 from tests.deploy.site import Site
 from tests.deploy.units import example, units
 from tests.support.polling import eventually
@@ -26,12 +26,12 @@ FAREWELL = ("", "worker: Warm shutdown (MainProcess)")
 """What Celery prints past all logging when it is told to stop."""
 
 
-def once(installation: Installation, service: str, *words: str, **more: str) -> str:
+def once(image: InstalledImage, service: str, *words: str, **more: str) -> str:
     """What a command of compose prints that ends by itself; it must succeed."""
-    found = installation.services()[service]
+    found = image.services()[service]
     done = subprocess.run(
-        installation.command([*found.command[: len(found.command) - bool(words)], *words]),
-        cwd=installation.folder, env=installation.environment({**found.environment, **more}),
+        image.command([*found.command[: len(found.command) - bool(words)], *words]),
+        cwd=image.folder, env=image.environment({**found.environment, **more}),
         capture_output=True, text=True, check=False, timeout=scaled(120),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -39,11 +39,11 @@ def once(installation: Installation, service: str, *words: str, **more: str) -> 
 
 
 @pytest.fixture(scope="module")
-def migrated(installation: Installation) -> Installation:
-    once(installation, "migrate")
-    once(installation, "manage", "seed_catalog")
+def migrated(image: InstalledImage) -> InstalledImage:
+    once(image, "migrate")
+    once(image, "manage", "seed_catalog")
     once(
-        installation,
+        image,
         "manage",
         "createsuperuser",
         "--noinput",
@@ -51,26 +51,26 @@ def migrated(installation: Installation) -> Installation:
         "--email=",
         DJANGO_SUPERUSER_PASSWORD=PASSWORD,
     )
-    return installation
+    return image
 
 
-def composed(installation: Installation) -> dict[str, Process]:
+def composed(image: InstalledImage) -> dict[str, Process]:
     found = {}
     for name in STAYING:
-        service = installation.services()[name]
+        service = image.services()[name]
         found[name] = Process(
             f"compose-{name}",
-            installation.command(service.command),
-            env=installation.environment(service.environment),
-            cwd=installation.folder,
+            image.command(service.command),
+            env=image.environment(service.environment),
+            cwd=image.folder,
         )
     return found
 
 
-def of_systemd(installation: Installation) -> dict[str, Process]:
+def of_systemd(image: InstalledImage) -> dict[str, Process]:
     """Their environment is what the environment file's example asks for, filled in."""
     by_compose = {name: value for service in ("flower", "web", "manage")
-                  for name, value in installation.services()[service].environment.items()}  # fmt: skip
+                  for name, value in image.services()[service].environment.items()}  # fmt: skip
     filled = {name: value or by_compose[name] for name, value in example().items()}
     found = {}
     for unit in units():
@@ -78,32 +78,30 @@ def of_systemd(installation: Installation) -> dict[str, Process]:
             continue
         said = {**unit.environment, **filled}
         name = unit.instance or unit.name.removeprefix("ordersaga-").removesuffix(".service")
-        words = installation.command(unit.command(said))
-        found[name] = Process(
-            f"systemd-{name}", words, env=installation.environment(said), cwd=installation.folder
-        )
+        words = image.command(unit.command(said))
+        found[name] = Process(f"systemd-{name}", words, env=image.environment(said), cwd=image.folder)
     return found
 
 
-class Running:
+class Deployment:
     """All that stays up, started one way."""
 
-    def __init__(self, installation: Installation, processes: dict[str, Process]) -> None:
-        self.installation, self.processes = installation, processes
+    def __init__(self, image: InstalledImage, processes: dict[str, Process]) -> None:
+        self.image, self.processes = image, processes
 
     def healthy(self, name: str) -> bool:
         """Whether compose's health check of that service passes."""
-        service = self.installation.services()[name]
+        service = self.image.services()[name]
         done = subprocess.run(
-            self.installation.command(service.check), cwd=self.installation.folder,
+            self.image.command(service.check), cwd=self.image.folder,
             capture_output=True, check=False, timeout=scaled(60),
-            env={**self.installation.environment(service.environment), "ORDERSAGA_RUN_DIR": run_dir()},
+            env={**self.image.environment(service.environment), "ORDERSAGA_RUN_DIR": run_dir()},
         )  # fmt: skip
         return done.returncode == 0
 
     def settles_an_order(self) -> None:
         said = once(
-            self.installation,
+            self.image,
             "manage",
             "seed_orders",
             "--count",
@@ -117,8 +115,8 @@ class Running:
 
     def pleases_the_doctor(self) -> None:
         """Not a warning: roles, queues, policies and clocks are as they should be."""
-        management = self.installation.here("http://@rabbitmq:15672").replace("@", "")
-        said = once(self.installation, "manage", "doctor", "--json", "--rabbitmq-admin", management)
+        management = self.image.here("http://@rabbitmq:15672").replace("@", "")
+        said = once(self.image, "manage", "doctor", "--json", "--rabbitmq-admin", management)
         assert json.loads(said)["findings"] == []
 
     def wrote_for_machines(self) -> None:
@@ -148,48 +146,48 @@ class Running:
 
 @contextmanager
 def running(
-    installation: Installation, made: Callable[[Installation], dict[str, Process]]
-) -> Iterator[Running]:
-    processes = made(installation)
+    image: InstalledImage, made: Callable[[InstalledImage], dict[str, Process]]
+) -> Iterator[Deployment]:
+    processes = made(image)
     assert set(processes) == set(STAYING)
     try:
         for process in processes.values():
             process.start()
         for name in STAYING[:4]:
             processes[name].wait_for_log(" ready.", READY)
-        yield Running(installation, processes)
+        yield Deployment(image, processes)
     finally:
         for process in processes.values():
             process.stop(timeout=20)
 
 
-def test_what_compose_runs_gets_healthy_settles_an_order_and_ends_on_term(migrated: Installation) -> None:
-    with running(migrated, composed) as house:
+def test_what_compose_runs_gets_healthy_settles_an_order_and_ends_on_term(migrated: InstalledImage) -> None:
+    with running(migrated, composed) as deployment:
         for name in STAYING:
-            eventually(partial(house.healthy, name), READY, f"{name} healthy")
-        house.settles_an_order()
-        house.pleases_the_doctor()
+            eventually(partial(deployment.healthy, name), READY, f"{name} healthy")
+        deployment.settles_an_order()
+        deployment.pleases_the_doctor()
         _serves_the_admin(migrated)
         _shows_flower_to_staff(migrated)
         _shows_stock_to_staff(migrated)
-        house.ends_on_term()
-        house.wrote_for_machines()
-        assert [name for name in ("web", "flower", "inventory") if house.healthy(name)] == []
+        deployment.ends_on_term()
+        deployment.wrote_for_machines()
+        assert [name for name in ("web", "flower", "inventory") if deployment.healthy(name)] == []
 
 
-def test_what_systemd_runs_settles_an_order_and_ends_on_term(migrated: Installation) -> None:
-    with running(migrated, of_systemd) as house:
+def test_what_systemd_runs_settles_an_order_and_ends_on_term(migrated: InstalledImage) -> None:
+    with running(migrated, of_systemd) as deployment:
         for name in STAYING:
-            eventually(partial(house.healthy, name), READY, f"{name} healthy")
-        house.settles_an_order()
-        house.ends_on_term()
+            eventually(partial(deployment.healthy, name), READY, f"{name} healthy")
+        deployment.settles_an_order()
+        deployment.ends_on_term()
 
 
-def _serves_the_admin(installation: Installation) -> None:
+def _serves_the_admin(image: InstalledImage) -> None:
     """With static files of names that hold their digest, compressed and kept; https is believed
     of the proxy.
     """
-    site = Site(installation)
+    site = Site(image)
     page = site.get("/admin/login/")
     assert page.status == 200
     assert page.headers["Strict-Transport-Security"]
@@ -201,8 +199,8 @@ def _serves_the_admin(installation: Installation) -> None:
     assert "immutable" in sheet.headers["Cache-Control"]
 
 
-def _shows_flower_to_staff(installation: Installation) -> None:
-    site = Site(installation)
+def _shows_flower_to_staff(image: InstalledImage) -> None:
+    site = Site(image)
     assert site.get("/admin/flower/").status == 302
     site.log_in("ann", PASSWORD)
     flower = site.get("/admin/flower/workers")
@@ -213,9 +211,9 @@ def _shows_flower_to_staff(installation: Installation) -> None:
     )
 
 
-def _shows_stock_to_staff(installation: Installation) -> None:
+def _shows_stock_to_staff(image: InstalledImage) -> None:
     """Read from inventory's database by a role that may only read."""
-    site = Site(installation)
+    site = Site(image)
     site.log_in("ann", PASSWORD)
     stock = site.get("/admin/books/stock/")
     assert stock.status == 200
@@ -230,7 +228,7 @@ def _queues(site: Site) -> set[str]:
     return set(re.findall(r'<tr id="(\w+)">', site.get("/admin/flower/broker").text))
 
 
-def test_nothing_is_written_where_the_image_is_read_only(migrated: Installation) -> None:
+def test_nothing_is_written_where_the_image_is_read_only(migrated: InstalledImage) -> None:
     assert list(migrated.folder.rglob("__pycache__")) == []
     assert {path.name for path in migrated.folder.iterdir()} == {
         "manage.py", "ordersaga", "workers", "webapp", "deploy", "staticfiles",

@@ -1,3 +1,3 @@
-from tests.support.fixtures import house, standing_house, standing_theatre, theatre
+from tests.support.fixtures import in_process, installation, shared_in_process, shared_installation
 
-__all__ = ["house", "standing_house", "standing_theatre", "theatre"]
+__all__ = ["in_process", "installation", "shared_in_process", "shared_installation"]

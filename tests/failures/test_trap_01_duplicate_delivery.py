@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from tests.support.installation import House
+from tests.support.installation import Installation
 
 
-def test_a_card_is_charged_once_though_every_message_comes_three_times(house: House) -> None:
-    with house.mail.copied(2):
-        saga = house.shop.place("TEA")
-        house.books.all_confirmed([saga])
-        house.books.are_clean()
+def test_a_card_is_charged_once_though_every_message_comes_three_times(installation: Installation) -> None:
+    with installation.amqp.duplicating(2):
+        saga = installation.factory.place("TEA")
+        installation.probe.wait_until_confirmed([saga])
+        installation.probe.wait_until_clean()
 
-    assert house.books.money(saga) == [("charge", -450)]
-    assert house.books.movements(saga) == [("TEA", "held", 1), ("TEA", "shipped", 1)]
-    assert house.books.trail(saga).count("payments: PaymentCharged") == 1
+    assert installation.probe.ledger(saga) == [("charge", -450)]
+    assert installation.probe.movements(saga) == [("TEA", "held", 1), ("TEA", "shipped", 1)]
+    assert installation.probe.audit_trail(saga).count("payments: PaymentCharged") == 1

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
-from tests.support.db_probe import Books
-from tests.support.in_process import Theatre, deliver_all, to
+from tests.support.db_probe import DatabaseProbe
+from tests.support.in_process import InProcessSagas, deliver_all, to
 from tests.support.time_scale import scaled
 
 NO_REFUNDS = """
@@ -20,27 +20,27 @@ SELECT extract(epoch FROM due_at - created_at)::float FROM ordersaga_outbox WHER
 
 
 @contextmanager
-def the_bank_says_no(books: Books) -> Iterator[None]:
-    books.ask("payments", NO_REFUNDS)
+def the_bank_says_no(probe: DatabaseProbe) -> Iterator[None]:
+    probe.query("payments", NO_REFUNDS)
     try:
         yield
     finally:
-        books.ask("payments", "DROP TRIGGER no_refunds ON ledger_transaction")
+        probe.query("payments", "DROP TRIGGER no_refunds ON ledger_transaction")
 
 
-def test_a_refund_backs_off_calls_for_help_and_is_never_forgotten(theatre: Theatre) -> None:
-    books, saga = theatre.books, theatre.shop.place("TEA")
-    rehearsal = theatre.rehearsal()
+def test_a_refund_backs_off_calls_for_help_and_is_never_forgotten(in_process: InProcessSagas) -> None:
+    probe, saga = in_process.probe, in_process.factory.place("TEA")
+    rehearsal = in_process.rehearsal()
     deliver_all(rehearsal, but=to("orders", "PaymentCharged"))
     rehearsal.mail.clear()
-    theatre.shop.cancel(saga)
+    in_process.factory.cancel(saga)
 
     waits: list[float] = []
-    with the_bank_says_no(books):
-        while books.saga(saga).attention is None:
+    with the_bank_says_no(probe):
+        while probe.saga(saga).attention is None:
             while rehearsal.collect(retries=False) or rehearsal.mail:
                 rehearsal.deliver(rehearsal.mail[0])
-            [(wait,)] = books.ask("payments", WAIT)
+            [(wait,)] = probe.query("payments", WAIT)
             waits.append(wait)
             assert len(waits) < 10
             rehearsal.collect()
@@ -49,14 +49,14 @@ def test_a_refund_backs_off_calls_for_help_and_is_never_forgotten(theatre: Theat
         0.8 <= waits[0] <= 1.2 + scaled(0.1)
     )  # counted from the beginning of the transaction that wrote the row
     assert all(1.0 < longer / shorter < 4.0 for shorter, longer in pairwise(waits)), waits
-    assert str(books.saga(saga).attention).startswith("undo of payments.charge keeps failing")
+    assert str(probe.saga(saga).attention).startswith("undo of payments.charge keeps failing")
     assert "SQLSTATE P0001" in str(
-        books.saga(saga).attention
+        probe.saga(saga).attention
     )  # the kind; an error's words may hold what the step worked on
-    assert books.saga(saga).status == "ROLLING_BACK"
+    assert probe.saga(saga).status == "ROLLING_BACK"
 
     rehearsal.run()
-    books.all_rolled_back([saga], timeout=0)
-    assert books.saga(saga).attention is None
-    assert books.money(saga) == [("charge", -450), ("refund", 450)]
-    books.are_clean(timeout=0)
+    probe.wait_until_rolled_back([saga], timeout=0)
+    assert probe.saga(saga).attention is None
+    assert probe.ledger(saga) == [("charge", -450), ("refund", 450)]
+    probe.wait_until_clean(timeout=0)

@@ -1,26 +1,28 @@
 from __future__ import annotations
 
-from tests.support.in_process import Theatre, deliver_all, to
+from tests.support.in_process import InProcessSagas, deliver_all, to
 
 
-def test_what_may_be_rolled_back_is_seen_by_others_as_reserved_and_never_as_sold(theatre: Theatre) -> None:
-    shop, books = theatre.shop, theatre.books
-    shop.stock("ONLY", 1)
-    rehearsal = theatre.rehearsal()
-    first = shop.place("ONLY")
+def test_what_may_be_rolled_back_is_seen_by_others_as_reserved_and_never_as_sold(
+    in_process: InProcessSagas,
+) -> None:
+    factory, probe = in_process.factory, in_process.probe
+    factory.add_product("ONLY", 1)
+    rehearsal = in_process.rehearsal()
+    first = factory.place("ONLY")
     deliver_all(rehearsal, but=to("payments", "StockReserved"))
 
-    assert books.product("ONLY") == {"on_hand": 0, "held": 1, "sold": 0}
-    assert books.saga(first).status == "PENDING"
-    second = shop.place("ONLY")
+    assert probe.stock_counters("ONLY") == {"on_hand": 0, "held": 1, "sold": 0}
+    assert probe.saga(first).status == "PENDING"
+    second = factory.place("ONLY")
     deliver_all(rehearsal, but=to("payments", "StockReserved"))
-    assert books.saga(second).reason == "Out of stock: ONLY"
+    assert probe.saga(second).reason == "Out of stock: ONLY"
 
-    shop.cancel(first)
+    factory.cancel(first)
     deliver_all(rehearsal, but=to("payments", "StockReserved"))
     rehearsal.run()
-    assert books.product("ONLY") == {"on_hand": 1, "held": 0, "sold": 0}
-    third = shop.place("ONLY")
+    assert probe.stock_counters("ONLY") == {"on_hand": 1, "held": 0, "sold": 0}
+    third = factory.place("ONLY")
     rehearsal.run()
-    books.all_confirmed([third], timeout=0)
-    assert books.product("ONLY") == {"on_hand": 0, "held": 0, "sold": 1}
+    probe.wait_until_confirmed([third], timeout=0)
+    assert probe.stock_counters("ONLY") == {"on_hand": 0, "held": 0, "sold": 1}

@@ -1,29 +1,31 @@
 from __future__ import annotations
 
-from tests.support.in_process import Theatre, deliver_all, to
+from tests.support.in_process import InProcessSagas, deliver_all, to
 
 
-def test_answers_that_overtake_the_refusal_they_answer_are_kept(theatre: Theatre) -> None:
-    saga = theatre.shop.place("TEA", customer="poor")
-    rehearsal = theatre.rehearsal()
+def test_answers_that_overtake_the_refusal_they_answer_are_kept(in_process: InProcessSagas) -> None:
+    saga = in_process.factory.place("TEA", customer="poor")
+    rehearsal = in_process.rehearsal()
 
     [refusal] = deliver_all(rehearsal, but=to("orders", "PaymentDeclined"))
 
-    assert theatre.books.saga(saga).status == "PENDING"
-    assert theatre.books.answers(saga) == {"inventory", "payments"}
+    assert in_process.probe.saga(saga).status == "PENDING"
+    assert in_process.probe.answers(saga) == {"inventory", "payments"}
     rehearsal.deliver(refusal)
-    theatre.books.all_rolled_back([saga], timeout=0)
+    in_process.probe.wait_until_rolled_back([saga], timeout=0)
 
 
-def test_a_refusal_that_overtakes_the_order_itself_is_not_dropped_as_unknown(theatre: Theatre) -> None:
-    saga = theatre.shop.place("TEA")
-    theatre.shop.cancel(saga)
-    rehearsal = theatre.rehearsal()
+def test_a_refusal_that_overtakes_the_order_itself_is_not_dropped_as_unknown(
+    in_process: InProcessSagas,
+) -> None:
+    saga = in_process.factory.place("TEA")
+    in_process.factory.cancel(saga)
+    rehearsal = in_process.rehearsal()
 
     [order_placed] = deliver_all(rehearsal, but=to("inventory", "OrderPlaced"))
-    theatre.books.all_rolled_back([saga], timeout=0)
+    in_process.probe.wait_until_rolled_back([saga], timeout=0)
     rehearsal.deliver(order_placed)
     rehearsal.run()
 
-    assert theatre.books.goods(saga) == {}
-    theatre.books.are_clean(timeout=0)
+    assert in_process.probe.reservations(saga) == {}
+    in_process.probe.wait_until_clean(timeout=0)

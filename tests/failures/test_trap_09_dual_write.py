@@ -5,8 +5,8 @@ import pytest
 from django.db import transaction
 
 from ordersaga.relay import Relay
-from tests.support.in_process import Theatre
-from tests.support.installation import House
+from tests.support.in_process import InProcessSagas
+from tests.support.installation import Installation
 from tests.support.order_factory import Item
 from tests.support.polling import eventually
 from webapp.orders.services import place_order
@@ -16,7 +16,7 @@ SELECT (SELECT count(*) FROM orders_order), (SELECT count(*) FROM ordersaga_saga
 """
 
 
-def test_an_order_that_is_rolled_back_says_nothing(theatre: Theatre) -> None:
+def test_an_order_that_is_rolled_back_says_nothing(in_process: InProcessSagas) -> None:
     class ChangedMyMind(Exception):
         pass
 
@@ -26,7 +26,7 @@ def test_an_order_that_is_rolled_back_says_nothing(theatre: Theatre) -> None:
             raise ChangedMyMind
 
     def written() -> list[tuple[int, ...]]:
-        return theatre.books.ask("orders", COUNTS)
+        return in_process.probe.query("orders", COUNTS)
 
     before = written()
     with pytest.raises(ChangedMyMind):
@@ -35,21 +35,23 @@ def test_an_order_that_is_rolled_back_says_nothing(theatre: Theatre) -> None:
     assert written() == before
 
 
-def test_placing_needs_no_broker(house: House) -> None:
-    with house.without("orders"):
-        saga = house.shop.place("TEA")
-        [(topic,)] = house.books.ask("orders", "SELECT topic FROM ordersaga_outbox WHERE kind = 'said'")
+def test_placing_needs_no_broker(installation: Installation) -> None:
+    with installation.without("orders"):
+        saga = installation.factory.place("TEA")
+        [(topic,)] = installation.probe.query(
+            "orders", "SELECT topic FROM ordersaga_outbox WHERE kind = 'said'"
+        )
         assert topic == "signal.OrderPlaced"
-        assert house.mail.take("inventory") is None
+        assert installation.amqp.take("inventory") is None
 
-    house.books.all_confirmed([saga])
+    installation.probe.wait_until_confirmed([saga])
 
 
 def test_a_relay_that_dies_between_the_confirm_and_its_commit_says_it_twice_and_nobody_minds(
-    theatre: Theatre,
+    in_process: InProcessSagas,
 ) -> None:
-    saga = theatre.shop.place("TEA")
-    rehearsal = theatre.rehearsal()
+    saga = in_process.factory.place("TEA")
+    rehearsal = in_process.rehearsal()
     published = []
 
     def publish_and_die(envelopes: object) -> None:
@@ -57,13 +59,15 @@ def test_a_relay_that_dies_between_the_confirm_and_its_commit_says_it_twice_and_
         ending = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'relay orders'"
         )
-        theatre.books.ask("orders", ending)
+        in_process.probe.query("orders", ending)
 
-    relay = Relay(theatre.books.databases.orders, "orders", publish_and_die)
+    relay = Relay(in_process.probe.databases.orders, "orders", publish_and_die)
     with pytest.raises(psycopg2.OperationalError):
         relay.drain()
     assert len(published) == 1
-    assert theatre.books.ask("orders", "SELECT count(*) FROM ordersaga_outbox WHERE kind = 'said'") == [(1,)]
+    assert in_process.probe.query("orders", "SELECT count(*) FROM ordersaga_outbox WHERE kind = 'said'") == [
+        (1,)
+    ]
 
     rehearsal.collect()
     twice = rehearsal.mail[0]
@@ -71,6 +75,6 @@ def test_a_relay_that_dies_between_the_confirm_and_its_commit_says_it_twice_and_
     rehearsal.deliver(twice)
     rehearsal.run()
 
-    eventually(lambda: theatre.books.saga(saga).ended, 0.1)
-    assert theatre.books.movements(saga) == [("TEA", "held", 1), ("TEA", "shipped", 1)]
-    theatre.books.are_clean(timeout=0)
+    eventually(lambda: in_process.probe.saga(saga).ended, 0.1)
+    assert in_process.probe.movements(saga) == [("TEA", "held", 1), ("TEA", "shipped", 1)]
+    in_process.probe.wait_until_clean(timeout=0)

@@ -1,29 +1,31 @@
 from __future__ import annotations
 
 from ordersaga.receiver import Delivery, Receiver
-from tests.support.fault_injection.goods import FAILS, KILLS
-from tests.support.in_process import Theatre
-from tests.support.installation import House
-from tests.support.order_factory import ASLEEP, Shop
+from tests.support.fault_injection.skus import FAILS, KILLS
+from tests.support.in_process import InProcessSagas
+from tests.support.installation import Installation
+from tests.support.order_factory import ASLEEP, OrderFactory
 from tests.support.polling import eventually
 
 DEADLINE_NOW = "UPDATE ordersaga_outbox SET due_at = now() WHERE saga_id = %s AND kind = 'deadline'"
 
 
-def test_a_signal_that_always_raises_leaves_by_the_error_path(house: House) -> None:
-    poison = house.shop.place(FAILS)
-    after = house.shop.place_many(5)
+def test_a_signal_that_always_raises_leaves_by_the_error_path(installation: Installation) -> None:
+    poison = installation.factory.place(FAILS)
+    after = installation.factory.place_many(5)
 
-    house.books.all_confirmed(after)
-    house.books.all_rolled_back([poison])
-    assert "Unruly" in house.books.dead_letters("inventory", poison)[0][1]
+    installation.probe.wait_until_confirmed(after)
+    installation.probe.wait_until_rolled_back([poison])
+    assert "InjectedFault" in installation.probe.participant_dead_letters("inventory", poison)[0][1]
 
 
-def test_an_envelope_that_keeps_coming_back_is_taken_apart_and_stays_apart(theatre: Theatre) -> None:
-    sagas = theatre.shop.place_many(10)
-    rehearsal = theatre.rehearsal()
+def test_an_envelope_that_keeps_coming_back_is_taken_apart_and_stays_apart(
+    in_process: InProcessSagas,
+) -> None:
+    sagas = in_process.factory.place_many(10)
+    rehearsal = in_process.rehearsal()
     rehearsal.collect()
-    inventory = Receiver(theatre.choreography.participants["inventory"], theatre.choreography)
+    inventory = Receiver(in_process.choreography.participants["inventory"], in_process.choreography)
     [mail] = [mail for mail in rehearsal.mail if mail.to == "inventory"]
     rehearsal.mail.remove(mail)
     envelope = mail.envelope
@@ -34,23 +36,25 @@ def test_an_envelope_that_keeps_coming_back_is_taken_apart_and_stays_apart(theat
 
     assert [mail.envelope.signals for mail in rehearsal.mail if mail.to == "inventory"] == [1] * 10
     rehearsal.run()
-    theatre.books.all_confirmed(sagas, timeout=0)
+    in_process.probe.wait_until_confirmed(sagas, timeout=0)
 
 
 def test_a_signal_that_kills_dies_at_the_broker_alone_and_its_order_is_left_to_the_deadline(
-    house: House,
+    installation: Installation,
 ) -> None:
-    with house.instead("inventory", concurrency=2) as [inventory]:
-        poison, *innocent = Shop(house.databases, watchdog=ASLEEP).place_all([[KILLS], *[["TEA"]] * 9])
+    with installation.instead("inventory", concurrency=2) as [inventory]:
+        poison, *innocent = OrderFactory(installation.databases, watchdog=ASLEEP).place_all(
+            [[KILLS], *[["TEA"]] * 9]
+        )
 
-        house.books.all_confirmed(innocent)
+        installation.probe.wait_until_confirmed(innocent)
 
-        [letter] = eventually(lambda: house.books.desk(poison), 120, "the dead letter")
+        [letter] = eventually(lambda: installation.probe.dead_letters(poison), 120, "the dead letter")
         assert (letter.source, letter.participant, letter.error) == ("broker", "inventory", "delivery_limit")
-        assert all(house.books.desk(saga) == [] for saga in innocent)
+        assert all(installation.probe.dead_letters(saga) == [] for saga in innocent)
         assert inventory.process.alive
-        assert house.books.saga(poison).status == "PENDING"
-        house.books.ask("orders", DEADLINE_NOW, poison)
-        house.books.all_rolled_back([poison])
-    assert house.books.saga(poison).refusal == "OrderExpired"
-    assert house.books.journal(poison)["inventory.reserve_stock"] == "barred"
+        assert installation.probe.saga(poison).status == "PENDING"
+        installation.probe.query("orders", DEADLINE_NOW, poison)
+        installation.probe.wait_until_rolled_back([poison])
+    assert installation.probe.saga(poison).refusal == "OrderExpired"
+    assert installation.probe.journal(poison)["inventory.reserve_stock"] == "barred"

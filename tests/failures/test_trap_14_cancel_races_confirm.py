@@ -3,19 +3,19 @@ from __future__ import annotations
 from threading import Barrier, Thread
 
 from ordersaga.receiver import Receiver
-from tests.support.in_process import Theatre, deliver_all, to
+from tests.support.in_process import InProcessSagas, deliver_all, to
 
 
-def test_whichever_comes_first_wins_and_the_loser_is_told(theatre: Theatre) -> None:
-    shop, books = theatre.shop, theatre.books
+def test_whichever_comes_first_wins_and_the_loser_is_told(in_process: InProcessSagas) -> None:
+    factory, probe = in_process.factory, in_process.probe
     for winner, status, told in [
         ("Charged", "CONFIRMED", "too_late"),
         ("Cancel", "ROLLED_BACK", "cancelled"),
     ]:
-        saga = shop.place("TEA")
-        rehearsal = theatre.rehearsal()
+        saga = factory.place("TEA")
+        rehearsal = in_process.rehearsal()
         deliver_all(rehearsal, but=to("orders", "PaymentCharged"))
-        shop.cancel(saga)
+        factory.cancel(saga)
         rehearsal.collect()
         rivals = [mail for mail in rehearsal.mail if mail.to == "orders"]
         assert len(rivals) == 2
@@ -23,19 +23,19 @@ def test_whichever_comes_first_wins_and_the_loser_is_told(theatre: Theatre) -> N
         rehearsal.deliver(next(mail for mail in rivals if winner in mail.envelope.topic))
         rehearsal.run()
 
-        assert (books.saga(saga).status, shop.told(saga)) == (status, told)
+        assert (probe.saga(saga).status, factory.cancel_outcome(saga)) == (status, told)
 
 
-def test_both_at_the_same_moment_in_two_threads(theatre: Theatre) -> None:
-    shop, books = theatre.shop, theatre.books
-    sagas = shop.place_many(8)
-    rehearsal = theatre.rehearsal()
+def test_both_at_the_same_moment_in_two_threads(in_process: InProcessSagas) -> None:
+    factory, probe = in_process.factory, in_process.probe
+    sagas = factory.place_many(8)
+    rehearsal = in_process.rehearsal()
     deliver_all(rehearsal, but=to("orders", "PaymentCharged"))
     for saga in sagas:
-        shop.cancel(saga)
+        factory.cancel(saga)
     deliver_all(rehearsal, but=to("orders"))
     rivals = [mail for mail in rehearsal.mail if mail.to == "orders"]
-    receiver = Receiver(theatre.choreography.participants["orders"], theatre.choreography)
+    receiver = Receiver(in_process.choreography.participants["orders"], in_process.choreography)
     start = Barrier(2)
 
     def deliver(half: str) -> None:
@@ -52,7 +52,7 @@ def test_both_at_the_same_moment_in_two_threads(theatre: Theatre) -> None:
     rehearsal.mail.clear()
     rehearsal.run()
 
-    books.all_ended(sagas, timeout=0)
+    probe.wait_until_ended(sagas, timeout=0)
     expected = {"CONFIRMED": "too_late", "ROLLED_BACK": "cancelled"}
-    assert all(shop.told(saga) == expected[books.saga(saga).status] for saga in sagas)
-    books.are_clean(timeout=0)
+    assert all(factory.cancel_outcome(saga) == expected[probe.saga(saga).status] for saga in sagas)
+    probe.wait_until_clean(timeout=0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.support.in_process import Theatre, deliver_all, to
+from tests.support.in_process import InProcessSagas, deliver_all, to
 from tests.support.polling import eventually
 from tests.support.processes import ROOT
 
@@ -23,24 +23,24 @@ def test_every_lock_in_the_sources_goes_with_its_transaction() -> None:
     assert used == {"pg_advisory_xact_lock"}
 
 
-def test_none_is_left_after_the_commit(theatre: Theatre) -> None:
-    saga = theatre.shop.place("TEA", "MUG", "HAT")
-    theatre.rehearsal().run()
+def test_none_is_left_after_the_commit(in_process: InProcessSagas) -> None:
+    saga = in_process.factory.place("TEA", "MUG", "HAT")
+    in_process.rehearsal().run()
 
-    theatre.books.all_confirmed([saga], timeout=0)
+    in_process.probe.wait_until_confirmed([saga], timeout=0)
     held = """
         SELECT 1 FROM pg_locks JOIN pg_database d ON d.oid = database
         WHERE locktype = 'advisory' AND datname = current_database()
     """
-    eventually(lambda: not theatre.books.ask("inventory", held), 5, "no advisory lock")
+    eventually(lambda: not in_process.probe.query("inventory", held), 5, "no advisory lock")
 
 
-def test_behind_the_lock_stands_a_constraint(theatre: Theatre) -> None:
-    theatre.shop.stock("ONE", 1)
-    theatre.shop.place("ONE")
-    deliver_all(theatre.rehearsal(), but=to("payments"))
+def test_behind_the_lock_stands_a_constraint(in_process: InProcessSagas) -> None:
+    in_process.factory.add_product("ONE", 1)
+    in_process.factory.place("ONE")
+    deliver_all(in_process.rehearsal(), but=to("payments"))
 
     with pytest.raises(psycopg2.errors.CheckViolation):
-        theatre.books.ask(
+        in_process.probe.query(
             "inventory", "UPDATE product SET on_hand = on_hand - 1, held = held + 1 WHERE sku = 'ONE'"
         )

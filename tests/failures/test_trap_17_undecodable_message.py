@@ -3,21 +3,23 @@ from __future__ import annotations
 import hashlib
 import os
 
-from tests.support.installation import House
+from tests.support.installation import Installation
 from tests.support.polling import eventually
 
 
-def test_it_is_kept_whole_on_the_desk_and_only_its_digest_is_logged(house: House) -> None:
+def test_it_is_kept_whole_on_the_desk_and_only_its_digest_is_logged(installation: Installation) -> None:
     secret = os.urandom(12).hex()
     body = b"\xff\x00 card number " + secret.encode()
 
-    house.mail.send("signal.StockReserved", body, to="payments", content_type="application/json")
+    installation.amqp.send("signal.StockReserved", body, to="payments", content_type="application/json")
 
     [letter] = eventually(
-        lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter"
+        lambda: [dead for dead in installation.probe.dead_letters() if dead.body == body],
+        30,
+        "the dead letter",
     )
     assert (letter.source, letter.participant) == ("broker", "payments")
-    [payments] = house.pools["payments"]
+    [payments] = installation.pools["payments"]
     eventually(lambda: hashlib.sha256(body).hexdigest()[:16] in payments.logs(), 10, "the digest in the log")
     assert secret not in payments.logs()
-    house.books.all_confirmed([house.shop.place("TEA")])
+    installation.probe.wait_until_confirmed([installation.factory.place("TEA")])

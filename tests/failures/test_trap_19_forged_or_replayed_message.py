@@ -2,41 +2,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.installation import House
+from tests.support.installation import Installation
 from tests.support.polling import eventually
 
 
-def test_a_genuine_signature_does_not_serve_another_topic(house: House) -> None:
-    with house.mail.overheard() as letters:
-        saga = house.shop.place("TEA")
-        house.books.all_confirmed([saga])
+def test_a_genuine_signature_does_not_serve_another_topic(installation: Installation) -> None:
+    with installation.amqp.recording() as letters:
+        saga = installation.factory.place("TEA")
+        installation.probe.wait_until_confirmed([saga])
     genuine = next(letter for letter in letters if _header(letter, "task") == "signal.StockReserved")
-    dead = len(house.books.desk())
+    dead = len(installation.probe.dead_letters())
 
     genuine.properties["application_headers"]["task"] = "refusal.StockReserved"
-    house.mail.deliver(genuine, "payments")
+    installation.amqp.deliver(genuine, "payments")
 
-    eventually(lambda: len(house.books.desk()) == dead + 1, 30, "the dead letter")
-    assert house.books.saga(saga).status == "CONFIRMED"
+    eventually(lambda: len(installation.probe.dead_letters()) == dead + 1, 30, "the dead letter")
+    assert installation.probe.saga(saga).status == "CONFIRMED"
 
 
-def test_a_replay_is_harmless(house: House) -> None:
-    with house.mail.overheard() as letters:
-        saga = house.shop.place("TEA")
-        house.books.all_confirmed([saga])
-        house.books.are_clean()
-    story = house.books.trail(saga)
+def test_a_replay_is_harmless(installation: Installation) -> None:
+    with installation.amqp.recording() as letters:
+        saga = installation.factory.place("TEA")
+        installation.probe.wait_until_confirmed([saga])
+        installation.probe.wait_until_clean()
+    story = installation.probe.audit_trail(saga)
 
     for letter in list(letters):
         for name in ("orders", "inventory", "payments", "audit"):
             if _heard_by(letter, name):
-                house.mail.deliver(letter, name)
-    house.books.all_confirmed([house.shop.place("TEA")])
+                installation.amqp.deliver(letter, name)
+    installation.probe.wait_until_confirmed([installation.factory.place("TEA")])
 
-    eventually(lambda: not any(house.rabbitmq.unsettled(house.vhost).values()), 30, "all queues empty")
-    assert house.books.trail(saga) == story
-    assert house.books.money(saga) == [("charge", -450)]
-    assert house.books.movements(saga) == [("TEA", "held", 1), ("TEA", "shipped", 1)]
+    eventually(
+        lambda: not any(installation.rabbitmq.unsettled(installation.vhost).values()), 30, "all queues empty"
+    )
+    assert installation.probe.audit_trail(saga) == story
+    assert installation.probe.ledger(saga) == [("charge", -450)]
+    assert installation.probe.movements(saga) == [("TEA", "held", 1), ("TEA", "shipped", 1)]
 
 
 def _header(letter: Any, name: str) -> Any:

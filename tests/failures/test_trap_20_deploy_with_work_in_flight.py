@@ -11,8 +11,8 @@ from ordersaga import Retry, Signal
 from ordersaga.envelope import Reader, encode_envelope, encode_pack, encode_row, read_packs
 from ordersaga.ids import new_id
 from ordersaga.testing import Mail, Rehearsal
-from tests.support.amqp_client import letter
-from tests.support.in_process import Theatre
+from tests.support.amqp_client import envelope_body
+from tests.support.in_process import InProcessSagas
 from tests.support.processes import ROOT
 from workers import signals
 
@@ -34,7 +34,9 @@ class Parcel(Signal, version=3):
 @pytest.mark.parametrize("path", RECORDED, ids=[path.stem for path in RECORDED])
 def test_every_signal_ever_recorded_is_read_by_todays_code(path: Path) -> None:
     name, version = path.stem.rsplit(".", 1)
-    body = letter(f"signal.{name}", new_id(), json.dumps(json.loads(path.read_text())), version=int(version))
+    body = envelope_body(
+        f"signal.{name}", new_id(), json.dumps(json.loads(path.read_text())), version=int(version)
+    )
 
     good, bad = Reader(getattr(signals, name)).read(body)
 
@@ -61,7 +63,7 @@ def test_something_is_recorded_of_every_signal_that_a_step_hears() -> None:
 )
 def test_old_versions_are_translated(version: int, data: dict[str, Any]) -> None:
     good, bad = Reader(Parcel).read(
-        letter("signal.Parcel", new_id(), orjson.dumps(data).decode(), version=version)
+        envelope_body("signal.Parcel", new_id(), orjson.dumps(data).decode(), version=version)
     )
 
     assert bad == []
@@ -69,16 +71,16 @@ def test_old_versions_are_translated(version: int, data: dict[str, Any]) -> None
 
 
 def test_a_version_from_the_future_is_set_apart_and_the_remedy_named() -> None:
-    good, bad = Reader(Parcel).read(letter("signal.Parcel", new_id(), '{"tons": 1}', version=4))
+    good, bad = Reader(Parcel).read(envelope_body("signal.Parcel", new_id(), '{"tons": 1}', version=4))
 
     assert good == []
     assert "deploy this pool first" in str(bad[0].error)
 
 
-def newer(theatre: Theatre) -> tuple[Rehearsal, str, Mail]:
+def newer(in_process: InProcessSagas) -> tuple[Rehearsal, str, Mail]:
     """An order whose first signal is of a version that inventory cannot read yet."""
-    saga = theatre.shop.place("TEA")
-    rehearsal = theatre.rehearsal()
+    saga = in_process.factory.place("TEA")
+    rehearsal = in_process.rehearsal()
     rehearsal.collect()
     [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
     [(head, [row])] = read_packs(mail.envelope.body)
@@ -88,35 +90,37 @@ def newer(theatre: Theatre) -> tuple[Rehearsal, str, Mail]:
     return rehearsal, saga, Mail("inventory", mail.envelope._replace(body=body))
 
 
-def test_a_newer_version_waits_without_an_attempt(theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
-    rehearsal, saga, mail = newer(theatre)
+def test_a_newer_version_waits_without_an_attempt(
+    in_process: InProcessSagas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsal, saga, mail = newer(in_process)
     for _ in range(3 * Retry().attempts):
         rehearsal.deliver(mail)
         rehearsal.collect("inventory")
         [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
-    assert theatre.books.journal(saga) == {}
+    assert in_process.probe.journal(saga) == {}
 
     monkeypatch.setattr(
         signals.OrderPlaced, "version", signals.OrderPlaced.version + 1
     )  # the pool is deployed
     rehearsal.run()
 
-    theatre.books.all_confirmed([saga], timeout=0)
+    in_process.probe.wait_until_confirmed([saga], timeout=0)
 
 
-def test_a_newer_version_that_waits_too_long(theatre: Theatre) -> None:
-    rehearsal, saga, mail = newer(theatre)
+def test_a_newer_version_that_waits_too_long(in_process: InProcessSagas) -> None:
+    rehearsal, saga, mail = newer(in_process)
     rehearsal.deliver(mail)
     rehearsal.collect("inventory")
     late = rehearsal.waiting("inventory", "signal.OrderPlaced")
     rehearsal.mail.clear()
     rehearsal.due("deadline", saga)
     rehearsal.run()
-    theatre.books.all_rolled_back([saga], timeout=0)
+    in_process.probe.wait_until_rolled_back([saga], timeout=0)
 
     for mail in late:
         rehearsal.deliver(mail)
     rehearsal.run()
 
-    assert theatre.books.journal(saga)["inventory.reserve_stock"] == "barred"
-    assert theatre.books.saga(saga).refusal == "OrderExpired"
+    assert in_process.probe.journal(saga)["inventory.reserve_stock"] == "barred"
+    assert in_process.probe.saga(saga).refusal == "OrderExpired"

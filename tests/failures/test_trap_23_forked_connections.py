@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import psutil
 
-from tests.support.installation import House
+from tests.support.installation import Installation
 from tests.support.processes import Process
 
 FORK = """
@@ -34,18 +34,20 @@ def test_a_child_speaks_on_connections_of_its_own_and_leaves_its_parents_alone(
     assert forking.wait(60) == 0, forking.logs()
 
 
-def test_no_two_children_of_a_prefork_pool_speak_on_one_socket(house: House) -> None:
-    house.books.all_confirmed([saga for _ in range(10) for saga in house.shop.place_many(3)])
+def test_no_two_children_of_a_prefork_pool_speak_on_one_socket(installation: Installation) -> None:
+    installation.probe.wait_until_confirmed(
+        [saga for _ in range(10) for saga in installation.factory.place_many(3)]
+    )
 
-    parents = [psutil.Process(worker.process.pid) for worker in house.pools["inventory"]]
+    parents = [psutil.Process(worker.process.pid) for worker in installation.pools["inventory"]]
     # a child born later also inherits its parent's relay's socket, and never speaks on it
-    inherited = {socket for parent in parents for socket in sockets(parent, house)}
-    own = [sockets(child, house) - inherited for parent in parents for child in parent.children()]
+    inherited = {socket for parent in parents for socket in sockets(parent, installation)}
+    own = [sockets(child, installation) - inherited for parent in parents for child in parent.children()]
     assert any(own)
     assert len(set().union(*own)) == sum(map(len, own))
 
 
-def sockets(process: psutil.Process, house: House) -> set[int]:
+def sockets(process: psutil.Process, installation: Installation) -> set[int]:
     """The local ports of a process's connections to its database."""
-    database = house.proxies["inventory"].port
+    database = installation.proxies["inventory"].port
     return {c.laddr.port for c in process.net_connections("tcp") if c.raddr and c.raddr.port == database}

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.support.in_process import Theatre
+from tests.support.in_process import InProcessSagas
 from tests.support.pruning import age, pruned, rows
 from workers.retention import BROKER_KEEPS, minimum_retention
 from workers.settings import settings
@@ -17,45 +17,61 @@ from workers.settings import settings
 MONTH = timedelta(days=30)
 
 
-def test_what_ended_long_ago_is_forgotten_and_the_books_stay_clean(theatre: Theatre) -> None:
-    old = [theatre.shop.place("TEA"), theatre.shop.place("GONE"), theatre.shop.place("FREE")]
-    theatre.rehearsal().run()
+def test_what_ended_long_ago_is_forgotten_and_the_books_stay_clean(in_process: InProcessSagas) -> None:
+    old = [
+        in_process.factory.place("TEA"),
+        in_process.factory.place("GONE"),
+        in_process.factory.place("FREE"),
+    ]
+    in_process.rehearsal().run()
     before = {
-        saga: (theatre.books.saga(saga), theatre.books.money(saga), theatre.books.goods(saga)) for saga in old
+        saga: (
+            in_process.probe.saga(saga),
+            in_process.probe.ledger(saga),
+            in_process.probe.reservations(saga),
+        )
+        for saga in old
     }
-    age(theatre, old, days=31)
-    young = [theatre.shop.place("TEA"), theatre.shop.place("GONE")]
-    theatre.rehearsal().run()
+    age(in_process, old, days=31)
+    young = [in_process.factory.place("TEA"), in_process.factory.place("GONE")]
+    in_process.rehearsal().run()
 
-    gone = pruned(theatre, MONTH)
+    gone = pruned(in_process, MONTH)
 
     assert gone["sagas"] == 3
-    assert all(rows(theatre, saga) == {} for saga in old)
-    assert all(rows(theatre, saga).keys() >= {"orders", "inventory", "payments", "trail"} for saga in young)
-    assert {s: (theatre.books.saga(s), theatre.books.money(s), theatre.books.goods(s)) for s in old} == before
-    theatre.books.are_clean(timeout=0)
-    assert pruned(theatre, MONTH)["sagas"] == 0
+    assert all(rows(in_process, saga) == {} for saga in old)
+    assert all(
+        rows(in_process, saga).keys() >= {"orders", "inventory", "payments", "trail"} for saga in young
+    )
+    assert {
+        s: (in_process.probe.saga(s), in_process.probe.ledger(s), in_process.probe.reservations(s))
+        for s in old
+    } == before
+    in_process.probe.wait_until_clean(timeout=0)
+    assert pruned(in_process, MONTH)["sagas"] == 0
 
 
-def test_all_that_may_come_back_within_the_horizon_still_finds_its_journal(theatre: Theatre) -> None:
-    saga = theatre.shop.place("TEA")
-    rehearsal, delivered = theatre.rehearsal(), []
+def test_all_that_may_come_back_within_the_horizon_still_finds_its_journal(
+    in_process: InProcessSagas,
+) -> None:
+    saga = in_process.factory.place("TEA")
+    rehearsal, delivered = in_process.rehearsal(), []
     rehearsal.collect()
     while rehearsal.mail:
         delivered.append(rehearsal.mail[0])
         rehearsal.deliver(rehearsal.mail[0])
         rehearsal.collect()
-    money, moved = theatre.books.money(saga), theatre.books.movements(saga)
-    age(theatre, [saga], days=29)
-    pruned(theatre, MONTH)
+    money, moved = in_process.probe.ledger(saga), in_process.probe.movements(saga)
+    age(in_process, [saga], days=29)
+    pruned(in_process, MONTH)
 
     for mail in delivered:
         rehearsal.deliver(mail)
     rehearsal.run()
 
     assert len(delivered) >= 5
-    assert (theatre.books.money(saga), theatre.books.movements(saga)) == (money, moved)
-    theatre.books.are_clean(timeout=0)
+    assert (in_process.probe.ledger(saga), in_process.probe.movements(saga)) == (money, moved)
+    in_process.probe.wait_until_clean(timeout=0)
 
 
 @pytest.mark.parametrize("days", ["P1D", "P7D"])

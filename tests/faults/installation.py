@@ -18,10 +18,10 @@ from tests.faults.isolation import Isolation
 from tests.faults.load import CUSTOMERS, SKUS
 from tests.faults.servers import ParticipantPostgres, Route
 from tests.support.databases import OWNERS, Databases
-from tests.support.db_probe import Books
-from tests.support.fault_injection.switches import Switches
+from tests.support.db_probe import DatabaseProbe
+from tests.support.fault_injection.switches import FaultSwitches
 from tests.support.janitor import janitor
-from tests.support.order_factory import RICH, Shop
+from tests.support.order_factory import RICH, OrderFactory
 from tests.support.pgbouncer import PgBouncer
 from tests.support.pools import PARTICIPANTS, Pool, Pools, PoolWorker
 from tests.support.processes import ROOT, Process
@@ -35,7 +35,7 @@ WATCHDOG = 10.0
 
 
 @dataclass
-class Installation:
+class FaultInstallation:
     """The running whole.
 
     :ivar isolation: None where namespaces cannot be made; then packets are not dropped and disks do not fill
@@ -48,9 +48,9 @@ class Installation:
     bouncer: PgBouncer
     rabbitmq: RabbitMQ
     routes: dict[str, Route]
-    switches: Switches
+    switches: FaultSwitches
     pools: Pools
-    books: Books
+    probe: DatabaseProbe
     load: Process
     load_lines: Path
     restarts: dict[str, int] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Installation:
 
 
 @contextmanager
-def installed(rate: float, seed: int, rabbitmq: RabbitMQ | None = None) -> Iterator[Installation]:
+def installed(rate: float, seed: int, rabbitmq: RabbitMQ | None = None) -> Iterator[FaultInstallation]:
     """Start everything but the load; end everything.
 
     :param rabbitmq: a node that runs already, and goes on running; by default one is started.
@@ -106,7 +106,7 @@ def installed(rate: float, seed: int, rabbitmq: RabbitMQ | None = None) -> Itera
         for route in routes.values():
             route.proxy.start()
             stack.callback(route.proxy.close)
-        switches = Switches(janitor().folder("switches"))
+        switches = FaultSwitches(janitor().folder("switches"))
         urls = {
             **{owner: getattr(direct, owner) for owner in OWNERS},
             "payments": bouncer.through(direct.payments),
@@ -124,9 +124,9 @@ def installed(rate: float, seed: int, rabbitmq: RabbitMQ | None = None) -> Itera
         argv = [sys.executable, "-m", "tests.faults.load", "--rate", str(rate), "--seed", str(seed)]
         load = Process("load", ["sh", "-c", 'exec "$@" >"$0"', lines, *argv], env=env)
         stack.callback(load.stop, 10)
-        books = Books(direct)
-        yield Installation(
-            isolation, databases, bouncer, rabbitmq, routes, switches, pools, books, load, lines
+        probe = DatabaseProbe(direct)
+        yield FaultInstallation(
+            isolation, databases, bouncer, rabbitmq, routes, switches, pools, probe, load, lines
         )
 
 
@@ -156,7 +156,7 @@ def _migrate(databases: Databases) -> None:
 
 
 def _open_shop(databases: Databases) -> None:
-    shop = Shop(databases)
-    shop.open()
-    shop.stock_all(dict.fromkeys(SKUS, 10**7))
-    shop.open_wallets(dict.fromkeys(CUSTOMERS, RICH))
+    factory = OrderFactory(databases)
+    factory.seed()
+    factory.add_products(dict.fromkeys(SKUS, 10**7))
+    factory.open_wallets(dict.fromkeys(CUSTOMERS, RICH))

@@ -16,7 +16,7 @@ import psycopg2
 
 from ordersaga.outbox import NOTICE
 from ordersaga.sql.outbox import OBSERVERS
-from tests.faults.installation import VHOST, Installation
+from tests.faults.installation import VHOST, FaultInstallation
 from tests.faults.load import CUSTOMERS, SKUS
 from tests.faults.servers import Route
 from tests.faults.switch_names import BAD_RELEASE, HELD, HOLD
@@ -49,7 +49,7 @@ class Fault(ABC):
     recovers_within: ClassVar[float] = 90
     """Seconds after its end by which all orders placed before must be settled."""
 
-    def __init__(self, installation: Installation, dice: random.Random) -> None:
+    def __init__(self, installation: FaultInstallation, dice: random.Random) -> None:
         self.installation, self.dice = installation, dice
         self.began = datetime.now(UTC)
         self.target = self.choose()
@@ -253,10 +253,10 @@ class MemoryAlarm(Fault):
         self.installation.rabbitmq.ctl("set_vm_memory_high_watermark", "0.00001")
 
     def evidence(self) -> str | None:
-        [node] = self.installation.rabbitmq.ask("GET", "nodes")
+        [node] = self.installation.rabbitmq.request("GET", "nodes")
         blocked = [
             c
-            for c in self.installation.rabbitmq.ask("GET", "connections")
+            for c in self.installation.rabbitmq.request("GET", "connections")
             if c.get("state") in ("blocked", "blocking")
         ]
         return (
@@ -305,7 +305,7 @@ class QueueFull(StoppedProcesses):
         self.stop(*self.installation.workers("audit"))
         policy = {"pattern": "^audit$", "apply-to": "queues", "priority": 100}
         policy["definition"] = {"max-length-bytes": self.LIMIT, "overflow": "reject-publish"}
-        self.installation.rabbitmq.ask("PUT", f"policies/{VHOST}/full", policy)
+        self.installation.rabbitmq.request("PUT", f"policies/{VHOST}/full", policy)
 
     def evidence(self) -> str | None:
         """What the relays keep because it was refused; a message of our own could slip in and become a dead
@@ -319,7 +319,7 @@ class QueueFull(StoppedProcesses):
         return f"it refused messages, {kept} rows were kept in the outboxes" if kept else None
 
     def end(self) -> None:
-        self.installation.rabbitmq.ask("DELETE", f"policies/{VHOST}/full")
+        self.installation.rabbitmq.request("DELETE", f"policies/{VHOST}/full")
         self.resume()
 
 
@@ -392,7 +392,7 @@ class GhostTransaction(StoppedProcesses):
     def begin(self) -> None:
         self.installation.switches.on(HOLD)
         [child] = eventually(
-            lambda: self.installation.switches.came_by(HELD), 30, "a transaction that is held open"
+            lambda: self.installation.switches.processes_at(HELD), 30, "a transaction that is held open"
         )
         for worker in self.installation.workers(self.target):
             if child in [p.pid for p in _family(worker)]:
@@ -458,7 +458,7 @@ class BadRelease(Fault):
         self.installation.switches.on(BAD_RELEASE)
 
     def evidence(self) -> str | None:
-        processes = self.installation.switches.came_by(BAD_RELEASE)
+        processes = self.installation.switches.processes_at(BAD_RELEASE)
         return f"the step raised in {len(processes)} processes" if processes else None
 
     def end(self) -> None:

@@ -17,7 +17,7 @@ import amqp
 import psycopg2
 
 from ordersaga.address_backoff import AddressBackoff
-from tests.faults.installation import VHOST, Installation, installed
+from tests.faults.installation import VHOST, FaultInstallation, installed
 from tests.faults.kinds import KINDS, Fault
 from tests.faults.load import ENDS, Kind
 from tests.support.databases import OWNERS
@@ -125,7 +125,7 @@ class Run:
 
     def __init__(
         self,
-        installation: Installation,
+        installation: FaultInstallation,
         *,
         seed: int,
         minutes: float,
@@ -272,7 +272,7 @@ class Run:
         found += self._wrong_ends()
         found += self._dead_letters()
         try:
-            self.installation.books.are_clean(
+            self.installation.probe.wait_until_clean(
                 timeout=AddressBackoff.CAP + 60
             )  # a relay may wait before it tries a queue again
         except AssertionError as error:
@@ -299,10 +299,10 @@ class Run:
         found: Counter[str] = Counter()
         for owner in OWNERS:
             for participant, step, error, message in ask(
-                getattr(self.installation.books.databases, owner), DEAD
+                getattr(self.installation.probe.databases, owner), DEAD
             ):
                 found[f"dead letter of {participant} {step}: {error} {message[:80]}"] += 1
-        for letter in self.installation.books.desk():
+        for letter in self.installation.probe.dead_letters():
             found[
                 f"dead letter in the audit: {letter.source} {letter.participant} {letter.topic} {letter.error}"
             ] += 1

@@ -1,4 +1,4 @@
-"""Switches of the faulty inventory. Importing its steps replaces the real ones in the process, so the names
+"""FaultSwitches of the faulty inventory. Importing its steps replaces the real ones in the process, so the names
 stand apart.
 """
 

@@ -16,7 +16,7 @@ setup()
 
 from ordersaga import Choreography  # noqa: E402 - models may be imported once Django is set up
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase  # noqa: E402
-from tests.model.driver import House  # noqa: E402
+from tests.model.driver import ModelDriver  # noqa: E402
 from workers.inventory.steps import inventory  # noqa: E402
 from workers.order_saga import order_saga  # noqa: E402
 from workers.orders.steps import orders  # noqa: E402
@@ -38,7 +38,7 @@ def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def house(databases: Databases) -> Iterator[House]:
+def driver(databases: Databases) -> Iterator[ModelDriver]:
     """The three participants, at home in the module's databases."""
     settings = connections["default"].settings_dict
     before = dict(settings), inventory.database, payments.database
@@ -47,11 +47,11 @@ def house(databases: Databases) -> Iterator[House]:
     inventory.database, payments.database = (
         SQLAlchemyDatabase(url) for url in (databases.inventory, databases.payments)
     )
-    house = House(Choreography(order_saga, [orders, inventory, payments]), databases)
-    retries = {step.key: step.retry for step in house.choreography.steps}
-    with house.levers():
-        yield house
-    for step in house.choreography.steps:
+    driver = ModelDriver(Choreography(order_saga, [orders, inventory, payments]), databases)
+    retries = {step.key: step.retry for step in driver.choreography.steps}
+    with driver.inject_faults():
+        yield driver
+    for step in driver.choreography.steps:
         step.retry = retries[step.key]
     connection.close()
     inventory.database.discard()

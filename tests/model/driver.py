@@ -19,7 +19,7 @@ from ordersaga.protocol import forward
 from ordersaga.protocol.context import Context
 from ordersaga.step import Step
 from ordersaga.testing import Mail, Rehearsal
-from tests.model.observation import Picture
+from tests.model.observation import Observation
 from tests.model.state import AGAIN, HEARD_AT, OWNED, Act, Saga
 from tests.support.databases import Databases
 from webapp.orders.models import CancelRequest, Product
@@ -60,7 +60,7 @@ class Injected(Exception):
     """A fault that the trace asks for."""
 
 
-class House:
+class ModelDriver:
     """The choreography with levers: which step or undo raises, and whether for the last time."""
 
     def __init__(self, choreography: Choreography, databases: Databases) -> None:
@@ -69,7 +69,7 @@ class House:
         self._readers: dict[str, Any] = {}
 
     @contextmanager
-    def levers(self) -> Iterator[None]:
+    def inject_faults(self) -> Iterator[None]:
         """While open, steps and undos raise as often as ``failing`` says, after all their work but the
         commit.
         """
@@ -83,7 +83,9 @@ class House:
             return ran
 
         with patch.object(receiver, "run", run_and_raise):
-            undone = [self._lever(s.undoing, f"undo {s.name}") for s in self.choreography.steps if s.undoing]
+            undone = [
+                self._wrap_undo(s.undoing, f"undo {s.name}") for s in self.choreography.steps if s.undoing
+            ]
             try:
                 yield
             finally:
@@ -92,7 +94,7 @@ class House:
                 for reader in self._readers.values():
                     reader.close()
 
-    def _lever(self, owner: Any, name: str) -> Callable[[], None]:
+    def _wrap_undo(self, owner: Any, name: str) -> Callable[[], None]:
         function = owner.function
 
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -127,12 +129,12 @@ class House:
         with self.choreography.participants[owner].database.begin() as tx:
             yield tx.db
 
-    def order(self, **options: Any) -> Play:
+    def order(self, **options: Any) -> ReplayedSaga:
         """A new order, just placed: of an article that is not in stock, by a customer without money.
 
         :param options: of its :class:`Rehearsal`.
         """
-        return Play(self, next(_numbers), Rehearsal(self.choreography, **options))
+        return ReplayedSaga(self, next(_numbers), Rehearsal(self.choreography, **options))
 
     def perform(self, trace: Sequence[tuple[Act, Saga]]) -> None:
         """Walk a trace of the model with a new order, and compare after every step.
@@ -147,13 +149,13 @@ class House:
             assert not differences, "\n".join(["", *(str(a) for a, _ in trace[: number + 1]), *differences])
 
 
-class Play:
+class ReplayedSaga:
     """One saga, played by the real participants."""
 
-    def __init__(self, house: House, number: int, rehearsal: Rehearsal) -> None:
-        self.house, self.sku, self.customer = house, f"SKU-{number}", f"customer-{number}"
+    def __init__(self, driver: ModelDriver, number: int, rehearsal: Rehearsal) -> None:
+        self.driver, self.sku, self.customer = driver, f"SKU-{number}", f"customer-{number}"
         self.rehearsal = rehearsal
-        with house.session("inventory") as session:
+        with driver.session("inventory") as session:
             stock.receive(session, {self.sku: 0})
         Product.objects.create(sku=self.sku, name=self.sku, price=PRICE, currency="EUR")
         self.order = place_order(customer=self.customer, lines=[Item(self.sku, 1)], idempotency_key=self.sku)
@@ -182,7 +184,7 @@ class Play:
     def wake_watchdog(self) -> None:
         """The saga has been still for long."""
         sql = "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s"
-        self.house.read("orders", sql, [self.saga])
+        self.driver.read("orders", sql, [self.saga])
         self.rehearsal.due("watchdog", self.saga)
 
     def _hear(self, act: Act) -> None:
@@ -195,12 +197,12 @@ class Play:
             failing = [name]
         elif "undo fails" in act.how:
             failing = [f"undo {n}" for n in OWNED[act.to]]
-        self.house.retry(1 if act.how == "gives up" else 10**9)
-        self.house.failing = Counter(failing)
+        self.driver.retry(1 if act.how == "gives up" else 10**9)
+        self.driver.failing = Counter(failing)
         with self._paused(act.to, name) if act.how == "paused" else nullcontext():
             self.rehearsal.deliver(self.bag[act.signal, act.to])
         self.owed.discard((act.signal, act.to))
-        self.house.failing = Counter()
+        self.driver.failing = Counter()
         if name == "cancel" and not failing and act.how != "paused":
             outcome = CancelRequest.objects.get(order=self.order).outcome
             assert outcome, "whoever asked to cancel is told what became of it"
@@ -211,31 +213,31 @@ class Play:
         key = f"{owner}.{step}"
         breaker = self.rehearsal.receivers[owner].breakers[key]
         breaker.pause()
-        self.house.read(owner, PAUSE, [key, owner])
+        self.driver.read(owner, PAUSE, [key, owner])
         try:
             yield
             assert breaker.paused, "the step was resumed"
         finally:
-            self.house.read(owner, "DELETE FROM ordersaga_paused_step WHERE step = %s", [key])
+            self.driver.read(owner, "DELETE FROM ordersaga_paused_step WHERE step = %s", [key])
             breaker.resume()
 
     def provide(self, step: str) -> None:
         """What the step needs to succeed."""
         if step == "reserve_stock":
-            with self.house.session("inventory") as session:
+            with self.driver.session("inventory") as session:
                 stock.receive(session, {self.sku: 1})
         elif step == "charge":
-            with self.house.session("payments") as session:
+            with self.driver.session("payments") as session:
                 open_wallets(session, [NewWallet(self.customer, "EUR", PRICE)])
 
     def ended(self) -> bool:
         """Whether the saga has its end."""
         sql = "SELECT ended_at IS NOT NULL FROM ordersaga_saga WHERE id = %s"
-        return bool(self.house.read("orders", sql, [self.saga])[0])
+        return bool(self.driver.read("orders", sql, [self.saga])[0])
 
     def differences(self, saga: Saga) -> list[str]:
         """Where the databases are not as the model is."""
-        return self.picture().differences(Picture.of(saga))
+        return self.picture().differences(Observation.of(saga))
 
     def gather(self, participant: str = "orders") -> None:
         """Take what is due out of an outbox, each signal alone, by its name in the model."""
@@ -249,14 +251,14 @@ class Play:
                         self.owed.add((word, mail.to))
         self.rehearsal.mail.clear()
 
-    def picture(self) -> Picture:
+    def picture(self) -> Observation:
         """What the databases hold, and what has been said."""
-        status, refusal, failed, ended, answers, timers, journal = self.house.read(
+        status, refusal, failed, ended, answers, timers, journal = self.driver.read(
             "orders", ORDERS, [self.saga]
         )
         keys = {"saga": self.saga, "sku": self.sku}
-        inventory, held, sold = self.house.read("inventory", INVENTORY, keys)
-        payments, charged, refunded = self.house.read("payments", PAYMENTS, keys)
+        inventory, held, sold = self.driver.read("inventory", INVENTORY, keys)
+        payments, charged, refunded = self.driver.read("payments", PAYMENTS, keys)
         rows = {**(journal or {}), **(inventory or {}), **(payments or {})}
         steps = {key.partition(".")[2]: state for key, state in rows.items()}
         assert ("deadline" in timers) == (status == "PENDING"), (
@@ -269,7 +271,7 @@ class Play:
         heard = frozenset(key.partition(".")[0] for key in rows if key.endswith(".refusal"))
         steps.pop("refusal", None)
         mail = frozenset((*letter, letter in self.owed) for letter in self.bag)
-        return Picture(
+        return Observation(
             status, turned_by, steps, heard, frozenset(answers), charged, refunded, held, sold, mail
         )  # fmt: skip
 

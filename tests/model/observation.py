@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from tests.model.state import NAMES, NONE, Saga
 
 
-class Picture(NamedTuple):
+class Observation(NamedTuple):
     """What can be compared between the model and the databases."""
 
     status: str
@@ -22,7 +22,7 @@ class Picture(NamedTuple):
     mail: frozenset[tuple[str, str, bool]]
 
     @classmethod
-    def of(cls, saga: Saga) -> Picture:
+    def of(cls, saga: Saga) -> Observation:
         """The model's side."""
         rows = {name: row for name, row in zip(NAMES, saga.rows, strict=True) if row != NONE}
         return cls(
@@ -38,7 +38,7 @@ class Picture(NamedTuple):
             saga.mail,
         )
 
-    def differences(self, other: Picture) -> list[str]:
+    def differences(self, other: Observation) -> list[str]:
         """In words: what is here and not there, and the reverse."""
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in self._fields)
         return [f"{name}: {_only(a, b)} here, {_only(b, a)} in the model" for name, a, b in pairs if a != b]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from ordersaga.testing import Mail
-from tests.model.driver import House, Play
+from tests.model.driver import ModelDriver, ReplayedSaga
 from webapp.orders.services import cancel_order
 
 GOOD = {("CONFIRMED", 1, 0, 0, 1), ("ROLLED_BACK", 0, 0, 0, 0), ("ROLLED_BACK", 1, 1, 0, 0)}
@@ -56,13 +56,13 @@ def hop(mail: Mail) -> str:
     return f"{mail.envelope.topic} to {mail.to}{' alone' if mail.envelope.recipient else ''}"
 
 
-def run(house: House, course: Course, lose: Callable[[Mail], bool], seed: int) -> Play:
+def run(driver: ModelDriver, course: Course, lose: Callable[[Mail], bool], seed: int) -> ReplayedSaga:
     """One saga to its end, reminded by its watchdog as long as it stands still, and at last by
     its deadline.
     """
-    house.retry(2)
-    house.failing = Counter(course.failing)
-    play = house.order(seed=seed, lose=lose)
+    driver.retry(2)
+    driver.failing = Counter(course.failing)
+    play = driver.order(seed=seed, lose=lose)
     for provided, step in ((course.stock, "reserve_stock"), (course.money, "charge")):
         if provided:
             play.provide(step)
@@ -78,24 +78,24 @@ def run(house: House, course: Course, lose: Callable[[Mail], bool], seed: int) -
         play.rehearsal.due("deadline", play.saga)
         play.rehearsal.run()
         remind(play, rounds=3)
-    house.failing.clear()
+    driver.failing.clear()
     return play
 
 
-def deliver_first(play: Play, topic: str) -> None:
+def deliver_first(play: ReplayedSaga, topic: str) -> None:
     play.rehearsal.collect("orders")
     for mail in [mail for mail in play.rehearsal.mail if mail.envelope.topic == topic]:
         play.rehearsal.deliver(mail)
 
 
-def remind(play: Play, rounds: int) -> None:
+def remind(play: ReplayedSaga, rounds: int) -> None:
     for _ in range(rounds):
         if not play.ended():
             play.wake_watchdog()
             play.rehearsal.run()
 
 
-def assert_ended_well(play: Play, lost: str) -> None:
+def assert_ended_well(play: ReplayedSaga, lost: str) -> None:
     books = play.picture()
     assert play.ended(), f"{lost} was lost: {books}"
     assert (books.status, books.charged, books.refunded, books.held, books.sold) in GOOD, (
@@ -105,14 +105,14 @@ def assert_ended_well(play: Play, lost: str) -> None:
 
 
 @pytest.mark.parametrize("course", COURSES.values(), ids=COURSES.keys())
-def test_losing_any_one_message_still_ends_well(house: House, course: Course):
+def test_losing_any_one_message_still_ends_well(driver: ModelDriver, course: Course):
     hops: dict[str, None] = {}
 
     def note(mail: Mail) -> bool:
         hops.setdefault(hop(mail))
         return False
 
-    undisturbed = run(house, course, note, seed=1)
+    undisturbed = run(driver, course, note, seed=1)
     picture = undisturbed.picture()
     assert course.ends == (picture.turned_by or picture.status)
     assert_ended_well(undisturbed, "nothing")
@@ -126,6 +126,6 @@ def test_losing_any_one_message_still_ends_well(house: House, course: Course):
                 lost.append(mail)
             return mail in lost
 
-        play = run(house, course, lose, seed=1)
+        play = run(driver, course, lose, seed=1)
         assert lost, wanted
         assert_ended_well(play, wanted)

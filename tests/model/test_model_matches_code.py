@@ -9,7 +9,7 @@ from itertools import combinations
 
 import pytest
 
-from tests.model.driver import House
+from tests.model.driver import ModelDriver
 from tests.model.state import Act, Scenario
 from tests.model.traces import finish, follow, repeated, shortest, telling, walk
 
@@ -64,31 +64,31 @@ def test_only_refusals_that_exclude_one_another_never_meet(ways: dict[str, list[
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("end", ["StockShipped", *REFUSALS])
-def test_each_kind_of_end(house: House, ways: dict[str, list[Act]], end: str, seed: int):
+def test_each_kind_of_end(driver: ModelDriver, ways: dict[str, list[Act]], end: str, seed: int):
     world, trace = follow(ways[end])
-    house.perform(trace + finish(world, random.Random(seed)))
+    driver.perform(trace + finish(world, random.Random(seed)))
 
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("pair", sorted(set(PAIRS) - NEVER_MEET))
-def test_each_pair_of_racing_refusals(house: House, ways: dict[str, list[Act]], pair: str, seed: int):
+def test_each_pair_of_racing_refusals(driver: ModelDriver, ways: dict[str, list[Act]], pair: str, seed: int):
     world, trace = follow(ways[pair])
-    house.perform(trace + finish(world, random.Random(seed)))
+    driver.perform(trace + finish(world, random.Random(seed)))
 
 
 @pytest.mark.parametrize("end", ["StockShipped", *REFUSALS])
-def test_each_delivery_again_after_every_step(house: House, ways: dict[str, list[Act]], end: str):
+def test_each_delivery_again_after_every_step(driver: ModelDriver, ways: dict[str, list[Act]], end: str):
     """After each step every piece of mail that was ever handled is handled once more, and changes nothing
     wrongly.
     """
-    house.perform(repeated(ways[end]))
+    driver.perform(repeated(ways[end]))
 
 
-def test_a_few_hundred_traces_of_everything_at_once(house: House):
+def test_a_few_hundred_traces_of_everything_at_once(driver: ModelDriver):
     rng = random.Random(2026)
     walks = (walk(rng, rng.randrange(3, 18)) for _ in range(120))
     told = 0
     for trace in telling(walks):
-        house.perform(trace)
+        driver.perform(trace)
         told += 1
     assert told > 70

@@ -20,7 +20,7 @@ from ordersaga.protocol import context, forward, rollback
 from ordersaga.protocol.context import Context
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import saga as saga_sql
-from tests.model.driver import House
+from tests.model.driver import ModelDriver
 from tests.model.state import Act
 from tests.model.traces import Trace, finish, follow, repeated
 
@@ -183,10 +183,10 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
 }
 
 
-def perform(house: House, acts: list[Act]) -> None:
+def perform(driver: ModelDriver, acts: list[Act]) -> None:
     """To the end in some orders, and once with every delivery repeated."""
     for trace in traces(acts):
-        house.perform(trace)
+        driver.perform(trace)
 
 
 def traces(acts: list[Act]) -> Iterator[Trace]:
@@ -197,13 +197,13 @@ def traces(acts: list[Act]) -> Iterator[Trace]:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_mistake_in_the_engine_is_noticed(house: House, mutant: str):
+def test_a_mistake_in_the_engine_is_noticed(driver: ModelDriver, mutant: str):
     make, acts = MUTANTS[mutant]
 
     with make(), pytest.raises(NOTICED):
-        perform(house, acts)
+        perform(driver, acts)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_without_the_mistake_the_same_traces_agree(house: House, mutant: str):
-    perform(house, MUTANTS[mutant][1])
+def test_without_the_mistake_the_same_traces_agree(driver: ModelDriver, mutant: str):
+    perform(driver, MUTANTS[mutant][1])

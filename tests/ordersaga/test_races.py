@@ -42,7 +42,7 @@ class Gate:
             assert self.opened.wait(scaled(20))
 
 
-class Theatre:
+class RacingSagas:
     """A toy choreography whose envelopes are handed out one by one, or two at once."""
 
     def __init__(self, url: str, seed: int = 0) -> None:
@@ -103,55 +103,55 @@ class Theatre:
         return ends
 
 
-Race = Callable[[Theatre], list[Mail]]
+Race = Callable[[RacingSagas], list[Mail]]
 
 
-def step_against_refusal(theatre: Theatre) -> list[Mail]:
-    theatre.expire()
-    return [theatre.take("shelf", "signal.Heard0"), theatre.take("shelf", "refusal.Expired")]
+def step_against_refusal(racing: RacingSagas) -> list[Mail]:
+    racing.expire()
+    return [racing.take("shelf", "signal.Heard0"), racing.take("shelf", "refusal.Expired")]
 
 
-def confirm_against_expire(theatre: Theatre) -> list[Mail]:
-    theatre.rehearsal.due("deadline")
-    expired = theatre.take(DESK, "signal.DeadlinePassed")
-    theatre.hear("shelf", "signal.Heard0")
-    theatre.hear("till", "signal.Heard1")
-    return [theatre.take(DESK, "signal.Heard2"), expired]
+def confirm_against_expire(racing: RacingSagas) -> list[Mail]:
+    racing.rehearsal.due("deadline")
+    expired = racing.take(DESK, "signal.DeadlinePassed")
+    racing.hear("shelf", "signal.Heard0")
+    racing.hear("till", "signal.Heard1")
+    return [racing.take(DESK, "signal.Heard2"), expired]
 
 
-def confirm_against_refusal(theatre: Theatre) -> list[Mail]:
-    theatre.hear("shelf", "signal.Heard0")
-    theatre.hear("till", "signal.Heard1")
-    confirmed = theatre.take(DESK, "signal.Heard2")
-    theatre.expire()
-    return [confirmed, theatre.take(DESK, "refusal.Expired")]
+def confirm_against_refusal(racing: RacingSagas) -> list[Mail]:
+    racing.hear("shelf", "signal.Heard0")
+    racing.hear("till", "signal.Heard1")
+    confirmed = racing.take(DESK, "signal.Heard2")
+    racing.expire()
+    return [confirmed, racing.take(DESK, "refusal.Expired")]
 
 
-def two_answers(theatre: Theatre) -> list[Mail]:
-    theatre.expire()
-    theatre.hear(DESK, "refusal.Expired")
-    theatre.hear(DESK, "answer")  # its own, for whoever observes
-    theatre.hear("shelf", "refusal.Expired")
-    first = theatre.take(DESK, "answer")
-    theatre.hear("till", "refusal.Expired")
-    return [first, theatre.take(DESK, "answer")]
+def two_answers(racing: RacingSagas) -> list[Mail]:
+    racing.expire()
+    racing.hear(DESK, "refusal.Expired")
+    racing.hear(DESK, "answer")  # its own, for whoever observes
+    racing.hear("shelf", "refusal.Expired")
+    first = racing.take(DESK, "answer")
+    racing.hear("till", "refusal.Expired")
+    return [first, racing.take(DESK, "answer")]
 
 
-def answer_against_refusal(theatre: Theatre) -> list[Mail]:
-    theatre.expire()
-    theatre.hear("shelf", "refusal.Expired")
-    return [theatre.take(DESK, "answer"), theatre.take(DESK, "refusal.Expired")]
+def answer_against_refusal(racing: RacingSagas) -> list[Mail]:
+    racing.expire()
+    racing.hear("shelf", "refusal.Expired")
+    return [racing.take(DESK, "answer"), racing.take(DESK, "refusal.Expired")]
 
 
-def a_step_twice(theatre: Theatre) -> list[Mail]:
-    mail = theatre.take("shelf", "signal.Heard0")
+def a_step_twice(racing: RacingSagas) -> list[Mail]:
+    mail = racing.take("shelf", "signal.Heard0")
     return [mail, mail]
 
 
-def a_refusal_twice(theatre: Theatre) -> list[Mail]:
-    theatre.hear("shelf", "signal.Heard0")
-    theatre.expire()
-    mail = theatre.take("shelf", "refusal.Expired")
+def a_refusal_twice(racing: RacingSagas) -> list[Mail]:
+    racing.hear("shelf", "signal.Heard0")
+    racing.expire()
+    mail = racing.take("shelf", "refusal.Expired")
     return [mail, mail]
 
 
@@ -175,9 +175,9 @@ def url(postgres: Postgres) -> Iterator[str]:
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
 def test_racing_signals_never_end_wrongly(url: str, race: Race):
     for seed in range(ROUNDS):
-        theatre = Theatre(url, seed)
-        theatre.at_once(*race(theatre))
-        theatre.end()
+        racing = RacingSagas(url, seed)
+        racing.at_once(*race(racing))
+        racing.end()
 
 
 def held_at(gate: Gate, owner: type[Any], method: str, *, after: bool) -> Any:
@@ -196,26 +196,24 @@ def held_at(gate: Gate, owner: type[Any], method: str, *, after: bool) -> Any:
 
 
 def test_a_refusal_waits_for_the_step_under_way_and_then_undoes_it(url: str):
-    theatre = Theatre(url)
-    theatre.expire()
-    step, refusal = theatre.take("shelf", "signal.Heard0"), theatre.take("shelf", "refusal.Expired")
+    racing = RacingSagas(url)
+    racing.expire()
+    step, refusal = racing.take("shelf", "signal.Heard0"), racing.take("shelf", "refusal.Expired")
     gate = Gate()
 
     with held_at(gate, Journal, "begin", after=True):
-        theatre.queue_up(gate, step, refusal)
+        racing.queue_up(gate, step, refusal)
 
-    journal = theatre.toy.rows(
-        "SELECT state FROM ordersaga_journal WHERE step = 'shelf.step0'" + mine(theatre)
-    )
+    journal = racing.toy.rows("SELECT state FROM ordersaga_journal WHERE step = 'shelf.step0'" + mine(racing))
     assert journal == [("undone",)] * SAGAS
-    assert theatre.end() == {"ROLLED_BACK"}
+    assert racing.end() == {"ROLLED_BACK"}
 
 
 def test_a_refusal_that_does_not_read_again_after_a_conflict_is_noticed(url: str):
     """A test of the test above: the mistake is real, and is seen."""
-    theatre = Theatre(url)
-    theatre.expire()
-    step, refusal = theatre.take("shelf", "signal.Heard0"), theatre.take("shelf", "refusal.Expired")
+    racing = RacingSagas(url)
+    racing.expire()
+    step, refusal = racing.take("shelf", "signal.Heard0"), racing.take("shelf", "refusal.Expired")
     gate, bar = Gate(), Journal.bar
 
     def bar_by_what_was_read_before(
@@ -228,69 +226,69 @@ def test_a_refusal_that_does_not_read_again_after_a_conflict_is_noticed(url: str
         held_at(gate, Journal, "begin", after=True),
         patch.object(Journal, "bar", bar_by_what_was_read_before),
     ):
-        theatre.queue_up(gate, step, refusal)
+        racing.queue_up(gate, step, refusal)
 
     with pytest.raises(AssertionError):
-        theatre.end()
+        racing.end()
 
 
 def test_a_step_waits_for_the_refusal_under_way_and_finds_itself_barred(url: str):
-    theatre = Theatre(url)
-    theatre.expire()
-    step, refusal = theatre.take("shelf", "signal.Heard0"), theatre.take("shelf", "refusal.Expired")
+    racing = RacingSagas(url)
+    racing.expire()
+    step, refusal = racing.take("shelf", "signal.Heard0"), racing.take("shelf", "refusal.Expired")
     gate = Gate()
 
     with held_at(gate, Journal, "bar", after=True):
-        theatre.queue_up(gate, refusal, step)
+        racing.queue_up(gate, refusal, step)
 
-    assert theatre.end() == {"ROLLED_BACK"}
+    assert racing.end() == {"ROLLED_BACK"}
 
 
 def test_the_last_two_answers_see_one_another(url: str):
-    theatre = Theatre(url)
-    one, other = two_answers(theatre)
+    racing = RacingSagas(url)
+    one, other = two_answers(racing)
     gate = Gate()
 
     with held_at(gate, Context, "close", after=False):
-        theatre.queue_up(gate, one, other)
+        racing.queue_up(gate, one, other)
 
-    open_ = theatre.toy.rows("SELECT id FROM ordersaga_saga WHERE ended_at IS NULL" + mine(theatre, "id"))
+    open_ = racing.toy.rows("SELECT id FROM ordersaga_saga WHERE ended_at IS NULL" + mine(racing, "id"))
     assert not open_
-    assert theatre.end() == {"ROLLED_BACK"}
+    assert racing.end() == {"ROLLED_BACK"}
 
 
 def test_a_refusal_that_some_sagas_have_heard_locks_all_of_them_in_one_order(url: str):
-    theatre = Theatre(url)
-    theatre.expire()
-    refusal = theatre.take(DESK, "refusal.Expired")
-    theatre.rehearsal.deliver(only(refusal, theatre.sagas[:-2]))
-    theatre.hear(DESK, "answer")
-    theatre.hear("shelf", "refusal.Expired")
-    answers = theatre.take(DESK, "answer")
+    racing = RacingSagas(url)
+    racing.expire()
+    refusal = racing.take(DESK, "refusal.Expired")
+    racing.rehearsal.deliver(only(refusal, racing.sagas[:-2]))
+    racing.hear(DESK, "answer")
+    racing.hear("shelf", "refusal.Expired")
+    answers = racing.take(DESK, "answer")
     gate = Gate()
 
     with held_at(gate, Context, "turn", after=True):
-        theatre.queue_up(gate, refusal, answers)
+        racing.queue_up(gate, refusal, answers)
 
-    assert theatre.end() == {"ROLLED_BACK"}
+    assert racing.end() == {"ROLLED_BACK"}
 
 
 def test_a_confirmation_that_comes_late_for_some_sagas_locks_all_of_them_in_one_order(url: str):
-    theatre = Theatre(url)
-    theatre.hear("shelf", "signal.Heard0")
-    theatre.hear("till", "signal.Heard1")
-    charged = theatre.take(DESK, "signal.Heard2")
-    for saga in theatre.sagas[:-2]:
-        theatre.rehearsal.due("deadline", saga)
-    theatre.hear(DESK, "signal.DeadlinePassed", "refusal.Expired")
-    theatre.rehearsal.due("watchdog")
-    reminders = theatre.take(DESK, "watchdog")
+    racing = RacingSagas(url)
+    racing.hear("shelf", "signal.Heard0")
+    racing.hear("till", "signal.Heard1")
+    charged = racing.take(DESK, "signal.Heard2")
+    for saga in racing.sagas[:-2]:
+        racing.rehearsal.due("deadline", saga)
+    racing.hear(DESK, "signal.DeadlinePassed", "refusal.Expired")
+    racing.rehearsal.due("watchdog")
+    reminders = racing.take(DESK, "watchdog")
     gate = Gate()
 
     with held_at(gate, Context, "confirm", after=True):
-        theatre.queue_up(gate, charged, reminders)
+        racing.queue_up(gate, charged, reminders)
 
-    assert theatre.end() == {"CONFIRMED", "ROLLED_BACK"}
+    assert racing.end() == {"CONFIRMED", "ROLLED_BACK"}
 
 
 def only(mail: Mail, sagas: list[str]) -> Mail:
@@ -307,5 +305,5 @@ def only(mail: Mail, sagas: list[str]) -> Mail:
     )
 
 
-def mine(theatre: Theatre, column: str = "saga_id") -> str:
-    return f" AND {column} IN ({','.join(repr(saga) for saga in theatre.sagas)})"
+def mine(racing: RacingSagas, column: str = "saga_id") -> str:
+    return f" AND {column} IN ({','.join(repr(saga) for saga in racing.sagas)})"

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chaos import Killer
+from tests.support.chaos import ProcessKiller
 from tests.support.databases import OWNERS, Databases
-from tests.support.db_probe import Books
+from tests.support.db_probe import DatabaseProbe
 from tests.support.embedded import EmbeddedPostgres
-from tests.support.installation import House
+from tests.support.installation import Installation
 from tests.support.measured import MEASURED
 from tests.support.polling import eventually
 from tests.support.pools import PARTICIPANTS, Pool, Pools
@@ -45,20 +45,22 @@ TRADE = Trade(int(os.environ["REAL_ORDERS"]), 1, 5) if WHOLE else Trade(600, 2, 
 
 
 @pytest.fixture(scope="module")
-def house(postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ) -> Iterator[House]:
-    """A house of its own, without faults and proxies."""
-    with House(
+def installation(
+    postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ
+) -> Iterator[Installation]:
+    """A installation of its own, without faults and proxies."""
+    with Installation(
         "acceptance", postgres, database_templates, rabbitmq, plan=PLAN, env=PARTICIPATING, proxied=False
-    ) as house:
-        yield house
+    ) as installation:
+        yield installation
 
 
 @pytest.mark.timeout(120 + ORDERS // 5)
 def test_all_orders_settle_while_processes_are_killed(
-    house: House, record_property: Callable[[str, object], None]
+    installation: Installation, record_property: Callable[[str, object], None]
 ) -> None:
-    began = house.books.now()
-    killer = Killer(house.pools)
+    began = installation.probe.now()
+    killer = ProcessKiller(installation.pools)
     mixture = random.Random(1)
     sagas: list[str] = []
     declined = 0
@@ -67,41 +69,48 @@ def test_all_orders_settle_while_processes_are_killed(
         lines = [["TEA", "GONE"] if mixture.random() < 0.05 else ["TEA", "MUG"] for _ in range(BATCH)]
         customer = mixture.choices(["ann", "bob", "poor", "blocked"], [6, 6, 1, 1])[0]
         declined += BATCH if customer in ("poor", "blocked") else sum("GONE" in order for order in lines)
-        placed = house.shop.place_all(lines, customer=customer)
-        house.shop.cancel(placed[0])
+        placed = installation.factory.place_all(lines, customer=customer)
+        installation.factory.cancel(placed[0])
         sagas += placed
 
-    ends = house.books.all_ended(sagas, timeout=60 + ORDERS / 10, meanwhile=killer.look)
+    ends = installation.probe.wait_until_ended(
+        sagas, timeout=60 + ORDERS / 10, meanwhile=killer.kill_when_due
+    )
 
     killer.start_all()
-    house.books.are_clean(timeout=60)
-    record_property(MEASURED, f"{house.books.since(began)}; {killer.kills} kills")
+    installation.probe.wait_until_clean(timeout=60)
+    record_property(MEASURED, f"{installation.probe.summary_since(began)}; {killer.kills} kills")
     assert killer.kills >= KILLS - 1
     assert ends["CONFIRMED"] + ends["ROLLED_BACK"] == ORDERS
     assert declined <= ends["ROLLED_BACK"] <= declined + ORDERS // BATCH
     audit = [sys.executable, "manage.py", "reconcile", "--grace", "0"]
     done = subprocess.run(
-        audit, cwd=ROOT, env={**os.environ, **house.env}, capture_output=True, text=True, check=False
+        audit, cwd=ROOT, env={**os.environ, **installation.env}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
-    assert f"{house.books.ask('orders', 'SELECT count(*) FROM orders_order')[0][0]:,} orders, " in done.stdout
+    assert (
+        f"{installation.probe.query('orders', 'SELECT count(*) FROM orders_order')[0][0]:,} orders, "
+        in done.stdout
+    )
 
 
 @pytest.mark.timeout(180 + TRADE.timeout)
-def test_real_orders_are_all_confirmed_and_the_money_is_the_files(house: House, tmp_path: Path) -> None:
-    settle(TRADE, house.env, house.pools, house.books, tmp_path)
+def test_real_orders_are_all_confirmed_and_the_money_is_the_files(
+    installation: Installation, tmp_path: Path
+) -> None:
+    settle(TRADE, installation.env, installation.pools, installation.probe, tmp_path)
 
 
 if WHOLE:
 
     @pytest.mark.timeout(180 + TRADE.timeout)
     def test_real_orders_are_all_confirmed_on_the_embedded_default(tmp_path: Path) -> None:
-        with embedded_house() as (env, pools, books):
-            settle(TRADE, env, pools, books, tmp_path)
+        with embedded_installation() as (env, pools, probe):
+            settle(TRADE, env, pools, probe, tmp_path)
 
 
 @contextmanager
-def embedded_house() -> Iterator[tuple[dict[str, str], Pools, Books]]:
+def embedded_installation() -> Iterator[tuple[dict[str, str], Pools, DatabaseProbe]]:
     """The same pools on the embedded PostgreSQL and its broker."""
     postgres = EmbeddedPostgres()
     urls = postgres.server.urls
@@ -113,7 +122,7 @@ def embedded_house() -> Iterator[tuple[dict[str, str], Pools, Books]]:
             [sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env={**os.environ, **env}, check=True
         )
         pools.launch(*PLAN)
-        yield env, pools, Books(databases)
+        yield env, pools, DatabaseProbe(databases)
     finally:
         pools.teardown()
         postgres.stop()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from tests.support.fault_injection.goods import FAILS
-from tests.support.installation import House
+from tests.support.fault_injection.skus import FAILS
+from tests.support.installation import Installation
 
 
-def test_one_bad_order_in_a_batch_of_fifty(house: House) -> None:
-    bad, *good = house.shop.place_all([[FAILS], *[["TEA"]] * 49])
+def test_one_bad_order_in_a_batch_of_fifty(installation: Installation) -> None:
+    bad, *good = installation.factory.place_all([[FAILS], *[["TEA"]] * 49])
 
-    house.books.all_confirmed(good)
-    house.books.all_rolled_back([bad])
+    installation.probe.wait_until_confirmed(good)
+    installation.probe.wait_until_rolled_back([bad])
 
-    assert house.books.saga(bad).reason == "Step inventory.reserve_stock failed: Unruly"
-    assert all(house.books.dead_letters("inventory", saga) == [] for saga in good)
+    assert installation.probe.saga(bad).reason == "Step inventory.reserve_stock failed: InjectedFault"
+    assert all(installation.probe.participant_dead_letters("inventory", saga) == [] for saga in good)

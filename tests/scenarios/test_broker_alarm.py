@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.installation import House
+from tests.support.installation import Installation
 from tests.support.polling import eventually
 from tests.support.processes import ROOT, run_dir
 
@@ -27,11 +27,11 @@ class Ran(NamedTuple):
     seconds: float
 
 
-def run(house: House, *words: str) -> Ran:
+def run(installation: Installation, *words: str) -> Ran:
     """A command of the project beside the pools, told to end if it takes a minute."""
     env = {
         **os.environ,
-        **house.env,
+        **installation.env,
         "ORDERSAGA_RUN_DIR": run_dir(),
         "DJANGO_SETTINGS_MODULE": "webapp.settings",
     }
@@ -42,8 +42,8 @@ def run(house: House, *words: str) -> Ran:
     return Ran(done.returncode, " ".join((done.stdout + done.stderr).split()), time.monotonic() - began)
 
 
-def reserved(house: House, sagas: list[str]) -> bool:
-    states = [house.books.journal(saga).get("inventory.reserve_stock") for saga in sagas]
+def reserved(installation: Installation, sagas: list[str]) -> bool:
+    states = [installation.probe.journal(saga).get("inventory.reserve_stock") for saga in sagas]
     assert states == ["done"] * len(sagas), states
     return True
 
@@ -55,54 +55,58 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_memory_alarm_holds_up_publishing_and_nothing_else(house: House, file: str) -> None:
+def test_a_memory_alarm_holds_up_publishing_and_nothing_else(installation: Installation, file: str) -> None:
     """Pools that run consume what is in their queues; commands end in time and name the alarm; pools stop and
     start.
     """
-    letters = len(house.books.desk())
-    for worker in house.pools["inventory"]:
+    letters = len(installation.probe.dead_letters())
+    for worker in installation.pools["inventory"]:
         worker.kill(signal="SIGSTOP")
-    queued = [house.shop.place() for _ in range(6)]
+    queued = [installation.factory.place() for _ in range(6)]
     eventually(
-        lambda: house.rabbitmq.queues(house.vhost)["inventory"].ready >= 2, 30, "envelopes in the queue"
+        lambda: installation.rabbitmq.queues(installation.vhost)["inventory"].ready >= 2,
+        30,
+        "envelopes in the queue",
     )
 
-    with house.rabbitmq.alarm("memory"):
-        for worker in house.pools["inventory"]:
+    with installation.rabbitmq.alarm("memory"):
+        for worker in installation.pools["inventory"]:
             worker.kill(signal="SIGCONT")
-        meanwhile = house.shop.place_many(5)
+        meanwhile = installation.factory.place_many(5)
         eventually(
-            lambda: reserved(house, queued), 40, "the queue consumed although nothing can be published"
+            lambda: reserved(installation, queued), 40, "the queue consumed although nothing can be published"
         )
 
-        placed = run(house, "manage.py", "place_orders", file, "--wait", "--timeout", "2")
+        placed = run(installation, "manage.py", "place_orders", file, "--wait", "--timeout", "2")
         assert (placed.status, LOW in placed.text) == (1, True), placed
         assert placed.seconds < 30, placed
-        examined = run(house, "manage.py", "doctor", "--json")
+        examined = run(installation, "manage.py", "doctor", "--json")
         assert (examined.status, '"broker-alarm"' in examined.text, LOW in examined.text) == (
             1,
             True,
             True,
         ), examined
         eventually(
-            lambda: LOW in run(house, "-m", "workers.health", "orders").text,
+            lambda: LOW in run(installation, "-m", "workers.health", "orders").text,
             30,
             "the alarm in the health of a pool",
         )
 
-        house.pools["payments"].terminate(timeout=30)
-        house.pools["inventory"].terminate(timeout=30)
-        assert [w.process.returncode for name in ("payments", "inventory") for w in house.pools[name]] == [
+        installation.pools["payments"].terminate(timeout=30)
+        installation.pools["inventory"].terminate(timeout=30)
+        assert [
+            w.process.returncode for name in ("payments", "inventory") for w in installation.pools[name]
+        ] == [
             0,
             0,
             0,
         ]
-        house.pools["payments"].start()
-        assert all(worker.process.alive for worker in house.pools["orders"])
+        installation.pools["payments"].start()
+        assert all(worker.process.alive for worker in installation.pools["orders"])
 
-    house.pools["inventory"].start()
-    house.books.all_confirmed([*queued, *meanwhile], timeout=60)
-    assert len(house.books.desk()) == letters
-    for worker in house.pools["orders"]:
+    installation.pools["inventory"].start()
+    installation.probe.wait_until_confirmed([*queued, *meanwhile], timeout=60)
+    assert len(installation.probe.dead_letters()) == letters
+    for worker in installation.pools["orders"]:
         assert worker.process.logs().count(ALARM) == 1
-    assert LOW not in run(house, "-m", "workers.health", "orders").text
+    assert LOW not in run(installation, "-m", "workers.health", "orders").text

@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 
 from ordersaga.heartbeat import live_processes
-from tests.support.installation import House
+from tests.support.installation import Installation
 from tests.support.polling import eventually, throughout
 from tests.support.processes import run_dir
 from webapp.ops.doctor.backlog import obstacles
@@ -39,37 +39,39 @@ STATES = {
 }
 
 
-def name_of(house: House, owner: str) -> str:
-    return str(getattr(house.databases, owner).rpartition("/")[2])
+def name_of(installation: Installation, owner: str) -> str:
+    return str(getattr(installation.databases, owner).rpartition("/")[2])
 
 
-def admin(house: House, owner: str, *statements: str) -> None:
-    with house.postgres.connect(name_of(house, owner)) as cursor:
+def admin(installation: Installation, owner: str, *statements: str) -> None:
+    with installation.postgres.connect(name_of(installation, owner)) as cursor:
         for statement in statements:
             cursor.execute(statement)
 
 
 @contextmanager
-def refusing(house: House, owner: str, state: str, table: str = "ordersaga_journal") -> Iterator[None]:
+def refusing(
+    installation: Installation, owner: str, state: str, table: str = "ordersaga_journal"
+) -> Iterator[None]:
     """Each insert into a table, by default the first that every step writes to, fails with this SQLSTATE."""
     admin(
-        house, owner, REFUSE.format(state=state),
+        installation, owner, REFUSE.format(state=state),
         f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
     )  # fmt: skip
     try:
         yield
     finally:
-        admin(house, owner, f"DROP TRIGGER refuse ON {table}")
+        admin(installation, owner, f"DROP TRIGGER refuse ON {table}")
 
 
 @contextmanager
-def read_only(house: House, owner: str) -> Iterator[None]:
+def read_only(installation: Installation, owner: str) -> Iterator[None]:
     """As after a fail-over: sessions end, new ones may only read. Sessions of that time stay read-only after
     it.
     """
-    name = name_of(house, owner)
+    name = name_of(installation, owner)
     admin(
-        house,
+        installation,
         owner,
         f'ALTER DATABASE "{name}" SET default_transaction_read_only = on',
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()",
@@ -78,113 +80,119 @@ def read_only(house: House, owner: str) -> Iterator[None]:
         yield
     finally:
         admin(
-            house,
+            installation,
             owner,
             "SET default_transaction_read_only = off",
             f'ALTER DATABASE "{name}" RESET default_transaction_read_only',
         )
 
 
-def met(house: House, state: str, before: int) -> bool:
-    return f"SQLSTATE {state}" in logs(house, "inventory")[before:]
+def met(installation: Installation, state: str, before: int) -> bool:
+    return f"SQLSTATE {state}" in logs(installation, "inventory")[before:]
 
 
 def words(pool: str) -> str:
     return " ".join(text for life in live_processes(Path(run_dir()), pool) for text in life.words.values())
 
 
-def logs(house: House, pool: str) -> str:
-    return "".join(worker.process.logs() for worker in house.pools[pool])
+def logs(installation: Installation, pool: str) -> str:
+    return "".join(worker.process.logs() for worker in installation.pools[pool])
 
 
-def test_no_fault_of_the_server_costs_an_attempt(house: House) -> None:
-    letters = len(house.books.desk())
+def test_no_fault_of_the_server_costs_an_attempt(installation: Installation) -> None:
+    letters = len(installation.probe.dead_letters())
     sagas = []
     for state, what in STATES.items():
         began = time.monotonic()
-        with refusing(house, "inventory", state):
-            before = len(logs(house, "inventory"))
-            sagas += house.shop.place_many(3)
-            eventually(partial(met, house, state, before), 30, what)
-        house.books.all_confirmed(sagas)
+        with refusing(installation, "inventory", state):
+            before = len(logs(installation, "inventory"))
+            sagas += installation.factory.place_many(3)
+            eventually(partial(met, installation, state, before), 30, what)
+        installation.probe.wait_until_confirmed(sagas)
         assert time.monotonic() - began < 60
 
-    assert [line for saga in sagas for line in house.books.trail(saga) if "failed" in line] == []
-    assert len(house.books.desk()) == letters
+    assert [line for saga in sagas for line in installation.probe.audit_trail(saga) if "failed" in line] == []
+    assert len(installation.probe.dead_letters()) == letters
 
 
 @pytest.mark.parametrize("owner", ["orders", "inventory", "payments"])
-def test_a_database_is_read_only_for_a_while(house: House, owner: str) -> None:
-    letters = len(house.books.desk())
-    sagas = house.shop.place_many(10)
-    with read_only(house, owner):
+def test_a_database_is_read_only_for_a_while(installation: Installation, owner: str) -> None:
+    letters = len(installation.probe.dead_letters())
+    sagas = installation.factory.place_many(10)
+    with read_only(installation, owner):
         if owner != "orders":
-            sagas += house.shop.place_many(10)
+            sagas += installation.factory.place_many(10)
             eventually(
                 lambda: "waits for its database: ReadOnlySqlTransaction" in words(owner),
                 30,
                 "the health check names it",
             )
-        with Patient(owner, getattr(house.databases, owner)) as patient:
+        with Patient(owner, getattr(installation.databases, owner)) as patient:
             assert [finding.code for finding in database(patient)] == ["default-transaction-read-only"]
-        throughout(lambda: all(w.process.alive for w in house.pools.workers), 3, "all pools run")
-    house.books.all_confirmed(sagas)
+        throughout(lambda: all(w.process.alive for w in installation.pools.workers), 3, "all pools run")
+    installation.probe.wait_until_confirmed(sagas)
 
-    assert len(house.books.desk()) == letters
+    assert len(installation.probe.dead_letters()) == letters
 
 
-def test_an_answer_that_cannot_be_recorded_is_tried_again(house: House) -> None:
+def test_an_answer_that_cannot_be_recorded_is_tried_again(installation: Installation) -> None:
     """By an error of the code: of the engine's own signals none may become a dead letter for it at once."""
-    letters = len(house.books.desk())
-    before = len(logs(house, "orders"))
-    with refusing(house, "orders", "P0001", "ordersaga_answer"):
-        saga = house.shop.place(customer="poor")
-        eventually(lambda: "failed, tried again later" in logs(house, "orders")[before:], 30, "a retry")
-    house.books.all_rolled_back([saga])
+    letters = len(installation.probe.dead_letters())
+    before = len(logs(installation, "orders"))
+    with refusing(installation, "orders", "P0001", "ordersaga_answer"):
+        saga = installation.factory.place(customer="poor")
+        eventually(
+            lambda: "failed, tried again later" in logs(installation, "orders")[before:], 30, "a retry"
+        )
+    installation.probe.wait_until_rolled_back([saga])
 
-    assert len(house.books.desk()) == letters
+    assert len(installation.probe.dead_letters()) == letters
 
 
-def test_a_lock_that_is_not_released_holds_up_its_own_orders_only(house: House) -> None:
-    with psycopg2.connect(house.databases.inventory) as rival, rival.cursor() as cursor:
+def test_a_lock_that_is_not_released_holds_up_its_own_orders_only(installation: Installation) -> None:
+    with psycopg2.connect(installation.databases.inventory) as rival, rival.cursor() as cursor:
         cursor.execute("UPDATE product SET on_hand = on_hand WHERE sku = 'HAT'")
-        before = len(logs(house, "inventory"))
-        held_up = house.shop.place_many(4, "HAT")
-        eventually(partial(met, house, "55P03", before), 30, "waited in vain")
-        others = [saga for _ in range(5) for saga in house.shop.place_many(4, "TEA")]
+        before = len(logs(installation, "inventory"))
+        held_up = installation.factory.place_many(4, "HAT")
+        eventually(partial(met, installation, "55P03", before), 30, "waited in vain")
+        others = [saga for _ in range(5) for saga in installation.factory.place_many(4, "TEA")]
 
-        house.books.all_confirmed(others)
-        assert set(house.books.statuses(held_up)) == {"PENDING"}
+        installation.probe.wait_until_confirmed(others)
+        assert set(installation.probe.statuses(held_up)) == {"PENDING"}
         rival.rollback()
-    house.books.all_confirmed(held_up)
+    installation.probe.wait_until_confirmed(held_up)
 
-    assert [line for saga in held_up for line in house.books.trail(saga) if "failed" in line] == []
+    assert [
+        line for saga in held_up for line in installation.probe.audit_trail(saga) if "failed" in line
+    ] == []
 
 
-def test_orders_that_wait_for_a_lock_leave_time_for_the_others(house: House) -> None:
+def test_orders_that_wait_for_a_lock_leave_time_for_the_others(installation: Installation) -> None:
     """A process that waited long for each of them would fall behind without end."""
-    with psycopg2.connect(house.databases.inventory) as rival, rival.cursor() as cursor:
+    with psycopg2.connect(installation.databases.inventory) as rival, rival.cursor() as cursor:
         cursor.execute("UPDATE product SET on_hand = on_hand WHERE sku = 'HAT'")
         held_up, others = [], []
 
         def place() -> bool:
-            hat, tea = house.shop.place_all([("HAT",), ("TEA",)])
+            hat, tea = installation.factory.place_all([("HAT",), ("TEA",)])
             held_up.append(hat)
             others.append(tea)
             return True
 
         throughout(place, 10, "orders are placed")
-        house.books.all_confirmed(others, timeout=20)
-        assert set(house.books.statuses(held_up)) == {"PENDING"}
+        installation.probe.wait_until_confirmed(others, timeout=20)
+        assert set(installation.probe.statuses(held_up)) == {"PENDING"}
         rival.rollback()
-    house.books.all_confirmed(held_up)
+    installation.probe.wait_until_confirmed(held_up)
 
 
-def test_doctor_names_a_transaction_that_was_left_open(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_a_transaction_that_was_left_open(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("webapp.ops.doctor.backlog.IDLE", 0)
-    with psycopg2.connect(house.databases.inventory) as rival, rival.cursor() as cursor:
+    with psycopg2.connect(installation.databases.inventory) as rival, rival.cursor() as cursor:
         cursor.execute("LOCK TABLE ordersaga_pack IN ACCESS EXCLUSIVE MODE")
-        with Patient("inventory", house.databases.inventory) as patient:
+        with Patient("inventory", installation.databases.inventory) as patient:
             found = {finding.code: finding.evidence for finding in obstacles(patient, choreography())}
         rival.rollback()
 

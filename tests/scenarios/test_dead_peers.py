@@ -14,10 +14,10 @@ import psycopg2
 import pytest
 
 from tests.support.databases import Databases, copies, migrated_templates
-from tests.support.db_probe import Books
+from tests.support.db_probe import DatabaseProbe
 from tests.support.measured import MEASURED
 from tests.support.network import Host, Link
-from tests.support.order_factory import WATCHDOG, Shop
+from tests.support.order_factory import WATCHDOG, OrderFactory
 from tests.support.polling import eventually
 from tests.support.pools import Pool, Pools
 from tests.support.postgres import Postgres
@@ -53,8 +53,8 @@ class World:
     databases: Databases
     processes: list[Process]
     here: Pools
-    shop: Shop
-    books: Books
+    factory: OrderFactory
+    probe: DatabaseProbe
     sessions: Callable[[], int]
 
 
@@ -74,8 +74,8 @@ def world(rabbitmq: RabbitMQ, vhost: str) -> Iterator[World]:
                 if name != "ORDERSAGA_ENV"
             } | {"ORDERSAGA_ENV": "test", "ORDERSAGA_BROKER_URL": f"{proxy.through(vhost)}?{BROKER_OPTIONS}"}
             watchdog = {"ORDERSAGA_WATCHDOG": f"{WATCHDOG.first.total_seconds()}"}
-            shop, books = Shop(databases), Books(databases)
-            shop.open()
+            factory, probe = OrderFactory(databases), DatabaseProbe(databases)
+            factory.seed()
             processes = [
                 Process(
                     f"far-{pool.name}",
@@ -92,10 +92,10 @@ def world(rabbitmq: RabbitMQ, vhost: str) -> Iterator[World]:
                     process.wait_for_log(f"{pool.name}-9@far ready.", 60)
 
                 def sessions() -> int:
-                    return int(books.ask("orders", SESSIONS, to_database.there)[0][0])
+                    return int(probe.query("orders", SESSIONS, to_database.there)[0][0])
 
                 yield World(
-                    to_database, to_broker, postgres, databases, processes, here, shop, books, sessions
+                    to_database, to_broker, postgres, databases, processes, here, factory, probe, sessions
                 )
             finally:
                 here.teardown()
@@ -115,16 +115,16 @@ def test_a_host_vanishes_and_comes_back(
     def back(way: str, began: float | None = None) -> None:
         """All orders are confirmed within a minute."""
         began = began or time.monotonic()
-        world.books.all_confirmed(sagas, timeout=60)
+        world.probe.wait_until_confirmed(sagas, timeout=60)
         recovered[way] = time.monotonic() - began
 
     name = vhost.rpartition("/")[2]
-    sagas = world.shop.place_many(5)
-    world.books.all_confirmed(sagas)
-    letters = len(world.books.desk())
+    sagas = world.factory.place_many(5)
+    world.probe.wait_until_confirmed(sagas)
+    letters = len(world.probe.dead_letters())
 
     world.to_database.drop()
-    sagas += world.shop.place_many(5)
+    sagas += world.factory.place_many(5)
     eventually(
         lambda: world.to_database.connections() == world.sessions() == 0,
         NOTICED,
@@ -134,7 +134,7 @@ def test_a_host_vanishes_and_comes_back(
     back("the way to the database")
 
     world.to_broker.drop()
-    sagas += world.shop.place_many(5)
+    sagas += world.factory.place_many(5)
     # a relay that has nothing to publish keeps its connection: TCP notices after 30 s, which no address
     # shortens
     eventually(lambda: world.to_broker.connections() <= len(FAR), NOTICED, "the dead broker noticed")
@@ -148,9 +148,9 @@ def test_a_host_vanishes_and_comes_back(
 
     rival = psycopg2.connect(world.databases.inventory)
     rival.cursor().execute(LOCK)
-    sagas.append(world.shop.place("HAT"))
+    sagas.append(world.factory.place("HAT"))
     eventually(
-        lambda: world.books.ask("inventory", WAITING, world.to_database.there)[0][0],
+        lambda: world.probe.query("inventory", WAITING, world.to_database.there)[0][0],
         10,
         "the step waits for the lock",
     )
@@ -160,7 +160,7 @@ def test_a_host_vanishes_and_comes_back(
     rival.rollback()
     rival.close()
     began = time.monotonic()
-    sagas.append(world.shop.place("HAT"))
+    sagas.append(world.factory.place("HAT"))
     world.here.start_all("orders", "inventory", "payments", kind="threads", concurrency=2)
     back("another host", began)
 
@@ -168,10 +168,10 @@ def test_a_host_vanishes_and_comes_back(
         link.flow()
     for cluster in world.here:
         cluster.terminate()
-    sagas += world.shop.place_many(5)
+    sagas += world.factory.place_many(5)
     back("the host that came back")
     assert all(process.alive for process in world.processes), "none was restarted"
-    assert len(world.books.desk()) == letters
+    assert len(world.probe.dead_letters()) == letters
     record_property(
         MEASURED, "recovered: " + ", ".join(f"{way} {seconds:.1f} s" for way, seconds in recovered.items())
     )

@@ -9,44 +9,50 @@ from collections.abc import Iterator
 import pytest
 
 from ordersaga.testing import Mail, Rehearsal
-from tests.support.in_process import Theatre, deliver_all, to
-from tests.support.installation import House
-from tests.support.order_factory import ASLEEP, Shop
+from tests.support.in_process import InProcessSagas, deliver_all, to
+from tests.support.installation import Installation
+from tests.support.order_factory import ASLEEP, OrderFactory
 from tests.support.polling import eventually
 
 
-def test_each_delivery_three_times(house: House) -> None:
-    with house.mail.copied(2):
-        paid = house.shop.place_many(5, "TEA", "MUG")
-        declined = house.shop.place_many(3, "TEA", customer="poor")
-        lacking = house.shop.place_many(3, "GONE")
-        cancelled = house.shop.place("TEA")
-        house.shop.cancel(cancelled)
+def test_each_delivery_three_times(installation: Installation) -> None:
+    with installation.amqp.duplicating(2):
+        paid = installation.factory.place_many(5, "TEA", "MUG")
+        declined = installation.factory.place_many(3, "TEA", customer="poor")
+        lacking = installation.factory.place_many(3, "GONE")
+        cancelled = installation.factory.place("TEA")
+        installation.factory.cancel(cancelled)
 
-        house.books.all_confirmed(paid)
-        house.books.all_rolled_back([*declined, *lacking])
-        house.books.all_ended([cancelled])
-        house.books.are_clean()
+        installation.probe.wait_until_confirmed(paid)
+        installation.probe.wait_until_rolled_back([*declined, *lacking])
+        installation.probe.wait_until_ended([cancelled])
+        installation.probe.wait_until_clean()
 
-    assert all(house.books.money(saga) == [("charge", -1650)] for saga in paid)
-    assert all(house.books.goods(saga) == {"TEA": "shipped", "MUG": "shipped"} for saga in paid)
-    assert all(Counter(house.books.trail(saga))["payments: PaymentCharged"] == 1 for saga in paid)
+    assert all(installation.probe.ledger(saga) == [("charge", -1650)] for saga in paid)
+    assert all(installation.probe.reservations(saga) == {"TEA": "shipped", "MUG": "shipped"} for saga in paid)
+    assert all(
+        Counter(installation.probe.audit_trail(saga))["payments: PaymentCharged"] == 1 for saga in paid
+    )
 
 
-def test_the_undo_comes_before_its_step(house: House) -> None:
-    with house.without("inventory"):
-        saga = Shop(house.databases, watchdog=ASLEEP).place("TEA")
-        order_placed = eventually(lambda: house.mail.take("inventory"), 30, "OrderPlaced")
-        house.shop.cancel(saga)
-        house.books.reaches(saga, "ROLLING_BACK")
-    house.books.all_rolled_back([saga])
-    assert house.books.journal(saga)["inventory.reserve_stock"] == "barred"
+def test_the_undo_comes_before_its_step(installation: Installation) -> None:
+    with installation.without("inventory"):
+        saga = OrderFactory(installation.databases, watchdog=ASLEEP).place("TEA")
+        order_placed = eventually(lambda: installation.amqp.take("inventory"), 30, "OrderPlaced")
+        installation.factory.cancel(saga)
+        installation.probe.wait_for_status(saga, "ROLLING_BACK")
+    installation.probe.wait_until_rolled_back([saga])
+    assert installation.probe.journal(saga)["inventory.reserve_stock"] == "barred"
 
-    house.mail.deliver(order_placed, "inventory")
+    installation.amqp.deliver(order_placed, "inventory")
 
-    eventually(lambda: house.books.trail(saga).count("inventory: answer") == 2, 30, "the late step answered")
-    assert house.books.journal(saga)["inventory.reserve_stock"] == "barred"
-    assert house.books.goods(saga) == {}
+    eventually(
+        lambda: installation.probe.audit_trail(saga).count("inventory: answer") == 2,
+        30,
+        "the late step answered",
+    )
+    assert installation.probe.journal(saga)["inventory.reserve_stock"] == "barred"
+    assert installation.probe.reservations(saga) == {}
 
 
 class EveryOrder:
@@ -101,42 +107,42 @@ def under_way(rehearsal: Rehearsal) -> list[Mail]:
 
 
 @pytest.mark.parametrize("first", range(REFUSED))
-def test_every_order_of_arrival_of_a_declined_order(theatre: Theatre, first: int) -> None:
-    shop, books = theatre.shop, theatre.books
+def test_every_order_of_arrival_of_a_declined_order(in_process: InProcessSagas, first: int) -> None:
+    factory, probe = in_process.factory, in_process.probe
     orders = EveryOrder(first, REFUSED)
     sagas = []
     for _ in orders:
-        sagas.append(shop.place("TEA", customer="poor"))
-        rehearsal = theatre.rehearsal()
+        sagas.append(factory.place("TEA", customer="poor"))
+        rehearsal = in_process.rehearsal()
         while waiting := under_way(rehearsal):
             rehearsal.deliver(waiting[orders.choose(len(waiting))])
         deliver_all(rehearsal)
 
     assert orders.runs >= 10
-    books.all_rolled_back(sagas, timeout=0)
-    assert all(books.goods(saga) == {"TEA": "released"} and books.money(saga) == [] for saga in sagas)
+    probe.wait_until_rolled_back(sagas, timeout=0)
+    assert all(probe.reservations(saga) == {"TEA": "released"} and probe.ledger(saga) == [] for saga in sagas)
 
 
 @pytest.mark.parametrize("repeats", [0.0, 0.4])
-def test_many_orders_of_arrival_with_cancellations(theatre: Theatre, repeats: float) -> None:
-    shop, books = theatre.shop, theatre.books
+def test_many_orders_of_arrival_with_cancellations(in_process: InProcessSagas, repeats: float) -> None:
+    factory, probe = in_process.factory, in_process.probe
     sagas: list[str] = []
     for seed in range(3):
         kinds = [
-            shop.place("TEA"),
-            shop.place("MUG", customer="poor"),
-            shop.place("TEA", "GONE"),
-            shop.place("HAT"),
+            factory.place("TEA"),
+            factory.place("MUG", customer="poor"),
+            factory.place("TEA", "GONE"),
+            factory.place("HAT"),
         ]
-        shop.cancel(kinds[3])
-        theatre.rehearsal(seed=seed, repeats=repeats).run()
+        factory.cancel(kinds[3])
+        in_process.rehearsal(seed=seed, repeats=repeats).run()
         sagas += kinds
 
-    ends = books.all_ended(sagas, timeout=0)
+    ends = probe.wait_until_ended(sagas, timeout=0)
 
     assert ends["CONFIRMED"] >= 3
     assert ends["ROLLED_BACK"] >= 6
-    books.are_clean(timeout=0)
+    probe.wait_until_clean(timeout=0)
 
 
 EVENTS = "SELECT event_id FROM audit_sagaevent WHERE saga_id = %s"
@@ -162,30 +168,30 @@ def marked_again(mail: Mail) -> Mail:
 
 
 @pytest.mark.parametrize("customer", ["ann", "poor"])
-def test_a_repeat_of_the_same_message_adds_no_audit_rows(theatre: Theatre, customer: str) -> None:
-    saga, rehearsal = theatre.shop.place("TEA", customer=customer), theatre.rehearsal()
+def test_a_repeat_of_the_same_message_adds_no_audit_rows(in_process: InProcessSagas, customer: str) -> None:
+    saga, rehearsal = in_process.factory.place("TEA", customer=customer), in_process.rehearsal()
     repeats = [marked_again(mail) for mail in deliver_and_keep(rehearsal)]
     events = []
     for _ in range(3):
-        events.append(set(theatre.books.ask("orders", EVENTS, saga)))
+        events.append(set(in_process.probe.query("orders", EVENTS, saga)))
         for mail in repeats:
             rehearsal.deliver(mail)
         deliver_all(rehearsal)
 
     assert events[0] < events[1], "the first repeat is emitted anew"
-    assert events[1] == events[2] == set(theatre.books.ask("orders", EVENTS, saga))
-    theatre.books.all_ended([saga], timeout=0)
+    assert events[1] == events[2] == set(in_process.probe.query("orders", EVENTS, saga))
+    in_process.probe.wait_until_ended([saga], timeout=0)
 
 
-def test_each_reminder_of_the_watchdog_has_audit_rows_of_its_own(theatre: Theatre) -> None:
-    books, saga, rehearsal = theatre.books, theatre.shop.place("TEA"), theatre.rehearsal()
+def test_each_reminder_of_the_watchdog_has_audit_rows_of_its_own(in_process: InProcessSagas) -> None:
+    probe, saga, rehearsal = in_process.probe, in_process.factory.place("TEA"), in_process.rehearsal()
     for _ in range(2):
-        books.ask(
+        probe.query(
             "orders", "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga
         )
         rehearsal.due("watchdog", saga)
         deliver_all(rehearsal, but=to("inventory"))
 
-    assert Counter(books.trail(saga)) == {"orders: OrderPlaced": 3, "orders: reminded": 2}
+    assert Counter(probe.audit_trail(saga)) == {"orders: OrderPlaced": 3, "orders: reminded": 2}
     deliver_all(rehearsal)
-    books.all_confirmed([saga], timeout=0)
+    probe.wait_until_confirmed([saga], timeout=0)

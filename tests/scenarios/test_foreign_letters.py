@@ -12,10 +12,10 @@ import pytest
 from ordersaga.envelope import MAX_BYTES, read_rows
 from ordersaga.ids import new_id
 from ordersaga.signing import Keyring
-from tests.support.amqp_client import letter
-from tests.support.db_probe import Letter
-from tests.support.installation import House
-from tests.support.order_factory import ASLEEP, Shop
+from tests.support.amqp_client import envelope_body
+from tests.support.db_probe import DeadLetterRow
+from tests.support.installation import Installation
+from tests.support.order_factory import ASLEEP, OrderFactory
 from tests.support.polling import eventually
 
 DEADLINE_NOW = "UPDATE ordersaga_outbox SET due_at = now() WHERE saga_id = %s AND kind = 'deadline'"
@@ -26,13 +26,15 @@ IMPOSTOR = Keyring([("this", b"another secret under a known name")])
 
 
 def genuine() -> bytes:
-    return letter(TOPIC, new_id(), SAMPLE)
+    return envelope_body(TOPIC, new_id(), SAMPLE)
 
 
-def on_the_desk(house: House, body: bytes) -> Letter:
+def on_the_desk(installation: Installation, body: bytes) -> DeadLetterRow:
     """The dead letter with this body, which must have come from the broker and only once."""
     found = eventually(
-        lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter"
+        lambda: [dead for dead in installation.probe.dead_letters() if dead.body == body],
+        30,
+        "the dead letter",
     )
     assert len(found) == 1
     assert found[0].source == "broker"
@@ -40,48 +42,50 @@ def on_the_desk(house: House, body: bytes) -> Letter:
 
 
 @pytest.fixture(autouse=True)
-def _the_pools_go_on(house: House) -> Iterator[None]:
+def _the_pools_go_on(installation: Installation) -> Iterator[None]:
     yield
-    house.books.all_confirmed([house.shop.place("TEA")])
+    installation.probe.wait_until_confirmed([installation.factory.place("TEA")])
 
 
-def test_undecodable(house: House) -> None:
+def test_undecodable(installation: Installation) -> None:
     body = b"\xff\xfe not an envelope" + os.urandom(16)
-    house.mail.send(TOPIC, body, to="inventory")
-    assert on_the_desk(house, body).error == "rejected"
+    installation.amqp.send(TOPIC, body, to="inventory")
+    assert on_the_desk(installation, body).error == "rejected"
 
 
-def test_of_a_content_type_that_nobody_reads(house: House) -> None:
+def test_of_a_content_type_that_nobody_reads(installation: Installation) -> None:
     body = b"\x80\x04pickled" + os.urandom(16)
-    house.mail.send(TOPIC, body, to="inventory", content_type="application/x-python-serialize")
-    on_the_desk(house, body)
+    installation.amqp.send(TOPIC, body, to="inventory", content_type="application/x-python-serialize")
+    on_the_desk(installation, body)
 
 
-def test_unsigned(house: House) -> None:
+def test_unsigned(installation: Installation) -> None:
     body = genuine()
-    house.mail.send(TOPIC, body, to="inventory", keyring=None)
-    on_the_desk(house, body)
+    installation.amqp.send(TOPIC, body, to="inventory", keyring=None)
+    on_the_desk(installation, body)
 
 
 @pytest.mark.parametrize("saga", ["no saga", "7"])
-def test_unsigned_and_of_a_saga_that_cannot_be(house: House, saga: str) -> None:
-    body = letter(TOPIC, saga, SAMPLE).replace(b'"7"', b"7")
-    house.mail.send(TOPIC, body, to="inventory", keyring=None)
-    on_the_desk(house, body)
+def test_unsigned_and_of_a_saga_that_cannot_be(installation: Installation, saga: str) -> None:
+    body = envelope_body(TOPIC, saga, SAMPLE).replace(b'"7"', b"7")
+    installation.amqp.send(TOPIC, body, to="inventory", keyring=None)
+    on_the_desk(installation, body)
 
 
 @pytest.mark.parametrize("keyring", [STRANGER, IMPOSTOR], ids=["unknown key", "wrong secret"])
-def test_wrongly_signed(house: House, keyring: Keyring) -> None:
+def test_wrongly_signed(installation: Installation, keyring: Keyring) -> None:
     body = genuine()
-    house.mail.send(TOPIC, body, to="inventory", keyring=keyring)
-    on_the_desk(house, body)
+    installation.amqp.send(TOPIC, body, to="inventory", keyring=keyring)
+    on_the_desk(installation, body)
 
 
-def test_empty(house: House) -> None:
-    before = [dead for dead in house.books.desk() if not dead.body]
-    house.mail.send(TOPIC, b"", to="inventory")
+def test_empty(installation: Installation) -> None:
+    before = [dead for dead in installation.probe.dead_letters() if not dead.body]
+    installation.amqp.send(TOPIC, b"", to="inventory")
     found = eventually(
-        lambda: [dead for dead in house.books.desk() if not dead.body][len(before) :], 30, "the dead letter"
+        lambda: [dead for dead in installation.probe.dead_letters() if not dead.body][len(before) :],
+        30,
+        "the dead letter",
     )
     assert [(dead.source, dead.participant) for dead in found] == [("broker", "inventory")]
 
@@ -100,12 +104,14 @@ FORGED = {
 
 
 @pytest.mark.parametrize("count", ["many", 7])
-def test_forged_properties_of_a_genuine_message_mean_nothing(house: House, count: object) -> None:
+def test_forged_properties_of_a_genuine_message_mean_nothing(
+    installation: Installation, count: object
+) -> None:
     """An envelope that a broker had really delivered seven times would be taken apart."""
-    with house.without("inventory"):
-        sagas = Shop(house.databases, watchdog=ASLEEP).place_many(2)
-        said = eventually(lambda: house.mail.take("inventory"), 30, "OrderPlaced")
-        house.mail.send(
+    with installation.without("inventory"):
+        sagas = OrderFactory(installation.databases, watchdog=ASLEEP).place_many(2)
+        said = eventually(lambda: installation.amqp.take("inventory"), 30, "OrderPlaced")
+        installation.amqp.send(
             TOPIC,
             said.body,
             signals=2,
@@ -113,13 +119,13 @@ def test_forged_properties_of_a_genuine_message_mean_nothing(house: House, count
             headers={"x-delivery-count": count},
             properties=FORGED,
         )
-    house.books.all_confirmed(sagas)
-    assert not any("taken apart" in worker.process.logs() for worker in house.pools["inventory"])
+    installation.probe.wait_until_confirmed(sagas)
+    assert not any("taken apart" in worker.process.logs() for worker in installation.pools["inventory"])
 
 
 @pytest.mark.parametrize("saga", ["x", "", "\0", "\ud800", 5, None])
 def test_a_dead_letter_of_no_saga_at_all_does_not_keep_the_others_from_the_desk(
-    house: House, saga: object
+    installation: Installation, saga: object
 ) -> None:
     pack = {
         "participant": "orders",
@@ -130,61 +136,63 @@ def test_a_dead_letter_of_no_saga_at_all_does_not_keep_the_others_from_the_desk(
     }
     strange, other = json.dumps({"packs": [pack]}).encode(), genuine()
     for each in (strange, other):
-        house.mail.send(TOPIC, each, to="inventory", keyring=None, headers={"x-delivery-count": 2**40})
-    assert on_the_desk(house, other)
-    assert on_the_desk(house, strange)
+        installation.amqp.send(TOPIC, each, to="inventory", keyring=None, headers={"x-delivery-count": 2**40})
+    assert on_the_desk(installation, other)
+    assert on_the_desk(installation, strange)
 
 
-def test_oversized(house: House) -> None:
+def test_oversized(installation: Installation) -> None:
     body = b" " * MAX_BYTES + genuine()
-    house.mail.send(TOPIC, body, to="inventory")
-    on_the_desk(house, body)
+    installation.amqp.send(TOPIC, body, to="inventory")
+    on_the_desk(installation, body)
 
 
-def test_a_compression_bomb(house: House) -> None:
+def test_a_compression_bomb(installation: Installation) -> None:
     bomb = zlib.compress(b"0" * 64 * 1024 * 1024 + os.urandom(16))
-    house.mail.send(TOPIC, bomb, to="inventory", headers={"compression": "application/x-gzip"})
-    on_the_desk(house, bomb)
+    installation.amqp.send(TOPIC, bomb, to="inventory", headers={"compression": "application/x-gzip"})
+    on_the_desk(installation, bomb)
 
 
-def test_of_a_topic_that_this_pool_does_not_hear(house: House) -> None:
-    body = letter("signal.Unknown", new_id(), "{}")
-    house.mail.send("signal.Unknown", body, to="inventory")
-    assert on_the_desk(house, body).participant == "inventory"
+def test_of_a_topic_that_this_pool_does_not_hear(installation: Installation) -> None:
+    body = envelope_body("signal.Unknown", new_id(), "{}")
+    installation.amqp.send("signal.Unknown", body, to="inventory")
+    assert on_the_desk(installation, body).participant == "inventory"
 
 
-def test_of_a_topic_that_nobody_at_all_hears(house: House) -> None:
-    body = letter("rumour", new_id(), "{}")
-    house.mail.send("rumour", body)
+def test_of_a_topic_that_nobody_at_all_hears(installation: Installation) -> None:
+    body = envelope_body("rumour", new_id(), "{}")
+    installation.amqp.send("rumour", body)
     found = eventually(
-        lambda: [dead for dead in house.books.desk() if dead.body == body], 30, "the dead letter"
+        lambda: [dead for dead in installation.probe.dead_letters() if dead.body == body],
+        30,
+        "the dead letter",
     )
     assert found[0].source == "unheard"
     key = "SELECT headers ->> 'property routing_key' FROM audit_deadletter WHERE body = %s"
-    assert house.books.ask("orders", key, body) == [("rumour",)]
+    assert installation.probe.query("orders", key, body) == [("rumour",)]
 
 
-def test_by_name_of_another_task_of_the_worker(house: House) -> None:
+def test_by_name_of_another_task_of_the_worker(installation: Installation) -> None:
     body = b'[[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
-    house.mail.send("celery.backend_cleanup", body, to="inventory", content_type="application/json")
-    on_the_desk(house, body)
+    installation.amqp.send("celery.backend_cleanup", body, to="inventory", content_type="application/json")
+    on_the_desk(installation, body)
 
 
-def test_of_a_version_that_cannot_be_read(house: House) -> None:
-    with house.without("inventory"):
-        sagas = Shop(house.databases, watchdog=ASLEEP).place_many(3)
-        said = read_rows(eventually(lambda: house.mail.take("inventory"), 30, "OrderPlaced").body)
+def test_of_a_version_that_cannot_be_read(installation: Installation) -> None:
+    with installation.without("inventory"):
+        sagas = OrderFactory(installation.databases, watchdog=ASLEEP).place_many(3)
+        said = read_rows(eventually(lambda: installation.amqp.take("inventory"), 30, "OrderPlaced").body)
         for row, version in zip(said, (1, 0, 99), strict=True):
-            house.mail.send(
-                TOPIC, letter(TOPIC, row.saga, json.dumps(row.data), version=version), to="inventory"
+            installation.amqp.send(
+                TOPIC, envelope_body(TOPIC, row.saga, json.dumps(row.data), version=version), to="inventory"
             )
     current, old, new = (row.saga for row in said)
     assert {current, old, new} == set(sagas)
 
-    house.books.all_confirmed([current])
-    house.books.all_rolled_back([old])
-    assert "override upcast" in str(house.books.saga(old).reason)
-    [dead] = eventually(lambda: house.books.desk(old), 30, "the dead letter")
+    installation.probe.wait_until_confirmed([current])
+    installation.probe.wait_until_rolled_back([old])
+    assert "override upcast" in str(installation.probe.saga(old).reason)
+    [dead] = eventually(lambda: installation.probe.dead_letters(old), 30, "the dead letter")
     assert (dead.source, dead.participant, dead.step) == (
         "participant",
         "inventory",
@@ -192,8 +200,8 @@ def test_of_a_version_that_cannot_be_read(house: House) -> None:
     )
 
     # a newer version waits for this pool's deploy, until the deadline
-    assert house.books.saga(new).status == "PENDING"
-    house.books.ask("orders", DEADLINE_NOW, new)
-    house.books.all_rolled_back([new])
-    assert house.books.saga(new).refusal == "OrderExpired"
-    assert house.books.desk(new) == []
+    assert installation.probe.saga(new).status == "PENDING"
+    installation.probe.query("orders", DEADLINE_NOW, new)
+    installation.probe.wait_until_rolled_back([new])
+    assert installation.probe.saga(new).refusal == "OrderExpired"
+    assert installation.probe.dead_letters(new) == []

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from ordersaga.envelope import SignalRow, read_rows
 from tests.scenarios.test_operators import broken
-from tests.support.installation import House
-from tests.support.order_factory import ASLEEP, Shop
+from tests.support.installation import Installation
+from tests.support.order_factory import ASLEEP, OrderFactory
 from tests.support.polling import eventually
 from tests.support.processes import ROOT
 
@@ -28,43 +28,49 @@ OBSERVED = {"notice", "to.all-observers"}
 """Routing keys under which only the audit's copies are published."""
 
 
-def lost(house: House, began: datetime) -> list[SignalRow]:
+def lost(installation: Installation, began: datetime) -> list[SignalRow]:
     """The signals that the audit's dead letters hold."""
-    return [row for *_, body in house.books.ask("orders", DEAD, began) for row in read_rows(bytes(body))]
+    return [
+        row for *_, body in installation.probe.query("orders", DEAD, began) for row in read_rows(bytes(body))
+    ]
 
 
-def test_audit_messages_that_died_are_replayed_after_their_sagas_have_ended(house: House) -> None:
-    shop, began = Shop(house.databases, watchdog=ASLEEP), house.books.now()
-    with broken(house.books, NO_SIGNALS, "orders"):
-        paid, declined = shop.place_many(5, "TEA"), shop.place_many(3, "TEA", customer="poor")
-        house.books.all_confirmed(paid)
-        house.books.all_rolled_back(declined)
+def test_audit_messages_that_died_are_replayed_after_their_sagas_have_ended(
+    installation: Installation,
+) -> None:
+    factory, began = OrderFactory(installation.databases, watchdog=ASLEEP), installation.probe.now()
+    with broken(installation.probe, NO_SIGNALS, "orders"):
+        paid, declined = factory.place_many(5, "TEA"), factory.place_many(3, "TEA", customer="poor")
+        installation.probe.wait_until_confirmed(paid)
+        installation.probe.wait_until_rolled_back(declined)
         eventually(
-            lambda: len(lost(house, began)) == 5 * PAID + 3 * DECLINED, 30, "all signals to the audit dead"
+            lambda: len(lost(installation, began)) == 5 * PAID + 3 * DECLINED,
+            30,
+            "all signals to the audit dead",
         )
     sagas = [*paid, *declined]
-    assert house.books.ask("orders", HEARD, sagas) == []
-    assert {violation.code for violation in house.books.reconcile().violations} == {"audit-incomplete"}
-    dead = house.books.ask("orders", DEAD, began)
+    assert installation.probe.query("orders", HEARD, sagas) == []
+    assert {violation.code for violation in installation.probe.reconcile().violations} == {"audit-incomplete"}
+    dead = installation.probe.query("orders", DEAD, began)
     assert any(saga is None for _, saga, _ in dead), "messages of several sagas are among them"
 
-    with house.mail.overheard() as published:
+    with installation.amqp.recording() as published:
         command = [
             sys.executable,
             "manage.py",
             "dead_letters",
             "replay",
-            *(str(letter) for letter, *_ in dead),
+            *(str(message) for message, *_ in dead),
         ]
         done = subprocess.run(
             [*command, "--json", "--reason", "the trail is open again"],
-            cwd=ROOT, env={**os.environ, **house.env}, capture_output=True, text=True, check=False,
+            cwd=ROOT, env={**os.environ, **installation.env}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
-        house.books.are_clean()
+        installation.probe.wait_until_clean()
 
     assert all(json.loads(line)["done"] for line in done.stdout.splitlines())
     assert {message.delivery_info["routing_key"] for message in published} - OBSERVED == {"to.audit"}
-    assert sorted(house.books.ask("orders", HEARD, sagas)) == sorted(
-        (row.id, bool(row.again)) for row in lost(house, began)
+    assert sorted(installation.probe.query("orders", HEARD, sagas)) == sorted(
+        (row.id, bool(row.again)) for row in lost(installation, began)
     )

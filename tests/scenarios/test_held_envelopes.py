@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import psutil
 
-from tests.support.fault_injection.goods import PAUSES
-from tests.support.installation import House
+from tests.support.fault_injection.skus import PAUSES
+from tests.support.installation import Installation
 from tests.support.polling import eventually
 
 SECONDS = 5
@@ -21,9 +21,9 @@ consumer.
 
 
 @contextmanager
-def consumer_timeout(house: House) -> Iterator[None]:
+def consumer_timeout(installation: Installation) -> Iterator[None]:
     """Channels that are opened within the block may hold a message for a few seconds only."""
-    house.rabbitmq.ctl(
+    installation.rabbitmq.ctl(
         "eval",
         f"application:set_env(rabbit, consumer_timeout, {SECONDS * 1000}),"
         "application:set_env(rabbit, channel_tick_interval, 500).",
@@ -31,57 +31,59 @@ def consumer_timeout(house: House) -> Iterator[None]:
     try:
         yield
     finally:
-        house.rabbitmq.ctl(
+        installation.rabbitmq.ctl(
             "eval",
             "application:set_env(rabbit, consumer_timeout, 1800000),application:set_env(rabbit, channel_tick_interval, 60000).",
         )
 
 
-def test_an_outage_is_longer_than_the_consumer_timeout(house: House) -> None:
+def test_an_outage_is_longer_than_the_consumer_timeout(installation: Installation) -> None:
     """Envelopes are published again before the broker would close the channel, more often than the delivery
     limit allows.
     """
     with (
-        consumer_timeout(house),
-        house.instead("inventory", concurrency=2, env={"ORDERSAGA_HOLD": "1"}) as [inventory],
+        consumer_timeout(installation),
+        installation.instead("inventory", concurrency=2, env={"ORDERSAGA_HOLD": "1"}) as [inventory],
     ):
-        house.proxies["inventory"].refuse()
-        sagas = house.shop.place_many(3)
+        installation.proxies["inventory"].refuse()
+        sagas = installation.factory.place_many(3)
         eventually(lambda: inventory.logs().count("envelope_requeued") >= 14, 60, "more than ten deliveries")
         assert not [text for text in CLOSED if text in inventory.logs()]
 
-        house.proxies["inventory"].accept()
-        house.books.all_confirmed(sagas)
-    assert [house.books.desk(saga) for saga in sagas] == [[]] * 3
+        installation.proxies["inventory"].accept()
+        installation.probe.wait_until_confirmed(sagas)
+    assert [installation.probe.dead_letters(saga) for saga in sagas] == [[]] * 3
 
 
-def test_a_pool_lives_when_the_broker_ends_its_consumer(house: House) -> None:
+def test_a_pool_lives_when_the_broker_ends_its_consumer(installation: Installation) -> None:
     with (
-        consumer_timeout(house),
-        house.instead("inventory", concurrency=1, env={"ORDERSAGA_HOLD": "3600"}) as [inventory],
+        consumer_timeout(installation),
+        installation.instead("inventory", concurrency=1, env={"ORDERSAGA_HOLD": "3600"}) as [inventory],
     ):
-        house.proxies["inventory"].refuse()
-        saga = house.shop.place("TEA")
+        installation.proxies["inventory"].refuse()
+        saga = installation.factory.place("TEA")
         eventually(
             lambda: any(text in inventory.logs() for text in CLOSED), 90, "the broker's refusal to wait"
         )
 
-        house.proxies["inventory"].accept()
-        house.books.all_confirmed([saga])
+        installation.proxies["inventory"].accept()
+        installation.probe.wait_until_confirmed([saga])
         assert inventory.process.alive
 
 
-def test_a_stopped_child_loses_its_envelope_and_its_locks(house: House) -> None:
+def test_a_stopped_child_loses_its_envelope_and_its_locks(installation: Installation) -> None:
     """Its parent lives, so the broker sees nothing; the parent ends the child."""
-    with house.instead("inventory", concurrency=2, env={"UNRULY_CHILD_HEARTBEAT": "0.4"}) as [inventory]:
-        house.switches.on(PAUSES)
-        saga = house.shop.place(PAUSES)
-        [child] = eventually(lambda: house.switches.came_by(PAUSES), 30, "the step, held before its commit")
+    with installation.instead("inventory", concurrency=2, env={"TEST_CHILD_HEARTBEAT": "0.4"}) as [inventory]:
+        installation.switches.on(PAUSES)
+        saga = installation.factory.place(PAUSES)
+        [child] = eventually(
+            lambda: installation.switches.processes_at(PAUSES), 30, "the step, held before its commit"
+        )
         os.kill(child, signal.SIGSTOP)
-        house.switches.off(PAUSES)
+        installation.switches.off(PAUSES)
 
-        house.books.all_confirmed([saga], timeout=60)
+        installation.probe.wait_until_confirmed([saga], timeout=60)
 
         eventually(lambda: "child_ended" in inventory.logs(), 30, "the parent ends the child")
         eventually(lambda: not psutil.pid_exists(child), 30, "the child's end")
-    assert house.books.movements(saga) == [(PAUSES, "held", 1), (PAUSES, "shipped", 1)]
+    assert installation.probe.movements(saga) == [(PAUSES, "held", 1), (PAUSES, "shipped", 1)]

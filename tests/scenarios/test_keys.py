@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from tests.support.amqp_client import NEXT_KEY, THIS_KEY
-from tests.support.installation import House
+from tests.support.installation import Installation
 
 
-def test_two_keys_are_accepted_while_one_signs(house: House) -> None:
+def test_two_keys_are_accepted_while_one_signs(installation: Installation) -> None:
     with (
-        house.mail.overheard() as letters,
-        house.instead("inventory", env={"ORDERSAGA_SIGNING_KEYS": f"{NEXT_KEY},{THIS_KEY}"}),
+        installation.amqp.recording() as letters,
+        installation.instead("inventory", env={"ORDERSAGA_SIGNING_KEYS": f"{NEXT_KEY},{THIS_KEY}"}),
     ):
-        sagas = house.shop.place_many(5)
+        sagas = installation.factory.place_many(5)
 
-        house.books.all_confirmed(sagas)
+        installation.probe.wait_until_confirmed(sagas)
 
     signed_with = {
         (
-            letter.properties["application_headers"]["task"],
-            letter.properties["application_headers"]["ordersaga-signature"][:4],
+            message.properties["application_headers"]["task"],
+            message.properties["application_headers"]["ordersaga-signature"][:4],
         )
-        for letter in letters
+        for message in letters
     }
     assert {
         ("signal.OrderPlaced", "this"),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.installation import House
+from tests.support.installation import Installation
 from tests.support.pools import PARTICIPANTS
 
 
 @pytest.mark.parametrize("name", PARTICIPANTS)
-def test_a_pool_killed_under_load_and_started_again(house: House, name: str) -> None:
+def test_a_pool_killed_under_load_and_started_again(installation: Installation, name: str) -> None:
     sagas = []
     for number in range(30):
-        sagas += house.shop.place_many(5, "TEA", "MUG")
+        sagas += installation.factory.place_many(5, "TEA", "MUG")
         if number == 8:
-            house.pools[name].kill()
+            installation.pools[name].kill()
         if number == 16:
-            house.pools[name].start(wait=False)
+            installation.pools[name].start(wait=False)
 
-    house.books.all_confirmed(sagas, timeout=120)
+    installation.probe.wait_until_confirmed(sagas, timeout=120)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.fault_injection.goods import FAILS, FAILS_TWICE, STICKS, UNSHIPPABLE
-from tests.support.installation import House
-from tests.support.log_lines import about, lines_of
+from tests.support.fault_injection.skus import FAILS, FAILS_TWICE, UNDO_FAILS, UNSHIPPABLE
+from tests.support.installation import Installation
+from tests.support.log_lines import read_lines, select
 from tests.support.polling import eventually
 from tests.support.pools import PoolCluster
 
@@ -17,19 +17,19 @@ JSON = {"ORDERSAGA_LOG_FORMAT": "json"}
 
 
 @pytest.fixture(scope="module")  # from the first test on that asks for it: those for people stand before
-def machines(standing_house: House) -> Iterator[PoolCluster]:
+def machines(shared_installation: Installation) -> Iterator[PoolCluster]:
     """Inventory's pool, which writes for machines; prefork, so that steps run in children."""
-    with standing_house.instead("inventory", concurrency=2, env=JSON) as cluster:
+    with shared_installation.instead("inventory", concurrency=2, env=JSON) as cluster:
         yield cluster
 
 
-def test_for_people_it_is_words(house: House) -> None:
-    saga = house.shop.place(FAILS)
-    house.books.all_rolled_back([saga])
+def test_for_people_it_is_words(installation: Installation) -> None:
+    saga = installation.factory.place(FAILS)
+    installation.probe.wait_until_rolled_back([saga])
 
-    log = house.pools["inventory"].logs()
+    log = installation.pools["inventory"].logs()
     [line] = [line for line in log.splitlines() if saga in line and "given up, a dead letter" in line]
-    assert f"order={house.books.order(saga)}" in line
+    assert f"order={installation.probe.order_number(saga)}" in line
     assert f"step={STEP}" in line
     assert "attempt=3" in line
     assert "task=" in line
@@ -37,53 +37,57 @@ def test_for_people_it_is_words(house: House) -> None:
 
 
 def test_each_line_of_a_failing_step_tells_saga_order_step_attempt_and_task(
-    house: House, machines: PoolCluster
+    installation: Installation, machines: PoolCluster
 ) -> None:
-    saga = house.shop.place(FAILS, "TEA")
-    house.books.all_rolled_back([saga])
+    saga = installation.factory.place(FAILS, "TEA")
+    installation.probe.wait_until_rolled_back([saga])
 
-    lines = lines_of(machines)
+    lines = read_lines(machines)
     retried, given_up = (
-        about(lines, saga, "failed, tried again later"),
-        about(lines, saga, "given up, a dead letter"),
+        select(lines, saga, "failed, tried again later"),
+        select(lines, saga, "given up, a dead letter"),
     )
     assert [line["attempt"] for line in (*retried, *given_up)] == [1, 2, 3]
     for line in (*retried, *given_up):
         assert (line["order"], line["step"], line["participant"]) == (
-            house.books.order(saga),
+            installation.probe.order_number(saga),
             STEP,
             "inventory",
         )
-        assert line["error"] == "Unruly"
+        assert line["error"] == "InjectedFault"
     assert retried[0]["place"].startswith("steps.py:")
     assert "before_reserving" in given_up[0]["exception"]
     tasks = {line["task"] for line in (*retried, *given_up)}
     assert len(tasks) == 3
-    eventually(lambda: tasks_of_failures(house, saga) == tasks, 30, "the same tasks in the audit trail")
+    eventually(
+        lambda: tasks_of_failures(installation, saga) == tasks, 30, "the same tasks in the audit trail"
+    )
 
 
-def tasks_of_failures(house: House, saga: str) -> set[str]:
+def tasks_of_failures(installation: Installation, saga: str) -> set[str]:
     """As the audit trail tells them."""
     statement = "SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND name = 'failed'"
-    return {task for (task,) in house.books.ask("orders", statement, saga)}
+    return {task for (task,) in installation.probe.query("orders", statement, saga)}
 
 
-def test_a_step_that_works_at_last_is_one_line(house: House, machines: PoolCluster) -> None:
-    saga = house.shop.place(FAILS_TWICE)
-    house.books.all_confirmed([saga])
+def test_a_step_that_works_at_last_is_one_line(installation: Installation, machines: PoolCluster) -> None:
+    saga = installation.factory.place(FAILS_TWICE)
+    installation.probe.wait_until_confirmed([saga])
 
-    done = [line for line in about(lines_of(machines), saga, "done") if line["step"] == STEP]
+    done = [line for line in select(read_lines(machines), saga, "done") if line["step"] == STEP]
     assert [(line["attempt"], line["signals"], line["order"]) for line in done] == [
-        (3, 1, house.books.order(saga))
+        (3, 1, installation.probe.order_number(saga))
     ]
 
 
-def test_a_batch_that_works_is_one_line_and_tells_how_many(house: House, machines: PoolCluster) -> None:
-    before = len(lines_of(machines))
-    house.books.all_confirmed(sagas := house.shop.place_many(50))
+def test_a_batch_that_works_is_one_line_and_tells_how_many(
+    installation: Installation, machines: PoolCluster
+) -> None:
+    before = len(read_lines(machines))
+    installation.probe.wait_until_confirmed(sagas := installation.factory.place_many(50))
 
     done = [
-        line for line in lines_of(machines)[before:] if line["event"] == "done" and line.get("step") == STEP
+        line for line in read_lines(machines)[before:] if line["event"] == "done" and line.get("step") == STEP
     ]
     assert sum(line["signals"] for line in done) == len(sagas)
     assert len(done) < 5
@@ -91,31 +95,31 @@ def test_a_batch_that_works_is_one_line_and_tells_how_many(house: House, machine
 
 
 def test_a_bad_one_in_a_batch_is_the_only_one_with_lines_of_its_own(
-    house: House, machines: PoolCluster
+    installation: Installation, machines: PoolCluster
 ) -> None:
-    before = len(lines_of(machines))
-    *good, bad = house.shop.place_all([("TEA",)] * 9 + [(FAILS,)])
-    house.books.all_confirmed(good)
-    house.books.all_rolled_back([bad])
+    before = len(read_lines(machines))
+    *good, bad = installation.factory.place_all([("TEA",)] * 9 + [(FAILS,)])
+    installation.probe.wait_until_confirmed(good)
+    installation.probe.wait_until_rolled_back([bad])
 
-    lines = lines_of(machines)[before:]
+    lines = read_lines(machines)[before:]
     assert [line["signals"] for line in lines if line["event"] == "failed together, now one by one"] == [10]
     failed = [line for line in lines if line.get("step") == STEP and "error" in line and "saga" in line]
     assert {line["saga"] for line in failed} == {bad}
 
 
 def test_an_undo_that_fails_names_the_order_though_its_refusal_does_not(
-    house: House, machines: PoolCluster
+    installation: Installation, machines: PoolCluster
 ) -> None:
-    house.switches.on(STICKS)
-    saga = house.shop.place(STICKS, UNSHIPPABLE)
+    installation.switches.on(UNDO_FAILS)
+    saga = installation.factory.place(UNDO_FAILS, UNSHIPPABLE)
     attention = eventually(
-        lambda: about(lines_of(machines), saga, "undo keeps failing, needs attention"), 60, "the line"
+        lambda: select(read_lines(machines), saga, "undo keeps failing, needs attention"), 60, "the line"
     )
-    house.switches.off(STICKS)
-    house.books.all_rolled_back([saga])
+    installation.switches.off(UNDO_FAILS)
+    installation.probe.wait_until_rolled_back([saga])
 
-    assert house.books.saga(saga).refusal == "StepFailed"
-    assert (attention[0]["order"], attention[0]["step"]) == (house.books.order(saga), STEP)
+    assert installation.probe.saga(saga).refusal == "StepFailed"
+    assert (attention[0]["order"], attention[0]["step"]) == (installation.probe.order_number(saga), STEP)
     assert attention[0]["task"]
     assert attention[0]["attempt"] >= 2

@@ -22,8 +22,8 @@ from ordersaga.celery.messages import install, validate
 from ordersaga.errors import EnvelopeError
 from tests.support.amqp_client import KEYRING
 from tests.support.fuzz import Fuzz, Mutant, Sender
-from tests.support.in_process import Theatre
-from tests.support.installation import PLAN, House
+from tests.support.in_process import InProcessSagas
+from tests.support.installation import PLAN, Installation
 from tests.support.polling import eventually
 from workers.audit.dead_letters import keep
 
@@ -32,19 +32,21 @@ SEED = int(os.environ.get("FUZZ_SEED", "13"))
 STORED = "SELECT DISTINCT digest FROM audit_deadletter WHERE digest = ANY(%s)"
 
 
-def processes(house: House) -> dict[str, int | None]:
+def processes(installation: Installation) -> dict[str, int | None]:
     """The process number of each pool's processes that run."""
     return {
         worker.hostname(): worker.process.pid
-        for pool in house.pools
+        for pool in installation.pools
         for worker in pool
         if worker.process.alive
     }
 
 
-def stored(house: House, mutants: list[Mutant]) -> bool:
+def stored(installation: Installation, mutants: list[Mutant]) -> bool:
     wanted = {mutant.digest: mutant for mutant in mutants if mutant.kept}
-    missing = wanted.keys() - {digest for (digest,) in house.books.ask("orders", STORED, list(wanted))}
+    missing = wanted.keys() - {
+        digest for (digest,) in installation.probe.query("orders", STORED, list(wanted))
+    }
     some = [
         (mutant.exchange, mutant.key, mutant.properties[:400])
         for mutant in map(wanted.__getitem__, sorted(missing)[:3])
@@ -54,18 +56,20 @@ def stored(house: House, mutants: list[Mutant]) -> bool:
 
 
 @pytest.mark.timeout(180 + COUNT // 10)
-def test_mutated_messages_all_become_dead_letters(house: House) -> None:
-    before, fuzz = processes(house), Fuzz(SEED)
-    sender = Sender(house.rabbitmq, house.vhost)
+def test_mutated_messages_all_become_dead_letters(installation: Installation) -> None:
+    before, fuzz = processes(installation), Fuzz(SEED)
+    sender = Sender(installation.rabbitmq, installation.vhost)
 
     sender.send(fuzz.messages(COUNT, [pool.name for pool in PLAN]))
     sender.send(fuzz.celery_messages(COUNT // 4))
 
-    eventually(lambda: stored(house, sender.accepted), 60 + COUNT / 50, "a dead letter of each message")
-    house.books.all_confirmed([house.shop.place() for _ in range(3)])
-    assert processes(house) == before
+    eventually(
+        lambda: stored(installation, sender.accepted), 60 + COUNT / 50, "a dead letter of each message"
+    )
+    installation.probe.wait_until_confirmed([installation.factory.place() for _ in range(3)])
+    assert processes(installation) == before
     assert sender.refused < COUNT / 4, f"{sender.refused} of {COUNT} were refused by the broker"
-    ran = house.books.ask(
+    ran = installation.probe.query(
         "inventory", "SELECT count(*) FROM ordersaga_journal WHERE saga_id = ANY(%s::uuid[])", sagas(sender)
     )
     assert ran == [(0,)]
@@ -95,7 +99,7 @@ def received(mutant: Mutant) -> pyamqp.Message:
     return pyamqp.Message(message)
 
 
-def test_no_mutated_message_is_admitted_and_each_can_be_stored(theatre: Theatre) -> None:
+def test_no_mutated_message_is_admitted_and_each_can_be_stored(in_process: InProcessSagas) -> None:
     """Twice as many: what reads messages and writes dead letters, without the processes around it."""
     install()
     rabbitmq.install()
@@ -107,6 +111,7 @@ def test_no_mutated_message_is_admitted_and_each_can_be_stored(theatre: Theatre)
         assert str(refused.value).isprintable()
         keep(dead_message(message, "inventory"))
     found = {
-        digest for (digest,) in theatre.books.ask("orders", STORED, [mutant.digest for mutant in mutants])
+        digest
+        for (digest,) in in_process.probe.query("orders", STORED, [mutant.digest for mutant in mutants])
     }
     assert found == {mutant.digest for mutant in mutants}

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 from tests.support.databases import Databases, copies, drop
 from tests.support.db_override import django_at
-from tests.support.db_probe import Books
-from tests.support.order_factory import Shop
+from tests.support.db_probe import DatabaseProbe
+from tests.support.order_factory import OrderFactory
 from tests.support.polling import eventually
 from tests.support.pools import Pool, Pools
 from tests.support.postgres import Postgres
@@ -48,12 +48,12 @@ def test_pools_started_before_the_tables_wait_and_go_on_by_themselves(
     name = vhost.rpartition("/")[2]
     with unfurnished(postgres, database_templates) as databases:
         env = {**databases.env, "ORDERSAGA_BROKER_URL": vhost}
-        pools, books = Pools(env), Books(databases)
+        pools, probe = Pools(env), DatabaseProbe(databases)
         try:
             pools.launch(*PLAN)
             with django_at(databases.orders):
                 Product.objects.create(sku="TEA", name="Tea", price=450, currency="EUR")
-            saga = Shop(databases).place("TEA")
+            saga = OrderFactory(databases).place("TEA")
 
             [inventory], [payments] = pools["inventory"], pools["payments"]
             inventory.process.wait_for_log(f"inventory {WAITS}")
@@ -72,10 +72,12 @@ def test_pools_started_before_the_tables_wait_and_go_on_by_themselves(
 
             # nothing was ever received, so the order ends as it should: out of stock, and payments has
             # answered, too
-            assert books.reaches(saga, "ROLLED_BACK", timeout=60).refusal == "OutOfStock"
-            assert books.desk() == []
-            assert not any(books.dead_letters(owner, saga) for owner in ("orders", "inventory", "payments"))
-            books.are_clean()
+            assert probe.wait_for_status(saga, "ROLLED_BACK", timeout=60).refusal == "OutOfStock"
+            assert probe.dead_letters() == []
+            assert not any(
+                probe.participant_dead_letters(owner, saga) for owner in ("orders", "inventory", "payments")
+            )
+            probe.wait_until_clean()
         finally:
             pools.teardown()
 

@@ -6,21 +6,21 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.fault_injection.goods import UNSHIPPABLE
-from tests.support.installation import House
+from tests.support.fault_injection.skus import UNSHIPPABLE
+from tests.support.installation import Installation
 from tests.support.order_factory import Item
 from tests.support.polling import eventually
 
 
-def test_paid(house: House) -> None:
-    saga = house.shop.place(Item("TEA", 2), Item("MUG", 1))
+def test_paid(installation: Installation) -> None:
+    saga = installation.factory.place(Item("TEA", 2), Item("MUG", 1))
 
-    house.books.all_confirmed([saga])
+    installation.probe.wait_until_confirmed([saga])
 
-    assert house.books.goods(saga) == {"TEA": "shipped", "MUG": "shipped"}
-    assert house.books.money(saga) == [("charge", -2100)]
-    house.books.are_clean()
-    assert house.books.trail(saga) == [
+    assert installation.probe.reservations(saga) == {"TEA": "shipped", "MUG": "shipped"}
+    assert installation.probe.ledger(saga) == [("charge", -2100)]
+    installation.probe.wait_until_clean()
+    assert installation.probe.audit_trail(saga) == [
         "orders: OrderPlaced",
         "inventory: StockReserved",
         "payments: PaymentCharged",
@@ -30,13 +30,13 @@ def test_paid(house: House) -> None:
     ]
 
 
-def test_free_of_charge(house: House) -> None:
-    saga = house.shop.place("FREE", customer="poor")
+def test_free_of_charge(installation: Installation) -> None:
+    saga = installation.factory.place("FREE", customer="poor")
 
-    house.books.all_confirmed([saga])
+    installation.probe.wait_until_confirmed([saga])
 
-    assert house.books.goods(saga) == {"FREE": "shipped"}
-    assert house.books.money(saga) == [("charge", 0)]
+    assert installation.probe.reservations(saga) == {"FREE": "shipped"}
+    assert installation.probe.ledger(saga) == [("charge", 0)]
 
 
 @pytest.mark.parametrize(
@@ -47,84 +47,91 @@ def test_free_of_charge(house: House) -> None:
         ("limited", "over the customer's limit"),
     ],
 )
-def test_declined(house: House, customer: str, why: str) -> None:
-    saga = house.shop.place("TEA", "MUG", customer=customer)
+def test_declined(installation: Installation, customer: str, why: str) -> None:
+    saga = installation.factory.place("TEA", "MUG", customer=customer)
 
-    house.books.all_rolled_back([saga])
+    installation.probe.wait_until_rolled_back([saga])
 
-    assert house.books.saga(saga).reason == f"Payment declined: {why}"
-    assert house.books.goods(saga) == {"TEA": "released", "MUG": "released"}
-    assert house.books.money(saga) == []
-
-
-def test_out_of_stock_on_one_of_three_lines(house: House) -> None:
-    saga = house.shop.place("TEA", "GONE", "MUG")
-
-    house.books.all_rolled_back([saga])
-
-    assert house.books.saga(saga).reason == "Out of stock: GONE"
-    assert house.books.goods(saga) == {}
-    assert house.books.journal(saga)["payments.charge"] == "barred"
+    assert installation.probe.saga(saga).reason == f"Payment declined: {why}"
+    assert installation.probe.reservations(saga) == {"TEA": "released", "MUG": "released"}
+    assert installation.probe.ledger(saga) == []
 
 
-def test_expired_with_the_payment_arriving_late(house: House) -> None:
-    with house.without("payments"):
-        saga = house.shop.place("TEA", deadline=timedelta(seconds=1))
-        house.books.reaches(saga, "ROLLING_BACK")
-        eventually(lambda: house.books.goods(saga) == {"TEA": "released"}, 30, "the goods back on hand")
-        assert house.books.saga(saga).reason == "Expired: the deadline passed"
-        assert house.books.money(saga) == []
+def test_out_of_stock_on_one_of_three_lines(installation: Installation) -> None:
+    saga = installation.factory.place("TEA", "GONE", "MUG")
 
-    house.books.all_rolled_back([saga])
+    installation.probe.wait_until_rolled_back([saga])
 
-    assert house.books.money(saga) == [("charge", -450), ("refund", 450)]
-    assert house.books.journal(saga)["orders.confirm_order"] == "barred"
+    assert installation.probe.saga(saga).reason == "Out of stock: GONE"
+    assert installation.probe.reservations(saga) == {}
+    assert installation.probe.journal(saga)["payments.charge"] == "barred"
 
 
-def test_cancelled_before_confirmation(house: House) -> None:
-    house.proxies["payments"].refuse()
-    saga = house.shop.place("TEA")
-    eventually(lambda: house.books.goods(saga) == {"TEA": "held"}, 30, "the goods held")
+def test_expired_with_the_payment_arriving_late(installation: Installation) -> None:
+    with installation.without("payments"):
+        saga = installation.factory.place("TEA", deadline=timedelta(seconds=1))
+        installation.probe.wait_for_status(saga, "ROLLING_BACK")
+        eventually(
+            lambda: installation.probe.reservations(saga) == {"TEA": "released"}, 30, "the goods back on hand"
+        )
+        assert installation.probe.saga(saga).reason == "Expired: the deadline passed"
+        assert installation.probe.ledger(saga) == []
 
-    house.shop.cancel(saga)
+    installation.probe.wait_until_rolled_back([saga])
 
-    eventually(lambda: house.shop.told(saga) == "cancelled", 30, "the customer told")
-    house.proxies["payments"].accept()
-    house.books.all_rolled_back([saga])
-    assert house.books.saga(saga).reason == "Cancelled by customer"
-    assert house.books.goods(saga) == {"TEA": "released"}
-    assert sum(amount for _, amount in house.books.money(saga)) == 0
+    assert installation.probe.ledger(saga) == [("charge", -450), ("refund", 450)]
+    assert installation.probe.journal(saga)["orders.confirm_order"] == "barred"
 
 
-def test_cancelled_during_confirmation(house: House) -> None:
+def test_cancelled_before_confirmation(installation: Installation) -> None:
+    installation.proxies["payments"].refuse()
+    saga = installation.factory.place("TEA")
+    eventually(lambda: installation.probe.reservations(saga) == {"TEA": "held"}, 30, "the goods held")
+
+    installation.factory.cancel(saga)
+
+    eventually(lambda: installation.factory.cancel_outcome(saga) == "cancelled", 30, "the customer told")
+    installation.proxies["payments"].accept()
+    installation.probe.wait_until_rolled_back([saga])
+    assert installation.probe.saga(saga).reason == "Cancelled by customer"
+    assert installation.probe.reservations(saga) == {"TEA": "released"}
+    assert sum(amount for _, amount in installation.probe.ledger(saga)) == 0
+
+
+def test_cancelled_during_confirmation(installation: Installation) -> None:
     sagas = []
     for _ in range(8):
-        sagas.append(house.shop.place("TEA"))
-        house.shop.cancel(sagas[-1])
+        sagas.append(installation.factory.place("TEA"))
+        installation.factory.cancel(sagas[-1])
 
-    house.books.all_ended(sagas)
+    installation.probe.wait_until_ended(sagas)
 
-    eventually(lambda: all(house.shop.told(saga) for saga in sagas), 30, "all customers told")
+    eventually(
+        lambda: all(installation.factory.cancel_outcome(saga) for saga in sagas), 30, "all customers told"
+    )
     expected = {"CONFIRMED": "too_late", "ROLLED_BACK": "cancelled"}
-    assert all(house.shop.told(saga) == expected[house.books.saga(saga).status] for saga in sagas)
+    assert all(
+        installation.factory.cancel_outcome(saga) == expected[installation.probe.saga(saga).status]
+        for saga in sagas
+    )
 
 
-def test_cancelled_after_confirmation(house: House) -> None:
-    saga = house.shop.place("TEA")
-    house.books.all_confirmed([saga])
+def test_cancelled_after_confirmation(installation: Installation) -> None:
+    saga = installation.factory.place("TEA")
+    installation.probe.wait_until_confirmed([saga])
 
-    house.shop.cancel(saga)
+    installation.factory.cancel(saga)
 
-    eventually(lambda: house.shop.told(saga) == "too_late", 30, "the customer told")
-    assert house.books.saga(saga).status == "CONFIRMED"
+    eventually(lambda: installation.factory.cancel_outcome(saga) == "too_late", 30, "the customer told")
+    assert installation.probe.saga(saga).status == "CONFIRMED"
 
 
-def test_confirmed_and_then_impossible_to_ship(house: House) -> None:
-    saga = house.shop.place(UNSHIPPABLE)
+def test_confirmed_and_then_impossible_to_ship(installation: Installation) -> None:
+    saga = installation.factory.place(UNSHIPPABLE)
 
-    house.books.all_rolled_back([saga])
+    installation.probe.wait_until_rolled_back([saga])
 
-    assert house.books.saga(saga).reason == "Step inventory.ship_stock failed: Unruly"
-    assert house.books.goods(saga) == {UNSHIPPABLE: "released"}
-    assert house.books.money(saga) == [("charge", -100), ("refund", 100)]
-    assert house.books.journal(saga)["orders.confirm_order"] == "undone"
+    assert installation.probe.saga(saga).reason == "Step inventory.ship_stock failed: InjectedFault"
+    assert installation.probe.reservations(saga) == {UNSHIPPABLE: "released"}
+    assert installation.probe.ledger(saga) == [("charge", -100), ("refund", 100)]
+    assert installation.probe.journal(saga)["orders.confirm_order"] == "undone"

@@ -12,8 +12,8 @@ from django.db import connection, transaction
 
 from ordersaga.heartbeat import live_processes
 from tests.support.db_override import django_at
-from tests.support.fault_injection.goods import BROKEN
-from tests.support.installation import House
+from tests.support.fault_injection.skus import RESERVING_FAILS
+from tests.support.installation import Installation
 from tests.support.polling import eventually
 from tests.support.pools import PoolCluster
 from tests.support.processes import ROOT, run_dir
@@ -27,22 +27,22 @@ PAUSED = "SELECT probes FROM ordersaga_paused_step WHERE step = %s"
 
 
 @pytest.fixture(scope="module")
-def inventory(standing_house: House) -> Iterator[PoolCluster]:
+def inventory(shared_installation: Installation) -> Iterator[PoolCluster]:
     """Two processes of the inventory pool that try a failing step about as often as in production."""
-    standing_house.ensure()
-    with standing_house.instead("inventory", processes=2, env={"UNRULY_ATTEMPTS": "30"}) as cluster:
+    shared_installation.ensure()
+    with shared_installation.instead("inventory", processes=2, env={"TEST_STEP_ATTEMPTS": "30"}) as cluster:
         yield cluster
 
 
 @pytest.fixture(autouse=True)
-def mended(house: House, inventory: PoolCluster) -> Iterator[None]:
+def mended(installation: Installation, inventory: PoolCluster) -> Iterator[None]:
     """After each test the step works again, before the books are checked."""
     yield
-    house.switches.off(BROKEN)
+    installation.switches.off(RESERVING_FAILS)
 
 
-def paused(house: House) -> bool:
-    return bool(house.books.ask("inventory", PAUSED, STEP))
+def paused(installation: Installation) -> bool:
+    return bool(installation.probe.query("inventory", PAUSED, STEP))
 
 
 def words() -> str:
@@ -51,13 +51,13 @@ def words() -> str:
     )
 
 
-def test_a_bad_release_rolls_no_order_back(house: House, inventory: PoolCluster) -> None:
-    letters = len(house.books.desk())
-    house.switches.on(BROKEN)
-    sagas = [saga for _ in range(3) for saga in house.shop.place_many(7)]
-    eventually(lambda: paused(house), 30, "the step is paused")
+def test_a_bad_release_rolls_no_order_back(installation: Installation, inventory: PoolCluster) -> None:
+    letters = len(installation.probe.dead_letters())
+    installation.switches.on(RESERVING_FAILS)
+    sagas = [saga for _ in range(3) for saga in installation.factory.place_many(7)]
+    eventually(lambda: paused(installation), 30, "the step is paused")
 
-    with Patient("inventory", house.databases.inventory) as database:
+    with Patient("inventory", installation.databases.inventory) as database:
         [finding] = [each for each in obstacles(database, choreography()) if each.code == "step-paused"]
     assert STEP in finding.what
     listed = subprocess.run(
@@ -66,58 +66,62 @@ def test_a_bad_release_rolls_no_order_back(house: House, inventory: PoolCluster)
         text=True,
         check=True,
         cwd=ROOT,
-        env={**house.databases.env, "PATH": ""},
+        env={**installation.databases.env, "PATH": ""},
         timeout=60,
     ).stdout
     assert f"{STEP}: paused since" in listed
     eventually(
-        lambda: "is paused, because it fails for every saga: Unruly" in words(),
+        lambda: "is paused, because it fails for every saga: InjectedFault" in words(),
         30,
         "the health check names it",
     )
     cancelled, *kept = sagas
-    house.shop.cancel(cancelled)
-    house.books.all_rolled_back([cancelled])
-    assert set(house.books.statuses(kept)) == {"PENDING"}
+    installation.factory.cancel(cancelled)
+    installation.probe.wait_until_rolled_back([cancelled])
+    assert set(installation.probe.statuses(kept)) == {"PENDING"}
 
-    house.switches.off(BROKEN)
-    house.books.all_confirmed(kept, timeout=90)
+    installation.switches.off(RESERVING_FAILS)
+    installation.probe.wait_until_confirmed(kept, timeout=90)
 
-    assert not paused(house)
-    assert len(house.books.desk()) == letters
-    assert house.books.saga(cancelled).refusal == "OrderCancelled"
+    assert not paused(installation)
+    assert len(installation.probe.dead_letters()) == letters
+    assert installation.probe.saga(cancelled).refusal == "OrderCancelled"
 
 
-def test_processes_that_are_killed_while_a_step_is_paused(house: House, inventory: PoolCluster) -> None:
-    house.switches.on(BROKEN)
-    sagas = house.shop.place_many(20)
-    eventually(lambda: paused(house), 30, "the step is paused")
-    [(probes,)] = house.books.ask("inventory", PAUSED, STEP)
+def test_processes_that_are_killed_while_a_step_is_paused(
+    installation: Installation, inventory: PoolCluster
+) -> None:
+    installation.switches.on(RESERVING_FAILS)
+    sagas = installation.factory.place_many(20)
+    eventually(lambda: paused(installation), 30, "the step is paused")
+    [(probes,)] = installation.probe.query("inventory", PAUSED, STEP)
     inventory.restart(force=True)
     eventually(
-        lambda: house.books.ask("inventory", PAUSED, STEP)[0][0] > probes, 60, "it is probed and still fails"
+        lambda: installation.probe.query("inventory", PAUSED, STEP)[0][0] > probes,
+        60,
+        "it is probed and still fails",
     )
-    assert set(house.books.statuses(sagas)) == {"PENDING"}
+    assert set(installation.probe.statuses(sagas)) == {"PENDING"}
 
-    house.switches.off(BROKEN)
-    house.books.all_confirmed(sagas, timeout=90)
+    installation.switches.off(RESERVING_FAILS)
+    installation.probe.wait_until_confirmed(sagas, timeout=90)
 
 
-def test_an_operator_resumes_a_step(house: House, inventory: PoolCluster) -> None:
-    house.switches.on(BROKEN)
-    sagas = house.shop.place_many(12)
-    eventually(lambda: paused(house), 30, "the step is paused")
+def test_an_operator_resumes_a_step(installation: Installation, inventory: PoolCluster) -> None:
+    installation.switches.on(RESERVING_FAILS)
+    sagas = installation.factory.place_many(12)
+    eventually(lambda: paused(installation), 30, "the step is paused")
     later = "UPDATE ordersaga_paused_step SET probe_at = now() + interval '1 hour'"
-    house.books.ask("inventory", later)
-    house.books.ask(
+    installation.probe.query("inventory", later)
+    installation.probe.query(
         "inventory", "UPDATE ordersaga_outbox SET due_at = now() + interval '1 hour' WHERE kind = 'paused'"
     )
-    house.switches.off(BROKEN)
+    installation.switches.off(RESERVING_FAILS)
 
-    with django_at(house.databases.orders), transaction.atomic():
+    with django_at(installation.databases.orders), transaction.atomic():
         order_operations.resume_step(
             STEP, participant="inventory", db=connection, by="a test", reason="mended"
         )
 
-    house.books.all_confirmed(sagas)
-    assert not paused(house)
+    installation.probe.wait_until_confirmed(sagas)
+    assert not paused(installation)

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from ordersaga.ids import new_id
-from tests.support.amqp_client import letter
+from tests.support.amqp_client import envelope_body
 from tests.support.db_override import django_at
-from tests.support.fault_injection.goods import BLABS, PAUSES
+from tests.support.fault_injection.skus import LEAKS_CUSTOMER, PAUSES
 from tests.support.flower import Flower
-from tests.support.installation import House
+from tests.support.installation import Installation
 from tests.support.polling import eventually
 from tests.support.pools import PARTICIPANTS, Pool, Pools
 from tests.support.postgres import Postgres
@@ -55,39 +55,39 @@ class Seen(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def standing_house(
+def shared_installation(
     postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ
-) -> Iterator[House]:
+) -> Iterator[Installation]:
     """Not the folder's: one of the letters begins a saga that nobody has placed, and its books
     stay unclean.
     """
-    with House("canary", postgres, database_templates, rabbitmq) as house:
-        yield house
+    with Installation("canary", postgres, database_templates, rabbitmq) as installation:
+        yield installation
 
 
 @pytest.fixture(scope="module")
-def seen(standing_house: House) -> Iterator[Seen]:
-    house = standing_house
-    house.ensure()
-    flower = Flower(house.env)
-    house.rabbitmq.ctl("set_log_level", "debug")
-    with house.all_away(), ExitStack() as stack:
-        others = Pools(house.env, after=200)
+def seen(shared_installation: Installation) -> Iterator[Seen]:
+    installation = shared_installation
+    installation.ensure()
+    flower = Flower(installation.env)
+    installation.rabbitmq.ctl("set_log_level", "debug")
+    with installation.without_pools(), ExitStack() as stack:
+        others = Pools(installation.env, after=200)
         stack.callback(others.teardown)
         pools = others.launch(*TALKATIVE)
         stack.callback(flower.process.stop)
         flower.start()
-        letters = stack.enter_context(house.mail.overheard())
-        events = stack.enter_context(house.mail.overheard("celeryev"))
-        sagas, sent = go_every_way(house)
+        letters = stack.enter_context(installation.amqp.recording())
+        events = stack.enter_context(installation.amqp.recording("celeryev"))
+        sagas, sent = go_every_way(installation)
         eventually(lambda: shows_all_ends(flower), 30, "all ends of tasks in Flower")
-        broker = house.rabbitmq.described(house.vhost) + house.rabbitmq.process.logs()
+        broker = installation.rabbitmq.described(installation.vhost) + installation.rabbitmq.process.logs()
         found = seen_in(flower)
         logs = {
             name: "\n".join(worker.process.logs() for worker in cluster) for name, cluster in pools.items()
         }
         yield Seen(sagas, sent, letters, events, found, broker, {**logs, "flower": flower.process.logs()})
-    house.rabbitmq.ctl("set_log_level", "error")
+    installation.rabbitmq.ctl("set_log_level", "error")
 
 
 def shows_all_ends(flower: Flower) -> bool:
@@ -104,46 +104,48 @@ def seen_in(flower: Flower) -> str:
     return "\n".join(flower.get(page) for page in pages)
 
 
-def go_every_way(house: House) -> tuple[dict[str, str], set[str]]:
+def go_every_way(installation: Installation) -> tuple[dict[str, str], set[str]]:
     """Place and send all of it, and wait for its ends; sagas by what became of them, and the ids of
     strangers' letters.
     """
-    shop, books = house.shop, house.books
-    shop.stock(ARTICLE, 1000, title=TITLE)
-    shop.open_wallets({CUSTOMER: 10**6, POOR: 0})
+    factory, probe = installation.factory, installation.probe
+    factory.add_product(ARTICLE, 1000, title=TITLE)
+    factory.open_wallets({CUSTOMER: 10**6, POOR: 0})
     sagas = {
-        "confirmed": shop.place(ARTICLE, customer=CUSTOMER),
-        "declined": shop.place(ARTICLE, customer=POOR),
-        "out of stock": shop.place(ARTICLE, "GONE", customer=CUSTOMER),
-        "failed": shop.place(ARTICLE, BLABS, customer=CUSTOMER),
-        "cancelled": cancelled_by_staff(house),
+        "confirmed": factory.place(ARTICLE, customer=CUSTOMER),
+        "declined": factory.place(ARTICLE, customer=POOR),
+        "out of stock": factory.place(ARTICLE, "GONE", customer=CUSTOMER),
+        "failed": factory.place(ARTICLE, LEAKS_CUSTOMER, customer=CUSTOMER),
+        "cancelled": cancelled_by_staff(installation),
     }
-    books.all_ended(list(sagas.values()))
-    sent = {house.mail.send(topic, body, to=to) for topic, body, to in strange_letters()}
+    probe.wait_until_ended(list(sagas.values()))
+    sent = {installation.amqp.send(topic, body, to=to) for topic, body, to in strange_letters()}
     # where the broker puts what no queue is bound to: while the test overhears, there is one
     sent.add(
-        house.mail.send(
-            "rumour", letter("rumour", SAGA, json.dumps({"customer": CUSTOMER})), exchange="ordersaga.unheard"
+        installation.amqp.send(
+            "rumour",
+            envelope_body("rumour", SAGA, json.dumps({"customer": CUSTOMER})),
+            exchange="ordersaga.unheard",
         )
     )
     wanted = len(sent) + 1  # and the failed order's
-    eventually(lambda: len(dead_letters(house)) == wanted, 60, f"{wanted} dead letters")
+    eventually(lambda: len(dead_letters(installation)) == wanted, 60, f"{wanted} dead letters")
     return sagas, sent
 
 
-def dead_letters(house: House) -> list[tuple[str, str, str]]:
-    found = house.books.desk()
+def dead_letters(installation: Installation) -> list[tuple[str, str, str]]:
+    found = installation.probe.dead_letters()
     return [(dead.participant, dead.topic, dead.error) for dead in found if WORD.encode() in dead.body]
 
 
-def cancelled_by_staff(house: House) -> str:
-    house.switches.on(PAUSES)
-    saga = house.shop.place(ARTICLE, PAUSES, customer=CUSTOMER)
-    eventually(lambda: house.switches.came_by(PAUSES), 30, "inventory at work")
-    with django_at(house.databases.orders):
-        services.cancel(int(house.books.order(saga)), by="staff 3", reason=REASON)
-    house.books.reaches(saga, "ROLLING_BACK")
-    house.switches.off(PAUSES)
+def cancelled_by_staff(installation: Installation) -> str:
+    installation.switches.on(PAUSES)
+    saga = installation.factory.place(ARTICLE, PAUSES, customer=CUSTOMER)
+    eventually(lambda: installation.switches.processes_at(PAUSES), 30, "inventory at work")
+    with django_at(installation.databases.orders):
+        services.cancel(int(installation.probe.order_number(saga)), by="staff 3", reason=REASON)
+    installation.probe.wait_for_status(saga, "ROLLING_BACK")
+    installation.switches.off(PAUSES)
     return saga
 
 
@@ -152,11 +154,15 @@ def strange_letters() -> list[tuple[str, bytes, str]]:
     malformed = {"order": CUSTOMER, "customer": TITLE, CUSTOMER: 1}
     return [
         ("signal.OrderPlaced", WORD.encode() + b"\xff", "inventory"),
-        ("signal.OrderPlaced", letter("signal.OrderPlaced", SAGA, json.dumps(malformed)), "inventory"),
-        ("signal.Unknown", letter("signal.Unknown", SAGA, json.dumps({"customer": CUSTOMER})), "inventory"),
+        ("signal.OrderPlaced", envelope_body("signal.OrderPlaced", SAGA, json.dumps(malformed)), "inventory"),
+        (
+            "signal.Unknown",
+            envelope_body("signal.Unknown", SAGA, json.dumps({"customer": CUSTOMER})),
+            "inventory",
+        ),
         # whose saga is none, so that the database refuses it and tells the value
-        ("answer", letter("answer", WORD, json.dumps({"participant": CUSTOMER})), "orders"),
-        ("notice", letter("notice", WORD, json.dumps({"what": TITLE})), "audit"),
+        ("answer", envelope_body("answer", WORD, json.dumps({"participant": CUSTOMER})), "orders"),
+        ("notice", envelope_body("notice", WORD, json.dumps({"what": TITLE})), "audit"),
     ]
 
 
@@ -196,10 +202,12 @@ def test_only_bodies_hold_it_and_only_of_those_that_need_it(seen: Seen) -> None:
     assert topics == {"signal.OrderPlaced", "signal.StockReserved", "notice"}
 
 
-def test_the_dead_letter_keeps_the_words_for_those_who_may_read_it(standing_house: House, seen: Seen) -> None:
-    [dead] = standing_house.books.desk(seen.sagas["failed"])
+def test_the_dead_letter_keeps_the_words_for_those_who_may_read_it(
+    shared_installation: Installation, seen: Seen
+) -> None:
+    [dead] = shared_installation.probe.dead_letters(seen.sagas["failed"])
     assert CUSTOMER in dead.message
-    assert WORD not in str(standing_house.books.saga(seen.sagas["failed"]))
+    assert WORD not in str(shared_installation.probe.saga(seen.sagas["failed"]))
 
 
 def raw(message: Any) -> bytes:

@@ -18,9 +18,9 @@ import pytest
 from ordersaga import sessions
 from ordersaga.errors import PoolerRefused
 from tests.support.databases import OWNERS, Databases
-from tests.support.db_probe import Books
+from tests.support.db_probe import DatabaseProbe
 from tests.support.measured import MEASURED
-from tests.support.order_factory import Shop
+from tests.support.order_factory import OrderFactory
 from tests.support.pgbouncer import PgBouncer
 from tests.support.pools import Pools
 from tests.support.postgres import Postgres
@@ -116,11 +116,11 @@ def test_orders_settle_through_poolers_which_keep_no_state(
     """In transaction mode with a direct address, in session mode without; and while the poolers
     are killed.
     """
-    shop, books = Shop(pooled), Books(databases)
-    shop.open()
+    factory, probe = OrderFactory(pooled), DatabaseProbe(databases)
+    factory.seed()
     pools.start_all(kind="threads", concurrency=2)
-    sagas = shop.place_many(20)
-    books.all_confirmed(sagas, timeout=90)
+    sagas = factory.place_many(20)
+    probe.wait_until_confirmed(sagas, timeout=90)
 
     untouched = {("on", "on", "0", "0", "0", "read committed", "off", "0", "hex", "0", "0")}
     assert found_by_others(poolers["transaction"], databases.orders) == untouched
@@ -132,12 +132,12 @@ def test_orders_settle_through_poolers_which_keep_no_state(
     assert done.returncode == 0, done.stdout + done.stderr
 
     for pooler in poolers.values():
-        sagas += shop.place_many(10)
+        sagas += factory.place_many(10)
         pooler.restart()
     began = time.monotonic()
-    books.all_confirmed(sagas, timeout=90)
+    probe.wait_until_confirmed(sagas, timeout=90)
     record_property(MEASURED, f"recovered: {time.monotonic() - began:.1f} s after the last pooler's restart")
-    assert not books.desk()
+    assert not probe.dead_letters()
     assert found_by_others(poolers["transaction"], databases.orders) == untouched
 
 

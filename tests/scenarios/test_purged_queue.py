@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from celery import Celery
 
-from tests.support.installation import House
+from tests.support.installation import Installation
 from tests.support.order_factory import WATCHDOG
 from tests.support.polling import eventually
 from tests.support.time_scale import scaled
@@ -26,11 +26,11 @@ ROUNDS = "SELECT sum(rounds) FROM ordersaga_saga WHERE id = ANY(%s::uuid[])"
 
 
 @contextmanager
-def not_consuming(house: House, pool: str) -> Iterator[None]:
+def not_consuming(installation: Installation, pool: str) -> Iterator[None]:
     """The pool goes on sending, and takes nothing out of its queue."""
-    nodes = [worker.hostname() for worker in house.pools[pool]]
+    nodes = [worker.hostname() for worker in installation.pools[pool]]
     options = {"destination": nodes, "reply": True, "timeout": scaled(5), "limit": len(nodes)}
-    with Celery(broker=house.broker_url) as app:
+    with Celery(broker=installation.broker_url) as app:
         app.control.cancel_consumer(pool, **options)
         try:
             yield
@@ -38,53 +38,67 @@ def not_consuming(house: House, pool: str) -> Iterator[None]:
             app.control.add_consumer(pool, **options)
 
 
-def test_sagas_resume_soon_after_their_queue_was_purged(house: House) -> None:
-    with not_consuming(house, "orders"):
-        sagas = house.shop.place_many(20)
+def test_sagas_resume_soon_after_their_queue_was_purged(installation: Installation) -> None:
+    with not_consuming(installation, "orders"):
+        sagas = installation.factory.place_many(20)
         timeout = 10 * WATCHDOG.first.total_seconds()
         eventually(
-            lambda: house.books.ask("orders", LOST, sagas) == [(20,)],
+            lambda: installation.probe.query("orders", LOST, sagas) == [(20,)],
             timeout,
             "the watchdog's messages are sent",
         )
-        eventually(lambda: house.rabbitmq.queues(house.vhost)["orders"].ready, 10, "they are in the queue")
-        with house.rabbitmq.connect(house.vhost) as connection:
+        eventually(
+            lambda: installation.rabbitmq.queues(installation.vhost)["orders"].ready,
+            10,
+            "they are in the queue",
+        )
+        with installation.rabbitmq.connect(installation.vhost) as connection:
             assert connection.channel().queue_purge("orders") > 0
     began = time.monotonic()
-    house.books.all_confirmed(sagas)
+    installation.probe.wait_until_confirmed(sagas)
     assert time.monotonic() - began < scaled(6 * WATCHDOG.first.total_seconds())
 
 
-def test_nobody_is_reminded_of_what_waits_in_a_queue_that_is_not_consumed(house: House) -> None:
-    with not_consuming(house, "inventory"):
-        sagas = house.shop.place_many(20)
-        assert_no_reminder(house, sagas)
-    house.books.all_confirmed(sagas)
+def test_nobody_is_reminded_of_what_waits_in_a_queue_that_is_not_consumed(installation: Installation) -> None:
+    with not_consuming(installation, "inventory"):
+        sagas = installation.factory.place_many(20)
+        assert_no_reminder(installation, sagas)
+    installation.probe.wait_until_confirmed(sagas)
 
 
-def test_nobody_is_reminded_of_what_waits_for_a_pool_whose_database_is_away(house: House) -> None:
+def test_nobody_is_reminded_of_what_waits_for_a_pool_whose_database_is_away(
+    installation: Installation,
+) -> None:
     """The pool consumes: it holds what it has fetched, and puts it back into its queue."""
-    house.proxies["inventory"].refuse()
+    installation.proxies["inventory"].refuse()
     sagas = []
     for _ in range(50):
-        sagas += house.shop.place_many(1)
-        eventually(lambda: house.books.ask("orders", OWED) == [(0,)], 10, "the order has left the outbox")
-        if house.rabbitmq.queues(house.vhost)["inventory"].ready >= 2:
+        sagas += installation.factory.place_many(1)
+        eventually(
+            lambda: installation.probe.query("orders", OWED) == [(0,)], 10, "the order has left the outbox"
+        )
+        if installation.rabbitmq.queues(installation.vhost)["inventory"].ready >= 2:
             break
-    assert_no_reminder(house, sagas)
-    house.proxies["inventory"].accept()
-    house.books.all_confirmed(sagas)
+    assert_no_reminder(installation, sagas)
+    installation.proxies["inventory"].accept()
+    installation.probe.wait_until_confirmed(sagas)
 
 
-def assert_no_reminder(house: House, sagas: list[str]) -> None:
+def assert_no_reminder(installation: Installation, sagas: list[str]) -> None:
     """The watchdog of each saga comes due twice and reminds nobody."""
-    eventually(lambda: house.books.ask("orders", OWED) == [(0,)], 10, "the orders have left the outbox")
-    eventually(lambda: house.rabbitmq.queues(house.vhost)["inventory"].ready, 10, "they are in the queue")
+    eventually(
+        lambda: installation.probe.query("orders", OWED) == [(0,)], 10, "the orders have left the outbox"
+    )
+    eventually(
+        lambda: installation.rabbitmq.queues(installation.vhost)["inventory"].ready,
+        10,
+        "they are in the queue",
+    )
     timeout = 20 * WATCHDOG.first.total_seconds()
     eventually(
-        lambda: house.books.ask("orders", DUE, sagas) == [(len(sagas),)],
+        lambda: installation.probe.query("orders", DUE, sagas) == [(len(sagas),)],
         timeout,
         "the watchdog comes due twice",
     )
-    assert house.rabbitmq.queues(house.vhost)["inventory"].ready
-    assert house.books.ask("orders", ROUNDS, sagas) == [(0,)]
+    assert installation.rabbitmq.queues(installation.vhost)["inventory"].ready
+    assert installation.probe.query("orders", ROUNDS, sagas) == [(0,)]

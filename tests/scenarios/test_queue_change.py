@@ -17,7 +17,7 @@ import pytest
 from ordersaga.celery import queue_change
 from ordersaga.celery.queue_change import temporary_name
 from ordersaga.celery.topology import UNLIMITED, queues
-from tests.support.installation import House
+from tests.support.installation import Installation
 from tests.support.polling import eventually
 from tests.support.rabbitmq import PASSWORD, USER
 from webapp.ops.doctor.rabbitmq import RabbitMQ as Examined
@@ -29,17 +29,17 @@ SETTLED = timedelta(seconds=3)
 """The tests' node reports twice a second."""
 
 
-def declared(house: House, queue: str) -> dict[str, Any]:
+def declared(installation: Installation, queue: str) -> dict[str, Any]:
     """The arguments with which a queue stands; empty when it does not."""
-    found = json.loads(json.loads(json.dumps(house.rabbitmq.described(house.vhost))))[0]
+    found = json.loads(json.loads(json.dumps(installation.rabbitmq.described(installation.vhost))))[0]
     return next((dict(q["arguments"]) for q in found if q["name"] == queue), {})
 
 
-def management(house: House) -> str:
-    return f"http://{USER}:{PASSWORD}@127.0.0.1:{house.rabbitmq.management_port}"
+def management(installation: Installation) -> str:
+    return f"http://{USER}:{PASSWORD}@127.0.0.1:{installation.rabbitmq.management_port}"
 
 
-def change(house: House, queue: str, **arguments: Any) -> None:
+def change(installation: Installation, queue: str, **arguments: Any) -> None:
     """Change a queue as ``provision --change-queues`` does, to what the choreography's would be with these
     arguments.
     """
@@ -60,19 +60,19 @@ def change(house: House, queue: str, **arguments: Any) -> None:
         patch("webapp.ops.doctor.rabbitmq.queues", altered),
         patch.multiple(queue_change, SETTLED=SETTLED, PATIENCE=timedelta(seconds=45)),
     ):
-        for _, make in Examined(house.broker_url, whole, management(house)).change():
+        for _, make in Examined(installation.broker_url, whole, management(installation)).change():
             make()
 
 
 @contextmanager
-def orders_meanwhile(house: House) -> Iterator[list[str]]:
+def orders_meanwhile(installation: Installation) -> Iterator[list[str]]:
     """Orders are placed in a steady stream while the block runs."""
     sagas: list[str] = []
     stop = threading.Event()
 
     def place() -> None:
         while not stop.wait(0.1):
-            sagas.extend(house.shop.place_many(2))
+            sagas.extend(installation.factory.place_many(2))
 
     thread = threading.Thread(target=place)
     thread.start()
@@ -83,71 +83,83 @@ def orders_meanwhile(house: House) -> Iterator[list[str]]:
         thread.join(20)
 
 
-def test_a_queue_changes_under_load_and_loses_nothing(house: House) -> None:
-    with orders_meanwhile(house) as sagas:
-        change(house, "inventory", delivery_limit=20, max_length_bytes=10**8)
-    house.books.all_confirmed(sagas)
-    assert declared(house, "inventory")["x-delivery-limit"] == 20
-    assert declared(house, temporary_name("inventory")) == {}
+def test_a_queue_changes_under_load_and_loses_nothing(installation: Installation) -> None:
+    with orders_meanwhile(installation) as sagas:
+        change(installation, "inventory", delivery_limit=20, max_length_bytes=10**8)
+    installation.probe.wait_until_confirmed(sagas)
+    assert declared(installation, "inventory")["x-delivery-limit"] == 20
+    assert declared(installation, temporary_name("inventory")) == {}
 
     # a pool of this release works with the other arguments, and says so
-    with house.without("inventory"):
-        waiting = house.shop.place_many(20)
-        eventually(lambda: house.rabbitmq.queues(house.vhost)["inventory"].ready, 20, "messages in the queue")
-    house.books.all_confirmed(waiting)
-    assert any("other arguments" in worker.logs() for worker in house.pools["inventory"])
+    with installation.without("inventory"):
+        waiting = installation.factory.place_many(20)
+        eventually(
+            lambda: installation.rabbitmq.queues(installation.vhost)["inventory"].ready,
+            20,
+            "messages in the queue",
+        )
+    installation.probe.wait_until_confirmed(waiting)
+    assert any("other arguments" in worker.logs() for worker in installation.pools["inventory"])
 
     work = Work(dry=False)
-    with orders_meanwhile(house) as sagas, patch.object(queue_change, "SETTLED", SETTLED):
-        topology(work, house.broker_url, choreography(), management(house), change_queues=True)
-    house.books.all_confirmed(sagas)
+    with orders_meanwhile(installation) as sagas, patch.object(queue_change, "SETTLED", SETTLED):
+        topology(work, installation.broker_url, choreography(), management(installation), change_queues=True)
+    installation.probe.wait_until_confirmed(sagas)
     assert [what for what in work.missing if "x-delivery-limit = 20, not 10" in what]
-    assert declared(house, "inventory")["x-delivery-limit"] == 10
+    assert declared(installation, "inventory")["x-delivery-limit"] == 10
 
 
-def test_messages_wait_in_a_queue_that_no_pool_consumes(house: House) -> None:
-    with house.without("payments"):
-        sagas = house.shop.place_many(30)
-        eventually(lambda: house.rabbitmq.queues(house.vhost)["payments"].ready, 20, "messages in the queue")
-        change(house, "payments", delivery_limit=20)
-        change(house, "payments")
-    house.books.all_confirmed(sagas)
+def test_messages_wait_in_a_queue_that_no_pool_consumes(installation: Installation) -> None:
+    with installation.without("payments"):
+        sagas = installation.factory.place_many(30)
+        eventually(
+            lambda: installation.rabbitmq.queues(installation.vhost)["payments"].ready,
+            20,
+            "messages in the queue",
+        )
+        change(installation, "payments", delivery_limit=20)
+        change(installation, "payments")
+    installation.probe.wait_until_confirmed(sagas)
 
 
-def test_an_interrupted_change_is_finished_by_the_next(house: House) -> None:
+def test_an_interrupted_change_is_finished_by_the_next(installation: Installation) -> None:
     class Interrupted(Exception):
         pass
 
-    sagas = house.shop.place_many(10)
+    sagas = installation.factory.place_many(10)
     for step in ("_move", "_give_back"):
         with (
             patch.object(queue_change.QueueChange, step, side_effect=Interrupted),
             pytest.raises(Interrupted),
         ):
-            change(house, "inventory", delivery_limit=20 if step == "_move" else 30)
-        sagas += house.shop.place_many(10)
-        [unfinished] = [f for f in Examined(house.broker_url, choreography(), management(house)).examine() if
+            change(installation, "inventory", delivery_limit=20 if step == "_move" else 30)
+        sagas += installation.factory.place_many(10)
+        [unfinished] = [f for f in Examined(installation.broker_url, choreography(), management(installation)).examine() if
                         f.code == "queue-change-unfinished"]  # fmt: skip
         assert unfinished.where == "queue inventory"
-        change(house, "inventory", delivery_limit=20)
-        assert declared(house, temporary_name("inventory")) == {}
-    change(house, "inventory")
-    house.books.all_confirmed(sagas)
+        change(installation, "inventory", delivery_limit=20)
+        assert declared(installation, temporary_name("inventory")) == {}
+    change(installation, "inventory")
+    installation.probe.wait_until_confirmed(sagas)
 
 
-def test_dead_letters_survive_any_number_of_deliveries(house: House) -> None:
+def test_dead_letters_survive_any_number_of_deliveries(installation: Installation) -> None:
     """RabbitMQ 4.0 to 4.2 drop what was delivered more than 20 times, unless the queue says otherwise."""
-    assert declared(house, "inventory.dead")["x-delivery-limit"] == UNLIMITED
-    with house.without("audit"):
-        house.mail.send("signal.OrderPlaced", b"no envelope at all", to="inventory")
-        eventually(lambda: house.rabbitmq.queues(house.vhost)["inventory.dead"].ready, 30, "the dead letter")
-        with house.rabbitmq.connect(house.vhost) as connection:
+    assert declared(installation, "inventory.dead")["x-delivery-limit"] == UNLIMITED
+    with installation.without("audit"):
+        installation.amqp.send("signal.OrderPlaced", b"no envelope at all", to="inventory")
+        eventually(
+            lambda: installation.rabbitmq.queues(installation.vhost)["inventory.dead"].ready,
+            30,
+            "the dead letter",
+        )
+        with installation.rabbitmq.connect(installation.vhost) as connection:
             channel = connection.channel()
             for _ in range(25):
                 found = eventually(lambda: channel.basic_get("inventory.dead"), 10, "the dead letter, again")
                 channel.basic_reject(found.delivery_tag, requeue=True)
     eventually(
-        lambda: any(d.body == b"no envelope at all" for d in house.books.desk()),
+        lambda: any(d.body == b"no envelope at all" for d in installation.probe.dead_letters()),
         30,
         "the dead letter on the desk",
     )

@@ -10,15 +10,15 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from tests.scenarios.test_operators import NO_HOLD, broken
-from tests.support.in_process import Theatre, deliver_all
+from tests.support.in_process import InProcessSagas, deliver_all
 from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.orders.models import Order
 
 
 @pytest.fixture
-def declined(theatre: Theatre) -> str:
-    saga = theatre.shop.place("TEA", customer="poor")
-    deliver_all(theatre.rehearsal())
+def declined(in_process: InProcessSagas) -> str:
+    saga = in_process.factory.place("TEA", customer="poor")
+    deliver_all(in_process.rehearsal())
     return saga
 
 
@@ -69,34 +69,36 @@ def test_the_story_as_json_holds_every_event_once(declined: str, capsys: pytest.
 @pytest.mark.parametrize(
     "term", ["0", "nobody knows it", "00000000-0000-0000-0000-000000000000", "\0", "9" * 30]
 )
-def test_an_id_that_nothing_has_ends_with_1_and_says_what_was_tried(theatre: Theatre, term: str) -> None:
+def test_an_id_that_nothing_has_ends_with_1_and_says_what_was_tried(
+    in_process: InProcessSagas, term: str
+) -> None:
     code, message = ended("saga", term)
     assert code == 1
     assert "order number, saga id" in message
 
 
 def test_dead_letters_are_listed_shown_and_settled_once(
-    theatre: Theatre, capsys: pytest.CaptureFixture[str]
+    in_process: InProcessSagas, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    saga = theatre.shop.place("TEA")
-    with broken(theatre.books, NO_HOLD):
-        deliver_all(theatre.rehearsal())
-    letter = str(DeadLetter.objects.get(saga_id=saga).id)
+    saga = in_process.factory.place("TEA")
+    with broken(in_process.probe, NO_HOLD):
+        deliver_all(in_process.rehearsal())
+    message = str(DeadLetter.objects.get(saga_id=saga).id)
 
-    assert letter in [
+    assert message in [
         str(json.loads(line)["id"]) for line in told(capsys, "dead_letters", "list", "--json").splitlines()
     ]
     assert "no shelf" in told(capsys, "dead_letters", "list", "--participant", "inventory")
-    assert "Traceback" in told(capsys, "dead_letters", "show", letter)
-    assert ended("dead_letters", "replay", letter, "--reason", "the shelf is there")[0] == 1
-    assert "is discarded" in told(capsys, "dead_letters", "discard", letter, "--reason", "known")
-    assert ended("dead_letters", "discard", letter, "--reason", "known")[0] == 1
+    assert "Traceback" in told(capsys, "dead_letters", "show", message)
+    assert ended("dead_letters", "replay", message, "--reason", "the shelf is there")[0] == 1
+    assert "is discarded" in told(capsys, "dead_letters", "discard", message, "--reason", "known")
+    assert ended("dead_letters", "discard", message, "--reason", "known")[0] == 1
     assert "was discarded before, by command line: known" in capsys.readouterr().err
-    assert letter not in [line.split()[0] for line in told(capsys, "dead_letters", "list").splitlines()]
+    assert message not in [line.split()[0] for line in told(capsys, "dead_letters", "list").splitlines()]
     assert ended("dead_letters", "show", "999999999")[0] == 1
 
 
-def test_a_command_without_a_reason_or_with_a_senseless_id_is_refused(theatre: Theatre) -> None:
+def test_a_command_without_a_reason_or_with_a_senseless_id_is_refused(in_process: InProcessSagas) -> None:
     assert "--reason" in ended("dead_letters", "discard", "1")[1]
     assert (
         "no number from 1 up"

@@ -1,4 +1,4 @@
-"""Plain AMQP beside the engine: letters as a stranger, a forger or a faulty network would send them."""
+"""Publishes and takes messages by plain AMQP, without the engine: foreign, forged or duplicated ones."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NEXT_KEY = "next:the-secret-with-which-they-will-sign-soon"
 KEYRING = Keyring.parse(THIS_KEY)
 
 
-class Mail:
-    """Letters to the exchange of one virtual host."""
+class AmqpClient:
+    """Works on one virtual host."""
 
     def __init__(self, rabbitmq: RabbitMQ, vhost: str) -> None:
         self.rabbitmq, self.vhost = rabbitmq, vhost
@@ -41,10 +41,10 @@ class Mail:
         exchange: str = "ordersaga",
         properties: Mapping[str, Any] | None = None,
     ) -> str:
-        """Send one letter and wait for the broker's confirmation; gives its id.
+        """Publish one message and wait for the broker's confirmation; return its id.
 
-        :param to: only this participant gets it; by default whoever hears the topic.
-        :param keyring: signs it, unless it is None or ``signature`` stands instead.
+        :param to: the one participant that receives it; by default all that are bound to the topic.
+        :param keyring: signs it, unless it is None or ``signature`` is given.
         """
         letter_id = new_id()
         all_headers: dict[str, Any] = {"task": topic, "id": letter_id, "ordersaga-signals": signals}
@@ -71,59 +71,57 @@ class Mail:
         return letter_id
 
     def take(self, queue: str) -> Any:
-        """Take the oldest letter out of a queue and keep it back; None when there is none."""
+        """Remove the oldest message of a queue and return it; None if the queue is empty."""
         with self.rabbitmq.connect(self.vhost) as connection:
             return connection.channel().basic_get(queue, no_ack=True)
 
-    def refuse(self, queue: str) -> bool:
-        """Take the oldest letter out of a queue and refuse it, so that the broker gives it up; whether there
-        was one.
-        """
+    def reject(self, queue: str) -> bool:
+        """Reject the oldest message of a queue, so that the broker dead-letters it; False if there is none."""
         with self.rabbitmq.connect(self.vhost) as connection:
             channel = connection.channel()
             if found := channel.basic_get(queue):
                 channel.basic_reject(found.delivery_tag, requeue=False)
             return found is not None
 
-    def deliver(self, letter: Any, to: str) -> None:
-        """Send a letter taken before to one participant's queue, as it was."""
+    def deliver(self, message: Any, to: str) -> None:
+        """Publish an earlier message unchanged to one participant's queue."""
         with self.rabbitmq.connect(self.vhost, confirm_publish=True) as connection:
             connection.channel().basic_publish(
-                amqp.Message(letter.body, **letter.properties), "ordersaga", f"to.{to}"
+                amqp.Message(message.body, **message.properties), "ordersaga", f"to.{to}"
             )
 
     @contextmanager
-    def copied(self, times: int) -> Iterator[None]:
-        """While it lasts, a man in the middle sends everything that is published so many times more."""
+    def duplicating(self, times: int) -> Iterator[None]:
+        """Publish every message ``times`` times more."""
 
-        def copy(channel: Any, letter: Any) -> None:
-            headers = letter.properties.get("application_headers", {})
+        def copy(channel: Any, message: Any) -> None:
+            headers = message.properties.get("application_headers", {})
             if "copied" not in headers:
-                properties = {**letter.properties, "application_headers": {**headers, "copied": 1}}
+                properties = {**message.properties, "application_headers": {**headers, "copied": 1}}
                 for _ in range(times):
-                    key = letter.delivery_info["routing_key"]
-                    channel.basic_publish(amqp.Message(letter.body, **properties), "ordersaga", key)
+                    key = message.delivery_info["routing_key"]
+                    channel.basic_publish(amqp.Message(message.body, **properties), "ordersaga", key)
 
-        with self._listening(copy):
+        with self._consuming(copy):
             yield
 
     @contextmanager
-    def overheard(self, exchange: str = "ordersaga") -> Iterator[list[Any]]:
-        """All letters that are published to a topic exchange while it lasts."""
-        letters: list[Any] = []
-        with self._listening(lambda _, letter: letters.append(letter), exchange):
-            yield letters
+    def recording(self, exchange: str = "ordersaga") -> Iterator[list[Any]]:
+        """Collect all messages that are published to a topic exchange."""
+        messages: list[Any] = []
+        with self._consuming(lambda _, message: messages.append(message), exchange):
+            yield messages
 
     @contextmanager
-    def _listening(self, hear: Callable[[Any, Any], None], exchange: str = "ordersaga") -> Iterator[None]:
+    def _consuming(self, handle: Callable[[Any, Any], None], exchange: str = "ordersaga") -> Iterator[None]:
         stop, ready = threading.Event(), threading.Event()
 
-        def listen() -> None:
+        def consume() -> None:
             with self.rabbitmq.connect(self.vhost) as connection:
                 channel = connection.channel()
                 queue = channel.queue_declare("", exclusive=True).queue
                 channel.queue_bind(queue, exchange, routing_key="#")
-                channel.basic_consume(queue, no_ack=True, callback=lambda letter: hear(channel, letter))
+                channel.basic_consume(queue, no_ack=True, callback=lambda message: handle(channel, message))
                 ready.set()
                 while not stop.is_set():
                     try:
@@ -131,7 +129,7 @@ class Mail:
                     except TimeoutError:
                         continue
 
-        thread = threading.Thread(target=listen, name="eavesdropper")
+        thread = threading.Thread(target=consume, name="amqp-client")
         thread.start()
         try:
             assert ready.wait(scaled(20))
@@ -141,7 +139,7 @@ class Mail:
             thread.join(scaled(20))
 
 
-def letter(topic: str, saga: str, data: str, *, version: int = 1, by: str = "orders") -> bytes:
-    """The body of an envelope of one signal; ``data`` is JSON."""
+def envelope_body(topic: str, saga: str, data: str, *, version: int = 1, by: str = "orders") -> bytes:
+    """Return the body of an envelope of one signal; ``data`` is JSON."""
     row = SignalRow(new_id(), saga, None, version, "2026-01-01T00:00:00.000+00:00", 0, None, None, data)
     return encode_envelope(topic, [encode_pack(PackHeader(by, None, None, 1), [encode_row(row)])])

@@ -1,6 +1,4 @@
-"""Runs a command beside busy loops: ``python -m tests.support.busy 2 make test`` shows how the tests do on a
-slow machine.
-"""
+"""Runs a command beside busy loops, to simulate a slow machine: ``python -m tests.support.busy 2 make test``."""
 
 from __future__ import annotations
 
@@ -11,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LOOP = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
-"""Keeps one core busy for as long as its parent lives."""
+"""Keeps one core busy until its parent ends."""
 
 
 @contextmanager
 def busy_loops(count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """So many processes that do nothing but use a core."""
+    """Run ``count`` processes that each use a whole core."""
     loops = [subprocess.Popen([sys.executable, "-I", "-c", LOOP]) for _ in range(count)]
     try:
         yield loops

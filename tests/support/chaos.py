@@ -1,4 +1,4 @@
-"""Kills pool processes with -9, one after another."""
+"""Kills random pool processes with SIGKILL, and starts them again."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ import time
 from tests.support.pools import Pools
 
 EVERY = 3.0
-"""Seconds that a killed process stays away, at least."""
+"""Seconds from one kill to the next, at least."""
 
 
-class Killer:
-    """Kills a process with -9, starts it again, and kills the next when all are ready.
-
-    A kill never follows sooner than a process starts, however slow the machine: else nothing would ever work.
-    """
+class ProcessKiller:
+    """Waits for all processes to be ready before each kill, so that a slow machine still makes progress."""
 
     def __init__(self, pools: Pools, seed: int = 7, *, every: float = EVERY, of_each: bool = False) -> None:
-        """:param of_each: whether a process of every pool is killed at a time, rather than of some pool."""
+        """:param of_each: kill one process of every pool at a time, instead of one in all."""
         self._pools, self._random, self._every, self._of_each = pools, random.Random(seed), every, of_each
         self._due = time.monotonic() + every
         self.kills = 0
 
-    def look(self) -> None:
-        """Kill if it is time and those killed before are ready again."""
+    def kill_when_due(self) -> None:
+        """Start the killed processes once the time has passed; kill again when all are ready."""
         if time.monotonic() < self._due:
             return
         self.start_all()
@@ -36,8 +33,8 @@ class Killer:
         self._due = time.monotonic() + self._every
 
     def has_killed(self, count: int) -> bool:
-        """Look; whether there have been so many kills."""
-        self.look()
+        """Kill when due; return whether there have been ``count`` kills."""
+        self.kill_when_due()
         return self.kills >= count
 
     def start_all(self) -> None:

@@ -1,4 +1,4 @@
-"""A process on a test's databases for a while: Django's default connection, and the participants' own."""
+"""Points Django's default connection and the participants at a test's databases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webapp.db import django_database
 
 @contextmanager
 def django_at(url: str) -> Iterator[None]:
-    """Django's default connection leads to ``url``, in every thread."""
+    """Point Django's default connection at ``url``, in every thread."""
     given = connections["default"].settings_dict
     before = dict(given)
     connection.close()
@@ -30,7 +30,7 @@ def django_at(url: str) -> Iterator[None]:
 
 @contextmanager
 def participants_at(databases: Databases) -> Iterator[Choreography]:
-    """The order saga's participants in this process work on ``databases``."""
+    """Point the order saga's participants in this process at ``databases``."""
     from workers.choreography import choreography
 
     whole = choreography()

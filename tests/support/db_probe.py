@@ -1,4 +1,4 @@
-"""What stands in a test's three databases, read by plain SQL; no engine code."""
+"""Reads a test's three databases by plain SQL, without the engine's code."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class SagaRow(NamedTuple):
     ended: bool
 
 
-class Letter(NamedTuple):
-    """A row of the one desk."""
+class DeadLetterRow(NamedTuple):
+    """A row of the audit's table of dead letters."""
 
     source: str
     participant: str
@@ -38,12 +38,12 @@ class Letter(NamedTuple):
     body: bytes
 
 
-class Books:
+class DatabaseProbe:
     def __init__(self, databases: Databases) -> None:
         self.databases = databases
 
-    def ask(self, owner: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run one statement in the database of ``orders``, ``inventory`` or ``payments``; its rows."""
+    def query(self, owner: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run one statement in the database of ``orders``, ``inventory`` or ``payments``."""
         connection = psycopg2.connect(getattr(self.databases, owner))
         try:
             with connection, connection.cursor() as cursor:
@@ -52,38 +52,37 @@ class Books:
         finally:
             connection.close()
 
-    # -- sagas
-    # --------------------------------------------------------------------------------------------------------
+    # -- sagas -------------------------------------------------------------------------------------------
 
     def saga(self, saga: str) -> SagaRow:
         columns = "status, refusal, refused_by, reason, attention, participants, ended_at IS NOT NULL"
-        return SagaRow(*self.ask("orders", f"SELECT {columns} FROM ordersaga_saga WHERE id = %s", saga)[0])
+        return SagaRow(*self.query("orders", f"SELECT {columns} FROM ordersaga_saga WHERE id = %s", saga)[0])
 
-    def order(self, saga: str) -> str:
-        """The number of the saga's order."""
-        return str(self.ask("orders", "SELECT id FROM orders_order WHERE saga_id = %s", saga)[0][0])
+    def order_number(self, saga: str) -> str:
+        return str(self.query("orders", "SELECT id FROM orders_order WHERE saga_id = %s", saga)[0][0])
 
     def statuses(self, sagas: Sequence[str]) -> Counter[str]:
-        """How many sagas stand where; ``open CONFIRMED`` is not yet complete."""
+        """Count the sagas of each status; ``open CONFIRMED`` is confirmed and not yet complete."""
         statement = """
-            SELECT CASE WHEN ended_at IS NULL AND status = 'CONFIRMED' THEN 'open ' ELSE '' END || status, count(*)
+            SELECT CASE WHEN ended_at IS NULL AND status = 'CONFIRMED' THEN 'open ' ELSE '' END || status,
+                   count(*)
             FROM ordersaga_saga WHERE id = ANY(%s::uuid[]) GROUP BY 1
         """
-        return Counter(dict(self.ask("orders", statement, list(sagas))))
+        return Counter(dict(self.query("orders", statement, list(sagas))))
 
-    def all_confirmed(self, sagas: Sequence[str], timeout: float = 60) -> None:
-        """Wait until all are complete."""
+    def wait_until_confirmed(self, sagas: Sequence[str], timeout: float = 60) -> None:
+        """Wait until all sagas are confirmed and complete."""
         eventually(lambda: self._are(sagas, CONFIRMED=len(sagas)), timeout, f"{len(sagas)} sagas complete")
 
-    def all_rolled_back(self, sagas: Sequence[str], timeout: float = 60) -> None:
+    def wait_until_rolled_back(self, sagas: Sequence[str], timeout: float = 60) -> None:
         eventually(
             lambda: self._are(sagas, ROLLED_BACK=len(sagas)), timeout, f"{len(sagas)} sagas rolled back"
         )
 
-    def all_ended(
+    def wait_until_ended(
         self, sagas: Sequence[str], timeout: float = 60, meanwhile: Callable[[], None] = lambda: None
     ) -> Counter[str]:
-        """Wait until all have ended, and do something ``meanwhile``; how they have."""
+        """Wait until all sagas have ended, calling ``meanwhile`` at each poll; return their statuses."""
 
         def ended() -> bool:
             meanwhile()
@@ -94,8 +93,7 @@ class Books:
         eventually(ended, timeout, f"{len(sagas)} sagas ended")
         return self.statuses(sagas)
 
-    def reaches(self, saga: str, status: str, timeout: float = 30) -> SagaRow:
-        """Wait until the saga has this status."""
+    def wait_for_status(self, saga: str, status: str, timeout: float = 30) -> SagaRow:
         eventually(lambda: self._are([saga], open=status), timeout, f"{saga} is {status}")
         return self.saga(saga)
 
@@ -107,106 +105,102 @@ class Books:
         return bool(expected)
 
     def answers(self, saga: str) -> set[str]:
-        """Who has answered the saga's refusal."""
-        return {
-            who
-            for (who,) in self.ask(
-                "orders", "SELECT participant FROM ordersaga_answer WHERE saga_id = %s", saga
-            )
-        }
+        """Return the participants that have answered."""
+        statement = "SELECT participant FROM ordersaga_answer WHERE saga_id = %s"
+        return {participant for (participant,) in self.query("orders", statement, saga)}
 
-    # -- journals and effects
-    # -----------------------------------------------------------------------------------------
+    # -- journals and effects ----------------------------------------------------------------------------
 
     def journal(self, saga: str) -> dict[str, str]:
-        """State by step, of all participants."""
+        """Return the state of each step, of all participants."""
         statement = "SELECT step, state FROM ordersaga_journal WHERE saga_id = %s"
-        return {step: state for owner in OWNERS for step, state in self.ask(owner, statement, saga)}
+        return {step: state for owner in OWNERS for step, state in self.query(owner, statement, saga)}
 
     def journals(self, sagas: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Of the first few open ones, for messages."""
+        """Return the journals of two open sagas, for messages."""
         statement = (
             "SELECT id::text FROM ordersaga_saga WHERE id = ANY(%s::uuid[]) AND ended_at IS NULL LIMIT 2"
         )
-        return {saga: self.journal(saga) for (saga,) in self.ask("orders", statement, list(sagas))}
+        return {saga: self.journal(saga) for (saga,) in self.query("orders", statement, list(sagas))}
 
-    def goods(self, saga: str) -> dict[str, str]:
-        """State of the saga's reservations by SKU: held, released or shipped."""
-        return dict(self.ask("inventory", "SELECT sku, state FROM reservation WHERE saga_id = %s", saga))
+    def reservations(self, saga: str) -> dict[str, str]:
+        """Return the state of the saga's reservations by SKU: held, released or shipped."""
+        return dict(self.query("inventory", "SELECT sku, state FROM reservation WHERE saga_id = %s", saga))
 
     def movements(self, saga: str) -> list[tuple[str, str, int]]:
-        """SKU, kind and units, in their order."""
-        return self.ask(
+        """Return SKU, kind and units of each movement, in the order they were written."""
+        return self.query(
             "inventory", "SELECT sku, kind, quantity FROM movement WHERE saga_id = %s ORDER BY id", saga
         )
 
-    def money(self, saga: str) -> list[tuple[str, int]]:
-        """The saga's ledger transactions: kind, and what the wallet lost or got."""
+    def ledger(self, saga: str) -> list[tuple[str, int]]:
+        """Return the saga's ledger transactions: kind, and the change of the wallet in cents."""
         statement = """
             SELECT kind, coalesce((SELECT sum(amount) FROM ledger_entry
                                    WHERE transaction_id = id AND account LIKE 'wallet:%%')::int, 0)
             FROM ledger_transaction WHERE saga_id = %s ORDER BY id
         """
-        return self.ask("payments", statement, saga)
+        return self.query("payments", statement, saga)
 
-    def product(self, sku: str) -> dict[str, int]:
-        """Where the article's units are."""
-        [(on_hand, held, sold)] = self.ask(
+    def stock_counters(self, sku: str) -> dict[str, int]:
+        [(on_hand, held, sold)] = self.query(
             "inventory", "SELECT on_hand, held, sold FROM product WHERE sku = %s", sku
         )
         return {"on_hand": on_hand, "held": held, "sold": sold}
 
     def balance(self, customer: str) -> int:
-        """In the customer's wallet, in cents."""
-        return int(self.ask("payments", "SELECT balance FROM wallet WHERE customer = %s", customer)[0][0])
+        """Return the balance of the customer's wallet, in cents."""
+        return int(self.query("payments", "SELECT balance FROM wallet WHERE customer = %s", customer)[0][0])
 
-    # -- audit
-    # --------------------------------------------------------------------------------------------------------
+    # -- audit -------------------------------------------------------------------------------------------
 
-    def trail(self, saga: str) -> list[str]:
-        """The saga's story as heard: ``participant: name``."""
+    def audit_trail(self, saga: str) -> list[str]:
+        """Return the saga's audit events in order, as ``participant: name``."""
         statement = "SELECT participant, name FROM audit_sagaevent WHERE saga_id = %s ORDER BY said_at, id"
-        return [f"{who}: {what}" for who, what in self.ask("orders", statement, saga)]
+        return [f"{who}: {what}" for who, what in self.query("orders", statement, saga)]
 
-    def desk(self, saga: str | None = None) -> list[Letter]:
-        """The dead letters of one saga, or all."""
+    def dead_letters(self, saga: str | None = None) -> list[DeadLetterRow]:
+        """Return the audit's dead letters of one saga, or all."""
         columns = "source, participant, topic, step, error, message, traceback, body"
         statement = (
             f"SELECT {columns} FROM audit_deadletter WHERE %s::uuid IS NULL OR saga_id = %s ORDER BY id"
         )
         return [
-            Letter._make((*row[:-1], bytes(row[-1]))) for row in self.ask("orders", statement, saga, saga)
+            DeadLetterRow._make((*row[:-1], bytes(row[-1])))
+            for row in self.query("orders", statement, saga, saga)
         ]
 
-    def dead_letters(self, owner: str, saga: str) -> list[tuple[str, str, int]]:
-        """A participant's own: step, traceback, attempts."""
+    def participant_dead_letters(self, owner: str, saga: str) -> list[tuple[str, str, int]]:
+        """Return step, traceback and attempts of the dead letters in a participant's database."""
         statement = "SELECT step, traceback, attempts FROM ordersaga_dead_letter WHERE saga_id = %s"
-        return self.ask(owner, statement, saga)
+        return self.query(owner, statement, saga)
 
     def now(self) -> datetime:
-        """By the clock of the sagas' database."""
-        return cast("datetime", self.ask("orders", "SELECT clock_timestamp()")[0][0])
+        """Return the time by the clock of the sagas' database."""
+        return cast("datetime", self.query("orders", "SELECT clock_timestamp()")[0][0])
 
-    def since(self, began: datetime) -> str:
-        """What the sagas that began since then took, for people: from beginning to end, and what was said
-        once more.
+    def summary_since(self, began: datetime) -> str:
+        """Summarise the sagas started since ``began``: how many ended, the slowest, the re-sent signals."""
+        ends = """
+            SELECT count(ended_at), count(*), max(ended_at - started_at)
+            FROM ordersaga_saga WHERE started_at >= %s
         """
-        ends = "SELECT count(ended_at), count(*), max(ended_at - started_at) FROM ordersaga_saga WHERE started_at >= %s"
-        ended, sagas, slowest = self.ask("orders", ends, began)[0]
+        ended, sagas, slowest = self.query("orders", ends, began)[0]
         repeats = """
-            SELECT count(*) FROM audit_sagaevent JOIN ordersaga_saga s ON s.id = saga_id WHERE again AND s.started_at >= %s
+            SELECT count(*) FROM audit_sagaevent JOIN ordersaga_saga s ON s.id = saga_id
+            WHERE again AND s.started_at >= %s
         """
-        [(repeated,)] = self.ask("orders", repeats, began)
+        [(repeated,)] = self.query("orders", repeats, began)
         took = f", the slowest in {slowest.total_seconds():.2f} s" if slowest else ""
-        return f"{ended} of {sagas} sagas settled{took}; {repeated} signals said again"
+        return f"{ended} of {sagas} sagas settled{took}; {repeated} signals re-sent"
 
     def reconcile(self) -> Report:
-        """What the auditor says at this moment, without any grace."""
+        """Run ``reconcile`` without a grace period."""
         urls = {owner: getattr(self.databases, owner) for owner in OWNERS}
         return Auditor(urls, timedelta(0), audited=True).audit()
 
-    def are_clean(self, timeout: float = 30) -> None:
-        """Wait until the auditor finds nothing: the audit trail may lag behind the sagas' end."""
+    def wait_until_clean(self, timeout: float = 30) -> None:
+        """Wait until ``reconcile`` finds nothing: the audit trail may lag behind the sagas."""
 
         def clean() -> bool:
             report = self.reconcile()
@@ -214,9 +208,8 @@ class Books:
             assert report.lag is None, report.lag
             return True
 
-        eventually(clean, timeout, "clean books")
+        eventually(clean, timeout, "reconcile to find nothing")
 
 
-def once(events: Iterable[str]) -> bool:
-    """Whether nothing stands twice."""
+def has_no_duplicates(events: Iterable[str]) -> bool:
     return max(Counter(events).values(), default=1) == 1

@@ -73,7 +73,7 @@ class BrokerDatabase:
         self.url = f"pgmq://broker@/{name}?host={self.sockets}&port={PORT}"
         self.conninfo = f"host={self.sockets} port={PORT} dbname={name} user=broker"
 
-    def ask(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+    def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement; its rows."""
         with self.postgres.cursor(self.name) as cursor:
             cursor.execute(statement, values or None)

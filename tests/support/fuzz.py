@@ -16,7 +16,7 @@ from amqp import spec
 
 from ordersaga.celery.messages import CONTENT_TYPE
 from ordersaga.ids import new_id
-from tests.support.amqp_client import KEYRING, letter
+from tests.support.amqp_client import KEYRING, envelope_body
 from tests.support.rabbitmq import RabbitMQ
 
 TEXTS = (
@@ -263,7 +263,9 @@ class Fuzz:
     def _body(self) -> bytes:
         """Unlike any other, so that each can be found; empty once in a while."""
         token = new_id().encode()
-        body = letter("signal.OrderPlaced", new_id(), json.dumps({"order": "1", "customer": token.decode()}))
+        body = envelope_body(
+            "signal.OrderPlaced", new_id(), json.dumps({"order": "1", "customer": token.decode()})
+        )
         match self._random.randrange(12):
             case 0:
                 return b""

@@ -1,6 +1,4 @@
-"""Rehearsals of the order saga: real participants and databases in this process, mail in an order of the
-test's choice.
-"""
+"""Runs order sagas in this process, on real databases; the test chooses the order of deliveries."""
 
 from __future__ import annotations
 
@@ -9,15 +7,13 @@ from typing import Any
 
 from ordersaga import Choreography
 from ordersaga.testing import Mail, Rehearsal
-from tests.support.db_probe import Books
-from tests.support.order_factory import Shop
+from tests.support.db_probe import DatabaseProbe
+from tests.support.order_factory import OrderFactory
 
 
-class Theatre:
-    """A shop, its books, and as many rehearsals as a test wants."""
-
-    def __init__(self, choreography: Choreography, shop: Shop, books: Books) -> None:
-        self.choreography, self.shop, self.books = choreography, shop, books
+class InProcessSagas:
+    def __init__(self, choreography: Choreography, factory: OrderFactory, probe: DatabaseProbe) -> None:
+        self.choreography, self.factory, self.probe = choreography, factory, probe
 
     def rehearsal(self, **options: Any) -> Rehearsal:
         """Options as for :class:`ordersaga.testing.Rehearsal`."""
@@ -25,7 +21,7 @@ class Theatre:
 
 
 def deliver_all(rehearsal: Rehearsal, but: Callable[[Mail], bool] = lambda _: False) -> list[Mail]:
-    """Deliver, oldest first, until nothing is left but what is held back; that."""
+    """Deliver the oldest first, except those for which ``but`` is true; return the ones left."""
     while True:
         rehearsal.collect()
         deliverable = [mail for mail in rehearsal.mail if not but(mail)]
@@ -35,5 +31,5 @@ def deliver_all(rehearsal: Rehearsal, but: Callable[[Mail], bool] = lambda _: Fa
 
 
 def to(participant: str, topic: str = "") -> Callable[[Mail], bool]:
-    """Whether a mail goes to this participant (with this topic)."""
+    """Return a filter for deliveries to this participant whose topic contains ``topic``."""
     return lambda mail: mail.to == participant and topic in mail.envelope.topic

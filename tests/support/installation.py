@@ -1,6 +1,4 @@
-"""A whole installation that many tests share: databases, broker, pools that may be swapped, and faults on
-demand.
-"""
+"""An installation that many tests share: databases, a virtual host, pools and injected faults."""
 
 from __future__ import annotations
 
@@ -8,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
-from tests.support.amqp_client import NEXT_KEY, THIS_KEY, Mail
+from tests.support.amqp_client import NEXT_KEY, THIS_KEY, AmqpClient
 from tests.support.databases import OWNERS, Databases, copies, drop
-from tests.support.db_probe import Books
-from tests.support.fault_injection.switches import Switches
+from tests.support.db_probe import DatabaseProbe
+from tests.support.fault_injection.switches import FaultSwitches
 from tests.support.janitor import janitor
-from tests.support.order_factory import WATCHDOG, Shop
+from tests.support.order_factory import WATCHDOG, OrderFactory
 from tests.support.pools import Pool, PoolCluster, Pools
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
@@ -25,7 +23,7 @@ PLAN = (
     Pool("payments", kind="solo"),
     Pool("audit", kind="threads"),
 )
-"""Every kind of pool, and one with two processes."""
+"""Each kind of Celery pool, and one participant with two processes."""
 ENVIRONMENT = {
     "ORDERSAGA_PARTICIPANTS": "workers.orders,tests.support.fault_injection.inventory,workers.payments",
     "ORDERSAGA_WATCHDOG": f"{WATCHDOG.first.total_seconds()}",
@@ -33,8 +31,8 @@ ENVIRONMENT = {
 }
 
 
-class House:
-    """Use as a context manager; every pool reaches its database through a proxy that a test may cut."""
+class Installation:
+    """A context manager. With ``proxied``, each pool's database is behind a proxy that tests may cut."""
 
     def __init__(
         self,
@@ -47,18 +45,13 @@ class House:
         env: Mapping[str, str] | None = None,
         proxied: bool = True,
     ) -> None:
-        self.vhost, self.postgres, self.rabbitmq, self.plan, self.proxied = (
-            name,
-            postgres,
-            rabbitmq,
-            plan,
-            proxied,
-        )
+        self.vhost, self.postgres, self.rabbitmq = name, postgres, rabbitmq
+        self.plan, self.proxied = plan, proxied
         postgres.ensure()
         rabbitmq.ensure()
         self.databases = copies(postgres, dict(templates))
         self.proxies = {owner: Proxy(postgres.port) for owner in OWNERS}
-        self.switches = Switches(janitor().folder("switches"))
+        self.switches = FaultSwitches(janitor().folder("switches"))
         self.broker_url = rabbitmq.add_vhost(name)
         self.env = {
             **self._database_env(),
@@ -69,7 +62,8 @@ class House:
         }
         self.pools = Pools(self.env)
         self._absent: set[str] = set()
-        self.shop, self.books, self.mail = Shop(self.databases), Books(self.databases), Mail(rabbitmq, name)
+        self.factory, self.probe = OrderFactory(self.databases), DatabaseProbe(self.databases)
+        self.amqp = AmqpClient(rabbitmq, name)
 
     def _database_env(self) -> dict[str, str]:
         if not self.proxied:
@@ -81,7 +75,7 @@ class House:
     def __enter__(self) -> Self:
         for proxy in self.proxies.values():
             proxy.start()
-        self.shop.open()
+        self.factory.seed()
         self.pools.launch(*self.plan)
         return self
 
@@ -95,7 +89,7 @@ class House:
         self.rabbitmq.delete_vhost(self.vhost)
 
     def ensure(self) -> None:
-        """As it should stand at a test's beginning, whatever the one before has left."""
+        """Restart what a test stopped, and clear its faults."""
         self.postgres.ensure()
         self.rabbitmq.ensure()
         self.switches.clear()
@@ -108,7 +102,7 @@ class House:
 
     @contextmanager
     def without(self, name: str) -> Iterator[None]:
-        """A pool is stopped for a while, warmly."""
+        """Stop a pool by a warm shutdown; start it again at the end."""
         self._absent.add(name)
         self.pools[name].terminate(60)
         try:
@@ -118,8 +112,8 @@ class House:
             self.pools[name].start()
 
     @contextmanager
-    def all_away(self) -> Iterator[None]:
-        """All pools are stopped for a while."""
+    def without_pools(self) -> Iterator[None]:
+        """Stop all pools; start them again at the end."""
         names = {pool.name for pool in self.plan}
         self._absent |= names
         self.pools.teardown()
@@ -131,7 +125,7 @@ class House:
 
     @contextmanager
     def besides(self, name: str, **options: Any) -> Iterator[PoolCluster]:
-        """For a while, more processes of the pool ``name``; options as for :meth:`Pools.start`."""
+        """Add processes to the pool ``name``; options as for :meth:`Pools.start`."""
         other = Pools(self.env, after=100)
         try:
             yield other.start(name, **options)
@@ -140,6 +134,6 @@ class House:
 
     @contextmanager
     def instead(self, name: str, **options: Any) -> Iterator[PoolCluster]:
-        """For a while, other processes stand in for the pool ``name``."""
+        """Replace the processes of the pool ``name``; options as for :meth:`Pools.start`."""
         with self.without(name), self.besides(name, **options) as cluster:
             yield cluster

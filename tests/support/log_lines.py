@@ -1,4 +1,4 @@
-"""What processes wrote into their logs, line by line."""
+"""Parses the JSON log lines of pools."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from typing import Any
 from tests.support.pools import PoolCluster
 
 
-def lines_of(cluster: PoolCluster) -> list[dict[str, Any]]:
-    """Every line of a pool that writes JSON.
-
-    :raises json.JSONDecodeError: when one is something else.
-    """
+def read_lines(cluster: PoolCluster) -> list[dict[str, Any]]:
+    """:raises json.JSONDecodeError: if a line is not JSON."""
     return [json.loads(line) for worker in cluster for line in worker.process.logs().splitlines()]
 
 
-def about(lines: list[dict[str, Any]], saga: str, event: str) -> list[dict[str, Any]]:
-    """The lines on one saga that tell one thing."""
+def select(lines: list[dict[str, Any]], saga: str, event: str) -> list[dict[str, Any]]:
+    """Return the lines of one saga with one event code."""
     return [line for line in lines if line.get("saga") == saga and line["event"] == event]

@@ -1,4 +1,2 @@
-"""What a test's report keeps of its sagas; ``pytest --measured`` prints it."""
-
 MEASURED = "measured"
-"""The name of the report's property."""
+"""The property of a test's report that holds a summary of its sagas; ``pytest --measured`` prints it."""

@@ -1,4 +1,4 @@
-"""A shop on a test's databases: goods, customers, and orders placed as the stage places them."""
+"""Creates products, customers and orders in a test's databases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from ordersaga import SagaId, Watchdog
 from tests.support.databases import Databases
 from tests.support.db_override import django_at
-from tests.support.fault_injection.goods import UNRULY
+from tests.support.fault_injection.skus import FAULTY_SKUS
 from tests.support.time_scale import scaled
 from workers.django_setup import setup
 from workers.inventory.seed import receive
@@ -23,29 +23,29 @@ from workers.payments.seed import NewWallet, open_wallets
 
 setup()
 
-from webapp.orders import services  # noqa: E402 - what follows stands on Django's models
+from webapp.orders import services  # noqa: E402 - needs Django's models
 from webapp.orders.models import CancelRequest, Order, Product  # noqa: E402
 from webapp.orders.pricing import Item, NewOrder  # noqa: E402
 from webapp.orders.services import cancel_order  # noqa: E402
 from workers.order_saga import order_saga  # noqa: E402
 
-__all__ = ["Item", "Shop"]
+__all__ = ["Item", "OrderFactory"]
 
-PRICES = {"TEA": 450, "MUG": 1200, "HAT": 2500, "GONE": 900, "FREE": 0, **dict.fromkeys(UNRULY, 100)}
-"""In cents. Of GONE there is none, of everything else plenty."""
+PRICES = {"TEA": 450, "MUG": 1200, "HAT": 2500, "GONE": 900, "FREE": 0, **dict.fromkeys(FAULTY_SKUS, 100)}
+"""In cents. GONE is out of stock; of every other product there are a million units."""
 WATCHDOG = Watchdog(first=timedelta(seconds=scaled(5)))
-"""Sooner than in production; on a slow machine not so soon that healthy orders are reminded."""
+"""Shorter than in production, but long enough that no healthy order gets a reminder."""
 ASLEEP = Watchdog(first=timedelta(hours=1), cap=timedelta(hours=1))
-"""For tests in which nobody shall be reminded."""
+"""For tests in which no saga may get a reminder."""
 RICH = 10**11
 LIMIT = 100
 
 _keys = itertools.count(1)
 
 
-class Shop:
-    """Customers: ``ann`` and ``bob`` can pay; ``poor`` has nothing; ``blocked`` and ``limited`` (100 cents)
-    are rich.
+class OrderFactory:
+    """Customers: ``ann`` and ``bob`` can pay. ``poor`` has no money, ``blocked`` has a blocked wallet, and
+    ``limited`` an order limit of 100 cents.
     """
 
     def __init__(
@@ -55,14 +55,12 @@ class Shop:
         participants: Sequence[str] = order_saga.participants,
         watchdog: Watchdog = WATCHDOG,
     ) -> None:
-        """:param participants: those frozen into each saga that begins here, as the web's setting would have
-        them.
-        """
+        """:param participants: the list that each new saga stores, as the web's setting would."""
         self.databases = databases
         self._contract = replace(order_saga, participants=tuple(participants), watchdog=watchdog)
 
-    def open(self) -> None:
-        """Fill the catalogue, the stock and the wallets."""
+    def seed(self) -> None:
+        """Create the products, their stock and the wallets."""
         with django_at(self.databases.orders):
             goods = [
                 Product(sku=sku, name=sku.title(), price=price, currency="EUR")
@@ -77,18 +75,17 @@ class Shop:
             open_wallets(db, [*wallets, NewWallet("limited", "EUR", RICH, order_limit=LIMIT)])
 
     def open_wallets(self, balances: Mapping[str, int]) -> None:
-        """Customers of the test's own, with what they have."""
+        """Create customers with these balances, in cents."""
         with _session(self.databases.payments) as db:
             open_wallets(db, [NewWallet(name, "EUR", balance) for name, balance in balances.items()])
 
-    def stock(self, sku: str, units: int, price: int = 100, title: str = "") -> None:
-        """An article of the test's own, of which there are so many."""
-        self.stock_all({sku: units}, price, {sku: title})
+    def add_product(self, sku: str, units: int, price: int = 100, title: str = "") -> None:
+        self.add_products({sku: units}, price, {sku: title})
 
-    def stock_all(
+    def add_products(
         self, units: Mapping[str, int], price: int = 100, titles: Mapping[str, str] | None = None
     ) -> None:
-        """Articles of the test's own, with how many there are of each."""
+        """Create products with these units in stock."""
         names = {sku: (titles or {}).get(sku) or sku.title() for sku in units}
         with django_at(self.databases.orders):
             Product.objects.bulk_create(
@@ -98,11 +95,11 @@ class Shop:
             receive(db, units)
 
     def place(self, *lines: str | Item, customer: str = "ann", deadline: timedelta | None = None) -> SagaId:
-        """Place one order (of one TEA unless told otherwise); its saga."""
+        """Place one order, by default of one TEA; return its saga's id."""
         return self.place_all([lines or ("TEA",)], customer=customer, deadline=deadline)[0]
 
     def place_many(self, count: int, *lines: str | Item, customer: str = "ann") -> list[SagaId]:
-        """Place so many equal orders in one transaction; their sagas."""
+        """Place ``count`` equal orders in one transaction; return their sagas' ids."""
         return self.place_all([lines or ("TEA",)] * count, customer=customer)
 
     def place_all(
@@ -112,8 +109,8 @@ class Shop:
         customer: str = "ann",
         deadline: timedelta | None = None,
     ) -> list[SagaId]:
-        """Place orders of these lines in one transaction, so that they travel in one envelope;
-        their sagas.
+        """Place orders of these lines in one transaction, so that one envelope carries them; return their
+        sagas' ids.
         """
         contract = replace(self._contract, deadline=deadline or order_saga.deadline)
         new = [
@@ -128,19 +125,19 @@ class Shop:
             return [str(order.saga_id) for order in services.place_orders(new)]
 
     def cancel(self, saga: SagaId) -> None:
-        """The customer wishes to cancel."""
+        """Request a cancellation."""
         with django_at(self.databases.orders):
             cancel_order(Order.objects.get(saga_id=saga), "the customer")
 
-    def told(self, saga: SagaId) -> str | None:
-        """What whoever wished to cancel was told, if anything yet."""
+    def cancel_outcome(self, saga: SagaId) -> str | None:
+        """Return the outcome of the request to cancel, or None while it is open."""
         with django_at(self.databases.orders):
             return CancelRequest.objects.get(order__saga_id=saga).outcome
 
 
 @contextmanager
 def _session(url: str) -> Iterator[Session]:
-    """A transaction in the database of that URL."""
+    """Open a transaction in this database."""
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
     try:
         with Session(engine) as session, session.begin():

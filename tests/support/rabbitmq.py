@@ -289,7 +289,7 @@ class RabbitMQ:
     def version(self) -> tuple[int, ...]:
         return tuple(int(n) for n in re.findall(r"\d+", self._ask("GET", "overview")["rabbitmq_version"])[:3])
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
+    def request(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the management interface, JSON in and out."""
         return self._ask(method, path, body)
 

@@ -11,8 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.support.chaos import Killer
-from tests.support.db_probe import Books
+from tests.support.chaos import ProcessKiller
+from tests.support.db_probe import DatabaseProbe
 from tests.support.pools import Pools
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
@@ -37,7 +37,7 @@ class Trade(NamedTuple):
         return 120 + self.lines // 10
 
 
-def settle(trade: Trade, env: dict[str, str], pools: Pools, books: Books, folder: Path) -> None:
+def settle(trade: Trade, env: dict[str, str], pools: Pools, probe: DatabaseProbe, folder: Path) -> None:
     """Place them while processes are killed; all are confirmed, the books agree, and the money is the file's
     to the cent.
     """
@@ -51,13 +51,13 @@ def settle(trade: Trade, env: dict[str, str], pools: Pools, books: Books, folder
     how = [f"--at-once={trade.at_once}", f"--timeout={scaled(trade.timeout):.0f}"]
     placing = ["place_orders", str(file), "--format=cdnow", "--json", "--wait", *how]
 
-    killer = Killer(pools, every=trade.every, of_each=True)
+    killer = ProcessKiller(pools, every=trade.every, of_each=True)
     with subprocess.Popen(
         [sys.executable, "manage.py", *placing],
         cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
         while process.poll() is None:
-            killer.look()
+            killer.kill_when_due()
             time.sleep(0.05)
         said = process.stdout.read() if process.stdout else ""
     killer.start_all()
@@ -68,12 +68,12 @@ def settle(trade: Trade, env: dict[str, str], pools: Pools, books: Books, folder
     assert (told["placed"], told["money"]) == (len(lines), {"USD": cents})
     assert (told["outcomes"]["confirmed"], told["outcomes"]["rolled_back"]) == (len(lines), 0)
     assert killer.kills >= len(list(pools))
-    books.are_clean(timeout=60)
+    probe.wait_until_clean(timeout=60)
     report = _manage(env, "reconcile", "--grace=0", "--json")
     assert (report["clean"], report["looked_at"]["orders"]) == (True, before + len(lines))
-    assert books.product("CDNOW-CD") == {"on_hand": 20_000 - pieces, "held": 0, "sold": pieces}
-    [(left,)] = books.ask("payments", "SELECT sum(balance) FROM wallet WHERE currency = 'USD'")
-    [(sales,)] = books.ask(
+    assert probe.stock_counters("CDNOW-CD") == {"on_hand": 20_000 - pieces, "held": 0, "sold": pieces}
+    [(left,)] = probe.query("payments", "SELECT sum(balance) FROM wallet WHERE currency = 'USD'")
+    [(sales,)] = probe.query(
         "payments", "SELECT sum(amount) FROM ledger_entry WHERE account = 'sales' AND currency = 'USD'"
     )
     assert (left, sales) == (FUNDED - cents, cents)

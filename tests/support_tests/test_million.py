@@ -6,31 +6,31 @@ from ordersaga.testing import Rehearsal
 from tests.support import bulk_data
 from tests.support.databases import OWNERS, Databases
 from tests.support.db_override import participants_at
-from tests.support.db_probe import Books
-from tests.support.order_factory import ASLEEP, Shop
+from tests.support.db_probe import DatabaseProbe
+from tests.support.order_factory import ASLEEP, OrderFactory
 
 ORDERS = 1_000
 
 
 def test_later_orders_settle_beside_the_written_ones_and_the_books_are_clean(databases: Databases) -> None:
     bulk_data.fill(ORDERS, [getattr(databases, owner) for owner in OWNERS])
-    shop, books = Shop(databases, watchdog=ASLEEP), Books(databases)
+    factory, probe = OrderFactory(databases, watchdog=ASLEEP), DatabaseProbe(databases)
     with participants_at(databases) as choreography:
-        shop.open()
-        kept = [shop.place("SKU-7", "SKU-8", customer="customer-7"), shop.place("TEA")]
+        factory.seed()
+        kept = [factory.place("SKU-7", "SKU-8", customer="customer-7"), factory.place("TEA")]
         rolled_back = [
-            shop.place("GONE"),
-            shop.place("TEA", customer="poor"),
-            shop.place("SKU-7", customer="nobody"),
+            factory.place("GONE"),
+            factory.place("TEA", customer="poor"),
+            factory.place("SKU-7", customer="nobody"),
         ]
-        cancelled = shop.place("SKU-7", customer="customer-1")
-        shop.cancel(cancelled)
+        cancelled = factory.place("SKU-7", customer="customer-1")
+        factory.cancel(cancelled)
         Rehearsal(choreography).run()
-    books.all_confirmed(kept)
-    books.all_rolled_back(rolled_back)
-    books.all_ended([cancelled])
-    books.are_clean()
-    numbers = books.ask(
+    probe.wait_until_confirmed(kept)
+    probe.wait_until_rolled_back(rolled_back)
+    probe.wait_until_ended([cancelled])
+    probe.wait_until_clean()
+    numbers = probe.query(
         "orders", "SELECT id FROM orders_order WHERE saga_id = ANY(%s::uuid[]) ORDER BY id", kept
     )
     assert [number for (number,) in numbers] == [ORDERS + 1, ORDERS + 2]
@@ -39,8 +39,8 @@ def test_later_orders_settle_beside_the_written_ones_and_the_books_are_clean(dat
 def test_the_written_trail_is_one_tree_for_each_saga(databases: Databases) -> None:
     """Every cause is an event of the same saga, as in a trail that was heard."""
     bulk_data.fill_orders(ORDERS, databases.orders)
-    books = Books(databases)
-    [(events, beginnings, foreign)] = books.ask(
+    probe = DatabaseProbe(databases)
+    [(events, beginnings, foreign)] = probe.query(
         "orders",
         """
         SELECT count(*), count(*) FILTER (WHERE e.cause IS NULL), count(*) FILTER (WHERE e.cause IS NOT NULL AND c.id IS NULL)
@@ -50,12 +50,12 @@ def test_the_written_trail_is_one_tree_for_each_saga(databases: Databases) -> No
     assert events > 6 * ORDERS
     assert beginnings == ORDERS + ORDERS * 3 // 100  # a cancelled order's wish is not in the trail
     assert foreign == 0
-    [(packed,)] = books.ask(
+    [(packed,)] = probe.query(
         "orders", "SELECT sum(json_array_length(payload::json->'signals')) FROM ordersaga_pack"
     )
     assert packed == ORDERS + ORDERS * 90 // 100 + ORDERS * 3 // 100
     assert (
-        books.ask(
+        probe.query(
             "orders",
             "SELECT 1 FROM ordersaga_journal j WHERE pack_id IS NOT NULL AND NOT EXISTS ("
             "SELECT FROM ordersaga_pack p WHERE p.id = j.pack_id) AND step <> 'orders.complete_order'",

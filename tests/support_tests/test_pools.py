@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 from pytest_celery import CeleryTestSetup
 
-from tests.support.chaos import Killer
+from tests.support.chaos import ProcessKiller
 from tests.support.polling import eventually
 from tests.support.pools import Pool, Pools
 from tests.support.rabbitmq import RabbitMQ
@@ -90,7 +90,7 @@ def test_work_of_a_process_killed_with_9_is_done_by_the_next(
 
 def test_the_next_is_killed_only_when_all_are_ready(pools: Pools) -> None:
     tiny = pools.start("tiny", app="tiny", processes=2, kind="solo")
-    killer = Killer(pools, every=0.1)
+    killer = ProcessKiller(pools, every=0.1)
 
     def killed() -> bool:
         enough = killer.has_killed(3)

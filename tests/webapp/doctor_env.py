@@ -1,4 +1,4 @@
-"""A healthy house of servers for the doctor: databases, a virtual host with all queues, roles and a user of
+"""A healthy doctor_env of servers for the doctor: databases, a virtual host with all queues, roles and a user of
 their own.
 """
 
@@ -28,7 +28,7 @@ from workers.settings import Settings, read
 VHOST, USER, SECRET = "doctor", "pools", "a-secret-of-its-own"
 
 
-class House:
+class DoctorEnvironment:
     """What the doctor looks at. The settings are production's, so that nothing is forgiven."""
 
     def __init__(self, postgres: Postgres, databases: Databases, rabbitmq: RabbitMQ) -> None:
@@ -64,7 +64,7 @@ class House:
                     statement = statement.replace(f"{{{each}}}", name)  # noqa: PLW2901 - read once
                 cursor.execute(statement)
 
-    def ask(self, method: str, path: str, **body: Any) -> None:
+    def request(self, method: str, path: str, **body: Any) -> None:
         """The management interface, as its administrator; ``path`` is quoted by the caller."""
         data = dumps(body).encode() if body else None
         request = urllib.request.Request(f"{self.management}/api/{path}", data, method=method)
@@ -84,15 +84,15 @@ class House:
             **(wanted.queue_arguments or {}),
             **{f"x-{k.replace('_', '-')}": v for k, v in arguments.items()},
         }
-        self.ask("DELETE", f"queues/{VHOST}/{quote(queue, safe='')}")
-        self.ask("PUT", f"queues/{VHOST}/{quote(queue, safe='')}", durable=True,
+        self.request("DELETE", f"queues/{VHOST}/{quote(queue, safe='')}")
+        self.request("PUT", f"queues/{VHOST}/{quote(queue, safe='')}", durable=True,
                  arguments={k: v for k, v in given.items() if v is not None})  # fmt: skip
         with Connection(self.settings.broker_url) as connection, connection.channel() as channel:
             bind(wanted(channel))
 
     def heal_queue(self, queue: str) -> None:
         """As the pools declare it."""
-        self.ask("DELETE", f"queues/{VHOST}/{quote(queue, safe='')}")
+        self.request("DELETE", f"queues/{VHOST}/{quote(queue, safe='')}")
         self.declare()
 
     def declare(self) -> None:
@@ -101,18 +101,18 @@ class House:
 
 
 @contextmanager
-def healthy(postgres: Postgres, templates: dict[str, str], rabbitmq: RabbitMQ) -> Iterator[House]:
+def healthy(postgres: Postgres, templates: dict[str, str], rabbitmq: RabbitMQ) -> Iterator[DoctorEnvironment]:
     postgres.ensure()
     rabbitmq.ensure()
     databases = copies(postgres, templates)
     rabbitmq.add_vhost(VHOST)
-    house = House(postgres, databases, rabbitmq)
-    house.ask("PUT", f"users/{USER}", password=SECRET, tags="management")
-    house.ask("PUT", f"permissions/{VHOST}/{USER}", configure=".*", write=".*", read=".*")
-    house.declare()
-    yield house
+    doctor_env = DoctorEnvironment(postgres, databases, rabbitmq)
+    doctor_env.request("PUT", f"users/{USER}", password=SECRET, tags="management")
+    doctor_env.request("PUT", f"permissions/{VHOST}/{USER}", configure=".*", write=".*", read=".*")
+    doctor_env.declare()
+    yield doctor_env
     postgres.ensure()
     drop(postgres, databases)
     rabbitmq.ensure()
     rabbitmq.delete_vhost(VHOST)
-    house.ask("DELETE", f"users/{USER}")
+    doctor_env.request("DELETE", f"users/{USER}")

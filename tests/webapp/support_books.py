@@ -1,4 +1,4 @@
-"""Books written by the real participants: orders of every kind of end, rehearsed on real databases."""
+"""CorruptibleDatabases written by the real participants: orders of every kind of end, rehearsed on real databases."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class Borrowed(psycopg2.extensions.connection):
         super().close()
 
 
-class Books:
+class CorruptibleDatabases:
     """The settled books, as corrupted in transactions that are rolled back in the end."""
 
     def __init__(self, urls: dict[str, str], orders: dict[str, Booked]) -> None:
@@ -214,7 +214,7 @@ HEARD = (
 
 
 class Settled(NamedTuple):
-    """Books in which orders of every kind have ended, and two are open."""
+    """CorruptibleDatabases in which orders of every kind have ended, and two are open."""
 
     databases: Databases
     orders: dict[str, Booked]
@@ -229,10 +229,12 @@ def settled(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[
 
 
 @pytest.fixture
-def books(settled: Settled, postgres: Postgres) -> Iterator[Books]:
+def books(settled: Settled, postgres: Postgres) -> Iterator[CorruptibleDatabases]:
     """The settled books in a superuser's transactions: a test corrupts them as it likes."""
     names = {owner: getattr(settled.databases, owner).rpartition("/")[2] for owner in OWNERS}
-    made = Books({owner: postgres.url(name, OWNER) for owner, name in names.items()}, settled.orders)
+    made = CorruptibleDatabases(
+        {owner: postgres.url(name, OWNER) for owner, name in names.items()}, settled.orders
+    )
     yield made
     made.close()
 

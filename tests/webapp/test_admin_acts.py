@@ -44,11 +44,11 @@ def things(order: Order) -> dict[str, Any]:
     """One thing for each act; the saga needs attention, and so has something to resume."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ordersaga_saga SET attention = 'stuck' WHERE id = %s", [order.saga_id])
-    letters = [letter(order), letter(order)]
+    letters = [create_dead_letter(order), create_dead_letter(order)]
     return {"cancel": order, "resume": order.saga, "replay": letters[0], "discard": letters[1]}
 
 
-def letter(order: Order, **changed: Any) -> DeadLetter:
+def create_dead_letter(order: Order, **changed: Any) -> DeadLetter:
     given = {
         "source": "participant",
         "key": new_id(),
@@ -174,7 +174,7 @@ def test_an_act_needs_a_login(things: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("act", ["replay", "discard"])
 def test_a_selection_of_letters_is_settled_with_one_reason(act: str, order: Order) -> None:
-    letters = [letter(order) for _ in range(3)]
+    letters = [create_dead_letter(order) for _ in range(3)]
     client, where = staff(ACTS[act][1]), reverse("admin:audit_deadletter_changelist")
     chosen = client.post(
         where, {"action": act, "index": "0", "_selected_action": [row.pk for row in letters[:2]]}, follow=True
@@ -189,7 +189,7 @@ def test_a_selection_of_letters_is_settled_with_one_reason(act: str, order: Orde
 
 
 def test_one_letter_of_a_selection_that_was_settled_before_does_not_stop_the_others(order: Order) -> None:
-    letters = [letter(order) for _ in range(3)]
+    letters = [create_dead_letter(order) for _ in range(3)]
     client = staff("discard_deadletter")
     client.post(address("discard", letters[1]), WHY, follow=True)
     lines = told(client.post(address("discard", *letters), WHY, follow=True))
@@ -205,7 +205,7 @@ def test_a_letter_of_an_order_that_has_ended_is_replayed_to_the_audit_alone(
     with connection.cursor() as cursor:
         cursor.execute(ended, [order.saga_id])
     body, message = (
-        amqp_client.letter("signal.OrderPlaced", str(order.saga_id), '{"kept": "as it was"}'),
+        amqp_client.envelope_body("signal.OrderPlaced", str(order.saga_id), '{"kept": "as it was"}'),
         new_id(),
     )
     signature = Keyring.parse(settings().signing_keys).sign(message, "signal.OrderPlaced", 1, body)
@@ -215,7 +215,9 @@ def test_a_letter_of_an_order_that_has_ended_is_replayed_to_the_audit_alone(
         "ordersaga-signals": 1,
         "ordersaga-signature": signature,
     }
-    dead = letter(order, source="broker", participant=participant, step=None, body=body, headers=headers)
+    dead = create_dead_letter(
+        order, source="broker", participant=participant, step=None, body=body, headers=headers
+    )
     client, before = staff("replay_deadletter"), notices()
     assert (
         address("replay", dead) in client.get(f"/admin/audit/deadletter/{dead.pk}/change/").content.decode()

@@ -33,7 +33,7 @@ ROLES = {
     "broker": "new_broker",
 }
 SECRET = "p%40ss%2Fw:rd"  # as it stands in an address
-VHOST = "new/house"
+VHOST = "new/doctor_env"
 
 
 class Site:

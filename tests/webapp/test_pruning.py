@@ -18,8 +18,8 @@ from ordersaga.celery.dead_letters import DeadMessage
 from ordersaga.sql import NOBODY
 from tests.support import bulk_data
 from tests.support.databases import Databases
-from tests.support.fixtures import standing_theatre, theatre
-from tests.support.in_process import Theatre
+from tests.support.fixtures import in_process, shared_in_process
+from tests.support.in_process import InProcessSagas
 from tests.support.pruning import age, opened, pruned, rows
 from tests.support.time_scale import scaled
 from webapp.audit.models import DeadLetter
@@ -32,7 +32,7 @@ from webapp.orders.services import place_orders
 from workers.audit.dead_letters import keep
 from workers.settings import read
 
-__all__ = ["standing_theatre", "theatre"]
+__all__ = ["in_process", "shared_in_process"]
 
 MONTH = timedelta(days=30)
 KEY = "SELECT idempotency_key, id FROM orders_order WHERE saga_id = %s"
@@ -54,37 +54,39 @@ SETTLED = (
 
 
 @pytest.fixture
-def old(theatre: Theatre) -> Iterator[list[str]]:
+def old(in_process: InProcessSagas) -> Iterator[list[str]]:
     """Five orders that ended more than a month ago: three confirmed, two rolled back."""
-    sagas = [theatre.shop.place("TEA") for _ in range(3)] + [theatre.shop.place("GONE") for _ in range(2)]
-    theatre.rehearsal().run()
-    age(theatre, sagas, days=31)
+    sagas = [in_process.factory.place("TEA") for _ in range(3)] + [
+        in_process.factory.place("GONE") for _ in range(2)
+    ]
+    in_process.rehearsal().run()
+    age(in_process, sagas, days=31)
     yield sagas
-    theatre.books.are_clean(timeout=0)
+    in_process.probe.wait_until_clean(timeout=0)
 
 
-def test_a_dry_run_counts_and_changes_nothing(theatre: Theatre, old: list[str]) -> None:
-    counted = pruned(theatre, MONTH, dry=True)
+def test_a_dry_run_counts_and_changes_nothing(in_process: InProcessSagas, old: list[str]) -> None:
+    counted = pruned(in_process, MONTH, dry=True)
     assert counted["sagas"] == 5
-    assert pruned(theatre, MONTH, dry=True) == counted
+    assert pruned(in_process, MONTH, dry=True) == counted
 
-    gone = pruned(theatre, MONTH)
+    gone = pruned(in_process, MONTH)
     assert {kind: gone[kind] for kind in counted if kind != "packs"} == {k: counted[k] for k in counted}
 
 
-def test_packs_go_when_nothing_points_at_them_any_more(theatre: Theatre, old: list[str]) -> None:
-    together = theatre.shop.place_many(2)  # both in the packs of one transaction
-    theatre.rehearsal().run()
-    age(theatre, together[:1], days=31)  # all packs are old now
+def test_packs_go_when_nothing_points_at_them_any_more(in_process: InProcessSagas, old: list[str]) -> None:
+    together = in_process.factory.place_many(2)  # both in the packs of one transaction
+    in_process.rehearsal().run()
+    age(in_process, together[:1], days=31)  # all packs are old now
 
-    gone = pruned(theatre, MONTH)
+    gone = pruned(in_process, MONTH)
     assert gone["packs"] > 0
-    kept = sum(theatre.books.ask(owner, PACKS)[0][0] for owner in ("orders", "inventory", "payments"))
+    kept = sum(in_process.probe.query(owner, PACKS)[0][0] for owner in ("orders", "inventory", "payments"))
     assert kept >= 3, "what the other order has said is kept"
 
-    age(theatre, together[1:], days=31)
-    pruned(theatre, MONTH)
-    assert [theatre.books.ask(owner, PACKS)[0][0] for owner in ("orders", "inventory", "payments")] == [
+    age(in_process, together[1:], days=31)
+    pruned(in_process, MONTH)
+    assert [in_process.probe.query(owner, PACKS)[0][0] for owner in ("orders", "inventory", "payments")] == [
         0,
         0,
         0,
@@ -92,66 +94,68 @@ def test_packs_go_when_nothing_points_at_them_any_more(theatre: Theatre, old: li
 
 
 def test_an_order_with_an_open_dead_letter_is_remembered_until_it_is_settled(
-    theatre: Theatre, old: list[str]
+    in_process: InProcessSagas, old: list[str]
 ) -> None:
-    theatre.books.ask("orders", LETTER, old[0], old[0])
-    assert pruned(theatre, MONTH)["sagas"] == 4
-    assert rows(theatre, old[0])
+    in_process.probe.query("orders", LETTER, old[0], old[0])
+    assert pruned(in_process, MONTH)["sagas"] == 4
+    assert rows(in_process, old[0])
 
-    theatre.books.ask("orders", SETTLED, old[0])
-    gone = pruned(theatre, MONTH)
+    in_process.probe.query("orders", SETTLED, old[0])
+    gone = pruned(in_process, MONTH)
     assert (gone["sagas"], gone["letters of the desk"]) == (1, 1)
-    assert rows(theatre, old[0]) == {}
+    assert rows(in_process, old[0]) == {}
 
 
 def test_orders_with_a_dead_letter_in_common_are_remembered_until_it_is_forgotten(
-    theatre: Theatre, old: list[str]
+    in_process: InProcessSagas, old: list[str]
 ) -> None:
-    together, rehearsal = theatre.shop.place_many(2), theatre.rehearsal()
+    together, rehearsal = in_process.factory.place_many(2), in_process.rehearsal()
     rehearsal.collect("orders")
     [said] = rehearsal.waiting("inventory", "signal.OrderPlaced")
     rehearsal.run()
     keep(DeadMessage("audit", said.envelope.body, {}, {}))
-    age(theatre, together, days=31)
+    age(in_process, together, days=31)
     [letter] = DeadLetter.objects.filter(outcome=None)
     assert letter.saga_id is None
 
-    assert pruned(theatre, MONTH, batch=1)["sagas"] == len(old)
+    assert pruned(in_process, MONTH, batch=1)["sagas"] == len(old)
     discard(letter.id, by="staff 1", reason="a test")
-    assert pruned(theatre, MONTH)["sagas"] == 0
-    assert all(rows(theatre, saga) for saga in together)
+    assert pruned(in_process, MONTH)["sagas"] == 0
+    assert all(rows(in_process, saga) for saga in together)
 
-    theatre.books.ask(
+    in_process.probe.query(
         "orders",
         "UPDATE audit_deadletter SET settled_at = now() - interval '40 days' WHERE id = %s",
         letter.id,
     )
-    counted = pruned(theatre, MONTH, dry=True)
-    gone = pruned(theatre, MONTH)
+    counted = pruned(in_process, MONTH, dry=True)
+    gone = pruned(in_process, MONTH)
     assert (
         (gone["sagas"], gone["letters of the desk"])
         == (counted["sagas"], counted["letters of the desk"])
         == (2, 1)
     )
-    assert all(rows(theatre, saga) == {} for saga in together)
+    assert all(rows(in_process, saga) == {} for saga in together)
 
 
-def test_an_order_whose_dead_letter_was_just_replayed_is_remembered(theatre: Theatre, old: list[str]) -> None:
-    theatre.books.ask("orders", LETTER, old[0], old[0])
+def test_an_order_whose_dead_letter_was_just_replayed_is_remembered(
+    in_process: InProcessSagas, old: list[str]
+) -> None:
+    in_process.probe.query("orders", LETTER, old[0], old[0])
     discard(DeadLetter.objects.get(saga_id=old[0]).id, by="staff 1", reason="a test")
-    assert pruned(theatre, MONTH)["sagas"] == len(old) - 1
-    assert rows(theatre, old[0])
+    assert pruned(in_process, MONTH)["sagas"] == len(old) - 1
+    assert rows(in_process, old[0])
 
 
-def test_large_dead_letters_are_not_in_memory_together(theatre: Theatre) -> None:
-    theatre.books.ask("orders", LARGE)
+def test_large_dead_letters_are_not_in_memory_together(in_process: InProcessSagas) -> None:
+    in_process.probe.query("orders", LARGE)
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
         before = memory("VmRSS")
-        pruned(theatre, MONTH, dry=True)
+        pruned(in_process, MONTH, dry=True)
         assert memory("VmHWM") - before < 30 * 1024, "KiB"
     finally:
-        theatre.books.ask(
+        in_process.probe.query(
             "orders", "DELETE FROM audit_deadletter WHERE body = repeat('x', 1024 * 1024)::bytea"
         )
 
@@ -162,17 +166,17 @@ def memory(what: str) -> int:
     return int(line.split()[1])
 
 
-def test_an_open_order_is_never_forgotten(theatre: Theatre) -> None:
-    saga = theatre.shop.place("TEA")
-    age(theatre, [saga], days=365)
-    assert pruned(theatre, MONTH)["sagas"] == 0
-    theatre.rehearsal().run()
-    theatre.books.all_confirmed([saga], timeout=0)
+def test_an_open_order_is_never_forgotten(in_process: InProcessSagas) -> None:
+    saga = in_process.factory.place("TEA")
+    age(in_process, [saga], days=365)
+    assert pruned(in_process, MONTH)["sagas"] == 0
+    in_process.rehearsal().run()
+    in_process.probe.wait_until_confirmed([saga], timeout=0)
 
 
-def test_spent_keys_are_forgotten_and_cannot_be_asked_for(theatre: Theatre, old: list[str]) -> None:
-    pruned(theatre, MONTH)
-    [(key, number)] = theatre.books.ask("orders", KEY, old[0])
+def test_spent_keys_are_forgotten_and_cannot_be_asked_for(in_process: InProcessSagas, old: list[str]) -> None:
+    pruned(in_process, MONTH)
+    [(key, number)] = in_process.probe.query("orders", KEY, old[0])
     assert key == f"forgotten:{number}"
     with pytest.raises(OrderRefused, match="idempotency_key"):
         place_orders([NewOrder("ann", [Item("TEA", 1)], key)])
@@ -180,7 +184,7 @@ def test_spent_keys_are_forgotten_and_cannot_be_asked_for(theatre: Theatre, old:
 
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_interrupted_anywhere_it_leaves_whole_batches_and_goes_on_the_next_time(
-    theatre: Theatre, old: list[str], after: int
+    in_process: InProcessSagas, old: list[str], after: int
 ) -> None:
     told = Counter[str]()
 
@@ -190,60 +194,60 @@ def test_interrupted_anywhere_it_leaves_whole_batches_and_goes_on_the_next_time(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pruned(theatre, MONTH, batch=1, tell=interrupt)
-    theatre.books.are_clean(timeout=0)
-    assert all(rows(theatre, saga) == {} or len(rows(theatre, saga)) >= 4 for saga in old)
-    pruned(theatre, MONTH)
-    assert all(rows(theatre, saga) == {} for saga in old)
+        pruned(in_process, MONTH, batch=1, tell=interrupt)
+    in_process.probe.wait_until_clean(timeout=0)
+    assert all(rows(in_process, saga) == {} or len(rows(in_process, saga)) >= 4 for saga in old)
+    pruned(in_process, MONTH)
+    assert all(rows(in_process, saga) == {} for saga in old)
 
 
-def test_two_at_once_take_each_order_once_and_none_fails(theatre: Theatre) -> None:
-    sagas = theatre.shop.place_many(30)
-    theatre.rehearsal().run()
-    age(theatre, sagas, days=31)
+def test_two_at_once_take_each_order_once_and_none_fails(in_process: InProcessSagas) -> None:
+    sagas = in_process.factory.place_many(30)
+    in_process.rehearsal().run()
+    age(in_process, sagas, days=31)
 
     def run() -> Counter[str]:
-        with opened(theatre.books.databases) as databases:
+        with opened(in_process.probe.databases) as databases:
             return prune(databases, MONTH, batch=4).gone
 
     with ThreadPoolExecutor(2) as threads:
         gone = [each.result(scaled(60)) for each in [threads.submit(run) for _ in range(2)]]
 
-    assert all(rows(theatre, saga) == {} for saga in sagas)
+    assert all(rows(in_process, saga) == {} for saga in sagas)
     assert sum(each["keys"] for each in gone) == 30
-    theatre.books.are_clean(timeout=0)
+    in_process.probe.wait_until_clean(timeout=0)
 
 
 def test_reconcile_still_sees_money_that_is_missing_of_a_forgotten_order(
-    theatre: Theatre, old: list[str]
+    in_process: InProcessSagas, old: list[str]
 ) -> None:
-    pruned(theatre, MONTH)
-    theatre.books.ask("inventory", "ALTER TABLE reservation DISABLE TRIGGER USER")
+    pruned(in_process, MONTH)
+    in_process.probe.query("inventory", "ALTER TABLE reservation DISABLE TRIGGER USER")
     held = "UPDATE reservation SET quantity = quantity + %s WHERE saga_id = %s"
-    theatre.books.ask("inventory", held, 1, old[0])
+    in_process.probe.query("inventory", held, 1, old[0])
     try:
-        assert "goods-not-as-ordered" in {v.code for v in theatre.books.reconcile().violations}
+        assert "goods-not-as-ordered" in {v.code for v in in_process.probe.reconcile().violations}
     finally:
-        theatre.books.ask("inventory", held, -1, old[0])
-        theatre.books.ask("inventory", "ALTER TABLE reservation ENABLE TRIGGER USER")
+        in_process.probe.query("inventory", held, -1, old[0])
+        in_process.probe.query("inventory", "ALTER TABLE reservation ENABLE TRIGGER USER")
 
 
 # ------------------------------------------------------------------------------------------ what the database
 # refuses
 
 
-def test_the_audit_trail_refuses_to_lose_what_is_young_even_while_pruning(theatre: Theatre) -> None:
-    saga = theatre.shop.place("TEA")
-    theatre.rehearsal().run()
+def test_the_audit_trail_refuses_to_lose_what_is_young_even_while_pruning(in_process: InProcessSagas) -> None:
+    saga = in_process.factory.place("TEA")
+    in_process.rehearsal().run()
     for pruning, refusal in (("off", "append-only"), ("on", "keeps what was heard after the horizon")):
         with pytest.raises(psycopg2.errors.RestrictViolation, match=refusal):
-            theatre.books.ask(
+            in_process.probe.query(
                 "orders",
                 "SELECT set_config('ordersaga.pruning', %s, true); DELETE FROM audit_sagaevent WHERE saga_id = %s",
                 pruning,
                 saga,
             )
-    assert theatre.books.trail(saga)
+    assert in_process.probe.audit_trail(saga)
 
 
 @pytest.mark.parametrize(
@@ -256,11 +260,11 @@ def test_the_audit_trail_refuses_to_lose_what_is_young_even_while_pruning(theatr
     ],
 )
 def test_the_horizon_comes_no_nearer_than_a_week_and_never_goes_back(
-    theatre: Theatre, statement: str
+    in_process: InProcessSagas, statement: str
 ) -> None:
-    pruned(theatre, MONTH)
+    pruned(in_process, MONTH)
     with pytest.raises((psycopg2.errors.CheckViolation, psycopg2.errors.RestrictViolation)):
-        theatre.books.ask("orders", statement)
+        in_process.probe.query("orders", statement)
 
 
 # -------------------------------------------------------------------------------------------------------- the
@@ -268,9 +272,12 @@ def test_the_horizon_comes_no_nearer_than_a_week_and_never_goes_back(
 
 
 def test_the_command_says_what_went(
-    theatre: Theatre, old: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    in_process: InProcessSagas,
+    old: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    urls = theatre.books.databases
+    urls = in_process.probe.databases
     ours = read(
         env="test",
         orders_database_url=urls.orders,
@@ -286,9 +293,12 @@ def test_the_command_says_what_went(
 
 
 def test_ctrl_c_ends_with_130_and_tells_what_is_gone_already(
-    theatre: Theatre, old: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    in_process: InProcessSagas,
+    old: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    urls = theatre.books.databases
+    urls = in_process.probe.databases
     ours = read(
         env="test",
         orders_database_url=urls.orders,

@@ -22,7 +22,7 @@ from tests.webapp.support_books import (
     HEARD,
     UNHEARD,
     Booked,
-    Books,
+    CorruptibleDatabases,
     Patience,
     Settled,
     Shop,
@@ -66,7 +66,7 @@ def change(url: str, sql: str, *parameters: object) -> None:
 # violations
 
 
-def test_settled_books_are_clean(books: Books) -> None:
+def test_settled_books_are_clean(books: CorruptibleDatabases) -> None:
     report = books.audit()
     assert not report.violations
     assert report.looked_at == {"orders": 11, "SKUs": 4, "wallets": 3}
@@ -74,7 +74,7 @@ def test_settled_books_are_clean(books: Books) -> None:
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda corruption: corruption.what)
-def test_named_when(corruption: Corruption, books: Books) -> None:
+def test_named_when(corruption: Corruption, books: CorruptibleDatabases) -> None:
     booked = books.orders.get(corruption.order)
     books.corrupt(corruption.database, corruption.sql, booked)
     report = books.audit()
@@ -93,7 +93,9 @@ def test_named_when(corruption: Corruption, books: Books) -> None:
 
 
 @pytest.mark.parametrize(("database", "sql"), ORPHANS)
-def test_effects_of_a_saga_that_does_not_exist_are_orphans(database: str, sql: str, books: Books) -> None:
+def test_effects_of_a_saga_that_does_not_exist_are_orphans(
+    database: str, sql: str, books: CorruptibleDatabases
+) -> None:
     books.corrupt(database, sql, Booked("77", STRANGER))
     report = books.audit()
     assert [(v.code, v.saga) for v in report.violations] == [(f"orphan-in-{database}", STRANGER)]
@@ -104,7 +106,7 @@ def test_every_code_is_named_by_some_corruption() -> None:
     assert named | {f"orphan-in-{database}" for database, _ in ORPHANS} == set(MEANING)
 
 
-def test_what_two_sagas_have_exchanged_is_named_for_both(books: Books) -> None:
+def test_what_two_sagas_have_exchanged_is_named_for_both(books: CorruptibleDatabases) -> None:
     """Sums per SKU do not see it."""
     one, other = books.orders["confirmed"].saga, books.orders["cancelled when charged"].saga
     books.corrupt("inventory", "DROP INDEX movement_once;"
@@ -115,7 +117,7 @@ def test_what_two_sagas_have_exchanged_is_named_for_both(books: Books) -> None:
     )
 
 
-def test_steps_and_participants_that_nobody_knows_disturb_nothing(books: Books) -> None:
+def test_steps_and_participants_that_nobody_knows_disturb_nothing(books: CorruptibleDatabases) -> None:
     """A fifth participant's journal may stand in any database, and its answers and events among
     the others'.
     """
@@ -134,7 +136,9 @@ def test_steps_and_participants_that_nobody_knows_disturb_nothing(books: Books) 
     assert books.audit().clean
 
 
-def test_the_first_pack_of_an_ended_saga_may_be_pruned_before_the_saga_is(books: Books) -> None:
+def test_the_first_pack_of_an_ended_saga_may_be_pruned_before_the_saga_is(
+    books: CorruptibleDatabases,
+) -> None:
     """It ended after the horizon, and its pack was written before."""
     saga = books.orders["confirmed"]
     books.corrupt("orders", "UPDATE ops_horizon SET forgotten = now() - interval '30 d'")
@@ -216,7 +220,7 @@ def test_a_senseless_grace_is_refused(text: str) -> None:
 MOVES = "UPDATE ordersaga_saga SET moved_at = now() WHERE id = %(saga)s"
 
 
-def test_a_young_suspect_is_read_again_and_cleared(books: Books) -> None:
+def test_a_young_suspect_is_read_again_and_cleared(books: CorruptibleDatabases) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
     books.corrupt("orders", MOVES, order)
@@ -225,7 +229,7 @@ def test_a_young_suspect_is_read_again_and_cleared(books: Books) -> None:
     assert [suspects for _, suspects in patience.waits] == [1]
 
 
-def test_a_young_suspect_that_stands_is_named_after_the_grace(books: Books) -> None:
+def test_a_young_suspect_that_stands_is_named_after_the_grace(books: CorruptibleDatabases) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
     books.corrupt("orders", MOVES, order)
@@ -235,7 +239,7 @@ def test_a_young_suspect_that_stands_is_named_after_the_grace(books: Books) -> N
     assert [suspects for _, suspects in patience.waits] == [1]
 
 
-def test_an_old_suspect_is_named_without_waiting(books: Books) -> None:
+def test_an_old_suspect_is_named_without_waiting(books: CorruptibleDatabases) -> None:
     times = {
         "orders": {
             "ordersaga_journal": ["at"],
@@ -258,7 +262,7 @@ def test_an_old_suspect_is_named_without_waiting(books: Books) -> None:
     assert report.violations[0].age == pytest.approx(3600, abs=60)
 
 
-def test_a_suspect_that_keeps_breaking_other_rules_is_not_named(books: Books) -> None:
+def test_a_suspect_that_keeps_breaking_other_rules_is_not_named(books: CorruptibleDatabases) -> None:
     """Each new fault has a grace of its own; what never settles is left for the next audit."""
     order = books.orders["confirmed"]
     faults = iter(

@@ -15,16 +15,16 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from ordersaga.celery.topology import declare
-from tests.support import db_probe as real
+from tests.support import db_probe
 from tests.support.databases import OWNERS, Databases
-from tests.support.order_factory import Shop
+from tests.support.order_factory import OrderFactory
 from tests.support.polling import eventually
 from tests.support.pools import Pools
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.time_scale import scaled
-from tests.webapp.support_books import HEARD, UNHEARD, Books, Patience, books, settled
+from tests.webapp.support_books import HEARD, UNHEARD, CorruptibleDatabases, Patience, books, settled
 from tests.webapp.support_corruptions import STRANGER
 from webapp.ops import broker
 from webapp.ops.reconcile import audit_queue
@@ -46,7 +46,13 @@ IN_A_PACK = (
 
 
 def owed(
-    books: Books, database: str, saga: str, *, kind: str = "said", recipient: str = "NULL", sql: str = OWED
+    books: CorruptibleDatabases,
+    database: str,
+    saga: str,
+    *,
+    kind: str = "said",
+    recipient: str = "NULL",
+    sql: str = OWED,
 ) -> None:
     payload = json.dumps({"participant": "orders", "signals": [[STRANGER, STRANGER], [STRANGER, saga]]})
     books.corrupt(database, sql.format(kind=kind, recipient=recipient, payload=payload))
@@ -58,7 +64,9 @@ def owed(
 
 @pytest.mark.parametrize("database", OWNERS)
 @pytest.mark.parametrize("recipient", ["NULL", "'all-observers'"], ids=["not published", "owed to observers"])
-def test_what_an_outbox_owes_is_lag_with_its_age(database: str, recipient: str, books: Books) -> None:
+def test_what_an_outbox_owes_is_lag_with_its_age(
+    database: str, recipient: str, books: CorruptibleDatabases
+) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
     owed(books, database, order.saga, recipient=recipient)
@@ -71,7 +79,7 @@ def test_what_an_outbox_owes_is_lag_with_its_age(database: str, recipient: str, 
     assert not patience.waits
 
 
-def test_what_waits_in_a_pack_is_lag(books: Books) -> None:
+def test_what_waits_in_a_pack_is_lag(books: CorruptibleDatabases) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
     owed(books, "inventory", order.saga, sql=IN_A_PACK)
@@ -90,7 +98,7 @@ def test_what_waits_in_a_pack_is_lag(books: Books) -> None:
     ],
     ids=["another saga's", "a participant's own", "not readable"],
 )
-def test_what_no_row_owes_is_a_violation(row: dict[str, str], books: Books) -> None:
+def test_what_no_row_owes_is_a_violation(row: dict[str, str], books: CorruptibleDatabases) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
     owed(books, "orders", **{"saga": order.saga, **row})
@@ -99,7 +107,7 @@ def test_what_no_row_owes_is_a_violation(row: dict[str, str], books: Books) -> N
     assert report.lag is None
 
 
-def test_what_else_is_wrong_with_an_order_in_lag_is_a_violation(books: Books) -> None:
+def test_what_else_is_wrong_with_an_order_in_lag_is_a_violation(books: CorruptibleDatabases) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
     books.corrupt("orders", "UPDATE orders_order SET confirmed_at = NULL WHERE id = %(order)s", order)
@@ -109,7 +117,7 @@ def test_what_else_is_wrong_with_an_order_in_lag_is_a_violation(books: Books) ->
     assert report.lag is not None
 
 
-def test_a_trail_that_was_complete_before_is_read_once_more(books: Books) -> None:
+def test_a_trail_that_was_complete_before_is_read_once_more(books: CorruptibleDatabases) -> None:
     """What it lacks may have been emitted after the outboxes were read."""
     order = books.orders["confirmed"]
     books.corrupt("orders", "UPDATE orders_order SET confirmed_at = NULL WHERE id = %(order)s", order)
@@ -144,7 +152,7 @@ def rabbit_queue(rabbitmq: RabbitMQ, vhost: str) -> Queue:
 
 
 def test_messages_in_rabbitmqs_queue_are_lag_until_it_is_empty(
-    rabbit_queue: Queue, vhost: str, books: Books
+    rabbit_queue: Queue, vhost: str, books: CorruptibleDatabases
 ) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
@@ -170,7 +178,7 @@ def test_messages_in_rabbitmqs_queue_are_lag_until_it_is_empty(
 
 
 def test_messages_in_the_embedded_brokers_queue_are_lag_with_their_age(
-    pgmq_broker: str, postgres: Postgres, books: Books
+    pgmq_broker: str, postgres: Postgres, books: CorruptibleDatabases
 ) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
@@ -210,7 +218,7 @@ def pgmq_broker(postgres: Postgres) -> Iterator[str]:
         ("redis://127.0.0.1", "Use amqp"),
     ],
 )
-def test_a_broker_that_cannot_be_asked_is_a_warning(url: str, why: str, books: Books) -> None:
+def test_a_broker_that_cannot_be_asked_is_a_warning(url: str, why: str, books: CorruptibleDatabases) -> None:
     books.corrupt("orders", UNHEARD, books.orders["confirmed"])
     queue = audit_queue(url, "http://127.0.0.1:1" if url.startswith("amqp") else "")
     patience = Patience()
@@ -221,14 +229,16 @@ def test_a_broker_that_cannot_be_asked_is_a_warning(url: str, why: str, books: B
     assert why in warning
 
 
-def test_a_queue_that_does_not_exist_is_a_warning(rabbitmq: RabbitMQ, vhost: str, books: Books) -> None:
+def test_a_queue_that_does_not_exist_is_a_warning(
+    rabbitmq: RabbitMQ, vhost: str, books: CorruptibleDatabases
+) -> None:
     books.corrupt("orders", UNHEARD, books.orders["confirmed"])
     report = books.audit(queue=audit_queue(vhost, management(rabbitmq)))
     assert report.counts == {"audit-incomplete": 1}
     assert "no queue audit" in report.warnings[-1]
 
 
-def test_a_broker_is_not_asked_when_no_trail_is_behind(books: Books) -> None:
+def test_a_broker_is_not_asked_when_no_trail_is_behind(books: CorruptibleDatabases) -> None:
     report = books.audit(queue=audit_queue("redis://127.0.0.1"))
     assert report.clean
     assert "redis" not in " ".join(report.warnings)
@@ -263,13 +273,13 @@ def test_an_audit_pool_that_is_away_is_lag_until_it_has_caught_up(
             timeout=scaled(60),
         )
 
-    shop, told = Shop(databases), real.Books(databases)
-    shop.open()
+    factory, probe = OrderFactory(databases), db_probe.DatabaseProbe(databases)
+    factory.seed()
     pools.start_all("orders", "inventory", "payments")
-    told.all_ended([*shop.place_many(20), *shop.place_many(5, "GONE")])
+    probe.wait_until_ended([*factory.place_many(20), *factory.place_many(5, "GONE")])
     queue = f"queues/{environment['ORDERSAGA_BROKER_URL'].rpartition('/')[2]}/audit"
     eventually(
-        lambda: "messages" in rabbitmq.ask("GET", queue),
+        lambda: "messages" in rabbitmq.request("GET", queue),
         20,
         "RabbitMQ's management to know the new queue's length",
     )

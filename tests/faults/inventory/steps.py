@@ -28,11 +28,11 @@ def _with_faults(reserve: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(reserve)
     def reserve_or_fail(orders: Batch[OrderPlaced], db: Session) -> Any:
         if switches().is_on(BAD_RELEASE):
-            switches().pass_by(BAD_RELEASE)
+            switches().record(BAD_RELEASE)
             raise BadRelease("this release cannot reserve anything")
         reserved = reserve(orders, db)
-        if switches().is_on(HOLD) and not switches().came_by(HELD):
-            switches().pass_by(HELD)
+        if switches().is_on(HOLD) and not switches().processes_at(HELD):
+            switches().record(HELD)
             while switches().is_on(HOLD):
                 time.sleep(0.02)
         return reserved

@@ -39,7 +39,7 @@ def test_what_kills_every_consumer_goes_to_the_dead_letters(
     publish(connection, "", "inventory", 2, DelaySeconds=3600)  # one that nobody was given
     get(connection, "inventory")
     table = f"pgmq.q_{table_name('inventory')}"
-    broker.ask(f"UPDATE {table} SET read_ct = {LIMIT + 1}, vt = now() WHERE read_ct > 0 RETURNING 1")
+    broker.query(f"UPDATE {table} SET read_ct = {LIMIT + 1}, vt = now() WHERE read_ct > 0 RETURNING 1")
     survivor = peer("settle", "inventory")
     message = get(connection, "inventory.dead")
     assert message.headers["x-first-death-reason"] == "delivery_limit"
@@ -67,8 +67,8 @@ def test_a_transient_queue_ends_with_its_consumer(connection: Connection, broker
     with Connection(connection.as_uri(), transport_options=connection.transport_options) as other:
         with Consumer(other.channel(), [events], callbacks=[lambda *_: None]):
             publish(connection, "celeryev", "worker.online", 1)
-            assert broker.ask("SELECT 1 FROM ordersaga_broker.queue WHERE transient") == [(1,)]
-        assert broker.ask("SELECT 1 FROM ordersaga_broker.queue WHERE transient") == []
+            assert broker.query("SELECT 1 FROM ordersaga_broker.queue WHERE transient") == [(1,)]
+        assert broker.query("SELECT 1 FROM ordersaga_broker.queue WHERE transient") == []
     publish(connection, "celeryev", "worker.online", 2)
 
 
@@ -79,7 +79,9 @@ def test_a_killed_monitors_queue_is_swept_away_and_a_living_ones_is_not(
     living = Queue("living", Exchange("celeryev", type="topic"), "#", auto_delete=True)
     with Consumer(channel, [living], callbacks=[lambda *_: None]):
         channel.queue_declare("orphan", auto_delete=True)
-        broker.ask("UPDATE ordersaga_broker.queue SET declared_at = now() - interval '2 minutes' RETURNING 1")
+        broker.query(
+            "UPDATE ordersaga_broker.queue SET declared_at = now() - interval '2 minutes' RETURNING 1"
+        )
         connection.channel().queue_declare("newcomer", auto_delete=True)
-        names = broker.ask("SELECT name FROM ordersaga_broker.queue WHERE transient ORDER BY 1")
+        names = broker.query("SELECT name FROM ordersaga_broker.queue WHERE transient ORDER BY 1")
         assert names == [("living",), ("newcomer",)]

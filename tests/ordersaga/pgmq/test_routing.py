@@ -98,11 +98,11 @@ def test_a_declaration_without_arguments_leaves_what_is_known(
 ) -> None:
     connection.default_channel.queue_declare("inventory")
     connection.default_channel.exchange_declare("ordersaga", "topic")
-    row = broker.ask(
+    row = broker.query(
         "SELECT delivery_limit, dead_exchange, dead_key FROM ordersaga_broker.queue WHERE name = 'inventory'"
     )
     assert row == [(LIMIT, "ordersaga.dead", "inventory")]
-    assert broker.ask("SELECT alternate FROM ordersaga_broker.exchange WHERE name = 'ordersaga'") == [
+    assert broker.query("SELECT alternate FROM ordersaga_broker.exchange WHERE name = 'ordersaga'") == [
         ("ordersaga.unheard",)
     ]
 

@@ -164,7 +164,7 @@ def test_a_transient_queue_outlives_its_consumer(upstream: Open, broker: BrokerD
     channel.basic_consume("events", True, lambda _: None, "tag")
     channel.basic_cancel("tag")
     connection.release()
-    assert broker.ask("SELECT queue_name FROM pgmq.meta") == [("events",)]
+    assert broker.query("SELECT queue_name FROM pgmq.meta") == [("events",)]
 
 
 def test_a_message_that_soon_follows_another_rings_no_bell(upstream: Open, broker: BrokerDatabase) -> None:

@@ -1,3 +1,1 @@
-"""A participant that misbehaves when an order asks for it by its goods: the real one, wrapped. Set by the
-environment alone.
-"""
+"""The real inventory, with faults that a test requests by the SKUs of an order."""

@@ -1,15 +1,15 @@
-"""Switches between a test and the processes it tests: files in a folder that both know."""
+"""Switches that a test shares with the processes it tests, as files in a folder."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-FOLDER = "UNRULY_FOLDER"
-"""The variable that tells the processes the folder."""
+FOLDER = "TEST_SWITCH_FOLDER"
+"""The environment variable with the folder's path."""
 
 
-class Switches:
+class FaultSwitches:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -24,21 +24,21 @@ class Switches:
         (self.folder / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """All off, and forget who came by."""
+        """Switch all off, and delete the records."""
         for file in self.folder.iterdir():
             file.unlink()
 
     def is_on(self, name: str) -> bool:
         return (self.folder / name).exists()
 
-    def came_by(self, name: str) -> list[int]:
-        """The ids of the processes that have called :meth:`pass_by` with this name, in no order."""
+    def processes_at(self, name: str) -> list[int]:
+        """Return the ids of the processes that called :meth:`record` with this name, in any order."""
         return [int(file.suffix[1:]) for file in self.folder.glob(f"{name}.*")]
 
-    def pass_by(self, name: str) -> None:
+    def record(self, name: str) -> None:
         (self.folder / f"{name}.{os.getpid()}").touch()
 
 
-def switches() -> Switches:
-    """Those of this process's environment."""
-    return Switches(Path(os.environ[FOLDER]))
+def switches() -> FaultSwitches:
+    """Return the switches that this process's environment names."""
+    return FaultSwitches(Path(os.environ[FOLDER]))

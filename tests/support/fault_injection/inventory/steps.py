@@ -1,4 +1,4 @@
-"""The real inventory, with the misbehaviour of :mod:`..goods`, and impatient so that tests are quick."""
+"""The real inventory with the faults of :mod:`..skus`, and with short retries so that tests are quick."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from ordersaga import Batch, Retry, Signal
 from ordersaga.celery import child_heartbeat
-from tests.support.fault_injection import goods
+from tests.support.fault_injection import skus
 from tests.support.fault_injection.switches import switches
 from workers.inventory.steps import participant, release_stock, reserve_stock, ship_stock
 from workers.signals import OrderConfirmed, OrderPlaced, StockReserved
@@ -29,46 +29,46 @@ ORDERED = text("SELECT DISTINCT sku FROM reservation WHERE saga_id = ANY(CAST(:s
 __all__ = ["participant"]
 
 
-class Unruly(Exception):
-    """Raised on purpose."""
+class InjectedFault(Exception):
+    pass
 
 
 def before_reserving(orders: Batch[OrderPlaced], db: Session) -> None:
-    if switches().is_on(goods.BROKEN):
-        raise Unruly("a bad release")
+    if switches().is_on(skus.RESERVING_FAILS):
+        raise InjectedFault("a bad release")
     for saga, order in orders.items():
         asked = {line.sku for line in order.lines}
-        if goods.FAILS in asked:
-            raise Unruly("this never works")
-        if goods.BLABS in asked:
+        if skus.FAILS in asked:
+            raise InjectedFault("this never works")
+        if skus.LEAKS_CUSTOMER in asked:
             db.execute(text("SELECT CAST(:customer AS integer)"), {"customer": order.customer})
-        if goods.FAILS_TWICE in asked and db.scalar(ATTEMPTS, {"saga": saga, "step": reserve_stock.key}) < 2:
-            raise Unruly("not yet")
-        if goods.KILLS in asked:
-            switches().pass_by(goods.KILLS)
+        if skus.FAILS_TWICE in asked and db.scalar(ATTEMPTS, {"saga": saga, "step": reserve_stock.key}) < 2:
+            raise InjectedFault("not yet")
+        if skus.KILLS in asked:
+            switches().record(skus.KILLS)
             os.kill(os.getpid(), signal.SIGKILL)
-        if goods.HANGS in asked:
-            switches().pass_by(goods.HANGS)
+        if skus.HANGS in asked:
+            switches().record(skus.HANGS)
             time.sleep(3600)
-        if goods.SLEEPS in asked:
+        if skus.SLOW_QUERY in asked:
             db.execute(text("SELECT pg_sleep(3600)"))
 
 
 def after_reserving(orders: Batch[OrderPlaced], _: Session) -> None:
-    if {goods.PAUSES, goods.PAUSES_TOO} & {line.sku for order in orders.values() for line in order.lines}:
-        switches().pass_by(goods.PAUSES)
-        while switches().is_on(goods.PAUSES):
+    if {skus.PAUSES, skus.PAUSES_TOO} & {line.sku for order in orders.values() for line in order.lines}:
+        switches().record(skus.PAUSES)
+        while switches().is_on(skus.PAUSES):
             time.sleep(0.02)
 
 
 def before_releasing(held: Batch[StockReserved], db: Session) -> None:
-    if switches().is_on(goods.STICKS) and goods.STICKS in _ordered(held, db):
-        raise Unruly("the door is stuck")
+    if switches().is_on(skus.UNDO_FAILS) and skus.UNDO_FAILS in _ordered(held, db):
+        raise InjectedFault("the undo fails")
 
 
 def before_shipping(confirmed: Batch[OrderConfirmed], db: Session) -> None:
-    if goods.UNSHIPPABLE in _ordered(confirmed, db):
-        raise Unruly("no lorry takes it")
+    if skus.UNSHIPPABLE in _ordered(confirmed, db):
+        raise InjectedFault("shipping fails")
 
 
 def _ordered(sagas: Iterable[str], db: Session) -> Collection[str]:
@@ -84,10 +84,10 @@ def _around(
     def wrapped(signals: Batch[Signal], db: Session) -> Any:
         if before is not None:
             before(signals, db)
-        said = function(signals, db)
+        emitted = function(signals, db)
         if after is not None:
             after(signals, db)
-        return said
+        return emitted
 
     return wrapped
 
@@ -96,11 +96,11 @@ reserve_stock.function = _around(reserve_stock.function, before_reserving, after
 ship_stock.function = _around(ship_stock.function, before_shipping)
 release_stock.function = _around(release_stock.function, before_releasing)
 quick = Retry(
-    attempts=int(os.environ.get("UNRULY_ATTEMPTS", "3")),
+    attempts=int(os.environ.get("TEST_STEP_ATTEMPTS", "3")),
     first=timedelta(milliseconds=100),
     cap=timedelta(milliseconds=300),
 )
 reserve_stock.retry = ship_stock.retry = quick
 release_stock.retry = replace(quick, attempts=2)
-reserve_stock.time_limit = timedelta(seconds=float(os.environ.get("UNRULY_TIME_LIMIT", "30")))
-child_heartbeat.EVERY = float(os.environ.get("UNRULY_CHILD_HEARTBEAT", child_heartbeat.EVERY))
+reserve_stock.time_limit = timedelta(seconds=float(os.environ.get("TEST_STEP_TIME_LIMIT", "30")))
+child_heartbeat.EVERY = float(os.environ.get("TEST_CHILD_HEARTBEAT", child_heartbeat.EVERY))

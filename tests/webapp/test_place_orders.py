@@ -153,7 +153,7 @@ CSV_FAULTS = [
     ("ann,GOLD,2", "line 2: amount: Input should be less than or equal to 1000000000000"),
     (
         "ann,TEA\r1",
-        "line 2: line: is not CSV: a carriage return stands inside it; end lines with LF or CRLF.",
+        "line 2: line: is not CSV: it contains a carriage return; end lines with LF or CRLF.",
     ),
     ("ann,HAT,1", "line 2: sku: HAT is sold in GBP, the order is in EUR. Place one order for each currency."),
     ("ann smith,TEA,1", "line 2: customer: String should match pattern"),
@@ -281,8 +281,12 @@ FILES = [
         "orders.csv",
         "line 1 lacks the column quantity. It names the columns, separated by commas",
     ),
-    ("customer;sku;quantity\n", "orders.csv", "lacks the column customer"),
-    ("customer,sku,quantity,colour\n", "orders.csv", "has the column 'colour', which nobody reads"),
+    (
+        "customer;sku;quantity\n",
+        "orders.csv",
+        "line 1 separates the columns with semicolons. Separate them with commas",
+    ),
+    ("customer,sku,quantity,colour\n", "orders.csv", "has the unknown column 'colour'"),
     ("customer,sku,quantity,sku\n", "orders.csv", "has the column sku twice"),
     (GOOD.encode("utf-16"), "orders.csv", "is UTF-16 or UTF-32. Save it as UTF-8"),
     (GOOD, "orders.xls", "does not tell its format by its name (.csv, .jsonl, .ndjson). Say --format"),

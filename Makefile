@@ -41,7 +41,7 @@ $(BIN)/.installed: requirements.txt $(if $(FRESH),stale) | python
 	@touch $@
 
 test: venv  ## run every test on private servers and real processes (ARGS="-k foo" goes to pytest)
-	@$(BIN)/python -m tests.support.services
+	@$(BIN)/python -m tests.support.programs
 	$(if $(BUSY),$(BIN)/python -m tests.support.busy $(BUSY)) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: venv  ## ruff, mypy and the import contracts
@@ -58,11 +58,11 @@ demo: venv  ## the whole house on this machine, nothing to install (EXIT=1 ends 
 	@$(BIN)/python manage.py demo --since $(STARTED) $(if $(EXIT),--exit) $(ARGS)
 
 bench: venv  ## measure against plain Celery, side by side (ONLY=drain,latency ROUNDS=3); reports in docs/reports
-	@$(BIN)/python -m tests.support.services
+	@$(BIN)/python -m tests.support.programs
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
 
 faults: venv  ## orders at an even rate while one fault after another happens (MINUTES=15 SEED=1); report in docs/reports
-	@$(BIN)/python -m tests.support.services
+	@$(BIN)/python -m tests.support.programs
 	$(BIN)/python -m tests.faults $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(if $(KINDS),--kinds "$(KINDS)") $(ARGS)
 
 pins: python  ## renew requirements.txt from the ranges of pyproject.toml

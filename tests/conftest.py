@@ -20,9 +20,9 @@ from tests.support.measured import MEASURED
 from tests.support.pools import PARTICIPANTS, Pool, PoolCluster, Pools
 from tests.support.postgres import Postgres
 from tests.support.processes import Process, running, stop_all
+from tests.support.programs import POSTGRES, RABBITMQ
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.services import POSTGRES, RABBITMQ
 from tests.support.time_scale import VARIABLE, scaled, time_scale
 
 hypothesis.settings.register_profile("ordersaga", deadline=None, print_blob=True)

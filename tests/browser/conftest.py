@@ -15,8 +15,8 @@ from tests.browser.page_driver import Visitor
 from tests.browser.site import OPERATOR, Site
 from tests.support.janitor import MARK, janitor
 from tests.support.postgres import Postgres
+from tests.support.programs import chromium
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.services import chromium
 
 FLAGS = (
     "--no-sandbox",

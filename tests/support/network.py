@@ -15,7 +15,7 @@ from typing import Self
 
 from tests.support.polling import eventually
 from tests.support.processes import Process
-from tests.support.services import ip
+from tests.support.programs import ip
 
 NOBODY = "02:00:00:00:00:01"
 """A hardware address that no interface has: what is sent there is lost, and the sender has no error."""
@@ -100,7 +100,7 @@ def can_make_hosts() -> bool:
 def _ip(*arguments: str) -> str:
     program = ip()
     if program is None:
-        raise RuntimeError("iproute2 is not here; python -m tests.support.services says what to do")
+        raise RuntimeError("iproute2 is not here; python -m tests.support.programs says what to do")
     return _run([str(program), *arguments])
 
 

@@ -12,7 +12,7 @@ from tests.support.polling import eventually
 from tests.support.ports import free_port, listens
 from tests.support.postgres import PASSWORD, unprivileged_user
 from tests.support.processes import Process
-from tests.support.services import pgbouncer
+from tests.support.programs import pgbouncer
 
 CONFIG = """
 [databases]
@@ -38,7 +38,7 @@ class PgBouncer:
         """:param size: server connections for each pair of role and database."""
         program = pgbouncer()
         if program is None:
-            raise RuntimeError("PgBouncer is not here; python -m tests.support.services says what to do")
+            raise RuntimeError("PgBouncer is not here; python -m tests.support.programs says what to do")
         self.port, self._postgres_port = free_port(), postgres_port
         folder, user = janitor().folder("pgbouncer"), unprivileged_user()
         folder.chmod(0o755)

@@ -19,7 +19,7 @@ from tests.support.janitor import janitor
 from tests.support.polling import eventually
 from tests.support.ports import free_port
 from tests.support.processes import Process, primary_group
-from tests.support.services import Programs, postgres_programs
+from tests.support.programs import Programs, postgres_programs
 from tests.support.time_scale import scaled
 
 OWNER = "test_owner"
@@ -44,7 +44,7 @@ class Postgres:
         programs = postgres_programs()
         if programs is None:
             raise RuntimeError(
-                "PostgreSQL's programs are not here; python -m tests.support.services says what to do"
+                "PostgreSQL's programs are not here; python -m tests.support.programs says what to do"
             )
         self.port = free_port()
         self.folder = janitor().folder("pg")

@@ -24,7 +24,7 @@ from tests.support.janitor import janitor
 from tests.support.polling import eventually
 from tests.support.ports import free_port, listens
 from tests.support.processes import Process
-from tests.support.services import epmd, rabbitmq_programs
+from tests.support.programs import epmd, rabbitmq_programs
 from tests.support.time_scale import scaled
 
 USER = "tester"
@@ -73,7 +73,7 @@ class RabbitMQ:
         mapper: Path | str | None = epmd() if programs is None or programs.root is None else "/usr/bin/epmd"
         if programs is None or mapper is None:
             raise RuntimeError(
-                "RabbitMQ's programs are not here; python -m tests.support.services says what to do"
+                "RabbitMQ's programs are not here; python -m tests.support.programs says what to do"
             )
         self.port, self.management_port, distribution, mapper_port = (free_port() for _ in range(4))
         self.folder = janitor().folder("mq")

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from ordersaga import Signal
 from ordersaga.ids import new_id
-from tests.webapp.shop import open_shop, place
+from tests.webapp.sample_orders import open_shop, place
 from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.orders.models import Order
 from webapp.orders.progress import NEXT

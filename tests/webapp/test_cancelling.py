@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from ordersaga import Batch, DeadlinePassed
-from tests.webapp.shop import open_shop, place, said
+from tests.webapp.sample_orders import open_shop, place, said
 from webapp.orders.models import CancelRequest, Order
 from webapp.orders.services import cancel_order
 from workers.orders import steps

@@ -29,7 +29,7 @@ from tests.support.db_override import django_at
 from tests.support.postgres import PASSWORD, Postgres
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
-from tests.webapp.shop import open_shop, place
+from tests.webapp.sample_orders import open_shop, place
 from webapp.db import django_database
 from webapp.mirrors.router import reader_database
 from webapp.ops.doctor.database import Patient

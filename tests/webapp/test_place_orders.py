@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.webapp.shop import nothing_is_written, open_shop, said
+from tests.webapp.sample_orders import nothing_is_written, open_shop, said
 from webapp.ops import demo_data
 from webapp.ops.cli.graceful_stop import Stop
 from webapp.ops.management.commands import place_orders

@@ -18,7 +18,8 @@ from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
-from tests.webapp.support_books import (
+from tests.webapp.corruptions import CORRUPTIONS, ORPHANS, STRANGER, Corruption
+from tests.webapp.reconcile_samples import (
     HEARD,
     UNHEARD,
     Booked,
@@ -31,7 +32,6 @@ from tests.webapp.support_books import (
     opened,
     settled,
 )
-from tests.webapp.support_corruptions import CORRUPTIONS, ORPHANS, STRANGER, Corruption
 from webapp.ops.management.commands.reconcile import grace
 from webapp.ops.reconcile import Unreadable
 from webapp.ops.reconcile.codes import MEANING

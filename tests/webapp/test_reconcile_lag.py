@@ -24,8 +24,8 @@ from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.time_scale import scaled
-from tests.webapp.support_books import HEARD, UNHEARD, CorruptibleDatabases, Patience, books, settled
-from tests.webapp.support_corruptions import STRANGER
+from tests.webapp.corruptions import STRANGER
+from tests.webapp.reconcile_samples import HEARD, UNHEARD, CorruptibleDatabases, Patience, books, settled
 from webapp.ops import broker
 from webapp.ops.reconcile import audit_queue
 from webapp.ops.reconcile.audit_lag import Queue, QueueUnknown

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.databases import Databases, copies, drop
 from tests.support.postgres import Postgres
-from tests.webapp.support_books import write_books
+from tests.webapp.reconcile_samples import write_books
 from webapp.ops.reconcile import sql
 from webapp.ops.reconcile.snapshots import DATABASES, Snapshot
 

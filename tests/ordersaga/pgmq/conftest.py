@@ -10,8 +10,8 @@ from celery import Celery
 from kombu import Connection
 
 from ordersaga.celery.pgmq import broker_settings, install
+from tests.ordersaga.pgmq.helpers import Peer
 from tests.ordersaga.pgmq.peer import VISIBILITY, connect
-from tests.ordersaga.pgmq.talk import Peer
 from tests.support.embedded import BrokerDatabase
 from tests.support.processes import Process
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from kombu import Connection, Consumer, Exchange, Queue
 
 from ordersaga.celery.pgmq.names import table_name
+from tests.ordersaga.pgmq.helpers import Peer, get, publish, size
 from tests.ordersaga.pgmq.peer import LIMIT
-from tests.ordersaga.pgmq.talk import Peer, get, publish, size
 from tests.support.embedded import BrokerDatabase
 
 

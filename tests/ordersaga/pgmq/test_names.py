@@ -10,7 +10,7 @@ from kombu import Connection, Producer
 from ordersaga.celery.pgmq import broker_settings
 from ordersaga.celery.pgmq.names import MAX_LENGTH, table_name, topic_regex
 from ordersaga.errors import ConfigurationError
-from tests.ordersaga.pgmq.talk import get, publish
+from tests.ordersaga.pgmq.helpers import get, publish
 
 
 def test_long_and_punctuated_names_stay_apart_and_stay_the_same() -> None:

@@ -9,8 +9,8 @@ from kombu import Connection, Exchange, Queue
 from kombu.exceptions import ChannelError
 
 from ordersaga.celery.pgmq import broker_settings
+from tests.ordersaga.pgmq.helpers import Peer, get, is_empty, publish, size
 from tests.ordersaga.pgmq.peer import LIMIT, connect
-from tests.ordersaga.pgmq.talk import Peer, get, is_empty, publish, size
 from tests.support.embedded import BrokerDatabase
 
 

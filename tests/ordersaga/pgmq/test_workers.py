@@ -12,8 +12,8 @@ import pytest
 from celery import Celery
 from kombu import Connection
 
+from tests.ordersaga.pgmq.helpers import Peer, get, is_empty, tell, words
 from tests.ordersaga.pgmq.peer import VISIBILITY
-from tests.ordersaga.pgmq.talk import Peer, get, is_empty, tell, words
 from tests.support.polling import eventually
 from tests.support.time_scale import scaled
 

@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg2
 
-from tests.support.bulk_data.booked import BEGINNING, SKUS
+from tests.support.bulk_data.common import BEGINNING, SKUS
 from tests.support.bulk_data.inventory import INVENTORY
 from tests.support.bulk_data.orders import ORDERS
 from tests.support.bulk_data.payments import PAYMENTS
-from tests.support.bulk_data.rest import INVENTORY_REST, ORDERS_REST
+from tests.support.bulk_data.rare import INVENTORY_REST, ORDERS_REST
 
 __all__ = ["SKUS", "customers", "fill", "fill_orders"]
 

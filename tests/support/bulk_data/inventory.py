@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.bulk_data.booked import KEPT, SKUS, journal, packs
+from tests.support.bulk_data.common import KEPT, SKUS, journal, packs
 
 PACKS = {"inventory.reserve_stock": 1, "inventory.ship_stock": 2, "inventory.release_stock": 3}
 STATE = f"CASE WHEN {KEPT} THEN 'shipped' ELSE 'released' END"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.bulk_data.booked import KEPT, SAID, SKUS, journal, packs
+from tests.support.bulk_data.common import KEPT, SAID, SKUS, journal, packs
 
 PACKS = {"orders.confirm_order": 2, "orders.cancel": 3, "orders.complete_order": 4}
 BARRED = f"CASE WHEN NOT {KEPT} THEN 'barred' END"

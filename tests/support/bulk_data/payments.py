@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.bulk_data.booked import KEPT, journal, packs
+from tests.support.bulk_data.common import KEPT, journal, packs
 
 PACKS = {"payments.charge": 1}
 

@@ -18,7 +18,7 @@ from django.urls import reverse
 from ordersaga.ids import new_id
 from ordersaga.signing import Keyring
 from tests.support import amqp_client
-from tests.webapp.shop import nothing_is_written, open_shop, place
+from tests.webapp.sample_orders import nothing_is_written, open_shop, place
 from webapp.audit.models import DeadLetter
 from webapp.orders.models import CancelRequest, Order
 from workers.settings import settings

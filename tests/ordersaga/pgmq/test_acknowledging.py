@@ -10,8 +10,8 @@ import pytest
 from kombu import Connection, Consumer, Queue
 
 from ordersaga.celery.pgmq import extend_visibility
+from tests.ordersaga.pgmq.helpers import Peer, get, is_empty, publish, size
 from tests.ordersaga.pgmq.peer import LIMIT, VISIBILITY, connect
-from tests.ordersaga.pgmq.talk import Peer, get, is_empty, publish, size
 from tests.support.embedded import BrokerDatabase
 from tests.support.polling import eventually
 from tests.support.time_scale import scaled

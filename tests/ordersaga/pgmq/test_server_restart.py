@@ -13,8 +13,8 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from ordersaga.embedded.server import SOCKET_LIMIT
+from tests.ordersaga.pgmq.helpers import Peer, publish, size, tell, words
 from tests.ordersaga.pgmq.peer import connect
-from tests.ordersaga.pgmq.talk import Peer, publish, size, tell, words
 from tests.support.embedded import BrokerDatabase, EmbeddedPostgres
 from tests.support.janitor import janitor
 from tests.support.polling import eventually

@@ -9,7 +9,7 @@ import sys
 from datetime import datetime
 
 from ordersaga.envelope import SignalRow, read_rows
-from tests.scenarios.test_operators import broken
+from tests.scenarios.test_operator_actions import broken
 from tests.support.installation import Installation
 from tests.support.order_factory import ASLEEP, OrderFactory
 from tests.support.polling import eventually

@@ -13,7 +13,7 @@ import psutil
 import psycopg2
 import pytest
 
-from tests.support import services
+from tests.support import programs
 from tests.support.janitor import janitor, marked
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
@@ -178,13 +178,13 @@ class TestServices:
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
-        assert "chromium" in services.missing()
+        assert "chromium" in programs.missing()
         for name in ("chromium-browser", "google-chrome"):
             program = tmp_path / name
             program.write_text("")
             program.chmod(0o755)
-            assert services.chromium() == program
-            assert "chromium" not in services.missing()
+            assert programs.chromium() == program
+            assert "chromium" not in programs.missing()
             program.unlink()
 
 

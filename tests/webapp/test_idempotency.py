@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from tests.support.time_scale import scaled
-from tests.webapp.shop import open_shop, place, said
+from tests.webapp.sample_orders import open_shop, place, said
 from webapp.orders.exceptions import IdempotencyConflict
 from webapp.orders.models import Order, OrderLine, Product, Saga
 from webapp.orders.pricing import Item, NewOrder

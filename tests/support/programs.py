@@ -1,12 +1,12 @@
 """Where PostgreSQL, PgBouncer, RabbitMQ, iproute2 and Chromium are; as a script, sees to it that they are
 there.
 
-``python -m tests.support.services`` installs what is missing by apt-get when run as root, else says what to
+``python -m tests.support.programs`` installs what is missing by apt-get when run as root, else says what to
 install. The packages' own services are neither started nor configured: the tests run private servers.
 
 Other versions: the variables ``TESTS_POSTGRES`` and ``TESTS_RABBITMQ`` (pytest's options ``--postgres`` and
 ``--rabbitmq``) name a directory of programs, or the root directory of a Debian system that ``python -m
-tests.support.servers`` has made.
+tests.support.debian_root`` has made.
 """
 
 from __future__ import annotations

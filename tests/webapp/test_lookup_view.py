@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from ordersaga.ids import new_id
-from tests.webapp.shop import open_shop, place
+from tests.webapp.sample_orders import open_shop, place
 from webapp.audit.models import SagaEvent
 from webapp.orders.models import Order
 

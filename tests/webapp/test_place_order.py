@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from ordersaga.envelope import encode_envelope, read_rows
-from tests.webapp.shop import nothing_is_written, open_shop, place, said
+from tests.webapp.sample_orders import nothing_is_written, open_shop, place, said
 from webapp.orders import pricing
 from webapp.orders.exceptions import OrderRefused
 from webapp.orders.models import Order, OrderLine, Product

@@ -1,7 +1,7 @@
 """Other versions of PostgreSQL and RabbitMQ for the tests: a Debian system of another suite in a directory of
 its own.
 
-``python -m tests.support.servers stable /srv/debian-stable`` makes one, as root, on Debian or Ubuntu.
+``python -m tests.support.debian_root stable /srv/debian-stable`` makes one, as root, on Debian or Ubuntu.
 Nothing outside the directory changes, and no service of the new system is started.
 ``make test ARGS="--rabbitmq=DIR --postgres=DIR"`` then runs its servers.
 """
@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.services import Programs, install, say
+from tests.support.programs import Programs, install, say
 
 PACKAGES = ("rabbitmq-server", "postgresql")
 SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
@@ -64,7 +64,7 @@ def make(suite: str, directory: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser("python -m tests.support.servers", description=__doc__)
+    parser = argparse.ArgumentParser("python -m tests.support.debian_root", description=__doc__)
     parser.add_argument("suite", help="Debian's suite: stable, testing, unstable")
     parser.add_argument("directory", type=Path, help="the new system's root directory")
     given = parser.parse_args()

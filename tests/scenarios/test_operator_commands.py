@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from tests.scenarios.test_operators import NO_HOLD, broken
+from tests.scenarios.test_operator_actions import NO_HOLD, broken
 from tests.support.in_process import InProcessSagas, deliver_all
 from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.orders.models import Order

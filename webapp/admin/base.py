@@ -33,10 +33,8 @@ class ReadOnly:
         return False
 
 
-class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
-    """A list that stays quick over millions of rows: nothing is counted, and it is read in the order of one
-    key only.
-    """
+class KeysetAdmin(admin.ModelAdmin):
+    """A list that stays fast over millions of rows: it counts nothing and is read in the order of one key."""
 
     change_list_template = "admin/keyset_list.html"
     show_full_result_count = False
@@ -55,6 +53,10 @@ class ReadOnlyAdmin(ReadOnly, admin.ModelAdmin):
         """
         [key] = self.ordering or ()
         return queryset, str(key)
+
+
+class ReadOnlyAdmin(ReadOnly, KeysetAdmin):
+    """A :class:`KeysetAdmin` whose pages show and change nothing."""
 
 
 def as_uuid(term: str) -> UUID | None:
@@ -76,7 +78,7 @@ AFTER, BEFORE, LAST = "after", "before", "last"
 
 class KeysetList(ChangeList):
     """A page of a list in the order of one unique, indexed field: see
-    :meth:`webapp.admin.base.ReadOnlyAdmin.in_order`.
+    :meth:`webapp.admin.base.KeysetAdmin.in_order`.
 
     :ivar next_page: the query string of the page after this one, None when there is none; likewise the
         others.

@@ -17,13 +17,18 @@ FORGOTTEN = "forgotten:"
 """How a key begins that was spent and pruned; the order's number follows."""
 
 
+NAME_LENGTH = 200
+"""The longest name of a product, in characters."""
+
+
 class Product(models.Model):
     """One article of the catalogue; its stock is the inventory's business."""
 
     sku = models.CharField(primary_key=True, max_length=64)
-    name = models.CharField(max_length=200)
+    name = models.CharField(max_length=NAME_LENGTH)
     price = models.BigIntegerField(help_text="minor units, for one")
     currency = models.CharField(max_length=3)
+    active = models.BooleanField(default=True, db_default=True, help_text="whether it can be ordered")
 
     class Meta:
         indexes = [models.Index(fields=["name"], name="product_name", opclasses=["varchar_pattern_ops"])]

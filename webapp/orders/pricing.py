@@ -66,6 +66,7 @@ class Draft:
 class _Product(NamedTuple):
     price: int
     currency: str
+    active: bool
 
 
 class Priced(Part):
@@ -125,8 +126,10 @@ REMEMBERED = 20_000
 def _products(skus: Iterable[str]) -> dict[str, _Product]:
     """Those of the catalogue. As models they would cost an order more than the query does."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT sku, price, currency FROM orders_product WHERE sku = ANY(%s)", [list(skus)])
-        found = {sku: _Product(price, currency) for sku, price, currency in cursor.fetchall()}
+        cursor.execute(
+            "SELECT sku, price, currency, active FROM orders_product WHERE sku = ANY(%s)", [list(skus)]
+        )
+        found = {sku: _Product(*columns) for sku, *columns in cursor.fetchall()}
     if len(_memory) >= REMEMBERED:
         _memory.clear()
     _memory.update(found)
@@ -172,6 +175,8 @@ def _draft(order: NewOrder, items: Sequence[Item], products: Mapping[str, _Produ
         product = products.get(sku)
         if product is None:
             raise OrderRefused(f"lines[{number}].sku", f"{sku} is not in the catalogue", REMEDIES["sku"])
+        if not product.active:
+            raise OrderRefused(f"lines[{number}].sku", f"{sku} is no longer sold", REMEDIES["sku"])
         if product.currency != order.currency:
             fault = f"{sku} is sold in {product.currency}, the order is in {order.currency}"
             raise OrderRefused(f"lines[{number}].sku", fault, "Place one order for each currency")

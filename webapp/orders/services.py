@@ -50,7 +50,7 @@ INSERT_ONE = """
             SELECT FROM unnest(%(skus)s::text[], %(prices)s::bigint[]) AS line (sku, price)
             WHERE line.price IS DISTINCT FROM (
                 SELECT price FROM orders_product AS product
-                WHERE product.sku = line.sku AND product.currency = %(currency)s::text
+                WHERE product.sku = line.sku AND product.currency = %(currency)s::text AND product.active
             )
         )
         ON CONFLICT (idempotency_key) DO NOTHING

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet, UUIDField
+from django.db.models import QuerySet, UUIDField
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
@@ -13,13 +13,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from webapp.admin.actions import Act, ActingAdmin
-from webapp.admin.base import ReadOnly, ReadOnlyAdmin
+from webapp.admin.base import ReadOnly
 from webapp.admin.formatting import duration, moment, money, second, unbroken
 from webapp.operators import display_names
 from webapp.orders import search, services, views
 from webapp.orders.admin.sagas import why
 from webapp.orders.filters import OrderAttention, OrderOpen, OrderStatus
-from webapp.orders.models import CancelRequest, Order, OrderLine, Product, Saga
+from webapp.orders.models import CancelRequest, Order, OrderLine, Saga
 
 # ruff: noqa: ARG002 - Django hands its hooks more than each needs
 
@@ -153,25 +153,3 @@ class OrderAdmin(ActingAdmin):
 
 
 # ruff: noqa: ARG002 - Django hands its hooks more than each needs
-
-
-@admin.register(Product)
-class ProductAdmin(ReadOnlyAdmin):
-    list_display = ("sku", "name", "cost")
-    search_fields = ("sku",)  # shows the search box; get_search_results decides
-    search_help_text = "how the SKU or the name begins"
-    ordering = ("sku",)
-    fields = ("sku", "name", "cost")
-    readonly_fields = fields
-
-    @admin.display(description="price")
-    def cost(self, product: Product) -> str:
-        return money(product.price, product.currency)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Product], search_term: str
-    ) -> tuple[QuerySet[Product], bool]:
-        term = search_term.strip()
-        return queryset.filter(
-            Q(sku__startswith=term) | Q(name__startswith=term)
-        ) if term else queryset, False

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from tests.webapp.shop import nothing_is_written, open_shop, place
+from tests.webapp.sample_orders import nothing_is_written, open_shop, place
 from webapp.orders.exceptions import OrderRefused
 from webapp.orders.models import Order, Product
 from webapp.orders.pricing import Item
@@ -48,6 +48,7 @@ def refused(*arguments: str) -> str:
     if isinstance(ended.value, CommandError):
         assert ended.value.returncode == 2
         return str(ended.value)
+    assert isinstance(ended.value, SystemExit)
     assert ended.value.code == 2
     return err.getvalue()
 

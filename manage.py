@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from webapp.ops.cli.main import enter
+from webapp.ops.cli.main import run_command
 
 if __name__ == "__main__":
-    sys.exit(enter(sys.argv))
+    sys.exit(run_command(sys.argv))

@@ -7,7 +7,7 @@ from typing import Any
 from ordersaga.conninfo import DEFAULTS, parse_address
 
 
-def django_database(url: str) -> dict[str, Any]:
+def to_django_config(url: str) -> dict[str, Any]:
     """Translate a connection string (see :mod:`ordersaga.conninfo`) into one entry of ``DATABASES``.
 
     Several hosts and ports stay lists separated by commas, as libpq reads them. All other options are given

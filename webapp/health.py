@@ -19,11 +19,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 logger = logging.getLogger(__name__)
 
 ALIVE, READY = "/healthz", "/readyz"
-PATIENCE = 3000
+STATEMENT_TIMEOUT_MS = 3000
 """Milliseconds that the database has for an answer, once connected."""
 
 
-class Health:
+class HealthMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._next = get_response
 
@@ -32,22 +32,22 @@ class Health:
             return self._next(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        response = _alive() if request.path == ALIVE else _ready()
+        response = _report_alive() if request.path == ALIVE else _report_ready()
         response["Cache-Control"] = "no-store"
         return response
 
 
-def _alive() -> HttpResponse:
+def _report_alive() -> HttpResponse:
     return JsonResponse({"alive": True})
 
 
-def _ready() -> HttpResponse:
+def _report_ready() -> HttpResponse:
     """503 with reasons for whoever probes; what the database said stands in the log, for it may name hosts
     and users.
     """
     reasons = []
     try:
-        missing = _missing()
+        missing = _count_missing_migrations()
         if missing:
             reasons.append(
                 f"{missing} of the orders database's migrations are not applied: manage.py migrate"
@@ -61,17 +61,17 @@ def _ready() -> HttpResponse:
     return JsonResponse({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
 
-def _missing() -> int:
+def _count_missing_migrations() -> int:
     """How many migrations of this process's code the database lacks. One that is newer than the code does no
     harm.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(PATIENCE)])
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)])
         applied = MigrationRecorder(connection).applied_migrations()
-    return len(_written() - set(applied))
+    return len(_known_migrations() - set(applied))
 
 
 @cache
-def _written() -> frozenset[tuple[str, str]]:
+def _known_migrations() -> frozenset[tuple[str, str]]:
     """Every migration that the code brings along, those excepted that another replaces."""
     return frozenset(MigrationLoader(None, ignore_no_migrations=True).graph.nodes)

@@ -31,11 +31,11 @@ def _is_staff(name: str) -> bool:
     return name.startswith(STAFF) and number.isascii() and number.isdigit() and len(number) <= 9
 
 
-class ActRefused(Exception):
+class ActionRefused(Exception):
     """Nothing was done; the message says why and what to do instead."""
 
 
-LONGEST_REASON = 500
+MAX_REASON_LENGTH = 500
 """Characters."""
 
 
@@ -46,9 +46,9 @@ def required_reason(reason: str) -> str:
     """
     text = reason.strip()
     if not text:
-        raise ActRefused("reason: is missing. Say why, in a few words: it stands in the saga's story.")
-    if len(text) > LONGEST_REASON:
-        raise ActRefused(f"reason: has {len(text)} characters. Use at most {LONGEST_REASON}.")
+        raise ActionRefused("reason: is missing. Say why, in a few words: it stands in the saga's story.")
+    if len(text) > MAX_REASON_LENGTH:
+        raise ActionRefused(f"reason: has {len(text)} characters. Use at most {MAX_REASON_LENGTH}.")
     if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise ActRefused("reason: holds NUL or lone surrogates. Use plain text.")
+        raise ActionRefused("reason: holds NUL or lone surrogates. Use plain text.")
     return text

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ordersaga.contrib.structlog import configuration
-from webapp.db import django_database
-from webapp.mirrors.router import DOMAINS, alias, reader_database
+from webapp.db import to_django_config
+from webapp.mirrors.router import DOMAINS, reader_alias, reader_config
 from workers.settings import settings
 
 _ours = settings()
@@ -34,7 +34,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "webapp.health.Health",
+    "webapp.health.HealthMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -68,7 +68,7 @@ TEMPLATES: list[dict[str, Any]] = [
 # template.
 DATABASES = {
     "default": {
-        **django_database(_ours.orders_database_url),
+        **to_django_config(_ours.orders_database_url),
         "ATOMIC_REQUESTS": False,
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
@@ -78,8 +78,8 @@ DATABASES = {
 # named.
 for _domain in DOMAINS:
     if _url := _ours.reader_url(_domain):
-        DATABASES[alias(_domain)] = reader_database(_url)
-DATABASE_ROUTERS = ["webapp.mirrors.router.BooksRouter"]
+        DATABASES[reader_alias(_domain)] = reader_config(_url)
+DATABASE_ROUTERS = ["webapp.mirrors.router.MirrorRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_PASSWORD_VALIDATORS = [

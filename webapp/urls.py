@@ -6,17 +6,17 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
-from webapp.audit.lookup import go
-from webapp.flower.proxy import flower
+from webapp.audit.lookup import look_up
+from webapp.flower.proxy import proxy_flower
 
 admin.site.site_header = admin.site.site_title = "OrderSaga"
 admin.site.index_title = "Orders and their sagas"
 admin.site.site_url = None  # there is no other site than the admin
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("admin/flower/", flower, name="flower_home"),
-    path("admin/flower/<path:page>", flower, name="flower"),
-    path("admin/go/<path:term>", go, name="go"),
+    path("admin/flower/", proxy_flower, name="flower_home"),
+    path("admin/flower/<path:page>", proxy_flower, name="flower"),
+    path("admin/go/<path:term>", look_up, name="go"),
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

@@ -9,7 +9,7 @@ from django.db import connection, connections
 
 from tests.support.databases import Databases, copies, drop
 from tests.support.postgres import Postgres
-from webapp.db import django_database
+from webapp.db import to_django_config
 from workers.django_setup import setup
 
 setup()
@@ -43,7 +43,7 @@ def driver(databases: Databases) -> Iterator[ModelDriver]:
     settings = connections["default"].settings_dict
     before = dict(settings), inventory.database, payments.database
     connection.close()
-    settings.update(django_database(databases.orders))
+    settings.update(to_django_config(databases.orders))
     inventory.database, payments.database = (
         SQLAlchemyDatabase(url) for url in (databases.inventory, databases.payments)
     )

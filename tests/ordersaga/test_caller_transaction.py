@@ -21,7 +21,7 @@ from ordersaga import NoTransaction, Saga, Signal, UnknownSaga, WrongDatabase
 from ordersaga.envelope import encode_envelope, read_rows
 from ordersaga.ids import new_id
 from tests.support.databases import Databases
-from webapp.db import django_database
+from webapp.db import to_django_config
 from workers.django_setup import setup
 
 setup()
@@ -38,7 +38,7 @@ SAGA = Saga(
 
 @contextmanager
 def django(url: str) -> Iterator[Any]:
-    connections.settings["borrowed"] = {**connections.settings["default"], **django_database(url)}
+    connections.settings["borrowed"] = {**connections.settings["default"], **to_django_config(url)}
     try:
         yield connections["borrowed"]
     finally:

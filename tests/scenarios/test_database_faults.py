@@ -17,9 +17,9 @@ from ordersaga.heartbeat import live_processes
 from tests.support.installation import Installation
 from tests.support.polling import eventually, throughout
 from tests.support.processes import run_dir
-from webapp.ops.doctor.backlog import obstacles
-from webapp.ops.doctor.database import Patient
-from webapp.ops.doctor.pg_settings import database
+from webapp.ops.doctor.backlog import check_obstacles
+from webapp.ops.doctor.database import Database
+from webapp.ops.doctor.pg_settings import check_database_settings
 from workers.choreography import choreography
 
 REFUSE = """
@@ -127,8 +127,8 @@ def test_a_database_is_read_only_for_a_while(installation: Installation, owner: 
                 30,
                 "the health check names it",
             )
-        with Patient(owner, getattr(installation.databases, owner)) as patient:
-            assert [finding.code for finding in database(patient)] == ["default-transaction-read-only"]
+        with Database(owner, getattr(installation.databases, owner)) as patient:
+            assert [finding.code for finding in check_database_settings(patient)] == ["default-transaction-read-only"]
         throughout(lambda: all(w.process.alive for w in installation.pools.workers), 3, "all pools run")
     installation.probe.wait_until_confirmed(sagas)
 
@@ -189,11 +189,11 @@ def test_orders_that_wait_for_a_lock_leave_time_for_the_others(installation: Ins
 def test_doctor_names_a_transaction_that_was_left_open(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webapp.ops.doctor.backlog.IDLE", 0)
+    monkeypatch.setattr("webapp.ops.doctor.backlog.IDLE_SECONDS", 0)
     with psycopg2.connect(installation.databases.inventory) as rival, rival.cursor() as cursor:
         cursor.execute("LOCK TABLE ordersaga_pack IN ACCESS EXCLUSIVE MODE")
-        with Patient("inventory", installation.databases.inventory) as patient:
-            found = {finding.code: finding.evidence for finding in obstacles(patient, choreography())}
+        with Database("inventory", installation.databases.inventory) as patient:
+            found = {finding.code: finding.evidence for finding in check_obstacles(patient, choreography())}
         rival.rollback()
 
     assert found.keys() >= {"database-refuses-writes", "transaction-left-open"}

@@ -18,7 +18,7 @@ from tests.support.db_probe import DatabaseProbe, has_no_duplicates
 from tests.support.in_process import InProcessSagas, deliver_all, to
 from webapp.audit.models import DeadLetter
 from webapp.audit.services import discard, replay
-from webapp.operators import ActRefused
+from webapp.operators import ActionRefused
 from webapp.orders.services import resume_saga
 from workers.audit.dead_letters import keep
 from workers.settings import settings
@@ -78,15 +78,15 @@ def test_a_resumed_saga_tries_its_failing_undo_at_once(in_process: InProcessSaga
 
     probe.wait_until_rolled_back([saga], timeout=0)
     assert probe.audit_trail(saga).count("orders: resumed") == 1
-    with pytest.raises(ActRefused, match="has ended"):
+    with pytest.raises(ActionRefused, match="has ended"):
         resume_saga(UUID(saga), by="staff 1", reason="once more")
 
 
 def test_a_saga_that_goes_well_is_not_resumed(in_process: InProcessSagas) -> None:
     saga = in_process.factory.place("TEA")
-    with pytest.raises(ActRefused, match="needs no attention"):
+    with pytest.raises(ActionRefused, match="needs no attention"):
         resume_saga(UUID(saga), by="staff 1", reason="to see")
-    with pytest.raises(ActRefused, match="reason: is missing"):
+    with pytest.raises(ActionRefused, match="reason: is missing"):
         resume_saga(UUID(saga), by="staff 1", reason="  ")
     in_process.rehearsal().run()
     in_process.probe.wait_until_confirmed([saga], timeout=0)
@@ -108,7 +108,7 @@ def test_a_message_that_died_at_the_broker_is_replayed_once_and_its_order_confir
         replay(message, by="staff 1", reason="the worker is mended")
         == f"Dead letter {message}: 1 signal goes to inventory."
     )
-    with pytest.raises(ActRefused, match="was replayed before, by staff 1"):
+    with pytest.raises(ActionRefused, match="was replayed before, by staff 1"):
         replay(message, by="staff 2", reason="me too")
     rehearsal.run()
 
@@ -157,7 +157,7 @@ def test_what_died_in_the_audits_queue_and_is_not_ours_is_not_replayed(in_proces
     lost, *_ = deliver_all(rehearsal, but=to("audit"))
     message = died(lost.envelope._replace(id=str(UUID(int=8))), FORGER, "audit")
 
-    with pytest.raises(ActRefused, match="not one of our messages"):
+    with pytest.raises(ActionRefused, match="not one of our messages"):
         replay(message, by="staff 1", reason="looks fine")
     discard(message, by="staff 1", reason="forged")
     deliver_all(rehearsal)
@@ -170,7 +170,7 @@ def test_what_is_not_ours_is_not_signed_anew(in_process: InProcessSagas) -> None
     [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
     message = died(mail.envelope._replace(id=str(UUID(int=7))), FORGER)
 
-    with pytest.raises(ActRefused, match="not one of our messages"):
+    with pytest.raises(ActionRefused, match="not one of our messages"):
         replay(message, by="staff 1", reason="looks fine")
     assert DeadLetter.objects.get(id=message).outcome is None
     discard(message, by="staff 1", reason="forged")
@@ -191,10 +191,10 @@ def test_a_participants_dead_letter_is_settled_by_the_participant_and_what_has_e
     probe.wait_until_rolled_back(sagas, timeout=0)
     first, second = (DeadLetter.objects.get(saga_id=saga).id for saga in sagas)
 
-    with pytest.raises(ActRefused, match="has ended"):
+    with pytest.raises(ActionRefused, match="has ended"):
         replay(first, by="staff 1", reason="the shelf is there now")
     discard(first, by="staff 1", reason="known")
-    with pytest.raises(ActRefused, match="was discarded before"):
+    with pytest.raises(ActionRefused, match="was discarded before"):
         discard(first, by="staff 1", reason="known")
     deliver_all(rehearsal)
 

@@ -17,8 +17,8 @@ from tests.support.installation import Installation
 from tests.support.polling import eventually
 from tests.support.pools import PoolCluster
 from tests.support.processes import ROOT, run_dir
-from webapp.ops.doctor.backlog import obstacles
-from webapp.ops.doctor.database import Patient
+from webapp.ops.doctor.backlog import check_obstacles
+from webapp.ops.doctor.database import Database
 from workers.choreography import choreography
 from workers.order_saga import order_operations
 
@@ -57,8 +57,8 @@ def test_a_bad_release_rolls_no_order_back(installation: Installation, inventory
     sagas = [saga for _ in range(3) for saga in installation.factory.place_many(7)]
     eventually(lambda: paused(installation), 30, "the step is paused")
 
-    with Patient("inventory", installation.databases.inventory) as database:
-        [finding] = [each for each in obstacles(database, choreography()) if each.code == "step-paused"]
+    with Database("inventory", installation.databases.inventory) as database:
+        [finding] = [each for each in check_obstacles(database, choreography()) if each.code == "step-paused"]
     assert STEP in finding.what
     listed = subprocess.run(
         [sys.executable, "manage.py", "paused_steps", "list"],

@@ -143,7 +143,7 @@ def cancelled_by_staff(installation: Installation) -> str:
     saga = installation.factory.place(ARTICLE, PAUSES, customer=CUSTOMER)
     eventually(lambda: installation.switches.processes_at(PAUSES), 30, "inventory at work")
     with django_at(installation.databases.orders):
-        services.cancel(int(installation.probe.order_number(saga)), by="staff 3", reason=REASON)
+        services.request_cancellation(int(installation.probe.order_number(saga)), by="staff 3", reason=REASON)
     installation.probe.wait_for_status(saga, "ROLLING_BACK")
     installation.switches.off(PAUSES)
     return saga

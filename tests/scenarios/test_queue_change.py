@@ -21,8 +21,8 @@ from tests.support.installation import Installation
 from tests.support.polling import eventually
 from tests.support.rabbitmq import PASSWORD, USER
 from webapp.ops.doctor.rabbitmq import RabbitMQ as Examined
-from webapp.ops.provision import Work
-from webapp.ops.provision.broker import topology
+from webapp.ops.provision import Plan
+from webapp.ops.provision.broker import ensure_topology
 from workers.choreography import choreography
 
 SETTLED = timedelta(seconds=3)
@@ -60,7 +60,7 @@ def change(installation: Installation, queue: str, **arguments: Any) -> None:
         patch("webapp.ops.doctor.rabbitmq.queues", altered),
         patch.multiple(queue_change, SETTLED=SETTLED, PATIENCE=timedelta(seconds=45)),
     ):
-        for _, make in Examined(installation.broker_url, whole, management(installation)).change():
+        for _, make in Examined(installation.broker_url, whole, management(installation)).queue_changes():
             make()
 
 
@@ -101,9 +101,9 @@ def test_a_queue_changes_under_load_and_loses_nothing(installation: Installation
     installation.probe.wait_until_confirmed(waiting)
     assert any("other arguments" in worker.logs() for worker in installation.pools["inventory"])
 
-    work = Work(dry=False)
+    work = Plan(dry=False)
     with orders_meanwhile(installation) as sagas, patch.object(queue_change, "SETTLED", SETTLED):
-        topology(work, installation.broker_url, choreography(), management(installation), change_queues=True)
+        ensure_topology(work, installation.broker_url, choreography(), management(installation), change_queues=True)
     installation.probe.wait_until_confirmed(sagas)
     assert [what for what in work.missing if "x-delivery-limit = 20, not 10" in what]
     assert declared(installation, "inventory")["x-delivery-limit"] == 10

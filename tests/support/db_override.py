@@ -11,7 +11,7 @@ from django.db import connection, connections
 from ordersaga import Choreography
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from tests.support.databases import Databases
-from webapp.db import django_database
+from webapp.db import to_django_config
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def django_at(url: str) -> Iterator[None]:
     given = connections["default"].settings_dict
     before = dict(given)
     connection.close()
-    given.update(django_database(url))
+    given.update(to_django_config(url))
     try:
         yield
     finally:

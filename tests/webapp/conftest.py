@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from tests.support.postgres import Postgres
-from webapp.db import django_database
+from webapp.db import to_django_config
 from workers.django_setup import setup
 
 setup()
@@ -39,7 +39,7 @@ def orders_database(stage_database: str) -> Iterator[str]:
     given = connections["default"].settings_dict
     before = dict(given)
     connection.close()
-    given.update(django_database(stage_database))
+    given.update(to_django_config(stage_database))
     yield stage_database
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(EMPTY)

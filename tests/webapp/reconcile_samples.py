@@ -18,7 +18,7 @@ from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.testing import Rehearsal
 from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.postgres import OWNER, Postgres
-from webapp.db import django_database
+from webapp.db import to_django_config
 from webapp.ops.reconcile import Auditor, Report
 from webapp.orders.models import Order, Product
 from webapp.orders.pricing import Item
@@ -84,7 +84,7 @@ def opened(databases: Databases) -> Iterator[Shop]:
     given = connections["default"].settings_dict
     before = dict(given)
     connection.close()
-    given.update(django_database(databases.orders))
+    given.update(to_django_config(databases.orders))
     theirs = {name: SQLAlchemyDatabase(getattr(databases, name)) for name in ("inventory", "payments")}
     try:
         with (

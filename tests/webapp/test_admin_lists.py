@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.support import bulk_data
 from tests.support.databases import copies, drop
 from tests.support.postgres import OWNER, Postgres
-from webapp.db import django_database
+from webapp.db import to_django_config
 
 ORDERS = 20_000
 NEWEST = ORDERS + ORDERS // 100
@@ -119,7 +119,7 @@ def client(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[C
     given = connections["default"].settings_dict
     before = dict(given)
     connection.close()
-    given.update(django_database(made.orders))
+    given.update(to_django_config(made.orders))
     client = Client(SERVER_NAME="localhost")
     client.force_login(User.objects.create_user("anna", is_staff=True, is_superuser=True))
     yield client

@@ -17,9 +17,9 @@ from tests.support import bulk_data
 from tests.support.databases import OWNERS, Databases, copies, drop
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
-from webapp.db import django_database
+from webapp.db import to_django_config
 from webapp.mirrors.models import LedgerTransaction, Stock, Wallet
-from webapp.mirrors.router import ReadOnlyBooks, alias, reader_database
+from webapp.mirrors.router import ReadOnlyMirror, reader_alias, reader_config
 from workers.settings import read
 
 ORDERS = 2_000
@@ -43,10 +43,10 @@ def books(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Da
 
 @pytest.fixture
 def client(books: Databases, postgres: Postgres) -> Iterator[Client]:
-    aliases = {"default": django_database(books.orders)}
+    aliases = {"default": to_django_config(books.orders)}
     for domain in ("inventory", "payments"):
         database = getattr(books, domain).rpartition("/")[2]
-        aliases[alias(domain)] = reader_database(postgres.url(database, READER))
+        aliases[reader_alias(domain)] = reader_config(postgres.url(database, READER))
     before = {name: dict(connections[name].settings_dict) for name in aliases}
     point(aliases)
     client = Client(SERVER_NAME="localhost")
@@ -111,7 +111,7 @@ def test_a_ledger_transaction_says_what_it_is_in_words(client: Client) -> None:
 
 @pytest.mark.parametrize("listed", LISTS)
 def test_a_list_neither_counts_nor_reads_more_for_a_later_page(listed: str, client: Client) -> None:
-    domain = alias("inventory" if listed in ("stock", "movement") else "payments")
+    domain = reader_alias("inventory" if listed in ("stock", "movement") else "payments")
     asked = []
     for query in ({}, {"last": "1"}):
         with CaptureQueriesContext(connections[domain]) as captured:
@@ -139,24 +139,30 @@ def test_who_may_not_look_gets_403(client: Client) -> None:
 
 
 def test_nothing_here_writes_by_django_nor_by_sql(client: Client, books: Databases) -> None:
-    with pytest.raises(ReadOnlyBooks):
+    with pytest.raises(ReadOnlyMirror):
         Stock.objects.filter(pk="SKU-7").update(sold=0)
-    with pytest.raises(ReadOnlyBooks):
+    with pytest.raises(ReadOnlyMirror):
         Wallet(customer="thief", currency="EUR", balance=1, blocked=False).save()
-    with pytest.raises((InternalError, ProgrammingError)), connections[alias("payments")].cursor() as cursor:
+    with (
+        pytest.raises((InternalError, ProgrammingError)),
+        connections[reader_alias("payments")].cursor() as cursor,
+    ):
         cursor.execute("UPDATE wallet SET balance = 10^12 WHERE customer = 'customer-1'")
 
 
 def test_even_the_participants_own_role_only_reads_here(client: Client, books: Databases) -> None:
-    point({alias("payments"): reader_database(books.payments)})
-    with pytest.raises(InternalError, match="read-only"), connections[alias("payments")].cursor() as cursor:
+    point({reader_alias("payments"): reader_config(books.payments)})
+    with (
+        pytest.raises(InternalError, match="read-only"),
+        connections[reader_alias("payments")].cursor() as cursor,
+    ):
         cursor.execute("UPDATE wallet SET balance = 10^12 WHERE customer = 'customer-1'")
 
 
 def test_a_database_that_is_away_is_told_and_not_raised(client: Client) -> None:
     point(
         {
-            alias("inventory"): reader_database(
+            reader_alias("inventory"): reader_config(
                 f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/stock"
             )
         }
@@ -175,7 +181,7 @@ def test_a_database_that_is_away_is_told_and_not_raised(client: Client) -> None:
 def test_a_role_that_may_not_read_and_tables_that_are_missing_are_told(
     client: Client, books: Databases
 ) -> None:
-    point({alias("inventory"): reader_database(books.orders)})  # a database without stock
+    point({reader_alias("inventory"): reader_config(books.orders)})  # a database without stock
     answer = client.get("/admin/books/stock/")
     assert answer.status_code == 503
     assert "manage.py migrate" in answer.content.decode()
@@ -189,9 +195,9 @@ def test_production_reads_nothing_before_a_reader_is_named(monkeypatch: pytest.M
 
 
 def test_without_a_reader_the_page_says_what_to_set(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(connections.settings, alias("inventory"))
-    connections[alias("inventory")].close()
-    del connections[alias("inventory")]
+    monkeypatch.delitem(connections.settings, reader_alias("inventory"))
+    connections[reader_alias("inventory")].close()
+    del connections[reader_alias("inventory")]
     answer = client.get("/admin/books/stock/")
     assert answer.status_code == 503
     assert "ORDERSAGA_INVENTORY_READER_URL" in answer.content.decode()

@@ -19,7 +19,7 @@ from tests.support.postgres import OWNER, Postgres
 from tests.support.processes import ROOT, Process
 from tests.support.time_scale import scaled
 from tests.webapp.test_commands import manage, one
-from webapp.ops.cli.console import printable
+from webapp.ops.cli.console import escape_unprintable
 
 NOWHERE = {"ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
 SUPERUSER = ("createsuperuser", "--noinput", "--username=ann", "--email=")
@@ -149,4 +149,4 @@ def test_a_database_that_a_newer_program_has_migrated_is_left_alone(databases: D
 
 
 def test_what_a_letter_says_cannot_command_the_terminal() -> None:
-    assert printable("red \x1b[31m\ud800\nnext", keep="\n") == "red \\x1b[31m\\ud800\nnext"
+    assert escape_unprintable("red \x1b[31m\ud800\nnext", keep="\n") == "red \\x1b[31m\\ud800\nnext"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, load_command_class
 
-from webapp.ops.cli.command import folded
+from webapp.ops.cli.command import fold_text
 from webapp.ops.management import commands
 
 NAMES = sorted(path.stem for path in Path(str(commands.__path__[0])).glob("[a-z]*.py"))
@@ -56,7 +56,7 @@ def test_each_speaks_to_machines(name: str) -> None:
 def test_long_lines_are_folded_under_their_last_column() -> None:
     words = "Words that\nbelong together.\n\nexit status:\n"
     text = f"{words}  2    a message says what is to be done\n  run it now  because of this"
-    assert list(folded(text, 24)) == [
+    assert list(fold_text(text, 24)) == [
         "Words that belong",
         "together.",
         "",

@@ -30,9 +30,9 @@ from tests.support.postgres import PASSWORD, Postgres
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
 from tests.webapp.sample_orders import open_shop, place
-from webapp.db import django_database
-from webapp.mirrors.router import reader_database
-from webapp.ops.doctor.database import Patient
+from webapp.db import to_django_config
+from webapp.mirrors.router import reader_config
+from webapp.ops.doctor.database import Database
 from webapp.ops.prune import Databases as Pruned
 from webapp.ops.reconcile.snapshots import Snapshot, Unreadable
 from workers.migrate import _connect, configuration
@@ -63,7 +63,7 @@ def by_the_reader_of_pages(url: str) -> Iterator[Ask]:
     given = connections["inventory_reader"].settings_dict
     before = dict(given)
     connections["inventory_reader"].close()
-    given.update(reader_database(url))
+    given.update(reader_config(url))
 
     def ask(statement: str) -> Any:
         with connections["inventory_reader"].cursor() as cursor:
@@ -129,7 +129,7 @@ def by_migrate(url: str) -> Iterator[Ask]:
 
 @contextmanager
 def by_doctor(url: str) -> Iterator[Ask]:
-    with Patient("orders", url) as patient:
+    with Database("orders", url) as patient:
         yield patient.one
 
 
@@ -277,7 +277,7 @@ def test_values_of_the_string_stand_before_our_defaults() -> None:
 
 
 def test_an_address_is_taken_apart_for_django() -> None:
-    made = django_database("postgresql://us%40er:p%2Fw@db1:6543,db2:6544/na%20me?sslmode=require")
+    made = to_django_config("postgresql://us%40er:p%2Fw@db1:6543,db2:6544/na%20me?sslmode=require")
     assert (made["USER"], made["PASSWORD"], made["HOST"], made["PORT"], made["NAME"]) == (
         "us@er", "p/w", "db1,db2", "6543,6544", "na me",
     )  # fmt: skip
@@ -285,7 +285,7 @@ def test_an_address_is_taken_apart_for_django() -> None:
 
 
 def test_a_socket_folder_stands_in_the_query() -> None:
-    made = django_database("postgresql+psycopg2://orders@/shop?host=/run/sockets&port=5433")
+    made = to_django_config("postgresql+psycopg2://orders@/shop?host=/run/sockets&port=5433")
     assert (made["HOST"], made["PORT"], made["NAME"], made["USER"]) == (
         "/run/sockets",
         "5433",
@@ -333,7 +333,7 @@ def test_a_malformed_address_is_refused_without_printing_it(
         assert "hunter2" not in said
         assert len(said.splitlines()) == 2, "a head, and one sentence"
     with pytest.raises(ValueError, match="a database address"):
-        django_database(url)
+        to_django_config(url)
 
 
 @pytest.mark.parametrize(

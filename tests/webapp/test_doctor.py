@@ -27,9 +27,9 @@ from tests.webapp.doctor_env import VHOST, DoctorEnvironment, healthy
 from tests.webapp.doctor_faults import IN_POSTGRES, Planted
 from webapp.ops import broker
 from webapp.ops.doctor import Finding
-from webapp.ops.doctor.database import Patient
-from webapp.ops.doctor.finding import as_json, show
-from webapp.ops.doctor.schema_objects import recorded, standing
+from webapp.ops.doctor.database import Database
+from webapp.ops.doctor.finding import findings_as_json, show_findings
+from webapp.ops.doctor.schema_objects import load_recorded_objects, read_objects
 from workers.choreography import choreography
 
 DOMAINS = ("orders", "inventory", "payments")
@@ -267,7 +267,7 @@ def embedded_broker(doctor_env: DoctorEnvironment) -> str:
     doctor_env.postgres.create_role("broker")
     doctor_env.postgres.create_database("doctors_broker", "broker")
     url = doctor_env.postgres.url("doctors_broker", "broker").replace("postgresql", "pgmq")
-    with broker.connection(url) as connection:
+    with broker.open_connection(url) as connection:
         declare(connection, choreography())
     return url
 
@@ -308,7 +308,7 @@ def test_a_fault_in_the_embedded_broker_is_found_and_nothing_else(
             cursor.execute(f"DELETE FROM pgmq.q_{UNHEARD_TABLE}")
             cursor.execute("DELETE FROM ordersaga_broker.exchange WHERE name = %s", [KIND])
             cursor.execute("UPDATE ordersaga_broker.installed SET stamp = 'old'")
-        with broker.connection(embedded_broker) as connection:
+        with broker.open_connection(embedded_broker) as connection:
             declare(connection, choreography())
 
 
@@ -394,9 +394,9 @@ def test_the_recorded_guards_are_those_of_a_migrated_database(
     doctor_env: DoctorEnvironment, domain: str
 ) -> None:
     """When this fails: ``python -m webapp.ops.doctor.schema_objects`` records them again."""
-    with Patient(domain, getattr(doctor_env.databases, domain)) as patient:
-        assert sorted(recorded(domain) - standing(patient)) == []
-        new = standing(patient) - recorded(domain)
+    with Database(domain, getattr(doctor_env.databases, domain)) as patient:
+        assert sorted(load_recorded_objects(domain) - read_objects(patient)) == []
+        new = read_objects(patient) - load_recorded_objects(domain)
         assert (
             sorted(guard for guard in new if not guard.startswith("index ")) == []
         )  # lists may have indexes of their own
@@ -407,12 +407,12 @@ def test_the_report_names_what_was_found_and_what_to_do() -> None:
         "fsync", "error", "PostgreSQL of orders", "a power cut may lose [it]", "fsync = off", "ALTER SYSTEM …"
     )
     written = StringIO()
-    show([finding], Console(file=written, width=120))
+    show_findings([finding], Console(file=written, width=120))
     assert all(
         text in written.getvalue()
         for text in ("fsync", "may lose [it]", "ALTER SYSTEM …", "1 error, no warnings")
     )
-    told = json.loads(as_json([finding]))
+    told = json.loads(findings_as_json([finding]))
     assert (told["healthy"], told["errors"], told["findings"][0]["code"]) == (False, 1, "fsync")
 
 

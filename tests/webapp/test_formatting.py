@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webapp.admin.formatting import DECIMALS, amount, money
+from webapp.admin.formatting import DECIMALS, amount, format_money
 
 CURRENCIES = st.sampled_from(["EUR", *DECIMALS])
 MINOR = st.integers(-(10**15), 10**15)
@@ -27,7 +27,7 @@ MINOR = st.integers(-(10**15), 10**15)
 )
 def test_an_amount_has_its_sign_and_decimals(minor: int, currency: str, shown: str):
     assert amount(minor, currency) == shown
-    assert f">{shown} {currency}<" in money(minor, currency)
+    assert f">{shown} {currency}<" in format_money(minor, currency)
 
 
 def read(shown: str) -> Decimal:

@@ -114,11 +114,11 @@ def test_lines_that_can_be_read_once_are_read_once() -> None:
 
 
 def test_a_process_remembers_so_many_prices_and_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pricing, "REMEMBERED", 2)
-    monkeypatch.setattr(pricing, "_memory", {})
+    monkeypatch.setattr(pricing, "MAX_CACHED_PRODUCTS", 2)
+    monkeypatch.setattr(pricing, "_cache", {})
     for sku in ("TEA", "MUG", "FREE", "TEA"):
         place(idempotency_key=sku, lines=[Item(sku, 1)])
-        assert len(pricing._memory) <= 2
+        assert len(pricing._cache) <= 2
 
 
 def test_twenty_orders_take_no_more_statements_than_two() -> None:

@@ -20,7 +20,7 @@ from django.core.management import CommandError, call_command
 
 from tests.webapp.sample_orders import nothing_is_written, open_shop, said
 from webapp.ops import demo_data
-from webapp.ops.cli.graceful_stop import Stop
+from webapp.ops.cli.graceful_stop import StopRequest
 from webapp.ops.management.commands import place_orders
 from webapp.ops.order_import import load, source, validate
 from webapp.ops.order_import.record import FileRefused
@@ -400,14 +400,14 @@ def test_what_was_begun_is_gone_on_with(run: Callable[..., Ran], write: Callable
 def test_ctrl_c_between_two_transactions_leaves_whole_ones_and_says_how_to_go_on(
     run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really = services.place_drafts
+    really = services.place_priced
 
     def and_ctrl_c(drafts: Any) -> Any:
         done = really(drafts)
         os.kill(os.getpid(), signal.SIGINT)
         return done
 
-    monkeypatch.setattr(load, "place_drafts", and_ctrl_c)
+    monkeypatch.setattr(load, "place_priced", and_ctrl_c)
     path = write("customer,sku,quantity\n" + "ann,TEA,1\n" * 30)
     stopped = run(path, "--at-once=10")
     assert stopped.status == 130
@@ -421,7 +421,7 @@ def test_ctrl_c_between_two_transactions_leaves_whole_ones_and_says_how_to_go_on
 def test_what_has_not_settled_in_time_is_told_with_a_hint(
     run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place_orders, "hint", lambda: "No pool answers.")
+    monkeypatch.setattr(place_orders, "explain_waiting", lambda: "No pool answers.")
     ended = run(write(GOOD), "--wait", "--timeout=0.1")
     assert ended.status == 1
     assert "3 of 3 orders have not settled in time. No pool answers." in ended.err
@@ -431,14 +431,14 @@ def test_what_has_not_settled_in_time_is_told_with_a_hint(
 def test_a_file_that_changes_meanwhile_is_not_placed(
     run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, really = write(GOOD), validate.check
+    path, really = write(GOOD), validate.validate
 
     def and_change(*args: Any) -> Any:
         found = really(*args)
         write(GOOD.replace("ann", "eve"))
         return found
 
-    monkeypatch.setattr(place_orders, "check", and_change)
+    monkeypatch.setattr(place_orders, "validate", and_change)
     assert "was changed while it was read" in run(path).err
     assert nothing_is_written()
 
@@ -446,14 +446,14 @@ def test_a_file_that_changes_meanwhile_is_not_placed(
 def test_an_article_that_goes_between_the_readings_stops_the_placing_at_its_line(
     run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really = validate.check
+    really = validate.validate
 
     def and_forget(*args: Any) -> Any:
         found = really(*args)
         Product.objects.filter(sku="MUG").delete()
         return found
 
-    monkeypatch.setattr(place_orders, "check", and_forget)
+    monkeypatch.setattr(place_orders, "validate", and_forget)
     stopped = run(write(GOOD), "--at-once=1")
     assert stopped.status == 2
     assert (
@@ -470,8 +470,8 @@ def test_a_long_file_needs_no_more_memory_than_a_short_one(
     def peak(path: str) -> int:
         tracemalloc.start()
         try:
-            with source.opened(path) as found:
-                validate.check(validate.Job(found, READERS["csv"], "b"), Stop())
+            with source.open_source(path) as found:
+                validate.validate(validate.Job(found, READERS["csv"], "b"), StopRequest())
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -490,7 +490,7 @@ def test_a_long_file_needs_no_more_memory_than_a_short_one(
 
 
 def test_the_real_orders_are_as_they_came_and_all_of_them_are_good(run: Callable[..., Ran]) -> None:
-    needs = demo_data.cdnow_needs()
+    needs = demo_data.read_cdnow_example()
     assert len(needs.wallets) == 2357
     assert sum(wallet.balance for wallet in needs.wallets) == 24_409_194
     Product.objects.create(sku=needs.sku, name=needs.name, price=needs.price, currency=needs.currency)
@@ -528,4 +528,4 @@ def test_a_bad_purchase_is_named(
 
 def test_without_the_file_of_an_example_its_catalogue_says_so(tmp_path: Path) -> None:
     with pytest.raises(FileRefused, match="cannot be read: No such file"):
-        demo_data.cdnow_needs(tmp_path / "gone.txt")
+        demo_data.read_cdnow_example(tmp_path / "gone.txt")

@@ -18,7 +18,7 @@ from tests.support.databases import Databases
 from tests.support.postgres import OWNER, Postgres
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
-from webapp.ops.cli.console import bar
+from webapp.ops.cli.console import show_bar
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -106,7 +106,7 @@ def terminal() -> Console:
 
 
 def test_many_are_told_with_their_speed_and_a_few_steps_without(terminal: Console) -> None:
-    with bar(terminal) as tell:
+    with show_bar(terminal) as tell:
         tell("orders", 0, 2_000)
         tell("orders", 1_000, 2_000)
         tell("totals", 1, 3)
@@ -117,7 +117,7 @@ def test_many_are_told_with_their_speed_and_a_few_steps_without(terminal: Consol
 
 
 def test_what_is_printed_aside_stands_on_a_line_of_its_own(terminal: Console) -> None:
-    with bar(terminal) as tell:
+    with show_bar(terminal) as tell:
         tell("orders", 0, 4)
         with tell.aside():
             terminal.file.write("made: role orders\n")

@@ -18,11 +18,11 @@ from tests.support.processes import ROOT
 from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ
 from tests.support.time_scale import scaled
 from webapp.ops.doctor import examine
-from webapp.ops.doctor.database import Patient
-from webapp.ops.doctor.roles import readers
-from webapp.ops.provision import CannotProvision, Work
-from webapp.ops.provision.postgres import Place, administrator, database
-from webapp.ops.provision.reader import reader
+from webapp.ops.doctor.database import Database
+from webapp.ops.doctor.roles import check_reader_role
+from webapp.ops.provision import CannotProvision, Plan
+from webapp.ops.provision.postgres import Target, connect_as_administrator, ensure_database
+from webapp.ops.provision.reader import ensure_reader
 from workers.choreography import choreography
 from workers.settings import Settings, read
 
@@ -143,30 +143,35 @@ def test_what_has_grown_too_strong_is_put_right_again(
 
 
 def test_a_reader_reads_the_tables_that_are_there_and_those_to_come_and_writes_nothing(site: Site) -> None:
-    owner = Place.of("OWNER", site.urls["inventory"])
-    place = Place.of("READER", site.urls["inventory"].replace("//new_inventory:", "//new_reader:"))
+    owner = Target.of("OWNER", site.urls["inventory"])
+    place = Target.of("READER", site.urls["inventory"].replace("//new_inventory:", "//new_reader:"))
     try:
-        database(Work(dry=False), site.postgres_admin, owner)
-        with administrator(owner.url) as cursor:
+        ensure_database(Plan(dry=False), site.postgres_admin, owner)
+        with connect_as_administrator(owner.url) as cursor:
             cursor.execute("CREATE TABLE before (n int)")
-        work = Work(dry=False)
-        reader(work, site.postgres_admin, place, owner)
-        with administrator(owner.url) as cursor:
+        work = Plan(dry=False)
+        ensure_reader(work, site.postgres_admin, place, owner)
+        with connect_as_administrator(owner.url) as cursor:
             cursor.execute("CREATE TABLE after (n int)")
 
-        with Patient("inventory", place.url) as patient:
+        with Database("inventory", place.url) as patient:
             assert patient.rows("SELECT * FROM before UNION ALL SELECT * FROM after") == []
-            assert list(readers(patient)) == []
-        with administrator(place.url) as cursor, pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+            assert list(check_reader_role(patient)) == []
+        with (
+            connect_as_administrator(place.url) as cursor,
+            pytest.raises(psycopg2.errors.ReadOnlySqlTransaction),
+        ):
             cursor.execute("INSERT INTO before VALUES (1)")
-        again = Work(dry=False)
-        reader(again, site.postgres_admin, place, owner)
+        again = Plan(dry=False)
+        ensure_reader(again, site.postgres_admin, place, owner)
         assert (len(work.missing), again.missing) == (5, [])
 
-        with administrator(owner.url) as cursor:
+        with connect_as_administrator(owner.url) as cursor:
             cursor.execute("GRANT INSERT ON before TO new_reader")
-        with Patient("inventory", place.url) as patient:
-            assert [(f.code, f.evidence) for f in readers(patient)] == [("reader-may-write", "before")]
+        with Database("inventory", place.url) as patient:
+            assert [(f.code, f.evidence) for f in check_reader_role(patient)] == [
+                ("reader-may-write", "before")
+            ]
     finally:
         site.postgres.drop_databases(owner.database)
         with site.postgres.connect() as cursor:
@@ -195,8 +200,10 @@ def test_another_server_that_answers_is_told_from_the_administrators(site: Site)
     other.start()
     try:
         with pytest.raises(CannotProvision, match="leads to another server than PLACE"):
-            database(
-                Work(dry=False), site.postgres_admin, Place.of("PLACE", other.url("new_orders", "new_orders"))
+            ensure_database(
+                Plan(dry=False),
+                site.postgres_admin,
+                Target.of("PLACE", other.url("new_orders", "new_orders")),
             )
         with site.postgres.connect() as cursor:
             cursor.execute("SELECT count(*) FROM pg_roles WHERE rolname = 'new_orders'")

@@ -25,7 +25,7 @@ from tests.support.time_scale import scaled
 from webapp.audit.models import DeadLetter
 from webapp.audit.services import discard
 from webapp.ops.prune import Pruned, prune, sagas
-from webapp.ops.prune.sql import WINDOW
+from webapp.ops.prune.sql import NEXT_SAGAS
 from webapp.orders.exceptions import OrderRefused
 from webapp.orders.pricing import Item, NewOrder
 from webapp.orders.services import place_orders
@@ -306,16 +306,16 @@ def test_ctrl_c_ends_with_130_and_tells_what_is_gone_already(
         payments_database_url=urls.payments,
     )
     monkeypatch.setattr("webapp.ops.management.commands.prune.settings", lambda: ours)
-    forget = sagas.forget
+    forget = sagas.delete_sagas
 
     def interrupted_by_the_second(*given: Any) -> Counter[str]:
-        monkeypatch.setattr(sagas, "forget", ctrl_c)
+        monkeypatch.setattr(sagas, "delete_sagas", ctrl_c)
         return forget(*given)
 
     def ctrl_c(*_: object) -> Counter[str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sagas, "forget", interrupted_by_the_second)
+    monkeypatch.setattr(sagas, "delete_sagas", interrupted_by_the_second)
     with pytest.raises(SystemExit) as ended:
         call_command("prune", "--retention", "P30D", "--batch", "2", "--json")
     assert ended.value.code == 130
@@ -328,7 +328,7 @@ def test_a_window_is_read_from_the_index_and_no_more_than_it(databases: Database
     """Or pruning a million orders would read them two thousand times."""
     bulk_data.fill_orders(5_000, databases.orders)
     with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {WINDOW}", [NOBODY, 100])
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {NEXT_SAGAS}", [NOBODY, 100])
         [(plans,)] = cursor.fetchall()
     assert most_rows(plans[0]["Plan"]) < 1_000
     connection.close()

@@ -35,7 +35,7 @@ from tests.webapp.reconcile_samples import (
 from webapp.ops.management.commands.reconcile import grace
 from webapp.ops.reconcile import Unreadable
 from webapp.ops.reconcile.codes import MEANING
-from webapp.ops.reconcile.snapshots import lockstep
+from webapp.ops.reconcile.snapshots import merge_by_saga
 
 __all__ = ["books", "settled"]
 
@@ -349,7 +349,7 @@ def test_a_violation_that_all_orders_share_is_counted_and_kept_a_thousand_times(
 
 def test_streams_are_merged_by_saga_whatever_each_of_them_lacks() -> None:
     order, stock, money = ("a", "b", "d"), ("b", "c"), ("d",)
-    rows = lockstep(
+    rows = merge_by_saga(
         iter([(saga, *[None] * 11) for saga in order]),
         iter([(saga, *[None] * 7) for saga in stock]),
         iter([(saga, *[None] * 6) for saga in money]),

@@ -28,7 +28,7 @@ from tests.webapp.corruptions import STRANGER
 from tests.webapp.reconcile_samples import HEARD, UNHEARD, CorruptibleDatabases, Patience, books, settled
 from webapp.ops import broker
 from webapp.ops.reconcile import audit_queue
-from webapp.ops.reconcile.audit_lag import Queue, QueueUnknown
+from webapp.ops.reconcile.audit_lag import AuditQueue, QueueUnknown
 from webapp.ops.reconcile.codes import Lag
 from workers.choreography import choreography
 
@@ -143,8 +143,8 @@ def management(rabbitmq: RabbitMQ) -> str:
 
 
 @pytest.fixture
-def rabbit_queue(rabbitmq: RabbitMQ, vhost: str) -> Queue:
-    with broker.connection(vhost) as connection:
+def rabbit_queue(rabbitmq: RabbitMQ, vhost: str) -> AuditQueue:
+    with broker.open_connection(vhost) as connection:
         declare(connection, choreography())
     return audit_queue(vhost, management(rabbitmq))._replace(
         lag=2.0
@@ -152,11 +152,11 @@ def rabbit_queue(rabbitmq: RabbitMQ, vhost: str) -> Queue:
 
 
 def test_messages_in_rabbitmqs_queue_are_lag_until_it_is_empty(
-    rabbit_queue: Queue, vhost: str, books: CorruptibleDatabases
+    rabbit_queue: AuditQueue, vhost: str, books: CorruptibleDatabases
 ) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
-    with broker.connection(vhost) as connection:
+    with broker.open_connection(vhost) as connection:
         connection.Producer().publish("{}", routing_key="audit")
     eventually(
         lambda: rabbit_queue.length().messages == 1, 10, "the queue's length", ignoring=(QueueUnknown,)
@@ -165,7 +165,7 @@ def test_messages_in_rabbitmqs_queue_are_lag_until_it_is_empty(
     assert report.clean
     assert report.lag == Lag(1, 0, 1, None)
 
-    with broker.connection(vhost) as connection:
+    with broker.open_connection(vhost) as connection:
         connection.default_channel.queue_purge("audit")
     eventually(lambda: rabbit_queue.length().messages == 0, 10, "an empty queue")
     patience = Patience()
@@ -182,7 +182,7 @@ def test_messages_in_the_embedded_brokers_queue_are_lag_with_their_age(
 ) -> None:
     order = books.orders["confirmed"]
     books.corrupt("orders", UNHEARD, order)
-    with broker.connection(pgmq_broker) as connection:
+    with broker.open_connection(pgmq_broker) as connection:
         connection.Producer().publish("{}", routing_key="audit")
     with postgres.connect(pgmq_broker.rpartition("/")[2]) as cursor:
         cursor.execute("UPDATE pgmq.q_audit SET enqueued_at = now() - interval '2 min'")
@@ -193,7 +193,7 @@ def test_messages_in_the_embedded_brokers_queue_are_lag_with_their_age(
     assert report.lag[:3] == (1, 0, 1)
     assert report.lag.oldest == pytest.approx(120, abs=10)
 
-    with broker.connection(pgmq_broker) as connection:
+    with broker.open_connection(pgmq_broker) as connection:
         connection.default_channel.queue_purge("audit")
     assert books.audit(queue=queue).counts == {"audit-incomplete": 1}
 
@@ -204,7 +204,7 @@ def pgmq_broker(postgres: Postgres) -> Iterator[str]:
     postgres.create_role("broker")
     postgres.create_database("audits_broker", "broker")
     url = postgres.url("audits_broker", "broker").replace("postgresql", "pgmq")
-    with broker.connection(url) as connection:
+    with broker.open_connection(url) as connection:
         declare(connection, choreography())
     yield url
     postgres.drop_databases("audits_broker")

@@ -37,7 +37,7 @@ def analysed(postgres: Postgres, database_templates: dict[str, str]) -> Iterator
     drop(postgres, made)
 
 
-@pytest.mark.parametrize("statement", [sql.survey, sql.again], ids=["all sagas", "suspects"])
+@pytest.mark.parametrize("statement", [sql.survey_sql, sql.suspects_sql], ids=["all sagas", "suspects"])
 @pytest.mark.parametrize("database", DATABASES)
 def test_nothing_is_read_whole_for_each_order(
     analysed: Analysed, database: str, statement: Callable[[str], str]

@@ -22,11 +22,11 @@ from tests.support.polling import eventually
 from tests.support.processes import ROOT, Process
 from tests.support.time_scale import scaled
 from webapp.ops import demo_data
-from webapp.ops.loadgen import Mix, Planned, Shelf, Tally, plan
+from webapp.ops.loadgen import Catalog, Mix, Planned, Stats, plan
 from webapp.ops.management.commands import seed_orders
 from webapp.orders.models import CancelRequest, Order, OrderLine, Product
 
-SHELF = Shelf(demo_data.skus(8), demo_data.scarce_skus())
+SHELF = Catalog(demo_data.stocked_skus(8), demo_data.scarce_skus())
 
 
 def manage(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +44,7 @@ def planned(seed: int, **mix: Any) -> list[Planned]:
 def shop(orders_database: str) -> None:
     Product.objects.bulk_create(
         [
-            Product(sku=s, name=s, price=demo_data.price(s), currency="EUR")
+            Product(sku=s, name=s, price=demo_data.price_of(s), currency="EUR")
             for s in (*SHELF.stocked, *SHELF.scarce)
         ]
     )
@@ -107,8 +107,8 @@ def test_a_plan_of_one_kind_alone_is_all_of_that_kind() -> None:
 
 
 def test_shares_are_shuffled_not_in_a_row() -> None:
-    fates = Mix(1000, decline=0.5).fates(random.Random(1))
-    assert 400 < sum(a != b for a, b in pairwise(fates)) < 600
+    outcomes = Mix(1000, decline=0.5).outcomes(random.Random(1))
+    assert 400 < sum(a != b for a, b in pairwise(outcomes)) < 600
 
 
 # -----------------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_a_rate_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_has_not_settled_in_time_is_named_with_a_hint(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seed_orders, "hint", lambda: "No pool answers.")
+    monkeypatch.setattr(seed_orders, "explain_waiting", lambda: "No pool answers.")
     with pytest.raises(SystemExit) as ended:
         call_command("seed_orders", "--count=5", "--wait", "--timeout=0.1")
     said = capsys.readouterr()
@@ -191,7 +191,7 @@ def test_the_summary_counts_these_orders_and_says_why_they_were_rolled_back(
         cursor.execute(settle, ["CONFIRMED", None, None, None, ids[4:]])
         cursor.execute("UPDATE ordersaga_saga SET attention = 'stuck' WHERE status = 'ROLLING_BACK'")
     key = Order.objects.get(id=ids[0]).idempotency_key
-    tally = Tally(key.rpartition("-")[0] + "-", ids[0])
+    tally = Stats(key.rpartition("-")[0] + "-", ids[0])
     figures = tally.figures()
     assert (figures.placed, figures.confirmed, figures.rolled_back) == (10, 6, 2)
     assert figures.reasons == {"Payment declined: blocked": 2}

@@ -20,14 +20,14 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from webapp.admin.base import ReadOnlyAdmin
-from webapp.operators import LONGEST_REASON, ActRefused, recorded_name, required_reason
+from webapp.operators import MAX_REASON_LENGTH, ActionRefused, recorded_name, required_reason
 
-AT_ONCE = 50
+MAX_SELECTED = 50
 """As many as a page lists."""
 
 
 @dataclass(frozen=True)
-class Act:
+class Action:
     """What an operator may do to one listed thing.
 
     :ivar permission: ``app.codename``; whoever lacks it gets 403 and sees no button.
@@ -46,7 +46,7 @@ class Act:
 
 class ReasonForm(Form):
     reason = CharField(
-        max_length=LONGEST_REASON,
+        max_length=MAX_REASON_LENGTH,
         widget=Textarea(attrs={"rows": 3, "cols": 60}),
         help_text="Stands in the saga's story and in the admin's log. No names or addresses of customers.",
     )
@@ -54,29 +54,30 @@ class ReasonForm(Form):
     def clean_reason(self) -> str:
         try:
             return required_reason(self.cleaned_data["reason"])
-        except ActRefused as refused:
+        except ActionRefused as refused:
             raise ValidationError(str(refused)) from None
 
 
-def log(request: HttpRequest, thing: Model, flag: int, text: str) -> None:
+def log_action(request: HttpRequest, thing: Model, flag: int, text: str) -> None:
     """Write an act into the admin's own log, in the transaction of the act."""
     by = cast("int", request.user.pk)  # only staff come here
     LogEntry.objects.log_actions(by, [thing], flag, change_message=text, single_object=True)
 
 
-class ActingAdmin(ReadOnlyAdmin):
+class ActionAdmin(ReadOnlyAdmin):
     """A read-only admin whose things can be acted on, by whoever has an act's permission."""
 
-    acts: Sequence[Act] = ()
+    operator_actions: Sequence[Action] = ()
     change_form_template = "admin/acting/form.html"
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.act_view)
-        return [path("act/<slug:name>/", view, name=self._name("act")), *super().get_urls()]
+        view = self.admin_site.admin_view(self.action_view)
+        return [path("act/<slug:name>/", view, name=self._url_name("act")), *super().get_urls()]
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         offered = {
-            act.name: (self._chooser(act), act.name, f"{act.verb} …") for act in self._allowed(request)
+            act.name: (self._make_admin_action(act), act.name, f"{act.verb} …")
+            for act in self._permitted_actions(request)
         }
         return {**super().get_actions(request), **offered}
 
@@ -85,45 +86,47 @@ class ActingAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         thing = context.get("original")
         context["acts"] = [
-            (act, self._url(act, [thing.pk]))
-            for act in self._allowed(request)
+            (act, self._action_url(act, [thing.pk]))
+            for act in self._permitted_actions(request)
             if thing is not None and act.offered(thing)
         ]
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def act_view(self, request: HttpRequest, name: str) -> HttpResponse:
+    def action_view(self, request: HttpRequest, name: str) -> HttpResponse:
         """Ask for a reason; with one, act on each of the things named by ``?id=`` and say what
         became of it.
         """
-        act = next((act for act in self.acts if act.name == name), None)
+        act = next((act for act in self.operator_actions if act.name == name), None)
         if act is None:
             raise Http404
         if not (self.has_view_permission(request) and request.user.has_perm(act.permission)):
             raise PermissionDenied(act.permission)
-        things = self._things(request)
+        things = self._selected_objects(request)
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if not form.is_valid():
-            return self._ask(request, act, things, form)
+            return self._confirmation_page(request, act, things, form)
         for thing in things:
-            self._act(request, act, thing, form.cleaned_data["reason"])
+            self._perform(request, act, thing, form.cleaned_data["reason"])
         where = (
-            reverse(f"admin:{self._name('change')}", args=[things[0].pk])
+            reverse(f"admin:{self._url_name('change')}", args=[things[0].pk])
             if len(things) == 1
-            else self._list()
+            else self._list_url()
         )
         return HttpResponseRedirect(where)
 
-    def _act(self, request: HttpRequest, act: Act, thing: Any, reason: str) -> None:
+    def _perform(self, request: HttpRequest, act: Action, thing: Any, reason: str) -> None:
         try:
             with transaction.atomic():
                 told = act.do(thing.pk, by=recorded_name(request.user), reason=reason)
-                log(request, thing, CHANGE, f"{act.verb}: {told} Reason: {reason}")
-        except ActRefused as refused:
+                log_action(request, thing, CHANGE, f"{act.verb}: {told} Reason: {reason}")
+        except ActionRefused as refused:
             messages.error(request, str(refused))
         else:
             messages.success(request, told)
 
-    def _ask(self, request: HttpRequest, act: Act, things: Sequence[Any], form: Form) -> HttpResponse:
+    def _confirmation_page(
+        self, request: HttpRequest, act: Action, things: Sequence[Any], form: Form
+    ) -> HttpResponse:
         count = len(things)
         form.fields["reason"].widget.attrs["autofocus"] = True
         context = {
@@ -132,19 +135,19 @@ class ActingAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "act": act,
             "things": [
-                (thing, reverse(f"admin:{self._name('change')}", args=[thing.pk])) for thing in things
+                (thing, reverse(f"admin:{self._url_name('change')}", args=[thing.pk])) for thing in things
             ],
             "form": form,
-            "back": reverse(f"admin:{self._name('change')}", args=[things[0].pk])
+            "back": reverse(f"admin:{self._url_name('change')}", args=[things[0].pk])
             if count == 1
-            else self._list(),
+            else self._list_url(),
         }
         return TemplateResponse(request, "admin/acting/confirm.html", context)
 
-    def _things(self, request: HttpRequest) -> list[Any]:
+    def _selected_objects(self, request: HttpRequest) -> list[Any]:
         asked = list(dict.fromkeys(request.GET.getlist("id")))
-        if not 0 < len(asked) <= AT_ONCE:
-            raise Http404(f"id: choose 1 to {AT_ONCE}")
+        if not 0 < len(asked) <= MAX_SELECTED:
+            raise Http404(f"id: choose 1 to {MAX_SELECTED}")
         try:
             keys = [self.opts.pk.to_python(key) for key in asked]
             found = self.get_queryset(request).in_bulk(keys)
@@ -154,25 +157,25 @@ class ActingAdmin(ReadOnlyAdmin):
             raise Http404("id: there is no such thing (any more)")
         return [found[key] for key in keys]
 
-    def _chooser(self, act: Act) -> Callable[..., HttpResponse | None]:
+    def _make_admin_action(self, act: Action) -> Callable[..., HttpResponse | None]:
         def choose(_: Any, request: HttpRequest, chosen: Any) -> HttpResponse | None:
-            keys = [str(key) for key in chosen.values_list("pk", flat=True)[: AT_ONCE + 1]]
-            if len(keys) > AT_ONCE:
-                messages.error(request, f"Choose at most {AT_ONCE} at once.")
+            keys = [str(key) for key in chosen.values_list("pk", flat=True)[: MAX_SELECTED + 1]]
+            if len(keys) > MAX_SELECTED:
+                messages.error(request, f"Choose at most {MAX_SELECTED} at once.")
                 return None
-            return HttpResponseRedirect(self._url(act, keys)) if keys else None
+            return HttpResponseRedirect(self._action_url(act, keys)) if keys else None
 
         return choose
 
-    def _allowed(self, request: HttpRequest) -> list[Act]:
-        return [act for act in self.acts if request.user.has_perm(act.permission)]
+    def _permitted_actions(self, request: HttpRequest) -> list[Action]:
+        return [act for act in self.operator_actions if request.user.has_perm(act.permission)]
 
-    def _url(self, act: Act, keys: Sequence[Any]) -> str:
-        page = reverse(f"admin:{self._name('act')}", args=[act.name])
+    def _action_url(self, act: Action, keys: Sequence[Any]) -> str:
+        page = reverse(f"admin:{self._url_name('act')}", args=[act.name])
         return f"{page}?{urlencode([('id', key) for key in keys])}"
 
-    def _list(self) -> str:
-        return reverse(f"admin:{self._name('changelist')}")
+    def _list_url(self) -> str:
+        return reverse(f"admin:{self._url_name('changelist')}")
 
-    def _name(self, page: str) -> str:
+    def _url_name(self, page: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{page}"

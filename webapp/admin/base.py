@@ -45,7 +45,7 @@ class KeysetAdmin(admin.ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
         return KeysetList
 
-    def in_order(self, queryset: QuerySet[Any], *, filtered: bool) -> tuple[QuerySet[Any], str]:
+    def keyset_order(self, queryset: QuerySet[Any], *, filtered: bool) -> tuple[QuerySet[Any], str]:
         """The list's rows, and the field whose order it is read in: unique and indexed, with a ``-`` for the
         last first.
 
@@ -59,7 +59,7 @@ class ReadOnlyAdmin(ReadOnly, KeysetAdmin):
     """A :class:`KeysetAdmin` whose pages show and change nothing."""
 
 
-def as_uuid(term: str) -> UUID | None:
+def parse_uuid(term: str) -> UUID | None:
     """``term`` as a UUID, if it is one."""
     try:
         return UUID(term)
@@ -67,7 +67,7 @@ def as_uuid(term: str) -> UUID | None:
         return None
 
 
-def as_number(term: str) -> int | None:
+def parse_number(term: str) -> int | None:
     """``term`` as a number that fits a bigint, if it is one."""
     return int(term) if term.isascii() and term.isdigit() and len(term) <= 18 else None
 
@@ -78,7 +78,7 @@ AFTER, BEFORE, LAST = "after", "before", "last"
 
 class KeysetList(ChangeList):
     """A page of a list in the order of one unique, indexed field: see
-    :meth:`webapp.admin.base.KeysetAdmin.in_order`.
+    :meth:`webapp.admin.base.KeysetAdmin.keyset_order`.
 
     :ivar next_page: the query string of the page after this one, None when there is none; likewise the
         others.
@@ -106,7 +106,7 @@ class KeysetList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         asked = request.GET
         filtered = bool(self.get_filters_params())
-        queryset, key = self.model_admin.in_order(self.queryset, filtered=filtered)  # type: ignore[attr-defined]
+        queryset, key = self.model_admin.keyset_order(self.queryset, filtered=filtered)  # type: ignore[attr-defined]
         name, down = key.removeprefix("-"), key.startswith("-")
         backwards = AFTER not in asked and (BEFORE in asked or LAST in asked)
         try:
@@ -141,11 +141,11 @@ class KeysetList(ChangeList):
             self.last_page = self.get_query_string({LAST: "1"})
 
 
-MOST = 50
+MAX_VALUES = 50
 """As many values a filter offers."""
 
 
-class Choice(admin.SimpleListFilter):
+class ChoiceFilter(admin.SimpleListFilter):
     """One of ``choices``: value, what is shown, and the condition, given the ``path`` from the
     listed model.
     """
@@ -165,7 +165,7 @@ class Choice(admin.SimpleListFilter):
         return queryset
 
 
-class Seen(admin.SimpleListFilter):
+class DistinctValueFilter(admin.SimpleListFilter):
     """One of the values that stand in a column, found by skipping along its index: a probe for each, whatever
     the size.
     """
@@ -185,14 +185,14 @@ class Seen(admin.SimpleListFilter):
             "column": connections[alias].ops.quote_name(column),
         }
         with connections[alias].cursor() as cursor:
-            cursor.execute(SKIP % quoted, [MOST])
+            cursor.execute(DISTINCT_VALUES % quoted, [MAX_VALUES])
             return [(value, value) for (value,) in cursor.fetchall()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(**{self.column: self.value()}) if self.value() is not None else queryset
 
 
-SKIP = """
+DISTINCT_VALUES = """
 WITH RECURSIVE seen AS (
     (SELECT %(column)s AS value FROM %(table)s WHERE %(column)s IS NOT NULL ORDER BY %(column)s LIMIT 1)
     UNION ALL

@@ -27,27 +27,27 @@ def amount(minor: int, currency: str) -> str:
     return f"{sign}{whole:,}.{part:0{digits}}" if digits else f"{sign}{whole:,}"
 
 
-def money(minor: int, currency: str) -> str:
+def format_money(minor: int, currency: str) -> str:
     """``304.83 EUR`` for 30483 minor units."""
-    return unbroken(f"{amount(minor, currency)} {currency}")
+    return nowrap(f"{amount(minor, currency)} {currency}")
 
 
-def moment(at: datetime | None) -> str | None:
+def format_millisecond(at: datetime | None) -> str | None:
     """To the millisecond: a saga takes less than a second."""
     return _day_and_time(at, f"{timezone.localtime(at):%H:%M:%S.%f}"[:-3]) if at else None
 
 
-def second(at: datetime | None) -> str | None:
+def format_second(at: datetime | None) -> str | None:
     """To the second."""
     return _day_and_time(at, f"{timezone.localtime(at):%H:%M:%S}") if at else None
 
 
 def _day_and_time(at: datetime, time: str) -> str:
     """In a narrow column the time stands under the day."""
-    return format_html("{} {}", unbroken(f"{timezone.localtime(at):%d %b %Y}"), unbroken(time))
+    return format_html("{} {}", nowrap(f"{timezone.localtime(at):%d %b %Y}"), nowrap(time))
 
 
-def duration(span: timedelta) -> str:
+def format_duration(span: timedelta) -> str:
     """``2 d 3 h``, ``4 min 5 s``, ``0.120 s``: its two largest units."""
     seconds = max(span.total_seconds(), 0.0)
     if seconds < 10:
@@ -60,43 +60,43 @@ def duration(span: timedelta) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
 
 
-def unbroken(text: object) -> str:
+def nowrap(text: object) -> str:
     """On one line, however narrow the column."""
     return format_html('<span class="line">{}</span>', text)
 
 
-def story(saga: UUID) -> str:
+def events_link(saga: UUID) -> str:
     """A link to all that was said of a saga."""
     return format_html(
         '<a href="{}?q={}">what was said of it</a>', reverse("admin:audit_sagaevent_changelist"), saga
     )
 
 
-LONGEST = 20_000
+MAX_CHARACTERS = 20_000
 """Characters of a payload or traceback that a page shows."""
 
 
-def preformatted(text: str) -> str:
+def preformat(text: str) -> str:
     """As it is, line by line; the beginning of it, if it is very long."""
     if not text:
         return "none"
-    rest = f"\n… and {len(text) - LONGEST:,} characters more" if len(text) > LONGEST else ""
+    rest = f"\n… and {len(text) - MAX_CHARACTERS:,} characters more" if len(text) > MAX_CHARACTERS else ""
     style = "margin: 0; white-space: pre-wrap; overflow-wrap: anywhere"
-    return format_html('<pre style="{}">{}{}</pre>', style, text[:LONGEST], rest)
+    return format_html('<pre style="{}">{}{}</pre>', style, text[:MAX_CHARACTERS], rest)
 
 
-def as_json(value: object) -> str:
+def format_json(value: object) -> str:
     """A JSON value over several lines."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def payload(body: bytes) -> str:
+def format_payload(body: bytes) -> str:
     """Bytes that came over the wire: as JSON over several lines if they are, else with what is no text as
     escapes.
     """
-    if len(body) <= 10 * LONGEST:
+    if len(body) <= 10 * MAX_CHARACTERS:
         try:
-            return as_json(json.loads(body))
+            return format_json(json.loads(body))
         except (ValueError, RecursionError):
             pass
-    return body[: 4 * LONGEST].decode("utf-8", "backslashreplace")
+    return body[: 4 * MAX_CHARACTERS].decode("utf-8", "backslashreplace")

@@ -12,13 +12,28 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from webapp.admin.actions import Act, ActingAdmin
-from webapp.admin.base import ReadOnlyAdmin, as_number, as_uuid
-from webapp.admin.formatting import as_json, moment, payload, preformatted, second, unbroken
+from webapp.admin.actions import Action, ActionAdmin
+from webapp.admin.base import ReadOnlyAdmin, parse_number, parse_uuid
+from webapp.admin.formatting import (
+    format_json,
+    format_millisecond,
+    format_payload,
+    format_second,
+    nowrap,
+    preformat,
+)
 from webapp.audit import services
-from webapp.audit.filters import Again, Error, Kind, Outcome, Participant, Source, Step
+from webapp.audit.filters import (
+    AgainFilter,
+    ExceptionFilter,
+    KindFilter,
+    OutcomeFilter,
+    ParticipantFilter,
+    SourceFilter,
+    StepFilter,
+)
 from webapp.audit.models import DeadLetter, SagaEvent
-from webapp.audit.services import groups
+from webapp.audit.services import group_open_dead_letters
 from webapp.flower.links import flower_task_url
 from webapp.operators import display_names
 from webapp.orders.models import Order, Saga
@@ -27,7 +42,7 @@ from webapp.orders.models import Order, Saga
 @admin.register(SagaEvent)
 class SagaEventAdmin(ReadOnlyAdmin):
     list_display = ("id", "said", "kind", "what", "participant", "step", "attempt", "which", "task")
-    list_filter = (Kind, Again)
+    list_filter = (KindFilter, AgainFilter)
     ordering = ("-id",)
     search_fields = ("saga_id",)  # shows the search box; get_search_results decides
     search_help_text = "order number, saga id, event id or task id; the story is read from below"
@@ -52,11 +67,11 @@ class SagaEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="said at")
     def said(self, event: SagaEvent) -> str | None:
-        return moment(event.said_at)
+        return format_millisecond(event.said_at)
 
     @admin.display(description="heard at")
     def heard(self, event: SagaEvent) -> str | None:
-        return moment(event.heard_at)
+        return format_millisecond(event.heard_at)
 
     @admin.display(description="name")
     def what(self, event: SagaEvent) -> str:
@@ -80,24 +95,24 @@ class SagaEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="data")
     def shown_data(self, event: SagaEvent) -> str:
-        return preformatted(as_json(event.data))
+        return preformat(format_json(event.data))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[SagaEvent], search_term: str
     ) -> tuple[QuerySet[SagaEvent], bool]:
         if not (term := search_term.strip()):
             return queryset, False
-        if (number := as_number(term)) is not None:
+        if (number := parse_number(term)) is not None:
             return queryset.filter(saga_id__in=Order.objects.filter(id=number).values("saga_id")), False
-        if (id_ := as_uuid(term)) is not None:
+        if (id_ := parse_uuid(term)) is not None:
             return queryset.filter(Q(saga_id=id_) | Q(event_id=id_) | Q(task_id=str(id_))), False
         return queryset.none(), False
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(ActingAdmin):
-    acts = (
-        Act(
+class DeadLetterAdmin(ActionAdmin):
+    operator_actions = (
+        Action(
             "replay",
             "Replay",
             "audit.replay_deadletter",
@@ -106,7 +121,7 @@ class DeadLetterAdmin(ActingAdmin):
             services.replay,
             lambda letter: letter.outcome is None,
         ),
-        Act(
+        Action(
             "discard",
             "Discard",
             "audit.discard_deadletter",
@@ -119,7 +134,7 @@ class DeadLetterAdmin(ActingAdmin):
     list_display = (
         "id", "received_on", "outcome_or_open", "queue", "where", "summary", "attempts",
     )  # fmt: skip
-    list_filter = (Outcome, Source, Participant, Step, Error)
+    list_filter = (OutcomeFilter, SourceFilter, ParticipantFilter, StepFilter, ExceptionFilter)
     ordering = ("-id",)
     search_fields = ("digest",)  # shows the search box; get_search_results decides
     search_help_text = "order number, saga id, or the digest that a log printed"
@@ -156,7 +171,7 @@ class DeadLetterAdmin(ActingAdmin):
             **self.admin_site.each_context(request),
             "title": "Open dead letters, grouped",
             "opts": self.opts,
-            "groups": groups(),
+            "groups": group_open_dead_letters(),
         }
         return TemplateResponse(request, "admin/audit/deadletter/groups.html", context)
 
@@ -178,7 +193,7 @@ class DeadLetterAdmin(ActingAdmin):
 
     @admin.display(description="step or signal")
     def where(self, letter: DeadLetter) -> str:
-        return unbroken(letter.step or letter.topic.removeprefix("signal."))
+        return nowrap(letter.step or letter.topic.removeprefix("signal."))
 
     @admin.display(description="exception and message")
     def summary(self, letter: DeadLetter) -> str:
@@ -187,11 +202,11 @@ class DeadLetterAdmin(ActingAdmin):
 
     @admin.display(description="received")
     def received_on(self, letter: DeadLetter) -> str | None:
-        return second(letter.received_at)
+        return format_second(letter.received_at)
 
     @admin.display
     def received(self, letter: DeadLetter) -> str | None:
-        return moment(letter.received_at)
+        return format_millisecond(letter.received_at)
 
     @admin.display(description="saga")
     def its_saga(self, letter: DeadLetter) -> str:
@@ -207,15 +222,15 @@ class DeadLetterAdmin(ActingAdmin):
 
     @admin.display(description="traceback")
     def shown_traceback(self, letter: DeadLetter) -> str:
-        return preformatted(letter.traceback)
+        return preformat(letter.traceback)
 
     @admin.display(description="payload")
     def shown_body(self, letter: DeadLetter) -> str:
-        return preformatted(payload(bytes(letter.body)))
+        return preformat(format_payload(bytes(letter.body)))
 
     @admin.display(description="headers")
     def shown_headers(self, letter: DeadLetter) -> str:
-        return preformatted(as_json(letter.headers))
+        return preformat(format_json(letter.headers))
 
     @admin.display
     def settled(self, letter: DeadLetter) -> str:
@@ -226,7 +241,7 @@ class DeadLetterAdmin(ActingAdmin):
             "{} by {}, {}: {}",
             letter.outcome,
             display_names([by])[by],
-            moment(letter.settled_at),
+            format_millisecond(letter.settled_at),
             letter.settled_why,
         )
 
@@ -235,11 +250,11 @@ class DeadLetterAdmin(ActingAdmin):
     ) -> tuple[QuerySet[DeadLetter], bool]:
         if not (term := search_term.strip()):
             return queryset, False
-        if "-" in term and (saga := as_uuid(term)) is not None:
+        if "-" in term and (saga := parse_uuid(term)) is not None:
             return queryset.filter(saga_id=saga), False
         wanted = Q(digest__startswith=term.lower())
         if (
-            number := as_number(term)
+            number := parse_number(term)
         ) is not None:  # asked for first: beside an OR, a subquery keeps indexes from being used
             saga = Order.objects.filter(id=number).values_list("saga_id", flat=True).first()
             wanted |= Q(saga_id=saga) if saga else Q()

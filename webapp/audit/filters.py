@@ -10,29 +10,29 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from webapp.admin.base import Choice, Seen
+from webapp.admin.base import ChoiceFilter, DistinctValueFilter
 from webapp.audit.models import DeadLetter, SagaEvent
 
 
-class Kind(Choice):
+class KindFilter(ChoiceFilter):
     title = "kind"
     parameter_name = "kind"
     cases = tuple((value, shown, {"kind": value}) for value, shown in SagaEvent.Kind.choices)
 
 
-class Again(Choice):
+class AgainFilter(ChoiceFilter):
     title = "again"
     parameter_name = "again"
     cases = (("yes", "said before", {"again": True}),)
 
 
-class Source(Choice):
+class SourceFilter(ChoiceFilter):
     title = "source"
     parameter_name = "source"
     cases = tuple((value, shown, {"source": value}) for value, shown in DeadLetter.Source.choices)
 
 
-class Outcome(Choice):
+class OutcomeFilter(ChoiceFilter):
     """Whoever opens the list wants those that nobody has settled yet."""
 
     title = "outcome"
@@ -52,12 +52,12 @@ class Outcome(Choice):
         return super().value() or "open"
 
 
-class Participant(Seen):
+class ParticipantFilter(DistinctValueFilter):
     title = "queue"
     parameter_name = column = "participant"
 
 
-class Step(Seen):
+class StepFilter(DistinctValueFilter):
     title = "step"
     parameter_name = column = "step"
 
@@ -68,6 +68,6 @@ class Step(Seen):
         )
 
 
-class Error(Seen):
+class ExceptionFilter(DistinctValueFilter):
     title = "exception"
     parameter_name = column = "error"

@@ -16,7 +16,7 @@ from ordersaga.envelope import read_rows
 from ordersaga.errors import EnvelopeError
 from ordersaga.signing import Keyring
 from webapp.audit.models import DeadLetter
-from webapp.operators import ActRefused, required_reason
+from webapp.operators import ActionRefused, required_reason
 from webapp.orders.models import Saga
 from workers.order_saga import order_operations
 from workers.settings import settings
@@ -38,7 +38,7 @@ def replay(letter: int, *, by: str, reason: str) -> str:
         found = _settle(letter, DeadLetter.Outcome.REPLAYED, by, reason)
         if found.source == DeadLetter.Source.PARTICIPANT:
             _refuse_ended({str(found.saga_id)})
-            _tell_participant(found, "replayed", by, reason)
+            _inform_participant(found, "replayed", by, reason)
             return f"Dead letter {letter} goes back to {found.participant}."
         body = bytes(found.body)
         topic = _genuine_topic(found, body)
@@ -60,7 +60,7 @@ def discard(letter: int, *, by: str, reason: str) -> str:
     with transaction.atomic():
         found = _settle(letter, DeadLetter.Outcome.DISCARDED, by, reason)
         if found.source == DeadLetter.Source.PARTICIPANT:
-            _tell_participant(found, "discarded", by, reason)
+            _inform_participant(found, "discarded", by, reason)
     return f"Dead letter {letter} is discarded."
 
 
@@ -71,9 +71,9 @@ def _settle(letter: int, outcome: DeadLetter.Outcome, by: str, reason: str) -> D
     )
     found = DeadLetter.objects.filter(id=letter).first()
     if found is None:
-        raise ActRefused(f"There is no dead letter {letter}.")
+        raise ActionRefused(f"There is no dead letter {letter}.")
     if not mine:
-        raise ActRefused(
+        raise ActionRefused(
             f"Dead letter {letter} was {found.outcome} before, by {found.settled_by}: {found.settled_why}"
         )
     return found
@@ -82,7 +82,7 @@ def _settle(letter: int, outcome: DeadLetter.Outcome, by: str, reason: str) -> D
 def _refuse_ended(sagas: set[str]) -> None:
     """A replay must still be able to matter to one of its sagas."""
     if not Saga.objects.filter(id__in=sagas, ended_at=None).exists():
-        raise ActRefused(
+        raise ActionRefused(
             "What it belongs to has ended, so that replaying it would do nothing. Discard it; to try again, place a new order."
         )
 
@@ -105,13 +105,13 @@ def _genuine_topic(letter: DeadLetter, body: bytes) -> str:
         )
         read_rows(body)
     except EnvelopeError as error:
-        raise ActRefused(
+        raise ActionRefused(
             f"It is not one of our messages ({error}), so it is not signed anew. Discard it."
         ) from None
     return topic
 
 
-def _tell_participant(
+def _inform_participant(
     letter: DeadLetter, decision: Literal["replayed", "discarded"], by: str, reason: str
 ) -> None:
     order_operations.settle(
@@ -120,12 +120,12 @@ def _tell_participant(
     )  # fmt: skip
 
 
-MOST = 200
+MAX_GROUPS = 200
 """Groups shown, the largest first."""
 
 
 @dataclass(frozen=True)
-class Group:
+class DeadLetterGroup:
     error: str
     step: str | None
     participant: str
@@ -140,13 +140,13 @@ class Group:
         return f"{reverse('admin:audit_deadletter_changelist')}?{urlencode(wanted)}"
 
 
-def groups() -> list[Group]:
+def group_open_dead_letters() -> list[DeadLetterGroup]:
     """One query, answered from an index of the open letters alone."""
     rows = (
         DeadLetter.objects.filter(outcome=None)
         .order_by()
         .values_list("error", "step", "participant")
         .annotate(count=Count("received_at"), oldest=Min("received_at"), newest=Max("received_at"))
-        .order_by("-count")[:MOST]
+        .order_by("-count")[:MAX_GROUPS]
     )
-    return [Group(*row) for row in rows]
+    return [DeadLetterGroup(*row) for row in rows]

@@ -17,11 +17,11 @@ from webapp.flower.links import flower_task_url
 from webapp.operators import display_names
 from webapp.orders.models import Order, Saga
 
-MISSING = """
+MISSING_ANSWERS = """
     SELECT awaited FROM ordersaga_saga, unnest(participants) AS awaited
     WHERE id = %s AND awaited NOT IN (SELECT participant FROM ordersaga_answer WHERE saga_id = id)
 """
-ACTS = frozenset(
+OPERATOR_NOTICES = frozenset(
     {"resumed", "sent again", "dead letter replayed", "dead letter discarded", "dead letter settled before"}
     | {"cancel asked", "test order placed"}
 )
@@ -35,31 +35,31 @@ last answer.
 
 
 @dataclass(frozen=True)
-class Told:
+class TimelineEntry:
     """One event with what it led to, in the order of saying."""
 
     event: SagaEvent
-    led_to: list[Told] = field(default_factory=list)
+    effects: list[TimelineEntry] = field(default_factory=list)
 
     @property
     def by(self) -> str:
         """Which operator did it, if one did: ``staff 3`` or ``command line``."""
-        return str(self.event.data.get("by", "")) if self.event.name in ACTS else ""
+        return str(self.event.data.get("by", "")) if self.event.name in OPERATOR_NOTICES else ""
 
-    def walk(self, depth: int = 0) -> Iterator[tuple[int, Told]]:
+    def walk(self, depth: int = 0) -> Iterator[tuple[int, TimelineEntry]]:
         """The event and all that came of it, each with its depth."""
         yield depth, self
-        for told in self.led_to:
+        for told in self.effects:
             yield from told.walk(depth + 1)
 
 
 @dataclass(frozen=True)
-class Story:
+class Timeline:
     """``order`` is None when the saga was begun by something else."""
 
     saga: Saga
     order: Order | None
-    begun_with: list[Told]
+    roots: list[TimelineEntry]
     letters: list[DeadLetter]
     waits_for: list[str]
     """Participants whose answer to the refusal is missing; empty unless the saga is rolling back."""
@@ -69,7 +69,7 @@ class Story:
         """When all begins: with its row or, if the clock of whoever said that is behind, with its first
         signal.
         """
-        return min([self.saga.started_at, *(told.event.said_at for told in self.begun_with)])
+        return min([self.saga.started_at, *(told.event.said_at for told in self.roots)])
 
     def after(self, event: SagaEvent) -> str:
         """How long after the saga's beginning it was said, in seconds with a sign: each speaker has a clock
@@ -78,37 +78,37 @@ class Story:
         return f"{(event.said_at - self.began).total_seconds():+.3f} s"
 
 
-def story_of(saga: UUID) -> Story | None:
+def load_timeline(saga: UUID) -> Timeline | None:
     """The story of a saga as far as it was heard; four queries, whatever its length."""
     found = Saga.objects.select_related("order").filter(id=saga).first()
     if found is None:
         return None
-    events = sorted(SagaEvent.objects.filter(saga_id=saga), key=_when)
+    events = sorted(SagaEvent.objects.filter(saga_id=saga), key=_sort_key)
     letters = list(DeadLetter.objects.filter(saga_id=saga).order_by("id"))
     order = found.order if hasattr(found, "order") else None
-    return Story(found, order, _tree(events), letters, _missing_answers(found))
+    return Timeline(found, order, _build_tree(events), letters, _find_missing_answers(found))
 
 
-def _when(event: SagaEvent) -> tuple[datetime, int, int]:
+def _sort_key(event: SagaEvent) -> tuple[datetime, int, int]:
     """What one transaction says has one time, and ids tell no order: what is heard together is written by
     kind and name.
 
     So at one time stands first what was done, then what was said of that, then the answer.
     """
-    return event.said_at, _place(event), event.id
+    return event.said_at, _rank(event), event.id
 
 
-def _place(event: SagaEvent) -> int:
+def _rank(event: SagaEvent) -> int:
     if event.kind == SagaEvent.Kind.NOTICE:
         return FOLLOWS.get(event.name, DID)
     return ANSWERED if event.kind == SagaEvent.Kind.ANSWER else SAID
 
 
-def _tree(events: list[SagaEvent]) -> list[Told]:
+def _build_tree(events: list[SagaEvent]) -> list[TimelineEntry]:
     """Causes before effects; an event whose cause was not heard begins a tree of its own."""
-    heard = {event.event_id: Told(event) for event in events}
+    heard = {event.event_id: TimelineEntry(event) for event in events}
     beginnings = []
-    followers: defaultdict[UUID, list[Told]] = defaultdict(list)
+    followers: defaultdict[UUID, list[TimelineEntry]] = defaultdict(list)
     for told in heard.values():
         cause = told.event.cause
         if cause in heard and cause != told.event.event_id:
@@ -116,26 +116,26 @@ def _tree(events: list[SagaEvent]) -> list[Told]:
         else:
             beginnings.append(told)
     for id_, told in heard.items():
-        told.led_to.extend(followers[id_])
+        told.effects.extend(followers[id_])
     return beginnings
 
 
-def _missing_answers(saga: Saga) -> list[str]:
+def _find_missing_answers(saga: Saga) -> list[str]:
     if saga.status != Saga.Status.ROLLING_BACK:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(MISSING, [saga.id])
+        cursor.execute(MISSING_ANSWERS, [saga.id])
         return [name for (name,) in cursor.fetchall()]
 
 
-DEEPEST = 12
+MAX_DEPTH = 12
 """Levels that are still indented."""
-ALIKE = 5
+MAX_REPEATS = 5
 """Lines that are shown of what is said again and again, as an undo that fails for days."""
 
 
 @dataclass
-class TableLine:
+class TableRow:
     event: SagaEvent
     indent: float
     after: str
@@ -150,16 +150,16 @@ class TableLine:
     """When the last of these was."""
 
 
-def lines_of(story: Story | None) -> dict[str, Any]:
+def build_table(story: Timeline | None) -> dict[str, Any]:
     """``safe_message`` and ``letters`` for the page; the operators' names take one query."""
     if story is None:
         return {"told": [], "letters": []}
-    walked = [pair for begun in story.begun_with for pair in begun.walk()]
+    walked = [pair for begun in story.roots for pair in begun.walk()]
     who = display_names(
         [*(told.by for _, told in walked), *(letter.settled_by or "" for letter in story.letters)]
     )
-    lines: list[TableLine] = []
-    alike: defaultdict[object, list[TableLine]] = defaultdict(list)
+    lines: list[TableRow] = []
+    alike: defaultdict[object, list[TableRow]] = defaultdict(list)
     for depth, told in walked:
         event = told.event
         steps = (
@@ -168,11 +168,11 @@ def lines_of(story: Story | None) -> dict[str, Any]:
         task = flower_task_url(event.task_id) if event.task_id else None
         counted = event.data.get("attempt") if event.kind == SagaEvent.Kind.NOTICE else None
         attempt = counted or event.attempt  # the task that tries an undo again begins to count anew
-        line = TableLine(
-            event, 0.5 + 1.2 * min(depth, DEEPEST), story.after(event), steps, who[told.by], task, attempt
+        line = TableRow(
+            event, 0.5 + 1.2 * min(depth, MAX_DEPTH), story.after(event), steps, who[told.by], task, attempt
         )
         same = alike[event.cause, event.name, event.again, event.participant, steps, event.reason]
-        if not told.led_to and len(same) >= ALIKE:
+        if not told.effects and len(same) >= MAX_REPEATS:
             same[-1].more += 1
             same[-1].until = line.after
         else:

@@ -1,8 +1,8 @@
 """Flower inside the admin: its pages for staff alone, under the admin's own login and CSRF protection.
 
 Flower itself listens on the loopback (or on a private network) and knows neither the staff nor their
-sessions. Of a request only the headers in :data:`PASSED_ON` are forwarded: no cookie, no address, no host
-name. Of a response only those in :data:`PASSED_BACK` are returned: none of Flower's cookies, no permission
+sessions. Of a request only the headers in :data:`REQUEST_HEADERS` are forwarded: no cookie, no address, no host
+name. Of a response only those in :data:`RESPONSE_HEADERS` are returned: none of Flower's cookies, no permission
 for other sites to read.
 """
 
@@ -45,11 +45,11 @@ more.
 CHUNK = 64 * 1024
 
 
-class FlowerAway(Exception):
+class FlowerUnavailable(Exception):
     """Flower does not answer, or not as it should; the message says what is seen."""
 
 
-class Answer:
+class FlowerResponse:
     """What Flower said: iterate over it once for the body, and close it in any case."""
 
     def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
@@ -97,10 +97,12 @@ class Answer:
         try:
             return self._response.read(CHUNK)
         except (OSError, http.client.HTTPException) as error:
-            raise FlowerAway(f"broke off: {_words(error)}") from error
+            raise FlowerUnavailable(f"broke off: {_describe(error)}") from error
 
 
-def ask(base: str, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+def send_request(
+    base: str, method: str, target: str, headers: Mapping[str, str], body: bytes
+) -> FlowerResponse:
     """Send a request to the Flower at ``base``, with the name and password of that URL.
 
     :param target: the path and query, encoded.
@@ -117,20 +119,20 @@ def ask(base: str, method: str, target: str, headers: Mapping[str, str], body: b
         connection.connect()
         connection.sock.settimeout(READ_SECONDS)
         connection.request(method, target, body or None, sent)
-        return Answer(connection, connection.getresponse())
+        return FlowerResponse(connection, connection.getresponse())
     except (OSError, http.client.HTTPException, ValueError) as error:
         connection.close()
-        raise FlowerAway(_words(error)) from error
+        raise FlowerUnavailable(_describe(error)) from error
 
 
-def _words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 logger = logging.getLogger(__name__)
 
-PASSED_ON = (
+REQUEST_HEADERS = (
     "Accept",
     "Accept-Language",
     "Content-Type",
@@ -139,7 +141,7 @@ PASSED_ON = (
     "Range",
     "X-Requested-With",
 )
-PASSED_BACK = (
+RESPONSE_HEADERS = (
     "Accept-Ranges",
     "Cache-Control",
     "Content-Disposition",
@@ -151,11 +153,11 @@ PASSED_BACK = (
     "Last-Modified",
     "Location",
 )
-READING = frozenset({"tasks/datatable"})
+READ_ONLY_POSTS = frozenset({"tasks/datatable"})
 """What Flower's own pages ask for by POST though nothing is changed."""
 TOKEN_COOKIE, TOKEN_HEADER = "_xsrf", "X-XSRFToken"
 """How the scripts of Flower's pages carry a token: they are given Django's."""
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
@@ -165,7 +167,7 @@ inside.
 
 
 @csrf_exempt  # the token comes in Flower's header; _guarded checks it
-def flower(request: HttpRequest, page: str = "") -> HttpResponseBase:
+def proxy_flower(request: HttpRequest, page: str = "") -> HttpResponseBase:
     """Any page, file or answer of Flower's. ``page`` may be read from the request's path as well."""
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path(), reverse("admin:login"))
@@ -182,22 +184,24 @@ def flower(request: HttpRequest, page: str = "") -> HttpResponseBase:
 def _guarded(request: HttpRequest, page: str) -> HttpResponseBase:
     if request.method not in {"GET", "HEAD", "POST"}:
         return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
-    acts = request.method == "POST" and page not in READING
+    acts = request.method == "POST" and page not in READ_ONLY_POSTS
     if acts and not request.user.has_perm("pools.control_pool"):
         raise PermissionDenied
-    headers = {name: value for name in PASSED_ON if (value := request.headers.get(name))}
+    headers = {name: value for name in REQUEST_HEADERS if (value := request.headers.get(name))}
     try:
-        answer = ask(settings.FLOWER_URL, request.method, request.get_full_path(), headers, request.body)
-        _look_at(answer, page)
+        answer = send_request(
+            settings.FLOWER_URL, request.method, request.get_full_path(), headers, request.body
+        )
+        _require_flower(answer, page)
         if acts:
-            _note(request, page, answer.status)
-        return _passed_back(request, answer, page)
-    except FlowerAway as away:
+            _log_action(request, page, answer.status)
+        return _build_response(request, answer, page)
+    except FlowerUnavailable as away:
         logger.warning("Flower cannot be shown: %s", away)
-        return _away(request, str(away))
+        return _unavailable_page(request, str(away))
 
 
-def _look_at(answer: Answer, page: str) -> None:
+def _require_flower(answer: FlowerResponse, page: str) -> None:
     """:raises FlowerAway: when it is no Flower, or not started as it should be."""
     location = answer.header("Location")
     fault = None
@@ -209,27 +213,27 @@ def _look_at(answer: Answer, page: str) -> None:
         fault = "it sends to another place"
     if fault is not None:
         answer.close()
-        raise FlowerAway(fault)
+        raise FlowerUnavailable(fault)
 
 
-def _passed_back(request: HttpRequest, answer: Answer, page: str) -> HttpResponseBase:
-    headers = {name: value for name in PASSED_BACK if (value := answer.header(name)) is not None}
+def _build_response(request: HttpRequest, answer: FlowerResponse, page: str) -> HttpResponseBase:
+    headers = {name: value for name in RESPONSE_HEADERS if (value := answer.header(name)) is not None}
     html = headers.get("Content-Type", "").startswith("text/html")
     if html and request.method == "GET":
-        grown = answer.replace_beginning(with_bar(answer.beginning(), page))
+        grown = answer.replace_beginning(add_links(answer.beginning(), page))
         if "Content-Length" in headers:
             headers["Content-Length"] = str(int(headers["Content-Length"]) + grown)
         headers.pop("ETag", None)
     response = StreamingHttpResponse(answer, status=answer.status, headers=headers)
     patch_cache_control(response, private=True)
-    response["Content-Security-Policy"] = POLICY
+    response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     if html:
         cookie = {"path": flower_url(), "secure": request.is_secure(), "samesite": "Lax"}
         response.set_cookie(TOKEN_COOKIE, get_token(request), **cookie)  # type: ignore[arg-type]
     return response
 
 
-def _note(request: HttpRequest, page: str, status: int) -> None:
+def _log_action(request: HttpRequest, page: str, status: int) -> None:
     """Who did what to the pools, where the admin keeps such things."""
     LogEntry.objects.create(
         user_id=int(request.user.pk or 0),
@@ -240,7 +244,7 @@ def _note(request: HttpRequest, page: str, status: int) -> None:
     )
 
 
-def _away(request: HttpRequest, seen: str) -> HttpResponse:
+def _unavailable_page(request: HttpRequest, seen: str) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "title": "Flower does not answer",
@@ -251,11 +255,11 @@ def _away(request: HttpRequest, seen: str) -> HttpResponse:
     return render(request, "flower/away.html", context, status=502)
 
 
-MAIN = b'<main class="app-content" id="main-content">'
+CONTENT_START = b'<main class="app-content" id="main-content">'
 """Where Flower's pages begin; on a page without it no line is added."""
 
 
-def with_bar(html: bytes, page: str) -> bytes:
+def add_links(html: bytes, page: str) -> bytes:
     """``html`` with the line; on the page of a task it leads to the sagas that the task worked on."""
     links = format_html('<a href="{}">OrderSaga admin</a>', reverse("admin:index"))
     kind, _, task = page.partition("/")
@@ -263,4 +267,6 @@ def with_bar(html: bytes, page: str) -> bytes:
         links += format_html(
             ' · <a href="{}">the sagas of this task</a>', reverse("go", kwargs={"term": task})
         )
-    return html.replace(MAIN, MAIN + f'<p class="container-fluid pt-2 mb-0 small">{links}</p>'.encode(), 1)
+    return html.replace(
+        CONTENT_START, CONTENT_START + f'<p class="container-fluid pt-2 mb-0 small">{links}</p>'.encode(), 1
+    )

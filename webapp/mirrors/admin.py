@@ -17,8 +17,8 @@ from django.utils.connection import ConnectionDoesNotExist
 from django.utils.html import format_html, format_html_join
 
 from ordersaga.database import first_line
-from webapp.admin.base import ReadOnlyAdmin, as_number, as_uuid
-from webapp.admin.formatting import moment, money, unbroken
+from webapp.admin.base import ReadOnlyAdmin, parse_number, parse_uuid
+from webapp.admin.formatting import format_millisecond, format_money, nowrap
 from webapp.mirrors.models import LedgerEntry, LedgerTransaction, Movement, Reservation, Stock, Wallet
 from webapp.orders.models import Order
 from workers.settings import PREFIX
@@ -26,16 +26,16 @@ from workers.settings import PREFIX
 # ruff: noqa: ARG002 - Django hands its hooks more than each needs
 
 
-AWAY = 503
+UNAVAILABLE = 503
 
 
-class BorrowedAdmin(ReadOnlyAdmin):
+class MirrorAdmin(ReadOnlyAdmin):
     """A read-only list over a table of ``model.domain``."""
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        return self._read(request, lambda: super(BorrowedAdmin, self).changelist_view(request, extra_context))
+        return self._read(request, lambda: super(MirrorAdmin, self).changelist_view(request, extra_context))
 
     def changeform_view(
         self,
@@ -83,31 +83,29 @@ class BorrowedAdmin(ReadOnlyAdmin):
             "remedy": remedy,
             "variable": f"{PREFIX}{domain.upper()}_READER_URL",
         }
-        return TemplateResponse(request, "admin/books/away.html", context, status=AWAY).render()
+        return TemplateResponse(request, "admin/books/away.html", context, status=UNAVAILABLE).render()
 
 
-OF_A_SAGA = "order number or saga id"
+SAGA_SEARCH_HELP = "order number or saga id"
 
 
 def saga_link(saga: UUID | None) -> str:
     if saga is None:
         return "none"
-    return format_html(
-        '<a href="{}">{}</a>', reverse("admin:orders_saga_change", args=[saga]), unbroken(saga)
-    )
+    return format_html('<a href="{}">{}</a>', reverse("admin:orders_saga_change", args=[saga]), nowrap(saga))
 
 
-def of_saga(queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+def filter_by_saga(queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
     """Rows of the saga that an order number or saga id names: the orders database knows which that is."""
     if not (term := term.strip()):
         return queryset
-    saga = as_uuid(term)
-    if (number := as_number(term)) is not None:
+    saga = parse_uuid(term)
+    if (number := parse_number(term)) is not None:
         saga = Order.objects.filter(id=number).values_list("saga_id", flat=True).first()
     return queryset.none() if saga is None else queryset.filter(saga_id=saga)
 
 
-class ByKey(BorrowedAdmin):
+class KeySearchAdmin(MirrorAdmin):
     """Found by the whole of its key."""
 
     def get_search_results(
@@ -117,11 +115,11 @@ class ByKey(BorrowedAdmin):
         return queryset.filter(pk=term) if term else queryset, False
 
 
-class BySaga(BorrowedAdmin):
+class SagaSearchAdmin(MirrorAdmin):
     """Found by its saga."""
 
     search_fields = ("saga_id",)  # shows the search box; get_search_results decides
-    search_help_text = OF_A_SAGA
+    search_help_text = SAGA_SEARCH_HELP
 
     @admin.display(description="saga")
     def its_saga(self, row: Any) -> str:
@@ -129,16 +127,16 @@ class BySaga(BorrowedAdmin):
 
     @admin.display(description="at")
     def moved(self, row: Any) -> str | None:
-        return moment(row.at)
+        return format_millisecond(row.at)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        return of_saga(queryset, search_term), False
+        return filter_by_saga(queryset, search_term), False
 
 
 @admin.register(Stock)
-class StockAdmin(ByKey):
+class StockAdmin(KeySearchAdmin):
     list_display = fields = readonly_fields = ("sku", "on_hand", "held", "sold", "received")
     ordering = ("sku",)
     search_fields = ("sku",)  # shows the search box; get_search_results decides
@@ -146,7 +144,7 @@ class StockAdmin(ByKey):
 
 
 @admin.register(Movement)
-class MovementAdmin(BySaga):
+class MovementAdmin(SagaSearchAdmin):
     list_display = ("id", "moved", "sku", "kind", "quantity", "its_saga")
     fields = (*list_display, "reservations")
     readonly_fields = fields
@@ -157,13 +155,14 @@ class MovementAdmin(BySaga):
         if movement.saga_id is None:
             return "none: a receipt"
         lines = Reservation.objects.filter(saga_id=movement.saga_id).order_by("line")
-        return _lines(
-            (f"line {r.line}: {r.quantity} × {r.sku}, {r.state} since", moment(r.at)) for r in lines
+        return _format_lines(
+            (f"line {r.line}: {r.quantity} × {r.sku}, {r.state} since", format_millisecond(r.at))
+            for r in lines
         )
 
 
 @admin.register(Wallet)
-class WalletAdmin(ByKey):
+class WalletAdmin(KeySearchAdmin):
     list_display = ("customer", "balance_shown", "blocked", "limit")
     fields = readonly_fields = list_display
     ordering = ("customer",)
@@ -172,15 +171,15 @@ class WalletAdmin(ByKey):
 
     @admin.display(description="balance")
     def balance_shown(self, wallet: Wallet) -> str:
-        return money(wallet.balance, wallet.currency)
+        return format_money(wallet.balance, wallet.currency)
 
     @admin.display(description="most for one order")
     def limit(self, wallet: Wallet) -> str:
-        return "" if wallet.order_limit is None else money(wallet.order_limit, wallet.currency)
+        return "" if wallet.order_limit is None else format_money(wallet.order_limit, wallet.currency)
 
 
 @admin.register(LedgerTransaction)
-class LedgerTransactionAdmin(BySaga):
+class LedgerTransactionAdmin(SagaSearchAdmin):
     list_display = ("id", "moved", "what", "amount", "order_number", "its_saga")
     fields = (*list_display, "entries_shown")
     readonly_fields = fields
@@ -201,7 +200,7 @@ class LedgerTransactionAdmin(BySaga):
 
     @admin.display
     def amount(self, row: Any) -> str:
-        return "free" if row.moved_amount is None else money(int(row.moved_amount), row.moved_currency)
+        return "free" if row.moved_amount is None else format_money(int(row.moved_amount), row.moved_currency)
 
     @admin.display(description="kind")
     def what(self, row: LedgerTransaction) -> str:
@@ -210,10 +209,12 @@ class LedgerTransactionAdmin(BySaga):
     @admin.display(description="entries")
     def entries_shown(self, row: LedgerTransaction) -> str:
         entries = LedgerEntry.objects.filter(transaction=row.pk).order_by("account", "currency")
-        return _lines((f"{entry.account}:", money(entry.amount, entry.currency)) for entry in entries)
+        return _format_lines(
+            (f"{entry.account}:", format_money(entry.amount, entry.currency)) for entry in entries
+        )
 
 
-def _lines(rows: Any) -> str:
+def _format_lines(rows: Any) -> str:
     return format_html_join("", "<div>{} {}</div>", rows) or "none"
 
 

@@ -14,8 +14,8 @@ from kombu import Connection
 from ordersaga.celery.app import broker
 from ordersaga.celery.rabbitmq import why_blocked
 
-PORT = 15672
-SECONDS = 10
+MANAGEMENT_PORT = 15672
+TIMEOUT_SECONDS = 10
 
 
 class ManagementError(Exception):
@@ -55,7 +55,7 @@ class Management:
         """
         parts = urlsplit(broker_url.split(";", maxsplit=1)[0])
         host = parts.hostname or "localhost"
-        address = address or f"http://{f'[{host}]' if ':' in host else host}:{PORT}"
+        address = address or f"http://{f'[{host}]' if ':' in host else host}:{MANAGEMENT_PORT}"
         return cls(address, unquote(parts.username or "guest"), unquote(parts.password or "guest"))
 
     def get(self, *path: str) -> Any:
@@ -80,7 +80,7 @@ class Management:
         request.add_header("Authorization", f"Basic {self._token}")
         request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - as above
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
                 text = answer.read()
         except urllib.error.HTTPError as error:
             if error.code == 404:
@@ -102,32 +102,32 @@ def vhost_of(broker_url: str) -> str:
     return unquote(path.removeprefix("/")) or "/"
 
 
-AMQP = ("amqp://", "amqps://", "pyamqp://")
+AMQP_SCHEMES = ("amqp://", "amqps://", "pyamqp://")
 CONNECT_SECONDS = 5
-KINDS = "Use amqp://… (RabbitMQ) or pgmq://… (PostgreSQL)"
+SUPPORTED = "Use amqp://… (RabbitMQ) or pgmq://… (PostgreSQL)"
 
 
-def kind(url: str) -> str:
+def scheme_of(url: str) -> str:
     """The address without what may be secret."""
     return f"{url.partition('://')[0][:20]}://…"
 
 
-def blocked(url: str) -> str | None:
+def why_blocked_at(url: str) -> str | None:
     """Why the broker accepts no messages at the moment; None when it does.
 
     :raises Exception: what connecting raises, and TimeoutError when the broker does not answer.
     """
-    with connection(url) as one:
+    with open_connection(url) as one:
         one.connect()
         return why_blocked(one)
 
 
-def alarm_words(reason: str) -> str:
+def describe_alarm(reason: str) -> str:
     """One sentence about a broker that accepts no messages."""
     return f"The broker accepts no messages because of an alarm: {reason}. `rabbitmq-diagnostics alarms` on its host tells more."
 
 
-def connection(url: str) -> Connection:
+def open_connection(url: str) -> Connection:
     """Not yet connected; a context manager.
 
     :raises ConfigurationError: when the address is of no broker that can be used.

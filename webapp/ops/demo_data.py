@@ -8,34 +8,34 @@ from pathlib import Path
 
 from webapp.ops.order_import import cdnow
 from webapp.ops.order_import.record import Record
-from webapp.ops.order_import.source import opened
+from webapp.ops.order_import.source import open_source
 from workers.payments.seed import NewWallet
 
 CURRENCY = "EUR"
-SCARCE = 3
+SCARCE_ARTICLES = 3
 """How many articles the shop lists and never has."""
-TROUBLED = 10
+DECLINED_CUSTOMERS = 10
 """How many customers of each kind that is declined: poor, blocked, limited."""
-LIMIT = 100
+ORDER_LIMIT = 100
 """The most a limited customer may spend on one order, in minor units: less than any article costs."""
 
 
-def skus(count: int) -> list[str]:
+def stocked_skus(count: int) -> list[str]:
     """``SKU-0001`` and on: articles in stock."""
     return [f"SKU-{number:04}" for number in range(1, count + 1)]
 
 
 def scarce_skus() -> list[str]:
     """``SCARCE-0001`` and on: articles that are out of stock."""
-    return [f"SCARCE-{number:04}" for number in range(1, SCARCE + 1)]
+    return [f"SCARCE-{number:04}" for number in range(1, SCARCE_ARTICLES + 1)]
 
 
-def price(sku: str) -> int:
+def price_of(sku: str) -> int:
     """Of one, in minor units: between 1.99 and 99.99."""
     return 199 + int(sku.rpartition("-")[2]) * 3137 % 9801
 
 
-def customers(kind: str, count: int = TROUBLED) -> list[str]:
+def customer_names(kind: str, count: int = DECLINED_CUSTOMERS) -> list[str]:
     """``customer-0001`` and on, or another kind: ``poor``, ``blocked``, ``limited``."""
     return [f"{kind}-{number:04}" for number in range(1, count + 1)]
 
@@ -49,7 +49,7 @@ STOCK = 20_000
 
 
 @dataclass(frozen=True)
-class Needs:
+class ExampleData:
     """One article, and a wallet for each customer."""
 
     sku: str
@@ -60,18 +60,18 @@ class Needs:
     wallets: list[NewWallet]
 
 
-def cdnow_needs(path: Path = CDNOW) -> Needs:
+def read_cdnow_example(path: Path = CDNOW) -> ExampleData:
     """For all purchases of the sample: every customer has to the cent what the file charges them.
 
     :raises FileRefused: when the file is not there.
     """
     spent: Counter[str] = Counter()
-    with opened(str(path)) as source:
+    with open_source(str(path)) as source:
         for record in cdnow.read(source.lines()):
             if isinstance(record, Record):
                 spent[record.customer] += sum(item.amount or 0 for item in record.items)
     wallets = [NewWallet(customer, cdnow.CURRENCY, cents) for customer, cents in sorted(spent.items())]
-    return Needs(cdnow.SKU, "A CD", PRICE, cdnow.CURRENCY, STOCK, wallets)
+    return ExampleData(cdnow.SKU, "A CD", PRICE, cdnow.CURRENCY, STOCK, wallets)
 
 
-EXAMPLES = {"cdnow": cdnow_needs}
+EXAMPLES = {"cdnow": read_cdnow_example}

@@ -12,8 +12,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from webapp.audit.models import DeadLetter, SagaEvent
-from webapp.audit.timeline import Story, Told
-from webapp.ops.cli.console import printable
+from webapp.audit.timeline import Timeline, TimelineEntry
+from webapp.ops.cli.console import escape_unprintable
 
 SHOWN_BYTES = 4_000
 
@@ -66,7 +66,7 @@ def list_dead_letters(letters: Iterable[DeadLetter], console: Console) -> int:
         console.print(
             Text.assemble((f"{letter.id:>6}  ", "bold"), "  ".join(filter(None, parts))), soft_wrap=True
         )
-        error = printable(f"{letter.error}: {letter.message}".splitlines()[0])
+        error = escape_unprintable(f"{letter.error}: {letter.message}".splitlines()[0])
         console.print(
             Text(f"{'':8}{error}", style="red" if letter.outcome is None else "dim"), soft_wrap=True
         )
@@ -77,17 +77,17 @@ def show_dead_letter(letter: DeadLetter, console: Console) -> None:
     """All of one letter."""
     for name, value in dead_letter_record(letter, whole=False).items():
         if value is not None:
-            console.print(Text.assemble((f"{name:12}", "dim"), printable(str(value), keep="\n")))
+            console.print(Text.assemble((f"{name:12}", "dim"), escape_unprintable(str(value), keep="\n")))
     for name, text in (("traceback", letter.traceback), ("body", body_of(letter))):
         if text:
             console.print(Text(f"\n{name}", style="bold"))
-            console.print(Text(printable(text.rstrip(), keep="\n\t")))
+            console.print(Text(escape_unprintable(text.rstrip(), keep="\n\t")))
 
 
 STYLES = {"refusal": "bold red", "answer": "dim", "notice": "dim", "attention": "bold yellow"}
 
 
-def saga_as_json(story: Story) -> str:
+def saga_as_json(story: Timeline) -> str:
     """Everything that is known, for scripts; the events in causal order, each with its depth."""
     saga, order = story.saga, story.order
     return json.dumps(
@@ -105,14 +105,14 @@ def saga_as_json(story: Story) -> str:
             "deadline_at": _iso(saga.deadline_at),
             "ended_at": _iso(saga.ended_at),
             "waits_for": story.waits_for,
-            "events": [_event(depth, told) for begun in story.begun_with for depth, told in begun.walk()],
+            "events": [_event(depth, told) for begun in story.roots for depth, told in begun.walk()],
             "dead_letters": [letter.id for letter in story.letters],
         },
         indent=2,
     )
 
 
-def show_saga(story: Story, console: Console) -> None:
+def show_saga(story: Timeline, console: Console) -> None:
     """Where the saga stands, then what was said, each line under what led to it."""
     saga, order = story.saga, story.order
     name = f"order {order.id}, " if order else ""
@@ -120,7 +120,7 @@ def show_saga(story: Story, console: Console) -> None:
     stands = Text(f"{saga.get_status_display()}" + (f": {saga.reason}" if saga.reason else ""))
     console.print(stands)
     if saga.attention:
-        console.print(Text(f"needs attention: {printable(saga.attention)}", style="bold yellow"))
+        console.print(Text(f"needs attention: {escape_unprintable(saga.attention)}", style="bold yellow"))
     if story.waits_for:
         console.print(Text(f"waits for the answer of {', '.join(story.waits_for)}", style="yellow"))
     if saga.ended_at is None:
@@ -130,10 +130,10 @@ def show_saga(story: Story, console: Console) -> None:
             )
         )
     tree = Tree(Text(f"{saga.started_at:%Y-%m-%d %H:%M:%S.%f}"[:-3] + " begun"))
-    for told in story.begun_with:
+    for told in story.roots:
         _grow(tree, told, story)
     console.print(tree)
-    if not story.begun_with:
+    if not story.roots:
         console.print(
             Text(
                 "Nothing was heard of it yet: is the audit pool running? celery -A workers.audit worker",
@@ -142,17 +142,20 @@ def show_saga(story: Story, console: Console) -> None:
         )
     for letter in story.letters:
         console.print(
-            Text(f"dead letter {letter.id} at {letter.participant}: {printable(letter.message)}", style="red")
+            Text(
+                f"dead letter {letter.id} at {letter.participant}: {escape_unprintable(letter.message)}",
+                style="red",
+            )
         )
 
 
-def _grow(tree: Tree, told: Told, story: Story) -> None:
+def _grow(tree: Tree, told: TimelineEntry, story: Timeline) -> None:
     branch = tree.add(_line(told, story))
-    for led_to in told.led_to:
+    for led_to in told.effects:
         _grow(branch, led_to, story)
 
 
-def _line(told: Told, story: Story) -> Text:
+def _line(told: TimelineEntry, story: Timeline) -> Text:
     event = told.event
     line = Text(f"{story.after(event)}  ", style="dim")
     line.append(f"{event.participant}: {event.name}", style=STYLES.get(event.kind, "bold"))
@@ -165,11 +168,11 @@ def _line(told: Told, story: Story) -> Text:
         event.reason or "",
     ):
         if part:
-            line.append(f" · {printable(part)}", style="default")
+            line.append(f" · {escape_unprintable(part)}", style="default")
     return line
 
 
-def _event(depth: int, told: Told) -> dict[str, Any]:
+def _event(depth: int, told: TimelineEntry) -> dict[str, Any]:
     event: SagaEvent = told.event
     return {
         "depth": depth,

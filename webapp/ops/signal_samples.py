@@ -19,16 +19,16 @@ from ordersaga.signal import Signal
 FOLDER = Path(__file__).resolve().parents[2] / "workers" / "signal_samples"
 
 
-def spoken(choreography: Choreography) -> dict[str, type[Signal]]:
+def signals_by_name(choreography: Choreography) -> dict[str, type[Signal]]:
     """Every signal of the choreography by its name."""
     return {
         s.__name__: s for step in choreography.steps for s in (step.signature.consumes, *step.signature.emits)
     }
 
 
-def broken_contracts(choreography: Choreography, folder: Path = FOLDER) -> list[str]:
+def find_unreadable_samples(choreography: Choreography, folder: Path = FOLDER) -> list[str]:
     """What is wrong: recorded signals that cannot be read, and present versions that nobody has recorded."""
-    signals = spoken(choreography)
+    signals = signals_by_name(choreography)
     found = []
     for path in sorted(folder.glob("*.json")):
         name, version = path.stem.rsplit(".", 1)
@@ -52,15 +52,15 @@ def broken_contracts(choreography: Choreography, folder: Path = FOLDER) -> list[
     return found
 
 
-def record(choreography: Choreography, folder: Path = FOLDER) -> Iterator[Path]:
+def write_samples(choreography: Choreography, folder: Path = FOLDER) -> Iterator[Path]:
     """Write an example of each signal's present version where none is recorded; what is recorded is never
     changed.
     """
     folder.mkdir(exist_ok=True)
-    for signal in spoken(choreography).values():
+    for signal in signals_by_name(choreography).values():
         path = _path(folder, signal)
         if signal.__module__.startswith("workers.") and not path.exists():
-            path.write_text(json.dumps(example(signal.model_json_schema()), indent=2) + "\n")
+            path.write_text(json.dumps(example_of(signal.model_json_schema()), indent=2) + "\n")
             yield path
 
 
@@ -68,20 +68,20 @@ def _path(folder: Path, signal: type[Signal]) -> Path:
     return folder / f"{signal.__name__}.{signal.version}.json"
 
 
-def example(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> Any:
+def example_of(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> Any:
     """The least value that a JSON schema of a signal allows (those keywords that pydantic writes for
     signals).
     """
     known = definitions if definitions is not None else schema.get("$defs", {})
     if "$ref" in schema:
-        return example(known[schema["$ref"].rsplit("/", 1)[-1]], known)
+        return example_of(known[schema["$ref"].rsplit("/", 1)[-1]], known)
     if "enum" in schema:
         return schema["enum"][0]
     match schema.get("type"):
         case "object":
-            return {name: example(part, known) for name, part in schema.get("properties", {}).items()}
+            return {name: example_of(part, known) for name, part in schema.get("properties", {}).items()}
         case "array":
-            return [example(schema.get("items", {}), known)] * max(schema.get("minItems", 0), 1)
+            return [example_of(schema.get("items", {}), known)] * max(schema.get("minItems", 0), 1)
         case "integer":
             return max(schema.get("minimum", 0), 1)
         case "string":

@@ -12,12 +12,12 @@ from ordersaga.database import first_line
 from ordersaga.participant import Participant
 from ordersaga.sql import among, journal
 
-OPEN = "SELECT id::text FROM ordersaga_saga WHERE ended_at IS NULL"
-AT_ONCE = 10_000
+OPEN_SAGAS = "SELECT id::text FROM ordersaga_saga WHERE ended_at IS NULL"
+BATCH = 10_000
 """Sagas asked for in one statement."""
 
 
-class Undeclared(NamedTuple):
+class UndeclaredSteps(NamedTuple):
     """What was found.
 
     :ivar faults: a sentence for each step that open sagas have done or are trying, and that is not declared.
@@ -28,13 +28,13 @@ class Undeclared(NamedTuple):
     unread: dict[str, str]
 
 
-def undeclared(choreography: Choreography) -> Undeclared:
+def find_undeclared_steps(choreography: Choreography) -> UndeclaredSteps:
     """Compare the journals of sagas that have not ended with the declared steps."""
-    found = Undeclared([], {})
+    found = UndeclaredSteps([], {})
     initiator = choreography.participants[choreography.saga.initiator]
     try:
         with initiator.database.begin() as tx:
-            tx.cursor.execute(OPEN)
+            tx.cursor.execute(OPEN_SAGAS)
             sagas = [saga for (saga,) in tx.cursor.fetchall()]
     except Exception as error:  # noqa: BLE001 - any driver's; said to whoever asks
         found.unread[initiator.name] = first_line(error)
@@ -42,27 +42,27 @@ def undeclared(choreography: Choreography) -> Undeclared:
     for participant in choreography.participants.values():
         if participant.steps:
             try:
-                steps = _steps(participant, sagas)
+                steps = _count_undeclared(participant, sagas)
             except Exception as error:  # noqa: BLE001 - as above
                 found.unread[participant.name] = first_line(error)
             else:
-                found.faults.extend(_fault(step, count) for step, count in sorted(steps.items()))
+                found.faults.extend(_describe(step, count) for step, count in sorted(steps.items()))
     return found
 
 
-def _steps(participant: Participant, sagas: list[str]) -> Counter[str]:
+def _count_undeclared(participant: Participant, sagas: list[str]) -> Counter[str]:
     steps: Counter[str] = Counter()
     declared = [step.key for step in participant.steps.values()]
     with participant.database.begin() as tx:
-        for at in range(0, len(sagas), AT_ONCE):
+        for at in range(0, len(sagas), BATCH):
             tx.cursor.execute(
-                journal.IN_PROGRESS, [*among(sagas[at : at + AT_ONCE]), f"{participant.name}.", declared]
+                journal.IN_PROGRESS, [*among(sagas[at : at + BATCH]), f"{participant.name}.", declared]
             )
             steps.update(dict(tx.cursor.fetchall()))
     return steps
 
 
-def _fault(step: str, sagas: int) -> str:
+def _describe(step: str, sagas: int) -> str:
     name = step.partition(".")[2]
     return (
         f"{step} has work in progress for {sagas:,} saga{'' if sagas == 1 else 's'} and is not declared. "

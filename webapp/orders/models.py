@@ -13,7 +13,7 @@ from workers.signals import MAX_QUANTITY
 
 KEY_LENGTH = 128
 """The longest idempotency key, in characters."""
-FORGOTTEN = "forgotten:"
+PRUNED_KEY_PREFIX = "forgotten:"
 """How a key begins that was spent and pruned; the order's number follows."""
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from ordersaga.signal import Part
 from webapp.orders.exceptions import OrderRefused
-from webapp.orders.models import FORGOTTEN, KEY_LENGTH
+from webapp.orders.models import KEY_LENGTH, PRUNED_KEY_PREFIX
 from workers.signals import MAX_LINES, MAX_QUANTITY, Currency, Line, OrderPlaced
 
 A = ParamSpec("A")
@@ -50,7 +50,7 @@ class NewOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class PricedOrder:
     """A checked and priced order, whose ``said`` still lacks its number.
 
     ``digest`` is of what was asked for, so that the same order stays the same when prices change. ``prices``
@@ -59,7 +59,7 @@ class Draft:
 
     key: str
     digest: str
-    said: OrderPlaced
+    signal: OrderPlaced
     prices: Sequence[int]
 
 
@@ -69,98 +69,100 @@ class _Product(NamedTuple):
     active: bool
 
 
-class Priced(Part):
+class OrderHeader(Part):
     """What must be right before prices are looked up."""
 
     currency: Currency
 
 
-def drafts(orders: Iterable[NewOrder]) -> list[Draft]:
+def price_orders(orders: Iterable[NewOrder]) -> list[PricedOrder]:
     """Check and price ``orders``; one query, whatever their number.
 
     :raises OrderRefused: for the first that cannot be placed.
     """
     found = []
-    for judged in judge(orders):
+    for judged in price_each(orders):
         if isinstance(judged, OrderRefused):
             raise judged
         found.append(judged)
     return found
 
 
-def judge(orders: Iterable[NewOrder]) -> list[Draft | OrderRefused]:
+def price_each(orders: Iterable[NewOrder]) -> list[PricedOrder | OrderRefused]:
     """Check and price each of ``orders`` by itself, in their order; one query, whatever their number."""
-    read = [(order, _tried(_items, order)) for order in orders]
+    read = [(order, _catch_refusal(_validate_lines, order)) for order in orders]
     skus = {item.sku for _, items in read if isinstance(items, list) for item in items}
-    products = _products(skus) if skus else {}
+    products = _load_products(skus) if skus else {}
     return [
-        items if isinstance(items, OrderRefused) else _tried(_draft, order, items, products)
+        items if isinstance(items, OrderRefused) else _catch_refusal(_price, order, items, products)
         for order, items in read
     ]
 
 
-def readable_twice(order: NewOrder) -> NewOrder:
+def with_listed_lines(order: NewOrder) -> NewOrder:
     """The same, with as many of its lines as are ever read."""
     return replace(order, lines=list(islice(order.lines, MAX_LINES + 1)))
 
 
-def remembered(order: NewOrder) -> Draft | None:
+def price_from_cache(order: NewOrder) -> PricedOrder | None:
     """A draft by the prices that this process has read last, for whoever finds out whether they still hold.
 
     None when it knows none of a product, or when by what it knows the order would be refused.
 
     :raises OrderRefused: when the order cannot be placed, whatever the catalogue says.
     """
-    items = _items(order)
+    items = _validate_lines(order)
     try:
-        return _draft(order, items, _memory)
+        return _price(order, items, _cache)
     except OrderRefused:
         return None
 
 
-_memory: dict[str, _Product] = {}
-REMEMBERED = 20_000
+_cache: dict[str, _Product] = {}
+MAX_CACHED_PRODUCTS = 20_000
 """Products, some megabytes; when it knows so many, a process begins anew."""
 
 
-def _products(skus: Iterable[str]) -> dict[str, _Product]:
+def _load_products(skus: Iterable[str]) -> dict[str, _Product]:
     """Those of the catalogue. As models they would cost an order more than the query does."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT sku, price, currency, active FROM orders_product WHERE sku = ANY(%s)", [list(skus)]
         )
         found = {sku: _Product(*columns) for sku, *columns in cursor.fetchall()}
-    if len(_memory) >= REMEMBERED:
-        _memory.clear()
-    _memory.update(found)
+    if len(_cache) >= MAX_CACHED_PRODUCTS:
+        _cache.clear()
+    _cache.update(found)
     return found
 
 
-def _tried(check: Callable[A, T], *args: A.args, **kwargs: A.kwargs) -> T | OrderRefused:
+def _catch_refusal(check: Callable[A, T], *args: A.args, **kwargs: A.kwargs) -> T | OrderRefused:
     try:
         return check(*args, **kwargs)
     except OrderRefused as refused:
         return refused
 
 
-def _items(order: NewOrder) -> list[Item]:
+def _validate_lines(order: NewOrder) -> list[Item]:
     """The lines of ``order`` as far as they can be checked without the catalogue."""
     key: object = order.idempotency_key
     if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH or not key.isprintable():
         raise OrderRefused(
             "idempotency_key", "is empty, too long or unprintable", f"Use 1 to {KEY_LENGTH} characters"
         )
-    if key.startswith(FORGOTTEN):
+    if key.startswith(PRUNED_KEY_PREFIX):
         raise OrderRefused(
-            "idempotency_key", f"begins with {FORGOTTEN}, as keys that were pruned do", "Use another"
+            "idempotency_key", f"begins with {PRUNED_KEY_PREFIX}, as keys that were pruned do", "Use another"
         )
     items = [Item(*line) for line in islice(order.lines, MAX_LINES + 1)]
     if not 0 < len(items) <= MAX_LINES:
         raise OrderRefused("lines", "are too many" if items else "are none", REMEDIES["lines"])
-    _say(Priced, "", currency=order.currency)
+    _validate(OrderHeader, "", currency=order.currency)
     seen: set[str] = set()
     for number, (sku, quantity, amount) in enumerate(items):
-        _say(Line, f"lines[{number}].", sku=sku, quantity=quantity, amount=0 if amount is None else amount)
+        _validate(
+            Line, f"lines[{number}].", sku=sku, quantity=quantity, amount=0 if amount is None else amount
+        )
         if sku in seen:
             raise OrderRefused(
                 f"lines[{number}].sku", f"{sku} stands twice", "Add the quantities up in one line"
@@ -169,7 +171,7 @@ def _items(order: NewOrder) -> list[Item]:
     return items
 
 
-def _draft(order: NewOrder, items: Sequence[Item], products: Mapping[str, _Product]) -> Draft:
+def _price(order: NewOrder, items: Sequence[Item], products: Mapping[str, _Product]) -> PricedOrder:
     lines, prices = [], []
     for number, (sku, quantity, amount) in enumerate(items):
         product = products.get(sku)
@@ -181,9 +183,9 @@ def _draft(order: NewOrder, items: Sequence[Item], products: Mapping[str, _Produ
             fault = f"{sku} is sold in {product.currency}, the order is in {order.currency}"
             raise OrderRefused(f"lines[{number}].sku", fault, "Place one order for each currency")
         whole = product.price * quantity if amount is None else amount
-        lines.append(_say(Line, f"lines[{number}].", sku=sku, quantity=quantity, amount=whole))
+        lines.append(_validate(Line, f"lines[{number}].", sku=sku, quantity=quantity, amount=whole))
         prices.append(product.price)
-    said = _say(
+    said = _validate(
         OrderPlaced,
         "",
         order="0",
@@ -193,10 +195,10 @@ def _draft(order: NewOrder, items: Sequence[Item], products: Mapping[str, _Produ
         lines=tuple(lines),
     )
     content = json.dumps([order.customer, order.currency, sorted(items, key=lambda item: item.sku)])
-    return Draft(order.idempotency_key, hashlib.sha256(content.encode()).hexdigest(), said, prices)
+    return PricedOrder(order.idempotency_key, hashlib.sha256(content.encode()).hexdigest(), said, prices)
 
 
-def _say(part: type[P], where: str, **fields: object) -> P:
+def _validate(part: type[P], where: str, **fields: object) -> P:
     """Let the published language judge ``fields``; its rules are written there and nowhere else."""
     try:
         return part.model_validate(fields, strict=True)

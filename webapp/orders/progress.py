@@ -25,7 +25,7 @@ NEXT = {
 choreography.
 """
 
-SAID = """
+EMITTED = """
     SELECT saga_id, name FROM audit_sagaevent WHERE saga_id = ANY(%s) AND kind = 'signal' AND name = ANY(%s)
 """
 MISSING = """
@@ -37,7 +37,7 @@ TIMERS = "SELECT kind, due_at FROM ordersaga_outbox WHERE saga_id = %s"
 
 
 @dataclass(frozen=True)
-class Stand:
+class Progress:
     """Of one saga, as far as the audit has heard; ``until`` is when it expires, while it can."""
 
     reached: str
@@ -46,38 +46,40 @@ class Stand:
     reminded_at: datetime | None
 
 
-def stand_of(saga: Saga, events: Sequence[SagaEvent], missing: Sequence[str]) -> Stand:
+def read_progress(saga: Saga, events: Sequence[SagaEvent], missing: Sequence[str]) -> Progress:
     """Where ``saga`` stands; ``missing`` are the participants whose answer is missing. One query, or none
     when it has ended.
     """
     said = [event.name for event in events if event.kind == SagaEvent.Kind.SIGNAL]
-    return _stand(saga, said, missing, {} if saga.ended_at else dict(_ask(TIMERS, saga.id)))
+    return _derive(saga, said, missing, {} if saga.ended_at else dict(_query(TIMERS, saga.id)))
 
 
-def stands_of(sagas: Sequence[Saga]) -> dict[UUID, Stand]:
+def read_progress_of_many(sagas: Sequence[Saga]) -> dict[UUID, Progress]:
     """Where ``sagas`` stand, without their reminders; two queries, however many."""
     said: defaultdict[UUID, list[str]] = defaultdict(list)
-    for id_, name in _ask(SAID, [saga.id for saga in sagas], list(NEXT)):
+    for id_, name in _query(EMITTED, [saga.id for saga in sagas], list(NEXT)):
         said[id_].append(name)
-    missing = dict(_ask(MISSING, [saga.id for saga in sagas if saga.ended_at is None]))
-    return {saga.id: _stand(saga, said[saga.id], missing.get(saga.id, []), {}) for saga in sagas}
+    missing = dict(_query(MISSING, [saga.id for saga in sagas if saga.ended_at is None]))
+    return {saga.id: _derive(saga, said[saga.id], missing.get(saga.id, []), {}) for saga in sagas}
 
 
-def _stand(saga: Saga, said: Iterable[str], missing: Sequence[str], timers: Mapping[str, datetime]) -> Stand:
+def _derive(
+    saga: Saga, said: Iterable[str], missing: Sequence[str], timers: Mapping[str, datetime]
+) -> Progress:
     furthest = max((name for name in said if name in NEXT), key=list(NEXT).index, default=None)
     if saga.ended_at is not None:  # its trail may have been pruned, or was never kept
-        return Stand(furthest or "not in the audit trail", "", None, None)
+        return Progress(furthest or "not in the audit trail", "", None, None)
     reached = furthest or "nothing heard yet"
     if saga.status == Saga.Status.ROLLING_BACK:
         whom = f"the answer of {', '.join(missing)}" if missing else "the orders pool: all have answered"
-        return Stand(
+        return Progress(
             f"{reached}, then {saga.refusal} by {saga.refused_by}", whom, None, timers.get("watchdog")
         )
     until = saga.deadline_at if saga.status == Saga.Status.PENDING else None
-    return Stand(reached, NEXT[furthest or "OrderPlaced"], until, timers.get("watchdog"))
+    return Progress(reached, NEXT[furthest or "OrderPlaced"], until, timers.get("watchdog"))
 
 
-def _ask(statement: str, *values: Any) -> list[Any]:
+def _query(statement: str, *values: Any) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return list(cursor.fetchall())

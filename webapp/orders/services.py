@@ -13,17 +13,17 @@ from django.db import connection, transaction
 from ordersaga.database import borrow
 from ordersaga.ids import new_id
 from ordersaga.sql import array, text_array
-from webapp.operators import ActRefused, required_reason
+from webapp.operators import ActionRefused, required_reason
 from webapp.orders import pricing as drafting
 from webapp.orders.exceptions import IdempotencyConflict
 from webapp.orders.models import CancelRequest, Order, Saga
-from webapp.orders.pricing import Draft, Item, NewOrder
+from webapp.orders.pricing import Item, NewOrder, PricedOrder
 from workers.order_saga import order_operations, order_saga
 from workers.signals import CancelAsked, OrderPlaced
 
 # Orders whose keys are free, with their lines, in one statement. A rival's key is waited for, then passed
 # over.
-INSERT = """
+INSERT_ORDERS = """
     WITH placed AS (
         INSERT INTO orders_order (saga_id, customer, currency, amount, idempotency_key, content_digest)
         SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[])
@@ -42,7 +42,7 @@ INSERT = """
 
 # One order, unless its key is taken or a price is not that of the draft. The engine adds its own to the
 # statement.
-INSERT_ONE = """
+INSERT_ORDER = """
     begun AS (
         INSERT INTO orders_order (saga_id, customer, currency, amount, idempotency_key, content_digest)
         SELECT %(saga)s::uuid, %(customer)s, %(currency)s::text, %(amount)s, %(key)s, %(digest)s
@@ -89,18 +89,18 @@ def place_orders(orders: Iterable[NewOrder]) -> list[Order]:
     """
     wanted = list(orders)
     if len(wanted) == 1:
-        wanted = [drafting.readable_twice(wanted[0])]
+        wanted = [drafting.with_listed_lines(wanted[0])]
         if order := _place_one(wanted[0]):
             return [order]
-    return place_drafts(drafting.drafts(wanted)).orders
+    return place_priced(drafting.price_orders(wanted)).orders
 
 
 def _place_one(order: NewOrder) -> Order | None:
     """One round trip, as far as this process knows the prices; None when the key is taken or a price has just
     changed.
     """
-    draft = drafting.remembered(order) or drafting.drafts([order])[0]
-    saga, said = new_id(), draft.said
+    draft = drafting.price_from_cache(order) or drafting.price_orders([order])[0]
+    saga, said = new_id(), draft.signal
     values = {
         "saga": saga,
         "customer": said.customer,
@@ -113,8 +113,8 @@ def _place_one(order: NewOrder) -> Order | None:
         "quantities": array(line.quantity for line in said.lines),
         "amounts": array(line.amount for line in said.lines),
     }
-    begun = order_saga.start_with(INSERT_ONE, values, partial(_numbered, said), db=connection, saga=saga)
-    return None if begun is None else _order(draft, UUID(saga), *begun)
+    begun = order_saga.start_with(INSERT_ORDER, values, partial(_with_number, said), db=connection, saga=saga)
+    return None if begun is None else _to_order(draft, UUID(saga), *begun)
 
 
 class Placed(NamedTuple):
@@ -124,7 +124,7 @@ class Placed(NamedTuple):
     new: int
 
 
-def place_drafts(wanted: Sequence[Draft]) -> Placed:
+def place_priced(wanted: Sequence[PricedOrder]) -> Placed:
     """Place what has been checked already: all, or none.
 
     :raises IdempotencyConflict: for the first whose key belongs to an order of other content.
@@ -143,45 +143,46 @@ def place_drafts(wanted: Sequence[Draft]) -> Placed:
     return Placed([placed[draft.key] for draft in wanted], new)
 
 
-def _insert(wanted: Iterable[Draft]) -> dict[str, Order]:
+def _insert(wanted: Iterable[PricedOrder]) -> dict[str, Order]:
     """Write the orders whose keys are free, with their lines, and begin their sagas; by key."""
     # sorted by key: two processes that place the same orders wait for one another and never deadlock
     drafts = {new_id(): draft for draft in sorted(wanted, key=lambda draft: draft.key)}
     if not drafts:
         return {}
     rows = [
-        (saga, d.said.customer, d.said.currency, d.said.amount, d.key, d.digest) for saga, d in drafts.items()
+        (saga, d.signal.customer, d.signal.currency, d.signal.amount, d.key, d.digest)
+        for saga, d in drafts.items()
     ]
     lines = [
         (saga, number, line.sku, line.quantity, line.amount)
         for saga, draft in drafts.items()
-        for number, line in enumerate(draft.said.lines, start=1)
+        for number, line in enumerate(draft.signal.lines, start=1)
     ]
     cursor = borrow(connection, planned=True)
-    cursor.execute(INSERT, [*_columns(rows), *_columns(lines)])
-    written = [_order(drafts[str(saga)], saga, number, at) for saga, number, at in cursor.fetchall()]
-    said = {str(o.saga_id): _numbered(drafts[str(o.saga_id)].said, str(o.id)) for o in written}
+    cursor.execute(INSERT_ORDERS, [*_transpose(rows), *_transpose(lines)])
+    written = [_to_order(drafts[str(saga)], saga, number, at) for saga, number, at in cursor.fetchall()]
+    said = {str(o.saga_id): _with_number(drafts[str(o.saga_id)].signal, str(o.id)) for o in written}
     if said:
         order_saga.start_many(said, db=connection)
     return {order.idempotency_key: order for order in written}
 
 
-def _numbered(said: OrderPlaced, number: str) -> OrderPlaced:
+def _with_number(said: OrderPlaced, number: str) -> OrderPlaced:
     return said.model_copy(update={"order": number})
 
 
-def _columns(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
+def _transpose(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _order(draft: Draft, saga: UUID, number: int, placed_at: datetime) -> Order:
+def _to_order(draft: PricedOrder, saga: UUID, number: int, placed_at: datetime) -> Order:
     """The row just written, without reading it again."""
     order = Order(
         id=number,
         saga_id=saga,
-        customer=draft.said.customer,
-        currency=draft.said.currency,
-        amount=draft.said.amount,
+        customer=draft.signal.customer,
+        currency=draft.signal.currency,
+        amount=draft.signal.amount,
         placed_at=placed_at,
         idempotency_key=draft.key,
         content_digest=draft.digest,
@@ -218,12 +219,12 @@ def resume_saga(saga: UUID, *, by: str, reason: str) -> None:
             return
     found = Saga.objects.filter(id=saga).first()
     if found is None:
-        raise ActRefused(f"There is no saga {saga}.")
+        raise ActionRefused(f"There is no saga {saga}.")
     state = "has ended" if found.ended_at else "needs no attention"
-    raise ActRefused(f"Saga {saga} {state} ({found.get_status_display()}): nothing to resume.")
+    raise ActionRefused(f"Saga {saga} {state} ({found.get_status_display()}): nothing to resume.")
 
 
-def cancel(order: int, *, by: str, reason: str) -> str:
+def request_cancellation(order: int, *, by: str, reason: str) -> str:
     """Ask for an order to be cancelled; gives a sentence that says so. Its saga decides, and may find it too
     late.
 
@@ -233,13 +234,13 @@ def cancel(order: int, *, by: str, reason: str) -> str:
     reason = required_reason(reason)
     found = Order.objects.select_related("saga").filter(id=order).first()
     if found is None:
-        raise ActRefused(f"There is no order {order}.")
+        raise ActionRefused(f"There is no order {order}.")
     if found.saga.status != Saga.Status.PENDING:
-        raise ActRefused(f"Order {order} is {found.saga.get_status_display()}: too late to cancel it.")
+        raise ActionRefused(f"Order {order} is {found.saga.get_status_display()}: too late to cancel it.")
     with transaction.atomic():
         asked_before = CancelRequest.objects.filter(order=found).first()
         if asked_before is not None and asked_before.outcome is not None:
-            raise ActRefused(
+            raise ActionRefused(
                 f"Order {order}: cancelling was answered before, {asked_before.get_outcome_display()}."
             )
         cancel_order(found, by)

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from webapp.admin.actions import ReasonForm, log
+from webapp.admin.actions import ReasonForm, log_action
 from webapp.operators import recorded_name
 from webapp.orders.exceptions import OrderError, OrderRefused
 from webapp.orders.models import Order, Product
@@ -23,9 +23,9 @@ from webapp.orders.services import place_test_order
 from workers.signals import MAX_QUANTITY
 
 PERMISSION = "orders.place_order"
-ROWS = 5
+LINE_ROWS = 5
 """Lines offered; a test order needs no more."""
-SUGGESTED = 50
+MAX_SUGGESTIONS = 50
 """SKUs of the catalogue that are offered while typing."""
 
 
@@ -50,10 +50,10 @@ class TestOrderForm(ReasonForm):
     field_order = ("customer", "currency", "reason", "key")
 
 
-Lines: type[Any] = forms.formset_factory(LineForm, extra=ROWS, max_num=ROWS, absolute_max=ROWS)
+Lines: type[Any] = forms.formset_factory(LineForm, extra=LINE_ROWS, max_num=LINE_ROWS, absolute_max=LINE_ROWS)
 
 
-def place_view(site: admin.AdminSite, request: HttpRequest) -> HttpResponse:
+def place_test_order_view(site: admin.AdminSite, request: HttpRequest) -> HttpResponse:
     """Show the form; once it is filled well, place its order once, however often it is sent."""
     if not request.user.has_perm(PERMISSION):
         raise PermissionDenied(PERMISSION)
@@ -75,7 +75,7 @@ def place_view(site: admin.AdminSite, request: HttpRequest) -> HttpResponse:
         "opts": Order._meta,
         "form": form,
         "lines": lines,
-        "skus": list(Product.objects.order_by("sku").values_list("sku", flat=True)[:SUGGESTED]),
+        "skus": list(Product.objects.order_by("sku").values_list("sku", flat=True)[:MAX_SUGGESTIONS]),
     }
     return TemplateResponse(request, "admin/orders/order/place.html", context)
 
@@ -86,7 +86,7 @@ def _place(request: HttpRequest, wanted: dict[str, Any], lines: list[dict[str, A
     with transaction.atomic():
         order, placed = place_test_order(new, by=recorded_name(request.user), reason=wanted["reason"])
         if placed:
-            log(request, order, ADDITION, f"Test order. Reason: {wanted['reason']}")
+            log_action(request, order, ADDITION, f"Test order. Reason: {wanted['reason']}")
     messages.success(
         request,
         f"Order {order.id} is placed." if placed else f"Order {order.id} was placed by this form before.",

@@ -13,11 +13,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, DjangoHelpFormatter
 
 
-class Help(DjangoHelpFormatter):
+class HelpFormatter(DjangoHelpFormatter):
     """Keeps the lines of tables and examples, and folds what is too long for the terminal."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n".join(indent + line for line in folded(text, width - len(indent)))
+        return "\n".join(indent + line for line in fold_text(text, width - len(indent)))
 
 
 class Command(BaseCommand):
@@ -28,10 +28,10 @@ class Command(BaseCommand):
 
     def create_parser(self, *args: Any, **kwargs: Any) -> Any:
         """Django's, with the epilog."""
-        return super().create_parser(*args, epilog=self.epilog, formatter_class=Help, **kwargs)
+        return super().create_parser(*args, epilog=self.epilog, formatter_class=HelpFormatter, **kwargs)
 
 
-def folded(text: str, width: int) -> Iterator[str]:
+def fold_text(text: str, width: int) -> Iterator[str]:
     """Lines of at most ``width``: paragraphs are filled, an indented line is folded by itself under its last
     column.
     """
@@ -42,23 +42,23 @@ def folded(text: str, width: int) -> Iterator[str]:
             continue
         yield from textwrap.wrap(" ".join(paragraph), width)
         paragraph = []
-        yield from _fold(line, width)
+        yield from _fold_line(line, width)
 
 
-def _fold(line: str, width: int) -> list[str]:
+def _fold_line(line: str, width: int) -> list[str]:
     if len(line) <= width:
         return [line]
     indent = len(line) - len(line.lstrip())
     columns = re.fullmatch(r"(.*\S {2,})(\S.*)", line)
     if columns is None:
-        return _wrapped(line, width, "", indent + 4)
+        return _wrap(line, width, "", indent + 4)
     before, last = columns.groups()
     if len(before) <= width // 2:
-        return _wrapped(last, width, before, len(before))
-    return [*_fold(before.rstrip(), width), *_wrapped(last, width, " " * (indent + 4), indent + 4)]
+        return _wrap(last, width, before, len(before))
+    return [*_fold_line(before.rstrip(), width), *_wrap(last, width, " " * (indent + 4), indent + 4)]
 
 
-def _wrapped(text: str, width: int, before: str, hanging: int) -> list[str]:
+def _wrap(text: str, width: int, before: str, hanging: int) -> list[str]:
     return textwrap.wrap(
         text,
         width,
@@ -69,7 +69,7 @@ def _wrapped(text: str, width: int, before: str, hanging: int) -> list[str]:
     )
 
 
-def within(low: float, high: float, kind: type[int | float] = int) -> Callable[[str], float]:
+def number_between(low: float, high: float, kind: type[int | float] = int) -> Callable[[str], float]:
     """An option's type: a number from ``low`` to ``high``."""
 
     def read(text: str) -> float:

@@ -21,7 +21,7 @@ class Console(rich.console.Console):
         raise  # noqa: PLE0704 - see above
 
 
-def printable(text: str, *, keep: str = "") -> str:
+def escape_unprintable(text: str, *, keep: str = "") -> str:
     """``text`` with escapes for what a terminal should not be given: control characters, lone surrogates.
 
     :param keep: characters that are let through all the same, such as line ends.
@@ -32,15 +32,15 @@ def printable(text: str, *, keep: str = "") -> str:
     )
 
 
-FEW = 10
+MAX_STEPS = 10
 """Up to so many are steps: how many of them go into a second tells nobody anything."""
 
 
-class Count(ProgressColumn):
+class CountColumn(ProgressColumn):
     """``340 of 1,000, 512/s``; without a total, ``340, 512/s``; of a few, ``2 of 3``."""
 
     def render(self, task: Task) -> Text:
-        many = task.total is None or task.total > FEW
+        many = task.total is None or task.total > MAX_STEPS
         speed = (
             f", {task.completed / task.elapsed:,.0f}/s" if many and task.elapsed and task.completed else ""
         )
@@ -48,10 +48,10 @@ class Count(ProgressColumn):
         return Text(f"{task.completed:,.0f}{total}{speed}")
 
 
-def progress(console: rich.console.Console) -> Progress:
+def progress_bars(console: rich.console.Console) -> Progress:
     """Bars that go away when all is done; on a terminal only."""
     return Progress(
-        TextColumn("  {task.description:9}"), BarColumn(bar_width=32), Count(),
+        TextColumn("  {task.description:9}"), BarColumn(bar_width=32), CountColumn(),
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
 
@@ -88,10 +88,10 @@ class Bar:
 
 
 @contextmanager
-def bar(console: rich.console.Console, *, hidden: bool = False) -> Iterator[Bar]:
+def show_bar(console: rich.console.Console, *, hidden: bool = False) -> Iterator[Bar]:
     """A bar on ``console``'s terminal, unless it has none or the command speaks to a machine."""
     if hidden or not console.is_terminal:
         yield Bar(None)
         return
-    with progress(console) as bars:
+    with progress_bars(console) as bars:
         yield Bar(bars)

@@ -12,29 +12,29 @@ SLICE = 0.05
 """Seconds after which a wait looks up."""
 
 
-class Stop:
+class StopRequest:
     """The wish to stop, heard between two transactions: nothing is left half done. Set it from a signal's
     handler.
     """
 
     def __init__(self) -> None:
-        self.wanted = False
+        self.requested = False
 
     def wait_until(self, moment: float) -> bool:
         """Until ``time.monotonic()`` is there; False when it is to stop instead."""
-        while not self.wanted and (left := moment - time.monotonic()) > 0:
+        while not self.requested and (left := moment - time.monotonic()) > 0:
             time.sleep(min(left, SLICE))
-        return not self.wanted
+        return not self.requested
 
 
 @contextmanager
-def heard(stop: Stop) -> Iterator[None]:
+def catch_interrupt(stop: StopRequest) -> Iterator[None]:
     """Let the first Ctrl-C be a wish, heard between two transactions; the second one ends at once."""
 
     def wish(number: int, frame: Any) -> None:
-        if stop.wanted:
+        if stop.requested:
             signal.default_int_handler(number, frame)
-        stop.wanted = True
+        stop.requested = True
 
     before = signal.signal(signal.SIGINT, wish)
     try:

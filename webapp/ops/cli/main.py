@@ -19,7 +19,7 @@ in a shell.
 """
 
 
-def enter(argv: list[str]) -> int:
+def run_command(argv: list[str]) -> int:
     """Run the command of ``argv``; its exit status."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
     loading = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -27,23 +27,23 @@ def enter(argv: list[str]) -> int:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         try:
-            _run(argv, listening=loading)
+            _execute(argv, listening=loading)
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return _say("Stopped.", INTERRUPTED)
+        return _exit_with("Stopped.", INTERRUPTED)
     except BrokenPipeError:
-        _give_up_output()
+        _discard_output()
         return CLOSED
     except Exception as error:
-        told = None if "--traceback" in argv else _plainly(error)
+        told = None if "--traceback" in argv else _explain(error)
         if told is None:
             raise
-        return _say(*told)
+        return _exit_with(*told)
     return 0
 
 
-def _run(argv: list[str], *, listening: bool) -> None:
+def _execute(argv: list[str], *, listening: bool) -> None:
     from django.core.management import ManagementUtility
 
     class Utility(ManagementUtility):
@@ -58,31 +58,31 @@ def _run(argv: list[str], *, listening: bool) -> None:
     Utility(argv).execute()
 
 
-def _plainly(error: Exception) -> tuple[str, int] | None:
+def _explain(error: Exception) -> tuple[str, int] | None:
     """The message and status of what is no fault of the program."""
     from django.core.management.base import CommandError
 
     from ordersaga.errors import ConfigurationError
-    from webapp.ops.cli.db_errors import told_plainly
+    from webapp.ops.cli.db_errors import explain_orders_errors
 
     if isinstance(error, ConfigurationError):  # the message says which variable, and what to do
         return str(error), FAILED
     with suppress(Exception):
         try:
-            with told_plainly():
+            with explain_orders_errors():
                 raise error
         except CommandError as told:
             return str(told), told.returncode
     return None
 
 
-def _say(text: str, status: int) -> int:
+def _exit_with(text: str, status: int) -> int:
     with suppress(OSError):
         sys.stderr.write(f"{text}\n")
     return status
 
 
-def _give_up_output() -> None:
+def _discard_output() -> None:
     """The interpreter would try once more to write what is left, and complain."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

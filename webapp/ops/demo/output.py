@@ -29,7 +29,7 @@ class DemoFailed(Exception):
         self.fault, self.remedy, self.tail = fault, remedy, tail
 
 
-class Telling:
+class Output:
     """The demo's voice.
 
     :ivar steps: what was done, and how many seconds it took.
@@ -79,7 +79,7 @@ class Telling:
 
 
 @dataclass
-class Outcome:
+class Result:
     """What is known of a demo, at any moment.
 
     :ivar clean: whether every order has settled and the books agree, once that is known.
@@ -107,7 +107,7 @@ class Outcome:
         return json.dumps(told, indent=2)
 
 
-def said_in(path: Path) -> dict[str, Any] | None:
+def read_result(path: Path) -> dict[str, Any] | None:
     """The object that a command has printed; None when it ended before."""
     text = path.read_text()
     said: dict[str, Any] | None = json.loads(text) if text else None

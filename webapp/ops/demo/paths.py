@@ -23,7 +23,7 @@ SECRETS = {"password": 9, "secret_key": 48, "flower": 24}
 
 
 @dataclass(frozen=True)
-class Places:
+class Paths:
     """The paths under one folder; deleting that folder is always allowed while no demo runs."""
 
     run: Path = ROOT / ".run"
@@ -68,7 +68,7 @@ class Places:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DemoFailed(
-                f"{shown(self.logs)} cannot be made: {error.strerror}.",
+                f"{display_path(self.logs)} cannot be made: {error.strerror}.",
                 "Name another folder: manage.py demo --folder FOLDER",
             ) from error
 
@@ -82,18 +82,18 @@ class Places:
             return {name: str(kept[name]) for name in SECRETS}
         except (OSError, ValueError, KeyError, TypeError):
             made = {name: secrets.token_urlsafe(length) for name, length in SECRETS.items()}
-        private(path, json.dumps(made))
+        write_private(path, json.dumps(made))
         return made
 
 
-def private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a file that its owner alone may read."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """``path`` as one would type it here."""
     try:
         return str(path.relative_to(Path.cwd()))
@@ -101,7 +101,7 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-PATIENCE = 60.0
+LOCK_SECONDS = 60.0
 """Seconds granted to the warden of a killed demo."""
 
 
@@ -125,12 +125,12 @@ class Lock:
 
 
 @contextmanager
-def held(places: Places) -> Iterator[Lock]:
+def hold_lock(paths: Paths) -> Iterator[Lock]:
     """:raises DemoFailed: when another demo of this clone runs."""
-    with places.lock.open("a+") as file:
-        deadline = time.monotonic() + PATIENCE
-        while not _taken(file):
-            other = _other(file)
+    with paths.lock.open("a+") as file:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not _take(file):
+            other = _read_holder(file)
             if other is not None:
                 page = f" Its pages: {other['page']}." if other.get("page") else ""
                 raise DemoFailed(
@@ -139,7 +139,7 @@ def held(places: Places) -> Iterator[Lock]:
                 )
             if time.monotonic() > deadline:
                 raise DemoFailed(
-                    "The last demo is still being put away.", f"Wait, or see who holds {places.lock}."
+                    "The last demo is still being put away.", f"Wait, or see who holds {paths.lock}."
                 )
             time.sleep(0.1)
         lock = Lock(file)
@@ -147,7 +147,7 @@ def held(places: Places) -> Iterator[Lock]:
         yield lock
 
 
-def _taken(file: IO[str]) -> bool:
+def _take(file: IO[str]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -155,7 +155,7 @@ def _taken(file: IO[str]) -> bool:
     return True
 
 
-def _other(file: IO[str]) -> dict[str, Any] | None:
+def _read_holder(file: IO[str]) -> dict[str, Any] | None:
     """The demo that holds the lock, if it still lives; its warden may have outlived it."""
     file.seek(0)
     try:

@@ -15,7 +15,7 @@ import psutil
 
 from webapp.ops.demo import reaper
 from webapp.ops.demo.output import DemoFailed
-from webapp.ops.demo.paths import ROOT, Places, shown
+from webapp.ops.demo.paths import ROOT, Paths, display_path
 
 PAUSE = 0.1
 TAIL = 15
@@ -34,13 +34,13 @@ class Child:
         name: str,
         argv: Sequence[str],
         env: Mapping[str, str],
-        places: Places,
+        paths: Paths,
         *,
         log: bool = True,
         result: Path | None = None,
     ) -> None:
-        self.name, self._argv, self._env, self._places = name, [sys.executable, *argv], dict(env), places
-        self.log: Path | None = places.log(name) if log else None
+        self.name, self._argv, self._env, self._paths = name, [sys.executable, *argv], dict(env), paths
+        self.log: Path | None = paths.log(name) if log else None
         self.result = result
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -61,7 +61,7 @@ class Child:
         finally:
             if output:
                 output.close()
-        reaper.note(self._places, self._popen.pid)
+        reaper.record_started(self._paths, self._popen.pid)
         return self
 
     @property
@@ -73,7 +73,7 @@ class Child:
         """None while it runs."""
         return self._popen.poll() if self._popen else None
 
-    def said(self, text: str) -> bool:
+    def has_logged(self, text: str) -> bool:
         return self.log is not None and text in self.log.read_text(errors="replace")
 
     def ready(self) -> bool:
@@ -93,7 +93,7 @@ class Child:
         how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
         if self.log is None:
             return DemoFailed(f"{self.name} {how}.", "What it said stands above.")
-        remedy = f"All it said stands in {shown(self.log)}. To begin with new data: rm -r {shown(self._places.run)}"
+        remedy = f"All it said stands in {display_path(self.log)}. To begin with new data: rm -r {display_path(self._paths.run)}"
         return DemoFailed(f"{self.name} {how}.", remedy, self.tail())
 
     def tail(self) -> str:
@@ -105,7 +105,7 @@ class Child:
 class Pool(Child):
     """A participant's Celery pool."""
 
-    def __init__(self, module: str, env: Mapping[str, str], places: Places, concurrency: int = 1) -> None:
+    def __init__(self, module: str, env: Mapping[str, str], paths: Paths, concurrency: int = 1) -> None:
         name = module.rsplit(".", 1)[-1]
         worker = [
             "-m",
@@ -120,10 +120,10 @@ class Pool(Child):
             "-l",
             "INFO",
         ]
-        super().__init__(name, [*worker, "-E", "--without-gossip", "--without-mingle"], env, places)
+        super().__init__(name, [*worker, "-E", "--without-gossip", "--without-mingle"], env, paths)
 
     def ready(self) -> bool:
-        return self.said(" ready.")
+        return self.has_logged(" ready.")
 
 
 class Page(Child):
@@ -135,9 +135,9 @@ class Page(Child):
         command: Callable[[int], Sequence[str]],
         wanted: int,
         env: Mapping[str, str],
-        places: Places,
+        paths: Paths,
     ) -> None:
-        super().__init__(name, [], env, places)
+        super().__init__(name, [], env, paths)
         self._command, self._wanted, self._tries = command, wanted, 0
         self.port = 0
 
@@ -151,13 +151,13 @@ class Page(Child):
         return super().start()
 
     def ready(self) -> bool:
-        if self.returncode is not None and taken(self.port) and self._tries < PORTS_TRIED:
+        if self.returncode is not None and is_port_taken(self.port) and self._tries < PORTS_TRIED:
             self._tries += 1  # somebody was quicker
             self.start()
-        return listens(self.pid, self.port)
+        return is_listening(self.pid, self.port)
 
 
-def await_ready(children: Sequence[Child], timeout: float) -> None:
+def wait_until_ready(children: Sequence[Child], timeout: float) -> None:
     """Until all are.
 
     :raises DemoFailed: one has ended, or time is up.
@@ -170,18 +170,18 @@ def await_ready(children: Sequence[Child], timeout: float) -> None:
             slow = waiting[0]
             fault = f"{slow.name} is not ready after {timeout:g} s"
             raise DemoFailed(f"{fault}.", "Is the machine very busy? Try again.", slow.tail())
-        watch(children)
+        require_running(children)
         time.sleep(PAUSE)
 
 
-def watch(children: Sequence[Child]) -> None:
+def require_running(children: Sequence[Child]) -> None:
     """:raises DemoFailed: one of them has ended, though nobody asked it to."""
     for child in children:
         if child.returncode is not None:
             raise child.failed()
 
 
-def run(child: Child, beside: Sequence[Child], goodbye: float = 5) -> int:
+def run_child(child: Child, beside: Sequence[Child], goodbye: float = 5) -> int:
     """Run ``child`` to its end, watching those that work ``beside`` it; its exit status.
 
     :raises DemoFailed: one of those has ended.
@@ -189,7 +189,7 @@ def run(child: Child, beside: Sequence[Child], goodbye: float = 5) -> int:
     child.start()
     try:
         while (code := child.returncode) is None:
-            watch(beside)
+            require_running(beside)
             time.sleep(PAUSE)
     except BaseException:
         child.interrupt(goodbye)
@@ -212,19 +212,19 @@ def free_port(wanted: int) -> int:
                 probe.bind((HOST, port))
             except OSError:
                 continue
-        if not taken(port):
+        if not is_port_taken(port):
             return port
     raise OSError(f"no free port from {wanted} to {wanted + TRIED - 1}")
 
 
-def taken(port: int) -> bool:
+def is_port_taken(port: int) -> bool:
     """Whether somebody answers there."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
 
 
-def listens(pid: int, port: int) -> bool:
+def is_listening(pid: int, port: int) -> bool:
     """Whether it is this very process that listens there, and not a stranger who was quicker."""
     try:
         connections = psutil.Process(pid).net_connections("tcp")

@@ -20,20 +20,20 @@ from typing import Any
 import psutil
 
 from webapp.ops import embedded
-from webapp.ops.demo.paths import ROOT, Places
+from webapp.ops.demo.paths import ROOT, Paths
 
-POLITE = 4.0
+TERM_SECONDS = 4.0
 """Seconds between TERM and KILL. Work under way takes less; on the embedded broker it is Celery's own threads
 that take longer to end, and a killed pool loses nothing.
 """
 
 
-def post(places: Places, lock: int) -> subprocess.Popen[bytes]:
+def start_reaper(paths: Paths, lock: int) -> subprocess.Popen[bytes]:
     """Start the warden; close its ``stdin`` to have everything ended, and wait for it."""
     return subprocess.Popen(  # noqa: S603 - this very module
-        [sys.executable, "-m", "webapp.ops.demo.reaper", str(places.run)],
+        [sys.executable, "-m", "webapp.ops.demo.reaper", str(paths.run)],
         stdin=subprocess.PIPE,
-        stdout=places.log("warden").open("wb"),
+        stdout=paths.log("warden").open("wb"),
         stderr=subprocess.STDOUT,
         cwd=ROOT,
         pass_fds=[lock],
@@ -41,34 +41,34 @@ def post(places: Places, lock: int) -> subprocess.Popen[bytes]:
     )
 
 
-def note(places: Places, pid: int | None = None, *, postgres: bool = False) -> None:
+def record_started(paths: Paths, pid: int | None = None, *, postgres: bool = False) -> None:
     """Remember that the process group ``pid``, or the embedded PostgreSQL, has to be ended."""
-    what: dict[str, Any] = {"postgres": True} if postgres else {"pid": pid, "since": _born(pid or 0)}
-    with places.started.open("a") as file:
+    what: dict[str, Any] = {"postgres": True} if postgres else {"pid": pid, "since": _created_at(pid or 0)}
+    with paths.started.open("a") as file:
         file.write(json.dumps(what) + "\n")
 
 
-def put_away(places: Places) -> None:
+def end_recorded(paths: Paths) -> None:
     """End all that is noted and still runs. What bears a noted number by chance is left alone."""
     try:
-        noted = [json.loads(line) for line in places.started.read_text().splitlines()]
+        noted = [json.loads(line) for line in paths.started.read_text().splitlines()]
     except FileNotFoundError:
         return
-    _tell(f"ending {noted}")
-    groups = [one["pid"] for one in noted if "pid" in one and _ours(one["pid"], one["since"])]
+    _log(f"ending {noted}")
+    groups = [one["pid"] for one in noted if "pid" in one and _is_same_process(one["pid"], one["since"])]
     _signal(groups, signal.SIGTERM, leader_only=True)
-    deadline = time.monotonic() + POLITE
-    while time.monotonic() < deadline and any(_alive(pid) for pid in groups):
+    deadline = time.monotonic() + TERM_SECONDS
+    while time.monotonic() < deadline and any(_is_alive(pid) for pid in groups):
         time.sleep(0.05)
-    _tell(f"stubborn: {[pid for pid in groups if _alive(pid)]}")
+    _log(f"stubborn: {[pid for pid in groups if _is_alive(pid)]}")
     _signal(groups, signal.SIGKILL)
     if any("postgres" in one for one in noted):
-        embedded.stop(places.postgres)
-    _tell("all ended")
-    places.started.unlink()
+        embedded.stop(paths.postgres)
+    _log("all ended")
+    paths.started.unlink()
 
 
-def _tell(text: str) -> None:
+def _log(text: str) -> None:
     """To its log; called by the demo itself, to nobody."""
     if __name__ == "__main__":
         sys.stderr.write(f"{time.strftime('%X')} {text}\n")
@@ -84,20 +84,20 @@ def _signal(groups: list[int], number: int, *, leader_only: bool = False) -> Non
                 os.killpg(pid, number)
 
 
-def _ours(pid: int, since: float | None) -> bool:
+def _is_same_process(pid: int, since: float | None) -> bool:
     """A number is not given again while its group lives, so a missing leader's group is ours, too."""
-    born = _born(pid)
+    born = _created_at(pid)
     return born is None or (since is not None and abs(born - since) < 1)
 
 
-def _born(pid: int) -> float | None:
+def _created_at(pid: int) -> float | None:
     try:
         return psutil.Process(pid).create_time()
     except psutil.Error:
         return None
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
@@ -108,7 +108,7 @@ def main(run: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.read()
-    put_away(Places(Path(run)))
+    end_recorded(Paths(Path(run)))
 
 
 if __name__ == "__main__":

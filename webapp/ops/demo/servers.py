@@ -16,7 +16,7 @@ from ordersaga.sessions import connect
 from webapp.ops import embedded
 from webapp.ops.demo import reaper
 from webapp.ops.demo.output import DemoFailed
-from webapp.ops.demo.paths import Places, shown
+from webapp.ops.demo.paths import Paths, display_path
 
 BROKER = "ORDERSAGA_BROKER_URL"
 BROKERS = ("amqp://", "amqps://", "pyamqp://", "pgmq://")
@@ -32,7 +32,7 @@ class Servers:
     given: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Servers:
+    def from_environment(cls, environment: Mapping[str, str]) -> Servers:
         """``BROKER`` is a shorter name for the broker's variable, and stands before it."""
         wanted = {
             variable: environment[variable]
@@ -48,35 +48,35 @@ class Servers:
         """Whether an embedded PostgreSQL is needed at all."""
         return len(self.given) <= len(DATABASES)
 
-    def described(self, places: Places) -> str:
+    def describe(self, paths: Paths) -> str:
         """For people, without passwords."""
         if not self.given:
-            return f"embedded PostgreSQL 18 and broker, {shown(places.postgres)}"
+            return f"embedded PostgreSQL 18 and broker, {display_path(paths.postgres)}"
         names = [name for name, variable in DATABASES.items() if variable in self.given]
         parts = [f"yours for {', '.join(names)}"] if names else []
         parts += ["your broker"] if BROKER in self.given else []
         return ", ".join([*parts, *(["the rest embedded"] if self.embedded else [])])
 
-    def start(self, places: Places) -> dict[str, str]:
+    def start(self, paths: Paths) -> dict[str, str]:
         """All addresses, by variable, of servers that answer.
 
         :raises DemoFailed: when one does not.
         """
         for name, variable in DATABASES.items():
             if variable in self.given:
-                _ask_database(name, variable, self.given[variable])
+                _require_database(name, variable, self.given[variable])
         if BROKER in self.given:
-            _ask_broker(self.given[BROKER])
+            _require_broker(self.given[BROKER])
         if not self.embedded:
             return dict(self.given)
-        reaper.note(places, postgres=True)
+        reaper.record_started(paths, postgres=True)
         try:
-            urls = embedded.start(places.postgres).urls
+            urls = embedded.start(paths.postgres).urls
         except (embedded.EmbeddedError, OSError) as error:
             fault, _, tail = str(error).partition("\n")
             raise DemoFailed(
                 f"The embedded PostgreSQL cannot be had: {fault}",
-                f"To begin with new data: rm -r {shown(places.run)}",
+                f"To begin with new data: rm -r {display_path(paths.run)}",
                 tail,
             ) from error
         made = {DATABASES.get(role, BROKER): url for role, url in urls.items()}
@@ -94,7 +94,7 @@ def as_shell(variables: Mapping[str, str]) -> str:
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(ours.items()))
 
 
-def _ask_database(name: str, variable: str, url: str) -> None:
+def _require_database(name: str, variable: str, url: str) -> None:
     try:
         connect(url, application_name="demo").close()
     except (psycopg2.Error, InvalidConnectionString) as error:
@@ -103,7 +103,7 @@ def _ask_database(name: str, variable: str, url: str) -> None:
         raise DemoFailed(f"The {name} database does not answer: {reason}.", remedy) from error
 
 
-def _ask_broker(url: str) -> None:
+def _require_broker(url: str) -> None:
     if not url.startswith(BROKERS):
         raise DemoFailed(
             "The broker's address is of an unknown kind.", "Use amqp://… (RabbitMQ) or pgmq://… (PostgreSQL)."
@@ -113,7 +113,7 @@ def _ask_broker(url: str) -> None:
     from ordersaga.celery.app import broker
     from ordersaga.celery.rabbitmq import why_blocked
     from ordersaga.errors import ConfigurationError
-    from webapp.ops.broker import alarm_words
+    from webapp.ops.broker import describe_alarm
 
     try:
         app = Celery("demo", set_as_current=False, fixups=[])
@@ -129,18 +129,18 @@ def _ask_broker(url: str) -> None:
         raise DemoFailed(f"The broker does not answer: {reason}.", remedy) from error
     if reason is not None:
         raise DemoFailed(
-            alarm_words(reason),
+            describe_alarm(reason),
             "Free memory or disk space there, or unset the address to have an embedded one.",
         )
 
 
-REST, LIMIT = 2.0, 60.0
+QUIET_SECONDS, MAX_SECONDS = 2.0, 60.0
 """Seconds without news after which it has heard all, and seconds after which nobody waits any longer."""
 PAUSE = 0.25
-LAST = "SELECT max(id) FROM audit_sagaevent"
+LAST_EVENT = "SELECT max(id) FROM audit_sagaevent"
 
 
-def trail_rests(orders_url: str, meanwhile: Callable[[], None]) -> None:
+def wait_for_audit(orders_url: str, meanwhile: Callable[[], None]) -> None:
     """Until nothing has been added to the audit trail for a while; the auditor judges what is there."""
     connection = connect(orders_url, application_name="demo")
     connection.autocommit = True
@@ -148,9 +148,9 @@ def trail_rests(orders_url: str, meanwhile: Callable[[], None]) -> None:
         with connection.cursor() as cursor:
             began = since = time.monotonic()
             last: object = None
-            while time.monotonic() - since < REST and time.monotonic() - began < LIMIT:
+            while time.monotonic() - since < QUIET_SECONDS and time.monotonic() - began < MAX_SECONDS:
                 meanwhile()
-                cursor.execute(LAST)
+                cursor.execute(LAST_EVENT)
                 before, last = last, cursor.fetchone()
                 if last != before:
                     since = time.monotonic()

@@ -1,7 +1,7 @@
 """The doctor reads the running servers and says what is not as it should be.
 
 ==================  =========================================================================================
-``patient``         one database, read over one connection
+``database``         one database, read over one connection
 ``servers``         PostgreSQL's settings: is a commit kept, a lock waited for, a trigger fired
 ``roles``           each owns its own database and is nobody anywhere else
 ``clocks``          the databases' against this host's

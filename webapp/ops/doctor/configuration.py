@@ -15,9 +15,9 @@ from workers.settings import PREFIX, Settings
 URLS = ("orders_database_url", "inventory_database_url", "payments_database_url", "broker_url")
 
 
-def configuration(ours: Settings) -> Iterator[Finding]:
+def check_settings(ours: Settings) -> Iterator[Finding]:
     """Unsafe defaults where they would do harm, and a memory shorter than what may come back."""
-    away = [name for name in URLS if not _here(getattr(ours, name))]
+    away = [name for name in URLS if not _is_on_this_host(getattr(ours, name))]
     if ours.env == "production":
         for name, fault in unsafe_defaults(ours):
             yield error(
@@ -25,7 +25,7 @@ def configuration(ours: Settings) -> Iterator[Finding]:
                 f"{PREFIX}{name.upper()}",
                 "production refuses it",
                 fault.partition(";")[0],
-                _do(fault),
+                _remedy(fault),
             )
     elif ours.env == "development" and away:
         yield warning(
@@ -45,11 +45,11 @@ def configuration(ours: Settings) -> Iterator[Finding]:
         )
 
 
-def _do(fault: str) -> str:
+def _remedy(fault: str) -> str:
     return fault.partition("; ")[2].capitalize() or "Change it"
 
 
-def _here(url: str) -> bool:
+def _is_on_this_host(url: str) -> bool:
     """Whether a server runs on this machine, as far as its address tells."""
     if url.startswith(("postgres", "pgmq")):
         return all(_is_local(host) for host in hosts(parse(url)))

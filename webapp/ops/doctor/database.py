@@ -10,13 +10,13 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 
 from ordersaga.sessions import connect
 
-WHO = """
+IDENTITY = """
 SELECT current_database(), current_user, (SELECT system_identifier FROM pg_control_system())::text,
     current_setting('server_version_num')::int
 """
 
 
-class Patient:
+class Database:
     """One database.
 
     :ivar domain: ``orders``, ``inventory``, ``payments``, or ``broker`` for the embedded one.
@@ -30,7 +30,7 @@ class Patient:
         try:
             self._connection.set_session(readonly=True, autocommit=True)
             self.rows("SET statement_timeout = '20s'")
-            self.database, self.role, self.server, self.version = self.row(WHO)
+            self.dbname, self.role, self.server, self.version = self.row(IDENTITY)
         except psycopg2.Error:
             self._connection.close()
             raise

@@ -44,14 +44,14 @@ def warning(code: str, where: str, what: str, evidence: str, remedy: str) -> Fin
 STYLE = {"error": "bold red", "warning": "yellow"}
 
 
-def as_json(findings: Sequence[Finding]) -> str:
+def findings_as_json(findings: Sequence[Finding]) -> str:
     """Everything, for scripts."""
     errors = sum(f.level == "error" for f in findings)
     told = {"healthy": not errors, "errors": errors, "warnings": len(findings) - errors}
     return json.dumps({**told, "findings": [asdict(finding) for finding in findings]}, indent=2)
 
 
-def show(findings: Sequence[Finding], console: Console) -> None:
+def show_findings(findings: Sequence[Finding], console: Console) -> None:
     """One row each, then one line that says it all."""
     if findings:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 1, 0))

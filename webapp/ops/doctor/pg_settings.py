@@ -6,28 +6,28 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from webapp.ops.doctor.database import Patient
+from webapp.ops.doctor.database import Database
 from webapp.ops.doctor.finding import Finding, error, warning
 
 MIN_VERSION = 15
 """PostgreSQL's oldest major version that the tests run on."""
-CONNECTIONS = 15
+MIN_CONNECTIONS = 15
 """What a database needs at least: a pool of several processes, its relay, the web and a command."""
-FULL = 0.85
+MAX_CONNECTION_SHARE = 0.85
 """The share of a server's connections in use that worries."""
-LONGEST = 60_000
+LONGEST_TRANSACTION = 60_000
 """Milliseconds that a transaction of a relay, the web or a command may take. The pools' transactions set
 their own limits.
 """
 
-SERVER = {
+SERVER_SETTINGS = {
     "fsync": ("on", "a power cut may lose what was committed"),
     "full_page_writes": ("on", "a power cut may tear pages"),
     "autovacuum": ("on", "tables that are all churn, such as the outbox, grow and slow down for ever"),
     "track_counts": ("on", "autovacuum does not know what to do"),
 }
 """What a server must be set to, and what happens otherwise."""
-ALLOWED = {
+SESSION_SETTINGS = {
     "synchronous_commit": (
         ("on", "local", "remote_write", "remote_apply"),
         "a crash may lose what was acknowledged to the broker or to a customer",
@@ -53,17 +53,17 @@ TIMEOUTS = (
 )
 
 # What new sessions of this role get; our own session has set some of them for itself.
-RESET = "SELECT name, reset_val FROM pg_settings WHERE name = ANY(%s)"
+SESSION_DEFAULTS = "SELECT name, reset_val FROM pg_settings WHERE name = ANY(%s)"
 
 
-def server(patients: Iterable[Patient]) -> Iterator[Finding]:
+def check_server_settings(databases: Iterable[Database]) -> Iterator[Finding]:
     """What holds for a whole server, told once for all databases that it holds."""
-    for _, group in groupby(sorted(patients, key=lambda p: p.server), key=lambda p: p.server):
+    for _, group in groupby(sorted(databases, key=lambda p: p.server), key=lambda p: p.server):
         members = list(group)
         where = f"PostgreSQL of {' and '.join(p.domain for p in members)}"
         one = members[0]
-        values = dict(one.rows(RESET, list(SERVER)))
-        for name, (wanted, otherwise) in SERVER.items():
+        values = dict(one.rows(SESSION_DEFAULTS, list(SERVER_SETTINGS)))
+        for name, (wanted, otherwise) in SERVER_SETTINGS.items():
             if values.get(name) != wanted:
                 remedy = f"ALTER SYSTEM SET {name} = {wanted}; SELECT pg_reload_conf()"
                 yield error(name.replace("_", "-"), where, otherwise, f"{name} = {values.get(name)}", remedy)
@@ -83,23 +83,23 @@ def server(patients: Iterable[Patient]) -> Iterator[Finding]:
                 "in recovery",
                 "Name the primary",
             )
-        yield from _connections(one, where, len(members))
+        yield from _check_connections(one, where, len(members))
 
 
-def _connections(one: Patient, where: str, databases: int) -> Iterator[Finding]:
+def _check_connections(one: Database, where: str, databases: int) -> Iterator[Finding]:
     total, used = one.row(
         "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,"
         " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"
     )
-    if total < databases * CONNECTIONS:
+    if total < databases * MIN_CONNECTIONS:
         yield error(
             "connections-too-few",
             where,
-            f"{databases} database(s) need {databases * CONNECTIONS} connections at least",
+            f"{databases} database(s) need {databases * MIN_CONNECTIONS} connections at least",
             f"{total} are allowed",
             "Raise max_connections and restart PostgreSQL",
         )
-    elif used > total * FULL:
+    elif used > total * MAX_CONNECTION_SHARE:
         yield warning(
             "connections-nearly-spent",
             where,
@@ -109,11 +109,11 @@ def _connections(one: Patient, where: str, databases: int) -> Iterator[Finding]:
         )
 
 
-def database(patient: Patient) -> Iterator[Finding]:
+def check_database_settings(database: Database) -> Iterator[Finding]:
     """What holds for new sessions of one role in one database."""
-    values = dict(patient.rows(RESET, [*ALLOWED, *TIMEOUTS]))
-    place = f"ALTER ROLE {patient.role} RESET {{0}}; ALTER DATABASE {patient.database} RESET {{0}}, or the server's configuration"
-    for name, (allowed, otherwise) in ALLOWED.items():
+    values = dict(database.rows(SESSION_DEFAULTS, [*SESSION_SETTINGS, *TIMEOUTS]))
+    place = f"ALTER ROLE {database.role} RESET {{0}}; ALTER DATABASE {database.dbname} RESET {{0}}, or the server's configuration"
+    for name, (allowed, otherwise) in SESSION_SETTINGS.items():
         if values.get(name) not in allowed:
             remedy = (
                 "Make the database anew with ENCODING 'UTF8'"
@@ -121,55 +121,55 @@ def database(patient: Patient) -> Iterator[Finding]:
                 else place.format(name)
             )
             yield error(
-                name.replace("_", "-"), patient.name, otherwise, f"{name} = {values.get(name)}", remedy
+                name.replace("_", "-"), database.name, otherwise, f"{name} = {values.get(name)}", remedy
             )
     for name in TIMEOUTS:
         milliseconds = int(values.get(name) or 0)
-        if 0 < milliseconds < LONGEST:
-            what = f"transactions of relays, the web and commands, which may take {LONGEST // 1000} s, are cut short"
+        if 0 < milliseconds < LONGEST_TRANSACTION:
+            what = f"transactions of relays, the web and commands, which may take {LONGEST_TRANSACTION // 1000} s, are cut short"
             yield error(
-                name.replace("_", "-"), patient.name, what, f"{name} = {milliseconds} ms", place.format(name)
+                name.replace("_", "-"), database.name, what, f"{name} = {milliseconds} ms", place.format(name)
             )
-    yield from _limits(patient)
+    yield from _check_connection_limits(database)
 
 
-def _limits(patient: Patient) -> Iterator[Finding]:
-    of_role, of_database = patient.row(
+def _check_connection_limits(database: Database) -> Iterator[Finding]:
+    of_role, of_database = database.row(
         "SELECT (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user),"
         " (SELECT datconnlimit FROM pg_database WHERE datname = current_database())"
     )
-    for kind, name, limit in (("ROLE", patient.role, of_role), ("DATABASE", patient.database, of_database)):
-        if 0 <= limit < CONNECTIONS:
+    for kind, name, limit in (("ROLE", database.role, of_role), ("DATABASE", database.dbname, of_database)):
+        if 0 <= limit < MIN_CONNECTIONS:
             yield error(
-                "connection-limit", patient.name, f"its pools need {CONNECTIONS} connections at least",
+                "connection-limit", database.name, f"its pools need {MIN_CONNECTIONS} connections at least",
                 f"{kind.lower()} {name} allows {limit}", f"ALTER {kind} {name} CONNECTION LIMIT -1",
             )  # fmt: skip
 
 
-APART = 2.0
+MAX_CLOCK_OFFSET = 2.0
 """Seconds."""
-ASKED = 3
+CLOCK_SAMPLES = 3
 
 
-def clocks(patients: Iterable[Patient]) -> Iterator[Finding]:
+def check_clocks(databases: Iterable[Database]) -> Iterator[Finding]:
     """Each server's clock against this host's; what the question takes on its way is granted."""
-    for patient in patients:
-        ahead = min((_ahead(patient) for _ in range(ASKED)), key=abs)
-        if abs(ahead) > APART:
+    for database in databases:
+        ahead = min((_measure_clock_offset(database) for _ in range(CLOCK_SAMPLES)), key=abs)
+        if abs(ahead) > MAX_CLOCK_OFFSET:
             word = "ahead of" if ahead > 0 else "behind"
             yield error(
                 "clock-apart",
-                patient.name,
-                f"its clock and this host's are more than {APART:g} s apart",
+                database.name,
+                f"its clock and this host's are more than {MAX_CLOCK_OFFSET:g} s apart",
                 f"{abs(ahead):,.1f} s {word} this host",
                 "Let NTP keep the time of both hosts (timedatectl, chronyc tracking)",
             )
 
 
-def _ahead(patient: Patient) -> float:
+def _measure_clock_offset(database: Database) -> float:
     """Seconds that surely are not the network's."""
     before = time.time()
-    theirs: float = patient.one("SELECT extract(epoch FROM clock_timestamp())::float8")
+    theirs: float = database.one("SELECT extract(epoch FROM clock_timestamp())::float8")
     after = time.time()
     if before <= theirs <= after:
         return 0.0

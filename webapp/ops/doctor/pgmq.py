@@ -11,9 +11,14 @@ from ordersaga.celery.pgmq.schema import STAMP
 from ordersaga.celery.topology import DEAD, KIND, SIGNALS, UNHEARD, bindings_of, queues
 from ordersaga.choreography import Choreography
 from ordersaga.errors import OtherSaga
-from webapp.ops.doctor.database import Patient
+from webapp.ops.doctor.database import Database
 from webapp.ops.doctor.finding import Finding, error
-from webapp.ops.doctor.queues import as_text, keeps_what_ended, not_consumed, other_saga
+from webapp.ops.doctor.queues import (
+    check_unconsumed,
+    format_bindings,
+    is_dead_letter_queue,
+    other_saga_finding,
+)
 
 DECLARE = "manage.py provision, or start any pool: it declares what is missing"
 
@@ -22,16 +27,16 @@ SELECT name, coalesce(delivery_limit, 0), coalesce(dead_exchange, ''), coalesce(
     to_regclass('pgmq.q_' || table_name) IS NOT NULL
 FROM ordersaga_broker.queue
 """
-OLD = """
+UNCONSUMED = """
 SELECT m.queue_length FROM ordersaga_broker.queue q, pgmq.metrics(q.table_name) m
 WHERE q.name = %s AND m.oldest_msg_age_sec > 60
 """
 """A drain would have taken what is older than a minute."""
 
 
-def topology(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
+def check_topology(database: Database, choreography: Choreography) -> Iterator[Finding]:
     """Exchanges, queues and bindings."""
-    if not patient.one("SELECT to_regclass('ordersaga_broker.installed') IS NOT NULL"):
+    if not database.one("SELECT to_regclass('ordersaga_broker.installed') IS NOT NULL"):
         yield error(
             "broker-not-furnished",
             "embedded broker",
@@ -40,14 +45,14 @@ def topology(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
             DECLARE,
         )
         return
-    if (stamp := patient.one("SELECT max(stamp) FROM ordersaga_broker.installed")) != STAMP:
+    if (stamp := database.one("SELECT max(stamp) FROM ordersaga_broker.installed")) != STAMP:
         yield error(
             "broker-other-version", "embedded broker", "its functions are not those of this program",
             f"{stamp}, not {STAMP}", "Start any pool of this program: it installs its own",
         )  # fmt: skip
-    yield from _exchanges(patient, choreography.saga.name)
-    found = {name: rest for name, *rest in patient.rows(QUEUES)}
-    bound = patient.rows("SELECT queue, exchange, key FROM ordersaga_broker.binding")
+    yield from _check_exchanges(database, choreography.saga.name)
+    found = {name: rest for name, *rest in database.rows(QUEUES)}
+    bound = database.rows("SELECT queue, exchange, key FROM ordersaga_broker.binding")
     queue: Any
     for queue in queues(choreography):
         where = f"queue {queue.name}"
@@ -67,23 +72,23 @@ def topology(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
             if is_ != should:
                 what = "messages may be lost, or come back for ever"
                 yield error(code, where, what, f"{is_ or 'none'}, not {should or 'none'}", DECLARE)
-        if stands and keeps_what_ended(queue.name):
-            for (messages,) in patient.rows(OLD, queue.name):
-                yield from not_consumed(queue.name, messages)
+        if stands and is_dead_letter_queue(queue.name):
+            for (messages,) in database.rows(UNCONSUMED, queue.name):
+                yield from check_unconsumed(queue.name, messages)
         there = {(exchange, key) for name, exchange, key in bound if name == queue.name}
         if missing := sorted(bindings_of(queue) - there):
             what = "it does not hear what its participant waits for"
-            yield error("binding-missing", where, what, as_text(missing), DECLARE)
+            yield error("binding-missing", where, what, format_bindings(missing), DECLARE)
 
 
-def _exchanges(patient: Patient, saga: str) -> Iterator[Finding]:
+def _check_exchanges(database: Database, saga: str) -> Iterator[Finding]:
     found = {
         name: (kind, alternate)
-        for name, kind, alternate in patient.rows("SELECT * FROM ordersaga_broker.exchange")
+        for name, kind, alternate in database.rows("SELECT * FROM ordersaga_broker.exchange")
     }
     other = found.get(KIND, ("", None))[1]
     if other and other != saga:
-        yield other_saga(OtherSaga(saga, other))
+        yield other_saga_finding(OtherSaga(saga, other))
     exchange: Any
     for exchange in (UNHEARD, SIGNALS, DEAD):
         where = f"exchange {exchange.name}"

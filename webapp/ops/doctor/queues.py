@@ -9,12 +9,12 @@ from ordersaga.errors import OtherSaga
 from webapp.ops.doctor.finding import Finding, error, warning
 
 
-def as_text(bindings: Iterable[tuple[str, str]]) -> str:
+def format_bindings(bindings: Iterable[tuple[str, str]]) -> str:
     """Exchange and key of each, for people."""
     return ", ".join(f"{exchange} → {key or '(everything)'}" for exchange, key in bindings)
 
 
-def other_saga(refused: OtherSaga) -> Finding:
+def other_saga_finding(refused: OtherSaga) -> Finding:
     """The virtual host carries another kind of saga."""
     return error(
         "other-saga",
@@ -28,12 +28,12 @@ def other_saga(refused: OtherSaga) -> Finding:
 REMEDY = "Run an observer that drains it (ORDERSAGA_OBSERVERS=workers.audit), or look at it and purge it"
 
 
-def keeps_what_ended(queue: str) -> bool:
+def is_dead_letter_queue(queue: str) -> bool:
     """Whether a queue keeps messages that reached no participant."""
     return queue == UNHEARD.name or queue.endswith(DEAD_SUFFIX)
 
 
-def not_consumed(queue: str, messages: int) -> Iterator[Finding]:
+def check_unconsumed(queue: str, messages: int) -> Iterator[Finding]:
     """How many messages a queue without consumers holds."""
     if not messages:
         return

@@ -19,13 +19,18 @@ from ordersaga.log import safe_message
 from webapp.ops import broker
 from webapp.ops.broker import Management, ManagementError, vhost_of
 from webapp.ops.doctor.finding import Finding, error, warning
-from webapp.ops.doctor.queues import as_text, keeps_what_ended, not_consumed, other_saga
+from webapp.ops.doctor.queues import (
+    check_unconsumed,
+    format_bindings,
+    is_dead_letter_queue,
+    other_saga_finding,
+)
 
-OLDEST = (3, 10)
+MIN_VERSION = (3, 10)
 """The first version that moves dead letters of quorum queues without losing any."""
 DECLARE = "manage.py provision, or start any pool: it declares what is missing"
 CHANGE = "manage.py provision --change-queues: it keeps the messages and declares the queue again while the pools run"
-TOO_STRONG = ("administrator", "policymaker")
+EXCESSIVE_TAGS = ("administrator", "policymaker")
 ARGUMENTS = (
     "x-queue-type",
     "x-delivery-limit",
@@ -35,9 +40,9 @@ ARGUMENTS = (
     "x-overflow",
     "x-max-length-bytes",
 )
-PLACING = {"x-queue-leader-locator", "x-quorum-initial-group-size", "x-quorum-target-group-size"}
+PLACEMENT_ARGUMENTS = {"x-queue-leader-locator", "x-quorum-initial-group-size", "x-quorum-target-group-size"}
 """Arguments that say on which nodes a queue lives, not what becomes of its messages."""
-HARMLESS = {"ha-mode", "ha-sync-mode", "queue-leader-locator", "target-group-size", "queue-version"}
+HARMLESS_POLICIES = {"ha-mode", "ha-sync-mode", "queue-leader-locator", "target-group-size", "queue-version"}
 """What a policy may say of a queue without losing or changing a message."""
 
 
@@ -60,19 +65,19 @@ class RabbitMQ:
 
     def examine(self) -> Iterator[Finding]:
         """All of it."""
-        with broker.connection(self.url) as connection:
+        with broker.open_connection(self.url) as connection:
             try:
                 connection.connect()
                 version = connection.connection.server_properties.get("version", "")
-                yield from self._alarm()
-                yield from self._of_age(tuple(int(n) for n in version.split(".")[:2] if n.isdigit()))
-                yield from self._topology(connection)
+                yield from self._check_alarm()
+                yield from self._check_version(tuple(int(n) for n in version.split(".")[:2] if n.isdigit()))
+                yield from self._check_topology(connection)
             except (*connection.connection_errors, *connection.channel_errors) as fault:
                 yield self._unreachable(fault)
 
-    def _topology(self, connection: Connection) -> Iterator[Finding]:
+    def _check_topology(self, connection: Connection) -> Iterator[Finding]:
         try:
-            yield from self._by_management()
+            yield from self._check_by_management()
         except ManagementError as fault:
             yield warning(
                 "management-away",
@@ -82,11 +87,11 @@ class RabbitMQ:
                 "Enable the plugin (rabbitmq-plugins enable rabbitmq_management), give the user the tag management, "
                 "or name the address: --rabbitmq-admin http://user:password@host:15672",
             )
-            yield from self._by_amqp(connection)
+            yield from self._check_by_amqp(connection)
 
-    def _alarm(self) -> Iterator[Finding]:
+    def _check_alarm(self) -> Iterator[Finding]:
         """Asked on a connection that is used for nothing else: one that is blocked is not read from."""
-        if reason := broker.blocked(self.url):
+        if reason := broker.why_blocked_at(self.url):
             yield error(
                 "broker-alarm",
                 self.where,
@@ -95,9 +100,9 @@ class RabbitMQ:
                 "Free memory or disk space on its host, or raise the limit there; rabbitmq-diagnostics alarms tells more",
             )
 
-    def _of_age(self, version: tuple[int, ...]) -> Iterator[Finding]:
+    def _check_version(self, version: tuple[int, ...]) -> Iterator[Finding]:
         shown = ".".join(map(str, version)) or "unknown"
-        if version < OLDEST:
+        if version < MIN_VERSION:
             yield error("broker-too-old", self.where, "RabbitMQ 3.10 or newer is needed", shown, "Upgrade it")
 
     def _unreachable(self, fault: Exception) -> Finding:
@@ -107,29 +112,29 @@ class RabbitMQ:
     # -- with the management interface
     # -------------------------------------------------------------------------------
 
-    def _by_management(self) -> Iterator[Finding]:
+    def _check_by_management(self) -> Iterator[Finding]:
         found = {q["name"]: q for q in self.management.get("queues", self.vhost) or []}
         bound = self.management.get("bindings", self.vhost) or []
         exchanges = {e["name"]: e for e in self.management.get("exchanges", self.vhost) or []}
         consumers = self.management.get("consumers", self.vhost) or []
         tags = self.management.get("whoami").get("tags", [])
         for exchange in (UNHEARD, SIGNALS, DEAD):
-            yield from self._exchange(exchange, exchanges.get(exchange.name))
-        yield from self._kind(exchanges.get(KIND))
+            yield from self._check_exchange(exchange, exchanges.get(exchange.name))
+        yield from self._check_saga_kind(exchanges.get(KIND))
         for queue in queues(self.choreography):
             if queue.name not in found:
                 yield error(
                     "queue-missing", f"queue {queue.name}", "there is no such queue", "not found", DECLARE
                 )
                 continue
-            yield from self._queue(queue, found[queue.name])
-            yield from self._bindings(
+            yield from self._check_queue(queue, found[queue.name])
+            yield from self._check_bindings(
                 queue, [b for b in bound if b["destination"] == queue.name and b["source"]]
             )
             taken_by = [c for c in consumers if c["queue"]["name"] == queue.name]
-            yield from self._consumers(queue, taken_by)
-            if keeps_what_ended(queue.name) and not taken_by:
-                yield from not_consumed(queue.name, found[queue.name].get("messages", 0))
+            yield from self._check_consumers(queue, taken_by)
+            if is_dead_letter_queue(queue.name) and not taken_by:
+                yield from check_unconsumed(queue.name, found[queue.name].get("messages", 0))
             if (name := temporary_name(queue.name)) in found:
                 evidence = f"{name} holds {found[name].get('messages', 0)} messages"
                 yield error(
@@ -139,15 +144,15 @@ class RabbitMQ:
                     evidence,
                     CHANGE,
                 )
-        yield from self._user(tags if isinstance(tags, list) else tags.split(","))
+        yield from self._check_user(tags if isinstance(tags, list) else tags.split(","))
 
-    def _kind(self, found: dict[str, Any] | None) -> Iterator[Finding]:
+    def _check_saga_kind(self, found: dict[str, Any] | None) -> Iterator[Finding]:
         """Whose signals the virtual host carries; one that no pool of this release has used says nothing."""
         other = found and found["arguments"].get("alternate-exchange")
         if other and other != self.choreography.saga.name:
-            yield other_saga(OtherSaga(self.choreography.saga.name, other))
+            yield other_saga_finding(OtherSaga(self.choreography.saga.name, other))
 
-    def _exchange(self, wanted: Any, found: dict[str, Any] | None) -> Iterator[Finding]:
+    def _check_exchange(self, wanted: Any, found: dict[str, Any] | None) -> Iterator[Finding]:
         where = f"exchange {wanted.name}"
         if found is None:
             yield error("exchange-missing", where, "there is no such exchange", "not found", DECLARE)
@@ -169,7 +174,7 @@ class RabbitMQ:
             evidence = f"alternate-exchange = {found['arguments'].get('alternate-exchange')}"
             yield error("alternate-exchange", where, "signals that nobody hears are lost", evidence, anew)
 
-    def _queue(self, wanted: Any, found: dict[str, Any]) -> Iterator[Finding]:
+    def _check_queue(self, wanted: Any, found: dict[str, Any]) -> Iterator[Finding]:
         where = f"queue {wanted.name}"
         needed = wanted.queue_arguments or {}
         for name in ARGUMENTS:
@@ -180,7 +185,7 @@ class RabbitMQ:
                 if name == "x-queue-type":
                     break  # the other arguments are those of its type
         else:
-            for name in sorted(found["arguments"].keys() - {*ARGUMENTS, *PLACING}):
+            for name in sorted(found["arguments"].keys() - {*ARGUMENTS, *PLACEMENT_ARGUMENTS}):
                 evidence = f"{name} = {found['arguments'][name]}, which no pool has asked for"
                 yield error(
                     "queue-argument", where, "it changes what becomes of its messages", evidence, CHANGE
@@ -190,7 +195,9 @@ class RabbitMQ:
                 "queue-not-durable", where, "a restart of the broker loses it", "durable = false", CHANGE
             )
         ruled = {
-            k: v for k, v in (found.get("effective_policy_definition") or {}).items() if k not in HARMLESS
+            k: v
+            for k, v in (found.get("effective_policy_definition") or {}).items()
+            if k not in HARMLESS_POLICIES
         }
         if ruled:
             names = " ".join(n for n in (found.get("policy"), found.get("operator_policy")) if n)
@@ -202,7 +209,7 @@ class RabbitMQ:
                 f"rabbitmqctl clear_policy -p {self.vhost} {found.get('policy') or '…'}, or narrow its pattern",
             )
 
-    def _bindings(self, wanted: Any, found: list[dict[str, Any]]) -> Iterator[Finding]:
+    def _check_bindings(self, wanted: Any, found: list[dict[str, Any]]) -> Iterator[Finding]:
         where = f"queue {wanted.name}"
         needed = bindings_of(wanted)
         there = {(b["source"], b["routing_key"]) for b in found}
@@ -211,7 +218,7 @@ class RabbitMQ:
                 "binding-missing",
                 where,
                 "it does not hear what its participant waits for",
-                as_text(missing),
+                format_bindings(missing),
                 DECLARE,
             )
         if strange := sorted(there - needed):
@@ -219,19 +226,19 @@ class RabbitMQ:
                 "binding-unknown",
                 where,
                 "it hears what its participant does not: each such message is dead-lettered",
-                as_text(strange),
+                format_bindings(strange),
                 "Remove the binding once no older pool runs",
             )
 
-    def _consumers(self, wanted: Any, found: list[dict[str, Any]]) -> Iterator[Finding]:
+    def _check_consumers(self, wanted: Any, found: list[dict[str, Any]]) -> Iterator[Finding]:
         if hasty := sorted(_connection_of(c) or c["consumer_tag"] for c in found if not c["ack_required"]):
             yield error(
                 "consumer-without-ack", f"queue {wanted.name}", "what it has taken is lost when it ends",
                 ", ".join(hasty), "End whatever has opened that connection: it is no pool",
             )  # fmt: skip
 
-    def _user(self, tags: list[str]) -> Iterator[Finding]:
-        if strong := [tag for tag in tags if tag in TOO_STRONG]:
+    def _check_user(self, tags: list[str]) -> Iterator[Finding]:
+        if strong := [tag for tag in tags if tag in EXCESSIVE_TAGS]:
             say = error if self.production else warning
             yield say(
                 "broker-user-too-strong",
@@ -241,7 +248,7 @@ class RabbitMQ:
                 f"rabbitmqctl set_user_tags {self.user} management, or manage.py provision",
             )
 
-    def change(self) -> Iterator[tuple[str, Callable[[], None]]]:
+    def queue_changes(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """Each queue that differs or whose change was interrupted, and what changes it while pools run.
 
         :raises ManagementError: when the management interface cannot be asked.
@@ -250,13 +257,15 @@ class RabbitMQ:
         for queue in queues(self.choreography):
             if queue.name not in found:
                 continue
-            wrong = [f.evidence for f in self._queue(queue, found[queue.name]) if f.code != "queue-policy"]
+            wrong = [
+                f.evidence for f in self._check_queue(queue, found[queue.name]) if f.code != "queue-policy"
+            ]
             if wrong or temporary_name(queue.name) in found:
                 what = "; ".join(wrong) or f"{temporary_name(queue.name)} is left of an earlier change"
                 yield f"queue {queue.name} ({what})", partial(self._change, queue)
 
     def _change(self, queue: Any) -> None:
-        with broker.connection(self.url) as connection:
+        with broker.open_connection(self.url) as connection:
             options = {"confirm_publish": True, "client_properties": {"connection_name": self._own_name}}
             connection.transport_options = {**(connection.transport_options or {}), **options}
             QueueChange(connection, queue, self).run()
@@ -288,15 +297,15 @@ class RabbitMQ:
     # -- without it
     # --------------------------------------------------------------------------------------------------
 
-    def _by_amqp(self, connection: Connection) -> Iterator[Finding]:
+    def _check_by_amqp(self, connection: Connection) -> Iterator[Finding]:
         """What is missing, passively; then what differs: the broker refuses to declare it as it should be."""
         missing = False
         try:
             declare_kind(connection, self.choreography)
         except OtherSaga as refused:
-            yield other_saga(refused)
+            yield other_saga_finding(refused)
         for exchange in (UNHEARD, SIGNALS, DEAD):
-            if not _passes(connection, lambda channel, e=exchange: e(channel).declare(passive=True)):
+            if not _exists(connection, lambda channel, e=exchange: e(channel).declare(passive=True)):
                 missing = True
                 yield error(
                     "exchange-missing",
@@ -306,16 +315,16 @@ class RabbitMQ:
                     DECLARE,
                 )
         for queue in queues(self.choreography):
-            if not _passes(connection, lambda channel, q=queue: q(channel).queue_declare(passive=True)):
+            if not _exists(connection, lambda channel, q=queue: q(channel).queue_declare(passive=True)):
                 missing = True
                 yield error(
                     "queue-missing", f"queue {queue.name}", "there is no such queue", "not found", DECLARE
                 )
         if not missing:
             for queue in queues(self.choreography):
-                yield from self._declared(connection, queue)
+                yield from self._check_declaration(connection, queue)
 
-    def _declared(self, connection: Connection, queue: Any) -> Iterator[Finding]:
+    def _check_declaration(self, connection: Connection, queue: Any) -> Iterator[Finding]:
         """Whether the broker takes the declaration of a queue that stands."""
         try:
             with connection.channel() as channel:
@@ -338,7 +347,7 @@ def _connection_of(consumer: dict[str, Any]) -> str:
     return str(details.get("connection_name", "")) if isinstance(details, dict) else ""
 
 
-def _passes(connection: Connection, ask: Any) -> bool:
+def _exists(connection: Connection, ask: Any) -> bool:
     try:
         with connection.channel() as channel:
             ask(channel)

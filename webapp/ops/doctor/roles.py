@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from webapp.ops.doctor.database import Patient
+from webapp.ops.doctor.database import Database
 from webapp.ops.doctor.finding import Finding, error
 
 ATTRIBUTES = {
@@ -26,32 +26,32 @@ SELECT r.rolname FROM member JOIN pg_roles r ON r.oid = member.roleid
 WHERE r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolname LIKE 'pg\\_%%' OR r.rolname = ANY(%s) ORDER BY 1
 """
 
-PUBLIC = """
+PUBLIC_MAY_CONNECT = """
 SELECT EXISTS (SELECT FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS a
     WHERE d.datname = current_database() AND a.grantee = 0 AND a.privilege_type = 'CONNECT')
 """
 
-FOREIGN = """
+RIGHTS_ELSEWHERE = """
 SELECT d.datdba = r.oid, has_database_privilege(r.oid, d.oid, 'CONNECT')
 FROM pg_database d, pg_roles r WHERE d.datname = %s AND r.rolname = current_user
 """
 
 
-def strength(patient: Patient, others: Sequence[str]) -> Iterator[Finding]:
+def check_role_attributes(database: Database, others: Sequence[str]) -> Iterator[Finding]:
     """What a role is beyond its own database.
 
     :param others: the roles of other domains.
     """
-    role = patient.role
-    given = patient.row(f"SELECT {', '.join(ATTRIBUTES)} FROM pg_roles WHERE rolname = current_user")  # noqa: S608 - our names
+    role = database.role
+    given = database.row(f"SELECT {', '.join(ATTRIBUTES)} FROM pg_roles WHERE rolname = current_user")  # noqa: S608 - our names
     too_much = [word for word, has in zip(ATTRIBUTES.values(), given, strict=True) if has]
     if too_much:
         no = " ".join(f"NO{word}" for word in too_much)
         yield error(
-            "role-too-strong", f"role {role}", f"a fault in the {patient.domain} pool could reach everything",
+            "role-too-strong", f"role {role}", f"a fault in the {database.domain} pool could reach everything",
             " ".join(too_much), f"ALTER ROLE {role} {no}",
         )  # fmt: skip
-    groups = [name for (name,) in patient.rows(MEMBERSHIPS, list(others))]
+    groups = [name for (name,) in database.rows(MEMBERSHIPS, list(others))]
     if groups and "SUPERUSER" not in too_much:
         yield error(
             "role-member-of",
@@ -62,24 +62,24 @@ def strength(patient: Patient, others: Sequence[str]) -> Iterator[Finding]:
         )
 
 
-def fences(patients: Sequence[Patient]) -> Iterator[Finding]:
+def check_isolation(databases: Sequence[Database]) -> Iterator[Finding]:
     """Whether domains share a database or a role, and who may enter another's database."""
-    neighbours = [(one, other) for one, other in combinations(patients, 2) if one.server == other.server]
+    neighbours = [(one, other) for one, other in combinations(databases, 2) if one.server == other.server]
     for one, other in neighbours:
-        if one.database == other.database:
-            yield _shared("database-shared", "database", one, other, one.database)
+        if one.dbname == other.dbname:
+            yield _shared_finding("database-shared", "database", one, other, one.dbname)
         elif one.role == other.role:
-            yield _shared("role-shared", "role", one, other, one.role)
-    for patient in patients:
-        if patient.one(PUBLIC):
+            yield _shared_finding("role-shared", "role", one, other, one.role)
+    for database in databases:
+        if database.one(PUBLIC_MAY_CONNECT):
             yield error(
-                "database-open", patient.name, "whoever may log in may enter it", "PUBLIC has CONNECT",
-                f"REVOKE ALL ON DATABASE {patient.database} FROM PUBLIC",
+                "database-open", database.name, "whoever may log in may enter it", "PUBLIC has CONNECT",
+                f"REVOKE ALL ON DATABASE {database.dbname} FROM PUBLIC",
             )  # fmt: skip
     for one, other in neighbours:
-        if one.database != other.database and one.role != other.role:
-            yield from _foreign(one, other)
-            yield from _foreign(other, one)
+        if one.dbname != other.dbname and one.role != other.role:
+            yield from _check_foreign_access(one, other)
+            yield from _check_foreign_access(other, one)
 
 
 MAY_WRITE = """
@@ -89,39 +89,39 @@ AND has_table_privilege(oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
 """
 
 
-def readers(patient: Patient) -> Iterator[Finding]:
+def check_reader_role(database: Database) -> Iterator[Finding]:
     """The role of the web's pages on another domain's database: it may only read."""
-    yield from strength(patient, [])
-    if tables := patient.one(MAY_WRITE):
+    yield from check_role_attributes(database, [])
+    if tables := database.one(MAY_WRITE):
         yield error(
-            "reader-may-write", f"role {patient.role}", f"it may change the {patient.name}", tables,
-            f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {patient.role}; then: manage.py provision",
+            "reader-may-write", f"role {database.role}", f"it may change the {database.name}", tables,
+            f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {database.role}; then: manage.py provision",
         )  # fmt: skip
 
 
-def _foreign(one: Patient, other: Patient) -> Iterator[Finding]:
-    owns, enters = one.row(FOREIGN, other.database)
-    if one.one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") or other.one(PUBLIC):
+def _check_foreign_access(one: Database, other: Database) -> Iterator[Finding]:
+    owns, enters = one.row(RIGHTS_ELSEWHERE, other.dbname)
+    if one.one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") or other.one(PUBLIC_MAY_CONNECT):
         return  # told by itself
     if owns:
         yield error(
             "database-of-another",
             f"role {one.role}",
             f"it owns the {other.name}",
-            f"{other.database} belongs to {one.role}",
-            f"ALTER DATABASE {other.database} OWNER TO {other.role}",
+            f"{other.dbname} belongs to {one.role}",
+            f"ALTER DATABASE {other.dbname} OWNER TO {other.role}",
         )
     elif enters:
         yield error(
             "database-entered",
             f"role {one.role}",
             f"it may enter the {other.name}",
-            f"CONNECT on {other.database}",
-            f"REVOKE ALL ON DATABASE {other.database} FROM {one.role}",
+            f"CONNECT on {other.dbname}",
+            f"REVOKE ALL ON DATABASE {other.dbname} FROM {one.role}",
         )
 
 
-def _shared(code: str, what: str, one: Patient, other: Patient, name: str) -> Finding:
+def _shared_finding(code: str, what: str, one: Database, other: Database, name: str) -> Finding:
     return error(
         code, f"{one.domain} and {other.domain}", f"two participants share one {what}", name,
         "Give each domain a database and a role of its own: manage.py provision",

@@ -15,8 +15,8 @@ from ordersaga.errors import PoolerRefused
 from ordersaga.sessions import connect
 from webapp.ops import broker
 from webapp.ops.doctor import backlog, pg_settings, pgmq, roles, schema_objects
-from webapp.ops.doctor.configuration import configuration
-from webapp.ops.doctor.database import WHO, Patient
+from webapp.ops.doctor.configuration import check_settings
+from webapp.ops.doctor.database import IDENTITY, Database
 from webapp.ops.doctor.finding import Finding, error, warning
 from webapp.ops.doctor.rabbitmq import RabbitMQ
 from workers.settings import DOMAINS, PREFIX, Domain, Settings
@@ -29,20 +29,22 @@ def examine(ours: Settings, choreography: Choreography, *, management: str = "")
     :raises psycopg2.Error: when a database that was reached refuses to be read.
     """
     with ExitStack() as stack:
-        findings = list(_all(ours, choreography, management, stack))
+        findings = list(_examine(ours, choreography, management, stack))
     return sorted(findings, key=lambda finding: finding.level != "error")
 
 
-def _all(ours: Settings, choreography: Choreography, management: str, stack: ExitStack) -> Iterator[Finding]:
-    yield from configuration(ours)
-    patients: list[Patient] = []
-    yield from _reached(ours, patients, stack)
-    everywhere = list(patients)
+def _examine(
+    ours: Settings, choreography: Choreography, management: str, stack: ExitStack
+) -> Iterator[Finding]:
+    yield from check_settings(ours)
+    databases: list[Database] = []
+    yield from _connect_databases(ours, databases, stack)
+    everywhere = list(databases)
     if ours.broker_url.startswith("pgmq"):
         try:
-            embedded = stack.enter_context(Patient("broker", ours.broker_url))
+            embedded = stack.enter_context(Database("broker", ours.broker_url))
             everywhere.append(embedded)
-            yield from pgmq.topology(embedded, choreography)
+            yield from pgmq.check_topology(embedded, choreography)
         except PoolerRefused:
             yield error(
                 "database-pooled",
@@ -52,47 +54,49 @@ def _all(ours: Settings, choreography: Choreography, management: str, stack: Exi
                 "Name the server itself",
             )
         except psycopg2.Error as fault:
-            yield _unreachable("embedded broker", f"{PREFIX}BROKER_URL", fault)
-    elif not ours.broker_url.startswith(broker.AMQP):
+            yield _unreachable_finding("embedded broker", f"{PREFIX}BROKER_URL", fault)
+    elif not ours.broker_url.startswith(broker.AMQP_SCHEMES):
         yield error(
             "broker-unknown",
             f"{PREFIX}BROKER_URL",
             "it names a broker of another kind",
-            broker.kind(ours.broker_url),
-            broker.KINDS,
+            broker.scheme_of(ours.broker_url),
+            broker.SUPPORTED,
         )
     else:
         yield from RabbitMQ(
             ours.broker_url, choreography, management, production=ours.env == "production"
         ).examine()
-    yield from pg_settings.server(everywhere)
-    for patient in everywhere:
-        yield from pg_settings.database(patient)
-        yield from roles.strength(patient, [p.role for p in everywhere if p.role != patient.role])
-    yield from roles.fences(everywhere)
-    yield from _readers(ours)
-    yield from pg_settings.clocks(everywhere)
-    for patient in patients:
+    yield from pg_settings.check_server_settings(everywhere)
+    for database in everywhere:
+        yield from pg_settings.check_database_settings(database)
+        yield from roles.check_role_attributes(
+            database, [p.role for p in everywhere if p.role != database.role]
+        )
+    yield from roles.check_isolation(everywhere)
+    yield from _check_reader_roles(ours)
+    yield from pg_settings.check_clocks(everywhere)
+    for database in databases:
         try:
-            yield from _tables(patient, choreography)
+            yield from _check_tables(database, choreography)
         except (
             psycopg2.errors.InsufficientPrivilege,
             ProgrammingError,
         ) as fault:  # SQLAlchemy's, from Alembic
             yield error(
                 "tables-closed",
-                patient.name,
-                f"the role {patient.role} may not read its tables",
+                database.name,
+                f"the role {database.role} may not read its tables",
                 first_line(fault),
-                f"Whoever owns them: GRANT {patient.role} …, or migrate with the role that the pools use",
+                f"Whoever owns them: GRANT {database.role} …, or migrate with the role that the pools use",
             )
 
 
-def _reached(ours: Settings, patients: list[Patient], stack: ExitStack) -> Iterator[Finding]:
-    """Adds each participant's database that can be reached to ``patients``."""
+def _connect_databases(ours: Settings, databases: list[Database], stack: ExitStack) -> Iterator[Finding]:
+    """Adds each participant's database that can be reached to ``databases``."""
     for domain in DOMAINS:
         try:
-            patients.append(stack.enter_context(Patient(domain, ours.direct_url(domain))))
+            databases.append(stack.enter_context(Database(domain, ours.direct_url(domain))))
         except PoolerRefused:
             yield error(
                 "database-pooled",
@@ -102,43 +106,43 @@ def _reached(ours: Settings, patients: list[Patient], stack: ExitStack) -> Itera
                 f"Set {PREFIX}{domain.upper()}_DIRECT_URL to the server itself",
             )
         except psycopg2.Error as fault:
-            yield _unreachable(f"{domain} database", ours.direct_variable(domain), fault)
-    for patient in patients:
-        yield from _same_database(ours, patient)
+            yield _unreachable_finding(f"{domain} database", ours.direct_variable(domain), fault)
+    for database in databases:
+        yield from _check_direct_url(ours, database)
 
 
-def _same_database(ours: Settings, patient: Patient) -> Iterator[Finding]:
+def _check_direct_url(ours: Settings, database: Database) -> Iterator[Finding]:
     """A relay carries the outbox that its direct address leads to, so it must be the one that is
     written to.
     """
-    domain: Domain = patient.domain  # type: ignore[assignment]
+    domain: Domain = database.domain  # type: ignore[assignment]
     url = getattr(ours, f"{domain}_database_url")
     if ours.direct_url(domain) == url:
         return
     variable = f"{PREFIX}{domain.upper()}_DATABASE_URL"
     try:
         with closing(connect(url, application_name="doctor")) as connection, connection.cursor() as cursor:
-            cursor.execute(WHO)
+            cursor.execute(IDENTITY)
             database, _, server, _ = cursor.fetchone()
     except psycopg2.Error as fault:
-        yield _unreachable(patient.name, variable, fault)
+        yield _unreachable_finding(database.name, variable, fault)
         return
-    if (database, server) != (patient.database, patient.server):
+    if (database, server) != (database.dbname, database.server):
         yield error(
             "direct-elsewhere",
-            patient.name,
+            database.name,
             "its relay carries away another database's outbox",
-            f"{ours.direct_variable(domain)} leads to {patient.database} of another server or name than {variable}",
+            f"{ours.direct_variable(domain)} leads to {database.dbname} of another server or name than {variable}",
             f"Name the server behind {variable}, and the same database",
         )
 
 
-def _readers(ours: Settings) -> Iterator[Finding]:
+def _check_reader_roles(ours: Settings) -> Iterator[Finding]:
     for domain in DOMAINS:
         if url := getattr(ours, f"{domain}_reader_url", None):
             try:
-                with Patient(domain, url) as patient:
-                    yield from roles.readers(patient)
+                with Database(domain, url) as database:
+                    yield from roles.check_reader_role(database)
             except PoolerRefused:
                 yield warning(
                     "reader-pooled",
@@ -148,20 +152,20 @@ def _readers(ours: Settings) -> Iterator[Finding]:
                     "Examine it once with the server's own address in that variable",
                 )
             except psycopg2.OperationalError as fault:
-                yield _unreachable(
+                yield _unreachable_finding(
                     f"{domain} database, for readers", f"{PREFIX}{domain.upper()}_READER_URL", fault
                 )
 
 
-def _tables(patient: Patient, choreography: Choreography) -> Iterator[Finding]:
-    yield from schema_objects.migrations(patient)
-    if schema_objects.furnished(patient):
-        yield from schema_objects.guards(patient)
-        yield from backlog.obstacles(patient, choreography)
-        yield from backlog.waiting(patient, list(choreography.participants))
+def _check_tables(database: Database, choreography: Choreography) -> Iterator[Finding]:
+    yield from schema_objects.check_migrations(database)
+    if schema_objects.has_tables(database):
+        yield from schema_objects.check_schema_objects(database)
+        yield from backlog.check_obstacles(database, choreography)
+        yield from backlog.check_backlog(database, list(choreography.participants))
 
 
-def _unreachable(where: str, variable: str, fault: psycopg2.Error) -> Finding:
+def _unreachable_finding(where: str, variable: str, fault: psycopg2.Error) -> Finding:
     remedy = (
         f"Start PostgreSQL; {variable} says where it should be, manage.py provision makes database and role"
     )

@@ -18,7 +18,7 @@ from typing import cast, get_args
 from alembic.util.exc import CommandError
 from django.db.migrations.loader import MigrationLoader
 
-from webapp.ops.doctor.database import Patient
+from webapp.ops.doctor.database import Database
 from webapp.ops.doctor.finding import Finding, error, warning
 from workers.migrate import Domain, pending
 
@@ -26,7 +26,7 @@ RECORD = Path(__file__).with_name("schema_objects.txt")
 
 # Names, which do not change between PostgreSQL's versions, as the texts of constraints do; of functions the
 # very text.
-STANDING = """
+OBJECTS = """
 WITH ours AS (
     SELECT oid, relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
     AND relname !~ '^(django|auth)_|^alembic_version$'
@@ -42,39 +42,39 @@ WHERE oid IN (SELECT tgfoid FROM pg_trigger JOIN ours ON ours.oid = tgrelid WHER
 ORDER BY 1
 """
 
-ASLEEP = """
+DISABLED_TRIGGERS = """
 SELECT c.relname || ' ' || coalesce((SELECT conname FROM pg_constraint WHERE oid = tgconstraint), tgname)
 FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
 WHERE tgenabled NOT IN ('O', 'A') AND c.relnamespace = current_schema()::regnamespace ORDER BY 1
 """
 
-UNCLEANED = """
+AUTOVACUUM_OFF = """
 SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
 AND 'autovacuum_enabled' = ANY(SELECT split_part(o, '=', 1) FROM unnest(reloptions) AS o
     WHERE split_part(o, '=', 2) IN ('false', 'off', 'no', '0')) ORDER BY 1
 """
 
-UNLOGGED = """
+UNLOGGED_TABLES = """
 SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u' AND relnamespace = current_schema()::regnamespace
 ORDER BY 1
 """
 
 
-def standing(patient: Patient) -> frozenset[str]:
+def read_objects(database: Database) -> frozenset[str]:
     """The guards of a database, as the record writes them."""
-    return frozenset(line for (line,) in patient.rows(STANDING))
+    return frozenset(line for (line,) in database.rows(OBJECTS))
 
 
 @cache
-def recorded(domain: str) -> frozenset[str]:
+def load_recorded_objects(domain: str) -> frozenset[str]:
     """The guards that a migrated database has."""
     lines = (line.partition(" ") for line in RECORD.read_text().splitlines())
     return frozenset(guard for owner, _, guard in lines if owner == domain)
 
 
-def guards(patient: Patient) -> Iterator[Finding]:
+def check_schema_objects(database: Database) -> Iterator[Finding]:
     """What is missing, changed, or asleep; what stands besides is nobody's concern."""
-    missing = recorded(patient.domain) - standing(patient)
+    missing = load_recorded_objects(database.domain) - read_objects(database)
     gone = {guard.split()[1] for guard in missing if guard.startswith("trigger ")}
     for guard in sorted(missing):
         kind, table, name = guard.split()
@@ -83,33 +83,33 @@ def guards(patient: Patient) -> Iterator[Finding]:
         if kind == "function":
             if not gone:  # a function is found by its triggers
                 yield error(
-                    "function-changed", patient.name, f"{table} is not the function that the migrations made",
+                    "function-changed", database.name, f"{table} is not the function that the migrations made",
                     "its text differs", f"Create {table} anew as the migrations have it",
                 )  # fmt: skip
             continue
         yield error(
             f"{kind}-missing",
-            patient.name,
+            database.name,
             f"{table} has no {kind} {name}",
             "not found, or not valid",
             f"Create it anew as the migrations have it, once 'manage.py reconcile' is clean; an index: REINDEX INDEX {name}",
         )
-    for (name,) in patient.rows(ASLEEP):
+    for (name,) in database.rows(DISABLED_TRIGGERS):
         table = name.split()[0]
         yield error(
             "trigger-disabled",
-            patient.name,
+            database.name,
             "a guard sleeps",
             name,
             f"ALTER TABLE {table} ENABLE TRIGGER ALL (as superuser)",
         )
-    for (table,) in patient.rows(UNLOGGED):
+    for (table,) in database.rows(UNLOGGED_TABLES):
         what = "a crash of the server empties it, and what it held was acknowledged"
-        yield error("table-unlogged", patient.name, what, table, f"ALTER TABLE {table} SET LOGGED")
-    for (table,) in patient.rows(UNCLEANED):
+        yield error("table-unlogged", database.name, what, table, f"ALTER TABLE {table} SET LOGGED")
+    for (table,) in database.rows(AUTOVACUUM_OFF):
         yield warning(
             "autovacuum-disabled",
-            patient.name,
+            database.name,
             f"{table} grows for ever",
             "autovacuum_enabled = false",
             f"ALTER TABLE {table} RESET (autovacuum_enabled)",
@@ -121,8 +121,8 @@ def main() -> None:
     from workers.settings import settings
 
     for domain in ("orders", "inventory", "payments"):
-        with Patient(domain, settings().direct_url(domain)) as patient:
-            sys.stdout.writelines(f"{domain} {guard}\n" for guard in sorted(standing(patient)))
+        with Database(domain, settings().direct_url(domain)) as database:
+            sys.stdout.writelines(f"{domain} {guard}\n" for guard in sorted(read_objects(database)))
 
 
 if __name__ == "__main__":
@@ -132,52 +132,52 @@ if __name__ == "__main__":
 MIGRATE = "Run: manage.py migrate"
 
 
-def furnished(patient: Patient) -> bool:
+def has_tables(database: Database) -> bool:
     """Whether the engine's tables stand at all."""
-    return bool(patient.one("SELECT to_regclass('ordersaga_outbox') IS NOT NULL"))
+    return bool(database.one("SELECT to_regclass('ordersaga_outbox') IS NOT NULL"))
 
 
-def migrations(patient: Patient) -> Iterator[Finding]:
+def check_migrations(database: Database) -> Iterator[Finding]:
     """Which are missing, and which this program does not know."""
-    if patient.domain in get_args(Domain):
-        yield from _alembic(patient)
-    elif patient.domain == "orders":
-        yield from _django(patient)
+    if database.domain in get_args(Domain):
+        yield from _check_alembic_migrations(database)
+    elif database.domain == "orders":
+        yield from _check_django_migrations(database)
 
 
-def _django(patient: Patient) -> Iterator[Finding]:
+def _check_django_migrations(database: Database) -> Iterator[Finding]:
     loader = MigrationLoader(None)
     ours = {(app, name) for app, name in loader.disk_migrations if app in loader.migrated_apps}
     done = set()
-    if patient.one("SELECT to_regclass('django_migrations') IS NOT NULL"):
-        done = {(app, name) for app, name in patient.rows("SELECT app, name FROM django_migrations")}
+    if database.one("SELECT to_regclass('django_migrations') IS NOT NULL"):
+        done = {(app, name) for app, name in database.rows("SELECT app, name FROM django_migrations")}
     if missing := sorted(ours - done):
-        yield _missing(patient, [f"{app} {name}" for app, name in missing])
+        yield _missing_migrations(database, [f"{app} {name}" for app, name in missing])
     if unknown := sorted(f"{app} {name}" for app, name in done - ours if app in loader.migrated_apps):
-        yield _newer(patient, ", ".join(unknown))
+        yield _unknown_migrations(database, ", ".join(unknown))
 
 
-def _alembic(patient: Patient) -> Iterator[Finding]:
+def _check_alembic_migrations(database: Database) -> Iterator[Finding]:
     try:
-        missing = pending(cast("Domain", patient.domain), url=patient.url)
+        missing = pending(cast("Domain", database.domain), url=database.url)
     except CommandError as fault:  # the revision it stands at is not in this program
-        yield _newer(patient, str(fault))
+        yield _unknown_migrations(database, str(fault))
         return
     if missing:
-        yield _missing(patient, missing)
+        yield _missing_migrations(database, missing)
 
 
-def _missing(patient: Patient, which: list[str]) -> Finding:
+def _missing_migrations(database: Database, which: list[str]) -> Finding:
     shown = ", ".join(which[:3]) + (f" and {len(which) - 3} more" if len(which) > 3 else "")
     return error(
-        "migrations-missing", patient.name, "its tables are not those of this program", shown, MIGRATE
+        "migrations-missing", database.name, "its tables are not those of this program", shown, MIGRATE
     )
 
 
-def _newer(patient: Patient, evidence: str) -> Finding:
+def _unknown_migrations(database: Database, evidence: str) -> Finding:
     return warning(
         "migrations-unknown",
-        patient.name,
+        database.name,
         "a newer program has migrated it",
         evidence,
         "Deploy the newer program everywhere",

@@ -4,20 +4,20 @@ settled.
 
 from __future__ import annotations
 
-from webapp.ops.loadgen.plan import EmptyCatalogue, Mix, Planned, Shelf, plan
+from webapp.ops.loadgen.plan import Catalog, EmptyCatalogue, Mix, Planned, plan
 from webapp.ops.loadgen.run import Run
-from webapp.ops.loadgen.stats import Figures, Tally
-from webapp.ops.loadgen.wait import TIMEOUT, Following
+from webapp.ops.loadgen.stats import Figures, Stats
+from webapp.ops.loadgen.wait import TIMEOUT, SettlementProgress
 
 __all__ = [
     "TIMEOUT",
     "EmptyCatalogue",
     "Figures",
-    "Following",
+    "SettlementProgress",
     "Mix",
     "Planned",
     "Run",
-    "Shelf",
-    "Tally",
+    "Catalog",
+    "Stats",
     "plan",
 ]

@@ -11,10 +11,10 @@ from webapp.ops import demo_data
 from webapp.orders.models import Product
 from webapp.orders.pricing import Item, NewOrder
 
-CANCEL_WITHIN = 1.0
+CANCEL_WITHIN_SECONDS = 1.0
 """Customers who cancel do so within so many seconds of placing: some in time, some too late."""
-MOST_LINES = 3
-MOST_UNITS = 3
+MAX_LINES = 3
+MAX_UNITS = 3
 SHARES = ("decline", "out_of_stock", "free", "cancel")
 
 
@@ -22,7 +22,7 @@ class EmptyCatalogue(Exception):
     """There is nothing to order; the message says what is missing."""
 
 
-class Fate(IntEnum):
+class Outcome(IntEnum):
     """What an order meets on its way, as far as it is planned."""
 
     PAID = 0
@@ -54,22 +54,22 @@ class Mix:
                 f"decline, out_of_stock and free exclude one another, and add up to {together:g}: more than 1"
             )
 
-    def fates(self, dice: random.Random) -> bytearray:
-        """One :class:`Fate` for each order: as many of each as the shares say, in a random order."""
-        fates = bytearray(self.count)
+    def outcomes(self, dice: random.Random) -> bytearray:
+        """One :class:`Outcome` for each order: as many of each as the shares say, in a random order."""
+        outcomes = bytearray(self.count)
         start = 0
-        for fate, share in (
-            (Fate.DECLINED, self.decline),
-            (Fate.SHORT, self.out_of_stock),
-            (Fate.FREE, self.free),
+        for outcome, share in (
+            (Outcome.DECLINED, self.decline),
+            (Outcome.SHORT, self.out_of_stock),
+            (Outcome.FREE, self.free),
         ):
             end = min(start + round(self.count * share), self.count)
-            fates[start:end] = bytes([fate]) * (end - start)
+            outcomes[start:end] = bytes([outcome]) * (end - start)
             start = end
-        dice.shuffle(fates)
-        return fates
+        dice.shuffle(outcomes)
+        return outcomes
 
-    def cancels(self, dice: random.Random) -> bytearray:
+    def cancellations(self, dice: random.Random) -> bytearray:
         """1 for each order that will be cancelled."""
         asked = round(self.count * self.cancel)
         cancels = bytearray(b"\1" * asked + b"\0" * (self.count - asked))
@@ -78,14 +78,14 @@ class Mix:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class Catalog:
     """The articles that may be ordered, by what becomes of it."""
 
     stocked: list[str]
     scarce: list[str]
 
     @classmethod
-    def read(cls) -> Shelf:
+    def read(cls) -> Catalog:
         """From the catalogue of the orders database."""
         known = (
             Product.objects.filter(currency=demo_data.CURRENCY).order_by("sku").values_list("sku", "price")
@@ -113,22 +113,22 @@ class Planned:
     cancel_after: float | None
 
 
-def plan(mix: Mix, shelf: Shelf, *, seed: int, run: str, customers: int = 100) -> Iterator[Planned]:
+def plan(mix: Mix, shelf: Catalog, *, seed: int, run: str, customers: int = 100) -> Iterator[Planned]:
     """The orders of ``seed``: the same customers, articles and amounts every time; ``run`` makes their keys
     new ones.
 
     :param customers: how many of ``customer-0001`` and on there are to choose from.
     """
     dice = random.Random(seed)
-    fates, cancels = mix.fates(dice), mix.cancels(dice)
-    payers = demo_data.customers("customer", customers)
-    declined = [name for kind in ("poor", "blocked", "limited") for name in demo_data.customers(kind)]
-    for number, (fate, cancel) in enumerate(zip(fates, cancels, strict=True)):
-        customer = dice.choice(declined if fate == Fate.DECLINED else payers)
-        skus = dice.sample(shelf.stocked, dice.randint(1, min(MOST_LINES, len(shelf.stocked))))
-        if fate == Fate.SHORT:
+    outcomes, cancels = mix.outcomes(dice), mix.cancellations(dice)
+    payers = demo_data.customer_names("customer", customers)
+    declined = [name for kind in ("poor", "blocked", "limited") for name in demo_data.customer_names(kind)]
+    for number, (outcome, cancel) in enumerate(zip(outcomes, cancels, strict=True)):
+        customer = dice.choice(declined if outcome == Outcome.DECLINED else payers)
+        skus = dice.sample(shelf.stocked, dice.randint(1, min(MAX_LINES, len(shelf.stocked))))
+        if outcome == Outcome.SHORT:
             skus.append(dice.choice(shelf.scarce))
-        amount = 0 if fate == Fate.FREE else None
-        items = [Item(sku, dice.randint(1, MOST_UNITS), amount) for sku in skus]
-        after = dice.uniform(0, CANCEL_WITHIN) if cancel else None
+        amount = 0 if outcome == Outcome.FREE else None
+        items = [Item(sku, dice.randint(1, MAX_UNITS), amount) for sku in skus]
+        after = dice.uniform(0, CANCEL_WITHIN_SECONDS) if cancel else None
         yield Planned(NewOrder(customer, items, f"{run}{number}", demo_data.CURRENCY), after)

@@ -22,14 +22,16 @@ def as_json(run: Run, figures: Figures, seed: int) -> str:
         "seed": seed,
         "placed": run.placed,
         "placing": round(run.seconds, 3),
-        "placed_per_second": round(per_second(run), 1),
+        "placed_per_second": round(placed_per_second(run), 1),
         "settled": figures.settled,
         "settled_per_second": round(figures.settled_per_second, 1),
     }
-    return json.dumps({**told, **{k: v for k, v in as_dict(figures).items() if k not in told}}, indent=2)
+    return json.dumps(
+        {**told, **{k: v for k, v in figures_as_dict(figures).items() if k not in told}}, indent=2
+    )
 
 
-def as_dict(figures: Figures) -> dict[str, Any]:
+def figures_as_dict(figures: Figures) -> dict[str, Any]:
     """The figures for JSON."""
     cancels = {outcome or "unanswered": count for outcome, count in figures.cancels.items()}
     return {
@@ -38,28 +40,28 @@ def as_dict(figures: Figures) -> dict[str, Any]:
     }
 
 
-def per_second(run: Run) -> float:
+def placed_per_second(run: Run) -> float:
     return run.placed / run.seconds if run.seconds else 0.0
 
 
-def show(console: Console, run: Run, figures: Figures, seed: int) -> None:
+def show_figures(console: Console, run: Run, figures: Figures, seed: int) -> None:
     """How fast it went, then what became of the orders, then of the wishes to cancel."""
-    speed = f" in {seconds(run.seconds)} ({per_second(run):,.0f}/s)" if run.placed else ""
+    speed = f" in {format_seconds(run.seconds)} ({placed_per_second(run):,.0f}/s)" if run.placed else ""
     console.print(f"  [bold]{run.placed:,}[/] placed{speed}, seed {seed}")
     if figures.settled:
         console.print(
-            f"  [bold]{figures.settled:,}[/] settled in {seconds(figures.settling)}"
-            f" ({figures.settled_per_second:,.0f}/s); half within {seconds(figures.median)},"
-            f" 99 % within {seconds(figures.slowest)}"
+            f"  [bold]{figures.settled:,}[/] settled in {format_seconds(figures.settling)}"
+            f" ({figures.settled_per_second:,.0f}/s); half within {format_seconds(figures.median)},"
+            f" 99 % within {format_seconds(figures.slowest)}"
         )
     if run.placed:
         console.print()
-        console.print(outcomes(figures))
+        console.print(outcome_table(figures))
     if run.asked:
         console.print(f"\n  {_cancels(run.asked, figures)}")
 
 
-def outcomes(figures: Figures) -> Table:
+def outcome_table(figures: Figures) -> Table:
     """What became of the orders, and why."""
     table = Table(box=None, header_style="dim", padding=(0, 1), pad_edge=False)
     table.add_column("  outcome", min_width=44)
@@ -91,7 +93,7 @@ def _cancels(asked: int, figures: Figures) -> str:
     return f"{asked:,} customers asked to cancel: {', '.join(parts)}"
 
 
-def seconds(length: float) -> str:
+def format_seconds(length: float) -> str:
     """``0.3 s`` and the like, as exact as people want it."""
     return (
         f"{length:.0f} s"

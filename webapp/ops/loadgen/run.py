@@ -11,12 +11,12 @@ from itertools import islice
 
 from django.db import transaction
 
-from webapp.ops.cli.graceful_stop import Stop
+from webapp.ops.cli.graceful_stop import StopRequest
 from webapp.ops.loadgen.plan import Planned
 from webapp.orders.models import Order
 from webapp.orders.services import cancel_order, place_orders
 
-WHO = "seed_orders"
+ASKED_BY = "seed_orders"
 
 
 class Run:
@@ -28,7 +28,7 @@ class Run:
     :ivar seconds: how long placing has taken.
     """
 
-    def __init__(self, stop: Stop, told: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, stop: StopRequest, told: Callable[[], None] = lambda: None) -> None:
         """:param told: called after each transaction."""
         self._stop, self._told = stop, told
         self._wishes: list[tuple[float, int, Order]] = []
@@ -43,7 +43,7 @@ class Run:
         :param rate: orders a second; 0 is as fast as possible. Who falls behind catches up.
         """
         started = time.monotonic()
-        while not self._stop.wanted:
+        while not self._stop.requested:
             due = batch
             if rate:
                 if not self._wait_until(started + self.placed / rate):
@@ -85,5 +85,5 @@ class Run:
         if due:
             with transaction.atomic():
                 for order in due:
-                    cancel_order(order, WHO)
+                    cancel_order(order, ASKED_BY)
             self.asked += len(due)

@@ -9,17 +9,17 @@ from django.db import connection
 
 # A run's orders are known by the beginning of their keys; the numbers keep PostgreSQL from looking at older
 # orders.
-OURS = "FROM orders_order o JOIN ordersaga_saga s ON s.id = o.saga_id WHERE o.id >= %s AND starts_with(o.idempotency_key, %s)"
-OPEN = f"SELECT count(*), min(o.id) {OURS} AND s.ended_at IS NULL"
+RUN_ORDERS = "FROM orders_order o JOIN ordersaga_saga s ON s.id = o.saga_id WHERE o.id >= %s AND starts_with(o.idempotency_key, %s)"
+COUNT_OPEN = f"SELECT count(*), min(o.id) {RUN_ORDERS} AND s.ended_at IS NULL"
 OUTCOMES = f"""
     SELECT s.status, s.ended_at IS NULL, coalesce(s.refusal, ''), coalesce(s.reason, ''),
-        count(*), count(s.attention) {OURS} GROUP BY 1, 2, 3, 4
+        count(*), count(s.attention) {RUN_ORDERS} GROUP BY 1, 2, 3, 4
 """
 SPEED = f"""
     SELECT coalesce(extract(epoch FROM max(s.ended_at) - min(o.placed_at)), 0)::float,
         coalesce(percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM s.ended_at - o.placed_at)
             ) FILTER (WHERE s.ended_at IS NOT NULL), '{{0,0}}')
-    {OURS}
+    {RUN_ORDERS}
 """  # noqa: S608 - constants
 CANCELS = """
     SELECT coalesce(c.outcome, ''), count(*) FROM orders_cancelrequest c JOIN orders_order o ON o.id = c.order_id
@@ -57,7 +57,7 @@ class Figures:
         return self.settled / self.settling if self.settling else 0.0
 
 
-class Tally:
+class Stats:
     """Counts the orders whose keys begin with ``run``, the first of which has the number ``first``."""
 
     def __init__(self, run: str, first: int) -> None:
@@ -66,7 +66,7 @@ class Tally:
 
     def open(self) -> int:
         """How many have not settled."""
-        ((count, lowest),) = self._rows(OPEN, self._low)
+        ((count, lowest),) = self._rows(COUNT_OPEN, self._low)
         self._low = lowest or self._low
         return int(count)
 

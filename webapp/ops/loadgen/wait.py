@@ -7,9 +7,9 @@ import time
 from rich.progress import Progress
 
 from ordersaga.database import first_line
-from webapp.ops.broker import alarm_words, blocked
-from webapp.ops.cli.graceful_stop import Stop
-from webapp.ops.loadgen.stats import Tally
+from webapp.ops.broker import describe_alarm, why_blocked_at
+from webapp.ops.cli.graceful_stop import StopRequest
+from webapp.ops.loadgen.stats import Stats
 from workers.celery_app import application
 from workers.settings import settings
 
@@ -18,17 +18,17 @@ TIMEOUT = 120.0
 POLL = 0.25
 
 
-class Following:
+class SettlementProgress:
     """A bar that fills as the orders whose keys begin with ``key`` settle."""
 
-    def __init__(self, key: str, bars: Progress, count: int, stop: Stop) -> None:
+    def __init__(self, key: str, bars: Progress, count: int, stop: StopRequest) -> None:
         """:param count: how many there will be."""
         self._key, self._bars, self._stop = key, bars, stop
         self._bar = bars.add_task("settled", total=count)
-        self._tally: Tally | None = None
+        self._tally: Stats | None = None
         self._looked = 0.0
 
-    def glance(self, first: int | None, placed: int) -> None:
+    def refresh(self, first: int | None, placed: int) -> None:
         """Count them, unless that was done a moment ago.
 
         :param first: the lowest order number among them, once there is one.
@@ -48,25 +48,25 @@ class Following:
     def _count(self, first: int | None, placed: int) -> int:
         """How many are open."""
         if self._tally is None and first is not None:
-            self._tally = Tally(self._key, first)
+            self._tally = Stats(self._key, first)
         self._looked = time.monotonic()
         left = self._tally.open() if self._tally else 0
         self._bars.update(self._bar, completed=placed - left)
         return left
 
 
-PATIENCE = 2.0
+INSPECT_SECONDS = 2.0
 """Seconds in which a pool that runs will have answered."""
 
 
-def hint() -> str:
+def explain_waiting() -> str:
     """One sentence for whoever waits in vain."""
     wanted = [module.rsplit(".", 1)[-1] for module in settings().participants]
     modules = dict(zip(wanted, settings().participants, strict=True))
     try:
-        if reason := blocked(settings().broker_url):
-            return f"{alarm_words(reason)} These orders go on as soon as it does."
-        listening = _listening(wanted[0])
+        if reason := why_blocked_at(settings().broker_url):
+            return f"{describe_alarm(reason)} These orders go on as soon as it does."
+        listening = _consumed_queues(wanted[0])
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the broker is the hint
         return (
             f"The broker does not answer ({first_line(error)}). ORDERSAGA_BROKER_URL says where it should be."
@@ -77,13 +77,13 @@ def hint() -> str:
     return "All pools answer, so it may only take longer. The admin's page of sagas shows where they stand."
 
 
-def _listening(name: str) -> set[str]:
+def _consumed_queues(name: str) -> set[str]:
     """The queues that some pool listens to."""
     app = application(name)
     app.control.mailbox._producer_pool = (
         None  # ask on the connection below, which this process closes in time
     )
-    with app.connection_for_write(connect_timeout=PATIENCE) as connection:
-        connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * PATIENCE)
-        answers = app.control.inspect(timeout=PATIENCE, connection=connection).active_queues() or {}
+    with app.connection_for_write(connect_timeout=INSPECT_SECONDS) as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * INSPECT_SECONDS)
+        answers = app.control.inspect(timeout=INSPECT_SECONDS, connection=connection).active_queues() or {}
     return {queue["name"] for queues in answers.values() for queue in queues}

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from webapp.ops.order_import.record import Fault, Lines, NotANumber, Record, cents, whole
+from webapp.ops.order_import.record import Fault, Lines, NotANumber, Record, parse_cents, parse_integer
 from webapp.orders.pricing import Item
 
 SKU = "CDNOW-CD"
@@ -36,7 +36,7 @@ def _purchase(number: int, text: str) -> Record | Fault:
     if not re.fullmatch("[0-9]{8}", date):
         return Fault(number, "date", f"{date[:40]!r} is no date", "Write it as 19970118")
     try:
-        item = Item(SKU, whole("quantity", quantity), cents("amount", amount))
+        item = Item(SKU, parse_integer("quantity", quantity), parse_cents("amount", amount))
     except NotANumber as error:
         return Fault(number, error.field, str(error), error.remedy)
     return Record(number, f"cdnow-{customer}", [item], CURRENCY, (number,))

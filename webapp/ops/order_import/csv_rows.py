@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from webapp.ops.order_import.csv_table import read_table
-from webapp.ops.order_import.record import CURRENCY, Fault, Lines, NotANumber, Record, whole
+from webapp.ops.order_import.record import DEFAULT_CURRENCY, Fault, Lines, NotANumber, Record, parse_integer
 from webapp.orders.pricing import Item
 from workers.signals import MAX_LINES
 
-NEEDED = ("customer", "sku", "quantity")
+REQUIRED = ("customer", "sku", "quantity")
 OPTIONAL = ("amount", "currency", "order")
 
 
@@ -31,7 +31,7 @@ def read(lines: Lines) -> Iterator[Record | Fault]:
 
     :raises FileRefused: when its first line does not name the columns.
     """
-    rows = (_row(number, values) for number, values in read_table(lines, NEEDED, OPTIONAL))
+    rows = (_row(number, values) for number, values in read_table(lines, REQUIRED, OPTIONAL))
     for _, group in groupby(rows, key=lambda row: row.group):
         yield _order(group)
 
@@ -41,14 +41,14 @@ def _row(number: int, values: dict[str, str] | Fault) -> Row:
         return Row(number, f"line {number}", "", "", values)
     name = values.get("order")
     group = f"order {name}" if name else f"line {number}"
-    return Row(number, group, values["customer"], values.get("currency") or CURRENCY, _item(number, values))
+    return Row(number, group, values["customer"], values.get("currency") or DEFAULT_CURRENCY, _item(number, values))
 
 
 def _item(number: int, values: dict[str, str]) -> Item | Fault:
     amount = values.get("amount")
     try:
         return Item(
-            values["sku"], whole("quantity", values["quantity"]), whole("amount", amount) if amount else None
+            values["sku"], parse_integer("quantity", values["quantity"]), parse_integer("amount", amount) if amount else None
         )
     except NotANumber as error:
         return Fault(number, error.field, str(error), error.remedy)
@@ -62,7 +62,7 @@ def _order(group: Iterator[Row]) -> Record | Fault:
         if isinstance(row.item, Fault):
             fault = fault or row.item
         elif rows and (row.customer, row.currency) != (rows[0].customer, rows[0].currency):
-            fault = fault or _strange(row, rows[0])
+            fault = fault or _mismatch(row, rows[0])
         elif len(rows) <= MAX_LINES:
             rows.append(row)
     if fault:
@@ -72,7 +72,7 @@ def _order(group: Iterator[Row]) -> Record | Fault:
     return Record(first.line, first.customer, items, first.currency, tuple(row.line for row in rows))
 
 
-def _strange(row: Row, first: Row) -> Fault:
+def _mismatch(row: Row, first: Row) -> Fault:
     field, mine, theirs = "customer", row.customer, first.customer
     if mine == theirs:
         field, mine, theirs = "currency", row.currency, first.currency

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from webapp.ops.order_import.record import CURRENCY, Fault, Lines, Record
+from webapp.ops.order_import.record import DEFAULT_CURRENCY, Fault, Lines, Record
 from webapp.orders.pricing import Item
 from workers.signals import MAX_LINES
 
@@ -16,7 +16,7 @@ SHAPE = '{"customer": "c-1", "currency": "EUR", "lines": [{"sku": "TEA", "quanti
 REMEDY = f"Write one object like {SHAPE}"
 
 
-class Misshapen(Exception):
+class MalformedLine(Exception):
     def __init__(self, field: str, fault: str) -> None:
         super().__init__(fault)
         self.field = field
@@ -30,14 +30,14 @@ def read(lines: Lines) -> Iterator[Record | Fault]:
             continue
         try:
             yield _order(number, _parsed(text))
-        except Misshapen as error:
+        except MalformedLine as error:
             yield Fault(number, error.field, str(error), REMEDY)
 
 
 def _parsed(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-    except Misshapen:
+        return json.loads(text, object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant)
+    except MalformedLine:
         raise
     except (
         ValueError,
@@ -46,45 +46,45 @@ def _parsed(text: str) -> Any:
         said = (
             error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply or a number too long"
         )
-        raise Misshapen("line", f"is not JSON: {said}") from None
+        raise MalformedLine("line", f"is not JSON: {said}") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """JSON would let the last one win, in silence."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise Misshapen(name[:40], "stands twice")
+            raise MalformedLine(name[:40], "stands twice")
         found[name] = value
     return found
 
 
-def _no_number(name: str) -> NoReturn:
-    raise Misshapen("line", f"is not JSON: {name} is no number")
+def _reject_constant(name: str) -> NoReturn:
+    raise MalformedLine("line", f"is not JSON: {name} is no number")
 
 
 def _order(number: int, found: Any) -> Record:
-    _fields(found, FIELDS, "")
+    _require_known_fields(found, FIELDS, "")
     for name in ("customer", "lines"):
         if name not in found:
-            raise Misshapen(name, "is missing")
+            raise MalformedLine(name, "is missing")
     if not isinstance(found["lines"], list):
-        raise Misshapen("lines", "is no list")
+        raise MalformedLine("lines", "is no list")
     # one more than allowed is enough to see that they are too many
     items = [_item(f"lines[{place}].", line) for place, line in enumerate(found["lines"][: MAX_LINES + 1])]
-    return Record(number, found["customer"], items, found.get("currency", CURRENCY))
+    return Record(number, found["customer"], items, found.get("currency", DEFAULT_CURRENCY))
 
 
 def _item(where: str, found: Any) -> Item:
-    _fields(found, LINE_FIELDS, where)
+    _require_known_fields(found, LINE_FIELDS, where)
     for name in ("sku", "quantity"):
         if name not in found:
-            raise Misshapen(where + name, "is missing")
+            raise MalformedLine(where + name, "is missing")
     return Item(found["sku"], found["quantity"], found.get("amount"))
 
 
-def _fields(found: Any, known: frozenset[str], where: str) -> None:
+def _require_known_fields(found: Any, known: frozenset[str], where: str) -> None:
     if not isinstance(found, dict):
-        raise Misshapen(where.removesuffix(".") or "line", "is no object")
+        raise MalformedLine(where.removesuffix(".") or "line", "is no object")
     if unknown := sorted(found.keys() - known):
-        raise Misshapen(f"{where}{unknown[0][:40]}", "is a field nobody reads")
+        raise MalformedLine(f"{where}{unknown[0][:40]}", "is a field nobody reads")

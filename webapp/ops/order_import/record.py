@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from webapp.ops.cli.console import printable
+from webapp.ops.cli.console import escape_unprintable
 from webapp.orders.exceptions import OrderRefused
 from webapp.orders.pricing import Item, NewOrder
 
-CURRENCY = "EUR"
+DEFAULT_CURRENCY = "EUR"
 """Of what names none."""
 
 
@@ -29,7 +29,7 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         """On one line, printable whatever the file holds."""
-        return printable(f"line {self.line}: {self.field}: {self.fault}. {self.remedy}.")
+        return escape_unprintable(f"line {self.line}: {self.field}: {self.fault}. {self.remedy}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class Record:
     line: int
     customer: str
     items: list[Item]
-    currency: str = CURRENCY
+    currency: str = DEFAULT_CURRENCY
     rows: tuple[int, ...] = ()
 
     def order(self, batch: str) -> NewOrder:
-        return NewOrder(self.customer, self.items, key(batch, self.line), self.currency)
+        return NewOrder(self.customer, self.items, order_key(batch, self.line), self.currency)
 
     def fault(self, refused: OrderRefused) -> Fault:
         """A refusal in the words of the file: ``quantity`` of line 7 rather than ``lines[2].quantity``."""
@@ -59,7 +59,7 @@ class Record:
         return Fault(self.line, refused.field, refused.fault, refused.remedy)
 
 
-def key(batch: str, line: int | str) -> str:
+def order_key(batch: str, line: int | str) -> str:
     """The idempotency key of the order at that line; without a line, how all of the batch begin."""
     return f"{batch}:{line}"
 
@@ -69,7 +69,7 @@ Reader = Callable[[Lines], Iterator[Record | Fault]]
 """From lines to orders, holding one order at a time; raises FileRefused."""
 
 
-WHOLE = re.compile(r"-?[0-9]{1,18}")
+INTEGER = re.compile(r"-?[0-9]{1,18}")
 CENTS = re.compile(r"(-?)([0-9]{1,15})\.([0-9]{2})")
 
 
@@ -81,17 +81,17 @@ class NotANumber(Exception):
         self.field, self.remedy = field, remedy
 
 
-def whole(field: str, text: str) -> int:
+def parse_integer(field: str, text: str) -> int:
     """``12``; the sign is let through, so that whoever judges the number can say what is wrong with it.
 
     :raises NotANumber: for anything else.
     """
-    if not WHOLE.fullmatch(text):
+    if not INTEGER.fullmatch(text):
         raise NotANumber(field, text, "Write a whole number in digits, such as 12")
     return int(text)
 
 
-def cents(field: str, text: str) -> int:
+def parse_cents(field: str, text: str) -> int:
     """``29.33`` as 2933.
 
     :raises NotANumber: for anything else.

@@ -7,14 +7,14 @@ from typing import Any
 
 from rich.console import Console
 
-from webapp.ops.cli.console import printable
+from webapp.ops.cli.console import escape_unprintable
 from webapp.ops.loadgen import Figures
-from webapp.ops.loadgen.report import as_dict, outcomes, seconds
-from webapp.ops.order_import.load import Placing
+from webapp.ops.loadgen.report import figures_as_dict, format_seconds, outcome_table
+from webapp.ops.order_import.load import Loader
 from webapp.ops.order_import.validate import Findings, Job
 
 
-def as_json(job: Job, findings: Findings, placing: Placing, figures: Figures | None, *, ended: str) -> str:
+def as_json(job: Job, findings: Findings, placing: Loader, figures: Figures | None, *, ended: str) -> str:
     """Everything that is known, for scripts; durations are in seconds, money in minor units.
 
     :param ended: ``placed``, ``refused`` or ``interrupted``.
@@ -32,28 +32,30 @@ def as_json(job: Job, findings: Findings, placing: Placing, figures: Figures | N
         "skipped": placing.skipped,
         "placing": round(placing.seconds, 3),
     }
-    return json.dumps({**told, "outcomes": as_dict(figures) if figures else None}, indent=2)
+    return json.dumps({**told, "outcomes": figures_as_dict(figures) if figures else None}, indent=2)
 
 
-def show(console: Console, job: Job, findings: Findings, placing: Placing, figures: Figures | None) -> None:
+def show_result(
+    console: Console, job: Job, findings: Findings, placing: Loader, figures: Figures | None
+) -> None:
     """How many were placed and how fast, and with figures what became of them."""
     speed = (
-        f" in {seconds(placing.seconds)} ({placing.placed / placing.seconds:,.0f}/s)"
+        f" in {format_seconds(placing.seconds)} ({placing.placed / placing.seconds:,.0f}/s)"
         if placing.placed
         else ""
     )
     before = f", {placing.before:,} were placed before" if placing.before else ""
     skipped = f", [yellow]{placing.skipped:,} skipped[/]" if placing.skipped else ""
     console.print(f"  [bold]{placing.placed:,}[/] placed{speed}{before}{skipped}")
-    console.print(f"  batch {printable(job.batch)}", markup=False)
+    console.print(f"  batch {escape_unprintable(job.batch)}", markup=False)
     for currency, amount in sorted(findings.money.items()):
         console.print(f"  {amount:,} minor units of {currency} in {findings.good:,} orders of the file")
     if figures is not None and figures.placed:
         if figures.settled:
-            speed = f"{seconds(figures.settling)} ({figures.settled_per_second:,.0f}/s)"
+            speed = f"{format_seconds(figures.settling)} ({figures.settled_per_second:,.0f}/s)"
             console.print(f"  [bold]{figures.settled:,}[/] settled in {speed}")
         console.print()
-        console.print(outcomes(figures))
+        console.print(outcome_table(figures))
 
 
 def show_faults(console: Console, findings: Findings) -> None:

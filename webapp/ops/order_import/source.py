@@ -17,10 +17,10 @@ from webapp.ops.order_import import cdnow, csv_rows, json_lines
 from webapp.ops.order_import.record import Fault, FileRefused, Reader
 
 STDIN = "-"
-LONGEST = 100_000
+MAX_LINE_BYTES = 100_000
 """Bytes of one line: more than a hundred order lines need, little enough to hold."""
 CHUNK = 1 << 16
-WIDE = (b"\xff\xfe", b"\xfe\xff")
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 """How UTF-16 and UTF-32 begin."""
 BOM = b"\xef\xbb\xbf"
 
@@ -48,9 +48,9 @@ class Source:
         """
         self._file.seek(0)
         number = 0
-        while line := self._file.readline(LONGEST + 1):
+        while line := self._file.readline(MAX_LINE_BYTES + 1):
             number += 1
-            if number == 1 and line.startswith(WIDE):
+            if number == 1 and line.startswith(UTF16_MARKS):
                 raise FileRefused("is UTF-16 or UTF-32. Save it as UTF-8")
             if number % 1000 == 1 and self._now() != self._state:
                 raise FileRefused(
@@ -61,10 +61,12 @@ class Source:
                 yield number, text
 
     def _text(self, number: int, line: bytes) -> str | Fault:
-        if len(line) > LONGEST:
+        if len(line) > MAX_LINE_BYTES:
             while line and not line.endswith(b"\n"):
                 line = self._file.readline(CHUNK)
-            return Fault(number, "line", f"is longer than {LONGEST:,} bytes", "Put one order on a line")
+            return Fault(
+                number, "line", f"is longer than {MAX_LINE_BYTES:,} bytes", "Put one order on a line"
+            )
         if b"\0" in line:
             return Fault(number, "line", "holds NUL", "Write plain text, as UTF-8")
         try:
@@ -79,7 +81,7 @@ class Source:
 
 
 @contextmanager
-def opened(name: str) -> Iterator[Source]:
+def open_source(name: str) -> Iterator[Source]:
     """The file of that name; ``-`` and what cannot be read twice is written to a temporary file first.
 
     :raises FileRefused: when it cannot be read.
@@ -104,18 +106,18 @@ def opened(name: str) -> Iterator[Source]:
 
 
 READERS: dict[str, Reader] = {"csv": csv_rows.read, "jsonl": json_lines.read, "cdnow": cdnow.read}
-ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+FORMAT_OF_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
-def format_of(name: str) -> str:
+def guess_format(name: str) -> str:
     """The format that a file's name tells.
 
     :raises FileRefused: when it tells none.
     """
     try:
-        return ENDINGS[PurePath(name).suffix.lower()]
+        return FORMAT_OF_SUFFIX[PurePath(name).suffix.lower()]
     except KeyError:
-        known = ", ".join(ENDINGS)
+        known = ", ".join(FORMAT_OF_SUFFIX)
         raise FileRefused(
             f"does not tell its format by its name ({known}). Say --format {' or '.join(READERS)}"
         ) from None

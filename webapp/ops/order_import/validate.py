@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from webapp.ops.cli.graceful_stop import Stop
+from webapp.ops.cli.graceful_stop import StopRequest
 from webapp.ops.order_import.record import Fault, Reader, Record
 from webapp.ops.order_import.source import Source
 from webapp.orders.exceptions import OrderRefused
 from webapp.orders.models import Order
-from webapp.orders.pricing import Draft, judge
+from webapp.orders.pricing import PricedOrder, price_each
 
-AT_ONCE = 200
+BATCH_SIZE = 200
 """Orders that are judged together, or placed in one transaction."""
-SHOWN = 20
+MAX_FAULTS = 20
 """Faults that are named; the rest is counted."""
 
-Judged = tuple[Record, Draft]
+PricedRecord = tuple[Record, PricedOrder]
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Findings:
 
     def found(self, fault: Fault) -> None:
         self.bad += 1
-        if len(self.faults) < SHOWN:
+        if len(self.faults) < MAX_FAULTS:
             self.faults.append(fault)
 
 
@@ -51,46 +51,50 @@ class Job:
     reader: Reader
     batch: str
 
-    def judged(self, at_once: int = AT_ONCE) -> Iterator[list[Judged | Fault]]:
+    def price_batches(self, at_once: int = BATCH_SIZE) -> Iterator[list[PricedRecord | Fault]]:
         """The file from its beginning, so many orders at a time, each judged by itself.
 
         :raises FileRefused: when the file as a whole cannot be read.
         """
         records = self.reader(self.source.lines())
         while part := list(islice(records, at_once)):
-            drafts = iter(judge(record.order(self.batch) for record in part if isinstance(record, Record)))
-            yield [record if isinstance(record, Fault) else _verdict(record, next(drafts)) for record in part]
+            drafts = iter(
+                price_each(record.order(self.batch) for record in part if isinstance(record, Record))
+            )
+            yield [
+                record if isinstance(record, Fault) else _to_result(record, next(drafts)) for record in part
+            ]
 
 
-def _verdict(record: Record, judged: Draft | OrderRefused) -> Judged | Fault:
+def _to_result(record: Record, judged: PricedOrder | OrderRefused) -> PricedRecord | Fault:
     return record.fault(judged) if isinstance(judged, OrderRefused) else (record, judged)
 
 
-def check(job: Job, stop: Stop, told: Callable[[int], None] = lambda _: None) -> Findings:
+def validate(job: Job, stop: StopRequest, told: Callable[[int], None] = lambda _: None) -> Findings:
     """Judge the whole file, or as much as there is time for until it is to stop.
 
     :param told: called with the number of orders judged so far.
     """
     findings = Findings()
-    for part in job.judged():
+    for part in job.price_batches():
         good = [each for each in part if not isinstance(each, Fault)]
-        known = known_orders(draft for _, draft in good)
+        known = find_placed_orders(draft for _, draft in good)
         for each in part:
             if isinstance(each, Fault):
                 findings.found(each)
-            elif (fault := contradiction(each, known)) is not None:
+            elif (fault := find_conflict(each, known)) is not None:
                 findings.found(fault)
             else:
                 findings.good += 1
                 findings.before += each[1].key in known
-                findings.money[each[1].said.currency] += each[1].said.amount
+                findings.money[each[1].signal.currency] += each[1].signal.amount
         told(findings.good + findings.bad)
-        if stop.wanted:
+        if stop.requested:
             break
     return findings
 
 
-def known_orders(drafts: Iterator[Draft]) -> dict[str, tuple[int, str]]:
+def find_placed_orders(drafts: Iterator[PricedOrder]) -> dict[str, tuple[int, str]]:
     """Number and digest of those that were placed before, by key."""
     rows = Order.objects.filter(idempotency_key__in=[draft.key for draft in drafts])
     return {
@@ -99,7 +103,7 @@ def known_orders(drafts: Iterator[Draft]) -> dict[str, tuple[int, str]]:
     }
 
 
-def contradiction(judged: Judged, known: dict[str, tuple[int, str]]) -> Fault | None:
+def find_conflict(judged: PricedRecord, known: dict[str, tuple[int, str]]) -> Fault | None:
     """That another order was placed from this place of the batch before."""
     record, draft = judged
     number, digest = known.get(draft.key, (0, draft.digest))

@@ -2,7 +2,7 @@
 nothing.
 
 =============  ====================================================================================
-``work``       what was found missing, and whether it may be made
+``plan``       what was found missing, and whether it may be made
 ``postgres``   databases and the roles that own them
 ``reader``     the role of the web's pages on stock and ledger, which may only read
 ``rabbitmq``   virtual host, user, permissions
@@ -10,6 +10,6 @@ nothing.
 =============  ====================================================================================
 """
 
-from webapp.ops.provision.plan import CannotProvision, Work
+from webapp.ops.provision.plan import CannotProvision, Plan
 
-__all__ = ["CannotProvision", "Work"]
+__all__ = ["CannotProvision", "Plan"]

@@ -14,19 +14,19 @@ from ordersaga.database import first_line
 from webapp.ops import broker
 from webapp.ops.broker import Management, ManagementError, vhost_of
 from webapp.ops.doctor import pgmq
-from webapp.ops.doctor.database import Patient
+from webapp.ops.doctor.database import Database
 from webapp.ops.doctor.finding import Finding
 from webapp.ops.doctor.rabbitmq import RabbitMQ
-from webapp.ops.provision.plan import CannotProvision, Work
+from webapp.ops.provision.plan import CannotProvision, Plan
 
-TAGS = ["management"]
+USER_TAGS = ["management"]
 """Lets the user look at its own virtual host, so that the doctor sees bindings and policies; it changes
 nothing.
 """
-ALL = {"configure": ".*", "write": ".*", "read": ".*"}
+ALL_PERMISSIONS = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
-def ensure_broker(work: Work, admin: Management, url: str) -> bool:
+def ensure_broker(plan: Plan, admin: Management, url: str) -> bool:
     """Virtual host, user and permissions. Whether they are there now.
 
     :raises CannotProvision: when the administrator may not, or the address names no user of its own.
@@ -38,52 +38,53 @@ def ensure_broker(work: Work, admin: Management, url: str) -> bool:
             "ORDERSAGA_BROKER_URL must name a user of its own: amqp://pools:password@host:5672/ordersaga"
         )
     try:
-        return _ensure_broker(work, admin, user, password, vhost)
+        return _ensure_broker(plan, admin, user, password, vhost)
     except ManagementError as error:
         remedy = "Give an administrator: --rabbitmq-admin http://admin:password@host:15672"
         raise CannotProvision(f"--rabbitmq-admin: {error}. {remedy}") from error
 
 
-def _ensure_broker(work: Work, admin: Management, user: str, password: str, vhost: str) -> bool:
+def _ensure_broker(plan: Plan, admin: Management, user: str, password: str, vhost: str) -> bool:
     if admin.get("whoami").get("name") == user:
         raise CannotProvision(
             "ORDERSAGA_BROKER_URL names the administrator itself; give the pools a user of their own"
         )
-    there = admin.get("vhosts", vhost) is not None or work.need(
+    there = admin.get("vhosts", vhost) is not None or plan.ensure(
         f"virtual host {vhost}", lambda: admin.put("vhosts", vhost, default_queue_type="quorum")
     )
-    known = _user(work, admin, user, password)
+    known = _ensure_user(plan, admin, user, password)
     if not (there and known):
         return False
     given = admin.get("permissions", vhost, user) or {}
-    if {name: given.get(name) for name in ALL} != ALL:
-        there = work.need(
-            f"permissions of {user} on {vhost}", lambda: admin.put("permissions", vhost, user, **ALL)
+    if {name: given.get(name) for name in ALL_PERMISSIONS} != ALL_PERMISSIONS:
+        there = plan.ensure(
+            f"permissions of {user} on {vhost}",
+            lambda: admin.put("permissions", vhost, user, **ALL_PERMISSIONS),
         )
     return there
 
 
-def _user(work: Work, admin: Management, user: str, password: str) -> bool:
+def _ensure_user(plan: Plan, admin: Management, user: str, password: str) -> bool:
     found = admin.get("users", user)
-    make = {"password": password, "tags": ",".join(TAGS)}
+    make = {"password": password, "tags": ",".join(USER_TAGS)}
     if found is None:
-        return work.need(f"user {user}", lambda: admin.put("users", user, **make))
+        return plan.ensure(f"user {user}", lambda: admin.put("users", user, **make))
     tags = (
         found["tags"] if isinstance(found["tags"], list) else [tag for tag in found["tags"].split(",") if tag]
     )
-    if tags != TAGS:
-        return work.need(f"user {user} with the tag {TAGS[0]} alone (not {', '.join(tags) or 'none'})",
+    if tags != USER_TAGS:
+        return plan.ensure(f"user {user} with the tag {USER_TAGS[0]} alone (not {', '.join(tags) or 'none'})",
                          lambda: admin.put("users", user, **make)) or True  # fmt: skip
     try:
         Management(admin.url, user, password).get("whoami")
     except ManagementError as error:
         if error.status != 401:
             raise
-        return work.need(f"password of user {user}", lambda: admin.put("users", user, **make))
+        return plan.ensure(f"password of user {user}", lambda: admin.put("users", user, **make))
     return True
 
 
-def elsewhere(admin: Management, url: str) -> list[str]:
+def find_other_vhosts(admin: Management, url: str) -> list[str]:
     """Other virtual hosts that the user may enter: not ours to close."""
     user = unquote(urlsplit(url.split(";", maxsplit=1)[0]).username or "")
     return sorted(
@@ -91,12 +92,12 @@ def elsewhere(admin: Management, url: str) -> list[str]:
     )
 
 
-def answers(url: str) -> None:
+def require_broker(url: str) -> None:
     """That a broker is at the pools' address, be it that it does not know them yet.
 
     :raises CannotProvision: when none is: what is made would stand elsewhere.
     """
-    with broker.connection(url) as connection:
+    with broker.open_connection(url) as connection:
         try:
             connection.connect()
         except (amqp.AccessRefused, amqp.NotAllowed):  # no such user, no such virtual host
@@ -106,8 +107,8 @@ def answers(url: str) -> None:
             raise CannotProvision(told) from error
 
 
-def topology(
-    work: Work, url: str, choreography: Choreography, management: str = "", *, change_queues: bool = False
+def ensure_topology(
+    plan: Plan, url: str, choreography: Choreography, management: str = "", *, change_queues: bool = False
 ) -> None:
     """All of it, on a broker that lets the pools' user in.
 
@@ -116,31 +117,33 @@ def topology(
     :raises CannotProvision: a queue stands with other arguments and may not be changed, or could not be.
     """
     if change_queues and not url.startswith("pgmq"):  # the embedded broker changes them at any declaration
-        _change_queues(work, RabbitMQ(url, choreography, management))
+        _change_queues(plan, RabbitMQ(url, choreography, management))
     wrong = [
-        f for f in _findings(url, choreography, management) if f.level == "error" and f.code != "broker-alarm"
+        f for f in _examine(url, choreography, management) if f.level == "error" and f.code != "broker-alarm"
     ]
     missing = [
-        f"{f.where}: {f.evidence}" if f.code == "binding-missing" else f.where for f in wrong if _makes(f)
+        f"{f.where}: {f.evidence}" if f.code == "binding-missing" else f.where
+        for f in wrong
+        if _fixed_by_declaring(f)
     ]
     for what in missing[:-1]:
-        work.need(what, lambda: None)
+        plan.ensure(what, lambda: None)
     if missing:
-        work.need(missing[-1], lambda: _declare(url, choreography))
-    differs = [f for f in wrong if not _makes(f)]
-    if differs and not (work.dry and change_queues):
+        plan.ensure(missing[-1], lambda: _declare(url, choreography))
+    differs = [f for f in wrong if not _fixed_by_declaring(f)]
+    if differs and not (plan.dry and change_queues):
         raise CannotProvision("\n".join(f"{f.where}: {f.what} ({f.evidence}). {f.remedy}." for f in differs))
 
 
-def _change_queues(work: Work, rabbitmq: RabbitMQ) -> None:
+def _change_queues(plan: Plan, rabbitmq: RabbitMQ) -> None:
     try:
-        for what, change in rabbitmq.change():
-            work.need(what, change)
+        for what, change in rabbitmq.queue_changes():
+            plan.ensure(what, change)
     except (ManagementError, QueueChangeError, amqp.AMQPError, OSError) as error:
         raise CannotProvision(f"Queues could not be changed: {first_line(error)}") from error
 
 
-def _makes(finding: Finding) -> bool:
+def _fixed_by_declaring(finding: Finding) -> bool:
     """Whether declaring makes it right."""
     return finding.code.endswith("-missing") or finding.code in {
         "broker-not-furnished",
@@ -148,15 +151,15 @@ def _makes(finding: Finding) -> bool:
     }
 
 
-def _findings(url: str, choreography: Choreography, management: str) -> list[Finding]:
+def _examine(url: str, choreography: Choreography, management: str) -> list[Finding]:
     if url.startswith("pgmq"):
-        with Patient("broker", url) as patient:
-            return list(pgmq.topology(patient, choreography))
+        with Database("broker", url) as database:
+            return list(pgmq.check_topology(database, choreography))
     return list(RabbitMQ(url, choreography, management).examine())
 
 
 def _declare(url: str, choreography: Choreography) -> None:
-    with broker.connection(url) as connection:
+    with broker.open_connection(url) as connection:
         try:
             declare(connection, choreography)
         except (*connection.connection_errors, *connection.channel_errors, KombuError) as error:

@@ -11,20 +11,20 @@ class CannotProvision(Exception):
 
 
 @dataclass
-class Work:
+class Plan:
     """:ivar dry: nothing is made, only told.
-    :ivar tell: called with each thing as it is found missing, before it is made.
+    :ivar on_missing: called with each thing as it is found missing, before it is made.
     """
 
     dry: bool
-    tell: Callable[[str], None] = lambda _: None
+    on_missing: Callable[[str], None] = lambda _: None
     missing: list[str] = field(default_factory=list)
 
-    def need(self, what: str, make: Callable[[], object]) -> bool:
+    def ensure(self, what: str, make: Callable[[], object]) -> bool:
         """``what`` is missing: make it, unless nothing may be made. Whether it is there now."""
         if what not in self.missing:  # a dry run meets the readers' role at each of its databases
             self.missing.append(what)
-            self.tell(what)
+            self.on_missing(what)
         if not self.dry:
             make()
         return not self.dry

@@ -26,7 +26,9 @@ class Databases:
         self._stack = ExitStack()
         try:
             self.orders = self._connect(orders)
-            self.others = {name: self._connect(url) for name, url in _distinct(orders, others).items()}
+            self.others = {
+                name: self._connect(url) for name, url in _without_duplicates(orders, others).items()
+            }
         except psycopg2.Error:
             self._stack.close()
             raise
@@ -50,7 +52,7 @@ class Databases:
         self._stack.close()
 
 
-def _distinct(orders: str, others: Mapping[str, str]) -> dict[str, str]:
+def _without_duplicates(orders: str, others: Mapping[str, str]) -> dict[str, str]:
     seen, found = [connection_options(orders)], {}
     for name, url in others.items():
         if (options := connection_options(url)) not in seen:

@@ -30,7 +30,7 @@ def prune(
     *,
     batch: int = BATCH,
     dry: bool = False,
-    tell: Callable[[Pruned], None] = lambda _: None,
+    on_progress: Callable[[Pruned], None] = lambda _: None,
 ) -> Pruned:
     """Forget what ended longer ago than ``retention``, which the caller has held against the horizon of
     replays.
@@ -38,67 +38,71 @@ def prune(
     The horizon is committed before anything goes, so that ``reconcile`` knows at every moment what may be
     missing.
 
-    :param tell: called after each batch with what went so far.
+    :param on_progress: called after each batch with what went so far.
     """
     with transaction(databases.orders) as cursor:
         if not dry:
-            cursor.execute(sql.HORIZON, [retention, retention])
-        cursor.execute(sql.WHEN, [retention])
+            cursor.execute(sql.MOVE_HORIZON, [retention, retention])
+        cursor.execute(sql.READ_HORIZON, [retention])
         pruned = Pruned(cursor.fetchone()[0])
-    for window in sagas.windows(databases, pruned.horizon, batch):
+    for window in sagas.find_prunable(databases, pruned.horizon, batch):
         if window:
-            pruned.gone += sagas.count(databases, window) if dry else sagas.forget(databases, window)
-        tell(pruned)
+            pruned.gone += (
+                sagas.count_rows(databases, window) if dry else sagas.delete_sagas(databases, window)
+            )
+        on_progress(pruned)
     if dry:
         with transaction(databases.orders) as cursor:
-            cursor.execute(sql.DESK_COUNT, {"horizon": pruned.horizon})
+            cursor.execute(sql.COUNT_DEAD_LETTERS, {"horizon": pruned.horizon})
             pruned.gone["letters of the desk"] += cursor.fetchone()[0]
         return pruned
     for connection in databases.all:
-        for dropped in drop(connection, pruned.horizon, batch):
+        for dropped in _delete_packs(connection, pruned.horizon, batch):
             pruned.gone["packs"] += dropped
-            tell(pruned)
-    _desk(databases, pruned, batch, tell)
+            on_progress(pruned)
+    _delete_settled_dead_letters(databases, pruned, batch, on_progress)
     return pruned
 
 
-def _desk(databases: Databases, pruned: Pruned, batch: int, tell: Callable[[Pruned], None]) -> None:
+def _delete_settled_dead_letters(
+    databases: Databases, pruned: Pruned, batch: int, on_progress: Callable[[Pruned], None]
+) -> None:
     while True:
         with transaction(databases.orders) as cursor:
-            cursor.execute(sql.DESK, {"horizon": pruned.horizon, "batch": batch})
+            cursor.execute(sql.DELETE_DEAD_LETTERS, {"horizon": pruned.horizon, "batch": batch})
             gone = cursor.rowcount
         pruned.gone["letters of the desk"] += gone
-        tell(pruned)
+        on_progress(pruned)
         if gone < batch:
             return
 
 
-def drop(connection: Any, horizon: datetime, batch: int) -> Iterator[int]:
+def _delete_packs(connection: Any, horizon: datetime, batch: int) -> Iterator[int]:
     """How many went, batch by batch. What points at old packs is read once, for nothing new ever does."""
     last = 0
-    for window in _old(connection, horizon, batch):
+    for window in _old_packs(connection, horizon, batch):
         last = window[-1]
     if not last:
         return
     with transaction(connection) as cursor:
-        cursor.execute(sql.POINTED_AT, {"last": last})
+        cursor.execute(sql.REFERENCED_PACKS, {"last": last})
         kept = {pack for (pack,) in cursor.fetchall()}
-    for window in _old(connection, horizon, batch):
+    for window in _old_packs(connection, horizon, batch):
         if window[0] > last:
             return
         packs = [pack for pack in window if pack not in kept and pack <= last]
         if packs:
             with transaction(connection) as cursor:
-                cursor.execute(sql.DROP_PACKS, {"packs": packs})
+                cursor.execute(sql.DELETE_PACKS, {"packs": packs})
                 yield cursor.rowcount
 
 
-def _old(connection: Any, horizon: datetime, batch: int) -> Iterator[list[int]]:
+def _old_packs(connection: Any, horizon: datetime, batch: int) -> Iterator[list[int]]:
     """Their numbers, in order, up to the first that is young."""
     after = 0
     while True:
         with transaction(connection) as cursor:
-            cursor.execute(sql.PACKS, {"horizon": horizon, "after": after, "batch": batch})
+            cursor.execute(sql.NEXT_PACKS, {"horizon": horizon, "after": after, "batch": batch})
             rows = cursor.fetchall()
         numbers = []
         for number, old in rows:

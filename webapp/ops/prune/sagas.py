@@ -18,23 +18,23 @@ from webapp.ops.prune.databases import Databases, transaction
 Sagas = list[str]
 
 
-def windows(databases: Databases, horizon: datetime, batch: int) -> Iterator[Sagas]:
+def find_prunable(databases: Databases, horizon: datetime, batch: int) -> Iterator[Sagas]:
     """The sagas that may be forgotten, some hundred at a time; a list may be empty."""
-    keep(databases.orders, horizon)
+    _collect_kept_sagas(databases.orders, horizon)
     after = NOBODY
     while True:
         with transaction(databases.orders) as cursor:
-            cursor.execute(sql.WINDOW, [after, batch])
+            cursor.execute(sql.NEXT_SAGAS, [after, batch])
             window = [saga for (saga,) in cursor.fetchall()]
             if not window:
                 return
-            cursor.execute(sql.ENDED, {"sagas": window, "horizon": horizon})
+            cursor.execute(sql.PRUNABLE, {"sagas": window, "horizon": horizon})
             sagas = [saga for (saga,) in cursor.fetchall()]
         after = window[-1]
-        yield _settled(databases, sagas, horizon)
+        yield _without_unsettled(databases, sagas, horizon)
 
 
-def _settled(databases: Databases, sagas: Sagas, horizon: datetime) -> Sagas:
+def _without_unsettled(databases: Databases, sagas: Sagas, horizon: datetime) -> Sagas:
     """Those with which nobody has anything left to do."""
     open_: set[str] = set()
     for connection in databases.all:
@@ -44,20 +44,23 @@ def _settled(databases: Databases, sagas: Sagas, horizon: datetime) -> Sagas:
     return [saga for saga in sagas if saga not in open_]
 
 
-def forget(databases: Databases, sagas: Sagas) -> Counter[str]:
+def delete_sagas(databases: Databases, sagas: Sagas) -> Counter[str]:
     """What went, by kind. Interrupted after any of its transactions, the next pruning goes on there."""
     gone: Counter[str] = Counter()
     these = {"sagas": sagas}
     for connection in databases.others.values():
         with transaction(connection) as cursor:
-            for kind, statement in (("journal rows", sql.JOURNAL), ("settled letters", sql.LETTERS)):
+            for kind, statement in (
+                ("journal rows", sql.DELETE_JOURNAL),
+                ("settled letters", sql.DELETE_PARTICIPANT_DEAD_LETTERS),
+            ):
                 cursor.execute(statement, these)
                 gone[kind] += cursor.rowcount
     with transaction(databases.orders) as cursor:
-        cursor.execute(sql.PRUNES)
+        cursor.execute(sql.ALLOW_DELETES)
         for kind, statement in (
-            ("journal rows", sql.JOURNAL), ("answers", sql.ANSWERS), ("settled letters", sql.LETTERS),
-            ("audit events", sql.EVENTS), ("keys", sql.KEYS),
+            ("journal rows", sql.DELETE_JOURNAL), ("answers", sql.DELETE_ANSWERS), ("settled letters", sql.DELETE_PARTICIPANT_DEAD_LETTERS),
+            ("audit events", sql.DELETE_EVENTS), ("keys", sql.REPLACE_KEYS),
         ):  # fmt: skip
             cursor.execute(statement, these)
             gone[kind] += cursor.rowcount
@@ -65,7 +68,7 @@ def forget(databases: Databases, sagas: Sagas) -> Counter[str]:
     return gone
 
 
-def count(databases: Databases, sagas: Sequence[str]) -> Counter[str]:
+def count_rows(databases: Databases, sagas: Sequence[str]) -> Counter[str]:
     """What would go, by kind."""
     found: Counter[str] = Counter(sagas=len(sagas))
     for connection in databases.all:
@@ -77,20 +80,20 @@ def count(databases: Databases, sagas: Sequence[str]) -> Counter[str]:
     return found
 
 
-def keep(connection: Any, horizon: datetime) -> None:
-    """Write their sagas into a table of this session, for ``sql.ENDED``; one letter is in memory at a time.
+def _collect_kept_sagas(connection: Any, horizon: datetime) -> None:
+    """Write their sagas into a table of this session, for ``sql.PRUNABLE``; one letter is in memory at a time.
 
     Once for a whole pruning is enough: a message that dies meanwhile belongs to a younger saga, as the
     retention is longer than a message may come back.
     """
     with transaction(connection) as cursor, connection.cursor("letters") as letters:
-        cursor.execute(sql.KEPT)
+        cursor.execute(sql.CREATE_KEPT)
         letters.itersize = 1
-        letters.execute(sql.OF_SEVERAL, {"horizon": horizon})
+        letters.execute(sql.KEPT_MESSAGES, {"horizon": horizon})
         for (body,) in letters:
             try:
                 rows = read_rows(bytes(body))
             except EnvelopeError:
                 continue  # what cannot be read cannot be replayed
-            cursor.execute(sql.KEEP, [[row.saga for row in rows]])
+            cursor.execute(sql.INSERT_KEPT, [[row.saga for row in rows]])
         cursor.execute("ANALYZE prune_kept")

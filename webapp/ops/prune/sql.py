@@ -2,24 +2,24 @@
 one another.
 """
 
-HORIZON = """
+MOVE_HORIZON = """
 UPDATE ops_horizon SET forgotten = now() - %s WHERE forgotten < now() - %s
 """
-WHEN = "SELECT greatest(forgotten, now() - %s) FROM ops_horizon"
+READ_HORIZON = "SELECT greatest(forgotten, now() - %s) FROM ops_horizon"
 
 # A window of the orders' journal: whoever is in it has not been forgotten yet. It is walked by its own index.
 # (Ordered by the bare name, it would be sorted by the text that it gives, each time the whole of it.)
-WINDOW = "SELECT j.saga_id::text FROM ordersaga_journal j WHERE j.saga_id > %s GROUP BY j.saga_id ORDER BY j.saga_id LIMIT %s"
+NEXT_SAGAS = "SELECT j.saga_id::text FROM ordersaga_journal j WHERE j.saga_id > %s GROUP BY j.saga_id ORDER BY j.saga_id LIMIT %s"
 
 # Of sagas with an open dead letter everything is kept: an operator may still send that one again. What was
 # sent again may be under way, so a letter keeps its sagas until it is forgotten itself, see DESK.
 _KEEPS = "(d.outcome IS NULL OR d.settled_at >= %(horizon)s)"
-KEPT = "CREATE TEMP TABLE IF NOT EXISTS prune_kept (saga_id uuid PRIMARY KEY); TRUNCATE prune_kept"
-OF_SEVERAL = f"SELECT d.body FROM audit_deadletter d WHERE d.saga_id IS NULL AND {_KEEPS}"  # noqa: S608 - a constant
-KEEP = "INSERT INTO prune_kept SELECT unnest(%s::uuid[]) ON CONFLICT DO NOTHING"
+CREATE_KEPT = "CREATE TEMP TABLE IF NOT EXISTS prune_kept (saga_id uuid PRIMARY KEY); TRUNCATE prune_kept"
+KEPT_MESSAGES = f"SELECT d.body FROM audit_deadletter d WHERE d.saga_id IS NULL AND {_KEEPS}"  # noqa: S608 - a constant
+INSERT_KEPT = "INSERT INTO prune_kept SELECT unnest(%s::uuid[]) ON CONFLICT DO NOTHING"
 
 # Ended before the horizon, heard of before it, and kept by no letter.
-ENDED = f"""
+PRUNABLE = f"""
 SELECT s.id::text FROM ordersaga_saga s WHERE s.id = ANY(%(sagas)s::uuid[]) AND s.ended_at < %(horizon)s
 AND NOT EXISTS (SELECT FROM audit_sagaevent e WHERE e.saga_id = s.id AND e.heard_at >= %(horizon)s)
 AND NOT EXISTS (SELECT FROM audit_deadletter d WHERE d.saga_id = s.id AND {_KEEPS})
@@ -35,57 +35,59 @@ UNION SELECT saga_id::text FROM ordersaga_dead_letter WHERE saga_id = ANY(%(saga
 UNION SELECT saga_id::text FROM ordersaga_outbox WHERE saga_id = ANY(%(sagas)s::uuid[])
 """
 
-JOURNAL = """
+DELETE_JOURNAL = """
 WITH gone AS (
     SELECT saga_id, step FROM ordersaga_journal WHERE saga_id = ANY(%(sagas)s::uuid[]) ORDER BY saga_id, step FOR UPDATE
 )
 DELETE FROM ordersaga_journal j USING gone WHERE j.saga_id = gone.saga_id AND j.step = gone.step
 """
-LETTERS = """
+DELETE_PARTICIPANT_DEAD_LETTERS = """
 WITH gone AS (
     SELECT id FROM ordersaga_dead_letter WHERE saga_id = ANY(%(sagas)s::uuid[]) AND state <> 'open' ORDER BY id FOR UPDATE
 )
 DELETE FROM ordersaga_dead_letter d USING gone WHERE d.id = gone.id
 """
-ANSWERS = """
+DELETE_ANSWERS = """
 WITH gone AS (
     SELECT saga_id, participant FROM ordersaga_answer WHERE saga_id = ANY(%(sagas)s::uuid[])
     ORDER BY saga_id, participant FOR UPDATE
 )
 DELETE FROM ordersaga_answer a USING gone WHERE a.saga_id = gone.saga_id AND a.participant = gone.participant
 """
-PRUNES = "SELECT set_config('ordersaga.pruning', 'on', true)"
-EVENTS = """
+ALLOW_DELETES = "SELECT set_config('ordersaga.pruning', 'on', true)"
+DELETE_EVENTS = """
 WITH gone AS (SELECT id FROM audit_sagaevent WHERE saga_id = ANY(%(sagas)s::uuid[]) ORDER BY id FOR UPDATE)
 DELETE FROM audit_sagaevent e USING gone WHERE e.id = gone.id
 """
 # The order stays, so its key stays unique; nobody may ask for it any more, see webapp.orders.pricing.
-KEYS = """
+REPLACE_KEYS = """
 WITH spent AS (SELECT id FROM orders_order WHERE saga_id = ANY(%(sagas)s::uuid[]) ORDER BY id FOR UPDATE)
 UPDATE orders_order o SET idempotency_key = 'forgotten:' || o.id FROM spent
 WHERE o.id = spent.id AND o.idempotency_key <> 'forgotten:' || o.id
 """
 
 # The desk of dead letters, whatever saga they belong to.
-DESK = """
+DELETE_DEAD_LETTERS = """
 WITH gone AS (
     SELECT id FROM audit_deadletter WHERE outcome IS NOT NULL AND settled_at < %(horizon)s
     ORDER BY id LIMIT %(batch)s FOR UPDATE SKIP LOCKED
 )
 DELETE FROM audit_deadletter d USING gone WHERE d.id = gone.id
 """
-DESK_COUNT = "SELECT count(*) FROM audit_deadletter WHERE outcome IS NOT NULL AND settled_at < %(horizon)s"
+COUNT_DEAD_LETTERS = (
+    "SELECT count(*) FROM audit_deadletter WHERE outcome IS NOT NULL AND settled_at < %(horizon)s"
+)
 
 # Packs are numbered as they are made. The walk ends at the first young one.
-PACKS = (
+NEXT_PACKS = (
     "SELECT id, created_at < %(horizon)s FROM ordersaga_pack WHERE id > %(after)s ORDER BY id LIMIT %(batch)s"
 )
-POINTED_AT = """
+REFERENCED_PACKS = """
 SELECT pack_id FROM ordersaga_journal WHERE pack_id <= %(last)s
 UNION SELECT pack_id FROM ordersaga_outbox WHERE pack_id <= %(last)s
 UNION SELECT pack_id FROM ordersaga_saga WHERE ended_at IS NULL AND pack_id <= %(last)s
 """
-DROP_PACKS = """
+DELETE_PACKS = """
 WITH gone AS (
     SELECT id, topic FROM ordersaga_pack WHERE id = ANY(%(packs)s::bigint[]) ORDER BY id, topic FOR UPDATE SKIP LOCKED
 )

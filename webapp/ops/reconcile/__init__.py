@@ -2,8 +2,8 @@
 participants.
 
 =============  ==============================================================================================
-``sql``        one row of facts per saga from each database, sorted by saga ``story``      those rows side by
-side: everything the books say of one saga ``rules``      what must hold for a story: money and goods,
+``sql``        one row of facts per saga from each database, sorted by saga ``facts``      those rows side by
+side: everything the snapshots say of one saga ``rules``      what must hold for a facts: money and goods,
 journals, the rest ``totals``     what must hold for a database as a whole: per SKU, per ledger transaction,
 per wallet, the outbox ``books``      the databases, each read in one snapshot ``queue``      the length of
 the audit's queue ``lag``        what is still on its way to the audit trail ``auditor``    survey all, read

@@ -16,15 +16,15 @@ from ordersaga.sessions import connect
 from webapp.ops import broker
 from webapp.ops.broker import Management, ManagementError, vhost_of
 from webapp.ops.reconcile.codes import Lag
-from webapp.ops.reconcile.snapshots import Books
+from webapp.ops.reconcile.snapshots import Snapshots
 
-NAME = "audit"
-REPORTED = 10.0
+QUEUE_NAME = "audit"
+MAX_REPORT_DELAY = 10.0
 """Seconds. A quorum queue reports its length to RabbitMQ's management every 5 s, which may show it another 5
 s later.
 """
 
-LENGTH = """
+PGMQ_LENGTH = """
 SELECT m.queue_length, m.oldest_msg_age_sec FROM ordersaga_broker.queue q, pgmq.metrics(q.table_name) m WHERE q.name = %s
 """
 
@@ -33,7 +33,7 @@ class QueueUnknown(Exception):
     """The broker does not say how many messages the queue holds."""
 
 
-class Length(NamedTuple):
+class QueueLength(NamedTuple):
     """Messages that wait or are being processed; ``oldest`` is the age of the oldest in seconds, None where
     it is unknown.
     """
@@ -42,63 +42,65 @@ class Length(NamedTuple):
     oldest: float | None = None
 
 
-class Queue(NamedTuple):
+class AuditQueue(NamedTuple):
     """The audit's queue.
 
     :ivar length: asks the broker; raises :class:`QueueUnknown`.
     :ivar lag: seconds by which the answer may be old.
     """
 
-    length: Callable[[], Length]
+    length: Callable[[], QueueLength]
     lag: float
 
 
-def audit_queue(broker_url: str, management: str = "") -> Queue:
+def audit_queue(broker_url: str, management: str = "") -> AuditQueue:
     """The queue at a broker's address; nothing is asked yet.
 
     :param management: RabbitMQ's management interface, if it is not at the usual place.
     :raises ValueError: when ``management`` is no address.
     """
     if broker_url.startswith("pgmq"):
-        return Queue(lambda: _in_postgres(broker_url), 0.0)
-    if not broker_url.startswith(broker.AMQP):
-        return Queue(lambda: _unknown(broker.KINDS), 0.0)
+        return AuditQueue(lambda: _pgmq_length(broker_url), 0.0)
+    if not broker_url.startswith(broker.AMQP_SCHEMES):
+        return AuditQueue(lambda: _raise_unknown(broker.SUPPORTED), 0.0)
     interface = Management.beside(broker_url, management)
-    return Queue(lambda: _in_rabbitmq(interface, vhost_of(broker_url)), REPORTED)
+    return AuditQueue(lambda: _rabbitmq_length(interface, vhost_of(broker_url)), MAX_REPORT_DELAY)
 
 
-def _in_rabbitmq(interface: Management, vhost: str) -> Length:
+def _rabbitmq_length(interface: Management, vhost: str) -> QueueLength:
     try:
-        found = interface.get("queues", vhost, NAME)
+        found = interface.get("queues", vhost, QUEUE_NAME)
     except ManagementError as error:
-        return _unknown(str(error))
+        return _raise_unknown(str(error))
     if found is None or "messages" not in found:
-        return _unknown(f"RabbitMQ's management reports no queue {NAME} in the virtual host {vhost}")
-    return Length(int(found["messages"]))
+        return _raise_unknown(
+            f"RabbitMQ's management reports no queue {QUEUE_NAME} in the virtual host {vhost}"
+        )
+    return QueueLength(int(found["messages"]))
 
 
-def _in_postgres(broker_url: str) -> Length:
+def _pgmq_length(broker_url: str) -> QueueLength:
     try:
         with (
             closing(connect(broker_url, application_name="reconcile")) as connection,
             connection.cursor() as cursor,
         ):
-            cursor.execute(LENGTH, [NAME])
+            cursor.execute(PGMQ_LENGTH, [QUEUE_NAME])
             found = cursor.fetchone()
     except psycopg2.Error as error:
-        return _unknown(first_line(error))
+        return _raise_unknown(first_line(error))
     except ConfigurationError as error:
-        return _unknown(str(error))
-    return _unknown(f"the broker has no queue {NAME}") if found is None else Length(*found)
+        return _raise_unknown(str(error))
+    return _raise_unknown(f"the broker has no queue {QUEUE_NAME}") if found is None else QueueLength(*found)
 
 
-def _unknown(why: str) -> Length:
+def _raise_unknown(why: str) -> QueueLength:
     raise QueueUnknown(why)
 
 
 # Rows for participants become due to the observers once they are published; rows for one participant never
 # do.
-OWED = """
+PENDING_ROWS = """
 SELECT coalesce(o.payload, p.payload), extract(epoch FROM now() - o.created_at)::float8
 FROM ordersaga_outbox o LEFT JOIN ordersaga_pack p ON p.id = o.pack_id AND p.topic = o.topic
 WHERE o.recipient IS NULL OR o.recipient = 'all-observers'
@@ -107,7 +109,7 @@ FETCH = 100
 """Rows brought at a time: each holds up to some hundred signals."""
 
 
-class Owed:
+class PendingEvents:
     """What is owed at one moment.
 
     A row is deleted from the outbox only when its message is in the queue, and a message leaves the queue
@@ -119,7 +121,7 @@ class Owed:
     :ivar unknown: why the queue's length is not known, if it was asked and is not.
     """
 
-    def __init__(self, books: Books, suspects: Container[str], queue: Queue | None) -> None:
+    def __init__(self, snapshots: Snapshots, suspects: Container[str], queue: AuditQueue | None) -> None:
         """Read outboxes and queue.
 
         :param suspects: the sagas of interest; of others only the number of rows is kept.
@@ -127,11 +129,11 @@ class Owed:
         """
         self._sagas: set[str] = set()
         self._rows, self._oldest = 0, 0.0
-        self._length: Length | None = None
+        self._length: QueueLength | None = None
         self._lag = 0.0
         self.unknown: str | None = None
-        for snapshot in books.snapshots.values():
-            for batch in snapshot.facts(OWED, fetch=FETCH):
+        for snapshot in snapshots.snapshots.values():
+            for batch in snapshot.facts(PENDING_ROWS, fetch=FETCH):
                 for payload, age in batch:
                     self._rows += 1
                     self._oldest = max(self._oldest, age)

@@ -8,21 +8,21 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from webapp.ops.reconcile import totals
-from webapp.ops.reconcile.audit_lag import Owed, Queue
+from webapp.ops.reconcile.audit_lag import AuditQueue, PendingEvents
 from webapp.ops.reconcile.codes import INCOMPLETE, Finding, Report, Violation
-from webapp.ops.reconcile.rules import judge
-from webapp.ops.reconcile.saga_facts import Rows, Story, shape
-from webapp.ops.reconcile.snapshots import Books
+from webapp.ops.reconcile.rules import find_broken_rules
+from webapp.ops.reconcile.saga_facts import Rows, SagaFacts, shape_of
+from webapp.ops.reconcile.snapshots import Snapshots
 
-SHAPES = 50_000
+MAX_SHAPES = 50_000
 """How many shapes are remembered; far more than there are, unless much is wrong."""
-ROUNDS = 5
+MAX_ROUNDS = 5
 """How often a suspect that keeps changing is read again."""
-SOON = 0.05
+SHORT_DELAY = 0.05
 """Seconds before a trail is read again that lacked nothing before, or was not asked about."""
 
 
-class Watched(NamedTuple):
+class Suspect(NamedTuple):
     """A suspect, and since when it breaks these rules.
 
     :ivar unowed: when its missing audit events were first found in no outbox.
@@ -33,7 +33,7 @@ class Watched(NamedTuple):
     unowed: float | None = None
 
 
-class Look(NamedTuple):
+class Verdict(NamedTuple):
     """What one read of a suspect has found.
 
     :ivar left: seconds until the findings are violations, if they stand.
@@ -41,16 +41,16 @@ class Look(NamedTuple):
     """
 
     findings: list[Finding]
-    watched: Watched
+    watched: Suspect
     left: float
     behind: bool
 
 
 Wait = Callable[[float, int], None]
 """Waits so many seconds because of so many suspects."""
-Tell = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Hears what is looked at, how many of it have been, and how many there are."""
-TOLD = 1_000
+PROGRESS_INTERVAL = 1_000
 """Orders after which that is told."""
 
 
@@ -58,7 +58,7 @@ def _wait(seconds: float, suspects: int) -> None:  # noqa: ARG001 - whoever tell
     time.sleep(seconds)
 
 
-def _nobody(what: str, done: int, of: int) -> None:
+def _ignore_progress(what: str, done: int, of: int) -> None:
     pass
 
 
@@ -71,9 +71,9 @@ class Auditor:
         grace: timedelta,
         *,
         audited: bool = True,
-        queue: Queue | None = None,
+        queue: AuditQueue | None = None,
         wait: Wait = _wait,
-        tell: Tell = _nobody,
+        tell: OnProgress = _ignore_progress,
     ) -> None:
         """Prepare an audit.
 
@@ -88,18 +88,18 @@ class Auditor:
         self._wait, self._tell = wait, tell
 
     def audit(self) -> Report:
-        """Read everything; on settled books this does not wait.
+        """Read everything; on settled snapshots this does not wait.
 
         :raises Unreadable: when a database cannot be read.
         """
         started = time.monotonic()
         report = Report()
-        with Books(self._urls, self._grace) as books:
-            report.looked_at = totals.looked_at(books)
-            survey = self._counted(books.survey(), report.looked_at["orders"])
-            suspects = {saga: Watched(started, codes) for saga, codes in self._suspects(survey)}
-            report.warnings.extend(totals.warnings(books))
-            for violation in self._totals(books):
+        with Snapshots(self._urls, self._grace) as snapshots:
+            report.looked_at = totals.count_rows(snapshots)
+            survey = self._counted(snapshots.survey(), report.looked_at["orders"])
+            suspects = {saga: Suspect(started, codes) for saga, codes in self._suspects(survey)}
+            report.warnings.extend(totals.find_warnings(snapshots))
+            for violation in self._totals(snapshots):
                 report.add(violation)
         self._inquire(suspects, report)
         report.violations.sort(
@@ -108,12 +108,12 @@ class Auditor:
         report.seconds = time.monotonic() - started
         return report
 
-    def _totals(self, books: Books) -> Iterator[Violation]:
+    def _totals(self, snapshots: Snapshots) -> Iterator[Violation]:
         checks = (
-            lambda: totals.skus(books.snapshots["inventory"]),
-            lambda: totals.ledger(books.snapshots["payments"]),
-            lambda: totals.packs(books),
-            lambda: totals.outboxes(books, self._grace),
+            lambda: totals.check_stock(snapshots.snapshots["inventory"]),
+            lambda: totals.check_ledger(snapshots.snapshots["payments"]),
+            lambda: totals.check_packs(snapshots),
+            lambda: totals.check_outboxes(snapshots, self._grace),
         )
         for done, check in enumerate(checks):
             self._tell("totals", done, len(checks))
@@ -124,7 +124,7 @@ class Auditor:
         self._tell("orders", 0, orders)
         for done, rows in enumerate(survey, 1):
             yield rows
-            if done % TOLD == 0:
+            if done % PROGRESS_INTERVAL == 0:
                 self._tell("orders", done, max(done, orders))
 
     def _suspects(self, survey: Iterator[Rows]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -133,70 +133,70 @@ class Auditor:
         """
         verdicts: dict[tuple[object, ...], frozenset[str]] = {}
         for rows in survey:
-            form = shape(rows)
+            form = shape_of(rows)
             codes = verdicts.get(form)
             if codes is None:
-                if len(verdicts) >= SHAPES:
+                if len(verdicts) >= MAX_SHAPES:
                     verdicts.clear()
                 codes = verdicts[form] = frozenset(
-                    finding.code for finding in judge(Story(rows), audited=self._audited)
+                    finding.code for finding in find_broken_rules(SagaFacts(rows), audited=self._audited)
                 )
             if codes:
                 yield next(row[0] for row in rows if row is not None), codes
 
-    def _inquire(self, suspects: dict[str, Watched], report: Report) -> None:
+    def _inquire(self, suspects: dict[str, Suspect], report: Report) -> None:
         """Read suspects again until each is cleared, waits for its audit trail only, or stands for as long as
         the grace.
         """
         behind: set[str] = set()
-        for _ in range(ROUNDS):
+        for _ in range(MAX_ROUNDS):
             if not suspects:
                 break
             before, suspects = suspects, {}
             owed = self._owed(before, report)
-            with Books(self._urls, self._grace) as books:
+            with Snapshots(self._urls, self._grace) as snapshots:
                 now = time.monotonic()
                 longest = 0.0
-                for done, rows in enumerate(books.again(before)):
+                for done, rows in enumerate(snapshots.reread(before)):
                     self._tell("suspects", done, len(before))
-                    story = Story(rows)
-                    look = self._look(story, before[story.saga], owed, now)
-                    (behind.add if look.behind else behind.discard)(story.saga)
+                    facts = SagaFacts(rows)
+                    look = self._look(facts, before[facts.saga], owed, now)
+                    (behind.add if look.behind else behind.discard)(facts.saga)
                     if look.findings and look.left > 0:
-                        suspects[story.saga] = look.watched
+                        suspects[facts.saga] = look.watched
                         longest = max(longest, look.left)
                         continue
                     for finding in look.findings:
-                        report.add(story.violation(finding))
+                        report.add(facts.violation(finding))
             if behind and owed is not None:
                 report.lag = owed.lag(len(behind))
             if suspects:
                 self._wait(longest + 0.05, len(suspects))
         report.moving = len(suspects)
 
-    def _look(self, story: Story, known: Watched, owed: Owed | None, now: float) -> Look:
+    def _look(self, facts: SagaFacts, known: Suspect, owed: PendingEvents | None, now: float) -> Verdict:
         """Judge a suspect by what an earlier read has found of it."""
-        findings = judge(story, audited=self._audited)
+        findings = find_broken_rules(facts, audited=self._audited)
         codes = frozenset(finding.code for finding in findings)
         since = known.since if codes <= known.codes else now
-        left = self._grace.total_seconds() - max(story.age, now - since)
+        left = self._grace.total_seconds() - max(facts.age, now - since)
         unowed = known.unowed
-        behind = INCOMPLETE in codes and owed is not None and owed.to(story.saga)
+        behind = INCOMPLETE in codes and owed is not None and owed.to(facts.saga)
         if behind:
             findings = [finding for finding in findings if finding.code != INCOMPLETE]
         elif INCOMPLETE in codes:
             # Found ended before the outboxes were read, so what its trail lacks had been emitted by then.
             if unowed is None and owed is not None and INCOMPLETE in known.codes:
                 unowed = owed.read_at
-            left = max(left, SOON if unowed is None or owed is None else owed.settles_in(unowed))
-        return Look(findings, Watched(since, codes, unowed), left, behind)
+            left = max(left, SHORT_DELAY if unowed is None or owed is None else owed.settles_in(unowed))
+        return Verdict(findings, Suspect(since, codes, unowed), left, behind)
 
-    def _owed(self, suspects: dict[str, Watched], report: Report) -> Owed | None:
+    def _owed(self, suspects: dict[str, Suspect], report: Report) -> PendingEvents | None:
         """What is owed to the audit trail, if any suspect's lacks something."""
         if not any(INCOMPLETE in suspect.codes for suspect in suspects.values()):
             return None
-        with Books(self._urls, self._grace) as books:
-            owed = Owed(books, suspects, self._queue)
+        with Snapshots(self._urls, self._grace) as snapshots:
+            owed = PendingEvents(snapshots, suspects, self._queue)
         if owed.unknown is not None:
             warning = f"the audit trail is judged by the outboxes alone, as the queue's length is unknown: {owed.unknown}"
             if warning not in report.warnings:

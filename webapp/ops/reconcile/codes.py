@@ -77,7 +77,7 @@ CHECKS: dict[str, dict[str, str]] = {
 MEANING = {code: meaning for codes in CHECKS.values() for code, meaning in codes.items()}
 CHECK_OF = {code: check for check, codes in CHECKS.items() for code in codes}
 
-KEPT = 1000
+MAX_KEPT = 1000
 """Violations of one code kept with their evidence; further ones are only counted, so that memory stays
 bounded.
 """
@@ -124,7 +124,7 @@ class Report:
     """What an audit has found.
 
     :ivar looked_at: how many orders, SKUs, … were read.
-    :ivar counts: all violations by code; ``violations`` keeps the first :data:`KEPT` of each.
+    :ivar counts: all violations by code; ``violations`` keeps the first :data:`MAX_KEPT` of each.
     :ivar lag: what the audit trail still waits for, if it lacks anything; no violation.
     :ivar moving: suspects that kept changing while they were watched; nothing is said against them.
     """
@@ -140,7 +140,7 @@ class Report:
     def add(self, violation: Violation) -> None:
         """Count a violation, and keep it if there are not too many of its kind."""
         self.counts[violation.code] += 1
-        if self.counts[violation.code] <= KEPT:
+        if self.counts[violation.code] <= MAX_KEPT:
             self.violations.append(violation)
 
     @property

@@ -16,11 +16,11 @@ from rich.text import Text
 
 from webapp.ops.reconcile.codes import CHECK_OF, CHECKS, MEANING, Report, Violation
 
-SHOWN = 20
+MAX_SHOWN = 20
 """Violations of one code that are printed."""
 
 
-def as_json(report: Report) -> str:
+def report_as_json(report: Report) -> str:
     """Everything that is known, for scripts."""
     return json.dumps(
         {
@@ -38,15 +38,15 @@ def as_json(report: Report) -> str:
     )
 
 
-def show(report: Report, console: Console) -> None:
+def show_report(report: Report, console: Console) -> None:
     """The checks with their counts, then each violation with its evidence, then one line that says it all."""
     console.print(_checks(report))
     for code, violations in groupby(report.violations, key=lambda violation: violation.code):
         console.print()
         console.print(f"[bold red]{code}[/]: {escape(MEANING[code])}")
-        for violation in islice(violations, SHOWN):
-            console.print(violation_shown(violation))
-        if (more := report.counts[code] - SHOWN) > 0:
+        for violation in islice(violations, MAX_SHOWN):
+            console.print(render_violation(violation))
+        if (more := report.counts[code] - MAX_SHOWN) > 0:
             console.print(f"  … and {more:,} more (--json tells more of them)")
     show_lag(report, console)
     for warning in report.warnings:
@@ -55,7 +55,7 @@ def show(report: Report, console: Console) -> None:
         console.print(
             Text(f"warning: {report.moving:,} suspect(s) kept changing; look again", style="yellow")
         )
-    console.print(Text(summary(report), style="bold green" if report.clean else "bold red"))
+    console.print(Text(summarize(report), style="bold green" if report.clean else "bold red"))
 
 
 def show_lag(report: Report, console: Console) -> None:
@@ -68,20 +68,20 @@ def show_lag(report: Report, console: Console) -> None:
     )
     console.print(
         Text(
-            f"lag: the audit trail of {_plural(orders, 'order')} waits for {' and '.join(owed)}, oldest: {age(oldest)}"
+            f"lag: the audit trail of {_plural(orders, 'order')} waits for {' and '.join(owed)}, oldest: {format_age(oldest)}"
         ),
         style="yellow",
     )
 
 
-def summary(report: Report) -> str:
+def summarize(report: Report) -> str:
     """``12 checks, 10,000 orders, no violation, 1.2 s``."""
     looked = ", ".join(f"{count:,} {what}" for what, count in report.looked_at.items())
     found = "no violation" if report.clean else _plural(report.counts.total(), "violation")
     return f"{len(CHECKS)} checks, {looked}, {found}, {report.seconds:.1f} s"
 
 
-def age(seconds: float | None) -> str:
+def format_age(seconds: float | None) -> str:
     """How old, in the largest unit that fits."""
     if seconds is None:
         return "age unknown"
@@ -101,11 +101,11 @@ def _checks(report: Report) -> Table:
     return table
 
 
-def violation_shown(violation: Violation) -> RenderableType:
+def render_violation(violation: Violation) -> RenderableType:
     head: Iterable[str] = (
         f"order {violation.order}" if violation.order else "",
         f"saga {violation.saga}" if violation.saga else "",
-        age(violation.age),
+        format_age(violation.age),
     )
     lines: list[RenderableType] = [Text("  " + " · ".join(part for part in head if part))]
     for side, said in violation.evidence.items():
@@ -119,7 +119,7 @@ def _plural(count: int, word: str) -> str:
 
 IDENTITY = ("SKU", "account", "database", "participant", "topic", "transaction", "pack")
 """The evidence that says whom a violation is about, where the rest are figures that change."""
-Name = tuple[str | None, ...]
+Identity = tuple[str | None, ...]
 
 
 @dataclass
@@ -129,18 +129,18 @@ class Watch:
     Of a code with more violations than a report keeps, comings and goings beyond the kept ones are not told.
     """
 
-    known: dict[Name, Violation] = field(default_factory=dict)
+    known: dict[Identity, Violation] = field(default_factory=dict)
 
     def changes(self, report: Report) -> tuple[list[Violation], list[Violation]]:
         """What has come and what has gone since the report before."""
-        now = {_name(violation): violation for violation in report.violations}
+        now = {_identify(violation): violation for violation in report.violations}
         come = [violation for name, violation in now.items() if name not in self.known]
         gone = [violation for name, violation in self.known.items() if name not in now]
         self.known = now
         return come, gone
 
 
-def as_line(at: datetime, report: Report, come: list[Violation], gone: list[Violation]) -> str:
+def watch_as_json(at: datetime, report: Report, come: list[Violation], gone: list[Violation]) -> str:
     """One look as one line of JSON."""
     told = {
         "at": at.isoformat(timespec="seconds"),
@@ -161,21 +161,21 @@ def show_changes(
 ) -> None:
     """One line for a look that found nothing new; below it, what has come and gone."""
     style = "green" if report.clean else "bold red"
-    console.print(Text.assemble((f"{at:%H:%M:%S} ", "dim"), (summary(report), style)), soft_wrap=True)
+    console.print(Text.assemble((f"{at:%H:%M:%S} ", "dim"), (summarize(report), style)), soft_wrap=True)
     show_lag(report, console)
     for what, violations in (("new", come), ("gone", gone)):
-        for violation in islice(violations, SHOWN):
+        for violation in islice(violations, MAX_SHOWN):
             colour = "bold red" if what == "new" else "green"
             console.print(
                 Text.assemble((f"  {what} ", colour), f"{violation.code}: {MEANING[violation.code]}"),
                 soft_wrap=True,
             )
-            console.print(violation_shown(violation))
-        if (more := len(violations) - SHOWN) > 0:
+            console.print(render_violation(violation))
+        if (more := len(violations) - MAX_SHOWN) > 0:
             console.print(f"  … and {more:,} more {what}")
 
 
-def _name(violation: Violation) -> Name:
+def _identify(violation: Violation) -> Identity:
     """What tells a violation from another."""
     return (
         violation.code,

@@ -61,7 +61,7 @@ NO_STOCK = StockFacts("", None, None, None, None, None, False, None)
 NO_MONEY = MoneyFacts("", None, None, None, None, None, None)
 
 
-def shape(rows: Rows) -> tuple[object, ...]:
+def shape_of(rows: Rows) -> tuple[object, ...]:
     """All that rules may branch on: two stories of one shape break the same rules, and there are
     few shapes.
     """
@@ -76,18 +76,18 @@ def shape(rows: Rows) -> tuple[object, ...]:
         o.number is None,
         s.number is None or s.number == o.number,
         m.number is None or m.number == o.number,
-        s.goods is None or s.goods == o.goods or same_goods(s.goods, o.goods),
+        s.goods is None or s.goods == o.goods or is_same_goods(s.goods, o.goods),
         m.charge is None or m.charge == o.bill,
         m.refund is None or m.refund == m.charge,
     )
 
 
-def same_goods(one: str | None, other: str | None) -> bool:
+def is_same_goods(one: str | None, other: str | None) -> bool:
     """Whether two texts list the same goods, in whatever order."""
     return sorted((one or "").split()) == sorted((other or "").split())
 
 
-class Story:
+class SagaFacts:
     """One saga as the rules see it."""
 
     def __init__(self, rows: Rows) -> None:
@@ -157,7 +157,7 @@ class Story:
     # -- evidence: each side in its own words
     # ------------------------------------------------------------------------
 
-    def says_orders(self) -> str:
+    def describe_order(self) -> str:
         """What the orders database says."""
         if not self.status:
             return "no such saga"
@@ -166,25 +166,25 @@ class Story:
             words.append(f"({self.refusal} by {self.refused_by})")
         return " ".join(words)
 
-    def says_stock(self) -> str:
+    def describe_stock(self) -> str:
         """What the reservations say."""
         if not self.states:
             return "nothing reserved"
         counted = {state: self.states.count(state) for state in self.states}
         return ", ".join(f"{n} line(s) {state}" for state, n in counted.items()) + f": {self.stock.goods}"
 
-    def says_money(self) -> str:
+    def describe_money(self) -> str:
         """What the ledger says."""
-        parts = list(self._said("charged", self.money.charge, self.charges))
-        parts += self._said("refunded", self.money.refund, self.refunds)
+        parts = list(self._describe_amount("charged", self.money.charge, self.charges))
+        parts += self._describe_amount("refunded", self.money.refund, self.refunds)
         return ", ".join(parts) or "no charge"
 
-    def says_journal(self, *steps: str) -> str:
+    def describe_journal(self, *steps: str) -> str:
         """What the journals say of these steps, or of all."""
         rows = {step: self.journal.get(step, "no row") for step in steps} if steps else self.journal
         return ", ".join(f"{step} {state}" for step, state in sorted(rows.items())) or "nothing"
 
     @staticmethod
-    def _said(verb: str, money: str | None, times: int) -> Iterator[str]:
+    def _describe_amount(verb: str, money: str | None, times: int) -> Iterator[str]:
         if times:
             yield f"{verb} {money or 'nothing (free of charge)'}" + (f" ({times} times)" if times > 1 else "")

@@ -15,7 +15,7 @@ import psycopg2
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
 from ordersaga.sessions import connect
-from webapp.ops.cli.db_errors import unreadable
+from webapp.ops.cli.db_errors import explain_read_error
 from webapp.ops.reconcile import sql
 from webapp.ops.reconcile.saga_facts import MoneyFacts, OrderFacts, Rows, StockFacts
 
@@ -27,7 +27,7 @@ after it.
 FETCH = 5_000
 """Rows brought at a time; a few such batches per database are all that is in memory."""
 BATCHES = 3
-SUSPECTS = 1_000
+SUSPECTS_AT_ONCE = 1_000
 """Sagas read again at a time."""
 
 Parameters = dict[str, Any] | None
@@ -42,8 +42,8 @@ SETTINGS = (
 # Nobody tells the planner how many sagas there are, and its guess of 200 would have it hash a million. Nor
 # does it know how much a table holds that was filled since it was last analysed, and would read all of it for
 # each order instead of an index.
-BY_SAGA = "SET LOCAL enable_hashagg = off; SET LOCAL enable_seqscan = off"
-AS_USUAL = "SET LOCAL enable_hashagg = on; SET LOCAL enable_seqscan = on"
+PLAN_BY_SAGA = "SET LOCAL enable_hashagg = off; SET LOCAL enable_seqscan = off"
+DEFAULT_PLAN = "SET LOCAL enable_hashagg = on; SET LOCAL enable_seqscan = on"
 
 
 class Unreadable(Exception):
@@ -53,7 +53,7 @@ class Unreadable(Exception):
     """
 
     def __init__(self, database: str, error: Exception) -> None:
-        super().__init__(unreadable(database, error))
+        super().__init__(explain_read_error(database, error))
         self.database = database
 
 
@@ -90,13 +90,13 @@ class Snapshot:
         """
         try:
             with self._connection.cursor() as cursor:
-                cursor.execute(BY_SAGA)
+                cursor.execute(PLAN_BY_SAGA)
             with self._connection.cursor(name="survey") as cursor:
                 cursor.execute(statement, parameters)
                 while batch := cursor.fetchmany(fetch):
                     yield batch
             with self._connection.cursor() as cursor:
-                cursor.execute(AS_USUAL)
+                cursor.execute(DEFAULT_PLAN)
         except psycopg2.Error as error:
             raise Unreadable(self.database, error) from error
 
@@ -109,7 +109,7 @@ class Snapshot:
         self._connection.close()
 
 
-class Books:
+class Snapshots:
     """All three databases. They have no common snapshot: that they disagree for a moment proves nothing."""
 
     def __init__(self, urls: dict[str, str], grace: timedelta) -> None:
@@ -139,25 +139,25 @@ class Books:
         """
         streams = []
         for name in DATABASES:
-            stream = Ahead(self.snapshots[name], sql.survey(name), {"grace": self._grace})
+            stream = Prefetch(self.snapshots[name], sql.survey_sql(name), {"grace": self._grace})
             self._stack.callback(stream.close)
             streams.append(iter(stream))
-        return lockstep(*streams)
+        return merge_by_saga(*streams)
 
-    def again(self, sagas: Iterable[str]) -> Iterator[Rows]:
+    def reread(self, sagas: Iterable[str]) -> Iterator[Rows]:
         """What some sagas' rows are."""
         ids = sorted(sagas)
-        for start in range(0, len(ids), SUSPECTS):
-            these = {"grace": self._grace, "sagas": ids[start : start + SUSPECTS]}
-            yield from lockstep(
+        for start in range(0, len(ids), SUSPECTS_AT_ONCE):
+            these = {"grace": self._grace, "sagas": ids[start : start + SUSPECTS_AT_ONCE]}
+            yield from merge_by_saga(
                 *(
-                    chain.from_iterable(self.snapshots[name].facts(sql.again(name), these))
+                    chain.from_iterable(self.snapshots[name].facts(sql.suspects_sql(name), these))
                     for name in DATABASES
                 )
             )
 
 
-def lockstep(orders: Iterator[Any], stock: Iterator[Any], money: Iterator[Any]) -> Iterator[Rows]:
+def merge_by_saga(orders: Iterator[Any], stock: Iterator[Any], money: Iterator[Any]) -> Iterator[Rows]:
     """Three streams sorted by saga, side by side; a saga that a stream does not know is None there."""
     o, s, m = next(orders, None), next(stock, None), next(money, None)
     while o is not None or s is not None or m is not None:
@@ -172,7 +172,7 @@ def lockstep(orders: Iterator[Any], stock: Iterator[Any], money: Iterator[Any]) 
         yield row, s_row, m_row
 
 
-class Ahead:
+class Prefetch:
     """The rows of one survey, fetched in a thread, so that the databases work while their rows
     are looked at.
     """

@@ -18,7 +18,7 @@ JOURNAL = """
         step || '=' || state || CASE state WHEN 'refused' THEN coalesce((SELECT string_agg(':' || substr(topic, 9), '')
             FROM ordersaga_pack WHERE id = pack_id AND topic LIKE 'refusal.%%'), '') ELSE '' END"""
 
-# The audit trail has no say in a story's age: it is what may come late.
+# The audit trail has no say in a facts's age: it is what may come late.
 ORDERS = """
 SELECT saga_id::text,
     extract(epoch FROM now() - max(at))::float8, extract(epoch FROM now() - max(deadline_at))::float8,
@@ -114,12 +114,12 @@ FROM (
 SURVEY = {"orders": ORDERS, "inventory": INVENTORY, "payments": PAYMENTS}
 
 
-def survey(database: str) -> str:
+def survey_sql(database: str) -> str:
     """All sagas of one database; parameter ``grace`` (an interval)."""
     return SURVEY[database].format(sagas="", these="", present="WHERE saga_id IS NOT NULL", journal=JOURNAL)
 
 
-def again(database: str) -> str:
+def suspects_sql(database: str) -> str:
     """Some sagas of one database; parameters ``grace`` and ``sagas``."""
     these = THESE.format(column="saga_id")
     return SURVEY[database].format(

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from webapp.ops.reconcile.codes import Violation
 from webapp.ops.reconcile.rules import SAGA_NAME
-from webapp.ops.reconcile.rules.journals import BEGINNING, SAYS
-from webapp.ops.reconcile.snapshots import DATABASES, Books, Snapshot
+from webapp.ops.reconcile.rules.journals import EMITTED_BY, FIRST_SIGNAL
+from webapp.ops.reconcile.snapshots import DATABASES, Snapshot, Snapshots
 
 COUNTS = {
     "orders": ("SELECT count(*) FROM orders_order", "orders"),
@@ -96,25 +96,25 @@ GROUP BY pack_id, topic ORDER BY pack_id, topic
 # Pruning deletes the first pack of an ended saga by the pack's age, not by the saga's.
 _SAGAS = f"""
     UNION ALL
-    SELECT pack_id, '{_topic(BEGINNING)}', id::text, started_at FROM ordersaga_saga
+    SELECT pack_id, '{_topic(FIRST_SIGNAL)}', id::text, started_at FROM ordersaga_saga
     WHERE name = '{SAGA_NAME}' AND (ended_at IS NULL OR started_at >= (SELECT forgotten FROM ops_horizon))
 """  # noqa: S608 - of constants
-_SAYS = ", ".join(f"('{step}', '{_topic(signal)}')" for step, signal in SAYS.items())
+_SAYS = ", ".join(f"('{step}', '{_topic(signal)}')" for step, signal in EMITTED_BY.items())
 PACKS = {name: _PACKS.format(says=_SAYS, more=_SAGAS if name == "orders" else "") for name in DATABASES}
 
-LETTERS = "SELECT count(*) FROM ordersaga_dead_letter WHERE state = 'open'"
-DESK = "SELECT count(*) FROM audit_deadletter WHERE source <> 'participant'"
+OPEN_DEAD_LETTERS = "SELECT count(*) FROM ordersaga_dead_letter WHERE state = 'open'"
+OPEN_BROKER_DEAD_LETTERS = "SELECT count(*) FROM audit_deadletter WHERE source <> 'participant'"
 ATTENTION = (
     "SELECT count(*), min(attention) FROM ordersaga_saga WHERE attention IS NOT NULL AND ended_at IS NULL"
 )
 
 
-def looked_at(books: Books) -> dict[str, int]:
+def count_rows(snapshots: Snapshots) -> dict[str, int]:
     """How many orders, SKUs and wallets there are."""
-    return {what: int(books.snapshots[name].rows(count)[0][0]) for name, (count, what) in COUNTS.items()}
+    return {what: int(snapshots.snapshots[name].rows(count)[0][0]) for name, (count, what) in COUNTS.items()}
 
 
-def skus(inventory: Snapshot) -> Iterator[Violation]:
+def check_stock(inventory: Snapshot) -> Iterator[Violation]:
     """On hand + held + sold = received, and reservations and movements explain each of them."""
     for row in inventory.rows(SKUS):
         (
@@ -148,7 +148,7 @@ def skus(inventory: Snapshot) -> Iterator[Violation]:
             yield Violation("product-not-its-movements", {**product, "movements": moved}, age)
 
 
-def ledger(payments: Snapshot) -> Iterator[Violation]:
+def check_ledger(payments: Snapshot) -> Iterator[Violation]:
     """Every transaction sums to zero in each currency, on its kind's accounts; every wallet is the sum of its
     entries.
     """
@@ -167,32 +167,32 @@ def ledger(payments: Snapshot) -> Iterator[Violation]:
         yield Violation("wallet-not-its-entries", {"account": account, **entries})
 
 
-def packs(books: Books) -> Iterator[Violation]:
+def check_packs(snapshots: Snapshots) -> Iterator[Violation]:
     """What was emitted is kept for as long as something refers to it: a repeated signal and an
     undo read it.
     """
-    for name, snapshot in books.snapshots.items():
+    for name, snapshot in snapshots.snapshots.items():
         for pack, topic, rows, saga, age in snapshot.rows(PACKS[name]):
             referring = f"{rows} row(s)" + (f", such as of saga {saga}" if saga else "")
             evidence = {"database": name, "pack": f"{pack} ({topic})", "referred to by": referring}
             yield Violation("pack-missing", evidence, age)
 
 
-def outboxes(books: Books, grace: timedelta) -> Iterator[Violation]:
+def check_outboxes(snapshots: Snapshots, grace: timedelta) -> Iterator[Violation]:
     """What is due leaves."""
-    for name, snapshot in books.snapshots.items():
+    for name, snapshot in snapshots.snapshots.items():
         for participant, topic, rows, age in snapshot.rows(STALLED, {"grace": grace}):
             evidence = {"database": name, "participant": participant, "topic": topic, "rows": str(rows)}
             yield Violation("outbox-stalled", evidence, age)
 
 
-def warnings(books: Books) -> Iterator[str]:
+def find_warnings(snapshots: Snapshots) -> Iterator[str]:
     """What is no violation, and yet waits for a person."""
-    count, why = books.snapshots["orders"].rows(ATTENTION)[0]
+    count, why = snapshots.snapshots["orders"].rows(ATTENTION)[0]
     if count:
         yield f"{count:,} saga(s) need attention, such as: {why}"
-    for name, snapshot in books.snapshots.items():
-        if letters := snapshot.rows(LETTERS)[0][0]:
+    for name, snapshot in snapshots.snapshots.items():
+        if letters := snapshot.rows(OPEN_DEAD_LETTERS)[0][0]:
             yield f"{letters:,} open dead letter(s) in the {name} database"
-    if letters := books.snapshots["orders"].rows(DESK)[0][0]:
+    if letters := snapshots.snapshots["orders"].rows(OPEN_BROKER_DEAD_LETTERS)[0][0]:
         yield f"{letters:,} dead message(s) from the broker on the audit's desk"

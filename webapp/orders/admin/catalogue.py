@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from pydantic import ValidationError
 
 from webapp.admin.base import KeysetAdmin
-from webapp.admin.formatting import DECIMALS, money
+from webapp.admin.formatting import DECIMALS, format_money
 from webapp.orders.catalogue import NewProduct, minor_units
 from webapp.orders.models import Product
 
@@ -62,7 +62,7 @@ class ProductAdmin(KeysetAdmin):
 
     @admin.display(description="price")
     def cost(self, product: Product) -> str:
-        return money(product.price, product.currency)
+        return format_money(product.price, product.currency)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
         """A SKU never changes: orders and stock refer to it."""

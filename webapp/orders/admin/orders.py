@@ -12,13 +12,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from webapp.admin.actions import Act, ActingAdmin
+from webapp.admin.actions import Action, ActionAdmin
 from webapp.admin.base import ReadOnly
-from webapp.admin.formatting import duration, moment, money, second, unbroken
+from webapp.admin.formatting import format_duration, format_millisecond, format_money, format_second, nowrap
 from webapp.operators import display_names
 from webapp.orders import search, services, views
-from webapp.orders.admin.sagas import why
-from webapp.orders.filters import OrderAttention, OrderOpen, OrderStatus
+from webapp.orders.admin.sagas import attention_or_reason
+from webapp.orders.filters import OrderAttentionFilter, OrderOpenFilter, OrderStatusFilter
 from webapp.orders.models import CancelRequest, Order, OrderLine, Saga
 
 # ruff: noqa: ARG002 - Django hands its hooks more than each needs
@@ -36,7 +36,7 @@ class LineInline(ReadOnly, admin.TabularInline):
 
     @admin.display(description="amount")
     def total(self, line: OrderLine) -> str:
-        return money(line.amount, line.order.currency)
+        return format_money(line.amount, line.order.currency)
 
 
 class CancelInline(ReadOnly, admin.StackedInline):
@@ -51,24 +51,24 @@ class CancelInline(ReadOnly, admin.StackedInline):
 
 
 @admin.register(Order)
-class OrderAdmin(ActingAdmin):
-    acts = (
-        Act(
+class OrderAdmin(ActionAdmin):
+    operator_actions = (
+        Action(
             "cancel",
             "Cancel",
             "orders.cancel_order",
             "The wish to cancel is recorded and sent to the order's saga, which decides: once it is confirmed, it is too late.",
-            services.cancel,
+            services.request_cancellation,
             lambda order: order.saga.status == Saga.Status.PENDING,
         ),
     )
     change_list_template = "admin/orders/order/change_list.html"
     list_display = ("id", "shown_customer", "total", "status", "reason", "placed_on", "took")
-    list_filter = (OrderStatus, OrderOpen, OrderAttention)
+    list_filter = (OrderStatusFilter, OrderOpenFilter, OrderAttentionFilter)
     list_select_related = ("saga",)
     ordering = ("-id",)
     search_fields = ("customer",)  # shows the search box; get_search_results decides
-    search_help_text = search.HELP
+    search_help_text = search.SEARCH_HELP
     fields = (
         "id",
         "customer",
@@ -83,7 +83,9 @@ class OrderAdmin(ActingAdmin):
     readonly_fields = fields
 
     def get_urls(self) -> list[URLPattern]:
-        place = self.admin_site.admin_view(lambda request: views.place_view(self.admin_site, request))
+        place = self.admin_site.admin_view(
+            lambda request: views.place_test_order_view(self.admin_site, request)
+        )
         return [path("place/", place, name="orders_order_place"), *super().get_urls()]
 
     def changelist_view(
@@ -92,7 +94,7 @@ class OrderAdmin(ActingAdmin):
         may = {"may_place": request.user.has_perm(views.PERMISSION)}
         return super().changelist_view(request, {**may, **(extra_context or {})})
 
-    def in_order(self, queryset: QuerySet[Order], *, filtered: bool) -> tuple[QuerySet[Order], str]:
+    def keyset_order(self, queryset: QuerySet[Order], *, filtered: bool) -> tuple[QuerySet[Order], str]:
         """Filters are the saga's, and so are their indexes: with one, orders are read in the order of their
         sagas' ids.
 
@@ -101,7 +103,7 @@ class OrderAdmin(ActingAdmin):
         them.
         """
         if not filtered:
-            return super().in_order(queryset, filtered=filtered)
+            return super().keyset_order(queryset, filtered=filtered)
         by_saga = RawSQL('"ordersaga_saga"."id"', [], output_field=UUIDField())
         return queryset.select_related("saga").annotate(by_saga=by_saga), "-by_saga"
 
@@ -111,31 +113,31 @@ class OrderAdmin(ActingAdmin):
 
     @admin.display(description="customer")
     def shown_customer(self, order: Order) -> str:
-        return unbroken(order.customer)
+        return nowrap(order.customer)
 
     @admin.display
     def total(self, order: Order) -> str:
-        return money(order.amount, order.currency)
+        return format_money(order.amount, order.currency)
 
     @admin.display
     def status(self, order: Order) -> str:
-        return unbroken(order.saga.get_status_display())
+        return nowrap(order.saga.get_status_display())
 
     @admin.display
     def placed(self, order: Order) -> str | None:
-        return moment(order.placed_at)
+        return format_millisecond(order.placed_at)
 
     @admin.display(description="placed")
     def placed_on(self, order: Order) -> str | None:
-        return second(order.placed_at)
+        return format_second(order.placed_at)
 
     @admin.display(description="confirmed after")
     def took(self, order: Order) -> str | None:
-        return unbroken(duration(order.confirmed_at - order.placed_at)) if order.confirmed_at else None
+        return nowrap(format_duration(order.confirmed_at - order.placed_at)) if order.confirmed_at else None
 
     @admin.display
     def confirmed(self, order: Order) -> str | None:
-        return moment(order.confirmed_at) or "not confirmed"
+        return format_millisecond(order.confirmed_at) or "not confirmed"
 
     @admin.display(description="saga")
     def its_saga(self, order: Order) -> str:
@@ -144,12 +146,12 @@ class OrderAdmin(ActingAdmin):
 
     @admin.display
     def reason(self, order: Order) -> str:
-        return why(order.saga)
+        return attention_or_reason(order.saga)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
     ) -> tuple[QuerySet[Order], bool]:
-        return queryset.filter(search.orders_for(search_term)), False
+        return queryset.filter(search.filter_orders(search_term)), False
 
 
 # ruff: noqa: ARG002 - Django hands its hooks more than each needs

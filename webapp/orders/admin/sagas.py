@@ -13,14 +13,21 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from webapp.admin.actions import Act, ActingAdmin
+from webapp.admin.actions import Action, ActionAdmin
 from webapp.admin.base import KeysetList
-from webapp.admin.formatting import duration, moment, money, second, story, unbroken
-from webapp.audit.timeline import lines_of, story_of
+from webapp.admin.formatting import (
+    events_link,
+    format_duration,
+    format_millisecond,
+    format_money,
+    format_second,
+    nowrap,
+)
+from webapp.audit.timeline import build_table, load_timeline
 from webapp.orders import search, services
-from webapp.orders.filters import Attention, Open, RefusedWith, Status
+from webapp.orders.filters import AttentionFilter, OpenFilter, RefusalFilter, StatusFilter
 from webapp.orders.models import Saga
-from webapp.orders.progress import Stand, stand_of, stands_of
+from webapp.orders.progress import Progress, read_progress, read_progress_of_many
 
 
 class SagaList(KeysetList):
@@ -28,15 +35,15 @@ class SagaList(KeysetList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        stands = stands_of(self.result_list)
+        stands = read_progress_of_many(self.result_list)
         for saga in self.result_list:
-            saga.stand = stands[saga.id]
+            saga.progress = stands[saga.id]
 
 
 @admin.register(Saga)
-class SagaAdmin(ActingAdmin):
-    acts = (
-        Act(
+class SagaAdmin(ActionAdmin):
+    operator_actions = (
+        Action(
             "resume",
             "Resume",
             "orders.resume_saga",
@@ -47,11 +54,11 @@ class SagaAdmin(ActingAdmin):
     )
     change_form_template = "admin/orders/saga/change_form.html"
     list_display = ("shown_id", "number", "status_and_stand", "why", "age_and_start")
-    list_filter = (Status, Open, Attention, RefusedWith)
+    list_filter = (StatusFilter, OpenFilter, AttentionFilter, RefusalFilter)
     list_select_related = ("order",)
     ordering = ("-id",)
     search_fields = ("id",)  # shows the search box; get_search_results decides
-    search_help_text = search.HELP
+    search_help_text = search.SEARCH_HELP
     fields = (
         "id",
         "its_order",
@@ -82,16 +89,16 @@ class SagaAdmin(ActingAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         if (saga := context.get("original")) is not None:
-            context.update(lines_of(saga.its_story))
+            context.update(build_table(saga.timeline))
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Saga | None:
         """The saga with all that is told of it: read once, shown in several places."""
         saga: Saga | None = super().get_object(request, object_id, from_field)
         if saga is not None:
-            saga.its_story = found = story_of(saga.id)  # type: ignore[attr-defined]
-            events = [told.event for begun in found.begun_with for _, told in begun.walk()] if found else []
-            saga.stand = stand_of(saga, events, found.waits_for if found else [])  # type: ignore[attr-defined]
+            saga.timeline = found = load_timeline(saga.id)  # type: ignore[attr-defined]
+            events = [told.event for begun in found.roots for _, told in begun.walk()] if found else []
+            saga.progress = read_progress(saga, events, found.waits_for if found else [])  # type: ignore[attr-defined]
         return saga
 
     @admin.display(description="id")
@@ -104,13 +111,13 @@ class SagaAdmin(ActingAdmin):
 
     @admin.display(description="reason")
     def why(self, saga: Saga) -> str:
-        return why(saga)
+        return attention_or_reason(saga)
 
     @admin.display(description="order")
     def its_order(self, saga: Saga) -> str:
         if not hasattr(saga, "order"):
             return "none"
-        total = money(saga.order.amount, saga.order.currency)
+        total = format_money(saga.order.amount, saga.order.currency)
         link = reverse("admin:orders_order_change", args=[saga.order.id])
         return format_html(
             '<a href="{}">order {}</a> of {}, {}', link, saga.order.id, saga.order.customer, total
@@ -118,60 +125,62 @@ class SagaAdmin(ActingAdmin):
 
     @admin.display(description="status")
     def shown_status(self, saga: Saga) -> str:
-        return unbroken(saga.get_status_display())
+        return nowrap(saga.get_status_display())
 
     @admin.display(description="status")
     def status_and_stand(self, saga: Saga) -> str:
         """With what it has reached, and if it waits for somebody, for whom and until when."""
-        stand = _stand(saga)
+        stand = _progress(saga)
         told = format_html('{}<div class="help">reached: {}</div>', self.shown_status(saga), stand.reached)
         if not stand.waits_for:
             return told
-        until = format_html(" until {}", second(stand.until)) if stand.until else ""
+        until = format_html(" until {}", format_second(stand.until)) if stand.until else ""
         return format_html('{}<div class="help">waits for {}{}</div>', told, stand.waits_for, until)
 
     @admin.display
     def age(self, saga: Saga) -> str:
         """How long it took, or takes."""
-        return unbroken(duration((saga.ended_at or timezone.now()) - saga.started_at))
+        return nowrap(format_duration((saga.ended_at or timezone.now()) - saga.started_at))
 
     @admin.display
     def started(self, saga: Saga) -> str | None:
-        return moment(saga.started_at)
+        return format_millisecond(saga.started_at)
 
     @admin.display(description="age")
     def age_and_start(self, saga: Saga) -> str:
-        return format_html('{}<div class="help">since {}</div>', self.age(saga), second(saga.started_at))
+        return format_html(
+            '{}<div class="help">since {}</div>', self.age(saga), format_second(saga.started_at)
+        )
 
     @admin.display(description="last moved")
     def moved(self, saga: Saga) -> str | None:
-        return moment(saga.moved_at)
+        return format_millisecond(saga.moved_at)
 
     @admin.display
     def ended(self, saga: Saga) -> str | None:
-        return moment(saga.ended_at) or "not yet"
+        return format_millisecond(saga.ended_at) or "not yet"
 
     @admin.display(description="reached")
     def reached(self, saga: Saga) -> str:
-        return _stand(saga).reached
+        return _progress(saga).reached
 
     @admin.display(description="waits for")
     def waits_for(self, saga: Saga) -> str:
-        return _stand(saga).waits_for or "nobody: it has ended"
+        return _progress(saga).waits_for or "nobody: it has ended"
 
     @admin.display(description="until")
     def until(self, saga: Saga) -> str | None:
-        return moment(_stand(saga).until) or (
+        return format_millisecond(_progress(saga).until) or (
             "it has ended" if saga.ended_at else "it ends: no deadline any more"
         )
 
     @admin.display(description="next reminder")
     def reminder(self, saga: Saga) -> str | None:
-        return moment(_stand(saga).reminded_at) or "none"
+        return format_millisecond(_progress(saga).reminded_at) or "none"
 
     @admin.display(description="events")
     def heard(self, saga: Saga) -> str:
-        return story(saga.id)
+        return events_link(saga.id)
 
     @admin.display(description="stock and ledger")
     def its_books(self, saga: Saga) -> str:
@@ -183,16 +192,16 @@ class SagaAdmin(ActingAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Saga], search_term: str
     ) -> tuple[QuerySet[Saga], bool]:
-        return queryset.filter(search.sagas_for(search_term)), False
+        return queryset.filter(search.filter_sagas(search_term)), False
 
 
-def why(saga: Saga) -> str:
+def attention_or_reason(saga: Saga) -> str:
     """Why somebody should look, or why it was refused."""
     if saga.attention is not None:
         return format_html('<strong class="attention">needs attention:</strong> {}', saga.attention)
     return saga.reason or ""
 
 
-def _stand(saga: Saga) -> Stand:
-    stand: Stand = saga.stand  # type: ignore[attr-defined]  # put there by get_object and SagaList
-    return stand
+def _progress(saga: Saga) -> Progress:
+    progress: Progress = saga.progress  # type: ignore[attr-defined]  # put there by get_object and SagaList
+    return progress

@@ -12,8 +12,8 @@ from ordersaga.choreography import Choreography
 from ordersaga.diagram import draw
 from ordersaga.errors import OrderSagaError
 from webapp.ops.cli import command
-from webapp.ops.signal_samples import broken_contracts, record
-from webapp.ops.undeclared import undeclared
+from webapp.ops.signal_samples import find_unreadable_samples, write_samples
+from webapp.ops.undeclared import find_undeclared_steps
 
 EPILOG = """
 exit status:
@@ -63,7 +63,7 @@ class Command(command.Command):
         except OrderSagaError as error:
             self._fail([str(error)], as_json=as_json)
         if options["record"]:
-            written = [str(path) for path in record(whole)]
+            written = [str(path) for path in write_samples(whole)]
             self.stdout.write(
                 json.dumps({"recorded": written}) if as_json else "\n".join(f"recorded {p}" for p in written)
             )
@@ -73,8 +73,8 @@ class Command(command.Command):
             self.stdout.write(draw(whole, "json" if as_json else options["format"]))
 
     def _check(self, whole: Choreography, *, as_json: bool) -> None:
-        found = undeclared(whole)
-        if broken := broken_contracts(whole) + found.faults:
+        found = find_undeclared_steps(whole)
+        if broken := find_unreadable_samples(whole) + found.faults:
             self._fail(broken, as_json=as_json)
         steps, signals = len(whole.steps), len({s.signature.consumes for s in whole.steps})
         if as_json:

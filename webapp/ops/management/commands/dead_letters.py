@@ -12,11 +12,11 @@ from django.core.management.base import CommandError
 
 from webapp.audit.models import DeadLetter
 from webapp.audit.services import discard, replay
-from webapp.operators import ActRefused
+from webapp.operators import ActionRefused
 from webapp.ops import rendering
 from webapp.ops.cli import command
 from webapp.ops.cli.console import Console
-from webapp.ops.cli.db_errors import told_plainly
+from webapp.ops.cli.db_errors import explain_orders_errors
 
 REFUSED = 1
 BY = "command line"
@@ -77,7 +77,7 @@ class Command(command.Command):
             settling.add_argument("--json", action="store_true", help="one JSON object a letter and line")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        with told_plainly():
+        with explain_orders_errors():
             match options["act"]:
                 case "list":
                     self._list(options)
@@ -122,7 +122,7 @@ class Command(command.Command):
         for letter in options["ids"]:
             try:
                 done, told = True, act(letter, by=BY, reason=options["reason"])
-            except ActRefused as error:
+            except ActionRefused as error:
                 done, told = False, str(error)
                 refused = True
             if options["json"]:

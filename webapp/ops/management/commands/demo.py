@@ -10,8 +10,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from webapp.ops.cli import command
-from webapp.ops.cli.command import within
-from webapp.ops.demo.paths import Places
+from webapp.ops.cli.command import number_between
+from webapp.ops.demo.paths import Paths
 
 EPILOG = """
 With --json it ends by itself, as with --exit: an object that comes after Ctrl-C would reach no script. It tells whether all
@@ -44,7 +44,7 @@ class Command(command.Command):
             "--exit", action="store_true", help="end when the orders have settled and the books are compared"
         )
         parser.add_argument(
-            "--orders", type=within(1, 1_000_000), default=1000, metavar="N", help="how many (1000)"
+            "--orders", type=number_between(1, 1_000_000), default=1000, metavar="N", help="how many (1000)"
         )
         parser.add_argument("--seed", type=int, default=7, metavar="N", help="decides all that is random (7)")
         parser.add_argument(
@@ -64,11 +64,11 @@ class Command(command.Command):
         except ModuleNotFoundError as absent:
             what = f"The demo needs {absent.name}, which an installation for production leaves out"
             raise CommandError(f"{what}. Run it from a clone: make demo") from absent
-        places = Places(options["folder"].absolute()) if options["folder"] else Places()
+        paths = Paths(options["folder"].absolute()) if options["folder"] else Paths()
         as_json, stay = options["json"], not (options["exit"] or options["json"])
         given = {name: options[name] for name in ("orders", "seed", "since")}
-        demo = Demo(places, stay=stay, as_json=as_json, **given)
-        status = demo.play()
+        demo = Demo(paths, stay=stay, as_json=as_json, **given)
+        status = demo.run()
         if as_json:
             self.stdout.write(demo.as_json())
         sys.exit(status)

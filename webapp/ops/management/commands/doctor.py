@@ -15,7 +15,7 @@ from webapp.ops.broker import Management
 from webapp.ops.cli import command
 from webapp.ops.cli.console import Console
 from webapp.ops.cli.main import FAILED
-from webapp.ops.doctor.finding import as_json, show
+from webapp.ops.doctor.finding import findings_as_json, show_findings
 from webapp.ops.doctor.run import examine
 from workers.settings import settings
 
@@ -65,8 +65,8 @@ class Command(command.Command):
                 f"A database refused to be read: {str(error).strip()}", returncode=FAILED
             ) from error
         if options["json"]:
-            self.stdout.write(as_json(findings))
+            self.stdout.write(findings_as_json(findings))
         else:
-            show(findings, Console(highlight=False))
+            show_findings(findings, Console(highlight=False))
         if any(finding.level == "error" for finding in findings):
             sys.exit(ILL)

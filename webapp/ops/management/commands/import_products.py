@@ -10,15 +10,15 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from webapp.ops.cli import command
-from webapp.ops.cli.console import Console, printable
-from webapp.ops.cli.db_errors import told_plainly
+from webapp.ops.cli.console import Console, escape_unprintable
+from webapp.ops.cli.db_errors import explain_orders_errors
 from webapp.ops.cli.main import FAILED
 from webapp.ops.order_import.record import FileRefused
-from webapp.ops.order_import.source import ENDINGS, STDIN, format_of, opened
+from webapp.ops.order_import.source import FORMAT_OF_SUFFIX, STDIN, guess_format, open_source
 from webapp.ops.product_import import read_products
 from webapp.orders.catalogue import Changes, update_catalogue
 
-FORMATS = sorted(set(ENDINGS.values()))
+FORMATS = sorted(set(FORMAT_OF_SUFFIX.values()))
 SHOWN = 20
 """Bad lines that are named; the rest is counted."""
 EPILOG = """
@@ -67,11 +67,11 @@ class Command(command.Command):
         """Read the whole file, then write."""
         file = options["file"]
         try:
-            file_format = options["format"] or format_of(file)
-            with opened(file) as source:
+            file_format = options["format"] or guess_format(file)
+            with open_source(file) as source:
                 read = read_products(source.lines(), file_format, decimal_prices=options["decimal_prices"])
         except FileRefused as error:
-            name = "standard input" if file == STDIN else printable(file) or "FILE"
+            name = "standard input" if file == STDIN else escape_unprintable(file) or "FILE"
             raise CommandError(f"{name} {error}.", returncode=FAILED) from error
         if read.faults:
             if options["json"]:
@@ -88,7 +88,7 @@ class Command(command.Command):
                 f"{count}, and nothing was written. Correct the file and run the command again."
             )
             sys.exit(FAILED)
-        with told_plainly():
+        with explain_orders_errors():
             changes = update_catalogue(read.products, dry_run=options["dry_run"])
         if options["json"]:
             self.stdout.write(json.dumps({"written": not options["dry_run"], **changes._asdict()}))

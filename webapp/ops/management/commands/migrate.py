@@ -14,9 +14,9 @@ from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from webapp.db import django_database
+from webapp.db import to_django_config
 from webapp.ops.cli import command
-from webapp.ops.cli.db_errors import told_of, told_plainly
+from webapp.ops.cli.db_errors import explain_errors, explain_orders_errors
 from webapp.ops.cli.main import FAILED
 from workers.migrate import DOMAINS, Domain, pending
 from workers.migrate import migrate as migrate_domain
@@ -53,7 +53,7 @@ class Command(migrate.Command, command.Command):
         logging.getLogger("alembic").setLevel(logging.WARNING)  # what it does is told here
         if settings().orders_direct_url:  # a pooler may give each of its transactions another session
             connection.close()
-            connection.settings_dict.update(django_database(settings().orders_direct_url))
+            connection.settings_dict.update(to_django_config(settings().orders_direct_url))
         as_json = options["json"]
         if (
             options["app_label"]
@@ -81,7 +81,7 @@ class Command(migrate.Command, command.Command):
             self.stdout.write(json.dumps({"up_to_date": True, "missing": missing}))
 
     def _django(self, *args: Any, **options: Any) -> None:
-        with told_plainly():
+        with explain_orders_errors():
             super().handle(*args, **options)
 
     def _bring(self, domain: Domain, missing: list[str], *, quiet: bool) -> None:
@@ -107,7 +107,7 @@ class Command(migrate.Command, command.Command):
 
 def _missing() -> dict[str, list[str]]:
     """What would be run, by database."""
-    with told_plainly():
+    with explain_orders_errors():
         executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     found = {"orders": [f"{migration.app_label} {migration.name}" for migration, _ in plan]}
@@ -119,9 +119,9 @@ def _missing() -> dict[str, list[str]]:
 
 @contextmanager
 def _told(domain: Domain) -> Iterator[None]:
-    """As ``told_of``; and a database of a newer program is said to be that."""
+    """As ``explain_errors``; and a database of a newer program is said to be that."""
     try:
-        with told_of(domain):
+        with explain_errors(domain):
             yield
     except AlembicError as error:
         told = f"The {domain} database is newer than this program: {error}. Run the newer program."

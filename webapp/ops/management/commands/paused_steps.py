@@ -12,11 +12,11 @@ from django.core.management.base import CommandError
 from django.db import connection, transaction
 
 from ordersaga.database import first_line
-from webapp.operators import ActRefused, required_reason
+from webapp.operators import ActionRefused, required_reason
 from webapp.ops.cli import command
-from webapp.ops.cli.db_errors import told_plainly
-from webapp.ops.doctor.backlog import paused_steps
-from webapp.ops.doctor.database import Patient
+from webapp.ops.cli.db_errors import explain_orders_errors
+from webapp.ops.doctor.backlog import find_paused_steps
+from webapp.ops.doctor.database import Database
 from workers.choreography import choreography
 from workers.order_saga import order_operations
 from workers.settings import DOMAINS, PREFIX, settings
@@ -55,7 +55,7 @@ class Command(command.Command):
         resuming.add_argument("--json", action="store_true", help="one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        with told_plainly():
+        with explain_orders_errors():
             if options["act"] == "list":
                 self._list(as_json=options["json"])
             else:
@@ -76,7 +76,7 @@ class Command(command.Command):
             )
         try:
             why = required_reason(reason)
-        except ActRefused as error:
+        except ActionRefused as error:
             raise CommandError(str(error), returncode=REFUSED) from error
         with transaction.atomic():
             order_operations.resume_step(step, participant=steps[step], db=connection, by=BY, reason=why)
@@ -87,8 +87,8 @@ class Command(command.Command):
 def _paused() -> Iterator[dict[str, Any]]:
     for domain in DOMAINS:
         try:
-            with Patient(domain, getattr(settings(), f"{domain}_database_url")) as database:
-                found = list(paused_steps(database, choreography()))
+            with Database(domain, getattr(settings(), f"{domain}_database_url")) as database:
+                found = list(find_paused_steps(database, choreography()))
         except psycopg2.Error as error:
             variable = f"{PREFIX}{domain.upper()}_DATABASE_URL"
             fault = f"The {domain} database cannot be read: {first_line(error)}. {variable} says where it is."

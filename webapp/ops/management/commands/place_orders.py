@@ -12,18 +12,18 @@ from django.core.management.base import CommandError
 from rich.progress import Progress
 
 from webapp.ops.cli import command
-from webapp.ops.cli.command import within
-from webapp.ops.cli.console import Console, printable, progress
-from webapp.ops.cli.db_errors import told_plainly
-from webapp.ops.cli.graceful_stop import Stop, heard
+from webapp.ops.cli.command import number_between
+from webapp.ops.cli.console import Console, escape_unprintable, progress_bars
+from webapp.ops.cli.db_errors import explain_orders_errors
+from webapp.ops.cli.graceful_stop import StopRequest, catch_interrupt
 from webapp.ops.cli.main import FAILED
-from webapp.ops.loadgen import TIMEOUT, Figures, Following, Tally
-from webapp.ops.loadgen.wait import hint
-from webapp.ops.order_import.load import LineRefused, Placing
-from webapp.ops.order_import.record import FileRefused, key
-from webapp.ops.order_import.report import as_json, show, show_faults
-from webapp.ops.order_import.source import READERS, STDIN, format_of, opened
-from webapp.ops.order_import.validate import AT_ONCE, Findings, Job, check
+from webapp.ops.loadgen import TIMEOUT, Figures, SettlementProgress, Stats
+from webapp.ops.loadgen.wait import explain_waiting
+from webapp.ops.order_import.load import LineRefused, Loader
+from webapp.ops.order_import.record import FileRefused, order_key
+from webapp.ops.order_import.report import as_json, show_faults, show_result
+from webapp.ops.order_import.source import READERS, STDIN, guess_format, open_source
+from webapp.ops.order_import.validate import BATCH_SIZE, Findings, Job, validate
 
 NOT_ALL, INTERRUPTED = 1, 130
 """How the command ends when something of the file is missing or unsettled, and after Ctrl-C."""
@@ -87,15 +87,15 @@ class Command(command.Command):
         add("--skip-bad", action="store_true", help="place the good orders, leave the bad ones out")
         add(
             "--at-once",
-            type=within(1, 1000),
-            default=AT_ONCE,
+            type=number_between(1, 1000),
+            default=BATCH_SIZE,
             metavar="N",
-            help=f"orders in one transaction ({AT_ONCE})",
+            help=f"orders in one transaction ({BATCH_SIZE})",
         )
         add("--wait", action="store_true", help="wait until these orders have settled")
         add(
             "--timeout",
-            type=within(0, 1e6, float),
+            type=number_between(0, 1e6, float),
             metavar="SECONDS",
             help=f"with --wait: how long ({TIMEOUT:g})",
         )
@@ -108,14 +108,14 @@ class Command(command.Command):
         batch = options["batch"]
         if batch is not None and not (0 < len(batch) <= LONGEST_NAME and batch.isprintable()):
             raise CommandError(f"--batch: use 1 to {LONGEST_NAME} printable characters", returncode=FAILED)
-        stop = Stop()
-        with _named(options["file"]), told_plainly():
-            name = options["format"] or format_of(options["file"])
+        stop = StopRequest()
+        with _named(options["file"]), explain_orders_errors():
+            name = options["format"] or guess_format(options["file"])
             if options["file"] == STDIN and sys.stdin.isatty():
                 self.stderr.write("Reading standard input until Ctrl-D.")
-            with _or_nothing(), opened(options["file"]) as source:
+            with _or_nothing(), open_source(options["file"]) as source:
                 run = _Import(Job(source, READERS[name], batch or source.digest), stop, options)
-                with heard(stop):
+                with catch_interrupt(stop):
                     run.go()
         if status := run.end():
             sys.exit(status)
@@ -124,18 +124,20 @@ class Command(command.Command):
 class _Import:
     """One file from its first reading to its last order's end."""
 
-    def __init__(self, job: Job, stop: Stop, options: dict[str, Any]) -> None:
+    def __init__(self, job: Job, stop: StopRequest, options: dict[str, Any]) -> None:
         self.job, self._stop, self._options = job, stop, options
         self._told = Console(stderr=True, highlight=False)
         self.findings = Findings()
-        self.placing = Placing(job, stop)
+        self.placing = Loader(job, stop)
         self.figures: Figures | None = None
 
     def go(self) -> None:
-        with progress(Console(stderr=True, quiet=self._options["json"])) as bars:
+        with progress_bars(Console(stderr=True, quiet=self._options["json"])) as bars:
             checking = bars.add_task("checked", total=None)
-            self.findings = check(self.job, self._stop, lambda count: bars.update(checking, completed=count))
-            if self._stop.wanted or self._refused:
+            self.findings = validate(
+                self.job, self._stop, lambda count: bars.update(checking, completed=count)
+            )
+            if self._stop.requested or self._refused:
                 return
             if not self.findings.good and not self.findings.bad:
                 raise FileRefused("holds no order")
@@ -147,42 +149,40 @@ class _Import:
         return bool(self.findings.bad) and not self._options["skip_bad"]
 
     def _place(self, bars: Progress) -> None:
-        count, prefix = self.findings.good, key(self.job.batch, "")
+        count, prefix = self.findings.good, order_key(self.job.batch, "")
         bar = bars.add_task("placing", total=count)
-        following = Following(prefix, bars, count, self._stop) if self._options["wait"] else None
+        following = SettlementProgress(prefix, bars, count, self._stop) if self._options["wait"] else None
 
         def show_placed() -> None:
             done = placing.placed + placing.before
             bars.update(bar, completed=done)
             if following:
-                following.glance(placing.first, done)
+                following.refresh(placing.first, done)
 
-        self.placing = placing = Placing(
-            self.job, self._stop, show_placed, skip_bad=self._options["skip_bad"]
-        )
+        self.placing = placing = Loader(self.job, self._stop, show_placed, skip_bad=self._options["skip_bad"])
         try:
             placing.run(self._options["at_once"])
         except LineRefused as error:
             raise CommandError(
                 f"{self._so_far} Then one was refused. {error} {AGAIN}", returncode=FAILED
             ) from error
-        if following and not self._stop.wanted:
+        if following and not self._stop.requested:
             timeout = TIMEOUT if self._options["timeout"] is None else self._options["timeout"]
             following.wait(placing.first, placing.placed + placing.before, timeout)
         if following and placing.first is not None:
-            self.figures = Tally(prefix, placing.first).figures()
+            self.figures = Stats(prefix, placing.first).figures()
 
     def end(self) -> int:
         """Tell how it went; the exit status."""
-        ended = "interrupted" if self._stop.wanted else "refused" if self._refused else "placed"
+        ended = "interrupted" if self._stop.requested else "refused" if self._refused else "placed"
         if self._options["json"]:
             told = as_json(self.job, self.findings, self.placing, self.figures, ended=ended)
             print(told)  # noqa: T201 - this is what was asked for
         elif ended == "placed":
-            show(Console(highlight=False), self.job, self.findings, self.placing, self.figures)
+            show_result(Console(highlight=False), self.job, self.findings, self.placing, self.figures)
         if self.findings.bad:
             show_faults(self._told, self.findings)
-        if self._stop.wanted:
+        if self._stop.requested:
             self._told.print(f"  Stopped. {self._so_far} {AGAIN}")
             return INTERRUPTED
         if self._refused:
@@ -193,7 +193,7 @@ class _Import:
             return FAILED
         if self.figures and (left := sum(self.figures.open.values())):
             self._told.print(
-                f"  [bold red]{left:,} of {self.figures.placed:,} orders have not settled in time.[/] {hint()}"
+                f"  [bold red]{left:,} of {self.figures.placed:,} orders have not settled in time.[/] {explain_waiting()}"
             )
             return NOT_ALL
         return NOT_ALL if self.placing.skipped else 0
@@ -210,7 +210,7 @@ def _named(file: str) -> Iterator[None]:
     try:
         yield
     except FileRefused as error:
-        name = "standard input" if file == STDIN else printable(file) or "FILE"
+        name = "standard input" if file == STDIN else escape_unprintable(file) or "FILE"
         raise CommandError(f"{name} {error}.", returncode=FAILED) from error
 
 

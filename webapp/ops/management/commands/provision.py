@@ -16,12 +16,12 @@ from ordersaga.errors import OrderSagaError
 from webapp.ops import broker
 from webapp.ops.broker import Management, ManagementError
 from webapp.ops.cli import command
-from webapp.ops.cli.console import Bar, Console, bar
+from webapp.ops.cli.console import Bar, Console, show_bar
 from webapp.ops.cli.main import FAILED
-from webapp.ops.provision import CannotProvision, Work
-from webapp.ops.provision.broker import answers, elsewhere, ensure_broker, topology
-from webapp.ops.provision.postgres import Place, database
-from webapp.ops.provision.reader import reader
+from webapp.ops.provision import CannotProvision, Plan
+from webapp.ops.provision.broker import ensure_broker, ensure_topology, find_other_vhosts, require_broker
+from webapp.ops.provision.postgres import Target, ensure_database
+from webapp.ops.provision.reader import ensure_reader
 from workers.settings import DOMAINS, PREFIX, Domain, Settings, settings
 
 MISSING = 1
@@ -34,7 +34,7 @@ ORDERSAGA_BROKER_URL. A part whose administrator is not given is left alone. The
 exit status:
   0    all is there
   1    with --dry-run, something is missing
-  2    it could not do its work; the message says what to do
+  2    it could not do its plan; the message says what to do
   130  Ctrl-C: what was made stands, run it again for the rest
 
 examples:
@@ -80,32 +80,32 @@ class Command(command.Command):
         word = "missing" if options["dry_run"] else "made"
         quiet = options["json"] or not options["verbosity"]
         try:
-            with bar(Console(stderr=True), hidden=quiet) as under_way:
-                work = Work(
+            with show_bar(Console(stderr=True), hidden=quiet) as under_way:
+                plan = Plan(
                     options["dry_run"],
                     lambda what: None if quiet else self._say(f"{word}: {what}", under_way),
                 )
-                left_alone = self._provision(work, settings(), options, under_way)
+                left_alone = self._provision(plan, settings(), options, under_way)
         except (CannotProvision, OrderSagaError) as error:
             raise CommandError(str(error), returncode=FAILED) from error
         except psycopg2.Error as error:
             raise CommandError(f"PostgreSQL refused: {first_line(error)}", returncode=FAILED) from error
         if options["json"]:
             self.stdout.write(
-                json.dumps({"dry_run": work.dry, word: work.missing, "left_alone": left_alone}, indent=2)
+                json.dumps({"dry_run": plan.dry, word: plan.missing, "left_alone": left_alone}, indent=2)
             )
         elif not quiet:
             for part in left_alone:
                 self.stdout.write(f"left alone: {part}")
-            self.stdout.write(f"{len(work.missing)} {word}" if work.missing else "nothing is missing")
-        if work.dry and work.missing:
+            self.stdout.write(f"{len(plan.missing)} {word}" if plan.missing else "nothing is missing")
+        if plan.dry and plan.missing:
             sys.exit(MISSING)
 
     def _say(self, line: str, under_way: Bar) -> None:
         with under_way.aside():
             self.stdout.write(line)
 
-    def _provision(self, work: Work, ours: Settings, options: dict[str, Any], under_way: Bar) -> list[str]:
+    def _provision(self, plan: Plan, ours: Settings, options: dict[str, Any], under_way: Bar) -> list[str]:
         """What was left alone."""
         admins = _admins(
             options["postgres_admin"] or [a for a in [os.environ.get("PROVISION_POSTGRES_ADMIN", "")] if a]
@@ -117,11 +117,11 @@ class Command(command.Command):
         for done, domain in enumerate(DOMAINS):
             under_way(domain, done, len(DOMAINS) + 1)
             if admin := admins.get(domain, admins.get(ALL)):
-                _domain(work, ours, domain, admin)
+                _domain(plan, ours, domain, admin)
             else:
                 left_alone.append(f"the {domain} database (no --postgres-admin)")
         under_way("broker", len(DOMAINS), len(DOMAINS) + 1)
-        left_alone += _broker(work, ours, admins, management, change_queues=options["change_queues"])
+        left_alone += _broker(plan, ours, admins, management, change_queues=options["change_queues"])
         return left_alone
 
 
@@ -141,15 +141,15 @@ def _admins(given: list[str]) -> dict[str, str]:
     return found
 
 
-def _domain(work: Work, ours: Settings, domain: Domain, admin: str) -> None:
-    owner = Place.of(ours.direct_variable(domain), ours.direct_url(domain))
-    database(work, admin, owner)
+def _domain(plan: Plan, ours: Settings, domain: Domain, admin: str) -> None:
+    owner = Target.of(ours.direct_variable(domain), ours.direct_url(domain))
+    ensure_database(plan, admin, owner)
     if domain in READERS and (url := getattr(ours, f"{domain}_reader_url", None)):
-        reader(work, admin, Place.of(f"{PREFIX}{domain.upper()}_READER_URL", url), owner)
+        ensure_reader(plan, admin, Target.of(f"{PREFIX}{domain.upper()}_READER_URL", url), owner)
 
 
 def _broker(
-    work: Work, ours: Settings, admins: dict[str, str], management: str, *, change_queues: bool
+    plan: Plan, ours: Settings, admins: dict[str, str], management: str, *, change_queues: bool
 ) -> list[str]:
     from workers.choreography import choreography
 
@@ -157,24 +157,24 @@ def _broker(
         admin = admins.get("broker", admins.get(ALL))
         if not admin:
             return ["the embedded broker (no --postgres-admin)"]
-        place = Place.of(f"{PREFIX}BROKER_URL", ours.broker_url)
-        before = len(work.missing)
-        database(work, admin, place)
-        if not (work.dry and len(work.missing) > before):
-            topology(work, ours.broker_url, choreography())
+        place = Target.of(f"{PREFIX}BROKER_URL", ours.broker_url)
+        before = len(plan.missing)
+        ensure_database(plan, admin, place)
+        if not (plan.dry and len(plan.missing) > before):
+            ensure_topology(plan, ours.broker_url, choreography())
         return []
-    return _rabbitmq(work, ours, management, change_queues=change_queues)
+    return _rabbitmq(plan, ours, management, change_queues=change_queues)
 
 
-def _rabbitmq(work: Work, ours: Settings, management: str, *, change_queues: bool) -> list[str]:
+def _rabbitmq(plan: Plan, ours: Settings, management: str, *, change_queues: bool) -> list[str]:
     from workers.choreography import choreography
 
-    if not ours.broker_url.startswith(broker.AMQP):
+    if not ours.broker_url.startswith(broker.AMQP_SCHEMES):
         raise CannotProvision(
-            f"{PREFIX}BROKER_URL names a broker of another kind: {broker.kind(ours.broker_url)}. {broker.KINDS}"
+            f"{PREFIX}BROKER_URL names a broker of another kind: {broker.scheme_of(ours.broker_url)}. {broker.SUPPORTED}"
         )
     if not management and change_queues:  # this takes no administrator: the pools' user may declare
-        topology(work, ours.broker_url, choreography(), change_queues=True)
+        ensure_topology(plan, ours.broker_url, choreography(), change_queues=True)
         return []
     if not management:
         return ["RabbitMQ (no --rabbitmq-admin)"]
@@ -182,14 +182,15 @@ def _rabbitmq(work: Work, ours: Settings, management: str, *, change_queues: boo
         host = Management(management)
     except ValueError as error:
         raise CannotProvision(f"--rabbitmq-admin: {error}") from error
-    answers(ours.broker_url)
-    if ensure_broker(work, host, ours.broker_url):
-        topology(work, ours.broker_url, choreography(), host.url, change_queues=change_queues)
-    elif work.dry:
-        work.need("exchanges, queues and bindings", lambda: None)
+    require_broker(ours.broker_url)
+    if ensure_broker(plan, host, ours.broker_url):
+        ensure_topology(plan, ours.broker_url, choreography(), host.url, change_queues=change_queues)
+    elif plan.dry:
+        plan.ensure("exchanges, queues and bindings", lambda: None)
     try:
         return [
-            f"{vhost}, which the broker's user may enter, too" for vhost in elsewhere(host, ours.broker_url)
+            f"{vhost}, which the broker's user may enter, too"
+            for vhost in find_other_vhosts(host, ours.broker_url)
         ]
     except ManagementError:
         return []

@@ -96,7 +96,7 @@ class Command(command.Command):
         ) as progress:  # fmt: skip
             task = progress.add_task("reading")
 
-            def tell(now: Pruned) -> None:
+            def on_progress(now: Pruned) -> None:
                 nonlocal pruned
                 pruned = now
                 progress.update(task, description=_sentence(now, dry=options["dry_run"]))
@@ -104,7 +104,11 @@ class Command(command.Command):
             try:
                 with _databases(ours) as databases:
                     pruned = prune(
-                        databases, retention, batch=options["batch"], dry=options["dry_run"], tell=tell
+                        databases,
+                        retention,
+                        batch=options["batch"],
+                        dry=options["dry_run"],
+                        on_progress=on_progress,
                     )
             except KeyboardInterrupt:
                 self._told(pruned, options, interrupted=True)

@@ -12,11 +12,11 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from webapp.ops.cli import command
-from webapp.ops.cli.command import within
-from webapp.ops.cli.console import Bar, Console, bar
+from webapp.ops.cli.command import number_between
+from webapp.ops.cli.console import Bar, Console, show_bar
 from webapp.ops.reconcile import Auditor, Report, Unreadable, audit_queue
-from webapp.ops.reconcile.audit_lag import Queue
-from webapp.ops.reconcile.report import Watch, as_json, as_line, show, show_changes
+from webapp.ops.reconcile.audit_lag import AuditQueue
+from webapp.ops.reconcile.report import Watch, report_as_json, show_changes, show_report, watch_as_json
 from workers.settings import settings
 
 VIOLATIONS, UNREADABLE, INTERRUPTED = 1, 2, 130
@@ -68,7 +68,7 @@ class Command(command.Command):
             help="how old a disagreement must be before it is called a violation (60); what is younger is read again",
         )
         parser.add_argument(
-            "--watch", type=within(0.1, 86_400, float), nargs="?", const=EVERY, metavar="SECONDS",
+            "--watch", type=number_between(0.1, 86_400, float), nargs="?", const=EVERY, metavar="SECONDS",
             help=f"look again so many seconds after each look ({EVERY:g}), until Ctrl-C",
         )  # fmt: skip
         parser.add_argument(
@@ -102,7 +102,7 @@ class Command(command.Command):
 class _Looking:
     """``status`` is how the last look ended, None before the first."""
 
-    def __init__(self, grace: timedelta, queue: Queue, *, as_json: bool) -> None:
+    def __init__(self, grace: timedelta, queue: AuditQueue, *, as_json: bool) -> None:
         self.told = Console(stderr=True)
         self.status: int | None = None
         self._json = as_json
@@ -127,9 +127,9 @@ class _Looking:
         if report is None:
             return
         if self._json:
-            print(as_json(report))  # noqa: T201 - this is what was asked for
+            print(report_as_json(report))  # noqa: T201 - this is what was asked for
         else:
-            show(report, Console(highlight=False))
+            show_report(report, Console(highlight=False))
 
     def on_and_on(self, seconds: float) -> None:
         watch = Watch()
@@ -138,7 +138,7 @@ class _Looking:
             if report is not None:
                 found = (timezone.now(), report, *watch.changes(report))
                 if self._json:
-                    print(as_line(*found), flush=True)  # noqa: T201 - this is what was asked for
+                    print(watch_as_json(*found), flush=True)  # noqa: T201 - this is what was asked for
                 else:
                     show_changes(Console(highlight=False), *found)
             time.sleep(seconds)
@@ -146,7 +146,7 @@ class _Looking:
     def _look(self) -> Report | None:
         """None when a database cannot be read; that is told."""
         try:
-            with bar(self.told, hidden=self._json) as self._bar:
+            with show_bar(self.told, hidden=self._json) as self._bar:
                 report = self._auditor.audit()
         except Unreadable as error:
             self.told.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from webapp.audit.lookup import TRIED, saga_of
-from webapp.audit.timeline import story_of
+from webapp.audit.lookup import ID_KINDS, find_saga
+from webapp.audit.timeline import load_timeline
 from webapp.ops.cli import command
 from webapp.ops.cli.console import Console
-from webapp.ops.cli.db_errors import told_plainly
+from webapp.ops.cli.db_errors import explain_orders_errors
 from webapp.ops.rendering import saga_as_json, show_saga
 
 NOT_FOUND = 1
@@ -37,16 +37,16 @@ class Command(command.Command):
     epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("id", metavar="ID|ORDER", help=TRIED)
+        parser.add_argument("id", metavar="ID|ORDER", help=ID_KINDS)
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        with told_plainly():
-            saga = saga_of(options["id"])
-            story = story_of(saga) if saga else None
+        with explain_orders_errors():
+            saga = find_saga(options["id"])
+            story = load_timeline(saga) if saga else None
         if story is None:
             raise CommandError(
-                f"Nothing has this id: {options['id'][:80]!r}. Tried: {TRIED}.", returncode=NOT_FOUND
+                f"Nothing has this id: {options['id'][:80]!r}. Tried: {ID_KINDS}.", returncode=NOT_FOUND
             )
         if options["json"]:
             print(saga_as_json(story))  # noqa: T201 - this is what was asked for

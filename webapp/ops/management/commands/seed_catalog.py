@@ -11,9 +11,9 @@ from django.core.management.base import CommandError
 
 from webapp.ops import demo_data
 from webapp.ops.cli import command
-from webapp.ops.cli.command import within
-from webapp.ops.cli.console import Console, bar
-from webapp.ops.cli.db_errors import told_of, told_plainly
+from webapp.ops.cli.command import number_between
+from webapp.ops.cli.console import Console, show_bar
+from webapp.ops.cli.db_errors import explain_errors, explain_orders_errors
 from webapp.ops.cli.main import FAILED
 from webapp.ops.demo_data import EXAMPLES
 from webapp.ops.order_import.record import FileRefused
@@ -29,7 +29,7 @@ PARTS = 3
 MOST = 10**12
 PLENTY = 1_000_000
 EPILOG = f"""
-Besides come {demo_data.SCARCE} articles without stock (SCARCE-0001 …), and {demo_data.TROUBLED} customers each who are
+Besides come {demo_data.SCARCE_ARTICLES} articles without stock (SCARCE-0001 …), and {demo_data.DECLINED_CUSTOMERS} customers each who are
 poor, blocked or limited (poor-0001 …), whose payments are declined. With --example there is only what those orders
 need; the other options do not matter then.
 
@@ -54,28 +54,28 @@ class Command(command.Command):
         add = parser.add_argument
         add(
             "--products",
-            type=within(0, PLENTY),
+            type=number_between(0, PLENTY),
             default=50,
             metavar="N",
             help="articles, SKU-0001 and on (50)",
         )
         add(
             "--stock",
-            type=within(0, MOST),
+            type=number_between(0, MOST),
             default=1_000_000,
             metavar="N",
             help="units on hand of each (1000000)",
         )
         add(
             "--customers",
-            type=within(0, PLENTY),
+            type=number_between(0, PLENTY),
             default=100,
             metavar="N",
             help="customers, customer-0001 and on (100)",
         )
         add(
             "--balance",
-            type=within(0, MOST),
+            type=number_between(0, MOST),
             default=10**9,
             metavar="N",
             help="cents in each wallet (1000000000)",
@@ -90,9 +90,9 @@ class Command(command.Command):
     def handle(self, *_: Any, **options: Any) -> None:
         """Fill up, tell."""
         products, goods, wallets = _example(options["example"]) if options["example"] else _shop(options)
-        with bar(Console(stderr=True), hidden=options["json"] or not options["verbosity"]) as under_way:
+        with show_bar(Console(stderr=True), hidden=options["json"] or not options["verbosity"]) as under_way:
             under_way("catalogue", 0, PARTS)
-            with told_plainly():
+            with explain_orders_errors():
                 Product.objects.bulk_create(products, ignore_conflicts=True)
             under_way("stock", 1, PARTS)
             units = _stocked(goods)
@@ -108,20 +108,23 @@ class Command(command.Command):
 
 
 def _shop(options: dict[str, Any]) -> tuple[list[Product], dict[str, int], list[NewWallet]]:
-    goods = dict.fromkeys(demo_data.skus(options["products"]), options["stock"])
+    goods = dict.fromkeys(demo_data.stocked_skus(options["products"]), options["stock"])
     goods |= dict.fromkeys(demo_data.scarce_skus(), 0)
     money, balance = demo_data.CURRENCY, options["balance"]
     products = [
-        Product(sku=s, name=s.replace("-", " ").title(), price=demo_data.price(s), currency=money)
+        Product(sku=s, name=s.replace("-", " ").title(), price=demo_data.price_of(s), currency=money)
         for s in goods
     ]
     wallets = [
-        *(NewWallet(name, money, balance) for name in demo_data.customers("customer", options["customers"])),
-        *(NewWallet(name, money, 0) for name in demo_data.customers("poor")),
-        *(NewWallet(name, money, balance, blocked=True) for name in demo_data.customers("blocked")),
         *(
-            NewWallet(name, money, balance, order_limit=demo_data.LIMIT)
-            for name in demo_data.customers("limited")
+            NewWallet(name, money, balance)
+            for name in demo_data.customer_names("customer", options["customers"])
+        ),
+        *(NewWallet(name, money, 0) for name in demo_data.customer_names("poor")),
+        *(NewWallet(name, money, balance, blocked=True) for name in demo_data.customer_names("blocked")),
+        *(
+            NewWallet(name, money, balance, order_limit=demo_data.ORDER_LIMIT)
+            for name in demo_data.customer_names("limited")
         ),
     ]
     return products, goods, wallets
@@ -139,12 +142,12 @@ def _example(name: str) -> tuple[list[Product], dict[str, int], list[NewWallet]]
 
 
 def _stocked(goods: dict[str, int]) -> int:
-    with told_of("inventory"), inventory.database.begin() as stock:
+    with explain_errors("inventory"), inventory.database.begin() as stock:
         return receive(stock.db, goods)
 
 
 def _funded(wallets: Collection[NewWallet]) -> int:
-    with told_of("payments"), payments.database.begin() as money:
+    with explain_errors("payments"), payments.database.begin() as money:
         try:
             return open_wallets(money.db, wallets)
         except WalletUnfit as error:

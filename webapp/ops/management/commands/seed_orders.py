@@ -12,14 +12,24 @@ from rich.progress import Progress
 
 from ordersaga.ids import new_id
 from webapp.ops.cli import command
-from webapp.ops.cli.command import within
-from webapp.ops.cli.console import Console, progress
-from webapp.ops.cli.db_errors import told_plainly
-from webapp.ops.cli.graceful_stop import Stop, heard
+from webapp.ops.cli.command import number_between
+from webapp.ops.cli.console import Console, progress_bars
+from webapp.ops.cli.db_errors import explain_orders_errors
+from webapp.ops.cli.graceful_stop import StopRequest, catch_interrupt
 from webapp.ops.cli.main import FAILED
-from webapp.ops.loadgen import TIMEOUT, EmptyCatalogue, Figures, Following, Mix, Run, Shelf, Tally, plan
-from webapp.ops.loadgen.report import as_json, show
-from webapp.ops.loadgen.wait import hint
+from webapp.ops.loadgen import (
+    TIMEOUT,
+    Catalog,
+    EmptyCatalogue,
+    Figures,
+    Mix,
+    Run,
+    SettlementProgress,
+    Stats,
+    plan,
+)
+from webapp.ops.loadgen.report import as_json, show_figures
+from webapp.ops.loadgen.wait import explain_waiting
 from webapp.orders.exceptions import OrderError
 
 OPEN, INTERRUPTED = 1, 130
@@ -66,17 +76,17 @@ class Command(command.Command):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The options."""
         add = parser.add_argument
-        add("--count", type=within(1, MOST), default=1000, metavar="N", help="how many orders (1000)")
+        add("--count", type=number_between(1, MOST), default=1000, metavar="N", help="how many orders (1000)")
         add(
             "--rate",
-            type=within(0, 1e6, float),
+            type=number_between(0, 1e6, float),
             default=0.0,
             metavar="R",
             help="orders a second; 0: all it can (0)",
         )
         add(
             "--batch",
-            type=within(1, 1000),
+            type=number_between(1, 1000),
             default=20,
             metavar="N",
             help="most orders in one transaction (20)",
@@ -99,7 +109,7 @@ class Command(command.Command):
         )
         add(
             "--customers",
-            type=within(1, MOST),
+            type=number_between(1, MOST),
             default=100,
             metavar="N",
             help="as many as seed_catalog made (100)",
@@ -107,7 +117,7 @@ class Command(command.Command):
         add("--wait", action="store_true", help="wait until these orders have settled")
         add(
             "--timeout",
-            type=within(0, 1e6, float),
+            type=number_between(0, 1e6, float),
             metavar="SECONDS",
             help=f"with --wait: how long ({TIMEOUT:g})",
         )
@@ -117,11 +127,11 @@ class Command(command.Command):
         """Place, wait, tell."""
         seed = SystemRandom().randrange(10**6) if options["seed"] is None else options["seed"]
         mix = _mix(options)
-        stop = Stop()
+        stop = StopRequest()
         key = f"seed-{new_id()}-"
-        with heard(stop), told_plainly():
+        with catch_interrupt(stop), explain_orders_errors():
             shelf = _shelf(mix)
-            with progress(Console(stderr=True, quiet=options["json"])) as bars:
+            with progress_bars(Console(stderr=True, quiet=options["json"])) as bars:
                 seeding = _Seeding(key, bars, mix.count, follow=options["wait"], stop=stop)
                 orders = plan(mix, shelf, seed=seed, run=key, customers=options["customers"])
                 try:
@@ -136,17 +146,17 @@ class Command(command.Command):
         if options["json"]:
             print(as_json(seeding.run, figures, seed))  # noqa: T201 - this is what was asked for
         else:
-            show(Console(highlight=False), seeding.run, figures, seed)
+            show_figures(Console(highlight=False), seeding.run, figures, seed)
         self._end(stop, seeding.run, figures, mix, waited=options["wait"])
 
-    def _end(self, stop: Stop, run: Run, figures: Figures, mix: Mix, *, waited: bool) -> None:
+    def _end(self, stop: StopRequest, run: Run, figures: Figures, mix: Mix, *, waited: bool) -> None:
         told = Console(stderr=True, highlight=False)
-        if stop.wanted:
+        if stop.requested:
             told.print(f"\n  Stopped. {_placed(run, mix)} What was placed goes on its way.")
             sys.exit(INTERRUPTED)
         if waited and (left := sum(figures.open.values())):
             told.print(
-                f"\n  [bold red]{left:,} of {run.placed:,} orders have not settled in time.[/] {hint()}"
+                f"\n  [bold red]{left:,} of {run.placed:,} orders have not settled in time.[/] {explain_waiting()}"
             )
             sys.exit(OPEN)
 
@@ -154,11 +164,11 @@ class Command(command.Command):
 class _Seeding:
     """A run, its tally and its bars."""
 
-    def __init__(self, key: str, bars: Progress, count: int, *, follow: bool, stop: Stop) -> None:
+    def __init__(self, key: str, bars: Progress, count: int, *, follow: bool, stop: StopRequest) -> None:
         self.run = Run(stop, self._show)
         self._bars = bars
         self._placing = bars.add_task("placing", total=count)
-        self._following = Following(key, bars, count, stop) if follow else None
+        self._following = SettlementProgress(key, bars, count, stop) if follow else None
         self._key = key
 
     def wait(self, seconds: float) -> None:
@@ -168,12 +178,12 @@ class _Seeding:
             self._following.wait(self.run.first, self.run.placed, seconds)
 
     def figures(self) -> Figures:
-        return Figures() if self.run.first is None else Tally(self._key, self.run.first).figures()
+        return Figures() if self.run.first is None else Stats(self._key, self.run.first).figures()
 
     def _show(self) -> None:
         self._bars.update(self._placing, completed=self.run.placed)
         if self._following:
-            self._following.glance(self.run.first, self.run.placed)
+            self._following.refresh(self.run.first, self.run.placed)
 
 
 def _mix(options: dict[str, Any]) -> Mix:
@@ -185,8 +195,8 @@ def _mix(options: dict[str, Any]) -> Mix:
         raise CommandError(f"{error}. Make the shares smaller.", returncode=FAILED) from error
 
 
-def _shelf(mix: Mix) -> Shelf:
-    shelf = Shelf.read()
+def _shelf(mix: Mix) -> Catalog:
+    shelf = Catalog.read()
     try:
         shelf.check(mix)
     except EmptyCatalogue as error:

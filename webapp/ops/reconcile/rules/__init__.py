@@ -1,5 +1,5 @@
-"""What must hold for one saga's story. A rule may branch on a story's shape only, see
-:func:`..story.shape`.
+"""What must hold for one saga's facts. A rule may branch on a facts's shape only, see
+:func:`..facts.shape`.
 """
 
 from __future__ import annotations
@@ -7,55 +7,61 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from webapp.ops.reconcile.codes import Finding
-from webapp.ops.reconcile.rules.goods_and_money import goods, money
-from webapp.ops.reconcile.rules.journals import barred, effects, loose_ends, refusals, trail
-from webapp.ops.reconcile.rules.orders import (
-    answers,
-    cancellations,
-    deadlines,
-    orders,
-    participants,
-    strangers,
-    sums,
-    timers,
+from webapp.ops.reconcile.rules.goods_and_money import check_goods, check_money
+from webapp.ops.reconcile.rules.journals import (
+    check_bars,
+    check_effects,
+    check_open_rows,
+    check_refusals,
+    check_trail,
 )
-from webapp.ops.reconcile.saga_facts import Story
+from webapp.ops.reconcile.rules.orders import (
+    check_amount,
+    check_answers,
+    check_cancellation,
+    check_deadline,
+    check_orphans,
+    check_participants,
+    check_status,
+    check_timers,
+)
+from webapp.ops.reconcile.saga_facts import SagaFacts
 
-Rule = Callable[[Story], Iterator[Finding]]
+Rule = Callable[[SagaFacts], Iterator[Finding]]
 
 SAGA_NAME = "order"
 """The kind of saga that is an order; others are none of this auditor's business."""
 
-ORDERS: tuple[Rule, ...] = (
-    orders,
-    participants,
-    money,
-    goods,
-    effects,
-    refusals,
-    barred,
-    loose_ends,
-    answers,
-    cancellations,
-    deadlines,
-    timers,
+ORDER_RULES: tuple[Rule, ...] = (
+    check_status,
+    check_participants,
+    check_money,
+    check_goods,
+    check_effects,
+    check_refusals,
+    check_bars,
+    check_open_rows,
+    check_answers,
+    check_cancellation,
+    check_deadline,
+    check_timers,
 )
 
-BUSINESS: tuple[Rule, ...] = (sums, money, goods)
+PERMANENT_RULES: tuple[Rule, ...] = (check_amount, check_money, check_goods)
 """What holds for ever. Of orders that ended before the horizon, journals, answers and trail may have been
 pruned.
 """
 
 
-def judge(story: Story, *, audited: bool) -> list[Finding]:
-    """The rules that a story breaks.
+def find_broken_rules(facts: SagaFacts, *, audited: bool) -> list[Finding]:
+    """The rules that a facts breaks.
 
     :param audited: whether somebody keeps an audit trail at all.
     """
-    if not story.status or story.order.number is None:
-        return list(strangers(story)) if story.name in ("", SAGA_NAME) else []
-    if story.forgotten:
-        rules: tuple[Rule, ...] = BUSINESS
+    if not facts.status or facts.order.number is None:
+        return list(check_orphans(facts)) if facts.name in ("", SAGA_NAME) else []
+    if facts.forgotten:
+        rules: tuple[Rule, ...] = PERMANENT_RULES
     else:
-        rules = (*ORDERS, trail) if audited else ORDERS
-    return [finding for rule in rules for finding in rule(story)]
+        rules = (*ORDER_RULES, check_trail) if audited else ORDER_RULES
+    return [finding for rule in rules for finding in rule(facts)]

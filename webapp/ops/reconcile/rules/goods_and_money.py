@@ -5,50 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from webapp.ops.reconcile.codes import Finding
-from webapp.ops.reconcile.saga_facts import Story, same_goods
+from webapp.ops.reconcile.saga_facts import SagaFacts, is_same_goods
 
 
-def goods(story: Story) -> Iterator[Finding]:
+def check_goods(facts: SagaFacts) -> Iterator[Finding]:
     """What the reservations and movements of a saga must be, given what became of its order."""
-    states = set(story.states)
-    both = {"orders": f"{story.says_orders()}, {story.order.goods}", "inventory": story.says_stock()}
-    if story.ended and "held" in states:
+    states = set(facts.states)
+    both = {"orders": f"{facts.describe_order()}, {facts.order.goods}", "inventory": facts.describe_stock()}
+    if facts.ended and "held" in states:
         yield Finding("held-after-end", both)
-    if story.status == "CONFIRMED" and (not states or (story.ended and "released" in states)):
+    if facts.status == "CONFIRMED" and (not states or (facts.ended and "released" in states)):
         yield Finding("confirmed-not-shipped", both)
-    if story.status == "ROLLED_BACK" and "shipped" in states:
+    if facts.status == "ROLLED_BACK" and "shipped" in states:
         yield Finding("shipped-not-confirmed", both)
-    if states and not same_goods(story.stock.goods, story.order.goods):
+    if states and not is_same_goods(facts.stock.goods, facts.order.goods):
         yield Finding("goods-not-as-ordered", both)
-    if story.stock.disagree:
-        said = {"reservations": story.says_stock(), "movements": story.stock.movements or "none"}
+    if facts.stock.disagree:
+        said = {"reservations": facts.describe_stock(), "movements": facts.stock.movements or "none"}
         yield Finding("movements-disagree", said)
-    if story.stock.number is not None and story.stock.number != story.order.number:
-        said = {"orders": f"order {story.order.number}", "inventory": f"order {story.stock.number}"}
+    if facts.stock.number is not None and facts.stock.number != facts.order.number:
+        said = {"orders": f"order {facts.order.number}", "inventory": f"order {facts.stock.number}"}
         yield Finding("reservation-names-other-order", said)
 
 
-def money(story: Story) -> Iterator[Finding]:
+def check_money(facts: SagaFacts) -> Iterator[Finding]:
     """Once and confirmed, or net zero; and the very amount, from the customer's own wallet."""
-    charges, refunds = story.charges, story.refunds
+    charges, refunds = facts.charges, facts.refunds
     both = {
-        "orders": f"{story.says_orders()}, {story.order.bill or 'free of charge'}",
-        "ledger": story.says_money(),
+        "orders": f"{facts.describe_order()}, {facts.order.bill or 'free of charge'}",
+        "ledger": facts.describe_money(),
     }
     if charges > 1 or refunds > 1:
         yield Finding("charged-twice", both)
     if refunds > charges:
         yield Finding("refund-without-charge", both)
-    if story.status == "CONFIRMED" and not charges:
+    if facts.status == "CONFIRMED" and not charges:
         yield Finding("confirmed-not-charged", both)
-    if story.status == "CONFIRMED" and story.ended and refunds:
+    if facts.status == "CONFIRMED" and facts.ended and refunds:
         yield Finding("confirmed-and-refunded", both)
-    if story.status == "ROLLED_BACK" and charges > refunds:
+    if facts.status == "ROLLED_BACK" and charges > refunds:
         yield Finding("charged-not-confirmed", both)
-    if charges == 1 and story.money.charge != story.order.bill:
+    if charges == 1 and facts.money.charge != facts.order.bill:
         yield Finding("charge-not-as-ordered", both)
-    if charges == refunds == 1 and story.money.refund != story.money.charge:
+    if charges == refunds == 1 and facts.money.refund != facts.money.charge:
         yield Finding("refund-not-as-charged", both)
-    if story.money.number is not None and story.money.number != story.order.number:
-        said = {"orders": f"order {story.order.number}", "ledger": f"order {story.money.number}"}
+    if facts.money.number is not None and facts.money.number != facts.order.number:
+        said = {"orders": f"order {facts.order.number}", "ledger": f"order {facts.money.number}"}
         yield Finding("ledger-names-other-order", said)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from webapp.ops.reconcile.codes import Finding
-from webapp.ops.reconcile.saga_facts import Story
+from webapp.ops.reconcile.saga_facts import SagaFacts
 
 CONFIRM, EXPIRE, CANCEL = "orders.confirm_order", "orders.expire_order", "orders.cancel"
-READ = ("orders", "inventory", "payments")
+PARTICIPANTS = ("orders", "inventory", "payments")
 """The participants of every order, whose journals are read; others, wherever they are, are taken at their
 word.
 """
@@ -19,15 +19,15 @@ came first.
 """
 
 
-def strangers(story: Story) -> Iterator[Finding]:
+def check_orphans(facts: SagaFacts) -> Iterator[Finding]:
     """Order, saga and everybody else's rows, when one of the first two is missing."""
-    order = f"order {story.order.number}" if story.order.number is not None else "no order"
-    if story.status:
-        yield Finding("saga-without-order", {"saga": story.says_orders(), "orders": order})
+    order = f"order {facts.order.number}" if facts.order.number is not None else "no order"
+    if facts.status:
+        yield Finding("saga-without-order", {"saga": facts.describe_order(), "orders": order})
         return
-    if story.order.number is not None:
+    if facts.order.number is not None:
         yield Finding("order-without-saga", {"orders": order, "saga": "no row"})
-    o, s, m = story.known
+    o, s, m = facts.known
     if o is not None and (o.journal or o.answers or o.heard or o.timers):
         left = {"journal": o.journal, "answers": o.answers, "audit trail": o.heard, "timers": o.timers}
         yield Finding(
@@ -36,81 +36,81 @@ def strangers(story: Story) -> Iterator[Finding]:
     if s is not None:
         said = {
             "journal": s.journal or "nothing",
-            "stock": story.says_stock(),
+            "stock": facts.describe_stock(),
             "movements": s.movements or "none",
         }
         yield Finding("orphan-in-inventory", said | {"saga": "no row"})
     if m is not None:
-        said = {"journal": m.journal or "nothing", "ledger": story.says_money()}
+        said = {"journal": m.journal or "nothing", "ledger": facts.describe_money()}
         yield Finding("orphan-in-payments", said | {"saga": "no row"})
 
 
-def orders(story: Story) -> Iterator[Finding]:
-    """The saga's status is what the deciding steps have decided, and :func:`sums`."""
-    state = story.journal.get(CONFIRM, "no row")
+def check_status(facts: SagaFacts) -> Iterator[Finding]:
+    """The saga's status is what the deciding steps have decided, and :func:`check_amount`."""
+    state = facts.journal.get(CONFIRM, "no row")
     confirmed = {"PENDING": state not in WAS_CONFIRMED, "CONFIRMED": state == "done"}
-    agrees = confirmed.get(story.status, True)
-    if story.status == "ROLLED_BACK":
+    agrees = confirmed.get(facts.status, True)
+    if facts.status == "ROLLED_BACK":
         agrees = state not in ("done", "undoing")
-    if story.status in ("PENDING", "CONFIRMED"):
-        agrees &= "refused" not in (story.journal.get(EXPIRE), story.journal.get(CANCEL))
+    if facts.status in ("PENDING", "CONFIRMED"):
+        agrees &= "refused" not in (facts.journal.get(EXPIRE), facts.journal.get(CANCEL))
     if not agrees:
-        said = {"status": story.says_orders(), "journal": story.says_journal(CONFIRM, EXPIRE, CANCEL)}
+        said = {"status": facts.describe_order(), "journal": facts.describe_journal(CONFIRM, EXPIRE, CANCEL)}
         yield Finding("status-disagrees", said)
-    yield from sums(story)
+    yield from check_amount(facts)
 
 
-def participants(story: Story) -> Iterator[Finding]:
+def check_participants(facts: SagaFacts) -> Iterator[Finding]:
     """The list that was frozen when the saga began names all that take part in every order."""
-    if missing := [name for name in READ if name not in story.participants]:
+    if missing := [name for name in PARTICIPANTS if name not in facts.participants]:
         yield Finding(
-            "participant-not-listed", {"listed": " ".join(story.participants), "missing": " ".join(missing)}
+            "participant-not-listed", {"listed": " ".join(facts.participants), "missing": " ".join(missing)}
         )
 
 
-def sums(story: Story) -> Iterator[Finding]:
+def check_amount(facts: SagaFacts) -> Iterator[Finding]:
     """The order is worth its lines."""
-    if story.wrong_sum:
-        said = {"order": story.order.bill or "0", "lines": f"{story.order.goods or 'none'}, of another sum"}
+    if facts.wrong_sum:
+        said = {"order": facts.order.bill or "0", "lines": f"{facts.order.goods or 'none'}, of another sum"}
         yield Finding("order-not-its-lines", said)
 
 
-def answers(story: Story) -> Iterator[Finding]:
+def check_answers(facts: SagaFacts) -> Iterator[Finding]:
     """A saga is rolled back when every participant on its list has said that nothing is left with it."""
-    given = (story.order.answers or "").split()
-    missing = [name for name in story.participants if name not in given]
-    if story.status == "ROLLED_BACK" and missing:
+    given = (facts.order.answers or "").split()
+    missing = [name for name in facts.participants if name not in given]
+    if facts.status == "ROLLED_BACK" and missing:
         said = {
-            "saga": story.says_orders(),
+            "saga": facts.describe_order(),
             "answered": " ".join(given) or "nobody",
             "missing": " ".join(missing),
         }
         yield Finding("answer-missing", said)
 
 
-def cancellations(story: Story) -> Iterator[Finding]:
+def check_cancellation(facts: SagaFacts) -> Iterator[Finding]:
     """Who asked for a cancellation is told what became of it."""
-    asked, state = story.cancel, story.journal.get(CANCEL, "no row")
+    asked, state = facts.cancel, facts.journal.get(CANCEL, "no row")
     if not asked:
         return
-    if asked == "asked" and story.ended:
+    if asked == "asked" and facts.ended:
         yield Finding(
-            "cancel-unanswered", {"saga": story.says_orders(), "journal": story.says_journal(CANCEL)}
+            "cancel-unanswered", {"saga": facts.describe_order(), "journal": facts.describe_journal(CANCEL)}
         )
     if asked != "asked" and state not in CANCEL_STATES.get(asked, ()):
-        yield Finding("cancel-told-wrong", {"told": asked, "journal": story.says_journal(CANCEL)})
+        yield Finding("cancel-told-wrong", {"told": asked, "journal": facts.describe_journal(CANCEL)})
 
 
-def deadlines(story: Story) -> Iterator[Finding]:
+def check_deadline(facts: SagaFacts) -> Iterator[Finding]:
     """No saga is open for long past its deadline, whatever it waits for."""
-    if story.overdue:
-        late = f"{story.order.late:,.0f} s ago" if story.order.late is not None else "unknown"
+    if facts.overdue:
+        late = f"{facts.order.late:,.0f} s ago" if facts.order.late is not None else "unknown"
         yield Finding(
-            "overdue", {"saga": story.says_orders(), "deadline": late, "journal": story.says_journal()}
+            "overdue", {"saga": facts.describe_order(), "deadline": late, "journal": facts.describe_journal()}
         )
 
 
-def timers(story: Story) -> Iterator[Finding]:
+def check_timers(facts: SagaFacts) -> Iterator[Finding]:
     """The transaction that ends a saga deletes its timers."""
-    if story.ended and story.order.timers:
-        yield Finding("timer-left", {"saga": story.says_orders(), "timers": story.order.timers})
+    if facts.ended and facts.order.timers:
+        yield Finding("timer-left", {"saga": facts.describe_order(), "timers": facts.order.timers})

@@ -171,9 +171,9 @@ PARTS = {
             "latency_p50_ms",
             "ms, the median order",
         ),
-        Part("hot", "One product that everybody wants, against a thousand", hot),
+        Part("hot", "One product in all orders, against a thousand", hot),
         Part("processes", "One, two and four processes of each pool", processes),
-        Part("growth", "Drain beside orders that have settled", growth),
+        Part("growth", "Drain beside settled orders", growth),
         Part(
             "counts", "What an order costs", counts, "statements_per_order", "statements an order", once=True
         ),

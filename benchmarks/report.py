@@ -1,4 +1,4 @@
-"""What was measured, as JSON and SVG under ``docs/reports``, and the page that shows it all."""
+"""Writes measurements as JSON and SVG under ``docs/reports``, and the page that shows them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from benchmarks.targets import EXPECTATIONS
 from tests.faults import report as faults
 
 Series = Mapping[str, Sequence[Figures]]
-"""Each round's figures, by the name of the series."""
+"""Each round's figures by series name."""
 
 
 def median(rounds: Sequence[Figures]) -> Figures:
-    """Of each figure over the rounds."""
+    """The median of each figure over the rounds."""
     first = rounds[0]
     return {
         name: median([figures[name] for figures in rounds])
@@ -31,7 +31,7 @@ def median(rounds: Sequence[Figures]) -> Figures:
 
 
 def write(folder: Path, part: Part, series: Series, surroundings: Mapping[str, Any]) -> None:
-    """One part's JSON and picture."""
+    """Write the JSON file and the picture of one part."""
     report = {
         "part": part.name,
         "about": part.about,
@@ -57,18 +57,19 @@ def write(folder: Path, part: Part, series: Series, surroundings: Mapping[str, A
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The parts that have been measured, by name."""
+    """The reports of the folder by part name."""
     paths = {name: folder / f"{name}.json" for name in PARTS}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 
 
 def page(folder: Path) -> None:
-    """``README.md`` of the folder: every part's table and picture, and what was expected of them."""
+    """Write the folder's ``README.md``: the targets, then the table and picture of each part."""
     parts = read(folder)
     lines = [
-        "# Measured",
+        "# Measurements",
         "",
-        "Written by `make bench` and `make faults` from the JSON files beside it; nothing here is typed by hand.",
+        "`make bench` and `make faults` generate this page from the JSON files in this folder.",
+        "A figure is the median of the rounds; the pictures also show their range.",
         "",
     ]
     expected = []

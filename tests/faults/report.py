@@ -119,7 +119,7 @@ def section(folder: Path) -> list[str]:
     """The fault runs' part of the reports' page."""
     lines: list[str] = []
     for report in read(folder):
-        verdict = "every demand met" if not report["verdict"] else f"{len(report['verdict'])} demands missed"
+        verdict = "all checks passed" if not report["verdict"] else f"{len(report['verdict'])} checks failed"
         lines += [
             "",
             f"## Faults, seed {report['seed']}",

@@ -11,7 +11,6 @@ from django.core.management.base import CommandError
 
 from webapp.ops.cli import command
 from webapp.ops.cli.command import number_between
-from webapp.ops.demo.paths import Paths
 
 EPILOG = """
 With --json it ends by itself, as with --exit: an object that comes after Ctrl-C would reach no script. It tells whether all
@@ -60,6 +59,7 @@ class Command(command.Command):
     def handle(self, *_: Any, **options: Any) -> None:
         """Play."""
         try:
+            from webapp.ops.demo.paths import Paths
             from webapp.ops.demo.runner import Demo
         except ModuleNotFoundError as absent:
             what = f"The demo needs {absent.name}, which an installation for production leaves out"

@@ -155,5 +155,6 @@ def test_the_demo_says_where_it_can_be_had() -> None:
     done = without("sys.argv = ['manage.py', 'demo']; runpy.run_path('manage.py', run_name='__main__')")
     assert (done.returncode, done.stderr.strip()) == (
         1,
-        "CommandError: The demo needs psutil, which an image for production leaves out. Run it from a clone: make demo",
+        "CommandError: The demo needs psutil, which an installation for production leaves out. "
+        "Run it from a clone: make demo",
     )

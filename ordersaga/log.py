@@ -1,11 +1,10 @@
-"""Log events: a sentence, the fields of the work in progress, and of an error only what is safe to log.
+"""Log events: a code, a sentence, the fields of the work in progress, and what is safe to log of an error.
 
-It needs the standard library alone. An ordinary formatter prints a :class:`LogEvent` as text;
-``contrib.structlog`` reads its fields.
+An ordinary formatter prints a :class:`LogEvent` as text; ``contrib.structlog`` reads its fields.
 
-The text of an exception may hold whatever the step was working on: a row's values (PostgreSQL's DETAIL,
-SQLAlchemy's parameters), a customer, an address. It is kept with the dead letter, for those who may read it.
-The log gets the type and place of the exception.
+The text of an exception may contain personal data: PostgreSQL's DETAIL and SQLAlchemy's parameters quote the
+row that a step was working on. The dead letter keeps that text for authorized readers; the log gets only the
+type and the place of the exception.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from ordersaga.errors import OrderSagaError
 _context: ContextVar[Mapping[str, Any]] = ContextVar("ordersaga_log_context", default=MappingProxyType({}))
 
 
-class log_context:  # noqa: N801 - used as a statement, and quicker than a generator: it is entered for every envelope
-    """Within the block every line of this thread carries these fields; those that are None are left out.
+class log_context:  # noqa: N801 - used as a statement; a class is faster than a generator for every envelope
+    """Add fields to every log event of this thread within the block; fields that are None are left out.
 
     >>> with log_context(step="inventory.reserve_stock", attempt=2):
-    ...     str(LogEvent("on its way", gone=True))
-    'on its way step=inventory.reserve_stock attempt=2 gone=True'
+    ...     str(LogEvent("step_started", "The step runs.", signals=1))
+    'step_started: The step runs. step=inventory.reserve_stock attempt=2 signals=1'
     """
 
     def __init__(self, **fields: Any) -> None:
@@ -47,18 +46,21 @@ class log_context:  # noqa: N801 - used as a statement, and quicker than a gener
 
 
 def current_context() -> Mapping[str, Any]:
-    """The fields that are bound here and now."""
+    """The fields that the enclosing :class:`log_context` blocks add."""
     return _context.get()
 
 
 class LogEvent:
-    """A message for any logger: ``logger.warning(LogEvent("failed, tried again later", attempt=2))``."""
+    """A message for any logger: a stable code, a sentence for people, and fields.
 
-    __slots__ = ("event", "fields")
+    Programs read the code and the fields; docs/DEPLOYING.md lists all codes.
+    """
 
-    def __init__(self, event: str, **fields: Any) -> None:
-        """:param fields: those of ``exception`` are text of several lines, which stands last."""
-        self.event = event
+    __slots__ = ("code", "fields", "sentence")
+
+    def __init__(self, code: str, sentence: str, /, **fields: Any) -> None:
+        """Fields that are None are left out; the field ``exception`` is a text of several lines."""
+        self.code, self.sentence = code, sentence
         self.fields = {
             **_context.get(),
             **{name: value for name, value in fields.items() if value is not None},
@@ -67,40 +69,37 @@ class LogEvent:
     def __str__(self) -> str:
         words = [f"{name}={value}" for name, value in self.fields.items() if name != "exception"]
         tail = f"\n{self.fields['exception']}" if "exception" in self.fields else ""
-        return f"{' '.join([self.event, *words])}{tail}"
+        return f"{' '.join([f'{self.code}: {self.sentence}', *words])}{tail}"
 
 
 # -------------------------------------------------------------------------------------------------------------
 # errors
 
-_OUTSPOKEN = frozenset({"amqp", "kombu"})
-"""Packages whose errors speak of queues and connections only."""
+_SAFE_PACKAGES = frozenset({"amqp", "kombu"})
+"""Packages whose error messages mention only queues and connections."""
 
 
 def safe_message(error: BaseException) -> str:
-    """The kind of an error, and of its words those that cannot hold what a step was working on.
+    """The type of an error, and the part of its message that cannot contain a step's data.
 
     >>> safe_message(KeyError("Ann Example, 1 Some Street"))
     'KeyError'
     >>> safe_message(ConnectionRefusedError(111, "Connection refused"))
     'ConnectionRefusedError: Connection refused'
     """
-    kind, words = type(error).__qualname__, _words(error)
-    return f"{kind}: {words}" if words else kind
+    kind, message = type(error).__qualname__, _safe_part(error)
+    return f"{kind}: {message}" if message else kind
 
 
-def _words(error: BaseException) -> str:
+def _safe_part(error: BaseException) -> str:
     module = type(error).__module__
     if (
         isinstance(error, OrderSagaError)
-        or module.partition(".")[0] in _OUTSPOKEN
+        or module.partition(".")[0] in _SAFE_PACKAGES
         or is_connection_error(error)
     ):
         return first_line(error)
-    if isinstance(error, OSError) and module in (
-        "builtins",
-        "socket",
-    ):  # others' may tell addresses they called
+    if isinstance(error, OSError) and module in ("builtins", "socket"):  # subclasses may quote URLs
         return error.strerror or ""
     if isinstance(error, ValidationError):
         faults = error.errors(include_url=False, include_context=False, include_input=False)
@@ -109,19 +108,19 @@ def _words(error: BaseException) -> str:
 
 
 def _fault(fault: Any) -> str:
-    """What is wrong with a field, without its value; one that should not be there is not even named."""
+    """A field's name and fault without its value; the name of an unknown field is left out, too."""
     place = ".".join(str(part) for part in fault["loc"]) if fault["type"] != "extra_forbidden" else ""
     return f"{place} {fault['type']}".strip()
 
 
 def place_of(error: BaseException) -> str | None:
-    """Where it was raised: file, line and function."""
+    """The file, line and function where an error was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else None
 
 
 def safe_traceback(error: BaseException) -> str:
-    """The traceback, with the safe message of each exception."""
+    """The traceback with the safe message of each exception in the chain."""
     parts: list[str] = []
     seen: set[int] = set()
     each: BaseException | None = error
@@ -133,7 +132,7 @@ def safe_traceback(error: BaseException) -> str:
 
 
 def failure(error: BaseException, *, whole: bool = False) -> dict[str, Any]:
-    """The fields that tell of an error: what, and where or the ``whole`` way there."""
+    """The log fields of an error: its safe message, and its place or the ``whole`` traceback."""
     return {
         "error": safe_message(error),
         **({"exception": safe_traceback(error)} if whole else {"place": place_of(error)}),

@@ -24,7 +24,6 @@ from ordersaga.log import LogEvent
 from ordersaga.outbox import LETTER, NOTICE, RESUME, WATCHDOG, Outbox
 from ordersaga.protocol.context import Context
 from ordersaga.saga import Saga
-from ordersaga.signal import topic_of
 from ordersaga.sql import NOBODY
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import saga as sql
@@ -156,16 +155,10 @@ def resume_steps(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     steps = {step.key: step for step in context.participant.steps.values()}
     for row in rows:
         if (step := steps.get(row.data["step"])) is not None:
-            resumed = paused_steps.resume(context, step, topic_of(step.signature.consumes))
+            resumed = paused_steps.resume(context, step)
             if resumed:
-                line = LogEvent(
-                    "resumed by an operator",
-                    code="step_resumed",
-                    step=step.key,
-                    by=row.data["by"],
-                    reason=row.reason,
-                )
-                logger.warning(line)
+                fields = {"step": step.key, "by": row.data["by"], "reason": row.reason}
+                logger.warning(LogEvent("step_resumed", "An operator resumed the step.", **fields))
 
 
 def settle_letters(context: Context, rows: Sequence[SignalRow[Any]]) -> None:

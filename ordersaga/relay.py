@@ -262,13 +262,17 @@ class Relay:
         new = address not in self._backoff.refusing
         later = self._backoff.refused(address, fault)
         if new:
-            logger.warning(LogEvent("address_refused", address=address[:80], fault=fault, wait=later))
+            sentence = "The queues of an address do not accept envelopes; the outbox keeps them."
+            fields = {"address": address[:80], "fault": fault, "wait": later}
+            logger.warning(LogEvent("address_refused", sentence, **fields))
         return later
 
     def _note_unpublishable(self, row: OutboxRow, fault: str, later: float) -> None:
         if row.id not in self._unpublishable:
             address = address_of(row.topic, row.recipient)[:80]
-            logger.error(LogEvent("outbox_row_refused", row=row.id, address=address, fault=fault))
+            sentence = "An outbox row cannot be published; it is retried alone."
+            fields = {"row": row.id, "address": address, "fault": fault}
+            logger.error(LogEvent("outbox_row_refused", sentence, **fields))
         self._unpublishable[row.id] = (fault, time.monotonic() + later + 2 * ROW_CAP)
 
     def _forget(self, taken: Sequence[OutgoingEnvelope]) -> None:
@@ -284,7 +288,8 @@ class Relay:
         )
         if not cursor.rowcount:
             self._backoff.recovered(address)
-            logger.info(LogEvent("address_recovered", address=address))
+            sentence = "The queues of an address accept envelopes again."
+            logger.info(LogEvent("address_recovered", sentence, address=address))
 
     def _carry(self) -> None:
         polls: Iterator[float] = iter(())

@@ -188,11 +188,8 @@ class Transactions:
     def _note(self, kind: ErrorKind, error: Exception) -> None:
         if kind is ErrorKind.CONTENTION:
             if self._throttle.due(safe_message(error)):
-                logger.warning(
-                    LogEvent(
-                        "waits for another transaction", code="database_contention", error=safe_message(error)
-                    )
-                )
+                sentence = "A transaction waits for locks of another transaction."
+                logger.warning(LogEvent("database_contention", sentence, error=safe_message(error)))
             return
         if kind is ErrorKind.SERVER:
             self.participant.database.discard()
@@ -200,15 +197,10 @@ class Transactions:
         self._faulty = True
         self.report(DATABASE, f"waits for its database: {fault}")
         if self._throttle.due(fault):
-            logger.warning(
-                LogEvent(
-                    f"{self.participant.name} waits for its database: {fault}",
-                    code="database_fault",
-                    kind=kind.value,
-                )
-            )
+            sentence = f"{self.participant.name} waits for its database: {fault}"
+            logger.warning(LogEvent("database_fault", sentence, kind=kind.value))
 
     def _recovered(self) -> None:
         self._faulty = False
         self.report(DATABASE, "")
-        logger.info(LogEvent("the database works again", code="database_recovered"))
+        logger.info(LogEvent("database_recovered", "The database works again."))

@@ -223,12 +223,14 @@ def _task(app: Celery, name: str, receiver: Receiver, requeue: Requeue) -> str:
                 if not held.requeued:
                     raise Reject(error, requeue=True) from None
             except EnvelopeError as error:
-                logger.log(logging.ERROR, LogEvent("refused, to the dead letters", error=safe_message(error)))
+                sentence = "The envelope cannot be accepted; it becomes a dead letter."
+                event = LogEvent("envelope_refused", sentence, error=safe_message(error))
+                logger.log(logging.ERROR, event)
                 raise Reject(error, requeue=False) from None
             except Exception as error:  # noqa: BLE001 - raised anew, without its words
-                logger.log(
-                    logging.ERROR, LogEvent("not handled, to the dead letters", **failure(error, whole=True))
-                )
+                sentence = "The envelope could not be handled; it becomes a dead letter."
+                event = LogEvent("envelope_not_handled", sentence, **failure(error, whole=True))
+                logger.log(logging.ERROR, event)
                 raise Unhandled(safe_message(error)) from None
 
     handle.__doc__ = f"Envelopes for {name}."

@@ -82,9 +82,8 @@ class BackgroundPublisher:
                 wait = 0.5
             except Exception as error:  # noqa: BLE001 - whatever it was, it must end neither the thread nor the process
                 self._waiting.clear()
-                self._log(
-                    "background_publisher_failed", "events and replies are dropped until it connects", error
-                )
+                sentence = "The connection for Celery's own messages failed; they are dropped until it works."
+                self._log(LogEvent("background_publisher_failed", sentence, error=safe_message(error)))
                 self._stop.wait(wait)
                 wait = min(wait * 2, 10.0)
 
@@ -117,15 +116,12 @@ class BackgroundPublisher:
             except (*connection.connection_errors, *connection.channel_errors):
                 raise
             except Exception as error:  # noqa: BLE001 - a reply that cannot be written concerns nobody else
-                self._log(
-                    "background_message_dropped",
-                    "an event or reply that cannot be written was dropped",
-                    error,
-                )
+                sentence = "An event or a reply of Celery cannot be encoded and is dropped."
+                self._log(LogEvent("background_message_dropped", sentence, error=safe_message(error)))
 
-    def _log(self, code: str, event: str, error: Exception) -> None:
-        if self._throttle.due(f"{code} {safe_message(error)}"):
-            logger.warning(LogEvent(event, code=code, error=safe_message(error)))
+    def _log(self, event: LogEvent) -> None:
+        if self._throttle.due(f"{event.code} {event.fields['error']}"):
+            logger.warning(event)
 
 
 class Dispatcher(EventDispatcher):

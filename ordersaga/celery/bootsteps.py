@@ -18,7 +18,7 @@ from ordersaga.celery.rabbitmq import alarm
 from ordersaga.celery.worker import RELAY
 from ordersaga.classification import ErrorKind, classify
 from ordersaga.database import TABLES_MISSING
-from ordersaga.log import log_context, safe_message
+from ordersaga.log import LogEvent, log_context, safe_message
 from ordersaga.log_throttle import LogThrottle
 from ordersaga.relay import Relay
 
@@ -106,9 +106,11 @@ class RelayStep(bootsteps.StartStopStep):
         self._beat(TABLES_MISSING if lacks else f"the last round failed: {type(error).__name__}")
         if lacks:
             if self._throttle.due(TABLES_MISSING):
-                logger.warning("relay: waits for its database: %s", TABLES_MISSING)
+                sentence = f"The relay waits for its database: {TABLES_MISSING}"
+                logger.warning(LogEvent("relay_tables_missing", sentence))
             return
-        logger.warning("relay: %s; the outbox is kept, next try in %.1f s", safe_message(error), wait)
+        sentence = "The relay failed and tries again; the outbox keeps its rows."
+        logger.warning(LogEvent("relay_failed", sentence, error=safe_message(error), wait=wait))
 
 
 class SideMessages(bootsteps.StartStopStep):
@@ -156,7 +158,8 @@ class KeepVisible(bootsteps.StartStopStep):
             try:
                 extend_visibility(consumer.task_consumer.channel)
             except Exception as error:  # noqa: BLE001 - the next round tries again
-                logger.warning("visibility could not be extended: %s", safe_message(error))
+                sentence = "The visibility of messages in progress could not be extended."
+                logger.warning(LogEvent("visibility_not_extended", sentence, error=safe_message(error)))
 
         self._entry = consumer.timer.call_repeatedly(self.EVERY, extend)
 

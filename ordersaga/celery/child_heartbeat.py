@@ -98,10 +98,7 @@ class EndSilentChildren(bootsteps.StartStopStep):
         rounds = rounds + 1 if beat == before else 0
         self._seen[index] = (beat, rounds)
         if rounds >= SILENT_ROUNDS:
-            logger.error(
-                LogEvent(
-                    "child_ended", reason="it does not run; its envelope returns to the queue", child=pid
-                )
-            )
+            sentence = "A child process does not run and is killed; its envelope returns to the queue."
+            logger.error(LogEvent("child_killed", sentence, child=pid))
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

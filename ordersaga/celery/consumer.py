@@ -84,13 +84,12 @@ class Consumer(consumer.Consumer):
         try:
             declare(connection, self.app.ordersaga.choreography)
         except OtherSaga as refused:
-            logger.critical("%s", refused)
+            sentence = "The virtual host carries another kind of saga; the worker stops."
+            logger.critical(LogEvent("other_saga", sentence, error=str(refused)))
             raise WorkerShutdown(1) from refused
         except amqp.PreconditionFailed as refused:
-            logger.critical(
-                "the broker refuses exchanges or queues, manage.py doctor says more: %s",
-                safe_message(refused),
-            )
+            sentence = "The broker refuses an exchange or a queue; the worker stops. Run: manage.py doctor"
+            logger.critical(LogEvent("broker_declaration_refused", sentence, error=safe_message(refused)))
             raise WorkerShutdown(1) from refused
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
@@ -136,7 +135,8 @@ class Consumer(consumer.Consumer):
             error = EnvelopeError(
                 f"cannot be decoded: {_shown(safe_message(error))}", digest(raw_body(message))
             )
-        logger.error("message refused, to the dead letters: %s", error)
+        sentence = "The message cannot be accepted; it becomes a dead letter."
+        logger.error(LogEvent("message_refused", sentence, error=str(error)))
         message.reject_log_error(logger, self.connection_errors)
 
     # -- Celery's own messages: other workers' events, and remote control
@@ -190,13 +190,8 @@ class Consumer(consumer.Consumer):
 
     def _drop(self, what: str, fault: str) -> None:
         if self._throttle.due(f"{what} {fault.partition(':')[0]}"):  # the rest may be anything
-            line = LogEvent(
-                "a malformed message of Celery's was dropped",
-                code="celery_message_dropped",
-                kind=what,
-                fault=_shown(fault),
-            )
-            logger.warning(line)
+            sentence = "A malformed message of Celery is dropped."
+            logger.warning(LogEvent("celery_message_dropped", sentence, kind=what, fault=_shown(fault)))
 
 
 def _shown(fault: str) -> str:

@@ -81,7 +81,9 @@ class Drain(bootsteps.StartStopStep):
                 self._drain(app)
                 wait = 0.5
             except Exception as error:  # noqa: BLE001 - told, and tried again: dead letters must not be lost
-                logger.warning("dead letters wait: %s; next try in %.1f s", safe_message(error), wait)
+                sentence = "Dead letters cannot be read or stored; they stay in the broker."
+                fields = {"error": safe_message(error), "wait": wait}
+                logger.warning(LogEvent("dead_letters_waiting", sentence, **fields))
                 self._stop.wait(wait)
                 wait = min(wait * 2, 10.0)
 
@@ -109,9 +111,8 @@ class Drain(bootsteps.StartStopStep):
             dead = dead_message(message, name)
             self.keep(dead)
             message.ack()
-            logger.warning(
-                LogEvent("dead letter kept", queue=dead.queue, reason=dead.reason, body=digest(dead.body))
-            )
+            fields = {"queue": dead.queue, "reason": dead.reason, "body": digest(dead.body)}
+            logger.warning(LogEvent("dead_letter_stored", "A dead letter of the broker is stored.", **fields))
 
         consumer = Consumer(
             channel, [queue(channel)], on_message=on_message, auto_declare=False, on_decode_error=on_message

@@ -131,7 +131,8 @@ class Publisher:
                 found = [self._asking.queue_declare(queue=p.name, passive=True) for p in workers]
             return [(int(queue.message_count), int(queue.consumer_count)) for queue in found]
         except Exception as error:  # noqa: BLE001 - publishing will tell
-            logger.debug("the queues' lengths are not known: %s", safe_message(error))
+            sentence = "The broker does not report the lengths of its queues."
+            logger.debug(LogEvent("queue_lengths_unknown", sentence, error=safe_message(error)))
             if not self._blocked:
                 self.close()
             return []
@@ -147,7 +148,8 @@ class Publisher:
         try:
             self._read_pending()
         except Exception as error:  # noqa: BLE001 - the next use connects again
-            logger.debug("the relay's connection to the broker is gone: %s", safe_message(error))
+            sentence = "The relay's connection to the broker is lost; the next use reconnects."
+            logger.debug(LogEvent("broker_connection_lost", sentence, error=safe_message(error)))
             self.close()
 
     def close(self) -> None:
@@ -277,7 +279,9 @@ class Publisher:
         the others.
         """
         found: list[Refused] = []
-        logger.warning(LogEvent("channel_closed", fault=safe_message(error), envelopes=len(envelopes)))
+        sentence = "The broker closed the channel because of one envelope; each is published alone."
+        fields = {"fault": safe_message(error), "envelopes": len(envelopes)}
+        logger.warning(LogEvent("channel_closed", sentence, **fields))
         for n, envelope in enumerate(envelopes):
             before = [*refused, *found]
             try:

@@ -101,13 +101,8 @@ class Alarm:
             if self.reason is not None:
                 return
             self.reason, self._since = reason, time.monotonic()
-        logger.error(
-            LogEvent(
-                "the broker accepts no messages; outboxes keep them until it does",
-                code="broker_alarm",
-                reason=reason,
-            )
-        )
+        sentence = "The broker accepts no messages; the outboxes keep them."
+        logger.error(LogEvent("broker_alarm", sentence, reason=reason))
         self._tell()
 
     def end(self) -> None:
@@ -116,10 +111,8 @@ class Alarm:
             if (reason := self.reason) is None:
                 return
             self.reason, seconds = None, round(time.monotonic() - self._since, 1)
-        line = LogEvent(
-            "the broker accepts messages again", code="broker_alarm_cleared", reason=reason, seconds=seconds
-        )
-        logger.warning(line)
+        sentence = "The broker accepts messages again."
+        logger.warning(LogEvent("broker_alarm_cleared", sentence, reason=reason, seconds=seconds))
         self._tell()
 
     def _tell(self) -> None:

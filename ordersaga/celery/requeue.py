@@ -80,15 +80,11 @@ class Requeue:
         try:
             self._publish(held.envelope)
         except Exception as error:  # noqa: BLE001 - the envelope is still held, and nothing is lost
-            logger.warning(
-                LogEvent(
-                    "envelope_not_requeued", reason="the broker did not confirm it", error=safe_message(error)
-                )
-            )
+            sentence = "The broker did not confirm the held envelope; it is still held."
+            logger.warning(LogEvent("envelope_not_requeued", sentence, error=safe_message(error)))
             held.until = time.monotonic() + self._hold
             return False
         held.requeued = True
-        logger.warning(
-            LogEvent("envelope_requeued", reason="its database is away", signals=held.envelope.signals)
-        )
+        sentence = "The envelope is published again, because the database is not available."
+        logger.warning(LogEvent("envelope_requeued", sentence, signals=held.envelope.signals))
         return True

@@ -122,11 +122,9 @@ def declare(connection: Connection, choreography: Choreography) -> None:
                 if differs in STRUCTURE:
                     raise
                 if _differences.due(queue.name):
-                    logger.warning(
-                        LogEvent(
-                            "queue has other arguments, used as it is", queue=queue.name, argument=differs
-                        )
-                    )
+                    sentence = "The queue exists with other arguments and is used as it is."
+                    fields = {"queue": queue.name, "argument": differs}
+                    logger.warning(LogEvent("queue_arguments_differ", sentence, **fields))
                 channel = connection.channel()
                 bind(queue(channel))
     finally:

@@ -14,6 +14,7 @@ from celery.utils.nodenames import default_nodename, host_format
 from celery.worker import state
 
 from ordersaga.heartbeat import EVERY, Heartbeat
+from ordersaga.log import LogEvent, safe_message
 
 logger = get_logger(__name__)
 
@@ -52,9 +53,8 @@ class HeartbeatStep(bootsteps.StartStopStep):
         try:
             heartbeat.start()
         except OSError as error:
-            logger.warning(
-                "no sign of life can be written, so health checks will not find this process: %s", error
-            )
+            sentence = "The heartbeat file cannot be written; health checks do not find this process."
+            logger.warning(LogEvent("heartbeat_not_written", sentence, error=safe_message(error)))
             return
         context.heartbeat = self._heartbeat = heartbeat
 

@@ -109,8 +109,8 @@ def _take_apart(_: Any, __: str, event: Event) -> Event:
     record: logging.LogRecord = event["_record"]
     atoms = event.pop("positional_args")
     if isinstance(record.msg, LogEvent):
-        event["event"] = record.msg.event
         event.update(record.msg.fields)
+        event.update(event=record.msg.code, message=record.msg.sentence)
     elif record.name == ACCESS and isinstance(atoms, Mapping):
         event.update(status=int(atoms["s"]), bytes=atoms["B"], seconds=int(atoms["D"]) / 1_000_000)
     elif record.name.startswith(WEB):

@@ -1,4 +1,4 @@
-"""What the initiator hears of the other participants: answers, and that a person must look."""
+"""The initiator records the answers of participants and their requests for attention."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ordersaga.sql import saga as sql
 
 
 def record_answers(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
-    """Participants say that nothing of their sagas is left with them (docs/PROTOCOL.md, rule 7)."""
+    """Record which participants have settled their sagas (docs/PROTOCOL.md, rule 7)."""
     causes = {row.saga: row for row in rows}
     answers = sorted({(row.saga, str(row.data["participant"])) for row in rows})
     context.record_answers(answers, causes)
@@ -19,7 +19,7 @@ def record_answers(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
 
 
 def record_attention(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
-    """A participant cannot go on by itself; the saga is flagged until it moves or ends."""
+    """Flag sagas that a participant cannot continue, until they move or end."""
     context.lock_sagas(row.saga for row in rows)
     for row in rows:
         context.cursor.execute(sql.ATTENTION, [row.reason or "needs attention", [row.saga]])

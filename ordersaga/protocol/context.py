@@ -1,4 +1,4 @@
-"""What the rules of the protocol work on: one open transaction of one participant."""
+"""One open transaction of one participant: the journal, the outbox and, at the initiator, the sagas' rows."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from ordersaga.signal import Refusal, Signal
 from ordersaga.sql import array
 from ordersaga.sql import saga as sql
 
-KNOWN = re.compile(r"^[\w.:-]{1,64}$")
-UNREAD = re.compile(r"^[\d._/-]{1,64}$")
-"""What people may know a saga by; anything else found in that place is not written into logs. Of a signal
-that nobody here has read and found valid, only a number is believed.
+VALIDATED_KEY = re.compile(r"^[\w.:-]{1,64}$")
+UNVALIDATED_KEY = re.compile(r"^[\d._/-]{1,64}$")
+"""Values of the saga's ``log_key`` that may be logged: identifiers from a validated signal, and only numbers
+from a signal that was not validated here.
 """
 
 
 class RollbackCause(NamedTuple):
-    """Why a saga is turned round: the refusal's name, who said it, its reason, and ``[version, data]`` as
-    JSON.
+    """Why a saga is rolled back.
+
+    :ivar refusal: the name of the refusal.
+    :ivar refused_by: the participant that emitted it.
+    :ivar data: ``[version, data]`` of the refusal as JSON.
     """
 
     refusal: str
@@ -37,7 +40,7 @@ class RollbackCause(NamedTuple):
 
     @classmethod
     def by(cls, signal: Signal, participant: str) -> RollbackCause:
-        """From a refusal about to be said."""
+        """The cause for a refusal that ``participant`` is emitting."""
         reason = clean(signal.reason()) if isinstance(signal, Refusal) else ""
         return cls(
             type(signal).__name__, participant, reason, f"[{type(signal).version},{signal.model_dump_json()}]"
@@ -45,19 +48,20 @@ class RollbackCause(NamedTuple):
 
 
 class Context:
-    """One transaction: the journal, the outbox, and the saga's row where this participant is the
-    initiator.
-    """
-
     def __init__(
-        self, tx: Transaction, participant: Participant, choreography: Choreography, outbox: Outbox
+        self,
+        tx: Transaction,
+        participant: Participant,
+        choreography: Choreography,
+        outbox: Outbox,
+        topic: str = "",
     ) -> None:
+        """:param topic: of the signals that are handled."""
         self.tx, self.participant, self.choreography, self.outbox = tx, participant, choreography, outbox
-        self.cursor = tx.cursor
+        self.topic, self.cursor = topic, tx.cursor
 
     @cached_property
     def journal(self) -> Journal:
-        """The participant's journal."""
         return Journal(self.cursor, self.participant.name)
 
     @property
@@ -67,19 +71,17 @@ class Context:
 
     @cached_property
     def keys(self) -> list[str]:
-        """The journal's names of this participant's steps."""
+        """The journal keys of this participant's steps."""
         return sorted(step.key for step in self.participant.steps.values())
 
     def is_undeclared(self, entry: Entry) -> bool:
-        """Whether something was done that has to be undone, and this release does not declare the step, or
-        its undo.
-        """
+        """Whether an effect must be undone whose step or undo this release does not declare."""
         if entry.state == "undoing":
             return all(step.key != entry.step for step in self.participant.steps.values() if step.undoing)
         return entry.state == "done" and entry.step not in self.keys
 
     def by_saga(self, rows: Sequence[SignalRow[Any]]) -> dict[SagaId, SignalRow[Any]]:
-        """One row for each saga; a copy marked *again* counts before an ordinary one."""
+        """One row for each saga; a copy marked *again* is preferred to an ordinary one."""
         found: dict[SagaId, SignalRow[Any]] = {}
         for row in rows:
             if row.saga not in found or row.again > found[row.saga].again:
@@ -87,29 +89,27 @@ class Context:
         return found
 
     # -- the log
-    # -----------------------------------------------------------------------------------------------------
 
     def log_fields(self, row: SignalRow[Any], *, look_up: bool = False) -> dict[str, str]:
-        """What a line of the log says of a saga: its id, and what people know it by.
+        """The log fields of a saga: its id, and the value of its ``log_key`` if known.
 
-        :param look_up: ask the database if the signal at hand does not tell; for lines that are rare.
+        :param look_up: query the database if ``row`` does not contain the key; for rare events only.
         """
-        about, name = log_fields_of(self.choreography, row), self.choreography.saga.log_key
-        if look_up and name is not None and name not in about:
+        fields, name = log_fields_of(self.choreography, row), self.choreography.saga.log_key
+        if look_up and name is not None and name not in fields:
             packs = [entry.pack_id for entry in self.journal.read([row.saga]) if entry.pack_id is not None]
             if self.initiates:
                 self.cursor.execute(sql.BEGUN_WITH, [row.saga])
                 packs += [pack for (pack,) in self.cursor.fetchall()]
-            said = read_emitted(self.cursor, {row.saga: packs})[row.saga]
-            found = (_fields(row.saga, name, other.data.get(name), KNOWN) for _, other in said)
-            return next((each for each in found if name in each), about)
-        return about
+            emitted = read_emitted(self.cursor, {row.saga: packs})[row.saga]
+            found = (_fields(row.saga, name, other.data.get(name), VALIDATED_KEY) for _, other in emitted)
+            return next((each for each in found if name in each), fields)
+        return fields
 
     # -- the saga's row
-    # ----------------------------------------------------------------------------------------------
 
     def lock_sagas(self, sagas: Iterable[SagaId]) -> dict[SagaId, str]:
-        """Status of each saga, locked until this transaction ends; unknown ones are left out."""
+        """Lock the rows of the sagas and return their status; unknown ones are left out."""
         self.cursor.execute(sql.LOCK, [array(sorted(sagas))])
         return dict(self.cursor.fetchall())
 
@@ -129,12 +129,9 @@ class Context:
             cancel_timers(self.cursor, list(causes), "deadline")
 
     # -- answers
-    # -----------------------------------------------------------------------------------------------------
 
     def answer(self, causes: dict[SagaId, SignalRow[Any]]) -> None:
-        """Say that nothing of these sagas is left here; the initiator notes its own answer at once and may
-        close.
-        """
+        """Emit answers; the initiator also records its own, and closes sagas that all have answered."""
         for saga, cause in sorted(causes.items()):
             self.outbox.answer(saga, cause)
         if self.initiates and causes:
@@ -143,10 +140,8 @@ class Context:
     def record_answers(
         self, answers: Sequence[tuple[SagaId, str]], causes: dict[SagaId, SignalRow[Any]]
     ) -> None:
-        """Record answers, whatever the status, and close what all have answered
-        (docs/PROTOCOL.md, rule 7).
-        """
-        # Locked first: two transactions that each add the last answer but one must see each other's.
+        """Record answers at any status, and close sagas that all have answered (docs/PROTOCOL.md, rule 7)."""
+        # Lock first: of two transactions that add the last two answers, the second must see the first's.
         known = self.lock_sagas(saga for saga, _ in answers)
         if not known:
             return
@@ -166,32 +161,33 @@ class Context:
             self.outbox.notice(saga, causes.get(saga), "rolled back")
 
     def settled(self, sagas: Sequence[SagaId]) -> tuple[set[SagaId], dict[SagaId, list[int]]]:
-        """Sagas whose refusal was heard here and of which nothing is left; and the packs of refusals said
-        here.
+        """Find the settled sagas among ``sagas``: refused, and nothing is being undone here.
+
+        :returns: them, and the packs of the refusals that this participant emitted, by saga.
         """
-        heard: set[SagaId] = set()
+        refused_sagas: set[SagaId] = set()
         unsettled: set[SagaId] = set()
-        refused: dict[SagaId, list[int]] = {}
+        packs: dict[SagaId, list[int]] = {}
         for entry in self.journal.read(sagas):
             if entry.state == "heard":
-                heard.add(entry.saga)
+                refused_sagas.add(entry.saga)
             elif entry.state in UNSETTLED or self.is_undeclared(entry):
                 unsettled.add(entry.saga)
             elif entry.state == "refused" and entry.pack_id is not None:
-                refused.setdefault(entry.saga, []).append(entry.pack_id)
-        return heard - unsettled, refused
+                packs.setdefault(entry.saga, []).append(entry.pack_id)
+        return refused_sagas - unsettled, packs
 
 
 def log_fields_of(choreography: Choreography, row: SignalRow[Any]) -> dict[str, str]:
-    """As :meth:`Context.about`, by the signal at hand alone."""
+    """As :meth:`Context.log_fields`, from the row alone."""
     data, name = row.data, choreography.saga.log_key
     if isinstance(data, Signal):
-        return _fields(row.saga, name, getattr(data, name or "", None), KNOWN)
-    return _fields(row.saga, name, data.get(name) if isinstance(data, dict) else None, UNREAD)
+        return _fields(row.saga, name, getattr(data, name or "", None), VALIDATED_KEY)
+    return _fields(row.saga, name, data.get(name) if isinstance(data, dict) else None, UNVALIDATED_KEY)
 
 
-def _fields(saga: SagaId, name: str | None, known: Any, believed: re.Pattern[str]) -> dict[str, str]:
+def _fields(saga: SagaId, name: str | None, known: Any, allowed: re.Pattern[str]) -> dict[str, str]:
     return {
         "saga": saga,
-        **({name: known} if name and isinstance(known, str) and believed.match(known) else {}),
+        **({name: known} if name and isinstance(known, str) and allowed.match(known) else {}),
     }

@@ -1,4 +1,4 @@
-"""The watchdog: a saga that does not move is reminded of what it waits for (docs/PROTOCOL.md, rule 12)."""
+"""The watchdog re-sends what a saga that does not move waits for (docs/PROTOCOL.md, rule 12)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 class Watched(NamedTuple):
-    """A saga's row as the watchdog reads it."""
+    """A saga's row as the watchdog reads it.
+
+    :ivar rounds: reminders since the saga last moved.
+    :ivar still: the time since then.
+    """
 
     saga: SagaId
     status: str
@@ -36,15 +40,14 @@ class Watched(NamedTuple):
 
 
 def watch(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
-    """For sagas whose watchdog came due: say again what each waits for, unless it has moved, and come back
-    later.
+    """Remind sagas that have not moved for their interval, and set the next timers.
 
-    An operator who resumes a saga sends a copy marked *again*: it is reminded though it may have moved.
+    A row marked *again*, from an operator who resumes a saga, reminds it even if it has moved.
     """
     causes = context.by_saga(rows)
     context.cursor.execute(sql.WATCH, [array(sorted(causes))])
     watched = [Watched(*row) for row in context.cursor.fetchall()]
-    dog = context.choreography.saga.watchdog
+    watchdog = context.choreography.saga.watchdog
     ended = [w.saga for w in watched if w.ended]
     if ended:
         cancel_timers(context.cursor, ended, "watchdog", "deadline")
@@ -52,11 +55,12 @@ def watch(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     for w in watched:
         if w.ended:
             continue
-        if w.still < dog.wait(w.rounds) and not causes[w.saga].again:
-            context.outbox.timer(w.saga, "watchdog", WATCHDOG, dog.wait(w.rounds) - w.still)
+        interval = watchdog.wait(w.rounds)
+        if w.still < interval and not causes[w.saga].again:
+            context.outbox.timer(w.saga, "watchdog", WATCHDOG, interval - w.still)
         else:
             waiting.append(w)
-            context.outbox.timer(w.saga, "watchdog", WATCHDOG, dog.wait(w.rounds + 1))
+            context.outbox.timer(w.saga, "watchdog", WATCHDOG, watchdog.wait(w.rounds + 1))
     if waiting:
         _remind(context, waiting, causes)
     context.outbox.flush(context.cursor)
@@ -64,16 +68,14 @@ def watch(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
 
 def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, SignalRow[Any]]) -> None:
     context.cursor.execute(sql.ROUND, [array(w.saga for w in waiting)])
-    logger.info(LogEvent("reminded of what they wait for", sagas=len(waiting)))
+    sentence = "Sagas that did not move are reminded of the signals that they wait for."
+    logger.info(LogEvent("sagas_reminded", sentence, sagas=len(waiting)))
     packs = {w.saga: [w.pack_id] for w in waiting if w.status == "PENDING"}
-    confirmed = [w.saga for w in waiting if w.status == "CONFIRMED"]
-    if confirmed:
-        confirming = {step.key for step in context.choreography.confirming()}
-        for entry in context.journal.read(confirmed):
-            if entry.step in confirming and entry.pack_id is not None and entry.state == "done":
-                packs[entry.saga] = [entry.pack_id]
-    for saga, said in read_emitted(context.cursor, packs, published_by=context.participant.name).items():
-        for topic, row in said:
+    if confirmed := [w.saga for w in waiting if w.status == "CONFIRMED"]:
+        packs |= _confirmations(context, confirmed)
+    signals = read_emitted(context.cursor, packs, published_by=context.participant.name)
+    for saga, emitted in signals.items():
+        for topic, row in emitted:
             context.outbox.repeat(saga, topic, row, causes[saga])
     for w in waiting:
         if w.status == "ROLLING_BACK":
@@ -82,9 +84,23 @@ def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, S
             context.outbox.repeat(w.saga, f"refusal.{w.refusal}", row, causes[w.saga])
         context.outbox.notice(w.saga, causes[w.saga], "reminded", round=w.rounds + 1, status=w.status)
         if w.rounds + 1 >= context.choreography.saga.watchdog.rounds:
-            reason = f"{w.status} and still after {w.rounds + 1} reminders"
-            context.cursor.execute(sql.ATTENTION, [reason, [w.saga]])
-            about = context.log_fields(causes[w.saga], look_up=True)
-            logger.error(
-                LogEvent("stands still, needs attention", **about, status=w.status, reminders=w.rounds + 1)
-            )
+            _flag(context, w, causes[w.saga])
+
+
+def _confirmations(context: Context, sagas: Sequence[SagaId]) -> dict[SagaId, list[int]]:
+    """The packs with the confirmations of confirmed sagas."""
+    confirming = {step.key for step in context.choreography.confirming()}
+    return {
+        entry.saga: [entry.pack_id]
+        for entry in context.journal.read(sagas)
+        if entry.step in confirming and entry.pack_id is not None and entry.state == "done"
+    }
+
+
+def _flag(context: Context, watched: Watched, cause: SignalRow[Any]) -> None:
+    reminders = watched.rounds + 1
+    reason = f"{watched.status} and still after {reminders} reminders"
+    context.cursor.execute(sql.ATTENTION, [reason, [watched.saga]])
+    fields = {**context.log_fields(cause, look_up=True), "status": watched.status, "reminders": reminders}
+    sentence = "The saga does not move despite reminders; it needs attention."
+    logger.error(LogEvent("saga_stalled", sentence, **fields))

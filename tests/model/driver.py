@@ -13,7 +13,7 @@ import orjson
 import psycopg2
 from sqlalchemy.orm import Session
 
-from ordersaga import Choreography, Retry, receiver
+from ordersaga import Choreography, Retry
 from ordersaga.envelope import PackHeader, SignalRow, encode_envelope, encode_pack, encode_row, read_packs
 from ordersaga.protocol import forward
 from ordersaga.protocol.context import Context
@@ -82,7 +82,7 @@ class ModelDriver:
                 self._raise(step.name)
             return ran
 
-        with patch.object(receiver, "run", run_and_raise):
+        with patch.object(forward, "run", run_and_raise):
             undone = [
                 self._wrap_undo(s.undoing, f"undo {s.name}") for s in self.choreography.steps if s.undoing
             ]

@@ -34,7 +34,7 @@ EXPIRED = [Act("clock", "deadline", "falls due"), Act("orders", "DeadlinePassed"
 BARRED = [Act("inventory", "OrderExpired!", "turns back")]
 RELEASED = [Act("inventory", "PaymentDeclined!", "turns back")]
 begin, bar, answer, record_answers = Journal.begin, Journal.bar, Context.answer, Context.record_answers
-hear, repeat, put_away = rollback.receive_refusals, forward._repeat, paused_steps.put_away
+repeat, defer = forward._repeat, paused_steps.defer
 
 
 def begin_though_barred(journal: Journal, step: str, sagas: Sequence[str]) -> Begun:
@@ -66,16 +66,16 @@ def answer_once() -> Callable[[Context, dict[str, Any]], None]:
     return answer_new
 
 
-def hear_without_marks(context: Context, topic: str, rows: Sequence[SignalRow[Any]]) -> None:
-    hear(context, topic, [row._replace(again=0) for row in rows])
+def receive_without_marks(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
+    rollback.receive_refusals(context, [row._replace(again=0) for row in rows])
 
 
 def repeat_without_marks(context: Context, heard: dict[str, SignalRow[Any]], found: Any) -> None:
     repeat(context, {saga: row._replace(again=0) for saga, row in heard.items()}, found)
 
 
-def put_away_without_marks(context: Context, topic: str, rows: Sequence[SignalRow[Any]], *wait: Any) -> None:
-    put_away(context, topic, [row._replace(again=0) for row in rows], *wait)
+def defer_without_marks(context: Context, rows: Sequence[SignalRow[Any]], *wait: Any) -> None:
+    defer(context, [row._replace(again=0) for row in rows], *wait)
 
 
 def admit_all(*arguments: Any) -> paused_steps.Admission:
@@ -147,7 +147,10 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         [*DECLINED, Act("inventory", "PaymentDeclined!", "turns back, undo fails")],
     ),
     "a reminder does not undo": (
-        lambda: patch.object(rollback, "receive_refusals", hear_without_marks),
+        lambda: patch.dict(
+            receiver.HANDLERS,
+            {receiver.REFUSALS: receiver.Handler(receive_without_marks, rollback.defer_undos)},
+        ),
         [
             *DECLINED,
             Act("inventory", "PaymentDeclined!", "turns back, undo fails"),
@@ -164,7 +167,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         [Act("inventory", "OrderPlaced", "paused")],
     ),
     "a paused step forgets that a signal is sent again": (
-        lambda: patch.object(paused_steps, "put_away", put_away_without_marks),
+        lambda: patch.object(paused_steps, "defer", defer_without_marks),
         [
             *RESERVED,
             Act("payments", "StockReserved", "lost"),
@@ -177,7 +180,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         [Act("inventory", "OrderPlaced", "paused")],
     ),
     "answers are not heard": (
-        lambda: patch.dict(receiver.ENGINE_RULES, {outbox.ANSWER: receiver.Rule(nothing)}),
+        lambda: patch.dict(receiver.HANDLERS, {outbox.ANSWER: receiver.Handler(nothing)}),
         [*DECLINED, *RELEASED],
     ),
 }

@@ -162,6 +162,6 @@ def test_structlogs_own_loggers_carry_what_is_under_way(caplog: pytest.LogCaptur
 
 def test_under_anybodys_logging_a_line_reads_as_text() -> None:
     error = raised(lambda: dict[str, str]()[WORDS])
-    said = str(LogEvent("given up", saga="7", **failure(error, whole=True)))
-    assert said.startswith("given up saga=7 error=KeyError\n")
+    said = str(LogEvent("step_given_up", "The step failed.", saga="7", **failure(error, whole=True)))
+    assert said.startswith("step_given_up: The step failed. saga=7 error=KeyError\n")
     assert WORDS not in said

@@ -253,7 +253,7 @@ def test_a_row_that_cannot_be_published_is_set_apart(
     assert (row, refusals, later) == (bad, 1, True)
     assert fault in kept
     assert f"outbox row {bad} cannot be published" in desk.relay.trouble
-    assert [record.getMessage().partition(" ")[0] for record in caplog.records] == ["outbox_row_refused"]
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["outbox_row_refused"]
 
 
 def test_an_envelope_that_closes_the_channel_is_found_among_others(desk: Desk) -> None:

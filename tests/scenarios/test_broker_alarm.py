@@ -17,7 +17,7 @@ from tests.support.installation import Installation
 from tests.support.polling import eventually
 from tests.support.processes import ROOT, run_dir
 
-ALARM = "the broker accepts no messages"
+ALARM = "The broker accepts no messages"
 LOW = "low on memory"
 
 

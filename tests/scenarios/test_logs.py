@@ -28,7 +28,7 @@ def test_for_people_it_is_words(installation: Installation) -> None:
     installation.probe.wait_until_rolled_back([saga])
 
     log = installation.pools["inventory"].logs()
-    [line] = [line for line in log.splitlines() if saga in line and "given up, a dead letter" in line]
+    [line] = [line for line in log.splitlines() if saga in line and "step_given_up" in line]
     assert f"order={installation.probe.order_number(saga)}" in line
     assert f"step={STEP}" in line
     assert "attempt=3" in line
@@ -44,8 +44,8 @@ def test_each_line_of_a_failing_step_tells_saga_order_step_attempt_and_task(
 
     lines = read_lines(machines)
     retried, given_up = (
-        select(lines, saga, "failed, tried again later"),
-        select(lines, saga, "given up, a dead letter"),
+        select(lines, saga, "step_failed_retrying"),
+        select(lines, saga, "step_given_up"),
     )
     assert [line["attempt"] for line in (*retried, *given_up)] == [1, 2, 3]
     for line in (*retried, *given_up):
@@ -74,7 +74,7 @@ def test_a_step_that_works_at_last_is_one_line(installation: Installation, machi
     saga = installation.factory.place(FAILS_TWICE)
     installation.probe.wait_until_confirmed([saga])
 
-    done = [line for line in select(read_lines(machines), saga, "done") if line["step"] == STEP]
+    done = [line for line in select(read_lines(machines), saga, "signals_handled") if line["step"] == STEP]
     assert [(line["attempt"], line["signals"], line["order"]) for line in done] == [
         (3, 1, installation.probe.order_number(saga))
     ]
@@ -87,7 +87,9 @@ def test_a_batch_that_works_is_one_line_and_tells_how_many(
     installation.probe.wait_until_confirmed(sagas := installation.factory.place_many(50))
 
     done = [
-        line for line in read_lines(machines)[before:] if line["event"] == "done" and line.get("step") == STEP
+        line
+        for line in read_lines(machines)[before:]
+        if line["event"] == "signals_handled" and line.get("step") == STEP
     ]
     assert sum(line["signals"] for line in done) == len(sagas)
     assert len(done) < 5
@@ -103,7 +105,7 @@ def test_a_bad_one_in_a_batch_is_the_only_one_with_lines_of_its_own(
     installation.probe.wait_until_rolled_back([bad])
 
     lines = read_lines(machines)[before:]
-    assert [line["signals"] for line in lines if line["event"] == "failed together, now one by one"] == [10]
+    assert [line["signals"] for line in lines if line["event"] == "batch_failed"] == [10]
     failed = [line for line in lines if line.get("step") == STEP and "error" in line and "saga" in line]
     assert {line["saga"] for line in failed} == {bad}
 
@@ -113,9 +115,7 @@ def test_an_undo_that_fails_names_the_order_though_its_refusal_does_not(
 ) -> None:
     installation.switches.on(UNDO_FAILS)
     saga = installation.factory.place(UNDO_FAILS, UNSHIPPABLE)
-    attention = eventually(
-        lambda: select(read_lines(machines), saga, "undo keeps failing, needs attention"), 60, "the line"
-    )
+    attention = eventually(lambda: select(read_lines(machines), saga, "undo_keeps_failing"), 60, "the line")
     installation.switches.off(UNDO_FAILS)
     installation.probe.wait_until_rolled_back([saga])
 

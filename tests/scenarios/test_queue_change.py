@@ -99,7 +99,7 @@ def test_a_queue_changes_under_load_and_loses_nothing(installation: Installation
             "messages in the queue",
         )
     installation.probe.wait_until_confirmed(waiting)
-    assert any("other arguments" in worker.logs() for worker in installation.pools["inventory"])
+    assert any("queue_arguments_differ" in worker.logs() for worker in installation.pools["inventory"])
 
     work = Plan(dry=False)
     with orders_meanwhile(installation) as sagas, patch.object(queue_change, "SETTLED", SETTLED):

@@ -107,7 +107,7 @@ FORGED = {
 def test_forged_properties_of_a_genuine_message_mean_nothing(
     installation: Installation, count: object
 ) -> None:
-    """An envelope that a broker had really delivered seven times would be taken apart."""
+    """An envelope that a broker had really delivered seven times would be split."""
     with installation.without("inventory"):
         sagas = OrderFactory(installation.databases, watchdog=ASLEEP).place_many(2)
         said = eventually(lambda: installation.amqp.take("inventory"), 30, "OrderPlaced")
@@ -120,7 +120,7 @@ def test_forged_properties_of_a_genuine_message_mean_nothing(
             properties=FORGED,
         )
     installation.probe.wait_until_confirmed(sagas)
-    assert not any("taken apart" in worker.process.logs() for worker in installation.pools["inventory"])
+    assert not any("envelope_split" in worker.process.logs() for worker in installation.pools["inventory"])
 
 
 @pytest.mark.parametrize("saga", ["x", "", "\0", "\ud800", 5, None])

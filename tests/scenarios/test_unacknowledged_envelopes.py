@@ -84,6 +84,6 @@ def test_a_stopped_child_loses_its_envelope_and_its_locks(installation: Installa
 
         installation.probe.wait_until_confirmed([saga], timeout=60)
 
-        eventually(lambda: "child_ended" in inventory.logs(), 30, "the parent ends the child")
+        eventually(lambda: "child_killed" in inventory.logs(), 30, "the parent ends the child")
         eventually(lambda: not psutil.pid_exists(child), 30, "the child's end")
     assert installation.probe.movements(saga) == [(PAUSES, "held", 1), (PAUSES, "shipped", 1)]

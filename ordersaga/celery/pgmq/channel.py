@@ -21,6 +21,7 @@ from kombu.utils.json import dumps, loads
 
 from ordersaga.celery.pgmq.connection import Row
 from ordersaga.celery.pgmq.topology import Topology, not_found
+from ordersaga.log import LogEvent, safe_message
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,8 @@ class Channel(Topology):
             self.connection.notifier.ignore(queue, self.canonical_queue_name(queue))
             self.database.rows("SELECT ordersaga_broker.drop_unused(%s)", queue)
         except psycopg.Error as error:
-            logger.debug("queue %s is left as it is: %s", queue, error)
+            sentence = "The unused queue could not be dropped."
+            logger.debug(LogEvent("queue_not_dropped", sentence, queue=queue, error=safe_message(error)))
 
     def _receive(self, queue: str, quantity: int, no_ack: bool) -> list[Row]:
         table = self.canonical_queue_name(queue)
@@ -203,9 +205,8 @@ class Channel(Topology):
         with self._held_lock:
             held = self._held.pop(delivery_tag, None)
         if held is None:
-            logger.warning(
-                "too late: the channel was closed and the message of tag %s given back", delivery_tag
-            )
+            sentence = "The message was returned before its acknowledgement, when the channel closed."
+            logger.warning(LogEvent("acknowledgement_too_late", sentence, tag=delivery_tag))
         return held
 
     def _settled(self, delivery_tag: str) -> None:
@@ -247,7 +248,8 @@ class Channel(Topology):
                         _, held = self._held.popitem()
                     self.database.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
             except psycopg.Error as error:
-                logger.debug("what was in hand comes back by itself: %s", error)
+                sentence = "Messages in progress could not be returned; they become visible by themselves."
+                logger.debug(LogEvent("messages_not_returned", sentence, error=safe_message(error)))
         super().close()
 
 

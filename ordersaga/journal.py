@@ -13,7 +13,7 @@ from ordersaga.sql import journal as sql
 
 LATE = frozenset({"barred", "refused", "undone"})
 """States that tell a late forward signal that its saga has turned."""
-UNSETTLED = frozenset({"undoing", "cornered"})
+UNCOMPENSATED = frozenset({"undoing", "cornered"})
 
 
 class Entry(NamedTuple):

@@ -11,7 +11,7 @@ from ordersaga.sql import saga as sql
 
 
 def record_answers(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
-    """Record which participants have settled their sagas (docs/PROTOCOL.md, rule 7)."""
+    """Record which participants have compensated their sagas (docs/PROTOCOL.md, rule 7)."""
     causes = {row.saga: row for row in rows}
     answers = sorted({(row.saga, str(row.data["participant"])) for row in rows})
     context.record_answers(answers, causes)

@@ -11,7 +11,7 @@ from ordersaga.batch import SagaId
 from ordersaga.choreography import Choreography
 from ordersaga.database import Transaction
 from ordersaga.envelope import SignalRow
-from ordersaga.journal import UNSETTLED, Entry, Journal, clean
+from ordersaga.journal import UNCOMPENSATED, Entry, Journal, clean
 from ordersaga.outbox import Outbox, cancel_timers, read_emitted
 from ordersaga.participant import Participant
 from ordersaga.signal import Refusal, Signal
@@ -160,8 +160,8 @@ class Context:
         for saga in closed:
             self.outbox.notice(saga, causes.get(saga), "rolled back")
 
-    def settled(self, sagas: Sequence[SagaId]) -> tuple[set[SagaId], dict[SagaId, list[int]]]:
-        """Find the settled sagas among ``sagas``: refused, and nothing is being undone here.
+    def compensated(self, sagas: Sequence[SagaId]) -> tuple[set[SagaId], dict[SagaId, list[int]]]:
+        """Find the compensated sagas among ``sagas``: refused, and nothing is being undone here.
 
         :returns: them, and the packs of the refusals that this participant emitted, by saga.
         """
@@ -171,7 +171,7 @@ class Context:
         for entry in self.journal.read(sagas):
             if entry.state == "heard":
                 refused_sagas.add(entry.saga)
-            elif entry.state in UNSETTLED or self.is_undeclared(entry):
+            elif entry.state in UNCOMPENSATED or self.is_undeclared(entry):
                 unsettled.add(entry.saga)
             elif entry.state == "refused" and entry.pack_id is not None:
                 packs.setdefault(entry.saga, []).append(entry.pack_id)

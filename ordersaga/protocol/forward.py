@@ -128,11 +128,11 @@ def _repeat(context: Context, received: dict[SagaId, SignalRow[Any]], found: dic
     signals = read_emitted(context.cursor, repeated, published_by=context.participant.name)
     late = sorted(saga for saga, entry in found.items() if entry.state in LATE)
     if late:
-        settled, refused = context.settled(late)
+        compensated, refused = context.compensated(late)
         signals.update(
             read_emitted(context.cursor, {saga: refused[saga] for saga in late if saga in refused})
         )
-        context.answer({saga: received[saga] for saga in late if saga in settled})
+        context.answer({saga: received[saga] for saga in late if saga in compensated})
     for saga, emitted in signals.items():
         for topic, row in emitted:
             context.outbox.repeat(saga, topic, row, received[saga])

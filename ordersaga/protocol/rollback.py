@@ -30,8 +30,8 @@ def receive_refusals(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """
     causes, entries = _record_refusals(context, rows)
     undone = _undo(context, [e for e in entries if e.state in ("done", "undoing")], causes)
-    settled, _ = context.settled(sorted(causes))
-    context.answer({saga: cause for saga, cause in causes.items() if saga in settled})
+    compensated, _ = context.compensated(sorted(causes))
+    context.answer({saga: cause for saga, cause in causes.items() if saga in compensated})
     context.outbox.flush(context.cursor, _pack(context, undone))
 
 
@@ -60,11 +60,11 @@ def defer_undos(context: Context, row: SignalRow[Any], error: Exception) -> bool
 
 
 def retry_undos(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
-    """Run the undos of steps that are ``undoing``, and answer for sagas that are then settled."""
+    """Run the undos of steps that are ``undoing``, and answer for sagas that are then compensated."""
     causes = context.by_saga(rows)
     undone = _undo(context, _undoing(context, sorted(causes)), causes)
-    settled, _ = context.settled(sorted(undone))
-    context.answer({saga: causes[saga] for saga in undone if saga in settled})
+    compensated, _ = context.compensated(sorted(undone))
+    context.answer({saga: causes[saga] for saga in undone if saga in compensated})
     context.outbox.flush(context.cursor, _pack(context, undone))
 
 

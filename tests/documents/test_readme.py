@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ordersaga import create_tables
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.ids import new_id
-from ordersaga.tables import create_tables
 from ordersaga.testing import Rehearsal
 from tests.documents.pages import page
 from tests.support.databases import Databases

@@ -8,9 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from ordersaga import Choreography, DeadlinePassed, Participant, Refusal, Saga, Signal
+from ordersaga import Choreography, DeadlinePassed, Participant, Refusal, Saga, Signal, create_tables
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
-from ordersaga.tables import create_tables
 from tests.support.postgres import Postgres
 
 

@@ -128,7 +128,9 @@ def test_a_database_is_read_only_for_a_while(installation: Installation, owner: 
                 "the health check names it",
             )
         with Database(owner, getattr(installation.databases, owner)) as patient:
-            assert [finding.code for finding in check_database_settings(patient)] == ["default-transaction-read-only"]
+            assert [finding.code for finding in check_database_settings(patient)] == [
+                "default-transaction-read-only"
+            ]
         throughout(lambda: all(w.process.alive for w in installation.pools.workers), 3, "all pools run")
     installation.probe.wait_until_confirmed(sagas)
 

@@ -103,7 +103,9 @@ def test_a_queue_changes_under_load_and_loses_nothing(installation: Installation
 
     work = Plan(dry=False)
     with orders_meanwhile(installation) as sagas, patch.object(queue_change, "SETTLED", SETTLED):
-        ensure_topology(work, installation.broker_url, choreography(), management(installation), change_queues=True)
+        ensure_topology(
+            work, installation.broker_url, choreography(), management(installation), change_queues=True
+        )
     installation.probe.wait_until_confirmed(sagas)
     assert [what for what in work.missing if "x-delivery-limit = 20, not 10" in what]
     assert declared(installation, "inventory")["x-delivery-limit"] == 10

@@ -41,14 +41,18 @@ def _row(number: int, values: dict[str, str] | Fault) -> Row:
         return Row(number, f"line {number}", "", "", values)
     name = values.get("order")
     group = f"order {name}" if name else f"line {number}"
-    return Row(number, group, values["customer"], values.get("currency") or DEFAULT_CURRENCY, _item(number, values))
+    return Row(
+        number, group, values["customer"], values.get("currency") or DEFAULT_CURRENCY, _item(number, values)
+    )
 
 
 def _item(number: int, values: dict[str, str]) -> Item | Fault:
     amount = values.get("amount")
     try:
         return Item(
-            values["sku"], parse_integer("quantity", values["quantity"]), parse_integer("amount", amount) if amount else None
+            values["sku"],
+            parse_integer("quantity", values["quantity"]),
+            parse_integer("amount", amount) if amount else None,
         )
     except NotANumber as error:
         return Fault(number, error.field, str(error), error.remedy)

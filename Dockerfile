@@ -1,12 +1,12 @@
-# One image for the web, Flower, every pool and the commands; docker-compose.yml says which of them a container is.
+# One image for the web, Flower, every pool and the commands, which docker-compose.yml chooses.
 ARG PYTHON=3.13
 
 FROM python:${PYTHON}-slim AS packages
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 WORKDIR /build
-# The packages alone, exactly as pinned: rebuilt only when these files change. Without a source tree beside it, OrderSaga's own
-# package is empty and stays behind.
+# The pinned packages only, so that the layer is rebuilt only when these files change.
+# Without the source tree OrderSaga's own package is empty, and is removed.
 COPY pyproject.toml requirements.txt README.md ./
 RUN /opt/venv/bin/pip install --constraint requirements.txt '.[app]' && /opt/venv/bin/pip uninstall --yes ordersaga
 

@@ -1,11 +1,9 @@
 """Gunicorn's settings: ``gunicorn --config deploy/gunicorn.conf.py``, from the project's folder.
 
-``WEB_BIND`` says where it listens, ``WEB_PROCESSES`` with how many processes, ``WEB_THREADS`` with how many
-threads each.
+``WEB_BIND`` is its address, ``WEB_PROCESSES`` the number of processes, ``WEB_THREADS`` the threads of each.
 
-Gunicorn tells Django that a request came by https when a proxy in ``FORWARDED_ALLOW_IPS`` (by default one on
-this host) says ``X-Forwarded-Proto: https``. So Django's SECURE_PROXY_SSL_HEADER, which would believe
-anybody, stays unset.
+Gunicorn marks a request as https if a proxy in ``FORWARDED_ALLOW_IPS`` (by default this host) sends
+``X-Forwarded-Proto: https``. Django's SECURE_PROXY_SSL_HEADER would trust every client, so it stays unset.
 """
 
 from __future__ import annotations
@@ -22,12 +20,12 @@ from workers.settings import settings
 
 try:
     settings()
-except ConfigurationError as refused:  # said once and here, not by each process with a traceback
+except ConfigurationError as refused:  # printed once, not by each process with a traceback
     sys.exit(str(refused))
 
 
 def number(name: str, default: int) -> int:
-    """A positive whole number from the environment, or the end of it all."""
+    """Return a positive whole number from the environment; exit if it is none."""
     text = os.environ.get(name, "") or str(default)
     if not text.isdecimal() or int(text) < 1:
         sys.exit(f"{name}={text!r} is no number of processes or threads; write 1, 2, 3 …")
@@ -42,9 +40,9 @@ threads = number("WEB_THREADS", 4)
 timeout = 60
 graceful_timeout = 30
 keepalive = 5
-max_requests, max_requests_jitter = 10_000, 1_000  # a leak of some package does not grow for ever
-logconfig_dict = configuration(json=settings().logs_json, words=settings().debug)  # accesses and errors, too
+max_requests, max_requests_jitter = 10_000, 1_000  # limits memory leaks of packages
+logconfig_dict = configuration(json=settings().logs_json, words=settings().debug)  # access and error logs too
 access_log_format = ACCESS_FORMAT
-control_socket_disable = True  # it would be written to a home that need not be there
-if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn makes a private file there
+control_socket_disable = True  # its file would be in a home folder that may not exist
+if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn creates a private file there
     worker_tmp_dir = "/dev/shm"  # noqa: S108 - as above: a heartbeat must not wait for a disk

@@ -1,5 +1,4 @@
-"""Whether an address answers with 200: ``python deploy/healthy.py http://127.0.0.1:8000/readyz``, for health
-checks.
+"""Health check: ``python deploy/healthy.py http://127.0.0.1:8000/readyz`` succeeds on status 200.
 
 The slim images have neither curl nor wget.
 """
@@ -14,11 +13,11 @@ TIMEOUT = 8.0
 
 
 def fault(url: str) -> str:
-    """What is wrong, in a line; empty when nothing is."""
+    """Return one line that describes the fault, or an empty string."""
     if not url.startswith(("http://", "https://")):
         return f"{url} is no address; write http://host:port/path"
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - http and https only, see above
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - http or https, see above
             return "" if answer.status == http.HTTPStatus.OK else f"{url} answers with {answer.status}"
     except (OSError, ValueError, http.client.HTTPException) as error:
         return f"{url}: {error}"

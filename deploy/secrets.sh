@@ -1,5 +1,5 @@
 #!/bin/sh
-# Print compose.env.example with a new secret wherever one is missing:  (umask 077; sh deploy/secrets.sh > .env)
+# Print compose.env.example with a new secret for each empty variable:  (umask 077; sh deploy/secrets.sh > .env)
 set -eu
 
 secret() { od -An -v -N24 -tx1 /dev/urandom | tr -d ' \n'; }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Collect the static files of production while an image is built, where no secret is at hand: the settings ask for some,
-# nothing is reached with these, and nothing of them stays.
+# Collect the static files of production. An image is built without secrets, and the settings require some:
+# these placeholders open no connection and are not stored.
 set -eu
 
 secret=$(python -c 'import secrets; print(secrets.token_urlsafe(48))')

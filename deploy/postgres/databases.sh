@@ -1,22 +1,22 @@
 #!/bin/sh
-# One database for each domain, owned by a role of its own and closed to everybody else, and a role that may only read stock and
-# ledger, for the web's pages. Again it changes nothing but passwords, to those in the environment. psql finds the server as
-# always: PGHOST, PGPORT, PGPASSWORD …
+# Create a database for each domain, owned by its own role and closed to all others, and a read-only role for the web's
+# pages on stock and ledger. A second run changes only the passwords, to those in the environment.
+# psql finds the server as usual: PGHOST, PGPORT, PGPASSWORD …
 set -eu
 
-# Run the SQL of standard input as the superuser in the database $1; what follows are psql's options.
+# Run the SQL of standard input as the superuser in the database $1; further arguments are options of psql.
 ask() {
     database=$1
     shift
     psql --username="${POSTGRES_USER:-postgres}" --dbname="$database" --no-psqlrc --quiet --set=ON_ERROR_STOP=1 "$@"
 }
 
-# Make the role $1, with the password that the variable named after it holds.
+# Create the role $1 with the password in the variable named after it.
 role() {
     variable=$(echo "$1" | tr '[:lower:]' '[:upper:]')_PASSWORD
     eval "password=\${$variable:-}"
     if [ -z "$password" ]; then
-        echo "databases.sh: $variable is not set; give the role $1 a password of its own" >&2
+        echo "databases.sh: $variable is not set; set a password for the role $1" >&2
         exit 1
     fi
     ROLE_PASSWORD=$password ask postgres --set=role="$1" <<'SQL'

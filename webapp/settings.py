@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ INSTALLED_APPS = [
     "webapp.audit",
     "webapp.mirrors",
     "webapp.flower",
+    "webapp.api",
 ]
 
 MIDDLEWARE = [
@@ -102,7 +104,11 @@ FLOWER_URL, FLOWER_APP = _ours.flower_url, _ours.participants[0]
 """Where Flower is, and the application that it is started with."""
 
 STATIC_URL = "static/"
-STATICFILES_DIRS = [BASE_DIR / "webapp" / "static"]  # what several apps share
+STATICFILES_DIRS: list[Any] = [BASE_DIR / "webapp" / "static"]  # what several apps share
+if _ninja := find_spec(
+    "ninja"
+):  # the API's documentation page; as an app, ninja would be loaded by every pool
+    STATICFILES_DIRS.append(("ninja", Path(str(_ninja.origin)).parent / "static" / "ninja"))
 STATIC_ROOT = BASE_DIR / "staticfiles"
 if _production:
     # Names with a digest of the content, kept by browsers for ever; manage.py collectstatic makes them, once

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
+from webapp.api.urls import urls as api_urls
 from webapp.audit.lookup import look_up
 from webapp.flower.proxy import proxy_flower
 
@@ -18,5 +19,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/flower/<path:page>", proxy_flower, name="flower"),
     path("admin/go/<path:term>", look_up, name="go"),
     path("admin/", admin.site.urls),
+    path("api/v1/", api_urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]

@@ -19,7 +19,7 @@ EMPTY = """
 DO $$ DECLARE name text; BEGIN
     ALTER TABLE audit_sagaevent DISABLE TRIGGER USER;
     FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-                AND relname ~ '^(orders|ordersaga|audit)_|^auth_user|^django_(session|admin_log)$' LOOP
+                AND relname ~ '^(api|orders|ordersaga|audit)_|^auth_user|^django_(session|admin_log)$' LOOP
         EXECUTE format('DELETE FROM %I', name);
     END LOOP;
     SET CONSTRAINTS ALL IMMEDIATE;

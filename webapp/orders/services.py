@@ -78,9 +78,20 @@ def place_order(
     return place_orders([NewOrder(customer, lines, idempotency_key, currency)])[0]
 
 
+class Placed(NamedTuple):
+    """Orders in the order of their requests; ``new`` of them did not exist before."""
+
+    orders: list[Order]
+    new: int
+
+
 def place_orders(orders: Iterable[NewOrder]) -> list[Order]:
-    """Place all of ``orders``, or none, in a few statements whatever their number; the result is in their
-    order.
+    """As :func:`place_all`, without the number of new orders."""
+    return place_all(orders).orders
+
+
+def place_all(orders: Iterable[NewOrder]) -> Placed:
+    """Place all of ``orders``, or none, in a few statements whatever their number.
 
     One alone takes a single statement, and so one round trip, when this process has sold its articles before.
 
@@ -91,8 +102,8 @@ def place_orders(orders: Iterable[NewOrder]) -> list[Order]:
     if len(wanted) == 1:
         wanted = [drafting.with_listed_lines(wanted[0])]
         if order := _place_one(wanted[0]):
-            return [order]
-    return place_priced(drafting.price_orders(wanted)).orders
+            return Placed([order], 1)
+    return place_priced(drafting.price_orders(wanted))
 
 
 def _place_one(order: NewOrder) -> Order | None:
@@ -115,13 +126,6 @@ def _place_one(order: NewOrder) -> Order | None:
     }
     begun = order_saga.start_with(INSERT_ORDER, values, partial(_with_number, said), db=connection, saga=saga)
     return None if begun is None else _to_order(draft, UUID(saga), *begun)
-
-
-class Placed(NamedTuple):
-    """Orders in the order of their drafts; ``new`` of them were not there before."""
-
-    orders: list[Order]
-    new: int
 
 
 def place_priced(wanted: Sequence[PricedOrder]) -> Placed:

@@ -1,0 +1,88 @@
+"""``manage.py api_token``: create, list and revoke the tokens of the HTTP API."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from webapp.api.models import DEFAULT_PER_MINUTE, MAX_PER_MINUTE, Scope, Token
+from webapp.api.tokens import create_token, revoke_token
+from webapp.ops.cli import command
+from webapp.ops.cli.command import number_between
+from webapp.ops.cli.main import FAILED
+
+EPILOG = f"""
+scopes: {", ".join(Scope.values)}
+
+exit status:
+  0    done
+  2    refused; the message says what to do
+
+examples:
+  manage.py api_token create "web shop" --scope orders:write --scope orders:read
+  manage.py api_token create importer --scope products:write --days 30
+  manage.py api_token list
+  manage.py api_token revoke 3
+"""
+
+
+class Command(command.Command):
+    help = "Create, list and revoke the tokens of the HTTP API. A token is shown once, when it is created."
+    epilog = EPILOG
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """One subcommand for each action."""
+        actions = parser.add_subparsers(dest="action", required=True, metavar="create|list|revoke")
+        create = actions.add_parser("create", help="create a token and print it")
+        create.add_argument("name", help="which client uses it")
+        create.add_argument("--scope", action="append", choices=Scope.values, required=True, dest="scopes")
+        create.add_argument(
+            "--days",
+            type=number_between(1, 3650),
+            metavar="N",
+            help="days until it expires; never unless given",
+        )
+        create.add_argument(
+            "--per-minute",
+            type=number_between(1, MAX_PER_MINUTE),
+            default=DEFAULT_PER_MINUTE,
+            metavar="N",
+            help=f"requests per minute ({DEFAULT_PER_MINUTE})",
+        )
+        actions.add_parser("list", help="print the tokens as JSON Lines, without their secrets")
+        revoke = actions.add_parser("revoke", help="end a token at once")
+        revoke.add_argument("id", type=int, help="the token's number in the list")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Do it and print the result on standard output, for scripts."""
+        match options["action"]:
+            case "create":
+                days = options["days"]
+                lifetime = None if days is None else timedelta(days=days)
+                made = create_token(
+                    options["name"], options["scopes"], per_minute=options["per_minute"], lifetime=lifetime
+                )
+                self.stdout.write(made.secret)
+                self.stderr.write(f"Token {made.token.pk} is created. Its secret is not shown again.")
+            case "list":
+                for token in Token.objects.order_by("id"):
+                    self.stdout.write(json.dumps(_as_dict(token)))
+            case "revoke":
+                if not revoke_token(options["id"]):
+                    raise CommandError(
+                        f"There is no valid token {options['id']}. See: api_token list", returncode=FAILED
+                    )
+                self.stdout.write(f"Token {options['id']} is revoked.")
+
+
+def _as_dict(token: Token) -> dict[str, Any]:
+    moments = {
+        name: value.isoformat() if (value := getattr(token, name)) else None
+        for name in ("created_at", "expires_at", "revoked_at", "last_used_at")
+    }
+    return {"id": token.pk, "name": token.name, "prefix": token.prefix, "scopes": token.scopes,
+            "per_minute": token.per_minute, **moments}  # fmt: skip

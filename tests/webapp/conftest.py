@@ -1,4 +1,4 @@
-"""Django on a database of the stage's tests: one copy for all of them, emptied after each."""
+"""Points Django at one orders database for all tests of the web application; each test leaves it empty."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from workers.django_setup import setup
 
 setup()
 
-# Deferred foreign keys allow any order; tables of migrations stay. Deleting a few rows is far quicker than a
-# new copy.
+# Deferred foreign keys allow any order. Deleting a few rows is much faster than a new copy of the template.
 EMPTY = """
 DO $$ DECLARE name text; BEGIN
     ALTER TABLE audit_sagaevent DISABLE TRIGGER USER;
@@ -29,18 +28,18 @@ END $$
 
 
 @pytest.fixture(scope="session")
-def stage_database(postgres: Postgres, database_templates: dict[str, str]) -> str:
-    return postgres.create_database("stage", "orders", database_templates["orders"])
+def webapp_database(postgres: Postgres, database_templates: dict[str, str]) -> str:
+    return postgres.create_database("webapp", "orders", database_templates["orders"])
 
 
 @pytest.fixture
-def orders_database(stage_database: str) -> Iterator[str]:
-    """The URL of an empty orders database, at which Django's default connection points, in every thread."""
+def orders_database(webapp_database: str) -> Iterator[str]:
+    """The URL of an empty orders database; Django's default connection uses it in every thread."""
     given = connections["default"].settings_dict
     before = dict(given)
     connection.close()
-    given.update(to_django_config(stage_database))
-    yield stage_database
+    given.update(to_django_config(webapp_database))
+    yield webapp_database
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(EMPTY)
     connection.close()

@@ -1,6 +1,4 @@
-"""A healthy doctor_env of servers for the doctor: databases, a virtual host with all queues, roles and a user of
-their own.
-"""
+"""A healthy environment for the doctor's tests: databases, a virtual host with all queues, and a user."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ VHOST, USER, SECRET = "doctor", "pools", "a-secret-of-its-own"
 
 
 class DoctorEnvironment:
-    """What the doctor looks at. The settings are production's, so that nothing is forgiven."""
+    """Servers that the doctor examines, with the settings of production, which allow no exception."""
 
     def __init__(self, postgres: Postgres, databases: Databases, rabbitmq: RabbitMQ) -> None:
         self.postgres, self.databases, self.rabbitmq = postgres, databases, rabbitmq
@@ -44,19 +42,17 @@ class DoctorEnvironment:
             broker_url=f"amqp://{USER}:{SECRET}@127.0.0.1:{rabbitmq.port}/{VHOST}",
         )
 
-    def examined(self, management: str | None = None, **changed: Any) -> list[Finding]:
-        """What the doctor says, with some settings changed."""
+    def examine(self, management: str | None = None, **changed: Any) -> list[Finding]:
+        """Run the doctor, with some settings changed."""
         ours = self.settings.model_copy(update=changed)
         return examine(ours, choreography(), management=self.management if management is None else management)
 
     def name(self, owner: str) -> str:
-        """Of the database of ``orders``, ``inventory`` or ``payments``."""
+        """Return the name of a participant's database."""
         return str(getattr(self.databases, owner).rpartition("/")[2])
 
     def run(self, owner: str, *statements: str) -> None:
-        """Statements of the superuser in a database; ``{orders}`` and so on stand for the
-        databases' names.
-        """
+        """Run statements as superuser; ``{orders}``, ``{inventory}`` and ``{payments}`` become database names."""
         names = {each: self.name(each) for each in ("orders", "inventory", "payments")}
         with self.postgres.connect(self.name(owner)) as cursor:
             for statement in statements:
@@ -65,7 +61,7 @@ class DoctorEnvironment:
                 cursor.execute(statement)
 
     def request(self, method: str, path: str, **body: Any) -> None:
-        """The management interface, as its administrator; ``path`` is quoted by the caller."""
+        """Send a request to RabbitMQ's management API as its administrator; the caller quotes ``path``."""
         data = dumps(body).encode() if body else None
         request = urllib.request.Request(f"{self.management}/api/{path}", data, method=method)
         request.add_header(
@@ -75,9 +71,7 @@ class DoctorEnvironment:
         urllib.request.urlopen(request, timeout=scaled(20)).close()
 
     def redeclare(self, queue: str, **arguments: Any) -> None:
-        """The same queue with other arguments; a None takes one away. Its bindings go with it and
-        come back.
-        """
+        """Recreate a queue and its bindings with changed arguments; None removes an argument."""
         wanted: Any
         [wanted] = [q for q in queues(choreography()) if q.name == queue]
         given = {
@@ -91,7 +85,7 @@ class DoctorEnvironment:
             bind(wanted(channel))
 
     def heal_queue(self, queue: str) -> None:
-        """As the pools declare it."""
+        """Recreate a queue as the pools declare it."""
         self.request("DELETE", f"queues/{VHOST}/{quote(queue, safe='')}")
         self.declare()
 

@@ -1,4 +1,4 @@
-"""A small shop for the stage's tests: a catalogue, and what has been written and said."""
+"""Creates products and orders by Django, and reads what placing has written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from webapp.orders.pricing import Item
 from webapp.orders.services import place_order
 
 
-def open_shop() -> None:
+def create_products() -> None:
     Product.objects.bulk_create(
         [
             Product(sku="TEA", name="Tea", price=450, currency="EUR"),
@@ -33,11 +33,14 @@ def place(**changed: Any) -> Order:
     return place_order(**wanted)
 
 
-def said() -> list[str]:
+def emitted_topics() -> list[str]:
+    """Return the topics of the signals in the outbox, in order."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT topic FROM ordersaga_outbox WHERE kind = 'said' ORDER BY id")
         return [topic for (topic,) in cursor.fetchall()]
 
 
 def nothing_is_written() -> bool:
-    return not (Order.objects.exists() or Saga.objects.exists() or OrderLine.objects.exists() or said())
+    return not (
+        Order.objects.exists() or Saga.objects.exists() or OrderLine.objects.exists() or emitted_topics()
+    )

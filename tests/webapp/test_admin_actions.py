@@ -18,7 +18,7 @@ from django.urls import reverse
 from ordersaga.ids import new_id
 from ordersaga.signing import Keyring
 from tests.support import amqp_client
-from tests.webapp.sample_orders import nothing_is_written, open_shop, place
+from tests.webapp.sample_orders import create_products, nothing_is_written, place
 from webapp.audit.models import DeadLetter
 from webapp.orders.models import CancelRequest, Order
 from workers.settings import settings
@@ -35,7 +35,7 @@ WHY = {"reason": "the shelf is mended"}
 
 @pytest.fixture
 def order(orders_database: str) -> Order:
-    open_shop()
+    create_products()
     return place()
 
 
@@ -267,7 +267,7 @@ FORM = {
 
 
 def test_a_test_order_is_placed_once_however_often_it_is_sent(orders_database: str) -> None:
-    open_shop()
+    create_products()
     client = staff("place_order")
     assert "Place a test order" in client.get("/admin/orders/order/").content.decode()
     assert client.get(PLACE).status_code == 200
@@ -311,7 +311,7 @@ def test_a_test_order_is_placed_once_however_often_it_is_sent(orders_database: s
 def test_a_test_order_that_cannot_be_placed_names_field_and_remedy(
     changed: dict[str, str], remedy: str, orders_database: str
 ) -> None:
-    open_shop()
+    create_products()
     answer = staff("place_order").post(PLACE, {**FORM, **changed})
     assert answer.status_code == 200
     assert remedy in answer.content.decode()
@@ -321,7 +321,7 @@ def test_a_test_order_that_cannot_be_placed_names_field_and_remedy(
 
 
 def test_a_key_that_another_order_has_is_refused(orders_database: str) -> None:
-    open_shop()
+    create_products()
     client = staff("place_order")
     client.post(PLACE, FORM)
     answer = client.post(PLACE, {**FORM, "lines-0-quantity": "3"})
@@ -330,7 +330,7 @@ def test_a_key_that_another_order_has_is_refused(orders_database: str) -> None:
 
 
 def test_who_may_not_place_orders_gets_403_and_sees_no_button(orders_database: str) -> None:
-    open_shop()
+    create_products()
     client = staff("cancel_order")
     assert client.get(PLACE).status_code == client.post(PLACE, FORM).status_code == 403
     assert "Place a test order" not in client.get("/admin/orders/order/").content.decode()

@@ -28,7 +28,7 @@ READER = "ordersaga_reader"
 
 
 @pytest.fixture(scope="module")
-def books(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
+def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
     """Three databases with the books of some orders; a role that may only read two of them."""
     made = copies(postgres, database_templates)
     bulk_data.fill(ORDERS, [getattr(made, owner) for owner in OWNERS])
@@ -42,10 +42,10 @@ def books(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Da
 
 
 @pytest.fixture
-def client(books: Databases, postgres: Postgres) -> Iterator[Client]:
-    aliases = {"default": to_django_config(books.orders)}
+def client(databases: Databases, postgres: Postgres) -> Iterator[Client]:
+    aliases = {"default": to_django_config(databases.orders)}
     for domain in ("inventory", "payments"):
-        database = getattr(books, domain).rpartition("/")[2]
+        database = getattr(databases, domain).rpartition("/")[2]
         aliases[reader_alias(domain)] = reader_config(postgres.url(database, READER))
     before = {name: dict(connections[name].settings_dict) for name in aliases}
     point(aliases)
@@ -138,7 +138,7 @@ def test_who_may_not_look_gets_403(client: Client) -> None:
     assert [guest.get(f"/admin/books/{listed}/").status_code for listed in LISTS] == [403] * len(LISTS)
 
 
-def test_nothing_here_writes_by_django_nor_by_sql(client: Client, books: Databases) -> None:
+def test_nothing_here_writes_by_django_nor_by_sql(client: Client, databases: Databases) -> None:
     with pytest.raises(ReadOnlyMirror):
         Stock.objects.filter(pk="SKU-7").update(sold=0)
     with pytest.raises(ReadOnlyMirror):
@@ -150,8 +150,8 @@ def test_nothing_here_writes_by_django_nor_by_sql(client: Client, books: Databas
         cursor.execute("UPDATE wallet SET balance = 10^12 WHERE customer = 'customer-1'")
 
 
-def test_even_the_participants_own_role_only_reads_here(client: Client, books: Databases) -> None:
-    point({reader_alias("payments"): reader_config(books.payments)})
+def test_even_the_participants_own_role_only_reads_here(client: Client, databases: Databases) -> None:
+    point({reader_alias("payments"): reader_config(databases.payments)})
     with (
         pytest.raises(InternalError, match="read-only"),
         connections[reader_alias("payments")].cursor() as cursor,
@@ -179,9 +179,9 @@ def test_a_database_that_is_away_is_told_and_not_raised(client: Client) -> None:
 
 
 def test_a_role_that_may_not_read_and_tables_that_are_missing_are_told(
-    client: Client, books: Databases
+    client: Client, databases: Databases
 ) -> None:
-    point({reader_alias("inventory"): reader_config(books.orders)})  # a database without stock
+    point({reader_alias("inventory"): reader_config(databases.orders)})  # a database without stock
     answer = client.get("/admin/books/stock/")
     assert answer.status_code == 503
     assert "manage.py migrate" in answer.content.decode()

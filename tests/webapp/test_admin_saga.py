@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from ordersaga import Signal
 from ordersaga.ids import new_id
-from tests.webapp.sample_orders import open_shop, place
+from tests.webapp.sample_orders import create_products, place
 from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.orders.models import Order
 from webapp.orders.progress import NEXT
@@ -25,7 +25,7 @@ from workers.choreography import choreography
 
 @pytest.fixture
 def order(orders_database: str) -> Order:
-    open_shop()
+    create_products()
     return place()
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from ordersaga import Batch, DeadlinePassed
-from tests.webapp.sample_orders import open_shop, place, said
+from tests.webapp.sample_orders import create_products, emitted_topics, place
 from webapp.orders.models import CancelRequest, Order
 from webapp.orders.services import cancel_order
 from workers.orders import steps
@@ -15,14 +15,14 @@ from workers.signals import CancelAsked, OrderCancelled, OrderConfirmed, OrderEx
 
 @pytest.fixture(autouse=True)
 def _catalogue(orders_database: str) -> None:
-    open_shop()
+    create_products()
 
 
 def test_a_cancel_is_recorded_with_its_signal_in_one_transaction() -> None:
     order = place()
     request = cancel_order(order, "ann")
     assert (request.asked_by, request.outcome) == ("ann", None)
-    assert said() == ["signal.OrderPlaced", "signal.CancelAsked"]
+    assert emitted_topics() == ["signal.OrderPlaced", "signal.CancelAsked"]
 
 
 def test_asking_twice_is_one_request() -> None:
@@ -37,7 +37,7 @@ def test_an_answered_request_says_nothing_more() -> None:
     request.outcome, request.answered_at = "too_late", request.asked_at
     request.save()
     cancel_order(order, "ann")
-    assert said().count("signal.CancelAsked") == 1
+    assert emitted_topics().count("signal.CancelAsked") == 1
 
 
 # -------------------------------------------------------------------------------- the participant's steps

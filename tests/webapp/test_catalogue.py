@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from tests.webapp.sample_orders import nothing_is_written, open_shop, place
+from tests.webapp.sample_orders import nothing_is_written, create_products, place
 from webapp.orders.exceptions import OrderRefused
 from webapp.orders.models import Order, Product
 from webapp.orders.pricing import Item
@@ -58,7 +58,7 @@ def columns(sku: str) -> tuple[object, ...]:
 
 
 def test_a_file_adds_and_changes_products(tmp_path: Path):
-    open_shop()
+    create_products()
     file = write(tmp_path, HEADER + "TEA,Tea,500,,\nMUG,Mug,1200,EUR,yes\nCAKE,Cake,350,GBP,no\n")
 
     found = imported(file)
@@ -78,7 +78,7 @@ def test_json_lines_say_the_same(tmp_path: Path):
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path):
-    open_shop()
+    create_products()
     found = imported(write(tmp_path, HEADER + "TEA,Tea,500,,\nCAKE,Cake,350,,\n"), "--dry-run")
 
     assert found == {"written": False, "new": 1, "changed": 1, "unchanged": 0, "examples": ["CAKE", "TEA"]}
@@ -160,7 +160,7 @@ def test_a_line_that_is_not_an_object_is_refused(tmp_path: Path):
 
 
 def test_a_new_price_holds_for_later_orders_only(tmp_path: Path):
-    open_shop()
+    create_products()
     before = place(idempotency_key="before")
     imported(write(tmp_path, HEADER + "TEA,Tea,500,,\n"))
 
@@ -173,7 +173,7 @@ def test_a_new_price_holds_for_later_orders_only(tmp_path: Path):
 
 @pytest.mark.parametrize("known", [True, False], ids=["price remembered", "price unknown"])
 def test_a_withdrawn_product_cannot_be_ordered(known: bool):
-    open_shop()
+    create_products()
     if known:
         place(idempotency_key="before")
         place(idempotency_key="again")
@@ -197,7 +197,7 @@ def staff(*permissions: str) -> Client:
 
 
 def test_a_price_is_edited_in_units_of_the_currency():
-    open_shop()
+    create_products()
     client = staff("view_product", "change_product")
     url = reverse("admin:orders_product_change", args=["TEA"])
     shown = client.get(url).content.decode()
@@ -244,7 +244,7 @@ def test_the_admin_refuses_what_a_file_may_not_bring(changed: dict[str, str], wo
 
 
 def test_nobody_deletes_a_product_or_changes_its_sku():
-    open_shop()
+    create_products()
     client = staff("view_product", "change_product", "delete_product")
 
     assert (
@@ -257,7 +257,7 @@ def test_nobody_deletes_a_product_or_changes_its_sku():
 
 
 def test_who_may_only_look_changes_nothing():
-    open_shop()
+    create_products()
     client = staff("view_product")
     url = reverse("admin:orders_product_change", args=["TEA"])
 

@@ -29,7 +29,7 @@ from tests.support.db_override import django_at
 from tests.support.postgres import PASSWORD, Postgres
 from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
-from tests.webapp.sample_orders import open_shop, place
+from tests.webapp.sample_orders import create_products, place
 from webapp.db import to_django_config
 from webapp.mirrors.router import reader_config
 from webapp.ops.doctor.database import Database
@@ -210,11 +210,11 @@ def servers(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_process_refuses_a_server_without_tls(stage_database: str, way: str) -> None:
+def test_every_process_refuses_a_server_without_tls(webapp_database: str, way: str) -> None:
     """With ``sslmode=verify-full``; the tests' servers speak plain text."""
     with (
         pytest.raises(REFUSED, match="does not support SSL"),
-        WAYS[way](f"{stage_database}?sslmode=verify-full") as ask,
+        WAYS[way](f"{webapp_database}?sslmode=verify-full") as ask,
     ):
         ask("SELECT 1")
 
@@ -229,9 +229,9 @@ def test_every_process_finds_the_server_that_is_written_to(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_options_of_the_string_reach_every_session(stage_database: str, way: str) -> None:
+def test_options_of_the_string_reach_every_session(webapp_database: str, way: str) -> None:
     with WAYS[way](
-        f"{stage_database}?options=-c%20geqo_seed%3D0.7%20-c%20idle_in_transaction_session_timeout%3D7s"
+        f"{webapp_database}?options=-c%20geqo_seed%3D0.7%20-c%20idle_in_transaction_session_timeout%3D7s"
     ) as ask:
         assert ask("SELECT current_setting('geqo_seed')") == "0.7"
         assert ask("SELECT current_setting('idle_in_transaction_session_timeout')") == (
@@ -241,9 +241,9 @@ def test_options_of_the_string_reach_every_session(stage_database: str, way: str
 
 @pytest.mark.parametrize("way", WAYS)
 def test_passwords_and_services_may_stand_in_files(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, stage_database: str, way: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, webapp_database: str, way: str
 ) -> None:
-    told = parse(stage_database)
+    told = parse(webapp_database)
     services, passwords = tmp_path / "services", tmp_path / "passwords"
     services.write_text(
         f"[shop]\nhost={told['host']}\nport={told['port']}\nuser={told['user']}\ndbname={told['dbname']}\n"
@@ -404,13 +404,13 @@ WANTED = {
 
 
 @pytest.fixture
-def strange(stage_database: str, postgres: Postgres) -> Iterator[str]:
+def strange(webapp_database: str, postgres: Postgres) -> Iterator[str]:
     """The stage's database, whose role has other defaults than ours."""
     with postgres.connect() as cursor:
         for name, value in STRANGE.items():
             cursor.execute(f"ALTER ROLE orders IN DATABASE stage SET {name} = '{value}'")
     connections.close_all()
-    yield stage_database
+    yield webapp_database
     connections.close_all()
     with postgres.connect() as cursor:
         cursor.execute("ALTER ROLE orders IN DATABASE stage RESET ALL")
@@ -426,14 +426,14 @@ def test_a_session_is_set_whatever_the_roles_defaults_say(strange: str, way: str
         assert ask("SELECT current_setting('transaction_isolation')") == isolation
 
 
-def test_the_reader_of_pages_only_reads(stage_database: str) -> None:
-    with by_the_reader_of_pages(stage_database) as ask:
+def test_the_reader_of_pages_only_reads(webapp_database: str) -> None:
+    with by_the_reader_of_pages(webapp_database) as ask:
         assert ask("SELECT current_setting('default_transaction_read_only')") == "on"
         assert ask("SELECT current_setting('statement_timeout')") == "5s"
 
 
 def test_pages_and_orders_work_whatever_the_roles_defaults_say(orders_database: str, strange: str) -> None:
-    open_shop()
+    create_products()
     order = place()
     client = Client(SERVER_NAME="localhost")
     client.force_login(User.objects.create_user("root", is_staff=True, is_superuser=True))
@@ -443,7 +443,7 @@ def test_pages_and_orders_work_whatever_the_roles_defaults_say(orders_database: 
 
 
 def test_the_outbox_is_read_whatever_the_roles_defaults_say(orders_database: str, strange: str) -> None:
-    open_shop()
+    create_products()
     place()
     sent: list[Any] = []
     relay = Relay(DjangoDatabase().dsn, "orders", sent.extend)

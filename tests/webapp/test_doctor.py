@@ -48,7 +48,7 @@ def codes(findings: list[Finding]) -> set[str]:
 
 
 def test_nothing_is_found_where_nothing_is_wrong(doctor_env: DoctorEnvironment) -> None:
-    assert doctor_env.examined() == []
+    assert doctor_env.examine() == []
 
 
 # ------------------------------------------------------------------------------------------------- faults in
@@ -66,7 +66,7 @@ def test_a_fault_in_postgresql_is_found_and_nothing_else(
     doctor_env.run(fault.owner, *fault.plant)
     try:
         found = eventually(
-            doctor_env.examined, 5, fault.code
+            doctor_env.examine, 5, fault.code
         )  # the server takes a moment to read its settings again
     finally:
         doctor_env.run(fault.owner, *fault.heal)
@@ -223,30 +223,30 @@ def test_a_fault_in_rabbitmq_is_found_and_nothing_else(doctor_env: DoctorEnviron
     code, plant, heal = IN_RABBITMQ[fault]
     plant(doctor_env)
     try:
-        found = eventually(doctor_env.examined, 10, fault)
+        found = eventually(doctor_env.examine, 10, fault)
     finally:
         heal(doctor_env)
     if code == "exchange-missing":  # its bindings went with it
         assert codes(found) == {"exchange-missing", "binding-missing"}
     else:
         assert codes(found) == {code}, found
-    eventually(lambda: not doctor_env.examined(), 10, "health")  # policies go slowly
+    eventually(lambda: not doctor_env.examine(), 10, "health")  # policies go slowly
 
 
 def test_who_takes_messages_without_acknowledging_is_found(doctor_env: DoctorEnvironment) -> None:
     with Connection(doctor_env.settings.broker_url) as connection, connection.channel() as channel:
         channel.basic_consume("inventory", no_ack=True, callback=lambda _: None)
-        [found] = eventually(doctor_env.examined, 10, "the consumer")
+        [found] = eventually(doctor_env.examine, 10, "the consumer")
         assert (found.code, found.where) == ("consumer-without-ack", "queue inventory")
-    eventually(lambda: not doctor_env.examined(), 10, "health")
+    eventually(lambda: not doctor_env.examine(), 10, "health")
 
 
 def test_without_the_management_interface_it_asks_by_amqp(doctor_env: DoctorEnvironment) -> None:
     nowhere = "http://127.0.0.1:1"
-    assert codes(doctor_env.examined(nowhere)) == {"management-away"}
+    assert codes(doctor_env.examine(nowhere)) == {"management-away"}
     doctor_env.redeclare("inventory", delivery_limit=2)
     try:
-        [first, *_] = doctor_env.examined(nowhere)
+        [first, *_] = doctor_env.examine(nowhere)
     finally:
         doctor_env.heal_queue("inventory")
     assert first.code == "topology-differs"
@@ -254,7 +254,7 @@ def test_without_the_management_interface_it_asks_by_amqp(doctor_env: DoctorEnvi
 
 
 def test_the_house_is_healthy_again(doctor_env: DoctorEnvironment) -> None:
-    eventually(lambda: not doctor_env.examined(), 10, "health")
+    eventually(lambda: not doctor_env.examine(), 10, "health")
 
 
 # ----------------------------------------------------------------------------------------- faults in the
@@ -291,7 +291,7 @@ IN_PGMQ = {
 def test_nothing_is_found_in_a_healthy_embedded_broker(
     doctor_env: DoctorEnvironment, embedded_broker: str
 ) -> None:
-    assert doctor_env.examined(broker_url=embedded_broker) == []
+    assert doctor_env.examine(broker_url=embedded_broker) == []
 
 
 @pytest.mark.parametrize("code", IN_PGMQ)
@@ -301,7 +301,7 @@ def test_a_fault_in_the_embedded_broker_is_found_and_nothing_else(
     with doctor_env.postgres.connect("doctors_broker") as cursor:
         cursor.execute(IN_PGMQ[code])
     try:
-        assert codes(doctor_env.examined(broker_url=embedded_broker)) == {code}
+        assert codes(doctor_env.examine(broker_url=embedded_broker)) == {code}
     finally:
         with doctor_env.postgres.connect("doctors_broker") as cursor:
             cursor.execute("ALTER DATABASE doctors_broker RESET synchronous_commit")
@@ -318,15 +318,15 @@ def test_a_fault_in_the_embedded_broker_is_found_and_nothing_else(
 
 def test_servers_that_are_not_there_are_each_named(doctor_env: DoctorEnvironment) -> None:
     away = "postgresql://payments:private@127.0.0.1:1/payments"
-    found = doctor_env.examined(payments_database_url=away, broker_url="amqp://pools:x@127.0.0.1:1/doctor")
+    found = doctor_env.examine(payments_database_url=away, broker_url="amqp://pools:x@127.0.0.1:1/doctor")
     assert codes(found) == {"database-unreachable", "broker-unreachable"}
 
 
 def test_a_broker_that_accepts_no_messages_is_named_with_its_alarm(doctor_env: DoctorEnvironment) -> None:
     with doctor_env.rabbitmq.alarm("disk"):
-        [found] = doctor_env.examined()
+        [found] = doctor_env.examine()
         assert (found.code, found.level, found.evidence) == ("broker-alarm", "error", "low on disk")
-    assert doctor_env.examined() == []
+    assert doctor_env.examine() == []
 
 
 def test_a_broker_that_stops_answering_is_named_in_time(
@@ -335,24 +335,24 @@ def test_a_broker_that_stops_answering_is_named_in_time(
     between = proxy(doctor_env.rabbitmq.port)
     between.stall()
     began = time.monotonic()
-    found = doctor_env.examined(broker_url=between.through(doctor_env.settings.broker_url))
+    found = doctor_env.examine(broker_url=between.through(doctor_env.settings.broker_url))
     assert codes(found) == {"broker-unreachable"}
     assert time.monotonic() - began < scaled(30)
 
 
 def test_a_broker_of_another_kind_is_named_without_its_password(doctor_env: DoctorEnvironment) -> None:
-    [found] = doctor_env.examined(broker_url="redis://:secret@127.0.0.1")
+    [found] = doctor_env.examine(broker_url="redis://:secret@127.0.0.1")
     assert (found.code, found.evidence) == ("broker-unknown", "redis://…")
 
 
 def test_a_wrong_password_of_the_broker_is_told_as_such(doctor_env: DoctorEnvironment) -> None:
-    [found] = doctor_env.examined(broker_url=doctor_env.settings.broker_url.replace("a-secret", "another"))
+    [found] = doctor_env.examine(broker_url=doctor_env.settings.broker_url.replace("a-secret", "another"))
     assert found.code == "broker-unreachable"
     assert "ACCESS_REFUSED" in found.evidence
 
 
 def test_two_domains_in_one_database_are_found(doctor_env: DoctorEnvironment) -> None:
-    found = doctor_env.examined(payments_database_url=doctor_env.databases.inventory)
+    found = doctor_env.examine(payments_database_url=doctor_env.databases.inventory)
     assert found[0].code in {"database-shared", "migrations-missing", "constraint-missing"}
     assert "database-shared" in codes(found)
 
@@ -361,20 +361,20 @@ def test_one_role_for_two_domains_is_found(doctor_env: DoctorEnvironment) -> Non
     url = doctor_env.databases.payments.replace("//payments:", "//inventory:")
     doctor_env.run("payments", "GRANT CONNECT ON DATABASE {payments} TO inventory")
     try:
-        found = doctor_env.examined(payments_database_url=url)
+        found = doctor_env.examine(payments_database_url=url)
     finally:
         doctor_env.run("payments", "REVOKE ALL ON DATABASE {payments} FROM inventory")
     assert codes(found) == {"role-shared", "tables-closed"}
 
 
 def test_unsafe_defaults_in_production_are_found(doctor_env: DoctorEnvironment) -> None:
-    [found] = doctor_env.examined(debug=True)
+    [found] = doctor_env.examine(debug=True)
     assert (found.code, found.where) == ("unsafe-default", "ORDERSAGA_DEBUG")
 
 
 def test_a_retention_shorter_than_what_may_come_back_is_found(doctor_env: DoctorEnvironment) -> None:
-    assert codes(doctor_env.examined(retention=timedelta(days=7))) == {"retention-too-short"}
-    assert doctor_env.examined(retention=timedelta(days=8)) == []
+    assert codes(doctor_env.examine(retention=timedelta(days=7))) == {"retention-too-short"}
+    assert doctor_env.examine(retention=timedelta(days=8)) == []
 
 
 def test_a_host_whose_clock_is_wrong_is_found(
@@ -382,7 +382,7 @@ def test_a_host_whose_clock_is_wrong_is_found(
 ) -> None:
     true = time.time
     monkeypatch.setattr("webapp.ops.doctor.pg_settings.time.time", lambda: true() - 60)
-    assert codes(doctor_env.examined()) == {"clock-apart"}
+    assert codes(doctor_env.examine()) == {"clock-apart"}
 
 
 # -------------------------------------------------------------------------------------------------- record

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from tests.support.time_scale import scaled
-from tests.webapp.sample_orders import open_shop, place, said
+from tests.webapp.sample_orders import create_products, emitted_topics, place
 from webapp.orders.exceptions import IdempotencyConflict
 from webapp.orders.models import Order, OrderLine, Product, Saga
 from webapp.orders.pricing import Item, NewOrder
@@ -19,14 +19,14 @@ from webapp.orders.services import place_orders
 
 @pytest.fixture(autouse=True)
 def _catalogue(orders_database: str) -> None:
-    open_shop()
+    create_products()
 
 
 def test_the_same_key_and_content_give_the_same_order_back_and_say_nothing_more() -> None:
     first = place()
     second = place(lines=[Item("MUG", 1), Item("TEA", 2)])
     assert second == first
-    assert said() == ["signal.OrderPlaced"]
+    assert emitted_topics() == ["signal.OrderPlaced"]
 
 
 def test_the_same_order_stays_the_same_when_prices_have_changed() -> None:
@@ -79,7 +79,7 @@ def test_a_double_click_in_eight_threads_places_one_order() -> None:
     with ThreadPoolExecutor(8) as threads:
         numbers = set(threads.map(click, range(8)))
     assert len(numbers) == 1
-    assert (Order.objects.count(), Saga.objects.count(), len(said())) == (1, 1, 1)
+    assert (Order.objects.count(), Saga.objects.count(), len(emitted_topics())) == (1, 1, 1)
 
 
 def test_two_who_place_the_same_batch_in_opposite_order_do_not_deadlock() -> None:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from ordersaga.ids import new_id
-from tests.webapp.sample_orders import open_shop, place
+from tests.webapp.sample_orders import create_products, place
 from webapp.audit.models import SagaEvent
 from webapp.orders.models import Order
 
@@ -18,7 +18,7 @@ TASK = str(uuid.uuid4())
 
 @pytest.fixture
 def order(orders_database: str) -> Order:
-    open_shop()
+    create_products()
     place(idempotency_key="other")
     order = place(idempotency_key="basket 7/a")
     for n in range(2):

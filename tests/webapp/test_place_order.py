@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from ordersaga.envelope import encode_envelope, read_rows
-from tests.webapp.sample_orders import nothing_is_written, open_shop, place, said
+from tests.webapp.sample_orders import create_products, emitted_topics, nothing_is_written, place
 from webapp.orders import pricing
 from webapp.orders.exceptions import OrderRefused
 from webapp.orders.models import Order, OrderLine, Product
@@ -22,7 +22,7 @@ from workers.signals import MAX_LINES, MAX_QUANTITY
 
 @pytest.fixture(autouse=True)
 def _catalogue(orders_database: str) -> None:
-    open_shop()
+    create_products()
 
 
 # -------------------------------------------------------------------------------- what is written
@@ -35,7 +35,7 @@ def test_an_order_is_written_with_its_lines_its_saga_and_its_first_signal() -> N
     assert list(lines) == [(1, "TEA", 2, 900), (2, "MUG", 1, 1200)]
     assert order.status == "PENDING"
     assert order.saga.deadline_at > order.placed_at
-    assert said() == ["signal.OrderPlaced"]
+    assert emitted_topics() == ["signal.OrderPlaced"]
 
 
 def test_the_order_given_back_is_the_row_as_written() -> None:
@@ -66,7 +66,7 @@ def test_placing_takes_one_statement_and_no_transaction_around_it() -> None:
     with CaptureQueriesContext(connection) as captured:
         place()
     assert len(captured) == 1
-    assert said() == ["signal.OrderPlaced"] * 2
+    assert emitted_topics() == ["signal.OrderPlaced"] * 2
 
 
 def test_the_first_signal_tells_the_number_that_the_database_gave() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.webapp.sample_orders import nothing_is_written, open_shop, said
+from tests.webapp.sample_orders import create_products, emitted_topics, nothing_is_written
 from webapp.ops import demo_data
 from webapp.ops.cli.graceful_stop import StopRequest
 from webapp.ops.management.commands import place_orders
@@ -33,7 +33,7 @@ GOOD = "customer,sku,quantity\nann,TEA,2\nbob,MUG,1\nann,TEA,2\n"
 
 @pytest.fixture(autouse=True)
 def shop(orders_database: str) -> None:
-    open_shop()
+    create_products()
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_row_of_csv_is_an_order_and_equal_rows_are_two(
     assert (done.status, done.err) == (0, "")
     tea = ("ann", "EUR", 900, [("TEA", 2, 900)])
     assert content() == [tea, ("bob", "EUR", 1200, [("MUG", 1, 1200)]), tea]
-    assert len(said()) > 0
+    assert len(emitted_topics()) > 0
 
 
 def test_rows_of_one_order_stand_together_and_may_bring_amounts_and_a_currency(

@@ -20,24 +20,24 @@ from tests.support.processes import ROOT
 from tests.support.time_scale import scaled
 from tests.webapp.corruptions import CORRUPTIONS, ORPHANS, STRANGER, Corruption
 from tests.webapp.reconcile_samples import (
-    HEARD,
-    UNHEARD,
-    Booked,
+    DELETE_COMPLETION,
+    INSERT_COMPLETION,
     CorruptibleDatabases,
-    Patience,
-    Settled,
-    Shop,
+    RecordedWaits,
+    RehearsedOrders,
+    SampleDatabases,
+    SampleOrder,
     audit,
-    books,
-    opened,
-    settled,
+    corruptible,
+    rehearsed_on,
+    samples,
 )
 from webapp.ops.management.commands.reconcile import grace
 from webapp.ops.reconcile import Unreadable
 from webapp.ops.reconcile.codes import MEANING
 from webapp.ops.reconcile.snapshots import merge_by_saga
 
-__all__ = ["books", "settled"]
+__all__ = ["corruptible", "samples"]
 
 
 def reconcile(databases: Databases, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -66,18 +66,18 @@ def change(url: str, sql: str, *parameters: object) -> None:
 # violations
 
 
-def test_settled_books_are_clean(books: CorruptibleDatabases) -> None:
-    report = books.audit()
+def test_settled_books_are_clean(corruptible: CorruptibleDatabases) -> None:
+    report = corruptible.audit()
     assert not report.violations
     assert report.looked_at == {"orders": 11, "SKUs": 4, "wallets": 3}
     assert report.warnings == ["1 open dead letter(s) in the inventory database"]
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda corruption: corruption.what)
-def test_named_when(corruption: Corruption, books: CorruptibleDatabases) -> None:
-    booked = books.orders.get(corruption.order)
-    books.corrupt(corruption.database, corruption.sql, booked)
-    report = books.audit()
+def test_named_when(corruption: Corruption, corruptible: CorruptibleDatabases) -> None:
+    booked = corruptible.orders.get(corruption.order)
+    corruptible.corrupt(corruption.database, corruption.sql, booked)
+    report = corruptible.audit()
     codes = corruption.codes.split()
     assert sorted(set(report.counts)) == sorted(codes)
     first = next(violation for violation in report.violations if violation.code == codes[0])
@@ -94,10 +94,10 @@ def test_named_when(corruption: Corruption, books: CorruptibleDatabases) -> None
 
 @pytest.mark.parametrize(("database", "sql"), ORPHANS)
 def test_effects_of_a_saga_that_does_not_exist_are_orphans(
-    database: str, sql: str, books: CorruptibleDatabases
+    database: str, sql: str, corruptible: CorruptibleDatabases
 ) -> None:
-    books.corrupt(database, sql, Booked("77", STRANGER))
-    report = books.audit()
+    corruptible.corrupt(database, sql, SampleOrder("77", STRANGER))
+    report = corruptible.audit()
     assert [(v.code, v.saga) for v in report.violations] == [(f"orphan-in-{database}", STRANGER)]
 
 
@@ -106,26 +106,26 @@ def test_every_code_is_named_by_some_corruption() -> None:
     assert named | {f"orphan-in-{database}" for database, _ in ORPHANS} == set(MEANING)
 
 
-def test_what_two_sagas_have_exchanged_is_named_for_both(books: CorruptibleDatabases) -> None:
+def test_what_two_sagas_have_exchanged_is_named_for_both(corruptible: CorruptibleDatabases) -> None:
     """Sums per SKU do not see it."""
-    one, other = books.orders["confirmed"].saga, books.orders["cancelled when charged"].saga
-    books.corrupt("inventory", "DROP INDEX movement_once;"
+    one, other = corruptible.orders["confirmed"].saga, corruptible.orders["cancelled when charged"].saga
+    corruptible.corrupt("inventory", "DROP INDEX movement_once;"
         f"UPDATE movement SET saga_id = CASE saga_id WHEN '{one}' THEN '{other}'::uuid ELSE '{one}' END"
         f" WHERE saga_id IN ('{one}', '{other}') AND sku = 'TEA' AND kind <> 'held'")  # fmt: skip
-    assert sorted((v.code, v.saga) for v in books.audit().violations) == sorted(
+    assert sorted((v.code, v.saga) for v in corruptible.audit().violations) == sorted(
         [("movements-disagree", one), ("movements-disagree", other)]
     )
 
 
-def test_steps_and_participants_that_nobody_knows_disturb_nothing(books: CorruptibleDatabases) -> None:
+def test_steps_and_participants_that_nobody_knows_disturb_nothing(corruptible: CorruptibleDatabases) -> None:
     """A fifth participant's journal may stand in any database, and its answers and events among
     the others'.
     """
-    saga = books.orders["confirmed"].saga
-    books.corrupt("payments", f"INSERT INTO ordersaga_journal (saga_id, step, state, pack_id) VALUES"
+    saga = corruptible.orders["confirmed"].saga
+    corruptible.corrupt("payments", f"INSERT INTO ordersaga_journal (saga_id, step, state, pack_id) VALUES"
         f" ('{saga}', 'loyalty.credit', 'done', 1)")  # fmt: skip
-    saga = books.orders["declined"].saga
-    books.corrupt(
+    saga = corruptible.orders["declined"].saga
+    corruptible.corrupt(
         "orders",
         f"UPDATE ordersaga_saga SET participants = participants || 'loyalty'::text WHERE id = '{saga}';"
         f"INSERT INTO ordersaga_answer VALUES ('{saga}', 'loyalty');"
@@ -133,43 +133,43 @@ def test_steps_and_participants_that_nobody_knows_disturb_nothing(books: Corrupt
         f" SELECT gen_random_uuid(), '{saga}', kind, name, 'loyalty', false, now(), '{{}}'"
         " FROM (VALUES ('signal', 'PointsTaken'), ('answer', 'answer')) AS said (kind, name)",
     )
-    assert books.audit().clean
+    assert corruptible.audit().clean
 
 
 def test_the_first_pack_of_an_ended_saga_may_be_pruned_before_the_saga_is(
-    books: CorruptibleDatabases,
+    corruptible: CorruptibleDatabases,
 ) -> None:
     """It ended after the horizon, and its pack was written before."""
-    saga = books.orders["confirmed"]
-    books.corrupt("orders", "UPDATE ops_horizon SET forgotten = now() - interval '30 d'")
-    books.corrupt(
+    saga = corruptible.orders["confirmed"]
+    corruptible.corrupt("orders", "UPDATE ops_horizon SET forgotten = now() - interval '30 d'")
+    corruptible.corrupt(
         "orders", "UPDATE ordersaga_saga SET started_at = now() - interval '40 d' WHERE id = %(saga)s", saga
     )
-    books.corrupt("orders", "DELETE FROM ordersaga_pack WHERE topic = 'signal.OrderPlaced'"
+    corruptible.corrupt("orders", "DELETE FROM ordersaga_pack WHERE topic = 'signal.OrderPlaced'"
         " AND id = (SELECT pack_id FROM ordersaga_saga WHERE id = %(saga)s)", saga)  # fmt: skip
-    assert books.audit().clean
+    assert corruptible.audit().clean
 
 
 # ------------------------------------------------------------------------------------------------------ the
 # command
 
 
-def test_the_command_ends_with_0_and_a_summary_when_nothing_is_wrong(settled: Settled) -> None:
-    done = reconcile(settled.databases, "--grace", "0")
+def test_the_command_ends_with_0_and_a_summary_when_nothing_is_wrong(samples: SampleDatabases) -> None:
+    done = reconcile(samples.databases, "--grace", "0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "13 checks, 11 orders, 4 SKUs, 3 wallets, no violation" in done.stdout
     assert "deadlines" in done.stdout
     assert "1 open dead letter(s) in the inventory database" in done.stdout
 
 
-def test_the_command_ends_with_1_and_names_order_saga_and_evidence(settled: Settled) -> None:
-    order, saga = settled.orders["confirmed"]
-    change(settled.databases.orders, "UPDATE orders_order SET amount = amount + 1 WHERE id = %s", order)
+def test_the_command_ends_with_1_and_names_order_saga_and_evidence(samples: SampleDatabases) -> None:
+    order, saga = samples.orders["confirmed"]
+    change(samples.databases.orders, "UPDATE orders_order SET amount = amount + 1 WHERE id = %s", order)
     try:
-        shown = reconcile(settled.databases, "--grace", "0")
-        told = json.loads(reconcile(settled.databases, "--grace", "0", "--json").stdout)
+        shown = reconcile(samples.databases, "--grace", "0")
+        told = json.loads(reconcile(samples.databases, "--grace", "0", "--json").stdout)
     finally:
-        change(settled.databases.orders, "UPDATE orders_order SET amount = amount - 1 WHERE id = %s", order)
+        change(samples.databases.orders, "UPDATE orders_order SET amount = amount - 1 WHERE id = %s", order)
     assert shown.returncode == 1, shown.stderr
     assert "charge-not-as-ordered: wallet, amount or currency charged are not the order's" in shown.stdout
     assert f"order {order} · saga {saga}" in shown.stdout
@@ -180,8 +180,8 @@ def test_the_command_ends_with_1_and_names_order_saga_and_evidence(settled: Sett
     assert (told["violations"][0]["order"], told["violations"][0]["saga"]) == (order, saga)
 
 
-def test_the_command_ends_with_2_and_names_the_database_that_cannot_be_read(settled: Settled) -> None:
-    done = reconcile(without(settled.databases, "payments"))
+def test_the_command_ends_with_2_and_names_the_database_that_cannot_be_read(samples: SampleDatabases) -> None:
+    done = reconcile(without(samples.databases, "payments"))
     assert done.returncode == 2
     assert "The payments database does not answer:" in done.stderr
     assert "Traceback" not in done.stderr
@@ -189,17 +189,17 @@ def test_the_command_ends_with_2_and_names_the_database_that_cannot_be_read(sett
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_each_database_that_cannot_be_read_is_named(owner: str, settled: Settled) -> None:
+def test_each_database_that_cannot_be_read_is_named(owner: str, samples: SampleDatabases) -> None:
     with pytest.raises(Unreadable, match=f"The {owner} database does not answer"):
-        audit(without(settled.databases, owner))
+        audit(without(samples.databases, owner))
 
 
-def test_a_database_that_is_not_migrated_cannot_be_read(settled: Settled) -> None:
-    empty = settled.databases.payments.rpartition("/")[0] + "/postgres"
+def test_a_database_that_is_not_migrated_cannot_be_read(samples: SampleDatabases) -> None:
+    empty = samples.databases.payments.rpartition("/")[0] + "/postgres"
     with pytest.raises(
         Unreadable, match=r"payments database lacks tables .*does not exist.*manage\.py migrate"
     ):
-        audit(Databases(settled.databases.orders, settled.databases.inventory, empty))
+        audit(Databases(samples.databases.orders, samples.databases.inventory, empty))
 
 
 def without(databases: Databases, owner: str) -> Databases:
@@ -220,26 +220,26 @@ def test_a_senseless_grace_is_refused(text: str) -> None:
 MOVES = "UPDATE ordersaga_saga SET moved_at = now() WHERE id = %(saga)s"
 
 
-def test_a_young_suspect_is_read_again_and_cleared(books: CorruptibleDatabases) -> None:
-    order = books.orders["confirmed"]
-    books.corrupt("orders", UNHEARD, order)
-    books.corrupt("orders", MOVES, order)
-    patience = Patience(lambda: books.corrupt("orders", HEARD, order))
-    assert books.audit(grace=1.5, wait=patience).clean
-    assert [suspects for _, suspects in patience.waits] == [1]
+def test_a_young_suspect_is_read_again_and_cleared(corruptible: CorruptibleDatabases) -> None:
+    order = corruptible.orders["confirmed"]
+    corruptible.corrupt("orders", DELETE_COMPLETION, order)
+    corruptible.corrupt("orders", MOVES, order)
+    waits = RecordedWaits(lambda: corruptible.corrupt("orders", INSERT_COMPLETION, order))
+    assert corruptible.audit(grace=1.5, wait=waits).clean
+    assert [suspects for _, suspects in waits.recorded] == [1]
 
 
-def test_a_young_suspect_that_stands_is_named_after_the_grace(books: CorruptibleDatabases) -> None:
-    order = books.orders["confirmed"]
-    books.corrupt("orders", UNHEARD, order)
-    books.corrupt("orders", MOVES, order)
-    patience = Patience()
-    report = books.audit(grace=1.5, wait=patience)
+def test_a_young_suspect_that_stands_is_named_after_the_grace(corruptible: CorruptibleDatabases) -> None:
+    order = corruptible.orders["confirmed"]
+    corruptible.corrupt("orders", DELETE_COMPLETION, order)
+    corruptible.corrupt("orders", MOVES, order)
+    waits = RecordedWaits()
+    report = corruptible.audit(grace=1.5, wait=waits)
     assert [(v.code, v.saga) for v in report.violations] == [("audit-incomplete", order.saga)]
-    assert [suspects for _, suspects in patience.waits] == [1]
+    assert [suspects for _, suspects in waits.recorded] == [1]
 
 
-def test_an_old_suspect_is_named_without_waiting(books: CorruptibleDatabases) -> None:
+def test_an_old_suspect_is_named_without_waiting(corruptible: CorruptibleDatabases) -> None:
     times = {
         "orders": {
             "ordersaga_journal": ["at"],
@@ -253,18 +253,18 @@ def test_an_old_suspect_is_named_without_waiting(books: CorruptibleDatabases) ->
     for database, tables in times.items():
         for table, columns in tables.items():
             earlier = ", ".join(f"{column} = {column} - interval '1 h'" for column in columns)
-            books.corrupt(database, f"UPDATE {table} SET {earlier}")
-    books.corrupt("orders", UNHEARD, books.orders["confirmed"])
-    patience = Patience()
-    report = books.audit(grace=60, wait=patience)
-    assert not patience.waits
+            corruptible.corrupt(database, f"UPDATE {table} SET {earlier}")
+    corruptible.corrupt("orders", DELETE_COMPLETION, corruptible.orders["confirmed"])
+    waits = RecordedWaits()
+    report = corruptible.audit(grace=60, wait=waits)
+    assert not waits.recorded
     assert [v.code for v in report.violations] == ["audit-incomplete"]
     assert report.violations[0].age == pytest.approx(3600, abs=60)
 
 
-def test_a_suspect_that_keeps_breaking_other_rules_is_not_named(books: CorruptibleDatabases) -> None:
+def test_a_suspect_that_keeps_breaking_other_rules_is_not_named(corruptible: CorruptibleDatabases) -> None:
     """Each new fault has a grace of its own; what never settles is left for the next audit."""
-    order = books.orders["confirmed"]
+    order = corruptible.orders["confirmed"]
     faults = iter(
         [
             "UPDATE ordersaga_journal SET state = 'intent' WHERE saga_id = %(saga)s AND step = 'payments.charge'",
@@ -274,50 +274,50 @@ def test_a_suspect_that_keeps_breaking_other_rules_is_not_named(books: Corruptib
             "UPDATE ordersaga_journal SET state = 'barred', pack_id = NULL WHERE saga_id = %(saga)s AND step = 'payments.charge'",
         ]
     )
-    books.corrupt("orders", UNHEARD, order)
-    books.corrupt("orders", MOVES, order)
-    worse = Patience(lambda: books.corrupt("payments", next(faults), order))
-    report = books.audit(grace=1.5, wait=worse)
+    corruptible.corrupt("orders", DELETE_COMPLETION, order)
+    corruptible.corrupt("orders", MOVES, order)
+    worse = RecordedWaits(lambda: corruptible.corrupt("payments", next(faults), order))
+    report = corruptible.audit(grace=1.5, wait=worse)
     assert report.moving == 1
     assert not report.violations
 
 
 def test_orders_in_flight_give_no_false_alarm(databases: Databases) -> None:
-    """Sagas of several kinds run all the while; each audit's snapshots are taken in the middle of them."""
+    """Sagas of several outcomes run while each audit takes its snapshots."""
     stop, failed = threading.Event(), []
-    with opened(databases) as shop:
-        shop.seed()
+    with rehearsed_on(databases) as rehearsed:
+        rehearsed.seed()
 
-        def trade() -> None:
+        def place_orders() -> None:
             try:
                 while not stop.is_set():
-                    _trade(shop)
+                    _place_some(rehearsed)
             except Exception as error:
                 failed.append(error)
                 raise
 
-        trader = threading.Thread(target=trade)
-        trader.start()
+        placer = threading.Thread(target=place_orders)
+        placer.start()
         try:
             reports = [audit(databases, grace=3) for _ in range(4)]
         finally:
             stop.set()
-            trader.join()
-        shop.run()
+            placer.join()
+        rehearsed.run()
         reports.append(audit(databases))
     assert not failed
     assert [report.violations for report in reports] == [[]] * 5
     assert reports[0].looked_at["orders"] < reports[-1].looked_at["orders"]
 
 
-def _trade(shop: Shop) -> None:
-    """A few orders begin, and all but a few envelopes are delivered."""
-    shop.place()
-    shop.place("eve")
-    shop.rehearsal.collect()
-    while len(shop.rehearsal.mail) > 8:
-        shop.rehearsal.deliver(shop.rehearsal.mail[0])
-        shop.rehearsal.collect()
+def _place_some(rehearsed: RehearsedOrders) -> None:
+    """Place two orders, and deliver envelopes until eight are left."""
+    rehearsed.place()
+    rehearsed.place("eve")
+    rehearsed.rehearsal.collect()
+    while len(rehearsed.rehearsal.mail) > 8:
+        rehearsed.rehearsal.deliver(rehearsed.rehearsal.mail[0])
+        rehearsed.rehearsal.collect()
 
 
 # ---------------------------------------------------------------------------------------------------------

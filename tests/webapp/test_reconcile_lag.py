@@ -25,14 +25,21 @@ from tests.support.processes import ROOT
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.time_scale import scaled
 from tests.webapp.corruptions import STRANGER
-from tests.webapp.reconcile_samples import HEARD, UNHEARD, CorruptibleDatabases, Patience, books, settled
+from tests.webapp.reconcile_samples import (
+    DELETE_COMPLETION,
+    INSERT_COMPLETION,
+    CorruptibleDatabases,
+    RecordedWaits,
+    corruptible,
+    samples,
+)
 from webapp.ops import broker
 from webapp.ops.reconcile import audit_queue
 from webapp.ops.reconcile.audit_lag import AuditQueue, QueueUnknown
 from webapp.ops.reconcile.codes import Lag
 from workers.choreography import choreography
 
-__all__ = ["books", "settled"]
+__all__ = ["corruptible", "samples"]
 
 OWED = (
     "INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, signals, payload, created_at, due_at)"
@@ -46,7 +53,7 @@ IN_A_PACK = (
 
 
 def owed(
-    books: CorruptibleDatabases,
+    corruptible: CorruptibleDatabases,
     database: str,
     saga: str,
     *,
@@ -55,7 +62,7 @@ def owed(
     sql: str = OWED,
 ) -> None:
     payload = json.dumps({"participant": "orders", "signals": [[STRANGER, STRANGER], [STRANGER, saga]]})
-    books.corrupt(database, sql.format(kind=kind, recipient=recipient, payload=payload))
+    corruptible.corrupt(database, sql.format(kind=kind, recipient=recipient, payload=payload))
 
 
 # ------------------------------------------------------------------------------------------------------ the
@@ -65,25 +72,25 @@ def owed(
 @pytest.mark.parametrize("database", OWNERS)
 @pytest.mark.parametrize("recipient", ["NULL", "'all-observers'"], ids=["not published", "owed to observers"])
 def test_what_an_outbox_owes_is_lag_with_its_age(
-    database: str, recipient: str, books: CorruptibleDatabases
+    database: str, recipient: str, corruptible: CorruptibleDatabases
 ) -> None:
-    order = books.orders["confirmed"]
-    books.corrupt("orders", UNHEARD, order)
-    owed(books, database, order.saga, recipient=recipient)
-    patience = Patience()
-    report = books.audit(grace=60, wait=patience)
+    order = corruptible.orders["confirmed"]
+    corruptible.corrupt("orders", DELETE_COMPLETION, order)
+    owed(corruptible, database, order.saga, recipient=recipient)
+    waits = RecordedWaits()
+    report = corruptible.audit(grace=60, wait=waits)
     assert report.clean
     assert report.lag is not None
     assert report.lag[:3] == (1, 1, None)
     assert report.lag.oldest == pytest.approx(3600, abs=1)
-    assert not patience.waits
+    assert not waits.recorded
 
 
-def test_what_waits_in_a_pack_is_lag(books: CorruptibleDatabases) -> None:
-    order = books.orders["confirmed"]
-    books.corrupt("orders", UNHEARD, order)
-    owed(books, "inventory", order.saga, sql=IN_A_PACK)
-    report = books.audit()
+def test_what_waits_in_a_pack_is_lag(corruptible: CorruptibleDatabases) -> None:
+    order = corruptible.orders["confirmed"]
+    corruptible.corrupt("orders", DELETE_COMPLETION, order)
+    owed(corruptible, "inventory", order.saga, sql=IN_A_PACK)
+    report = corruptible.audit()
     assert report.clean
     assert report.lag is not None
     assert report.lag.orders == 1
@@ -98,40 +105,40 @@ def test_what_waits_in_a_pack_is_lag(books: CorruptibleDatabases) -> None:
     ],
     ids=["another saga's", "a participant's own", "not readable"],
 )
-def test_what_no_row_owes_is_a_violation(row: dict[str, str], books: CorruptibleDatabases) -> None:
-    order = books.orders["confirmed"]
-    books.corrupt("orders", UNHEARD, order)
-    owed(books, "orders", **{"saga": order.saga, **row})
-    report = books.audit()
+def test_what_no_row_owes_is_a_violation(row: dict[str, str], corruptible: CorruptibleDatabases) -> None:
+    order = corruptible.orders["confirmed"]
+    corruptible.corrupt("orders", DELETE_COMPLETION, order)
+    owed(corruptible, "orders", **{"saga": order.saga, **row})
+    report = corruptible.audit()
     assert [(v.code, v.saga) for v in report.violations] == [("audit-incomplete", order.saga)]
     assert report.lag is None
 
 
-def test_what_else_is_wrong_with_an_order_in_lag_is_a_violation(books: CorruptibleDatabases) -> None:
-    order = books.orders["confirmed"]
-    books.corrupt("orders", UNHEARD, order)
-    books.corrupt("orders", "UPDATE orders_order SET confirmed_at = NULL WHERE id = %(order)s", order)
-    owed(books, "orders", order.saga)
-    report = books.audit()
+def test_what_else_is_wrong_with_an_order_in_lag_is_a_violation(corruptible: CorruptibleDatabases) -> None:
+    order = corruptible.orders["confirmed"]
+    corruptible.corrupt("orders", DELETE_COMPLETION, order)
+    corruptible.corrupt("orders", "UPDATE orders_order SET confirmed_at = NULL WHERE id = %(order)s", order)
+    owed(corruptible, "orders", order.saga)
+    report = corruptible.audit()
     assert report.counts == {"journal-without-effect": 1}
     assert report.lag is not None
 
 
-def test_a_trail_that_was_complete_before_is_read_once_more(books: CorruptibleDatabases) -> None:
+def test_a_trail_that_was_complete_before_is_read_once_more(corruptible: CorruptibleDatabases) -> None:
     """What it lacks may have been emitted after the outboxes were read."""
-    order = books.orders["confirmed"]
-    books.corrupt("orders", "UPDATE orders_order SET confirmed_at = NULL WHERE id = %(order)s", order)
+    order = corruptible.orders["confirmed"]
+    corruptible.corrupt("orders", "UPDATE orders_order SET confirmed_at = NULL WHERE id = %(order)s", order)
 
     def after_the_survey(what: str, done: int, _: int) -> None:
         if (what, done) == ("totals", 0):
-            books.corrupt(
+            corruptible.corrupt(
                 "orders", "UPDATE orders_order SET confirmed_at = now() WHERE id = %(order)s", order
             )
-            books.corrupt("orders", UNHEARD, order)
+            corruptible.corrupt("orders", DELETE_COMPLETION, order)
 
-    patience = Patience(lambda: books.corrupt("orders", HEARD, order))
-    assert books.audit(wait=patience, tell=after_the_survey).clean
-    assert [suspects for _, suspects in patience.waits] == [1]
+    waits = RecordedWaits(lambda: corruptible.corrupt("orders", INSERT_COMPLETION, order))
+    assert corruptible.audit(wait=waits, tell=after_the_survey).clean
+    assert [suspects for _, suspects in waits.recorded] == [1]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -152,42 +159,42 @@ def rabbit_queue(rabbitmq: RabbitMQ, vhost: str) -> AuditQueue:
 
 
 def test_messages_in_rabbitmqs_queue_are_lag_until_it_is_empty(
-    rabbit_queue: AuditQueue, vhost: str, books: CorruptibleDatabases
+    rabbit_queue: AuditQueue, vhost: str, corruptible: CorruptibleDatabases
 ) -> None:
-    order = books.orders["confirmed"]
-    books.corrupt("orders", UNHEARD, order)
+    order = corruptible.orders["confirmed"]
+    corruptible.corrupt("orders", DELETE_COMPLETION, order)
     with broker.open_connection(vhost) as connection:
         connection.Producer().publish("{}", routing_key="audit")
     eventually(
         lambda: rabbit_queue.length().messages == 1, 10, "the queue's length", ignoring=(QueueUnknown,)
     )
-    report = books.audit(queue=rabbit_queue)
+    report = corruptible.audit(queue=rabbit_queue)
     assert report.clean
     assert report.lag == Lag(1, 0, 1, None)
 
     with broker.open_connection(vhost) as connection:
         connection.default_channel.queue_purge("audit")
     eventually(lambda: rabbit_queue.length().messages == 0, 10, "an empty queue")
-    patience = Patience()
-    report = books.audit(queue=rabbit_queue, wait=patience)
+    waits = RecordedWaits()
+    report = corruptible.audit(queue=rabbit_queue, wait=waits)
     assert report.counts == {"audit-incomplete": 1}
     assert report.lag is None
-    assert [seconds for seconds, _ in patience.waits] == [pytest.approx(2.05, abs=0.5)], (
+    assert [seconds for seconds, _ in waits.recorded] == [pytest.approx(2.05, abs=0.5)], (
         "until the length has been reported"
     )
 
 
 def test_messages_in_the_embedded_brokers_queue_are_lag_with_their_age(
-    pgmq_broker: str, postgres: Postgres, books: CorruptibleDatabases
+    pgmq_broker: str, postgres: Postgres, corruptible: CorruptibleDatabases
 ) -> None:
-    order = books.orders["confirmed"]
-    books.corrupt("orders", UNHEARD, order)
+    order = corruptible.orders["confirmed"]
+    corruptible.corrupt("orders", DELETE_COMPLETION, order)
     with broker.open_connection(pgmq_broker) as connection:
         connection.Producer().publish("{}", routing_key="audit")
     with postgres.connect(pgmq_broker.rpartition("/")[2]) as cursor:
         cursor.execute("UPDATE pgmq.q_audit SET enqueued_at = now() - interval '2 min'")
     queue = audit_queue(pgmq_broker)
-    report = books.audit(queue=queue)
+    report = corruptible.audit(queue=queue)
     assert report.clean
     assert report.lag is not None
     assert report.lag[:3] == (1, 0, 1)
@@ -195,7 +202,7 @@ def test_messages_in_the_embedded_brokers_queue_are_lag_with_their_age(
 
     with broker.open_connection(pgmq_broker) as connection:
         connection.default_channel.queue_purge("audit")
-    assert books.audit(queue=queue).counts == {"audit-incomplete": 1}
+    assert corruptible.audit(queue=queue).counts == {"audit-incomplete": 1}
 
 
 @pytest.fixture
@@ -218,28 +225,30 @@ def pgmq_broker(postgres: Postgres) -> Iterator[str]:
         ("redis://127.0.0.1", "Use amqp"),
     ],
 )
-def test_a_broker_that_cannot_be_asked_is_a_warning(url: str, why: str, books: CorruptibleDatabases) -> None:
-    books.corrupt("orders", UNHEARD, books.orders["confirmed"])
+def test_a_broker_that_cannot_be_asked_is_a_warning(
+    url: str, why: str, corruptible: CorruptibleDatabases
+) -> None:
+    corruptible.corrupt("orders", DELETE_COMPLETION, corruptible.orders["confirmed"])
     queue = audit_queue(url, "http://127.0.0.1:1" if url.startswith("amqp") else "")
-    patience = Patience()
-    report = books.audit(queue=queue, wait=patience)
+    waits = RecordedWaits()
+    report = corruptible.audit(queue=queue, wait=waits)
     assert report.counts == {"audit-incomplete": 1}
-    assert not patience.waits
+    assert not waits.recorded
     [warning] = [warning for warning in report.warnings if "judged by the outboxes alone" in warning]
     assert why in warning
 
 
 def test_a_queue_that_does_not_exist_is_a_warning(
-    rabbitmq: RabbitMQ, vhost: str, books: CorruptibleDatabases
+    rabbitmq: RabbitMQ, vhost: str, corruptible: CorruptibleDatabases
 ) -> None:
-    books.corrupt("orders", UNHEARD, books.orders["confirmed"])
-    report = books.audit(queue=audit_queue(vhost, management(rabbitmq)))
+    corruptible.corrupt("orders", DELETE_COMPLETION, corruptible.orders["confirmed"])
+    report = corruptible.audit(queue=audit_queue(vhost, management(rabbitmq)))
     assert report.counts == {"audit-incomplete": 1}
     assert "no queue audit" in report.warnings[-1]
 
 
-def test_a_broker_is_not_asked_when_no_trail_is_behind(books: CorruptibleDatabases) -> None:
-    report = books.audit(queue=audit_queue("redis://127.0.0.1"))
+def test_a_broker_is_not_asked_when_no_trail_is_behind(corruptible: CorruptibleDatabases) -> None:
+    report = corruptible.audit(queue=audit_queue("redis://127.0.0.1"))
     assert report.clean
     assert "redis" not in " ".join(report.warnings)
     assert not [warning for warning in report.warnings if "outboxes" in warning]

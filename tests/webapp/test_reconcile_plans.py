@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.databases import Databases, copies, drop
 from tests.support.postgres import Postgres
-from tests.webapp.reconcile_samples import write_books
+from tests.webapp.reconcile_samples import create_sample_orders
 from webapp.ops.reconcile import sql
 from webapp.ops.reconcile.snapshots import DATABASES, Snapshot
 
@@ -29,7 +29,7 @@ def analysed(postgres: Postgres, database_templates: dict[str, str]) -> Iterator
     """
     postgres.ensure()
     made = copies(postgres, database_templates)
-    orders = write_books(made)
+    orders = create_sample_orders(made)
     for name in made.names:
         with postgres.connect(name) as cursor:
             cursor.execute("ANALYZE")

@@ -1,4 +1,4 @@
-"""Inventory's and payments' databases for tests that need no pool."""
+"""Databases of inventory and payments for tests that need no pool."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ from workers.payments.seed import NewWallet, open_wallets
 
 @pytest.fixture(scope="session")
 def shared_databases(postgres: Postgres, database_templates: dict[str, str]) -> Databases:
-    """One set for many tests: most never commit, and those that do keep to goods, customers and sagas of
-    their own.
-
-    It goes when the run's server goes.
-    """
+    """One set for many tests: most never commit; the others use their own SKUs, customers and sagas."""
     postgres.ensure()
     return copies(postgres, database_templates)
 
@@ -44,16 +40,16 @@ def payments_engine(postgres: Postgres, shared_databases: Databases) -> Iterator
 
 
 @pytest.fixture
-def stockroom(inventory_engine: Engine) -> Iterator[Session]:
-    """A transaction in inventory's database that is never committed."""
+def inventory_session(inventory_engine: Engine) -> Iterator[Session]:
+    """A transaction in inventory's database that is rolled back."""
     with Session(inventory_engine) as session:
         yield session
         session.rollback()
 
 
 @pytest.fixture
-def till(payments_engine: Engine) -> Iterator[Session]:
-    """A transaction in payments' database that is never committed, with one wallet: Ada's, of 100 cents."""
+def payments_session(payments_engine: Engine) -> Iterator[Session]:
+    """A transaction in payments' database that is rolled back; customer ``ada`` has 100 cents."""
     with Session(payments_engine) as session:
         open_wallets(session, [NewWallet("ada", "EUR", 100)])
         yield session
@@ -61,11 +57,12 @@ def till(payments_engine: Engine) -> Iterator[Session]:
 
 
 @pytest.fixture
-def until_one_waits() -> Callable[[Engine], None]:
-    """Waits until some session of an engine's database waits for another's lock."""
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    )
+def wait_for_lock_waiter() -> Callable[[Engine], None]:
+    """Returns a function that waits until a session of an engine's database waits for a lock."""
+    waiting = text("""
+        SELECT count(*) FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND datname = current_database()
+    """)
 
     def wait(engine: Engine) -> None:
         with engine.connect() as connection:

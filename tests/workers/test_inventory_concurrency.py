@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
 from tests.support.time_scale import scaled
-from tests.workers.goods import counters, order, saga, stocked, unexplained
+from tests.workers.factories import add_stock, find_stock_mismatches, order_placed, saga_id, stock_counters
 from workers.inventory import stock
 from workers.signals import OrderPlaced
 
@@ -26,30 +26,34 @@ def hold_and_commit(inventory_engine: Engine, orders: dict[str, OrderPlaced]) ->
 
 
 def test_of_two_sessions_that_want_the_last_unit_one_waits_and_goes_without(
-    inventory_engine: Engine, until_one_waits: Callable[[Engine], None]
+    inventory_engine: Engine, wait_for_lock_waiter: Callable[[Engine], None]
 ) -> None:
     with Session(inventory_engine) as session, session.begin():
-        stocked(session, last=1)
+        add_stock(session, last=1)
     with ThreadPoolExecutor(1) as pool:
         with Session(inventory_engine) as first, first.begin():
-            assert stock.hold(first, {saga(1002): order(("last", 1))}) == {}
-            second = pool.submit(hold_and_commit, inventory_engine, {saga(1001): order(("last", 1))})
-            until_one_waits(inventory_engine)
-        assert second.result(timeout=scaled(10)) == {saga(1001): "last"}
+            assert stock.hold(first, {saga_id(1002): order_placed(("last", 1))}) == {}
+            second = pool.submit(
+                hold_and_commit, inventory_engine, {saga_id(1001): order_placed(("last", 1))}
+            )
+            wait_for_lock_waiter(inventory_engine)
+        assert second.result(timeout=scaled(10)) == {saga_id(1001): "last"}
     with Session(inventory_engine) as session:
-        assert counters(session, "last") == {"received": 1, "on_hand": 0, "held": 1, "sold": 0}
+        assert stock_counters(session, "last") == {"received": 1, "on_hand": 0, "held": 1, "sold": 0}
 
 
 def test_the_last_unit_goes_to_the_second_session_when_the_first_rolls_back(
-    inventory_engine: Engine, until_one_waits: Callable[[Engine], None]
+    inventory_engine: Engine, wait_for_lock_waiter: Callable[[Engine], None]
 ) -> None:
     with Session(inventory_engine) as session, session.begin():
-        stocked(session, spare=1)
+        add_stock(session, spare=1)
     with ThreadPoolExecutor(1) as pool:
         with Session(inventory_engine) as first:
-            assert stock.hold(first, {saga(1003): order(("spare", 1))}) == {}
-            second = pool.submit(hold_and_commit, inventory_engine, {saga(1004): order(("spare", 1))})
-            until_one_waits(inventory_engine)
+            assert stock.hold(first, {saga_id(1003): order_placed(("spare", 1))}) == {}
+            second = pool.submit(
+                hold_and_commit, inventory_engine, {saga_id(1004): order_placed(("spare", 1))}
+            )
+            wait_for_lock_waiter(inventory_engine)
             first.rollback()
         assert second.result(timeout=scaled(10)) == {}
 
@@ -63,7 +67,9 @@ def test_batches_that_want_the_same_goods_in_any_order_never_deadlock(inventory_
         chance = random.Random(worker)
         for turn in range(12):
             orders = {
-                saga(worker * 10_000 + turn * 100 + n): order(*((sku, 1) for sku in chance.sample(goods, 4)))
+                saga_id(worker * 10_000 + turn * 100 + n): order_placed(
+                    *((sku, 1) for sku in chance.sample(goods, 4))
+                )
                 for n in range(20)
             }
             held = orders.keys() - hold_and_commit(inventory_engine, orders).keys()
@@ -73,14 +79,14 @@ def test_batches_that_want_the_same_goods_in_any_order_never_deadlock(inventory_
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(compete, range(1, 5), timeout=scaled(120)))
     with Session(inventory_engine) as session:
-        assert unexplained(session) == []
+        assert find_stock_mismatches(session) == []
 
 
 def test_stock_that_changes_behind_the_lock_is_noticed_and_nothing_is_sold_twice(
     inventory_engine: Engine,
 ) -> None:
     with Session(inventory_engine) as session, session.begin():
-        stocked(session, gem=1)
+        add_stock(session, gem=1)
     thief = create_engine(inventory_engine.url)
 
     def move(change: str) -> None:
@@ -93,7 +99,7 @@ def test_stock_that_changes_behind_the_lock_is_noticed_and_nothing_is_sold_twice
 
     event.listen(inventory_engine, "after_cursor_execute", steal)
     with pytest.raises(stock.StockMoved, match="gem"):
-        hold_and_commit(inventory_engine, {saga(1005): order(("gem", 1))})
+        hold_and_commit(inventory_engine, {saga_id(1005): order_placed(("gem", 1))})
     move("on_hand = 1, sold = 0")
     thief.dispose()
 
@@ -153,17 +159,17 @@ def test_whatever_happens_stock_is_what_a_child_would_count(
                 for sku, n in what.items():
                     shelf.on_hand[sku] = shelf.on_hand.get(sku, 0) + n
             elif kind == "hold":
-                orders = {saga(next(numbers)): goods for goods in what}
+                orders = {saga_id(next(numbers)): goods for goods in what}
                 shuffled = chance.sample(sorted(orders), len(orders))
-                refused = stock.hold(session, {key: order(*orders[key]) for key in shuffled})
+                refused = stock.hold(session, {key: order_placed(*orders[key]) for key in shuffled})
                 assert refused.keys() == shelf.hold(orders)
             else:
                 chosen = [key for n, key in enumerate(sorted(shelf.holding)) if n in what]
                 (stock.release if kind == "release" else stock.ship)(session, chosen)
                 for key in chosen:
                     shelf.end(key, shelf.on_hand if kind == "release" else shelf.sold)
-            assert unexplained(session) == []
+            assert find_stock_mismatches(session) == []
         for sku, on_hand in shelf.on_hand.items():
-            seen = counters(session, sku)
+            seen = stock_counters(session, sku)
             assert (seen["on_hand"], seen["sold"]) == (on_hand, shelf.sold.get(sku, 0))
         session.rollback()

@@ -7,10 +7,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from tests.workers.goods import order, saga, stocked
+from tests.workers.factories import add_stock, order_placed, saga_id
 from workers.inventory import stock
 
-HELD = f"FROM reservation WHERE saga_id = '{saga(1)}'"
+HELD = f"FROM reservation WHERE saga_id = '{saga_id(1)}'"
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ HELD = f"FROM reservation WHERE saga_id = '{saga(1)}'"
         ),
     ],
 )
-def test_the_database_refuses(stockroom: Session, statement: str, rule: str) -> None:
-    stocked(stockroom, tea=5)
-    stock.hold(stockroom, {saga(1): order(("tea", 2))})
-    stock.ship(stockroom, [saga(1)])
+def test_the_database_refuses(inventory_session: Session, statement: str, rule: str) -> None:
+    add_stock(inventory_session, tea=5)
+    stock.hold(inventory_session, {saga_id(1): order_placed(("tea", 2))})
+    stock.ship(inventory_session, [saga_id(1)])
     with pytest.raises(DBAPIError, match=rule):
-        stockroom.execute(text(statement))
+        inventory_session.execute(text(statement))

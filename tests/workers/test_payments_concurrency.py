@@ -14,7 +14,14 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from tests.support.time_scale import scaled
-from tests.workers.bills import balance, bill, give_back, saga, take, unexplained
+from tests.workers.factories import (
+    charge_of,
+    charge_wallets,
+    find_ledger_mismatches,
+    refund_sagas,
+    saga_id,
+    wallet_balance,
+)
 from workers.payments.gateway import Charge
 from workers.payments.seed import NewWallet, open_wallets
 from workers.signals import Decline
@@ -22,37 +29,37 @@ from workers.signals import Decline
 
 def take_and_commit(payments_engine: Engine, *charges: Charge) -> dict[str, Decline]:
     with Session(payments_engine) as session, session.begin():
-        return take(session, *charges)
+        return charge_wallets(session, *charges)
 
 
 def test_of_two_sessions_that_want_the_last_of_a_wallet_one_waits_and_is_declined(
-    payments_engine: Engine, until_one_waits: Callable[[Engine], None]
+    payments_engine: Engine, wait_for_lock_waiter: Callable[[Engine], None]
 ) -> None:
     with Session(payments_engine) as session, session.begin():
         open_wallets(session, [NewWallet("kim", "EUR", 100)])
     with ThreadPoolExecutor(1) as pool:
         with Session(payments_engine) as first, first.begin():
-            assert take(first, bill(1002, 60, "kim")) == {}
+            assert charge_wallets(first, charge_of(1002, 60, "kim")) == {}
             second = pool.submit(
-                take_and_commit, payments_engine, bill(1001, 60, "kim"), bill(1003, 40, "kim")
+                take_and_commit, payments_engine, charge_of(1001, 60, "kim"), charge_of(1003, 40, "kim")
             )
-            until_one_waits(payments_engine)
-        assert second.result(timeout=scaled(10)) == {saga(1001): Decline.NO_MONEY}
+            wait_for_lock_waiter(payments_engine)
+        assert second.result(timeout=scaled(10)) == {saga_id(1001): Decline.NO_MONEY}
     with Session(payments_engine) as session:
-        assert balance(session, "kim") == 0
-        assert unexplained(session) == []
+        assert wallet_balance(session, "kim") == 0
+        assert find_ledger_mismatches(session) == []
 
 
 def test_the_money_is_there_for_the_second_session_when_the_first_rolls_back(
-    payments_engine: Engine, until_one_waits: Callable[[Engine], None]
+    payments_engine: Engine, wait_for_lock_waiter: Callable[[Engine], None]
 ) -> None:
     with Session(payments_engine) as session, session.begin():
         open_wallets(session, [NewWallet("lee", "EUR", 100)])
     with ThreadPoolExecutor(1) as pool:
         with Session(payments_engine) as first:
-            assert take(first, bill(1004, 60, "lee")) == {}
-            second = pool.submit(take_and_commit, payments_engine, bill(1005, 100, "lee"))
-            until_one_waits(payments_engine)
+            assert charge_wallets(first, charge_of(1004, 60, "lee")) == {}
+            second = pool.submit(take_and_commit, payments_engine, charge_of(1005, 100, "lee"))
+            wait_for_lock_waiter(payments_engine)
             first.rollback()
         assert second.result(timeout=scaled(10)) == {}
 
@@ -66,15 +73,15 @@ def test_batches_that_want_the_same_wallets_in_any_order_never_deadlock(payments
         chance = random.Random(worker)
         for turn in range(12):
             numbers = [worker * 10_000 + turn * 100 + n for n in range(20)]
-            bills = [bill(n, chance.randrange(100), chance.choice(customers)) for n in numbers]
+            bills = [charge_of(n, chance.randrange(100), chance.choice(customers)) for n in numbers]
             paid = {b.saga for b in bills} - take_and_commit(payments_engine, *bills).keys()
             with Session(payments_engine) as session, session.begin():
-                give_back(session, *(n for n in numbers if saga(n) in paid and chance.random() < 0.5))
+                refund_sagas(session, *(n for n in numbers if saga_id(n) in paid and chance.random() < 0.5))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(compete, range(1, 5), timeout=scaled(120)))
     with Session(payments_engine) as session:
-        assert unexplained(session) == []
+        assert find_ledger_mismatches(session) == []
 
 
 CUSTOMERS = st.sampled_from(["ada", "bob", "eve"])
@@ -108,23 +115,26 @@ def test_whatever_happens_wallets_hold_what_a_child_would_count(
                 purse[customer] = max(purse.get(customer, 0), at_least)
             elif kind == "charge":
                 wanted = {next(numbers): one for one in what}
-                declined = take(
+                declined = charge_wallets(
                     session,
-                    *(bill(n, wanted[n][1], wanted[n][0]) for n in chance.sample(sorted(wanted), len(what))),
+                    *(
+                        charge_of(n, wanted[n][1], wanted[n][0])
+                        for n in chance.sample(sorted(wanted), len(what))
+                    ),
                 )
                 for number, (customer, amount) in sorted(wanted.items()):
                     fits = amount <= purse.get(customer, 0)
-                    assert (saga(number) not in declined) == fits
+                    assert (saga_id(number) not in declined) == fits
                     if fits:
                         purse[customer] = purse.get(customer, 0) - amount
                         paid[number] = (customer, amount)
             else:
                 chosen = [number for n, number in enumerate(sorted(paid)) if n in what]
-                give_back(session, *chosen)
+                refund_sagas(session, *chosen)
                 for number in chosen:
                     customer, amount = paid.pop(number)
                     purse[customer] = purse.get(customer, 0) + amount
-            assert unexplained(session) == []
+            assert find_ledger_mismatches(session) == []
         for customer in opened:
-            assert balance(session, customer) == purse[customer]
+            assert wallet_balance(session, customer) == purse[customer]
         session.rollback()

@@ -10,7 +10,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from ordersaga import Batch
-from tests.workers.bills import balance, bill, entries, give_back, saga, take, unexplained
+from tests.workers.factories import (
+    charge_of,
+    charge_wallets,
+    find_ledger_mismatches,
+    ledger_entries,
+    refund_sagas,
+    saga_id,
+    wallet_balance,
+)
 from workers.payments import ledger
 from workers.payments.ledger import Transfer
 from workers.payments.models import Kind
@@ -22,11 +30,11 @@ from workers.signals import Decline, PaymentCharged, PaymentDeclined, PaymentRef
 # charging
 
 
-def test_a_charge_moves_money_from_the_wallet_to_the_sales(till: Session) -> None:
-    assert take(till, bill(1, 30)) == {}
-    assert balance(till) == 70
-    assert entries(till, 1) == [("charge", "sales", 30), ("charge", "wallet:ada", -30)]
-    assert unexplained(till) == []
+def test_a_charge_moves_money_from_the_wallet_to_the_sales(payments_session: Session) -> None:
+    assert charge_wallets(payments_session, charge_of(1, 30)) == {}
+    assert wallet_balance(payments_session) == 70
+    assert ledger_entries(payments_session, 1) == [("charge", "sales", 30), ("charge", "wallet:ada", -30)]
+    assert find_ledger_mismatches(payments_session) == []
 
 
 @pytest.mark.parametrize(
@@ -49,89 +57,102 @@ def test_a_charge_moves_money_from_the_wallet_to_the_sales(till: Session) -> Non
     ],
 )  # fmt: skip
 def test_an_order_is_declined_and_takes_nothing(
-    till: Session, wallet: NewWallet, amount: int, currency: str, decline: Decline
+    payments_session: Session, wallet: NewWallet, amount: int, currency: str, decline: Decline
 ) -> None:
-    open_wallets(till, [wallet])
-    assert take(till, bill(1, amount, "bob", currency)) == {saga(1): decline}
-    assert balance(till, wallet.customer) == wallet.balance
-    assert entries(till, 1) == []
+    open_wallets(payments_session, [wallet])
+    assert charge_wallets(payments_session, charge_of(1, amount, "bob", currency)) == {saga_id(1): decline}
+    assert wallet_balance(payments_session, wallet.customer) == wallet.balance
+    assert ledger_entries(payments_session, 1) == []
 
 
 @pytest.mark.parametrize(
     ("balance_before", "amount"), [(100, 100), (100, 50)], ids=["the last cent", "just the limit"]
 )
-def test_an_order_is_paid_to_the_very_edge(till: Session, balance_before: int, amount: int) -> None:
-    open_wallets(till, [NewWallet("bob", "EUR", balance_before, order_limit=amount)])
-    assert take(till, bill(1, amount, "bob")) == {}
-    assert balance(till, "bob") == balance_before - amount
+def test_an_order_is_paid_to_the_very_edge(
+    payments_session: Session, balance_before: int, amount: int
+) -> None:
+    open_wallets(payments_session, [NewWallet("bob", "EUR", balance_before, order_limit=amount)])
+    assert charge_wallets(payments_session, charge_of(1, amount, "bob")) == {}
+    assert wallet_balance(payments_session, "bob") == balance_before - amount
 
 
 @pytest.mark.parametrize(
     "customer", ["ada", "eve", "uma"], ids=["a wallet", "no wallet", "a wallet of dollars"]
 )
-def test_an_order_that_costs_nothing_is_charged_and_moves_nothing(till: Session, customer: str) -> None:
-    open_wallets(till, [NewWallet("uma", "USD", 5, order_limit=0)])
-    assert take(till, bill(1, 0, customer)) == {}
-    assert entries(till, 1) == [("charge", None, None)]
-    give_back(till, 1)
-    assert entries(till, 1) == [("charge", None, None), ("refund", None, None)]
-    assert (balance(till), balance(till, "uma")) == (100, 5)
+def test_an_order_that_costs_nothing_is_charged_and_moves_nothing(
+    payments_session: Session, customer: str
+) -> None:
+    open_wallets(payments_session, [NewWallet("uma", "USD", 5, order_limit=0)])
+    assert charge_wallets(payments_session, charge_of(1, 0, customer)) == {}
+    assert ledger_entries(payments_session, 1) == [("charge", None, None)]
+    refund_sagas(payments_session, 1)
+    assert ledger_entries(payments_session, 1) == [("charge", None, None), ("refund", None, None)]
+    assert (wallet_balance(payments_session), wallet_balance(payments_session, "uma")) == (100, 5)
 
 
-def test_orders_of_one_customer_are_paid_one_after_the_other_by_saga(till: Session) -> None:
-    bills = [bill(1, 60), bill(2, 60), bill(3, 40), bill(4, 1)]
+def test_orders_of_one_customer_are_paid_one_after_the_other_by_saga(payments_session: Session) -> None:
+    bills = [charge_of(1, 60), charge_of(2, 60), charge_of(3, 40), charge_of(4, 1)]
     for arrangement in itertools.permutations(bills):
-        with till.begin_nested() as savepoint:
-            assert take(till, *arrangement) == {saga(2): Decline.NO_MONEY, saga(4): Decline.NO_MONEY}
-            assert balance(till) == 0
-            assert unexplained(till) == []
+        with payments_session.begin_nested() as savepoint:
+            assert charge_wallets(payments_session, *arrangement) == {
+                saga_id(2): Decline.NO_MONEY,
+                saga_id(4): Decline.NO_MONEY,
+            }
+            assert wallet_balance(payments_session) == 0
+            assert find_ledger_mismatches(payments_session) == []
             savepoint.rollback()
 
 
-def test_four_hundred_orders_take_as_few_statements_as_one(till: Session, payments_engine: Engine) -> None:
+def test_four_hundred_orders_take_as_few_statements_as_one(
+    payments_session: Session, payments_engine: Engine
+) -> None:
     statements: list[str] = []
-    open_wallets(till, [NewWallet(f"c{n}", "EUR", 100) for n in range(80)])
+    open_wallets(payments_session, [NewWallet(f"c{n}", "EUR", 100) for n in range(80)])
     event.listen(payments_engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    assert take(till, *(bill(n, 20, f"c{n % 80}") for n in range(400))) == {}
+    assert charge_wallets(payments_session, *(charge_of(n, 20, f"c{n % 80}") for n in range(400))) == {}
     assert len(statements) == 3
     statements.clear()
-    give_back(till, *range(400))
+    refund_sagas(payments_session, *range(400))
     assert len(statements) == 4
-    assert unexplained(till) == []
+    assert find_ledger_mismatches(payments_session) == []
 
 
 # -----------------------------------------------------------------------------------------------------------
 # refunding
 
 
-def test_a_refund_gives_back_what_the_ledger_says_was_taken(till: Session) -> None:
-    take(till, bill(1, 30))
+def test_a_refund_gives_back_what_the_ledger_says_was_taken(payments_session: Session) -> None:
+    charge_wallets(payments_session, charge_of(1, 30))
     misled = PaymentCharged(order="O-1", currency="USD", amount=99)
-    assert dict(refund.function(Batch({saga(1): misled}), till)) == {saga(1): PaymentRefunded(order="O-1")}
-    assert balance(till) == 100
-    assert entries(till, 1)[2:] == [("refund", "sales", -30), ("refund", "wallet:ada", 30)]
-    assert unexplained(till) == []
+    assert dict(refund.function(Batch({saga_id(1): misled}), payments_session)) == {
+        saga_id(1): PaymentRefunded(order="O-1")
+    }
+    assert wallet_balance(payments_session) == 100
+    assert ledger_entries(payments_session, 1)[2:] == [("refund", "sales", -30), ("refund", "wallet:ada", 30)]
+    assert find_ledger_mismatches(payments_session) == []
 
 
-def test_a_customer_who_has_been_blocked_since_is_refunded_all_the_same(till: Session) -> None:
-    take(till, bill(1, 30))
-    open_wallets(till, [NewWallet("ada", "EUR", 0, blocked=True, order_limit=0)])
-    give_back(till, 1)
-    assert balance(till) == 100
+def test_a_customer_who_has_been_blocked_since_is_refunded_all_the_same(payments_session: Session) -> None:
+    charge_wallets(payments_session, charge_of(1, 30))
+    open_wallets(payments_session, [NewWallet("ada", "EUR", 0, blocked=True, order_limit=0)])
+    refund_sagas(payments_session, 1)
+    assert wallet_balance(payments_session) == 100
 
 
-def test_what_was_never_charged_cannot_be_refunded(till: Session) -> None:
-    take(till, bill(1, 30), bill(2, 900))
-    with pytest.raises(ledger.NotCharged, match=saga(2)) as refused:
-        give_back(till, 1, 2)
-    assert refused.value.sagas == {saga(2)}
-    assert balance(till) == 70
+def test_what_was_never_charged_cannot_be_refunded(payments_session: Session) -> None:
+    charge_wallets(payments_session, charge_of(1, 30), charge_of(2, 900))
+    with pytest.raises(ledger.NotCharged, match=saga_id(2)) as refused:
+        refund_sagas(payments_session, 1, 2)
+    assert refused.value.sagas == {saga_id(2)}
+    assert wallet_balance(payments_session) == 70
 
 
-def test_a_refund_is_not_taken_for_a_charge(till: Session) -> None:
-    take(till, bill(1, 30))
-    give_back(till, 1)
-    assert ledger.charges(till, [saga(1)]) == [Transfer(saga(1), "O-1", "wallet:ada", "sales", "EUR", 30)]
+def test_a_refund_is_not_taken_for_a_charge(payments_session: Session) -> None:
+    charge_wallets(payments_session, charge_of(1, 30))
+    refund_sagas(payments_session, 1)
+    assert ledger.charges(payments_session, [saga_id(1)]) == [
+        Transfer(saga_id(1), "O-1", "wallet:ada", "sales", "EUR", 30)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -140,57 +161,59 @@ def test_a_refund_is_not_taken_for_a_charge(till: Session) -> None:
     ids=["too little", "another currency", "no wallet"],
 )
 def test_the_ledger_takes_nothing_that_a_wallet_cannot_give(
-    till: Session, source: str, currency: str, amount: int
+    payments_session: Session, source: str, currency: str, amount: int
 ) -> None:
     with pytest.raises(ledger.WalletUnfit, match=source.removeprefix("wallet:")):
-        ledger.post(till, Kind.CHARGE, [Transfer(saga(1), "O-1", source, "sales", currency, amount)])
+        ledger.post(
+            payments_session, Kind.CHARGE, [Transfer(saga_id(1), "O-1", source, "sales", currency, amount)]
+        )
 
 
-def test_nobody_is_refunded_twice(till: Session) -> None:
-    take(till, bill(1, 30))
-    give_back(till, 1)
+def test_nobody_is_refunded_twice(payments_session: Session) -> None:
+    charge_wallets(payments_session, charge_of(1, 30))
+    refund_sagas(payments_session, 1)
     with pytest.raises(DBAPIError, match="ledger_transaction_once"):
-        give_back(till, 1)
+        refund_sagas(payments_session, 1)
 
 
-def test_nobody_is_charged_twice(till: Session) -> None:
-    take(till, bill(1, 30))
+def test_nobody_is_charged_twice(payments_session: Session) -> None:
+    charge_wallets(payments_session, charge_of(1, 30))
     with pytest.raises(DBAPIError, match="ledger_transaction_once"):
-        take(till, bill(1, 30))
+        charge_wallets(payments_session, charge_of(1, 30))
 
 
-def test_a_wallet_that_is_gone_cannot_be_refunded_silently(till: Session) -> None:
-    take(till, bill(1, 30))
-    till.execute(text("DELETE FROM wallet"))
+def test_a_wallet_that_is_gone_cannot_be_refunded_silently(payments_session: Session) -> None:
+    charge_wallets(payments_session, charge_of(1, 30))
+    payments_session.execute(text("DELETE FROM wallet"))
     with pytest.raises(ledger.WalletUnfit, match="ada"):
-        give_back(till, 1)
+        refund_sagas(payments_session, 1)
 
 
 # ---------------------------------------------------------------------------------------------------------
 # seed, steps
 
 
-def test_opening_wallets_twice_adds_no_money(till: Session) -> None:
+def test_opening_wallets_twice_adds_no_money(payments_session: Session) -> None:
     wallets = [NewWallet("bob", "EUR", 50), NewWallet("cy", "USD", 0, blocked=True)]
-    assert open_wallets(till, wallets) == 1
-    assert open_wallets(till, wallets) == 0
-    take(till, bill(1, 20, "bob"))
-    assert open_wallets(till, wallets) == 1
-    assert (balance(till, "bob"), balance(till, "cy")) == (50, 0)
-    assert unexplained(till) == []
+    assert open_wallets(payments_session, wallets) == 1
+    assert open_wallets(payments_session, wallets) == 0
+    charge_wallets(payments_session, charge_of(1, 20, "bob"))
+    assert open_wallets(payments_session, wallets) == 1
+    assert (wallet_balance(payments_session, "bob"), wallet_balance(payments_session, "cy")) == (50, 0)
+    assert find_ledger_mismatches(payments_session) == []
 
 
-def test_a_wallet_does_not_change_its_currency(till: Session) -> None:
+def test_a_wallet_does_not_change_its_currency(payments_session: Session) -> None:
     with pytest.raises(ledger.WalletUnfit, match="ada"):
-        open_wallets(till, [NewWallet("ada", "USD", 1)])
+        open_wallets(payments_session, [NewWallet("ada", "USD", 1)])
 
 
-def test_the_step_says_for_each_saga_what_became_of_it(till: Session) -> None:
+def test_the_step_says_for_each_saga_what_became_of_it(payments_session: Session) -> None:
     def reserved(amount: int) -> StockReserved:
         return StockReserved(order="O-1", customer="ada", currency="EUR", amount=amount)
 
-    said = charge.function(Batch({saga(2): reserved(60), saga(1): reserved(60)}), till)
+    said = charge.function(Batch({saga_id(2): reserved(60), saga_id(1): reserved(60)}), payments_session)
     assert dict(said) == {
-        saga(1): PaymentCharged(order="O-1", currency="EUR", amount=60),
-        saga(2): PaymentDeclined(order="O-1", cause=Decline.NO_MONEY),
+        saga_id(1): PaymentCharged(order="O-1", currency="EUR", amount=60),
+        saga_id(2): PaymentDeclined(order="O-1", cause=Decline.NO_MONEY),
     }

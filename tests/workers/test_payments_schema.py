@@ -7,7 +7,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from tests.workers.bills import bill, saga, take
+from tests.workers.factories import (
+    charge_of,
+    charge_wallets,
+    saga_id,
+)
 
 CHARGE = "(SELECT id FROM ledger_transaction WHERE kind = 'charge' AND order_number = 'O-1')"
 FREE = "(SELECT id FROM ledger_transaction WHERE kind = 'charge' AND order_number = 'O-2')"
@@ -46,11 +50,11 @@ FREE = "(SELECT id FROM ledger_transaction WHERE kind = 'charge' AND order_numbe
         ("TRUNCATE ledger_transaction CASCADE", "only ever added to"),
         ("INSERT INTO ledger_transaction (kind) VALUES ('charge')", "ledger_transaction_top_ups_have_no"),
         (
-            f"INSERT INTO ledger_transaction (saga_id, kind) VALUES ('{saga(9)}', 'top_up')",
+            f"INSERT INTO ledger_transaction (saga_id, kind) VALUES ('{saga_id(9)}', 'top_up')",
             "ledger_transaction_top_ups_have_no_saga",
         ),
         (
-            f"INSERT INTO ledger_transaction (saga_id, kind, order_number) VALUES ('{saga(9)}', 'gift', 'O')",
+            f"INSERT INTO ledger_transaction (saga_id, kind, order_number) VALUES ('{saga_id(9)}', 'gift', 'O')",
             "ledger_transaction_kind_known",
         ),
         ("UPDATE wallet SET balance = -1", "wallet_balance_not_negative"),
@@ -58,16 +62,16 @@ FREE = "(SELECT id FROM ledger_transaction WHERE kind = 'charge' AND order_numbe
         ("UPDATE wallet SET currency = 'euro'", "wallet_currency_is_a_code"),
     ],
 )
-def test_the_database_refuses(till: Session, statement: str, rule: str) -> None:
-    take(till, bill(1, 30), bill(2, 0))
+def test_the_database_refuses(payments_session: Session, statement: str, rule: str) -> None:
+    charge_wallets(payments_session, charge_of(1, 30), charge_of(2, 0))
     with pytest.raises(DBAPIError, match=rule):
-        till.execute(text(statement))
+        payments_session.execute(text(statement))
 
 
-def test_one_cent_too_much_among_eight_hundred_entries_is_found(till: Session) -> None:
-    take(till, *(bill(n, 0) for n in range(1, 401)))
-    some = till.scalars(
-        text("SELECT id FROM ledger_transaction WHERE saga_id = :saga"), {"saga": saga(200)}
+def test_one_cent_too_much_among_eight_hundred_entries_is_found(payments_session: Session) -> None:
+    charge_wallets(payments_session, *(charge_of(n, 0) for n in range(1, 401)))
+    some = payments_session.scalars(
+        text("SELECT id FROM ledger_transaction WHERE saga_id = :saga"), {"saga": saga_id(200)}
     ).one()
     entries = text("""
         INSERT INTO ledger_entry SELECT id, account, 'EUR', amount + (id = :some AND account = 'sales')::int
@@ -75,4 +79,4 @@ def test_one_cent_too_much_among_eight_hundred_entries_is_found(till: Session) -
         WHERE kind = 'charge' AND at = now()
     """)
     with pytest.raises(DBAPIError, match=f"transaction {some} is out of balance by 1 EUR"):
-        till.execute(entries, {"some": some})
+        payments_session.execute(entries, {"some": some})

@@ -1,4 +1,4 @@
-"""An explicit-state checker: every state that the model can reach, shortest way first."""
+"""An explicit-state model checker: it visits every reachable state, breadth first."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tests.model.saga_model import books, ended, ended_wrong, owes, start, transitions, wrong
-from tests.model.state import Act, Scenario, World
+from tests.model.saga_model import ended, ended_wrong, outcome, owes, start, transitions, wrong
+from tests.model.state import Act, ModelState, Scenario
 
 
 @dataclass
 class Result:
-    """What a check found; ``trace`` leads to the fault by a shortest way."""
+    """The result of a check; ``trace`` is a shortest path to the fault."""
 
     states: int = 0
     fault: str = ""
@@ -21,42 +21,42 @@ class Result:
 
 
 class Checker:
-    """Checks in every reachable state: the properties; that every quiet state is a good end; that a good end
-    stays reachable by acts that are bound to happen (no lucky repeat, no customer needed); that nothing
-    changes after it.
+    """Checks in every reachable state that the invariants hold, that a quiet state is a good end, that a good
+    end stays reachable by owed acts alone (no repeats, no customer), and that nothing changes after it.
     """
 
     def __init__(self, scenario: Scenario, flaws: Iterable[str] = ()) -> None:
         self.scenario, self.flaws = scenario, frozenset(flaws)
-        self.numbers: dict[World, int] = {}
+        self.numbers: dict[ModelState, int] = {}
         self._parents: list[tuple[int, Act | None]] = []
         self._sources: list[list[int]] = []
 
     def check(self) -> Result:
-        """Breadth first."""
         result = Result()
-        queue: deque[World] = deque()
+        queue: deque[ModelState] = deque()
         self._meet(start(self.scenario, self.flaws), 0, None, queue)
         goals: list[int] = []
         while queue and not result.fault:
-            world = queue.popleft()
-            here = self.numbers[world]
-            good = all(not owes(s) and ended(s) for s in world[1])
+            state = queue.popleft()
+            here = self.numbers[state]
+            good = all(not owes(s) and ended(s) for s in state[1])
             if good:
                 goals.append(here)
-                result.ends[" ".join(s.status for s in world[1])] += 1
-            self._go_on(world, here, good, queue, result)
+                result.ends[" ".join(s.status for s in state[1])] += 1
+            self._go_on(state, here, good, queue, result)
         if not result.fault and (dead := self._dead_end(goals)) is not None:
             result.fault, result.trace = "no good end can be reached any more", self.path(dead)
         result.states = len(self.numbers)
         return result
 
-    def _go_on(self, world: World, here: int, good: bool, queue: deque[World], result: Result) -> None:
-        for act, reached in transitions(world, self.flaws, self.scenario):
-            if reached == world:
+    def _go_on(
+        self, state: ModelState, here: int, good: bool, queue: deque[ModelState], result: Result
+    ) -> None:
+        for act, reached in transitions(state, self.flaws, self.scenario):
+            if reached == state:
                 continue
-            if good and list(map(books, world[1])) != list(map(books, reached[1])):
-                result.fault, result.trace = "the books change after the end", (*self.path(here), act)
+            if good and list(map(outcome, state[1])) != list(map(outcome, reached[1])):
+                result.fault, result.trace = "the outcome changes after the end", (*self.path(here), act)
                 return
             new = reached not in self.numbers
             there = self._meet(reached, here, act, queue)
@@ -66,16 +66,16 @@ class Checker:
             if act.owed:
                 self._sources[there].append(here)
 
-    def _meet(self, world: World, parent: int, act: Act | None, queue: deque[World]) -> int:
-        number = self.numbers.setdefault(world, len(self.numbers))
+    def _meet(self, state: ModelState, parent: int, act: Act | None, queue: deque[ModelState]) -> int:
+        number = self.numbers.setdefault(state, len(self.numbers))
         if number == len(self._parents):
             self._parents.append((parent, act))
             self._sources.append([])
-            queue.append(world)
+            queue.append(state)
         return number
 
     def path(self, number: int) -> tuple[Act, ...]:
-        """A shortest way from the start."""
+        """Return a shortest path from the initial state."""
         acts: list[Act] = []
         while number:
             number, act = self._parents[number]

@@ -1,4 +1,4 @@
-"""The real participants on one set of databases for all of a module's sagas."""
+"""The real participants on one set of databases for all sagas of a module."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ from workers.payments.steps import payments  # noqa: E402
 
 @pytest.fixture(scope="module")
 def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
-    """One set for all of a module's sagas, of which each keeps to its own article and customer.
-
-    Nothing here crashes the server, so that its commits need not wait for the disk.
+    """One set for all sagas of a module; each saga has its own product and customer. No test crashes the
+    server, so commits need not wait for the disk.
     """
     made = copies(postgres, database_templates)
     with postgres.connect() as cursor:
@@ -39,7 +38,7 @@ def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterato
 
 @pytest.fixture(scope="module")
 def driver(databases: Databases) -> Iterator[ModelDriver]:
-    """The three participants, at home in the module's databases."""
+    """The three participants on the module's databases."""
     settings = connections["default"].settings_dict
     before = dict(settings), inventory.database, payments.database
     connection.close()

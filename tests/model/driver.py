@@ -1,4 +1,4 @@
-"""The real participants on real databases, played act by act as the model says, one saga for each trace."""
+"""Replays the model's traces with the real participants on real databases, one saga for each trace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ordersaga.protocol.context import Context
 from ordersaga.step import Step
 from ordersaga.testing import Mail, Rehearsal
 from tests.model.observation import Observation
-from tests.model.state import AGAIN, HEARD_AT, OWNED, Act, Saga
+from tests.model.state import AGAIN, CONSUMED_BY, OWNED, Act, SagaState
 from tests.support.databases import Databases
 from webapp.orders.models import CancelRequest, Product
 from webapp.orders.pricing import Item
@@ -61,7 +61,7 @@ class Injected(Exception):
 
 
 class ModelDriver:
-    """The choreography with levers: which step or undo raises, and whether for the last time."""
+    """Runs the choreography, and makes steps and undos fail on demand."""
 
     def __init__(self, choreography: Choreography, databases: Databases) -> None:
         self.choreography, self.databases = choreography, databases
@@ -70,9 +70,7 @@ class ModelDriver:
 
     @contextmanager
     def inject_faults(self) -> Iterator[None]:
-        """While open, steps and undos raise as often as ``failing`` says, after all their work but the
-        commit.
-        """
+        """Make steps and undos raise as often as ``failing`` tells, just before the commit."""
         run = forward.run
 
         def run_and_raise(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> forward.Ran:
@@ -111,12 +109,12 @@ class ModelDriver:
             raise Injected(name)
 
     def retry(self, attempts: int) -> None:
-        """How often each step is tried."""
+        """Set the number of attempts of each step."""
         for step in self.choreography.steps:
             step.retry = Retry(attempts=attempts)
 
     def read(self, owner: str, sql: str, params: Any) -> Any:
-        """One row of one participant's database."""
+        """Run a statement in a participant's database; return its first row, or None."""
         if owner not in self._readers:
             self._readers[owner] = psycopg2.connect(getattr(self.databases, owner))
             self._readers[owner].autocommit = True
@@ -130,27 +128,31 @@ class ModelDriver:
             yield tx.db
 
     def order(self, **options: Any) -> ReplayedSaga:
-        """A new order, just placed: of an article that is not in stock, by a customer without money.
+        """Place an order of a product that is out of stock, by a customer without money.
 
-        :param options: of its :class:`Rehearsal`.
+        :param options: as for :class:`Rehearsal`.
         """
         return ReplayedSaga(self, next(_numbers), Rehearsal(self.choreography, **options))
 
-    def perform(self, trace: Sequence[tuple[Act, Saga]]) -> None:
-        """Walk a trace of the model with a new order, and compare after every step.
+    def replay(self, trace: Sequence[tuple[Act, SagaState]]) -> None:
+        """Replay a trace of the model with a new order, and compare the state after every act.
 
-        :raises AssertionError: at the first difference, with the story so far.
+        :raises AssertionError: at the first difference, with the acts up to it.
         """
-        play = self.order()
-        play.gather()
+        replayed = self.order()
+        replayed.gather()
         for number, (act, saga) in enumerate(trace):
-            play.play(act)
-            differences = play.differences(saga)
+            replayed.perform(act)
+            differences = replayed.differences(saga)
             assert not differences, "\n".join(["", *(str(a) for a, _ in trace[: number + 1]), *differences])
 
 
 class ReplayedSaga:
-    """One saga, played by the real participants."""
+    """One saga of the real participants.
+
+    :ivar messages: every message sent so far, by its name in the model and its recipient.
+    :ivar owed: the keys of ``messages`` that have not been delivered.
+    """
 
     def __init__(self, driver: ModelDriver, number: int, rehearsal: Rehearsal) -> None:
         self.driver, self.sku, self.customer = driver, f"SKU-{number}", f"customer-{number}"
@@ -160,36 +162,37 @@ class ReplayedSaga:
         Product.objects.create(sku=self.sku, name=self.sku, price=PRICE, currency="EUR")
         self.order = place_order(customer=self.customer, lines=[Item(self.sku, 1)], idempotency_key=self.sku)
         self.saga = str(self.order.saga_id)
-        self.bag: dict[tuple[str, str], Mail] = {}
+        self.messages: dict[tuple[str, str], Mail] = {}
         self.owed: set[tuple[str, str]] = set()
 
-    def play(self, act: Act) -> None:
-        """Let one act happen."""
+    def perform(self, act: Act) -> None:
+        """Perform one act of the model."""
         if act.how == "lost":
-            del self.bag[act.signal, act.to]
+            del self.messages[act.signal, act.to]
             self.owed.remove((act.signal, act.to))
         elif act.signal == "deadline":
             self.rehearsal.due("deadline", self.saga)
         elif act.signal == "cancel":
             cancel_order(self.order, "the customer")
         elif act.signal == "watchdog":
-            self.wake_watchdog()
+            self.run_watchdog()
             self.gather()
             self.owed.remove(("watchdog", "orders"))
-            self.rehearsal.deliver(self.bag.pop(("watchdog", "orders")))
+            self.rehearsal.deliver(self.messages.pop(("watchdog", "orders")))
         else:
-            self._hear(act)
+            self._deliver(act)
         self.gather(act.to if act.to in OWNED else "orders")
 
-    def wake_watchdog(self) -> None:
-        """The saga has been still for long."""
+    def run_watchdog(self) -> None:
+        """Make the saga look idle for a day, and its watchdog due."""
         sql = "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s"
         self.driver.read("orders", sql, [self.saga])
         self.rehearsal.due("watchdog", self.saga)
 
-    def _hear(self, act: Act) -> None:
-        word = act.signal.removesuffix(AGAIN)
-        name = HEARD_AT.get(word) or (word.removeprefix("retry ") if word.startswith("retry ") else "")
+    def _deliver(self, act: Act) -> None:
+        signal = act.signal.removesuffix(AGAIN)
+        retried = signal.removeprefix("retry ") if signal.startswith("retry ") else ""
+        name = CONSUMED_BY.get(signal, retried)
         failing: list[str] = []
         if name and act.how == "done":
             self.provide(name)
@@ -200,16 +203,16 @@ class ReplayedSaga:
         self.driver.retry(1 if act.how == "gives up" else 10**9)
         self.driver.failing = Counter(failing)
         with self._paused(act.to, name) if act.how == "paused" else nullcontext():
-            self.rehearsal.deliver(self.bag[act.signal, act.to])
+            self.rehearsal.deliver(self.messages[act.signal, act.to])
         self.owed.discard((act.signal, act.to))
         self.driver.failing = Counter()
         if name == "cancel" and not failing and act.how != "paused":
             outcome = CancelRequest.objects.get(order=self.order).outcome
-            assert outcome, "whoever asked to cancel is told what became of it"
+            assert outcome, "the request to cancel has an outcome"
 
     @contextmanager
     def _paused(self, owner: str, step: str) -> Iterator[None]:
-        """The step is paused, and no probe is due."""
+        """Pause the step, with no probe due."""
         key = f"{owner}.{step}"
         breaker = self.rehearsal.receivers[owner].breakers[key]
         breaker.pause()
@@ -222,7 +225,7 @@ class ReplayedSaga:
             breaker.resume()
 
     def provide(self, step: str) -> None:
-        """What the step needs to succeed."""
+        """Provide the stock or money that the step needs to succeed."""
         if step == "reserve_stock":
             with self.driver.session("inventory") as session:
                 stock.receive(session, {self.sku: 1})
@@ -231,28 +234,27 @@ class ReplayedSaga:
                 open_wallets(session, [NewWallet(self.customer, "EUR", PRICE)])
 
     def ended(self) -> bool:
-        """Whether the saga has its end."""
         sql = "SELECT ended_at IS NOT NULL FROM ordersaga_saga WHERE id = %s"
         return bool(self.driver.read("orders", sql, [self.saga])[0])
 
-    def differences(self, saga: Saga) -> list[str]:
-        """Where the databases are not as the model is."""
-        return self.picture().differences(Observation.of(saga))
+    def differences(self, saga: SagaState) -> list[str]:
+        """Describe how the databases differ from the model."""
+        return self.observe().differences(Observation.of(saga))
 
     def gather(self, participant: str = "orders") -> None:
-        """Take what is due out of an outbox, each signal alone, by its name in the model."""
+        """Move the due signals of an outbox to ``messages``, each in its own envelope."""
         self.rehearsal.collect(participant)
         for mail in self.rehearsal.mail:
             for head, rows in read_packs(mail.envelope.body):
                 for row in rows:
-                    word = _word(mail, head, row)
-                    if row.saga == self.saga and word and (word, mail.to) != ("Answer(orders)", "orders"):
-                        self.bag[word, mail.to] = alone(mail, head, row)
-                        self.owed.add((word, mail.to))
+                    name = _model_name(mail, head, row)
+                    if row.saga == self.saga and name and (name, mail.to) != ("Answer(orders)", "orders"):
+                        self.messages[name, mail.to] = single_signal(mail, head, row)
+                        self.owed.add((name, mail.to))
         self.rehearsal.mail.clear()
 
-    def picture(self) -> Observation:
-        """What the databases hold, and what has been said."""
+    def observe(self) -> Observation:
+        """Read the state of the saga from the databases."""
         status, refusal, failed, ended, answers, timers, journal = self.driver.read(
             "orders", ORDERS, [self.saga]
         )
@@ -262,37 +264,37 @@ class ReplayedSaga:
         rows = {**(journal or {}), **(inventory or {}), **(payments or {})}
         steps = {key.partition(".")[2]: state for key, state in rows.items()}
         assert ("deadline" in timers) == (status == "PENDING"), (
-            "a deadline is struck out when the saga leaves PENDING"
+            "a deadline is deleted when the saga leaves PENDING"
         )
         assert ("watchdog" in timers) == (not ended), "a watchdog stays until the saga ends"
         complete = status == "ROLLED_BACK" or steps.get("complete_order") == "done"
         assert ended == complete, "a saga ends when it is rolled back or complete"
-        turned_by = f"StepFailed({failed.partition('.')[2]})!" if failed else f"{refusal}!" if refusal else ""
+        refusal = f"StepFailed({failed.partition('.')[2]})!" if failed else f"{refusal}!" if refusal else ""
         heard = frozenset(key.partition(".")[0] for key in rows if key.endswith(".refusal"))
         steps.pop("refusal", None)
-        mail = frozenset((*letter, letter in self.owed) for letter in self.bag)
+        messages = frozenset((*key, key in self.owed) for key in self.messages)
         return Observation(
-            status, turned_by, steps, heard, frozenset(answers), charged, refunded, held, sold, mail
+            status, refusal, steps, heard, frozenset(answers), charged, refunded, held, sold, messages
         )  # fmt: skip
 
 
-def alone(mail: Mail, head: PackHeader, row: SignalRow[Any]) -> Mail:
-    """The envelope of one signal."""
+def single_signal(mail: Mail, head: PackHeader, row: SignalRow[Any]) -> Mail:
+    """Return a delivery of one signal alone."""
     text = encode_row(row._replace(data=orjson.dumps(row.data).decode()))
     body = encode_envelope(mail.envelope.topic, [encode_pack(head, [text])])
     return Mail(mail.to, mail.envelope._replace(signals=1, body=body))
 
 
-def _word(mail: Mail, head: PackHeader, row: SignalRow[Any]) -> str | None:
-    """A signal's name in the model."""
+def _model_name(mail: Mail, head: PackHeader, row: SignalRow[Any]) -> str | None:
+    """Return a signal's name in the model, or None if the model leaves it out."""
     topic = mail.envelope.topic
     kind, _, name = topic.partition(".")
     again = AGAIN if row.again else ""
     if topic == "answer":
         return f"Answer({row.data['participant']})"
     if kind == "refusal":
-        said = f"StepFailed({row.data['step'].partition('.')[2]})" if name == "StepFailed" else name
-        return f"{said}!{again}"
+        refusal = f"StepFailed({row.data['step'].partition('.')[2]})" if name == "StepFailed" else name
+        return f"{refusal}!{again}"
     if kind == "signal":
         return f"retry {head.step}{again}" if mail.envelope.recipient and head.step else name + again
     return None if topic in UNNOTICED else topic

@@ -1,10 +1,10 @@
-"""The model's forward steps: docs/PROTOCOL.md, rules 1 to 4, and rule 9 for what comes late."""
+"""The model's forward steps: docs/PROTOCOL.md, rules 1 to 4, and rule 9 for late signals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.model.backward import answer, hear_refusal_at, settled
+from tests.model.backward import answer, apply_refusal, settled
 from tests.model.state import (
     AGAIN,
     BARRED,
@@ -18,170 +18,166 @@ from tests.model.state import (
     STEPS,
     UNDONE,
     VOID,
-    Draft,
     Flaws,
     New,
     Outcomes,
     Scenario,
+    Transaction,
 )
 
 
 def run_step(new: New, step: str, again: bool, flaws: Flaws, scenario: Scenario) -> Outcomes:
-    """A forward signal (or its retry) reaches its step: every transaction that may come of it."""
-    draft, spec = new(), STEPS[step]
+    """Yield every possible transaction of a step that receives its signal or a retry."""
+    tx, spec = new(), STEPS[step]
     if scenario.pauses:
-        yield "paused", _put_away(new(), step, again, flaws)
-    row = draft.rows[step]
+        yield "paused", _requeue_paused(new(), step, again, flaws)
+    row = tx.rows[step]
     runnable = row in LIVE
     runnable |= row == DONE and "no journal" in flaws and step != "ship_stock"
     runnable |= row == UNDONE and "undone runs again" in flaws
     runnable |= row == BARRED and "barred ignored" in flaws
     if not runnable:
-        owed = (spec.says, spec.heard_by, True) in draft.mail
-        _come_late(draft, step, again and not (scenario.impatient and owed), flaws)
-        yield f"nothing, as it is {row}", draft
+        owed = (spec.emits, spec.consumed_by, True) in tx.messages
+        _handle_late(tx, step, again and not (scenario.impatient and owed), flaws)
+        yield f"nothing, as it is {row}", tx
         return
-    if "outbox before commit" in flaws and spec.says:
-        draft.say(spec.says, spec.heard_by)
-        yield "said, then rolled back", draft
+    if "outbox before commit" in flaws and spec.emits:
+        tx.emit(spec.emits, spec.consumed_by)
+        yield "emitted, then rolled back", tx
     if scenario.errors:
         yield from _fail(new, step, again, flaws)
     if step == "charge" and scenario.external:
-        draft = new()
-        draft.rows[step] = INTENT
-        draft.post("call", "payments")  # owed until the outcome is known
-        draft.post(
-            "provider call", "provider", owed=False
-        )  # a worker may hold the call, and wake up whenever
-        yield "intent and key committed", draft
+        tx = new()
+        tx.rows[step] = INTENT
+        tx.enqueue("call", "payments")  # owed until the outcome is known
+        tx.enqueue("provider call", "provider", owed=False)  # a worker may resume the call at any time
+        yield "intent and key committed", tx
         return
     outcomes = ("done", "refuses") if step in ("reserve_stock", "charge") else ("done",)
     for outcome in outcomes:
-        if step == "reserve_stock" and scenario.sagas > 1:  # real competition decides
+        if step == "reserve_stock" and scenario.sagas > 1:  # the stock decides, not the scenario
             enough = new().available >= 1 or "reserve unguarded" in flaws
             if enough != (outcome == "done"):
                 continue
-        yield from _carry_out(new, step, outcome, flaws)
+        yield from _run(new, step, outcome, flaws)
 
 
-def _carry_out(new: New, step: str, outcome: str, flaws: Flaws) -> Outcomes:
-    draft, spec = new(), STEPS[step]
+def _run(new: New, step: str, outcome: str, flaws: Flaws) -> Outcomes:
+    tx, spec = new(), STEPS[step]
     if outcome == "refuses":
-        draft.rows[step] = REFUSED
-        draft.say(spec.refusal)
-    elif EFFECTS[step](draft, flaws):
-        draft.rows[step] = DONE
-        draft.say(spec.says, spec.heard_by)
-    yield outcome, draft
+        tx.rows[step] = REFUSED
+        tx.emit(spec.refusal)
+    elif EFFECTS[step](tx, flaws):
+        tx.rows[step] = DONE
+        tx.emit(spec.emits, spec.consumed_by)
+    yield outcome, tx
     if (
-        "outbox after commit" in flaws and draft.rows[step] == DONE
+        "outbox after commit" in flaws and tx.rows[step] == DONE
     ):  # committed, crashed before the signal was recorded
-        draft = new()
-        EFFECTS[step](draft, flaws)
-        draft.rows[step] = DONE
-        yield "done, signal lost", draft
+        tx = new()
+        EFFECTS[step](tx, flaws)
+        tx.rows[step] = DONE
+        yield "done, signal lost", tx
 
 
 def _fail(new: New, step: str, again: bool, flaws: Flaws) -> Outcomes:
-    """The step raises: it is tried again, or given up."""
-    draft, spec = new(), STEPS[step]
+    """Yield the transactions of a step that raises: it is retried, or given up."""
+    tx, spec = new(), STEPS[step]
     if "attempts keep no row" not in flaws:
-        draft.rows[step] = RETRYING
-    draft.post(f"retry {step}{AGAIN * again}", spec.owner)
-    yield "raises", draft
+        tx.rows[step] = RETRYING
+    tx.enqueue(f"retry {step}{AGAIN * again}", spec.owner)
+    yield "raises", tx
     if spec.gives_up or ("deciding steps give up" in flaws and step == "expire_order"):
-        draft = new()
-        if "StepFailed without row" not in flaws:
-            draft.rows[step] = REFUSED
-        draft.say(f"StepFailed({step})!")
-        yield "gives up", draft
+        tx = new()
+        if "StepFailed without a row" not in flaws:
+            tx.rows[step] = REFUSED
+        tx.emit(f"StepFailed({step})!")
+        yield "gives up", tx
 
 
-def _put_away(draft: Draft, step: str, again: bool, flaws: Flaws) -> Draft:
-    """The step is paused in the process that receives the signal: keep it for later, whatever the journal
-    says.
-    """
-    if "a pause writes a row" in flaws and draft.rows[step] in LIVE:
-        draft.rows[step] = REFUSED
+def _requeue_paused(tx: Transaction, step: str, again: bool, flaws: Flaws) -> Transaction:
+    """Return the signal of a paused step to the participant's own queue, whatever the journal row."""
+    if "a pause writes a row" in flaws and tx.rows[step] in LIVE:
+        tx.rows[step] = REFUSED
     if "a pause drops the signal" not in flaws:
-        draft.post(f"retry {step}{AGAIN * again}", STEPS[step].owner)
-    return draft
+        tx.enqueue(f"retry {step}{AGAIN * again}", STEPS[step].owner)
+    return tx
 
 
-def _come_late(draft: Draft, step: str, again: bool, flaws: Flaws) -> None:
-    """No effect; what was said is said again where somebody may wait for it (rule 9)."""
-    row, spec = draft.rows[step], STEPS[step]
-    if row == DONE and again and "done keeps silent" not in flaws and spec.says:
-        draft.say(spec.says, spec.heard_by, again=True)
-    if row == BARRED and "barred says done" in flaws and spec.says:
-        draft.say(spec.says, spec.heard_by)
-    if row in LATE and "late keeps silent" not in flaws:
-        for refusal in sorted(r for r in draft.said if REFUSED_BY.get(r) == spec.owner):
-            draft.say(refusal, again=True)
-        if spec.owner in draft.heard and settled(draft, spec.owner):
-            answer(draft, spec.owner, flaws)
+def _handle_late(tx: Transaction, step: str, again: bool, flaws: Flaws) -> None:
+    """Handle a late or repeated signal: no effect; re-send what another participant may wait for (rule 9)."""
+    row, spec = tx.rows[step], STEPS[step]
+    if row == DONE and again and "done is not re-sent" not in flaws and spec.emits:
+        tx.emit(spec.emits, spec.consumed_by, again=True)
+    if row == BARRED and "barred emits success" in flaws and spec.emits:
+        tx.emit(spec.emits, spec.consumed_by)
+    if row in LATE and "late signals get no answer" not in flaws:
+        for refusal in sorted(r for r in tx.emitted if REFUSED_BY.get(r) == spec.owner):
+            tx.emit(refusal, again=True)
+        if spec.owner in tx.heard and settled(tx, spec.owner):
+            answer(tx, spec.owner, flaws)
 
 
-def _reserve(draft: Draft, flaws: Flaws) -> bool:
-    draft.available -= 1
-    draft.held += 1
+def _reserve(tx: Transaction, flaws: Flaws) -> bool:
+    tx.available -= 1
+    tx.held += 1
     return True
 
 
-def _charge(draft: Draft, flaws: Flaws) -> bool:
-    draft.charged += 1
+def _charge(tx: Transaction, flaws: Flaws) -> bool:
+    tx.charged += 1
     return True
 
 
-def _ship(draft: Draft, flaws: Flaws) -> bool:
-    draft.held -= 1
-    draft.sold += 1
+def _ship(tx: Transaction, flaws: Flaws) -> bool:
+    tx.held -= 1
+    tx.sold += 1
     return True
 
 
-def _complete(draft: Draft, flaws: Flaws) -> bool:
+def _complete(tx: Transaction, flaws: Flaws) -> bool:
     return True
 
 
-def _confirm(draft: Draft, flaws: Flaws) -> bool:
-    """By compare-and-set: PENDING → CONFIRMED."""
+def _confirm(tx: Transaction, flaws: Flaws) -> bool:
+    """Compare and set: PENDING → CONFIRMED."""
     allowed = {"PENDING"}
     if "confirm without compare-and-set" in flaws:
         allowed |= {"CONFIRMED", "ROLLING_BACK", "ROLLED_BACK"}
     if "confirm in ROLLING_BACK" in flaws:
         allowed |= {"ROLLING_BACK"}
-    if draft.status not in allowed:
-        draft.rows["confirm_order"] = VOID
+    if tx.status not in allowed:
+        tx.rows["confirm_order"] = VOID
         return False
-    draft.leave_pending("CONFIRMED")
+    tx.leave_pending("CONFIRMED")
     return True
 
 
-def _turn_round(step: str, flaw: str) -> Callable[[Draft, Flaws], bool]:
-    def turn(draft: Draft, flaws: Flaws) -> bool:
-        """By compare-and-set: PENDING → ROLLING_BACK; only who wins refuses."""
+def _refuse(step: str, flaw: str) -> Callable[[Transaction, Flaws], bool]:
+    def refuse(tx: Transaction, flaws: Flaws) -> bool:
+        """Compare and set: PENDING → ROLLING_BACK; emit the refusal only on success."""
         refusal = STEPS[step].refusal
-        if draft.status == "PENDING" or (draft.status == "CONFIRMED" and flaw in flaws):
-            draft.leave_pending("ROLLING_BACK", refusal)
-            draft.rows[step] = REFUSED
-            draft.say(refusal)
+        if tx.status == "PENDING" or (tx.status == "CONFIRMED" and flaw in flaws):
+            tx.leave_pending("ROLLING_BACK", refusal)
+            tx.rows[step] = REFUSED
+            tx.emit(refusal)
             if "orders undoes at once" in flaws:
-                hear_refusal_at(draft, "orders", refusal, flaws)
+                apply_refusal(tx, "orders", refusal, flaws)
         else:
-            draft.rows[step] = VOID
-            if "loser speaks" in flaws:
-                draft.say(refusal)
+            tx.rows[step] = VOID
+            if "loser emits its refusal" in flaws:
+                tx.emit(refusal)
         return False
 
-    return turn
+    return refuse
 
 
-EFFECTS: dict[str, Callable[[Draft, Flaws], bool]] = {
+EFFECTS: dict[str, Callable[[Transaction, Flaws], bool]] = {
     "reserve_stock": _reserve,
     "charge": _charge,
     "ship_stock": _ship,
     "complete_order": _complete,
     "confirm_order": _confirm,
-    "expire_order": _turn_round("expire_order", "expire without compare-and-set"),
-    "cancel": _turn_round("cancel", "cancel turns CONFIRMED"),
+    "expire_order": _refuse("expire_order", "expire without compare-and-set"),
+    "cancel": _refuse("cancel", "cancel turns CONFIRMED"),
 }

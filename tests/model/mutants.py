@@ -1,4 +1,4 @@
-"""The scenarios that are checked, and the mistakes that the checker must notice in them."""
+"""The scenarios that are checked, and the flaws that the checker must find in them."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ SCENARIOS = (
 MUTANTS: tuple[tuple[str, Scenario], ...] = (
     ("no bar", PLAIN),
     ("barred ignored", PLAIN),
-    ("barred says done", PLAIN),
-    ("undo blind", PLAIN),
+    ("barred emits success", PLAIN),
+    ("undo whatever the row", PLAIN),
     ("count without dedupe", PLAIN),
     ("close on first answer", PLAIN),
     ("confirm without compare-and-set", PLAIN),
     ("confirm in ROLLING_BACK", PLAIN),
     ("expire without compare-and-set", PLAIN),
     ("cancel turns CONFIRMED", PLAIN),
-    ("loser speaks", PLAIN),
+    ("loser emits its refusal", PLAIN),
     ("undone runs again", PLAIN),
     ("second refusal restarts the count", PLAIN),
     ("acknowledged before commit", PLAIN),
@@ -61,10 +61,10 @@ MUTANTS: tuple[tuple[str, Scenario], ...] = (
     ("journal pruned at the end", PLAIN),
     ("answers only what it undid", PLAIN),
     ("answers only in ROLLING_BACK", PLAIN),
-    ("refuser deaf", ERRORS),
+    ("refuser does not receive its refusal", ERRORS),
     ("refuser is taken as answered", ERRORS),
     ("skips own refusal", ERRORS),
-    ("StepFailed without row", REPEATED_ERRORS),
+    ("StepFailed without a row", REPEATED_ERRORS),
     ("retrying is a row", ERRORS),
     ("deciding steps give up", ERRORS),
     ("undo gives up", UNDOS),
@@ -73,8 +73,8 @@ MUTANTS: tuple[tuple[str, Scenario], ...] = (
     ("look-up settles an intent", PROVIDER),
     ("new key at each call", PROVIDER),
     ("first refusal answered only", LOST),
-    ("done keeps silent", LOST),
-    ("late keeps silent", LOST_ERRORS),
+    ("done is not re-sent", LOST),
+    ("late signals get no answer", LOST_ERRORS),
     ("reminder does not undo", LOST_UNDOS),
     ("no deadline", LOST),
     ("a pause drops the signal", PAUSES),
@@ -82,7 +82,7 @@ MUTANTS: tuple[tuple[str, Scenario], ...] = (
     ("reserve unguarded", TWO),
 )
 
-HIDDEN = ("no deadline", "deadline not struck", "only others are counted", "orders undoes at once")
-"""Departures that a second guard makes harmless while nothing is lost: the checker cannot see them, so the
-guards are tested apart, on the code (``test_guards_apart.py``).
+HIDDEN = ("no deadline", "deadline not deleted", "only others are counted", "orders undoes at once")
+"""Flaws that a second guard makes harmless while no message is lost, so that the checker cannot find them.
+``test_redundant_guards.py`` tests each guard alone, on the code.
 """

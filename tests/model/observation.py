@@ -1,17 +1,15 @@
-"""What the model and the real databases have in common, to be compared."""
+"""The state that the model and the real databases have in common."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from tests.model.state import NAMES, NONE, Saga
+from tests.model.state import NAMES, NONE, SagaState
 
 
 class Observation(NamedTuple):
-    """What can be compared between the model and the databases."""
-
     status: str
-    turned_by: str
+    refusal: str
     rows: dict[str, str]
     heard: frozenset[str]
     answers: frozenset[str]
@@ -19,15 +17,14 @@ class Observation(NamedTuple):
     refunded: int
     held: int
     sold: int
-    mail: frozenset[tuple[str, str, bool]]
+    messages: frozenset[tuple[str, str, bool]]
 
     @classmethod
-    def of(cls, saga: Saga) -> Observation:
-        """The model's side."""
+    def of(cls, saga: SagaState) -> Observation:
         rows = {name: row for name, row in zip(NAMES, saga.rows, strict=True) if row != NONE}
         return cls(
             saga.status,
-            saga.turned_by,
+            saga.refusal,
             rows,
             saga.heard,
             saga.answers,
@@ -35,11 +32,11 @@ class Observation(NamedTuple):
             saga.refunded,
             saga.held,
             saga.sold,
-            saga.mail,
+            saga.messages,
         )
 
     def differences(self, other: Observation) -> list[str]:
-        """In words: what is here and not there, and the reverse."""
+        """Describe each field that differs, for a message."""
         pairs = ((name, getattr(self, name), getattr(other, name)) for name in self._fields)
         return [f"{name}: {_only(a, b)} here, {_only(b, a)} in the model" for name, a, b in pairs if a != b]
 

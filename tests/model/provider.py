@@ -1,4 +1,4 @@
-"""The model's payment provider: a charge that is a call to the outside (docs/PROTOCOL.md, rule 10)."""
+"""The model's payment provider: a charge that is an external call (docs/PROTOCOL.md, rule 10)."""
 
 from __future__ import annotations
 
@@ -7,47 +7,45 @@ from tests.model.state import CORNERED, DONE, INTENT, REFUSED, UNDONE, Flaws, Ne
 
 
 def resolve_call(new: New, flaws: Flaws) -> Outcomes:
-    """Call the provider with the recorded key until it gives a definite answer; then commit the outcome."""
-    draft = new()
-    row, known = draft.rows["charge"], draft.provider
+    """Call the provider with the recorded key until the outcome is definite, and commit it."""
+    tx = new()
+    row, known = tx.rows["charge"], tx.provider
     if row not in (INTENT, CORNERED):
-        yield f"nothing, as it is {row}", draft
+        yield f"nothing, as it is {row}", tx
         return
     if row == CORNERED and known == "unknown" and "look-up settles an intent" in flaws:
-        draft.rows["charge"] = UNDONE
-        answer(draft, "payments", flaws)
-        yield "look-up finds no charge", draft
+        tx.rows["charge"] = UNDONE
+        answer(tx, "payments", flaws)
+        yield "look-up finds no charge", tx
         return
     if "new key at each call" in flaws:
-        draft.charged += 1
-        draft.post("call", "payments")
-        yield "charged, but timed out", draft
+        tx.charged += 1
+        tx.enqueue("call", "payments")
+        yield "charged, but timed out", tx
     for result in ("charged", "declined") if known == "unknown" else (known,):
-        draft = new()
+        tx = new()
         if result == "charged" and (known == "unknown" or "new key at each call" in flaws):
-            draft.charged += 1
-        draft.provider = result
+            tx.charged += 1
+        tx.provider = result
         if row == CORNERED:  # undo now, answer now
-            draft.refunded += result == "charged"
-            draft.rows["charge"] = UNDONE if result == "charged" else REFUSED
-            answer(draft, "payments", flaws)
+            tx.refunded += result == "charged"
+            tx.rows["charge"] = UNDONE if result == "charged" else REFUSED
+            answer(tx, "payments", flaws)
         elif result == "charged":
-            draft.rows["charge"] = DONE
-            draft.say("PaymentCharged", "orders")
+            tx.rows["charge"] = DONE
+            tx.emit("PaymentCharged", "orders")
         else:
-            draft.rows["charge"] = REFUSED
-            draft.say("PaymentDeclined!")
-        yield f"outcome {result}", draft
+            tx.rows["charge"] = REFUSED
+            tx.emit("PaymentDeclined!")
+        yield f"outcome {result}", tx
 
 
 def provider_receives(new: New) -> Outcomes:
-    """The call takes effect and its answer is lost: a timeout, a crash, or a worker that slept
-    for an hour.
-    """
+    """The call takes effect and its response is lost: a timeout, a crash, or a suspended worker."""
     if new().provider != "unknown":
         return
     for result in ("charged", "declined"):
-        draft = new()
-        draft.provider = result
-        draft.charged += result == "charged"
-        yield f"{result}, answer lost", draft
+        tx = new()
+        tx.provider = result
+        tx.charged += result == "charged"
+        yield f"{result}, answer lost", tx

@@ -1,20 +1,19 @@
-"""The state of a reference model of the order saga, as plain values; the rules stand in the files beside this
-one.
+"""The state of a reference model of the order saga, as plain values. The other modules hold the rules.
 
-One transition is one committed transaction of one participant, or one act of the outside world: the customer,
-the clock, the payment provider, the loss of a message. Nothing is shared between participants but the mail.
+A transition is one committed transaction of one participant, or one event outside: a request of the customer,
+the clock, the payment provider, or the loss of a message. Participants share nothing but messages.
 
-**The mail.** An outbox row that may stay for any time and a message that may travel for any time cannot be
-told apart by anyone, so outbox and broker are one set: (signal, recipient, still owed?). Mail is never
-forgotten: once handled it may be handled again, at any time, any number of times. That covers crashes of
-relays and workers between any two commits, redelivery, replay and every reordering. Owed mail must be handled
-at least once before the saga counts as quiet. The deadline is the one outbox row modelled apart, because it
-can be struck out. A signal said *again* ends in ``*``.
+**Messages.** A model need not distinguish an outbox row from a message in the broker, since either may wait
+for any time. Both are one set of (signal, recipient, still owed?). A message stays in the set: once handled,
+it may be handled again at any time and any number of times. This covers crashes of relays and workers between
+any two commits, redelivery, replay and every reordering. An owed message must be handled at least once before
+the saga counts as quiet. The deadline is modelled apart, because it can be cancelled. The name of a signal
+that is marked *again* ends in ``*``.
 
-**Flaws** are named departures from the protocol, each a mistake that somebody could make; ``mutants.py``
-lists them. The checker must find something wrong with each, and with the protocol itself nothing.
+**Flaws** are named departures from the protocol that a programmer might make; ``mutants.py`` lists them. The
+checker must find a fault with each flaw, and none without.
 
-Left to tests of the real database: what two transactions do to one another while both are open.
+Not modelled: how two open transactions affect each other. Tests on the real database cover that.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ AGAIN = "*"
 
 class Step(NamedTuple):
     owner: str
-    hears: str
-    says: str = ""
-    heard_by: str = ""
+    consumes: str
+    emits: str = ""
+    consumed_by: str = ""
     refusal: str = ""
     undo: bool = False
     gives_up: bool = True
-    """After its last attempt the engine says StepFailed for it; otherwise it is tried for ever."""
+    """After the last attempt the engine emits StepFailed. Otherwise the step is tried until it succeeds."""
 
 
 STEPS = {
@@ -50,7 +49,7 @@ STEPS = {
 }
 NAMES = tuple(STEPS)
 OWNED = {p: tuple(n for n, s in STEPS.items() if s.owner == p) for p in PARTICIPANTS}
-HEARD_AT = {s.hears: n for n, s in STEPS.items()}
+CONSUMED_BY = {s.consumes: n for n, s in STEPS.items()}
 REFUSED_BY = {s.refusal: s.owner for s in STEPS.values() if s.refusal}
 REFUSED_BY |= {f"StepFailed({n})!": s.owner for n, s in STEPS.items()}
 
@@ -62,7 +61,7 @@ LATE = (BARRED, REFUSED, UNDONE)
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the world may do."""
+    """Which events a check includes."""
 
     name: str
     sagas: int = 1
@@ -70,21 +69,19 @@ class Scenario:
     errors: bool = False
     undo_fails: bool = False
     pauses: bool = False
-    """A step may be paused: what reaches it is put back into the own queue, and no row is written."""
+    """A step may be paused: its signals return to the participant's own queue, and no row is written."""
     external: bool = False
     """The charge is a call to a provider: intent, call, outcome (see ``provider.py``)."""
     duplicates: bool = True
     lost: bool = False
-    """One piece of mail is lost for good, and the watchdog says again what the saga waits for."""
+    """One message is lost, and the watchdog re-sends what the saga waits for."""
     impatient: bool = False
-    """The watchdog reminds although the saga moves, and nobody repeats a signal that the own outbox still
-    owes.
-    """
+    """The watchdog reminds although the saga moves. No signal is re-sent that the outbox still owes."""
 
 
-class Saga(NamedTuple):
+class SagaState(NamedTuple):
     status: str
-    turned_by: str
+    refusal: str
     rows: tuple[str, ...]
     heard: frozenset[str]
     answers: frozenset[str]
@@ -94,56 +91,57 @@ class Saga(NamedTuple):
     held: int
     sold: int
     deadline: bool
-    mail: frozenset[tuple[str, str, bool]]
-    said: frozenset[str]
+    messages: frozenset[tuple[str, str, bool]]
+    emitted: frozenset[str]
     lost: str
 
     def row(self, step: str) -> str:
         return self.rows[NAMES.index(step)]
 
 
-World = tuple[int, tuple[Saga, ...]]
-"""Units in stock that nobody holds, and the sagas that compete for them."""
+ModelState = tuple[int, tuple[SagaState, ...]]
+"""Units available in stock, and the sagas that compete for them."""
 
 
 class Act(NamedTuple):
-    """What happens: ``to`` hears ``signal``, and how it goes; or what the outside world does."""
+    """``to`` receives ``signal`` with the outcome ``how``; or an event outside the participants."""
 
     to: str
     signal: str
     how: str
     owed: bool = True
-    """Whether it is bound to happen: repeats, losses and wishes of the customer only may."""
+    """Whether it happens in the end; false for repeats, losses and requests of the customer."""
     saga: int = 0
 
     def __str__(self) -> str:
         return (
-            f"saga {self.saga}: {self.to} {'hears' if self.owed else 'may hear'} {self.signal} → {self.how}"
+            f"saga {self.saga}: {self.to} {'receives' if self.owed else 'may receive'} {self.signal}"
+            f" → {self.how}"
         )
 
 
-class Draft:
-    """One transaction on one saga: read it, change it, freeze it."""
+class Transaction:
+    """One transaction on one saga: a mutable copy, which :meth:`freeze` commits."""
 
-    def __init__(self, world: World, index: int, flaws: Flaws, scenario: Scenario) -> None:
-        self.available, self._sagas = world
+    def __init__(self, state: ModelState, index: int, flaws: Flaws, scenario: Scenario) -> None:
+        self.available, self._sagas = state
         self._index, self.flaws, self.scenario = index, flaws, scenario
         saga = self._sagas[index]
-        self.status, self.turned_by, self.heard, self.answers = (
+        self.status, self.refusal, self.heard, self.answers = (
             saga.status,
-            saga.turned_by,
+            saga.refusal,
             saga.heard,
             saga.answers,
         )
         self.charged, self.refunded, self.provider = saga.charged, saga.refunded, saga.provider
         self.held, self.sold, self.deadline = saga.held, saga.sold, saga.deadline
-        self.mail, self.said, self.lost = saga.mail, saga.said, saga.lost
+        self.messages, self.emitted, self.lost = saga.messages, saga.emitted, saga.lost
         self.rows = dict(zip(NAMES, saga.rows, strict=True))
 
-    def freeze(self) -> World:
-        saga = Saga(
+    def freeze(self) -> ModelState:
+        saga = SagaState(
             self.status,
-            self.turned_by,
+            self.refusal,
             tuple(self.rows.values()),
             self.heard,
             self.answers,
@@ -153,8 +151,8 @@ class Draft:
             self.held,
             self.sold,
             self.deadline,
-            self.mail,
-            self.said,
+            self.messages,
+            self.emitted,
             self.lost,
         )
         sagas = list(self._sagas)
@@ -162,32 +160,31 @@ class Draft:
         return self.available, tuple(sagas)
 
     def handled(self, signal: str, to: str) -> None:
-        self.mail -= {(signal, to, True)}
+        self.messages -= {(signal, to, True)}
         if self.scenario.duplicates:
-            self.mail |= {(signal, to, False)}
+            self.messages |= {(signal, to, False)}
 
-    def post(self, signal: str, to: str, *, owed: bool = True) -> None:
-        self.mail = self.mail - {(signal, to, not owed)} | {(signal, to, owed)}
+    def enqueue(self, signal: str, to: str, *, owed: bool = True) -> None:
+        self.messages = self.messages - {(signal, to, not owed)} | {(signal, to, owed)}
 
-    def say(self, signal: str, *recipients: str, again: bool = False) -> None:
+    def emit(self, signal: str, *recipients: str, again: bool = False) -> None:
         if not signal:
             return
-        self.said |= {signal}
+        self.emitted |= {signal}
         if signal in REFUSED_BY:
-            again = (
-                again and self.scenario.undo_fails
-            )  # elsewhere the mark on a refusal means nothing: fewer states
+            # Without failing undos the mark changes nothing; dropping it keeps the state space small.
+            again = again and self.scenario.undo_fails
             recipients = PARTICIPANTS
-            if "refuser deaf" in self.flaws:
+            if "refuser does not receive its refusal" in self.flaws:
                 recipients = tuple(p for p in PARTICIPANTS if p != REFUSED_BY[signal])
         for to in filter(None, recipients):
-            self.post(signal + AGAIN * again, to)
+            self.enqueue(signal + AGAIN * again, to)
 
     def leave_pending(self, status: str, by: str = "") -> None:
-        self.status, self.turned_by = status, by
-        if "deadline not struck" not in self.flaws:
+        self.status, self.refusal = status, by
+        if "deadline not deleted" not in self.flaws:
             self.deadline = False
 
 
-New = Callable[[], Draft]
-Outcomes = Iterator[tuple[str, Draft]]
+New = Callable[[], Transaction]
+Outcomes = Iterator[tuple[str, Transaction]]

@@ -1,6 +1,4 @@
-"""Whichever single message is lost, at whichever hop, the saga ends well (docs/PROTOCOL.md, rules 8, 9 and
-12).
-"""
+"""A saga ends well whichever single message is lost (docs/PROTOCOL.md, rules 8, 9 and 12)."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ GOOD = {("CONFIRMED", 1, 0, 0, 1), ("ROLLED_BACK", 0, 0, 0, 0), ("ROLLED_BACK", 
 
 @dataclass(frozen=True)
 class Course:
-    """How a saga would go if nothing were lost."""
+    """The conditions of a saga, and its end when no message is lost."""
 
     ends: str
     stock: bool = True
@@ -52,56 +50,54 @@ COURSES = {
 
 
 def hop(mail: Mail) -> str:
-    """A message's name: its topic, who gets it, and whether it is a retry."""
+    """Name a message by its topic, its recipient and whether it is a retry."""
     return f"{mail.envelope.topic} to {mail.to}{' alone' if mail.envelope.recipient else ''}"
 
 
 def run(driver: ModelDriver, course: Course, lose: Callable[[Mail], bool], seed: int) -> ReplayedSaga:
-    """One saga to its end, reminded by its watchdog as long as it stands still, and at last by
-    its deadline.
-    """
+    """Run one saga to its end, with its watchdog while it does not move, and at last its deadline."""
     driver.retry(2)
     driver.failing = Counter(course.failing)
-    play = driver.order(seed=seed, lose=lose)
+    replayed = driver.order(seed=seed, lose=lose)
     for provided, step in ((course.stock, "reserve_stock"), (course.money, "charge")):
         if provided:
-            play.provide(step)
+            replayed.provide(step)
     if course.cancelled:
-        cancel_order(play.order, "the customer")
-        deliver_first(play, "signal.CancelAsked")
+        cancel_order(replayed.order, "the customer")
+        deliver_first(replayed, "signal.CancelAsked")
     if course.expired:
-        play.rehearsal.due("deadline", play.saga)
-        deliver_first(play, "signal.DeadlinePassed")
-    play.rehearsal.run()
-    remind(play, rounds=4)
-    if play.picture().status == "PENDING":
-        play.rehearsal.due("deadline", play.saga)
-        play.rehearsal.run()
-        remind(play, rounds=3)
+        replayed.rehearsal.due("deadline", replayed.saga)
+        deliver_first(replayed, "signal.DeadlinePassed")
+    replayed.rehearsal.run()
+    remind(replayed, rounds=4)
+    if replayed.observe().status == "PENDING":
+        replayed.rehearsal.due("deadline", replayed.saga)
+        replayed.rehearsal.run()
+        remind(replayed, rounds=3)
     driver.failing.clear()
-    return play
+    return replayed
 
 
-def deliver_first(play: ReplayedSaga, topic: str) -> None:
-    play.rehearsal.collect("orders")
-    for mail in [mail for mail in play.rehearsal.mail if mail.envelope.topic == topic]:
-        play.rehearsal.deliver(mail)
+def deliver_first(replayed: ReplayedSaga, topic: str) -> None:
+    replayed.rehearsal.collect("orders")
+    for mail in [mail for mail in replayed.rehearsal.mail if mail.envelope.topic == topic]:
+        replayed.rehearsal.deliver(mail)
 
 
-def remind(play: ReplayedSaga, rounds: int) -> None:
+def remind(replayed: ReplayedSaga, rounds: int) -> None:
     for _ in range(rounds):
-        if not play.ended():
-            play.wake_watchdog()
-            play.rehearsal.run()
+        if not replayed.ended():
+            replayed.run_watchdog()
+            replayed.rehearsal.run()
 
 
-def assert_ended_well(play: ReplayedSaga, lost: str) -> None:
-    books = play.picture()
-    assert play.ended(), f"{lost} was lost: {books}"
-    assert (books.status, books.charged, books.refunded, books.held, books.sold) in GOOD, (
-        f"{lost} was lost: {books}"
+def assert_ended_well(replayed: ReplayedSaga, lost: str) -> None:
+    observed = replayed.observe()
+    assert replayed.ended(), f"{lost} was lost: {observed}"
+    assert (observed.status, observed.charged, observed.refunded, observed.held, observed.sold) in GOOD, (
+        f"{lost} was lost: {observed}"
     )
-    assert not {"retrying", "undoing"} & set(books.rows.values()), f"{lost} was lost: {books.rows}"
+    assert not {"retrying", "undoing"} & set(observed.rows.values()), f"{lost} was lost: {observed.rows}"
 
 
 @pytest.mark.parametrize("course", COURSES.values(), ids=COURSES.keys())
@@ -113,8 +109,8 @@ def test_losing_any_one_message_still_ends_well(driver: ModelDriver, course: Cou
         return False
 
     undisturbed = run(driver, course, note, seed=1)
-    picture = undisturbed.picture()
-    assert course.ends == (picture.turned_by or picture.status)
+    observed = undisturbed.observe()
+    assert course.ends == (observed.refusal or observed.status)
     assert_ended_well(undisturbed, "nothing")
     assert len(hops) >= 5
 
@@ -126,6 +122,6 @@ def test_losing_any_one_message_still_ends_well(driver: ModelDriver, course: Cou
                 lost.append(mail)
             return mail in lost
 
-        play = run(driver, course, lose, seed=1)
+        replayed = run(driver, course, lose, seed=1)
         assert lost, wanted
-        assert_ended_well(play, wanted)
+        assert_ended_well(replayed, wanted)

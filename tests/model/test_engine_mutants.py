@@ -1,4 +1,4 @@
-"""A test of the tests: a mistake in the engine is noticed where the model's traces are walked."""
+"""Tests the tests: replaying the model's traces detects a mistake in the engine."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.model.state import Act
 from tests.model.traces import Trace, finish, follow, repeated
 
 NOTICED = (AssertionError, DBAPIError, Error, psycopg2.Error)
-"""A difference from the model, or the database's own refusal of a bad state."""
+"""A difference from the model, or a bad state that the database rejects."""
 
 RESERVED = [Act("inventory", "OrderPlaced", "done")]
 CHARGED = [*RESERVED, Act("payments", "StockReserved", "done")]
 DECLINED = [*RESERVED, Act("payments", "StockReserved", "refuses")]
 EXPIRED = [Act("clock", "deadline", "falls due"), Act("orders", "DeadlinePassed", "done")]
-BARRED = [Act("inventory", "OrderExpired!", "turns back")]
-RELEASED = [Act("inventory", "PaymentDeclined!", "turns back")]
+BARRED = [Act("inventory", "OrderExpired!", "rolls back")]
+RELEASED = [Act("inventory", "PaymentDeclined!", "rolls back")]
 begin, bar, answer, record_answers = Journal.begin, Journal.bar, Context.answer, Context.record_answers
 repeat, defer = forward._repeat, paused_steps.defer
 
@@ -82,8 +82,8 @@ def admit_all(*arguments: Any) -> paused_steps.Admission:
     return paused_steps.Admission(list(arguments[-1]), probe=False)
 
 
-def nothing(*_: Any, **__: Any) -> None:
-    """Do nothing at all."""
+def do_nothing(*_: Any, **__: Any) -> None:
+    pass
 
 
 MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] = {
@@ -97,7 +97,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         lambda: patch.object(Journal, "begin", begin_though_barred),
         [
             *EXPIRED,
-            Act("inventory", "OrderExpired!", "turns back"),
+            Act("inventory", "OrderExpired!", "rolls back"),
             Act("inventory", "OrderPlaced", "nothing, as it is barred"),
         ],
     ),
@@ -106,11 +106,11 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         [
             Act("inventory", "OrderPlaced", "raises"),
             *EXPIRED,
-            Act("inventory", "OrderExpired!", "turns back"),
+            Act("inventory", "OrderExpired!", "rolls back"),
         ],
     ),
     "StepFailed leaves no row": (
-        lambda: patch.object(Journal, "give_up", nothing),
+        lambda: patch.object(Journal, "give_up", do_nothing),
         [*RESERVED, Act("payments", "StockReserved", "gives up")],
     ),
     "answers are ignored while PENDING": (
@@ -123,28 +123,28 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
             *DECLINED,
             *RELEASED,
             Act("orders", "Answer(inventory)", "counted"),
-            Act("orders", "PaymentDeclined!", "turns back"),
+            Act("orders", "PaymentDeclined!", "rolls back"),
         ],
     ),
     "only the first refusal is answered": (
         lambda: patch.object(Context, "answer", answer_once()),
-        [*DECLINED, *EXPIRED, Act("inventory", "OrderExpired!", "turns back")],
+        [*DECLINED, *EXPIRED, Act("inventory", "OrderExpired!", "rolls back")],
     ),
     "who lost the compare-and-set goes on": (
         lambda: patch.object(forward, "_decide", lambda *arguments: arguments[-1]),
         [*CHARGED, *EXPIRED],
     ),
-    "a deadline is not struck out": (
-        lambda: patch.multiple(context, cancel_timers=nothing),
+    "a deadline is not deleted": (
+        lambda: patch.multiple(context, cancel_timers=do_nothing),
         [*CHARGED],
     ),
-    "what comes late is not answered": (
-        lambda: patch.object(forward, "_repeat", nothing),
+    "late signals get no answer": (
+        lambda: patch.object(forward, "_repeat", do_nothing),
         [*DECLINED, *RELEASED],
     ),
     "an undo is given up": (
-        lambda: patch.object(outbox.Outbox, "retry_later", nothing),
-        [*DECLINED, Act("inventory", "PaymentDeclined!", "turns back, undo fails")],
+        lambda: patch.object(outbox.Outbox, "retry_later", do_nothing),
+        [*DECLINED, Act("inventory", "PaymentDeclined!", "rolls back, undo fails")],
     ),
     "a reminder does not undo": (
         lambda: patch.dict(
@@ -153,20 +153,20 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         ),
         [
             *DECLINED,
-            Act("inventory", "PaymentDeclined!", "turns back, undo fails"),
+            Act("inventory", "PaymentDeclined!", "rolls back, undo fails"),
             Act("payments", "StockReserved", "nothing, as it is refused"),
             Act("inventory", "PaymentDeclined!*", "undoes at last"),
         ],
     ),
-    "a done step keeps silent though it is asked again": (
+    "a done step does not re-send its signal": (
         lambda: patch.object(forward, "_repeat", repeat_without_marks),
         [*RESERVED, Act("payments", "StockReserved", "lost"), Act("clock", "watchdog", "reminds")],
     ),
     "a paused step drops its signals": (
-        lambda: patch.object(outbox.Outbox, "defer", nothing),
+        lambda: patch.object(outbox.Outbox, "defer", do_nothing),
         [Act("inventory", "OrderPlaced", "paused")],
     ),
-    "a paused step forgets that a signal is sent again": (
+    "a paused step loses the mark *again*": (
         lambda: patch.object(paused_steps, "defer", defer_without_marks),
         [
             *RESERVED,
@@ -179,7 +179,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         lambda: patch.object(paused_steps, "admit", admit_all),
         [Act("inventory", "OrderPlaced", "paused")],
     ),
-    "answers are not heard": (
+    "answers are not received": (
         lambda: patch.dict(receiver.HANDLERS, {outbox.ANSWER: receiver.Handler(nothing)}),
         [*DECLINED, *RELEASED],
     ),
@@ -187,9 +187,9 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
 
 
 def perform(driver: ModelDriver, acts: list[Act]) -> None:
-    """To the end in some orders, and once with every delivery repeated."""
+    """Replay the acts to the end in several orders, and once with every delivery repeated."""
     for trace in traces(acts):
-        driver.perform(trace)
+        driver.replay(trace)
 
 
 def traces(acts: list[Act]) -> Iterator[Trace]:

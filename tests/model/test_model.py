@@ -1,6 +1,4 @@
-"""The protocol holds in the model, in every state that can be reached; and the checker notices every mistake
-it should.
-"""
+"""The protocol holds in every reachable state of the model, and the checker finds each known flaw."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ def test_a_mistake_is_noticed(flaw: str, scenario: Scenario):
 
 @pytest.mark.parametrize("flaw", HIDDEN)
 def test_a_guard_hides_another_while_nothing_is_lost(flaw: str):
-    """The day this fails, the checker sees the guard itself, and its test apart is no longer needed."""
+    """If this fails, the checker finds the flaw, and the guard needs no test of its own."""
     assert not Checker(NO_CANCEL, {flaw}).check().fault
 
 

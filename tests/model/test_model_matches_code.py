@@ -1,5 +1,5 @@
-"""What the model says, the real participants do: journal, status, stock, money and mail agree after every
-step.
+"""The real participants do what the model does: journal, status, stock, money and messages agree after each
+act.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pytest
 
 from tests.model.driver import ModelDriver
 from tests.model.state import Act, Scenario
-from tests.model.traces import finish, follow, repeated, shortest, telling, walk
+from tests.model.traces import finish, follow, repeated, shortest, walk, with_new_situations
 
 RACES = Scenario("refusals that race", errors=True, duplicates=False)
 REFUSALS = (
@@ -25,8 +25,8 @@ REFUSALS = (
     "StepFailed(ship_stock)!",
 )
 PAIRS = [f"{one} and {other}" for one, other in combinations(REFUSALS, 2)]
-# One step says one of its two; what comes later in the saga cannot refuse what never came so far; and after
-# the confirmation nobody but the pivot may.
+# A step emits one refusal. A later step cannot refuse a saga that never reached it. After the confirmation,
+# only the pivot may refuse.
 NEVER_MEET = {
     "OutOfStock! and PaymentDeclined!",
     "OutOfStock! and StepFailed(reserve_stock)!",
@@ -51,7 +51,7 @@ NEVER_MEET = {
 
 @pytest.fixture(scope="module")
 def ways() -> dict[str, list[Act]]:
-    """A shortest way to each refusal, each pair of them, and to the confirmed end."""
+    """A shortest path to each refusal, to each pair of refusals, and to the confirmed end."""
     goals: dict[str, frozenset[str]] = {pair: frozenset(pair.split(" and ")) for pair in PAIRS}
     goals |= {refusal: frozenset({refusal}) for refusal in REFUSALS}
     goals["StockShipped"] = frozenset({"StockShipped"})
@@ -65,30 +65,28 @@ def test_only_refusals_that_exclude_one_another_never_meet(ways: dict[str, list[
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("end", ["StockShipped", *REFUSALS])
 def test_each_kind_of_end(driver: ModelDriver, ways: dict[str, list[Act]], end: str, seed: int):
-    world, trace = follow(ways[end])
-    driver.perform(trace + finish(world, random.Random(seed)))
+    state, trace = follow(ways[end])
+    driver.replay(trace + finish(state, random.Random(seed)))
 
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("pair", sorted(set(PAIRS) - NEVER_MEET))
 def test_each_pair_of_racing_refusals(driver: ModelDriver, ways: dict[str, list[Act]], pair: str, seed: int):
-    world, trace = follow(ways[pair])
-    driver.perform(trace + finish(world, random.Random(seed)))
+    state, trace = follow(ways[pair])
+    driver.replay(trace + finish(state, random.Random(seed)))
 
 
 @pytest.mark.parametrize("end", ["StockShipped", *REFUSALS])
 def test_each_delivery_again_after_every_step(driver: ModelDriver, ways: dict[str, list[Act]], end: str):
-    """After each step every piece of mail that was ever handled is handled once more, and changes nothing
-    wrongly.
-    """
-    driver.perform(repeated(ways[end]))
+    """After each act, every message handled so far is handled again."""
+    driver.replay(repeated(ways[end]))
 
 
 def test_a_few_hundred_traces_of_everything_at_once(driver: ModelDriver):
     rng = random.Random(2026)
     walks = (walk(rng, rng.randrange(3, 18)) for _ in range(120))
-    told = 0
-    for trace in telling(walks):
-        driver.perform(trace)
-        told += 1
-    assert told > 70
+    replayed = 0
+    for trace in with_new_situations(walks):
+        driver.replay(trace)
+        replayed += 1
+    assert replayed > 70

@@ -1,4 +1,4 @@
-"""Traces: ways through the model, to be walked by the real participants too."""
+"""Traces: paths through the model, which the real participants replay."""
 
 from __future__ import annotations
 
@@ -7,66 +7,66 @@ from collections.abc import Iterator
 
 from tests.model.checker import Checker
 from tests.model.saga_model import ended, owes, start, transitions
-from tests.model.state import OWNED, Act, Saga, Scenario, World
+from tests.model.state import OWNED, Act, ModelState, SagaState, Scenario
 
-Trace = list[tuple[Act, Saga]]
-"""What happens, and the model's saga after it."""
+Trace = list[tuple[Act, SagaState]]
+"""Acts, each with the model's saga after it."""
 
 EVERYTHING = Scenario("everything at once", errors=True, undo_fails=True, pauses=True, lost=True)
-FAILURES = ("raises", "turns back, undo fails", "undo fails again", "paused")
+FAILURES = ("raises", "rolls back, undo fails", "undo fails again", "paused")
 RULES: frozenset[str] = frozenset()
 
 
 class Impossible(Exception):
-    """The model offers no such act."""
+    """The model does not allow the act."""
 
 
-def follow(acts: list[Act], scenario: Scenario = EVERYTHING) -> tuple[World, Trace]:
-    """The trace of these acts."""
-    world, trace = start(scenario), Trace()
+def follow(acts: list[Act], scenario: Scenario = EVERYTHING) -> tuple[ModelState, Trace]:
+    """Return the final state and the trace of these acts."""
+    state, trace = start(scenario), Trace()
     for wanted in acts:
-        world = _step(world, wanted, scenario)
-        trace.append((wanted, world[1][0]))
-    return world, trace
+        state = _step(state, wanted, scenario)
+        trace.append((wanted, state[1][0]))
+    return state, trace
 
 
-def _step(world: World, wanted: Act, scenario: Scenario) -> World:
-    for act, reached in transitions(world, RULES, scenario):
+def _step(state: ModelState, wanted: Act, scenario: Scenario) -> ModelState:
+    for act, reached in transitions(state, RULES, scenario):
         if act[:3] == wanted[:3]:
             return reached
     raise Impossible(str(wanted))
 
 
-def finish(world: World, rng: random.Random, scenario: Scenario = EVERYTHING) -> Trace:
-    """On to a good end: only what is bound to happen, in any order, and nothing fails any more."""
+def finish(state: ModelState, rng: random.Random, scenario: Scenario = EVERYTHING) -> Trace:
+    """Return a trace to a good end: only owed acts, in random order, and no failures."""
     trace: Trace = []
-    while owes(world[1][0]) or not ended(world[1][0]):
+    while owes(state[1][0]) or not ended(state[1][0]):
         acts = [
             (a, w)
-            for a, w in transitions(world, RULES, scenario)
+            for a, w in transitions(state, RULES, scenario)
             if a.owed and a.how not in (*FAILURES, "gives up")
         ]
-        act, world = rng.choice(acts)
-        trace.append((act, world[1][0]))
+        act, state = rng.choice(acts)
+        trace.append((act, state[1][0]))
     return trace
 
 
 def walk(rng: random.Random, length: int, scenario: Scenario = EVERYTHING) -> Trace:
-    """Anything that may happen, for a while, and then to a good end and somewhat beyond."""
-    world, trace = start(scenario), Trace()
+    """Return a random trace of ``length`` acts, continued to a good end."""
+    state, trace = start(scenario), Trace()
     for _ in range(length):
-        acts = list(transitions(world, RULES, scenario))
+        acts = list(transitions(state, RULES, scenario))
         weights = [
             (4.0 if a.owed else 1.0) * (0.4 if a.how in FAILURES or a.how == "lost" else 1.0) for a, _ in acts
         ]
-        act, world = rng.choices(acts, weights)[0]
-        trace.append((act, world[1][0]))
-    trace += finish(world, rng, scenario)
+        act, state = rng.choices(acts, weights)[0]
+        trace.append((act, state[1][0]))
+    trace += finish(state, rng, scenario)
     return trace
 
 
 def situations(trace: Trace) -> Iterator[tuple[object, ...]]:
-    """What each act of a trace met: the same act on the same rows of its participant, status and answers."""
+    """Yield each act with the status, the participant's rows, and whether it had received a refusal."""
     before = start(EVERYTHING)[1][0]
     for act, after in trace:
         rows = tuple(before.row(step) for step in OWNED.get(act.to, ()))
@@ -74,8 +74,8 @@ def situations(trace: Trace) -> Iterator[tuple[object, ...]]:
         before = after
 
 
-def telling(traces: Iterator[Trace]) -> Iterator[Trace]:
-    """Of many traces those that tell something new."""
+def with_new_situations(traces: Iterator[Trace]) -> Iterator[Trace]:
+    """Yield the traces that contain a situation not seen before."""
     known: set[tuple[object, ...]] = set()
     for trace in traces:
         if not known.issuperset(met := set(situations(trace))):
@@ -84,30 +84,28 @@ def telling(traces: Iterator[Trace]) -> Iterator[Trace]:
 
 
 def repeated(acts: list[Act], scenario: Scenario = EVERYTHING) -> Trace:
-    """The trace of these acts; after each, every piece of mail handled so far is handled once more."""
-    world, trace = start(scenario), Trace()
+    """Return the trace of these acts; after each act, every message handled so far is handled again."""
+    state, trace = start(scenario), Trace()
     for wanted in acts:
-        world = _step(world, wanted, scenario)
-        trace.append((wanted, world[1][0]))
-        for signal, to, owed in sorted(world[1][0].mail):
+        state = _step(state, wanted, scenario)
+        trace.append((wanted, state[1][0]))
+        for signal, to, owed in sorted(state[1][0].messages):
             if not owed:
-                act, world = next(
+                act, state = next(
                     (a, w)
-                    for a, w in transitions(world, RULES, scenario)
+                    for a, w in transitions(state, RULES, scenario)
                     if a[:2] == (to, signal) and a.how not in (*FAILURES, "lost")
                 )
-                trace.append((act, world[1][0]))
-    return trace + finish(world, random.Random(0), scenario)
+                trace.append((act, state[1][0]))
+    return trace + finish(state, random.Random(0), scenario)
 
 
 def shortest(scenario: Scenario, goals: dict[str, frozenset[str]]) -> dict[str, list[Act]]:
-    """A shortest way to states in which all of a goal's signals have been said, for each goal that can be
-    reached.
-    """
+    """Return, for each reachable goal, a shortest path to a state in which all its signals were emitted."""
     checker = Checker(scenario)
     checker.check()
     found: dict[str, list[Act]] = {}
-    for world, number in checker.numbers.items():
-        for name in [n for n, signals in goals.items() if n not in found and signals <= world[1][0].said]:
+    for state, number in checker.numbers.items():
+        for name in [n for n, signals in goals.items() if n not in found and signals <= state[1][0].emitted]:
             found[name] = list(checker.path(number))
     return found

@@ -1,4 +1,4 @@
-"""A site, what has happened there, and visitors; a failing test leaves pictures of what they saw."""
+"""Fixtures of the browser tests: a site, its dataset and windows; a failing test leaves screenshots."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser import dataset as worlds
-from tests.browser.dataset import World
-from tests.browser.page_driver import Visitor
+from tests.browser import dataset as datasets
+from tests.browser.dataset import Dataset
+from tests.browser.page_driver import PageDriver
 from tests.browser.site import OPERATOR, Site
 from tests.support.janitor import MARK, janitor
 from tests.support.postgres import Postgres
@@ -27,7 +27,7 @@ FLAGS = (
     "--disable-sync",
 )
 
-Visit: TypeAlias = Callable[..., Visitor]
+OpenAs: TypeAlias = Callable[..., PageDriver]
 
 
 @pytest.fixture(scope="package")
@@ -37,13 +37,13 @@ def site(postgres: Postgres, database_templates: dict[str, str], rabbitmq: Rabbi
 
 
 @pytest.fixture(scope="package")
-def world(site: Site) -> World:
-    return worlds.build(site.installation)
+def dataset(site: Site) -> Dataset:
+    return datasets.build(site.installation)
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium. Playwright runs an event loop in this thread, where Django would refuse to ask a database."""
+    """Chromium. Playwright runs an event loop in this thread, so Django must be allowed to query here."""
     allowed = pytest.MonkeyPatch()
     allowed.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     allowed.setenv(MARK, janitor().mark)  # inherited by what Playwright starts
@@ -56,23 +56,23 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def logins() -> dict[str, Any]:
-    """The cookies of whoever has logged in, by name."""
+    """The session cookies of the users that have logged in, by name."""
     return {}
 
 
 @pytest.fixture
-def visit(site: Site, world: World, browser: Browser, logins: dict[str, Any]) -> Iterator[Visit]:
-    """Opens a window for somebody who has logged in, or for nobody: ``visit("olga")``, ``visit(None)``."""
-    windows: list[Visitor] = []
+def open_as(site: Site, dataset: Dataset, browser: Browser, logins: dict[str, Any]) -> Iterator[OpenAs]:
+    """Opens a window as a user, or without a login: ``open_as("olga")``, ``open_as(None)``."""
+    windows: list[PageDriver] = []
 
-    def come(name: str | None = OPERATOR, **options: Any) -> Visitor:
+    def come(name: str | None = OPERATOR, **options: Any) -> PageDriver:
         if name and name not in logins:
-            first = Visitor(browser, site, name)
+            first = PageDriver(browser, site, name)
             first.open("/admin/login/")
             first.log_in()
             logins[name] = first.context.storage_state()
             first.context.close()
-        window = Visitor(browser, site, name, storage_state=logins[name] if name else None, **options)
+        window = PageDriver(browser, site, name, storage_state=logins[name] if name else None, **options)
         windows.append(window)
         return window
 
@@ -83,21 +83,21 @@ def visit(site: Site, world: World, browser: Browser, logins: dict[str, Any]) ->
 
 
 @pytest.fixture
-def olga(visit: Visit) -> Visitor:
-    """An operator, who may look and act."""
-    return visit(OPERATOR)
+def operator(open_as: OpenAs) -> PageDriver:
+    """A window of a user who may view everything and act."""
+    return open_as(OPERATOR)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failing test says where the pictures of its windows are."""
+    """Add the screenshots of a failing test's windows to its report."""
     report = yield
-    if report.failed and "visit" in getattr(item, "funcargs", {}):
-        for n, window in enumerate(item.funcargs["visit"].windows):  # type: ignore[attr-defined]
+    if report.failed and "open_as" in getattr(item, "funcargs", {}):
+        for n, window in enumerate(item.funcargs["open_as"].windows):  # type: ignore[attr-defined]
             name = re.sub(r"\W+", "-", f"{item.name} {n}").strip("-")
             report.sections.append(
-                ("picture", f"{window.name} saw {window.page.url}: {window.picture(name)}")
+                ("picture", f"{window.name} saw {window.page.url}: {window.screenshot(name)}")
             )
     return report

@@ -1,4 +1,4 @@
-"""What has happened at the factory before the first visitor comes: something for every page to show."""
+"""Creates the data that the pages show: sagas of every outcome, and dead letters."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from tests.support.order_factory import ASLEEP, OrderFactory
 from tests.support.polling import eventually
 
 MANY = 120
-"""Confirmed orders; a list's page has 50 rows."""
+"""The number of confirmed orders; a page of a list has 50 rows."""
 
-REST = """
+DEFER_RETRY = """
     UPDATE ordersaga_outbox SET due_at = now() + interval '1 hour'
     WHERE kind = 'retry' AND strpos(payload, %s) > 0 RETURNING id
 """
-"""What would be tried again three times a second is left alone until somebody resumes its saga."""
+"""Defers a retry that would run three times a second, until a test resumes the saga."""
 
-TOLD = """
+AUDITED = """
     SELECT count(DISTINCT saga_id) FROM audit_sagaevent
     WHERE name IN ('complete', 'rolled back') AND saga_id = ANY(%s::uuid[])
 """
 
 
 @dataclass(frozen=True)
-class World:
-    """Sagas by what became of them, and dead letters by what they are; nobody acts on the last one lost or
-    given up.
+class Dataset:
+    """Sagas by outcome, and dead letters by kind. Tests leave the last saga of ``lost`` and ``given_up`` as
+    it is.
     """
 
     confirmed: list[str]
@@ -42,27 +42,25 @@ class World:
     lost: list[str]
     forged: list[int]
 
-    def letter(self, installation: Installation, saga: str) -> int:
-        """The dead letter of a saga that has one."""
+    def dead_letter_id(self, installation: Installation, saga: str) -> int:
         [(letter,)] = installation.probe.query(
             "orders", "SELECT id FROM audit_deadletter WHERE saga_id = %s", saga
         )
         return int(letter)
 
 
-def number(installation: Installation, saga: str) -> int:
-    """The number of a saga's order."""
+def order_number(installation: Installation, saga: str) -> int:
     return int(
         installation.probe.query("orders", "SELECT id FROM orders_order WHERE saga_id = %s", saga)[0][0]
     )
 
 
 @contextmanager
-def held_up(installation: Installation) -> Iterator[str]:
-    """While it lasts, inventory reserves nothing: it stands still at an order, the saga of which is given."""
+def inventory_held(installation: Installation) -> Iterator[str]:
+    """Hold inventory at an order, so that it reserves nothing; yield the order's saga."""
     installation.switches.on(skus.PAUSES)
     try:
-        saga = patient(installation).place(skus.PAUSES)
+        saga = factory_without_reminders(installation).place(skus.PAUSES)
         eventually(lambda: installation.switches.processes_at(skus.PAUSES), 30, "inventory at the order")
         yield saga
     finally:
@@ -70,14 +68,13 @@ def held_up(installation: Installation) -> Iterator[str]:
         installation.switches.on(skus.UNDO_FAILS)
 
 
-def patient(installation: Installation) -> OrderFactory:
-    """A factory of whose sagas nobody is reminded meanwhile."""
+def factory_without_reminders(installation: Installation) -> OrderFactory:
     return OrderFactory(installation.databases, watchdog=ASLEEP)
 
 
-def build(installation: Installation) -> World:
-    probe, factory = installation.probe, patient(installation)
-    lost = _lost(installation, 4)  # first, while nothing else is under way
+def build(installation: Installation) -> Dataset:
+    probe, factory = installation.probe, factory_without_reminders(installation)
+    lost = _lost(installation, 4)  # first, while no other message is in the queue
     installation.switches.on(skus.UNDO_FAILS)
     stuck = [factory.place(skus.UNDO_FAILS, customer="poor") for _ in range(2)]
     given_up = [factory.place(skus.FAILS) for _ in range(3)]
@@ -92,7 +89,7 @@ def build(installation: Installation) -> World:
     probe.wait_until_rolled_back([declined, gone, *given_up])
     for saga in stuck:
         eventually(lambda saga=saga: probe.saga(saga).attention, 30, "a saga that needs attention")  # type: ignore[misc]
-        eventually(lambda saga=saga: probe.query("inventory", REST, saga), 30, "an undo to be tried again")  # type: ignore[misc]
+        eventually(lambda saga=saga: probe.query("inventory", DEFER_RETRY, saga), 30, "the retry of an undo")  # type: ignore[misc]
     statement = "SELECT id FROM audit_deadletter WHERE body = ANY(%s) ORDER BY id"
     forged = eventually(
         lambda: [id_ for (id_,) in probe.query("orders", statement, strange)], 30, "dead letters"
@@ -100,15 +97,15 @@ def build(installation: Installation) -> World:
     for saga in (*given_up, *lost):
         eventually(lambda saga=saga: probe.dead_letters(saga), 30, "a dead letter")  # type: ignore[misc]
     ended = [*confirmed, retried, declined, gone, *given_up]
-    eventually(lambda: probe.query("orders", TOLD, ended) == [(len(ended),)], 30, "the audit")
-    return World(confirmed, retried, declined, gone, given_up, stuck, lost, forged)
+    eventually(lambda: probe.query("orders", AUDITED, ended) == [(len(ended),)], 30, "the audit")
+    return Dataset(confirmed, retried, declined, gone, given_up, stuck, lost, forged)
 
 
 def _lost(installation: Installation, count: int) -> list[str]:
-    """Sagas whose first message the broker has given up, each by itself; nothing else will say it again."""
+    """Create sagas whose first message the broker has dead-lettered; no reminder re-sends it."""
     sagas = []
-    with held_up(installation):
+    with inventory_held(installation):
         for _ in range(count):
-            sagas.append(patient(installation).place("TEA"))
+            sagas.append(factory_without_reminders(installation).place("TEA"))
             eventually(lambda: installation.amqp.reject("inventory"), 30, "OrderPlaced")
     return sagas

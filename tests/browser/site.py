@@ -1,6 +1,4 @@
-"""A whole site to click on: a installation with its pools, the web process, Flower, and staff who may do this or
-that.
-"""
+"""A whole site for the browser tests: an installation, the web process, Flower, and users."""
 
 from __future__ import annotations
 
@@ -22,20 +20,20 @@ from workers.django_setup import setup
 
 setup()
 
-from django.contrib.auth.hashers import make_password  # noqa: E402 - stands on Django's models
+from django.contrib.auth.hashers import make_password  # noqa: E402 - needs Django's models
 from django.contrib.auth.models import Permission, User  # noqa: E402
 
 EVENTS = ("-E", "--without-gossip", "--without-mingle")
-"""Flower shows what the pools tell it."""
+"""Options that make a pool send the events that Flower shows."""
 PLAN = tuple(Pool(name, kind="threads", args=EVENTS) for name in (*OWNERS, "audit"))
 PASSWORD = "open, please"
 ACTS = ("place_order", "cancel_order", "resume_saga", "replay_deadletter", "discard_deadletter")
 OPERATOR, READER, NEWCOMER, CUSTOMER = "olga", "rita", "nora", "carl"
-"""May act; may only look; is staff and may nothing; is no staff at all."""
+"""May view and act; may only view; staff without permissions; not staff."""
 
 
 class Site:
-    """Use as a context manager; ``installation`` has the pools, the factory and the books."""
+    """A context manager."""
 
     def __init__(self, postgres: Postgres, templates: dict[str, str], rabbitmq: RabbitMQ) -> None:
         self.installation = Installation("browser", postgres, templates, rabbitmq, plan=PLAN, proxied=False)
@@ -60,7 +58,7 @@ class Site:
         self.web.start()
         self.flower.process.start()
         self._open.enter_context(self.installation)
-        self._hire()
+        self._create_users()
         for port in (self.port, self.flower.port):
             eventually(lambda port=port: listens(port), 60, f"a listener on {port}")  # type: ignore[misc]
         return self
@@ -68,7 +66,7 @@ class Site:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def _hire(self) -> None:
+    def _create_users(self) -> None:
         looks = Permission.objects.filter(
             codename__startswith="view_", content_type__app_label__in=("orders", "audit", "books")
         )

@@ -1,59 +1,59 @@
-"""Flower through the admin, in a browser: its pages, its scripts and styles, and the ways there and back."""
+"""Flower inside the admin, in a browser: its pages, scripts and styles, and the links there and back."""
 
 from __future__ import annotations
 
-from tests.browser.conftest import Visit
-from tests.browser.dataset import World, number
-from tests.browser.page_driver import Visitor
+from tests.browser.conftest import OpenAs
+from tests.browser.dataset import Dataset, order_number
+from tests.browser.page_driver import PageDriver
 from tests.browser.site import NEWCOMER, Site
 
 STYLED = "getComputedStyle(document.querySelector('.app-navbar')).display"
 
 
-def test_from_the_index_to_the_pools_and_back(olga: Visitor) -> None:
-    olga.open("/admin/")
-    olga.follow("Pools and tasks, in Flower")
-    table = olga.page.locator("#workers-table")
+def test_from_the_index_to_the_pools_and_back(operator: PageDriver) -> None:
+    operator.open("/admin/")
+    operator.follow("Pools and tasks, in Flower")
+    table = operator.page.locator("#workers-table")
     for pool in ("orders", "inventory", "payments", "audit"):
         table.get_by_role("link", name=f"{pool}-1@test").wait_for()
-    assert olga.page.evaluate(STYLED) in {"flex", "grid"}
-    olga.follow(table.get_by_role("link", name="inventory-1@test"))
-    olga.page.get_by_text("inventory-1@test").first.wait_for()
-    olga.look()
+    assert operator.page.evaluate(STYLED) in {"flex", "grid"}
+    operator.follow(table.get_by_role("link", name="inventory-1@test"))
+    operator.page.get_by_text("inventory-1@test").first.wait_for()
+    operator.check_page()
     for page in ("tasks", "broker"):
-        olga.open(f"/admin/flower/{page}")
-        olga.page.get_by_text("inventory" if page == "broker" else "audit.observe").first.wait_for()
-        olga.look()
-    olga.follow("OrderSaga admin")
-    assert olga.path == "/admin/"
+        operator.open(f"/admin/flower/{page}")
+        operator.page.get_by_text("inventory" if page == "broker" else "audit.observe").first.wait_for()
+        operator.check_page()
+    operator.follow("OrderSaga admin")
+    assert operator.path == "/admin/"
 
 
-def test_from_a_step_to_its_task_and_back_to_its_saga(olga: Visitor, world: World) -> None:
-    olga.open(f"/admin/orders/saga/{world.declined}/change/")
-    step = olga.page.locator("#story tbody tr").filter(has_text="PaymentDeclined")
-    olga.follow(step.get_by_role("link"))
-    olga.page.get_by_text("payments.charge").first.wait_for()
-    olga.look()
-    olga.follow("the sagas of this task")
-    olga.follow(world.declined)
-    assert olga.field("shown_status") == "rolled back"
+def test_from_a_step_to_its_task_and_back_to_its_saga(operator: PageDriver, dataset: Dataset) -> None:
+    operator.open(f"/admin/orders/saga/{dataset.declined}/change/")
+    step = operator.page.locator("#story tbody tr").filter(has_text="PaymentDeclined")
+    operator.follow(step.get_by_role("link"))
+    operator.page.get_by_text("payments.charge").first.wait_for()
+    operator.check_page()
+    operator.follow("the sagas of this task")
+    operator.follow(dataset.declined)
+    assert operator.field("shown_status") == "rolled back"
 
 
-def test_an_id_leads_to_where_it_belongs(olga: Visitor, site: Site, world: World) -> None:
-    order = number(site.installation, world.declined)
-    olga.open(f"/admin/go/{order}")
-    assert olga.path == f"/admin/orders/order/{order}/change/"
-    olga.open(f"/admin/go/{world.declined}")
-    assert olga.path == f"/admin/orders/saga/{world.declined}/change/"
-    link = olga.page.locator("#story tbody tr").filter(has_text="PaymentDeclined").get_by_role("link")
+def test_an_id_leads_to_where_it_belongs(operator: PageDriver, site: Site, dataset: Dataset) -> None:
+    order = order_number(site.installation, dataset.declined)
+    operator.open(f"/admin/go/{order}")
+    assert operator.path == f"/admin/orders/order/{order}/change/"
+    operator.open(f"/admin/go/{dataset.declined}")
+    assert operator.path == f"/admin/orders/saga/{dataset.declined}/change/"
+    link = operator.page.locator("#story tbody tr").filter(has_text="PaymentDeclined").get_by_role("link")
     task = str(link.get_attribute("title")).partition(",")[0]
-    olga.open(f"/admin/go/{task}")
-    assert world.declined in olga.page.locator("#content").inner_text()
-    olga.follow("The task in Flower")
-    assert olga.path == f"/admin/flower/task/{task}"
+    operator.open(f"/admin/go/{task}")
+    assert dataset.declined in operator.page.locator("#content").inner_text()
+    operator.follow("The task in Flower")
+    assert operator.path == f"/admin/flower/task/{task}"
 
 
-def test_staff_may_look_at_flower_and_nobody_acts_there_without_permission(visit: Visit) -> None:
-    nora = visit(NEWCOMER)
+def test_staff_may_look_at_flower_and_nobody_acts_there_without_permission(open_as: OpenAs) -> None:
+    nora = open_as(NEWCOMER)
     nora.open("/admin/flower/workers")
     assert nora.post("/admin/flower/api/worker/shutdown/inventory-1@test") == 403

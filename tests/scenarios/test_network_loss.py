@@ -44,7 +44,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE client_addr = %s::inet AN
 
 
 @dataclass
-class World:
+class RemoteHost:
     """A host with pools, and the servers and links it uses."""
 
     to_database: Link
@@ -59,7 +59,7 @@ class World:
 
 
 @pytest.fixture
-def world(rabbitmq: RabbitMQ, vhost: str) -> Iterator[World]:
+def remote(rabbitmq: RabbitMQ, vhost: str) -> Iterator[RemoteHost]:
     with Host() as host:
         to_database, to_broker = host.link(), host.link()
         postgres = Postgres(listen_addresses=f"127.0.0.1,{to_database.here}")
@@ -94,7 +94,7 @@ def world(rabbitmq: RabbitMQ, vhost: str) -> Iterator[World]:
                 def sessions() -> int:
                     return int(probe.query("orders", SESSIONS, to_database.there)[0][0])
 
-                yield World(
+                yield RemoteHost(
                     to_database, to_broker, postgres, databases, processes, here, factory, probe, sessions
                 )
             finally:
@@ -105,7 +105,7 @@ def world(rabbitmq: RabbitMQ, vhost: str) -> Iterator[World]:
 
 
 def test_a_host_vanishes_and_comes_back(
-    world: World, rabbitmq: RabbitMQ, vhost: str, record_property: Callable[[str, object], None]
+    remote: RemoteHost, rabbitmq: RabbitMQ, vhost: str, record_property: Callable[[str, object], None]
 ) -> None:
     """First its way to the database, then that to the broker, then both while it holds a lock and an
     envelope.
@@ -115,63 +115,63 @@ def test_a_host_vanishes_and_comes_back(
     def back(way: str, began: float | None = None) -> None:
         """All orders are confirmed within a minute."""
         began = began or time.monotonic()
-        world.probe.wait_until_confirmed(sagas, timeout=60)
+        remote.probe.wait_until_confirmed(sagas, timeout=60)
         recovered[way] = time.monotonic() - began
 
     name = vhost.rpartition("/")[2]
-    sagas = world.factory.place_many(5)
-    world.probe.wait_until_confirmed(sagas)
-    letters = len(world.probe.dead_letters())
+    sagas = remote.factory.place_many(5)
+    remote.probe.wait_until_confirmed(sagas)
+    letters = len(remote.probe.dead_letters())
 
-    world.to_database.drop()
-    sagas += world.factory.place_many(5)
+    remote.to_database.drop()
+    sagas += remote.factory.place_many(5)
     eventually(
-        lambda: world.to_database.connections() == world.sessions() == 0,
+        lambda: remote.to_database.connections() == remote.sessions() == 0,
         NOTICED,
         "dead sessions noticed on both sides",
     )
-    world.to_database.flow()
+    remote.to_database.flow()
     back("the way to the database")
 
-    world.to_broker.drop()
-    sagas += world.factory.place_many(5)
+    remote.to_broker.drop()
+    sagas += remote.factory.place_many(5)
     # a relay that has nothing to publish keeps its connection: TCP notices after 30 s, which no address
     # shortens
-    eventually(lambda: world.to_broker.connections() <= len(FAR), NOTICED, "the dead broker noticed")
+    eventually(lambda: remote.to_broker.connections() <= len(FAR), NOTICED, "the dead broker noticed")
     eventually(
         lambda: not any(q.consumers for q in rabbitmq.queues(name).values()),
         NOTICED,
         "the dead consumers noticed",
     )
-    world.to_broker.flow()
+    remote.to_broker.flow()
     back("the way to the broker")
 
-    rival = psycopg2.connect(world.databases.inventory)
+    rival = psycopg2.connect(remote.databases.inventory)
     rival.cursor().execute(LOCK)
-    sagas.append(world.factory.place("HAT"))
+    sagas.append(remote.factory.place("HAT"))
     eventually(
-        lambda: world.probe.query("inventory", WAITING, world.to_database.there)[0][0],
+        lambda: remote.probe.query("inventory", WAITING, remote.to_database.there)[0][0],
         10,
         "the step waits for the lock",
     )
-    for link in (world.to_database, world.to_broker):
+    for link in (remote.to_database, remote.to_broker):
         link.drop()
     # the vanished host's transaction has the lock now, and its envelope is in nobody's hands
     rival.rollback()
     rival.close()
     began = time.monotonic()
-    sagas.append(world.factory.place("HAT"))
-    world.here.start_all("orders", "inventory", "payments", kind="threads", concurrency=2)
+    sagas.append(remote.factory.place("HAT"))
+    remote.here.start_all("orders", "inventory", "payments", kind="threads", concurrency=2)
     back("another host", began)
 
-    for link in (world.to_database, world.to_broker):
+    for link in (remote.to_database, remote.to_broker):
         link.flow()
-    for cluster in world.here:
+    for cluster in remote.here:
         cluster.terminate()
-    sagas += world.factory.place_many(5)
+    sagas += remote.factory.place_many(5)
     back("the host that came back")
-    assert all(process.alive for process in world.processes), "none was restarted"
-    assert len(world.probe.dead_letters()) == letters
+    assert all(process.alive for process in remote.processes), "none was restarted"
+    assert len(remote.probe.dead_letters()) == letters
     record_property(
         MEASURED, "recovered: " + ", ".join(f"{way} {seconds:.1f} s" for way, seconds in recovered.items())
     )

@@ -1,6 +1,6 @@
-"""The bench: every contestant in turn, round by round, on private servers; each run's books are checked.
+"""Runs the benchmarks: each contestant in turn, round by round, on private servers; each result is checked.
 
-``python -m benchmarks --only drain,latency --rounds 3`` measures two parts. Reports go to ``docs/reports``.
+``python -m benchmarks --only drain,latency --rounds 3`` runs two experiments. Reports go to ``docs/reports``.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 
 LINGER = "ORDERSAGA_LINGER"
 for _name in [name for name in os.environ if name.startswith("ORDERSAGA_") and name != LINGER]:
-    del os.environ[_name]  # the caller's servers are not to be measured
+    del os.environ[_name]  # benchmarks never use the caller's servers
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 
 from benchmarks import machine_info, report  # noqa: E402
 from benchmarks.contestants.registry import CAREFUL, PLAIN, Contestant  # noqa: E402
 from benchmarks.environment import Servers  # noqa: E402
-from benchmarks.experiments import PARTS, Bench, Part  # noqa: E402
+from benchmarks.experiments import EXPERIMENTS, Bench, Experiment  # noqa: E402
 from benchmarks.measuring import Figures  # noqa: E402
-from benchmarks.prefill import Grown  # noqa: E402
+from benchmarks.prefill import PrefilledDatabases  # noqa: E402
 from tests.support.processes import ROOT  # noqa: E402
 
 REPORTS = ROOT / "docs" / "reports"
@@ -41,31 +41,38 @@ PACKAGES = (
 def best(
     candidates: list[Contestant], drained: dict[str, list[Figures]], otherwise: Contestant
 ) -> Contestant:
-    """The quickest drain of those measured so far."""
-    known = [who for who in candidates if drained.get(who.name)]
+    """Return the candidate with the fastest drain so far."""
+    known = [contestant for contestant in candidates if drained.get(contestant.name)]
     return max(
-        known, key=lambda who: report.median(drained[who.name])["orders_per_second"], default=otherwise
+        known,
+        key=lambda contestant: report.median(drained[contestant.name])["orders_per_second"],
+        default=otherwise,
     )
 
 
-def measure(bench: Bench, parts: list[Part], rounds: int, folder: Path, given: dict[str, object]) -> None:
-    """Round by round, so that a machine whose speed drifts is unfair to nobody; reports are written after
-    each part.
+def measure(
+    bench: Bench, experiments: list[Experiment], rounds: int, folder: Path, given: dict[str, object]
+) -> None:
+    """Measure round by round, so that a machine whose speed drifts affects all contestants alike. Reports are
+    written after each experiment.
     """
-    found: dict[str, dict[str, list[Figures]]] = {part.name: {} for part in parts}
+    found: dict[str, dict[str, list[Figures]]] = {experiment.name: {} for experiment in experiments}
     for number in range(1, rounds + 1):
-        for part in parts:
-            if part.once and number > 1:
+        for experiment in experiments:
+            if experiment.once and number > 1:
                 continue
-            for name, run in part.run(bench):
+            for name, run in experiment.run(bench):
                 began = time.monotonic()
                 figures = run()
-                found[part.name].setdefault(name, []).append(figures)
-                took, figure = time.monotonic() - began, f"{figures[part.figure]:,.1f} {part.unit}"
-                print(f"{number}  {part.name:12}{name:44}{figure:>32}  ({took:.0f} s)", flush=True)
-            report.write(folder, part, found[part.name], given)
+                found[experiment.name].setdefault(name, []).append(figures)
+                took, figure = (
+                    time.monotonic() - began,
+                    f"{figures[experiment.figure]:,.1f} {experiment.unit}",
+                )
+                print(f"{number}  {experiment.name:12}{name:44}{figure:>32}  ({took:.0f} s)", flush=True)
+            report.write(folder, experiment, found[experiment.name], given)
             report.page(folder)
-            if part.name == "drain":
+            if experiment.name == "drain":
                 bench.plain = best(PLAIN, found["drain"], bench.plain)
                 bench.careful = best(CAREFUL, found["drain"], bench.careful)
 
@@ -73,17 +80,22 @@ def measure(bench: Bench, parts: list[Part], rounds: int, folder: Path, given: d
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "--only", default=",".join(PARTS), metavar="PARTS", help=f"some of {', '.join(PARTS)}; all by default"
+        "--only",
+        default=",".join(EXPERIMENTS),
+        metavar="EXPERIMENTS",
+        help=f"some of {', '.join(EXPERIMENTS)}; all by default",
     )
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (3)")
+    parser.add_argument("--rounds", type=int, default=3, help="the number of rounds (3)")
     parser.add_argument(
         "--scale", type=float, default=1.0, help="multiplies the numbers of orders; below 1 for trying out"
     )
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER", help="where reports go")
     wanted = parser.parse_args()
     names = [name.strip() for name in wanted.only.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in PARTS]:
-        parser.error(f"--only: there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if unknown := [name for name in names if name not in EXPERIMENTS]:
+        parser.error(
+            f"--only: there is no experiment {', '.join(unknown)}; there are {', '.join(EXPERIMENTS)}"
+        )
     if wanted.rounds < 1 or not 0 < wanted.scale <= 1:
         parser.error("--rounds is 1 or more, --scale above 0 and at most 1")
     given: dict[str, object] = {
@@ -98,10 +110,16 @@ def main() -> int:
     servers = Servers()
     try:
         given["servers"] = servers.versions()
-        bench = Bench(servers, Grown(servers), scale=wanted.scale)
-        measure(bench, [PARTS[name] for name in PARTS if name in names], wanted.rounds, wanted.reports, given)
+        bench = Bench(servers, PrefilledDatabases(servers), scale=wanted.scale)
+        measure(
+            bench,
+            [EXPERIMENTS[name] for name in EXPERIMENTS if name in names],
+            wanted.rounds,
+            wanted.reports,
+            given,
+        )
     except KeyboardInterrupt:
-        print("stopped; reports hold the parts that were measured", file=sys.stderr)
+        print("stopped; reports hold the experiments that were measured", file=sys.stderr)
         return 130
     finally:
         servers.close()

@@ -1,4 +1,4 @@
-"""CPU seconds by kind of process: what a family has used, its ended children included."""
+"""Measures CPU seconds by kind of process, including descendants that have ended."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import psutil
 
 
 def used(roots: Iterable[tuple[str, int]]) -> dict[str, float]:
-    """User and system seconds since their start, of processes and all their descendants, summed by kind.
+    """Return the user and system seconds of processes and all their descendants since they started, by kind.
 
-    Children that have ended count once their parent has waited for them; PostgreSQL and Celery do.
+    An ended child counts once its parent has waited for it, as PostgreSQL and Celery do.
     """
     seconds: defaultdict[str, float] = defaultdict(float)
     for kind, pid in roots:
@@ -30,5 +30,4 @@ def used(roots: Iterable[tuple[str, int]]) -> dict[str, float]:
 
 
 def between(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """What was used meanwhile."""
     return {kind: seconds - before.get(kind, 0.0) for kind, seconds in after.items()}

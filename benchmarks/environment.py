@@ -1,4 +1,4 @@
-"""Private servers, and one run of one contestant on fresh databases and a fresh virtual host."""
+"""Private servers, and one run of a contestant on fresh databases and a fresh virtual host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from benchmarks.contestants.registry import Contestant, Worker, module
-from benchmarks.workload import Trade
+from benchmarks.workload import Workload
 from tests.support.databases import OWNERS, Databases, copies, drop, migrated_templates
 from tests.support.embedded import EmbeddedPostgres
 from tests.support.janitor import MARK, janitor
@@ -24,45 +24,41 @@ from tests.support.processes import ROOT, Process
 from tests.support.rabbitmq import RabbitMQ
 
 _numbers = itertools.count(1)
-LOOK = 1.0
-"""Seconds between two looks whether all are settled; the databases' clocks tell when the last order ended."""
-QUIET = {"ORDERSAGA_WATCHDOG": "3600", "ORDERSAGA_WATCHDOG_CAP": "3600", "ORDERSAGA_DEADLINE": "86400"}
-"""A machine that is made busy on purpose is no reason to remind or expire."""
+POLL_SECONDS = 1.0
+"""Seconds between two checks whether all orders have settled; the database's clock gives the end itself."""
+NO_REMINDERS = {"ORDERSAGA_WATCHDOG": "3600", "ORDERSAGA_WATCHDOG_CAP": "3600", "ORDERSAGA_DEADLINE": "86400"}
+"""No reminders and no expiry, as the benchmarks overload the machine on purpose."""
 
 
 class Servers:
-    """PostgreSQL and RabbitMQ as production has them, and the embedded default; each started when it is first
-    asked for.
-    """
+    """PostgreSQL and RabbitMQ, configured as in production; each starts when it is first used."""
 
     @cached_property
     def postgres(self) -> Postgres:
-        """Durable: fsync and synchronous_commit are on."""
+        """PostgreSQL with fsync and synchronous_commit on."""
         server = Postgres()
         server.start()
         return server
 
     @cached_property
     def templates(self) -> dict[str, str]:
-        """Migrated and empty."""
+        """Migrated, empty databases to copy."""
         return migrated_templates(self.postgres)
 
     @cached_property
     def rabbitmq(self) -> RabbitMQ:
-        """One node."""
+        """A single RabbitMQ node."""
         node = RabbitMQ()
         node.start()
         return node
 
     def versions(self) -> dict[str, str]:
-        """Of both servers."""
         with self.postgres.connect() as cursor:
             cursor.execute("SHOW server_version")
             [postgres] = cursor.fetchone()
         return {"postgresql": postgres, "rabbitmq": ".".join(map(str, self.rabbitmq.version))}
 
     def close(self) -> None:
-        """Stop what was started."""
         for name in ("rabbitmq", "postgres"):
             if name in self.__dict__:
                 getattr(self, name).close() if name == "rabbitmq" else self.postgres.stop()
@@ -72,11 +68,11 @@ class Servers:
 class Run:
     """Databases, broker and processes of one contestant, for one measurement.
 
-    :ivar env: what its processes find in their environment.
+    :ivar env: the environment of its processes.
     """
 
     contestant: Contestant
-    trade: Trade
+    workload: Workload
     databases: Databases
     env: dict[str, str]
     vhost: str
@@ -87,9 +83,9 @@ class Run:
         """Start the processes, and wait until all are ready."""
         self._start(self.contestant.workers())
 
-    def start_late(self) -> None:
-        """Start those that were to begin only now."""
-        self._start(self.contestant.latecomers())
+    def start_late_workers(self) -> None:
+        """Start the processes of :meth:`Contestant.late_workers`."""
+        self._start(self.contestant.late_workers())
 
     def _start(self, workers: Iterable[Worker]) -> None:
         for worker in workers:
@@ -100,46 +96,46 @@ class Run:
             process.wait_for_log("ready.", 60)
 
     def stop(self) -> None:
-        """End them, warmly; Celery would take a second TERM for a cold stop."""
+        """Stop the processes by a warm shutdown: one TERM, since Celery takes a second for a cold one."""
         for _, process in self.pools:
             process.send(signal.SIGTERM)
         for _, process in self.pools:
-            with suppress(AssertionError):  # the kill is the answer
+            with suppress(AssertionError):  # the kill follows
                 process.wait(20)
             process.kill()
         self.pools.clear()
 
     def placers(self, count: int, *, placers: int = 1, at_once: int = 1, rate: float = 0) -> Placers:
-        """So many processes that place ``count`` orders together."""
+        """Create processes that place ``count`` orders in all."""
         return Placers(self, count, placers, at_once, rate)
 
     def prefill(self, orders: int) -> None:
-        """Place so many before the pools start, 20 in a transaction; the bare loop's in packs."""
-        placers = self.placers(orders, at_once=400 if self.contestant.shop == "bare" else 20)
-        placers.go()
+        """Place orders before the pools start, 20 in a transaction, or a pack for the bare loop."""
+        placers = self.placers(orders, at_once=400 if self.contestant.placer == "bare" else 20)
+        placers.start()
         placers.wait(600)
 
-    def roots(self) -> list[tuple[str, int]]:
-        """What uses CPU for it: kind and process number."""
+    def process_roots(self) -> list[tuple[str, int]]:
+        """Return kind and process id of all processes whose CPU time counts."""
         return [*((kind, process.pid) for kind, process in self.pools if process.pid), *self.servers]
 
-    def until_settled(self, timeout: float = 600) -> None:
-        """Wait until every order that was placed has come to its end.
+    def wait_until_settled(self, timeout: float = 600) -> None:
+        """Wait until every order has settled.
 
-        :raises AssertionError: when time is up.
+        :raises AssertionError: at the timeout.
         """
         until = time.monotonic() + timeout
         while not self.contestant.settled(self.databases):
             assert time.monotonic() < until, (
                 f"{self.contestant.name}: orders are not settled after {timeout:.0f} s"
             )
-            time.sleep(LOOK)
+            time.sleep(POLL_SECONDS)
 
 
 class Placers:
-    """Processes that place orders; they begin together at :meth:`go`.
+    """Processes that place orders; all begin at :meth:`start`.
 
-    :ivar cpu: seconds that they took for it, once they have ended.
+    :ivar cpu: the CPU seconds they used; set by :meth:`wait`.
     """
 
     def __init__(self, run: Run, count: int, placers: int, at_once: int, rate: float) -> None:
@@ -148,8 +144,8 @@ class Placers:
         self._processes = []
         for seed in range(placers):
             share = ["--count", str(count // placers), "--rate", str(rate / placers), "--seed", str(seed)]
-            argv = module("placing", run.contestant.shop, "--at-once", str(at_once), *share)
-            argv += ["--trade", json.dumps(run.trade.options())]
+            argv = module("placing", run.contestant.placer, "--at-once", str(at_once), *share)
+            argv += ["--workload", json.dumps(run.workload.options())]
             self._processes.append(
                 subprocess.Popen(
                     argv, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -159,17 +155,16 @@ class Placers:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready.\n", "a placer did not start"
 
-    def go(self) -> None:
-        """Begin."""
+    def start(self) -> None:
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
 
     def wait(self, timeout: float) -> None:
-        """Until all have placed their orders.
+        """Wait until all orders are placed.
 
-        :raises AssertionError: when one has failed.
+        :raises AssertionError: if a process failed.
         """
         until = time.monotonic() + timeout
         for process in self._processes:
@@ -180,18 +175,19 @@ class Placers:
 
 @contextmanager
 def run_of(
-    contestant: Contestant, servers: Servers, trade: Trade, standing: Databases | None = None
+    contestant: Contestant, servers: Servers, workload: Workload, existing: Databases | None = None
 ) -> Iterator[Run]:
-    """Fresh databases and a fresh broker for one contestant, gone afterwards; or the ``standing`` databases
-    as they are.
+    """Create fresh databases and a fresh virtual host for one contestant, and drop them at the end.
+
+    :param existing: databases to use as they are, instead of fresh ones.
     """
     with ExitStack() as stack:
         if contestant.embedded:
             databases, broker, used = stack.enter_context(_embedded())
             vhost = ""
         else:
-            databases = standing or copies(servers.postgres, dict(servers.templates))
-            if standing is None:
+            databases = existing or copies(servers.postgres, dict(servers.templates))
+            if existing is None:
                 stack.callback(drop, servers.postgres, databases)
             vhost = f"bench-{next(_numbers)}"
             broker = servers.rabbitmq.add_vhost(vhost)
@@ -200,17 +196,17 @@ def run_of(
                 ("postgres", servers.postgres.process.pid or 0),
                 ("rabbitmq", servers.rabbitmq.process.pid or 0),
             ]
-        if standing is None:
+        if existing is None:
             contestant.prepare(databases)
-            trade.open(databases)
+            workload.create_data(databases)
         env = {
             **databases.env,
-            **QUIET,
+            **NO_REMINDERS,
             "ORDERSAGA_BROKER_URL": broker,
             "ORDERSAGA_ENV": "test",
             "ORDERSAGA_DOTENV": "",
         }
-        run = Run(contestant, trade, databases, env, vhost, used)
+        run = Run(contestant, workload, databases, env, vhost, used)
         stack.callback(run.stop)
         yield run
 

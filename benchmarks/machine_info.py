@@ -1,6 +1,4 @@
-"""What a measure depends on beside the code: the commit, the machine, the versions, and who else
-wanted it.
-"""
+"""Describes what a measurement depends on: commit, machine, versions and load."""
 
 from __future__ import annotations
 
@@ -15,14 +13,12 @@ from tests.support.processes import ROOT
 
 
 def loads() -> list[float]:
-    """How many processes wanted a core, over 1, 5 and 15 minutes: above the number of cores, what is measured
-    is waiting.
-    """
+    """Return the load averages over 1, 5 and 15 minutes; above the number of cores, processes wait."""
     return [round(load, 2) for load in os.getloadavg()]
 
 
 def commit() -> str:
-    """Which code is about to be measured."""
+    """Return the commit that is measured, and whether the tree has changes."""
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run(
         [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
@@ -34,7 +30,6 @@ def commit() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What it ran on."""
     model = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -49,5 +44,5 @@ def machine() -> dict[str, Any]:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Python's, and those of installed packages."""
+    """Return the versions of Python and of these packages."""
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,6 +1,4 @@
-"""One measurement of one contestant: a drain of prefilled orders, or orders that come while the
-pools work.
-"""
+"""Measures one contestant: a drain of prefilled orders, or orders placed while the pools work."""
 
 from __future__ import annotations
 
@@ -9,19 +7,20 @@ from typing import Any
 from benchmarks import cpu
 from benchmarks.contestants.registry import Contestant
 from benchmarks.environment import Run, Servers, run_of
-from benchmarks.workload import Trade, ask
+from benchmarks.workload import Workload, query_row
 from tests.support.databases import Databases
 
 Figures = dict[str, Any]
 
-USUAL = Trade()
+DEFAULT_WORKLOAD = Workload()
 NOW = "SELECT clock_timestamp()"
 FIRST_HELD = "SELECT min(at) FROM movement WHERE kind = 'held' AND at >= %s"
 FIRST_PLACED = "SELECT min(placed_at) FROM orders_order WHERE placed_at >= %s"
-# From an order's own insert to its confirmation, in milliseconds. The first ones find connections that are
-# not open yet.
+# From an order's insert to its confirmation, in milliseconds; the first orders, which open connections, are
+# left out.
 LATENCY = """
-SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM confirmed_at - placed_at) * 1000)
+SELECT percentile_cont(ARRAY[0.5, 0.99])
+    WITHIN GROUP (ORDER BY extract(epoch FROM confirmed_at - placed_at) * 1000)
 FROM (SELECT confirmed_at, placed_at FROM orders_order WHERE placed_at >= %s ORDER BY id OFFSET %s) AS warm
 """
 
@@ -30,24 +29,24 @@ def drain(
     contestant: Contestant,
     servers: Servers,
     orders: int,
-    trade: Trade = USUAL,
+    workload: Workload = DEFAULT_WORKLOAD,
     *,
-    standing: Databases | None = None,
+    existing: Databases | None = None,
 ) -> Figures:
-    """All orders are placed before the pools start, 20 in a transaction; from the first reservation to the
-    last order's end.
+    """Place all orders before the pools start, 20 in a transaction, and measure from the first reservation to
+    the end of the last order.
 
-    :param standing: databases to be used as they are, instead of fresh ones.
+    :param existing: databases to use as they are, instead of fresh ones.
     """
-    with run_of(contestant, servers, trade, standing) as run:
+    with run_of(contestant, servers, workload, existing) as run:
         began = _one(run.databases.orders, NOW)
         run.prefill(orders)
         run.start()
-        before = cpu.used(run.roots())
-        run.until_settled()
-        used = cpu.between(before, cpu.used(run.roots()))
+        before = cpu.used(run.process_roots())
+        run.wait_until_settled()
+        used = cpu.between(before, cpu.used(run.process_roots()))
         seconds = _seconds(run, _one(run.databases.inventory, FIRST_HELD, began))
-        run.start_late()
+        run.start_late_workers()
         contestant.check(run.databases, orders)
         return {"orders": orders, "orders_per_second": round(orders / seconds, 1), **_cpu(used, orders)}
 
@@ -62,20 +61,20 @@ def end_to_end(
     rate: float = 0,
     skip: int = 0,
 ) -> Figures:
-    """Placed while the pools work: from the first order's insert to the last order's end.
+    """Place orders while the pools work, and measure from the first insert to the end of the last order.
 
-    :param rate: orders a second, at even distances; 0: as fast as the placers can.
-    :param skip: how many of the first orders tell nothing of latency.
+    :param rate: orders per second at even intervals; 0 is as fast as possible.
+    :param skip: the number of first orders left out of latency.
     """
-    with run_of(contestant, servers, USUAL) as run:
+    with run_of(contestant, servers, DEFAULT_WORKLOAD) as run:
         run.start()
         placing = run.placers(orders, placers=placers, at_once=at_once, rate=rate)
         began = _one(run.databases.orders, NOW)
-        before = cpu.used(run.roots())
-        placing.go()
+        before = cpu.used(run.process_roots())
+        placing.start()
         placing.wait(600)
-        run.until_settled()
-        used = {**cpu.between(before, cpu.used(run.roots())), "placers": placing.cpu}
+        run.wait_until_settled()
+        used = {**cpu.between(before, cpu.used(run.process_roots())), "placers": placing.cpu}
         seconds = _seconds(run, _one(run.databases.orders, FIRST_PLACED, began))
         p50, p99 = _one(run.databases.orders, LATENCY, began, skip)
         contestant.check(run.databases, orders)
@@ -89,11 +88,11 @@ def end_to_end(
 
 
 def _one(url: str, statement: str, *values: object) -> Any:
-    return ask(url, statement, list(values) or None)[0]
+    return query_row(url, statement, list(values) or None)[0]
 
 
 def _seconds(run: Run, first: Any) -> float:
-    """Until the last order's end; all databases stand on one server, and so have one clock."""
+    """Return the seconds from ``first`` to the end of the last order; all databases share one clock."""
     seconds: float = (_one(run.databases.orders, run.contestant.ended) - first).total_seconds()
     return seconds
 

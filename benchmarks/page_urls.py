@@ -1,6 +1,4 @@
-"""Which pages there are: found as a visitor finds them, by the links of each list, and by what somebody may
-look for.
-"""
+"""Finds the URLs to measure: by the links of each list, and by typical searches."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ LISTS = (
     "auth/user",
     "auth/group",
 )
-NOBODY = "01999999-9999-7999-8999-999999999999"
+UNKNOWN_ID = "01999999-9999-7999-8999-999999999999"
 ABSENT = {
     "orders/order": (
         "status=NOPE",
@@ -49,22 +47,26 @@ ABSENT = {
         "error=ValueError&participant=loyalty",
     ),
 }
-"""Values that are not there, and filters that have little in common."""
+"""Filters that match no row, or few."""
 FILTER = re.compile(r'<a href="\?([\w=&;+%.-]+)"')
 MOVE = re.compile(r'<a href="\?(\S+?)"(?: rel="(?:next|prev)")?>(first|previous|next|last)</a>')
 
 
-def addresses(site: Website) -> list[str]:
-    """All pages, each once."""
-    return list(dict.fromkeys([*_plain(), *_lists(site), *_searches(site), *_things(site), *_going(site)]))
+def page_urls(site: Website) -> list[str]:
+    """Return all URLs, each once."""
+    return list(
+        dict.fromkeys(
+            [*_fixed_urls(), *_list_urls(site), *_search_urls(site), *_object_urls(site), *_lookup_urls(site)]
+        )
+    )
 
 
-def _plain() -> Iterator[str]:
+def _fixed_urls() -> Iterator[str]:
     yield from ("/healthz", "/readyz", "/admin/", "/admin/orders/", "/admin/audit/", "/admin/books/")
     yield from ("/admin/orders/order/place/", "/admin/audit/deadletter/groups/")
 
 
-def _lists(site: Website) -> Iterator[str]:
+def _list_urls(site: Website) -> Iterator[str]:
     for listed in LISTS:
         page = f"/admin/{listed}/"
         text = site.site.get(page).text
@@ -72,11 +74,11 @@ def _lists(site: Website) -> Iterator[str]:
         queries = ["", *(html.unescape(query) for query in FILTER.findall(shown)), *ABSENT.get(listed, ())]
         for query in dict.fromkeys(queries):
             yield f"{page}?{query}".rstrip("?")
-            yield from _moves(site, page, query)
+            yield from _paging_urls(site, page, query)
 
 
-def _moves(site: Website, page: str, query: str) -> Iterator[str]:
-    """The second page, the last, and the one before the last; then the way back from the second."""
+def _paging_urls(site: Website, page: str, query: str) -> Iterator[str]:
+    """Yield the second page, the last, and the page before each."""
     found = _links(site, f"{page}?{query}")
     for name in ("next", "last"):
         if name in found:
@@ -90,8 +92,8 @@ def _links(site: Website, page: str) -> dict[str, str]:
     return {name: html.unescape(query) for query, name in MOVE.findall(site.site.get(page).text)}
 
 
-def _searches(site: Website) -> Iterator[str]:
-    """Each kind of term: of something in the middle of the books, of something new, and of nothing."""
+def _search_urls(site: Website) -> Iterator[str]:
+    """Yield searches for old and new objects, and for unknown terms."""
     middle, newest = site.orders // 2 + 11, site.orders + 1
     saga = site.query_value("SELECT saga_id FROM orders_order WHERE id = %s", middle)
     event = site.query_value("SELECT event_id FROM audit_sagaevent WHERE saga_id = %s LIMIT 1", saga)
@@ -99,7 +101,7 @@ def _searches(site: Website) -> Iterator[str]:
         "SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND task_id IS NOT NULL LIMIT 1", saga
     )
     known = (str(middle), str(newest), saga, event, task)
-    unknown = ("999999999999", NOBODY, "nobody")
+    unknown = ("999999999999", UNKNOWN_ID, "nobody")
     customers = ("customer-7", "customer-77", "cust", "customer-" + "9" * 9)
     terms = {
         "orders/order": (*known, *unknown, *customers), "orders/saga": (*known, *unknown, *customers),
@@ -126,8 +128,8 @@ def _searches(site: Website) -> Iterator[str]:
         yield f"/admin/books/{kind}/?after={key}"
 
 
-def _things(site: Website) -> Iterator[str]:
-    """One thing of each list, or one of each kind, with its history and what may be done to it."""
+def _object_urls(site: Website) -> Iterator[str]:
+    """Yield the pages of one object of each list and each status, with history and actions."""
     for listed in LISTS:
         found = re.findall(rf"/admin/({listed}/[^/\"]+)/change/", site.site.get(f"/admin/{listed}/").text)
         for thing in found[:1]:
@@ -137,7 +139,8 @@ def _things(site: Website) -> Iterator[str]:
             if stuck and status in ("PENDING", "ROLLED_BACK"):
                 continue
             saga = site.query_value(
-                "SELECT max(id::text) FROM ordersaga_saga WHERE status = %s AND (attention IS NOT NULL OR NOT %s)",
+                "SELECT max(id::text) FROM ordersaga_saga"
+                " WHERE status = %s AND (attention IS NOT NULL OR NOT %s)",
                 status,
                 stuck,
             )
@@ -156,14 +159,15 @@ def _things(site: Website) -> Iterator[str]:
             f"/admin/audit/deadletter/act/{act}/?id={letters[0]}",
             f"/admin/audit/deadletter/act/{act}/?{chosen}",
         )
-    told = site.query_value(
-        "SELECT max(id) FROM audit_deadletter WHERE saga_id IN (SELECT id FROM ordersaga_saga WHERE ended_at IS NULL)"
+    open_letter = site.query_value(
+        "SELECT max(id) FROM audit_deadletter"
+        " WHERE saga_id IN (SELECT id FROM ordersaga_saga WHERE ended_at IS NULL)"
     )
-    yield f"/admin/audit/deadletter/{told}/change/"
+    yield f"/admin/audit/deadletter/{open_letter}/change/"
 
 
-def _going(site: Website) -> Iterator[str]:
-    """``/admin/go/`` with each kind of id, and with none."""
+def _lookup_urls(site: Website) -> Iterator[str]:
+    """Yield ``/admin/go/`` with each kind of id, and with unknown ones."""
     order = site.orders // 3
     saga = site.query_value("SELECT saga_id FROM orders_order WHERE id = %s", order)
     key = site.query_value("SELECT idempotency_key FROM orders_order WHERE id = %s", order)
@@ -171,5 +175,5 @@ def _going(site: Website) -> Iterator[str]:
     task = site.query_value(
         "SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND task_id IS NOT NULL LIMIT 1", saga
     )
-    for term in (order, saga, key, event, task, NOBODY, "nothing", 10**12):
+    for term in (order, saga, key, event, task, UNKNOWN_ID, "nothing", 10**12):
         yield f"/admin/go/{term}"

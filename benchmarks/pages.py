@@ -1,9 +1,8 @@
-"""Every page of the admin over the books of a million orders: how long it takes, as a browser behind a proxy
-sees it.
+"""Measures the response time of every page of the admin over a million orders.
 
-A private PostgreSQL, gunicorn as docker-compose.yml runs it, one visitor who is logged in. The pages take
-turns, round by round. ``python -m benchmarks.pages`` prints a table, writes ``docs/reports/pages.json``, and
-ends with 1 when a page is slower than 300 ms at the 95th percentile.
+It uses a private PostgreSQL, gunicorn as docker-compose.yml runs it, and one logged-in user, and requests all
+pages in turn, round by round. ``python -m benchmarks.pages`` prints a table and writes
+``docs/reports/pages.json``. Exit status: 1 if a page is slower than 300 ms at the 95th percentile.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import Any
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 
 from benchmarks.machine_info import commit, loads, machine, versions
-from benchmarks.page_urls import addresses
+from benchmarks.page_urls import page_urls
 from benchmarks.website import Website
 from tests.support.janitor import janitor
 from tests.support.processes import ROOT
@@ -34,16 +33,16 @@ LEAST = 1_000
 
 
 LOAD, COMMIT = loads(), commit()
-"""When the measure begins: its end may find other code."""
+"""Read at the start: the tree may change during the measurement."""
 REPORT = ROOT / "docs" / "reports" / "pages.json"
 
 
 @dataclass
 class Page:
-    """What one address took.
+    """The measurements of one URL.
 
-    :ivar first: milliseconds of the first time, after PostgreSQL and the web had been started anew.
-    :ivar took: milliseconds of all later times.
+    :ivar first: milliseconds of the first request, after a restart of PostgreSQL and the web process.
+    :ivar took: milliseconds of all later requests.
     """
 
     address: str
@@ -53,7 +52,7 @@ class Page:
     took: list[float] = field(default_factory=list)
 
     def figures(self) -> dict[str, Any]:
-        """What is kept of it."""
+        """Return the figures for the report."""
         found = {name: value for name, value in asdict(self).items() if name != "took"}
         rest = {"p50": statistics.median(self.took), "p95": percentile(self.took), "max": max(self.took)}
         return {
@@ -63,16 +62,14 @@ class Page:
 
 
 def percentile(took: list[float], share: float = 0.95) -> float:
-    """The nearest rank."""
+    """Return a percentile by the nearest-rank method."""
     return sorted(took)[math.ceil(share * len(took)) - 1]
 
 
 def measure(site: Website, rounds: int) -> list[Page]:
-    """Every page once from cold caches, counting what it asks the databases; then ``rounds`` times, taking
-    turns.
-    """
+    """Request every page once with cold caches, counting its statements, then ``rounds`` times in turn."""
     site.open()
-    wanted = addresses(site)
+    wanted = page_urls(site)
     site.restart()
     pages = []
     for address in wanted:
@@ -91,13 +88,13 @@ def measure(site: Website, rounds: int) -> list[Page]:
 
 
 def broken(page: Page) -> bool:
-    """Whether the answer is none that such a page may give."""
-    going = page.address.startswith("/admin/go/")  # it leads on, or tells that there is no such thing
-    return page.status not in ((200, 302, 404) if going else (200,))
+    """Return whether the status is unexpected; a look-up redirects or answers 404."""
+    lookup = page.address.startswith("/admin/go/")
+    return page.status not in ((200, 302, 404) if lookup else (200,))
 
 
 def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
-    """The measure with all that it depends on."""
+    """Return the report: the figures and what they depend on."""
     tables = ("ordersaga_saga", "orders_order", "ordersaga_journal", "audit_sagaevent", "audit_deadletter")
     counted = {
         table: int(site.query_value("SELECT reltuples::bigint FROM pg_class WHERE relname = %s", table))
@@ -124,7 +121,7 @@ def report(site: Website, pages: list[Page], rounds: int) -> dict[str, Any]:
     }
 
 
-def show(figures: list[dict[str, Any]]) -> None:
+def print_table(figures: list[dict[str, Any]]) -> None:
     """The table, the slowest first."""
     print(f"{'p50':>8}{'p95':>8}{'max':>8}{'cold':>8}{'asks':>6}  page (milliseconds)")
     for page in sorted(figures, key=lambda page: -page["p95"]):
@@ -156,7 +153,7 @@ def main() -> int:
     finally:
         site.close()
         janitor().finish()
-    show(found["pages"])
+    print_table(found["pages"])
     wanted.report.parent.mkdir(parents=True, exist_ok=True)
     wanted.report.write_text(json.dumps(found, indent=1) + "\n")
     slow = [page for page in pages if percentile(page.took) > LIMIT]

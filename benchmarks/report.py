@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiments import PARTS, Part
+from benchmarks.experiments import EXPERIMENTS, Experiment
 from benchmarks.measuring import Figures
 from benchmarks.svg import Bar, draw, shown
 from benchmarks.targets import EXPECTATIONS
@@ -30,35 +30,35 @@ def median(rounds: Sequence[Figures]) -> Figures:
     }
 
 
-def write(folder: Path, part: Part, series: Series, surroundings: Mapping[str, Any]) -> None:
+def write(folder: Path, experiment: Experiment, series: Series, context: Mapping[str, Any]) -> None:
     """Write the JSON file and the picture of one part."""
     report = {
-        "part": part.name,
-        "about": part.about,
-        "command": f"make bench ONLY={part.name}",
+        "part": experiment.name,
+        "about": experiment.about,
+        "command": f"make bench ONLY={experiment.name}",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        **surroundings,
+        **context,
         "series": {
             name: {"median": median(rounds), "rounds": list(rounds)} for name, rounds in series.items()
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{part.name}.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    (folder / f"{experiment.name}.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     bars = []
     for name, rounds in series.items():
-        values = [figures[part.figure] for figures in rounds]
+        values = [figures[experiment.figure] for figures in rounds]
         bars.append(
             Bar(name, min(values), statistics.median(values), max(values), name.startswith("OrderSaga"))
         )
     most = max(map(len, series.values()))
     measured = "one round" if most == 1 else f"median and range of {most} rounds"
-    note = f"{part.unit}; {measured}; {report['command']}"
-    (folder / f"{part.name}.svg").write_text(draw(part.about, note, bars))
+    note = f"{experiment.unit}; {measured}; {report['command']}"
+    (folder / f"{experiment.name}.svg").write_text(draw(experiment.about, note, bars))
 
 
 def read(folder: Path) -> dict[str, Any]:
     """The reports of the folder by part name."""
-    paths = {name: folder / f"{name}.json" for name in PARTS}
+    paths = {name: folder / f"{name}.json" for name in EXPERIMENTS}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 
 

@@ -1,6 +1,4 @@
-"""Statements, commits, messages and bytes per order, as PostgreSQL and RabbitMQ count them, on servers of
-their own.
-"""
+"""Counts statements, commits, messages and bytes per order, by the statistics of PostgreSQL and RabbitMQ."""
 
 from __future__ import annotations
 
@@ -10,11 +8,11 @@ from contextlib import contextmanager
 
 from benchmarks.contestants.registry import Contestant
 from benchmarks.environment import Run, Servers, run_of
-from benchmarks.measuring import USUAL, Figures
+from benchmarks.measuring import DEFAULT_WORKLOAD, Figures
 from tests.support.postgres import Postgres
 
 LATE = 7.0
-"""Seconds: RabbitMQ sums up a virtual host every five, however often its queues tell it."""
+"""Seconds; RabbitMQ updates the statistics of a virtual host every five."""
 COUNTED = """
 SELECT sum(calls) FILTER (WHERE query !~* '^(BEGIN|COMMIT|ROLLBACK|SET|SHOW|DEALLOCATE|LISTEN)')::bigint,
     sum(calls) FILTER (WHERE query ~* '^COMMIT')::bigint, sum(wal_bytes)::bigint
@@ -23,34 +21,34 @@ FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid WHERE datname
 
 
 def drain(contestant: Contestant, orders: int) -> Figures:
-    """Of orders that were placed before: what the pools do, not what placing costs."""
-    with observed() as servers, run_of(contestant, servers, USUAL) as run:
+    """Count for orders placed before the pools start: the work of the pools, without placing."""
+    with instrumented_servers() as servers, run_of(contestant, servers, DEFAULT_WORKLOAD) as run:
         run.prefill(orders)
-        before = {**_published(servers, run), **_asked(servers, run)}
+        before = {**_published(servers, run), **_statement_counts(servers, run)}
         run.start()
-        run.until_settled()
-        after = {**_asked(servers, run), **_published(servers, run)}
-        contestant.check(run.databases, orders)  # asks much itself
+        run.wait_until_settled()
+        after = {**_statement_counts(servers, run), **_published(servers, run)}
+        contestant.check(run.databases, orders)  # after counting: it queries much
         return _each(before, after, orders)
 
 
 def alone(contestant: Contestant, orders: int) -> Figures:
-    """Of orders that come twenty a second, one in a transaction; with placing."""
-    with observed() as servers, run_of(contestant, servers, USUAL) as run:
+    """Count for orders placed at 20 per second, one in a transaction, placing included."""
+    with instrumented_servers() as servers, run_of(contestant, servers, DEFAULT_WORKLOAD) as run:
         run.start()
         placers = run.placers(orders, rate=20)
-        before = {**_published(servers, run), **_asked(servers, run)}
-        placers.go()
+        before = {**_published(servers, run), **_statement_counts(servers, run)}
+        placers.start()
         placers.wait(600)
-        run.until_settled()
-        after = {**_asked(servers, run), **_published(servers, run)}
-        contestant.check(run.databases, orders)  # asks much itself
+        run.wait_until_settled()
+        after = {**_statement_counts(servers, run), **_published(servers, run)}
+        contestant.check(run.databases, orders)  # after counting: it queries much
         return _each(before, after, orders)
 
 
 @contextmanager
-def observed(**settings: str) -> Iterator[Servers]:
-    """Servers whose PostgreSQL counts statements, with more ``settings`` of ``pg_stat_statements``."""
+def instrumented_servers(**settings: str) -> Iterator[Servers]:
+    """Start servers with ``pg_stat_statements``, which takes further ``settings``."""
     servers = Servers()
     settings = {f"pg_stat_statements.{name}": value for name, value in settings.items()}
     servers.__dict__["postgres"] = Postgres(shared_preload_libraries="pg_stat_statements", **settings)
@@ -63,7 +61,7 @@ def observed(**settings: str) -> Iterator[Servers]:
         servers.close()
 
 
-def _asked(servers: Servers, run: Run) -> dict[str, int]:
+def _statement_counts(servers: Servers, run: Run) -> dict[str, int]:
     with servers.postgres.connect() as cursor:
         cursor.execute(COUNTED, [run.databases.names])
         return dict(
@@ -76,10 +74,10 @@ def _asked(servers: Servers, run: Run) -> dict[str, int]:
 
 
 def _published(servers: Servers, run: Run) -> dict[str, int]:
-    """Messages published and bytes that clients sent, the workers' heartbeats among them: some in a second.
+    """Return the messages published and the bytes sent by clients, heartbeats included.
 
-    It takes its time, in which idle pools go on asking: what they ask is read after the first and before the
-    last.
+    It waits :data:`LATE` seconds, during which idle pools run queries: read the statements after the first
+    call and before the last.
     """
     time.sleep(LATE)
     told = servers.rabbitmq.vhost(run.vhost)

@@ -1,4 +1,4 @@
-"""Bars as SVG: the median, and a line from the least to the most that was measured."""
+"""Draws bar charts as SVG: a bar for the median, and a line from the minimum to the maximum."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import NamedTuple
 
 WIDTH, LABEL, ROW, TOP = 860, 250, 26, 58
 STYLE = """
-text { font: 13px system-ui, sans-serif; fill: #1f2933 } .title { font-weight: 600; font-size: 15px } .note { fill: #616e7c }
-.ours { fill: #2f855a } .theirs { fill: #9aa5b1 } .range { stroke: #1f2933; stroke-width: 1.5 } svg { background: #fff }
+text { font: 13px system-ui, sans-serif; fill: #1f2933 }
+.title { font-weight: 600; font-size: 15px } .note { fill: #616e7c }
+.ours { fill: #2f855a } .theirs { fill: #9aa5b1 }
+.range { stroke: #1f2933; stroke-width: 1.5 } svg { background: #fff }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e4e7eb } .note { fill: #9aa5b1 } .range { stroke: #e4e7eb } .theirs { fill: #616e7c } .ours { fill: #48bb78 }
+  text { fill: #e4e7eb } .note { fill: #9aa5b1 } .range { stroke: #e4e7eb }
+  .theirs { fill: #616e7c } .ours { fill: #48bb78 }
 }
 """
 
 
 class Bar(NamedTuple):
-    """One row; ``ours`` says whether it is OrderSaga's."""
+    """One row; ``ours`` marks OrderSaga."""
 
     label: str
     least: float
@@ -27,13 +30,16 @@ class Bar(NamedTuple):
 
 
 def draw(title: str, note: str, bars: Sequence[Bar]) -> str:
-    """An SVG picture, light or dark as its reader's screen is."""
+    """Return an SVG that follows the reader's light or dark colour scheme."""
     scale = (WIDTH - LABEL - 90) / max(bar.most for bar in bars)
     height = TOP + ROW * len(bars) + 14
+    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+    heading = f'<text class="title" x="12" y="24">{escape(title)}</text>'
+    heading += f'<text class="note" x="12" y="43">{escape(note)}</text>'
     rows = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f"<title>{escape(title)}</title><style>{STYLE}</style>",
-        f'<text class="title" x="12" y="24">{escape(title)}</text><text class="note" x="12" y="43">{escape(note)}</text>',
+        heading,
     ]
     for number, bar in enumerate(bars):
         y = TOP + ROW * number
@@ -53,5 +59,5 @@ def draw(title: str, note: str, bars: Sequence[Bar]) -> str:
 
 
 def shown(value: float) -> str:
-    """With as many digits as mean something."""
+    """Format a figure with three significant digits, or whole from 100."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""What is expected at this stage, as ratios of medians of one run."""
+"""The performance targets, as ratios of medians of one run."""
 
 from __future__ import annotations
 
@@ -6,65 +6,65 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Parts = Mapping[str, Any]
-"""Reports by the name of their part."""
+Reports = Mapping[str, Any]
+"""Reports by the name of their experiment."""
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """``least`` or ``most`` of what ``of`` finds in the reports; None where they do not tell."""
+    """A target: the figure that ``of`` reads from the reports lies between ``least`` and ``most``."""
 
     text: str
     unit: str
-    of: Callable[[Parts], float]
+    of: Callable[[Reports], float]
     least: float = 0.0
     most: float = float("inf")
 
-    def measure(self, parts: Parts) -> float | None:
-        """The figure, if its parts have been measured."""
+    def measure(self, reports: Reports) -> float | None:
+        """Return the figure, or None if its reports do not exist."""
         try:
-            return self.of(parts)
+            return self.of(reports)
         except (KeyError, ValueError):
             return None
 
     def met(self, found: float) -> bool:
-        """Whether it is as expected."""
         return self.least <= found <= self.most
 
 
-def figures(parts: Parts, part: str, figure: str, begins: str, ends: str = "") -> list[float]:
-    """The medians of all series whose names begin and end so."""
-    series = parts[part]["series"].items()
+def figures(reports: Reports, experiment: str, figure: str, begins: str, ends: str = "") -> list[float]:
+    """Return the medians of all series whose names begin and end with these texts."""
+    series = reports[experiment]["series"].items()
     found = [s["median"][figure] for name, s in series if name.startswith(begins) and name.endswith(ends)]
     return [float(value) for value in found]
 
 
-def figure_of(parts: Parts, part: str, name: str, figure: str = "orders_per_second") -> float:
-    """The median of one series."""
-    return float(parts[part]["series"][name]["median"][figure])
+def figure_of(reports: Reports, experiment: str, name: str, figure: str = "orders_per_second") -> float:
+    """Return the median of one series."""
+    return float(reports[experiment]["series"][name]["median"][figure])
 
 
-def _rate(part: str, ours: str, begins: str, ends: str = "") -> Callable[[Parts], float]:
-    """OrderSaga's orders a second over the best of those whose names begin and end so."""
-    return lambda parts: (
-        figure_of(parts, part, ours) / max(figures(parts, part, "orders_per_second", begins, ends))
+def _rate(experiment: str, ours: str, begins: str, ends: str = "") -> Callable[[Reports], float]:
+    """Return OrderSaga's orders per second over the best series whose name begins and ends so."""
+    return lambda reports: (
+        figure_of(reports, experiment, ours)
+        / max(figures(reports, experiment, "orders_per_second", begins, ends))
     )
 
 
-def _best_p50(parts: Parts) -> float:
-    theirs = min(figures(parts, "latency", "latency_p50_ms", "plain chain", ", 20/s"))
-    return figure_of(parts, "latency", "OrderSaga, 20/s", "latency_p50_ms") / theirs
+def _best_p50(reports: Reports) -> float:
+    theirs = min(figures(reports, "latency", "latency_p50_ms", "plain chain", ", 20/s"))
+    return figure_of(reports, "latency", "OrderSaga, 20/s", "latency_p50_ms") / theirs
 
 
-def _grown(parts: Parts) -> float:
-    rates = [found["median"]["orders_per_second"] for found in parts["growth"]["series"].values()]
+def _grown(reports: Reports) -> float:
+    rates = [found["median"]["orders_per_second"] for found in reports["growth"]["series"].values()]
     return float((1 - rates[-1] / rates[0]) * 100)
 
 
-def _hot(parts: Parts) -> float:
+def _hot(reports: Reports) -> float:
     return (
-        figure_of(parts, "hot", "OrderSaga, 1 product")
-        / figure_of(parts, "hot", "OrderSaga, 1,000 products")
+        figure_of(reports, "hot", "OrderSaga, 1 product")
+        / figure_of(reports, "hot", "OrderSaga, 1,000 products")
         * 100
     )
 
@@ -94,7 +94,7 @@ EXPECTATIONS = [
     Expectation(
         "p99 while loaded, one order a transaction: under 500 ms",
         "ms",
-        lambda parts: figure_of(parts, "end-to-end", f"OrderSaga{ONE}", "latency_p99_ms"),
+        lambda reports: figure_of(reports, "end-to-end", f"OrderSaga{ONE}", "latency_p99_ms"),
         most=500,
     ),
     Expectation("p50 at 20 orders a second, against the plain chain: 2 × or less", "×", _best_p50, most=2),

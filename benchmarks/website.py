@@ -1,6 +1,4 @@
-"""The web as docker-compose.yml runs it, on a private PostgreSQL whose databases hold the books of many
-orders.
-"""
+"""The web process as docker-compose.yml runs it, on a private PostgreSQL with many settled orders."""
 
 from __future__ import annotations
 
@@ -22,11 +20,11 @@ from tests.support.processes import ROOT, Process
 STAFF = "anna"
 SECRET = "only-for-this-measure"  # noqa: S105 - of a private, throw-away server
 BEGIN_AND_END = "^(BEGIN|COMMIT|ROLLBACK|SET|SHOW|START|RESET|DEALLOCATE)"
-"""What is no question to the tables."""
+"""Matches statements that read no table."""
 
 
 class Website:
-    """Databases of so many orders, the web before them, and one of its staff logged in."""
+    """Databases with many orders, the web process, and a logged-in staff user."""
 
     def __init__(self, orders: int) -> None:
         self.orders = orders
@@ -35,10 +33,10 @@ class Website:
         with self.postgres.connect() as cursor:
             cursor.execute("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
         self.postgres.restart()
-        nobody: Any = SimpleNamespace(
+        no_broker: Any = SimpleNamespace(
             port=free_port(), management_port=free_port()
         )  # the web never talks to the broker
-        self._installation = InstalledImage(self.postgres, nobody)
+        self._installation = InstalledImage(self.postgres, no_broker)
         release.lay_out(self._installation.folder)
         server = {
             "PGHOST": "127.0.0.1",
@@ -77,15 +75,13 @@ class Website:
         )  # fmt: skip
 
     def restart(self) -> None:
-        """A PostgreSQL and a web that have just been started: nothing is in their caches (the system's keeps
-        its files).
-        """
+        """Restart PostgreSQL and the web process, so that their caches are empty. The file cache is not."""
         self._web.stop()
         self.postgres.restart()
         self._start()
 
     def open(self) -> None:
-        """The web answers, and staff is logged in."""
+        """Start the web process and log in."""
         self._start()
         self.site.log_in(STAFF, SECRET)
 
@@ -94,18 +90,17 @@ class Website:
         eventually(lambda: self.site.get("/healthz").status == 200, 60, "the web", ignoring=(OSError,))
 
     def close(self) -> None:
-        """Everything ends."""
         self._web.stop()
         self.postgres.stop()
 
     def get(self, page: str) -> tuple[float, Answer]:
-        """Milliseconds until the last byte, and the answer."""
+        """Return the milliseconds until the last byte, and the response."""
         started = time.perf_counter()
         answer = self.site.get(page)
         return 1000 * (time.perf_counter() - started), answer
 
     def statements(self) -> int:
-        """How many questions the web has asked so far, of all three databases."""
+        """Count the statements of the web process so far, in all three databases."""
         with self.postgres.connect(DATABASES[0]) as cursor:
             cursor.execute(
                 "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements s JOIN pg_roles r ON r.oid = s.userid"
@@ -114,13 +109,13 @@ class Website:
             return int(cursor.fetchone()[0])
 
     def query_value(self, statement: str, *values: object) -> str:
-        """One value of the orders database, as text."""
+        """Return one value of the orders database, as text."""
         with self.postgres.connect(DATABASES[0]) as cursor:
             cursor.execute(statement, values)
             return str(cursor.fetchone()[0])
 
     def size(self) -> int:
-        """Bytes of the three databases."""
+        """Return the size of the three databases in bytes."""
         with self.postgres.connect() as cursor:
             cursor.execute("SELECT sum(pg_database_size(name)) FROM unnest(%s) AS name", [list(DATABASES)])
             return int(cursor.fetchone()[0])

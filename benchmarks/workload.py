@@ -1,4 +1,4 @@
-"""What is ordered: the same orders for every contestant, drawn from a seed."""
+"""The orders to place: random by a seed, and the same for every contestant."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ import psycopg2
 from tests.support.databases import Databases
 
 PRICE = 500
-"""Of every product, in cents."""
+"""The price of every product, in cents."""
 PLENTY = 10**9
 
-# What stands in the three databases before the first order: a catalogue, stock, and wallets full of money.
-ORDERS = "INSERT INTO orders_product SELECT 'SKU-' || n, 'Product ' || n, %(price)s, 'EUR' FROM generate_series(0, %(last)s) AS n"
+# The data in the three databases before the first order: products, stock and wallets.
+ORDERS = """
+INSERT INTO orders_product SELECT 'SKU-' || n, 'Product ' || n, %(price)s, 'EUR'
+FROM generate_series(0, %(last)s) AS n
+"""
 INVENTORY = """
-INSERT INTO product (sku, received, on_hand) SELECT 'SKU-' || n, %(plenty)s, %(plenty)s FROM generate_series(0, %(last)s) AS n;
+INSERT INTO product (sku, received, on_hand)
+SELECT 'SKU-' || n, %(plenty)s, %(plenty)s FROM generate_series(0, %(last)s) AS n;
 INSERT INTO movement (sku, kind, quantity) SELECT sku, 'received', on_hand FROM product
 """
 PAYMENTS = """
@@ -31,37 +35,35 @@ UNION ALL SELECT -1, 'funding', 'EUR', -sum(balance) FROM wallet
 
 
 class Order(NamedTuple):
-    """So many of each product, for one customer."""
+    """An order of one customer; each line is a SKU and a quantity."""
 
     customer: str
     lines: tuple[tuple[str, int], ...]
 
     @property
     def amount(self) -> int:
-        """In cents."""
+        """The price of the order, in cents."""
         return sum(quantity for _, quantity in self.lines) * PRICE
 
 
 @dataclass(frozen=True)
-class Trade:
-    """Orders of ``lines`` different products out of ``products``, one to three of each, by one of
-    ``customers``.
-    """
+class Workload:
+    """Orders by ``customers`` of ``lines`` different products out of ``products``, one to three of each."""
 
     products: int = 1_000
     lines: int = 2
     customers: int = 1_000
 
     def orders(self, count: int, seed: int = 0) -> Iterator[Order]:
-        """The first ``count`` orders of a seed."""
-        dice = random.Random(seed)
+        """Yield the first ``count`` orders of a seed."""
+        rng = random.Random(seed)
         for _ in range(count):
-            skus = dice.sample(range(self.products), self.lines)
-            lines = tuple((f"SKU-{sku}", dice.randint(1, 3)) for sku in skus)
-            yield Order(f"customer-{dice.randrange(self.customers)}", lines)
+            skus = rng.sample(range(self.products), self.lines)
+            lines = tuple((f"SKU-{sku}", rng.randint(1, 3)) for sku in skus)
+            yield Order(f"customer-{rng.randrange(self.customers)}", lines)
 
-    def open(self, databases: Databases) -> None:
-        """Fill catalogue, stock and wallets."""
+    def create_data(self, databases: Databases) -> None:
+        """Create products, stock and wallets."""
         values = {"price": PRICE, "last": self.products - 1, "plenty": PLENTY, "customers": self.customers}
         for url, statements in (
             (databases.orders, ORDERS),
@@ -71,12 +73,12 @@ class Trade:
             run(url, statements, values)
 
     def options(self) -> dict[str, int]:
-        """As JSON holds it."""
+        """Return the arguments of the constructor, for JSON."""
         return asdict(self)
 
 
 def run(url: str, statements: str, values: Mapping[str, object] | None = None) -> None:
-    """In one transaction."""
+    """Run statements in one transaction."""
     connection = psycopg2.connect(url)
     try:
         with connection, connection.cursor() as cursor:
@@ -85,8 +87,8 @@ def run(url: str, statements: str, values: Mapping[str, object] | None = None) -
         connection.close()
 
 
-def ask(url: str, statement: str, values: Sequence[object] | None = None) -> tuple[object, ...]:
-    """The first row."""
+def query_row(url: str, statement: str, values: Sequence[object] | None = None) -> tuple[object, ...]:
+    """Return the first row of a query."""
     connection = psycopg2.connect(url)
     try:
         connection.autocommit = True

@@ -1,4 +1,4 @@
-"""A plain py-amqp connection by URL."""
+"""Opens a plain py-amqp connection by URL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import amqp
 
 
 def connect(url: str, **options: Any) -> amqp.Connection:
-    """Connected; use as a context manager."""
+    """Return an open connection; use it as a context manager."""
     parts = urlsplit(url)
     connection = amqp.Connection(
         f"{parts.hostname}:{parts.port}",

@@ -1,9 +1,8 @@
-"""What Python can do at most here: a loop for each domain on py-amqp and psycopg2, packs of 400 orders, and
-nothing else.
+"""An upper bound for Python: a loop for each domain on py-amqp and psycopg2, with packs of 400 orders.
 
-``python -m benchmarks.contestants.bare inventory``. A message is a pack; one transaction of set-based SQL,
-one publish with confirm, one acknowledgement. Nothing guards against duplicates, nothing is undone, nobody is
-told.
+``python -m benchmarks.contestants.bare inventory``. A message is a pack; each takes one transaction of
+set-based SQL, one publish with confirm and one acknowledgement. There is no guard against duplicates, no undo
+and no audit.
 """
 
 from __future__ import annotations
@@ -28,12 +27,14 @@ HOLD = """
 WITH line AS (
     SELECT * FROM json_to_recordset(%s) AS row (saga uuid, number text, line smallint, sku text, quantity int)
 ), reserved AS (
-    INSERT INTO reservation (saga_id, line, order_number, sku, quantity) SELECT saga, line, number, sku, quantity FROM line
+    INSERT INTO reservation (saga_id, line, order_number, sku, quantity)
+    SELECT saga, line, number, sku, quantity FROM line
 ), moved AS (
     INSERT INTO movement (saga_id, sku, kind, quantity) SELECT saga, sku, 'held', quantity FROM line
 )
 UPDATE product SET on_hand = on_hand - n, held = held + n
-FROM (SELECT sku, sum(quantity) AS n FROM line GROUP BY sku) AS wanted WHERE wanted.sku = product.sku AND on_hand >= n
+FROM (SELECT sku, sum(quantity) AS n FROM line GROUP BY sku) AS wanted
+WHERE wanted.sku = product.sku AND on_hand >= n
 """
 CHARGE = """
 WITH given AS MATERIALIZED (
@@ -44,19 +45,22 @@ WITH given AS MATERIALIZED (
     SELECT id, saga, 'charge', number FROM given
 ), entered AS (
     INSERT INTO ledger_entry (transaction_id, account, currency, amount) SELECT id, account, 'EUR', change
-    FROM given CROSS JOIN LATERAL (VALUES ('wallet:' || customer, -amount), ('sales', amount)) AS entry (account, change)
+    FROM given
+    CROSS JOIN LATERAL (VALUES ('wallet:' || customer, -amount), ('sales', amount)) AS entry (account, change)
 )
 UPDATE wallet SET balance = balance - n
 FROM (SELECT customer, sum(amount) AS n FROM given GROUP BY customer) AS owed
 WHERE owed.customer = wallet.customer AND balance >= n
 """
-CONFIRM = "UPDATE orders_order SET confirmed_at = statement_timestamp() WHERE saga_id = ANY(%s::uuid[]) AND confirmed_at IS NULL"
+CONFIRM = """
+UPDATE orders_order SET confirmed_at = statement_timestamp()
+WHERE saga_id = ANY(%s::uuid[]) AND confirmed_at IS NULL
+"""
 
 Orders = Sequence[dict[str, Any]]
 
 
 def hold(cursor: Any, orders: Orders) -> None:
-    """Hold every line of all."""
     rows: list[dict[str, Any]] = []
     wanted: defaultdict[str, int] = defaultdict(int)
     for order in orders:
@@ -75,13 +79,11 @@ def hold(cursor: Any, orders: Orders) -> None:
 
 
 def charge(cursor: Any, orders: Orders) -> None:
-    """Take the money of all."""
     cursor.execute(CHARGE, [orjson.dumps(orders).decode()])
     _all(cursor, {order["customer"] for order in orders})
 
 
 def confirm(cursor: Any, orders: Orders) -> None:
-    """Confirm all."""
     cursor.execute(CONFIRM, [[order["saga"] for order in orders]])
 
 
@@ -94,18 +96,17 @@ STEPS: dict[str, Callable[[Any, Orders], None]] = {"inventory": hold, "payments"
 
 
 def declare(channel: amqp.Channel) -> None:
-    """The three queues."""
     for queue in STEPS:
         channel.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
 
 
 def publish(channel: amqp.Channel, queue: str, body: bytes) -> None:
-    """And wait for the confirm."""
+    """Publish and wait for the broker's confirm."""
     channel.basic_publish_confirm(amqp.Message(body, delivery_mode=2), routing_key=queue)
 
 
 def work(domain: str) -> None:
-    """Until TERM."""
+    """Consume a domain's queue until TERM."""
     with connect(environ["ORDERSAGA_BROKER_URL"], confirm_publish=True) as connection:
         channel = connection.channel()
         declare(channel)

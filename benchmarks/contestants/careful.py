@@ -1,8 +1,7 @@
-"""What a team writes second: a task for each step, with inbox, outbox, publisher confirms and late
-acknowledgement.
+"""A careful Celery application: a task for each step, with inbox, outbox, publisher confirms and late acks.
 
-``celery -A benchmarks.contestants.careful worker -Q inventory``, and for each domain a relay that carries its
-outbox: ``python -m benchmarks.contestants.careful inventory``. Queues are quorum queues, as OrderSaga's are.
+``celery -A benchmarks.contestants.careful worker -Q inventory``, and for each domain a relay that publishes
+its outbox: ``python -m benchmarks.contestants.careful inventory``. Queues are quorum queues, like OrderSaga's.
 """
 
 from __future__ import annotations
@@ -23,17 +22,20 @@ from benchmarks.contestants import effects
 DOMAINS = ("orders", "inventory", "payments")
 TABLES = """
 CREATE TABLE careful_inbox (saga_id uuid, step text, PRIMARY KEY (saga_id, step));
-CREATE TABLE careful_outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, queue text NOT NULL, task text NOT NULL,
-    kwargs text NOT NULL)
+CREATE TABLE careful_outbox (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    queue text NOT NULL, task text NOT NULL, kwargs text NOT NULL
+)
 """
-HEAR = "INSERT INTO careful_inbox (saga_id, step) VALUES (%s, %s) ON CONFLICT DO NOTHING"
-SAY = "INSERT INTO careful_outbox (queue, task, kwargs) VALUES (%s, %s, %s)"
+INSERT_INBOX = "INSERT INTO careful_inbox (saga_id, step) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+INSERT_OUTBOX = "INSERT INTO careful_outbox (queue, task, kwargs) VALUES (%s, %s, %s)"
 CLAIM = """
-DELETE FROM careful_outbox WHERE id IN (SELECT id FROM careful_outbox ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED)
+DELETE FROM careful_outbox
+WHERE id IN (SELECT id FROM careful_outbox ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED)
 RETURNING queue, task, kwargs
 """
 POLL = 0.01
-"""Seconds between two looks at an empty outbox."""
+"""Seconds between two polls of an empty outbox."""
 
 app = Celery("careful", broker=os.environ.get("ORDERSAGA_BROKER_URL"), set_as_current=False, fixups=[])
 app.conf.update(
@@ -48,24 +50,22 @@ app.conf.update(
 )
 
 
-def say(cursor: Any, queue: str, task: str, **kwargs: Any) -> None:
-    """Owe the next task to the broker."""
-    cursor.execute(SAY, [queue, task, orjson.dumps(kwargs).decode()])
+def enqueue(cursor: Any, queue: str, task: str, **kwargs: Any) -> None:
+    """Insert the next task into the outbox."""
+    cursor.execute(INSERT_OUTBOX, [queue, task, orjson.dumps(kwargs).decode()])
 
 
-def _once(cursor: Any, saga: str, step: str) -> bool:
-    """Whether this delivery is the first."""
-    cursor.execute(HEAR, [saga, step])
+def _is_first_delivery(cursor: Any, saga: str, step: str) -> bool:
+    cursor.execute(INSERT_INBOX, [saga, step])
     return bool(cursor.rowcount)
 
 
 @app.task(name="inventory.reserve", queue="inventory")
 def reserve(saga: str, number: int, customer: str, amount: int, lines: effects.Lines) -> None:
-    """Hold every line of the order."""
     with effects.transaction("inventory") as cursor:
-        if _once(cursor, saga, "reserve"):
+        if _is_first_delivery(cursor, saga, "reserve"):
             effects.hold(cursor, saga, number, lines)
-            say(
+            enqueue(
                 cursor,
                 "payments",
                 "payments.charge",
@@ -78,23 +78,21 @@ def reserve(saga: str, number: int, customer: str, amount: int, lines: effects.L
 
 @app.task(name="payments.charge", queue="payments")
 def charge(saga: str, number: int, customer: str, amount: int) -> None:
-    """Take the money."""
     with effects.transaction("payments") as cursor:
-        if _once(cursor, saga, "charge"):
+        if _is_first_delivery(cursor, saga, "charge"):
             effects.charge(cursor, saga, number, customer, amount)
-            say(cursor, "orders", "orders.confirm", saga=saga)
+            enqueue(cursor, "orders", "orders.confirm", saga=saga)
 
 
 @app.task(name="orders.confirm", queue="orders")
 def confirm(saga: str) -> None:
-    """Confirm the order."""
     with effects.transaction("orders") as cursor:
-        if _once(cursor, saga, "confirm"):
+        if _is_first_delivery(cursor, saga, "confirm"):
             effects.confirm(cursor, saga)
 
 
 def relay(domain: str, stopping: Callable[[float], bool]) -> None:
-    """Carry a domain's outbox until it is to stop; a crash between confirm and commit publishes twice."""
+    """Publish a domain's outbox until ``stopping``; a crash between confirm and commit publishes twice."""
     with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
         while not stopping(0):
             with effects.transaction(domain) as cursor:

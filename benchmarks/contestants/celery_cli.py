@@ -1,6 +1,4 @@
-"""``celery`` that says ``ready.`` on one line whatever the log level: the benchmarks wait for it and log
-nothing else.
-"""
+"""``celery`` that prints ``ready.`` whatever its log level; the benchmarks wait for that line."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from celery.__main__ import main
 
 
 @signals.worker_ready.connect
-def _tell(**_: Any) -> None:
+def _print_ready(**_: Any) -> None:
     print("ready.", flush=True)
 
 

@@ -1,7 +1,7 @@
-"""What each step of the order saga does for one order, in plain SQL on the participants' own tables.
+"""The effect of each step of the order saga for one order, in plain SQL on the participants' tables.
 
-The rows written are those that OrderSaga's participants write for the same order: line, reservation,
-movements, ledger. A contestant that ships has one step more than the three that are compared; these do not.
+The rows are those that OrderSaga's participants write for the same order: line, reservation, movement and
+ledger. Shipping is left out, so that these contestants do one step less than OrderSaga.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 
 Lines = Sequence[Sequence[Any]]
-"""SKU and quantity of each."""
+"""SKU and quantity of each line."""
 
 PLACE = """
 WITH placed AS (
@@ -31,11 +31,17 @@ RETURNING order_id
 HOLD = "UPDATE product SET on_hand = on_hand - %s, held = held + %s WHERE sku = %s AND on_hand >= %s"
 RESERVE = "INSERT INTO reservation (saga_id, line, order_number, sku, quantity) VALUES (%s, %s, %s, %s, %s)"
 MOVE = "INSERT INTO movement (saga_id, sku, kind, quantity) VALUES (%s, %s, 'held', %s)"
-PAY = "UPDATE wallet SET balance = balance - %s WHERE customer = %s AND currency = 'EUR' AND balance >= %s AND NOT blocked"
+PAY = """
+UPDATE wallet SET balance = balance - %s
+WHERE customer = %s AND currency = 'EUR' AND balance >= %s AND NOT blocked
+"""
 POST = """
-WITH posted AS (INSERT INTO ledger_transaction (saga_id, kind, order_number) VALUES (%s, 'charge', %s) RETURNING id)
+WITH posted AS (
+    INSERT INTO ledger_transaction (saga_id, kind, order_number) VALUES (%s, 'charge', %s) RETURNING id
+)
 INSERT INTO ledger_entry (transaction_id, account, currency, amount)
-SELECT id, account, 'EUR', amount FROM posted, (VALUES (%s, -%s::bigint), ('sales', %s::bigint)) AS entry (account, amount)
+SELECT id, account, 'EUR', amount
+FROM posted, (VALUES (%s, -%s::bigint), ('sales', %s::bigint)) AS entry (account, amount)
 """
 CONFIRM = (
     "UPDATE orders_order SET confirmed_at = statement_timestamp() WHERE saga_id = %s AND confirmed_at IS NULL"
@@ -45,12 +51,12 @@ _local = threading.local()
 
 
 class Refused(Exception):
-    """The order cannot go on: out of stock or out of money. The benchmarks' orders never are."""
+    """Out of stock or out of money, which no order of the benchmarks is."""
 
 
 @contextmanager
 def transaction(domain: str) -> Iterator[Any]:
-    """A cursor in a transaction of its own, on this thread's standing connection."""
+    """Open a transaction on this thread's connection to a domain's database; yield a cursor."""
     connections = _local.__dict__.setdefault("connections", {})
     if domain not in connections:
         connections[domain] = psycopg2.connect(os.environ[f"ORDERSAGA_{domain.upper()}_DATABASE_URL"])
@@ -60,7 +66,7 @@ def transaction(domain: str) -> Iterator[Any]:
 
 
 def place(cursor: Any, customer: str, lines: Lines, price: int) -> tuple[str, int, int]:
-    """Write the order; its id, number and amount."""
+    """Insert the order; return its saga's id, its number and its amount."""
     saga = str(uuid.uuid4())
     skus, quantities = [sku for sku, _ in lines], [quantity for _, quantity in lines]
     amount = sum(quantities) * price
@@ -71,7 +77,7 @@ def place(cursor: Any, customer: str, lines: Lines, price: int) -> tuple[str, in
 
 
 def hold(cursor: Any, saga: str, number: int, lines: Lines) -> None:
-    """Hold every line, in the order of the SKUs, so that two orders never wait for each other in a circle."""
+    """Hold every line in the order of SKUs, so that two orders cannot deadlock."""
     for line, (sku, quantity) in enumerate(sorted(map(tuple, lines)), start=1):
         cursor.execute(HOLD, [quantity, quantity, sku, quantity])
         if cursor.rowcount != 1:
@@ -81,7 +87,7 @@ def hold(cursor: Any, saga: str, number: int, lines: Lines) -> None:
 
 
 def charge(cursor: Any, saga: str, number: int, customer: str, amount: int) -> None:
-    """Take the money, and write the ledger's two entries."""
+    """Charge the wallet, and write two ledger entries."""
     cursor.execute(PAY, [amount, customer, amount])
     if cursor.rowcount != 1:
         raise Refused(f"order {number}: payment declined")
@@ -89,5 +95,4 @@ def charge(cursor: Any, saga: str, number: int, customer: str, amount: int) -> N
 
 
 def confirm(cursor: Any, saga: str) -> None:
-    """Confirm it."""
     cursor.execute(CONFIRM, [saga])

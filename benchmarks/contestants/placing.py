@@ -1,8 +1,8 @@
-"""Orders placed as each contestant's shop would: ``python -m benchmarks.contestants.placing plain --count
-2000 --at-once 20``.
+"""Places orders as a contestant does: ``python -m benchmarks.contestants.placing plain --count 2000``.
 
-With ``--rate`` they come at even distances, late ones at once; else as fast as can be. It begins when a line
-comes on standard input, so that several can begin together, and says at its end what CPU time it took.
+With ``--rate`` at even intervals, overdue orders at once; otherwise as fast as possible. It prints
+``ready.``, begins at a line on standard input, so that several processes begin together, and prints its CPU
+seconds.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from itertools import islice
 
 import orjson
 
-from benchmarks.workload import PRICE, Order, Trade
+from benchmarks.workload import PRICE, Order, Workload
 
 Place = Callable[[Sequence[Order], int], None]
-"""Places some orders in one transaction; the number tells them from all others of this process."""
+"""Places some orders in one transaction; the number is unique in the process."""
 
 
 def ordersaga(name: str) -> Place:
-    """The stage's own way."""
+    """Place by the web application's service."""
     from workers.django_setup import setup
 
     setup()
@@ -43,7 +43,7 @@ def ordersaga(name: str) -> Place:
 
 
 def plain(_: str) -> Place:
-    """Written, and then sent: what dies between the two is lost."""
+    """Commit, then publish; a crash between the two loses the order."""
     from benchmarks.contestants import effects
     from benchmarks.contestants.plain import send
 
@@ -57,28 +57,28 @@ def plain(_: str) -> Place:
 
 
 def careful(_: str) -> Place:
-    """Written together with what is owed to the broker."""
+    """Commit the order together with its outbox row."""
     from benchmarks.contestants import effects
-    from benchmarks.contestants.careful import say
+    from benchmarks.contestants.careful import enqueue
 
     def place(orders: Sequence[Order], _: int) -> None:
         with effects.transaction("orders") as cursor:
             for order in orders:
                 saga, number, amount = effects.place(cursor, order.customer, order.lines, PRICE)
-                told = {
+                task = {
                     "saga": saga,
                     "number": number,
                     "customer": order.customer,
                     "amount": amount,
                     "lines": order.lines,
                 }
-                say(cursor, "inventory", "inventory.reserve", **told)
+                enqueue(cursor, "inventory", "inventory.reserve", **task)
 
     return place
 
 
 def bare(_: str) -> Place:
-    """Written in one transaction, sent in one message."""
+    """Commit all orders in one transaction, then publish them in one message."""
     from benchmarks.contestants import effects
     from benchmarks.contestants.amqp_url import connect
     from benchmarks.contestants.bare import declare, publish
@@ -105,7 +105,7 @@ def bare(_: str) -> Place:
     return place
 
 
-SHOPS: dict[str, Callable[[str], Place]] = {
+PLACERS: dict[str, Callable[[str], Place]] = {
     "ordersaga": ordersaga,
     "plain": plain,
     "careful": careful,
@@ -113,11 +113,11 @@ SHOPS: dict[str, Callable[[str], Place]] = {
 }
 
 
-def run(place: Place, trade: Trade, count: int, at_once: int, rate: float, seed: int) -> None:
+def run(place: Place, workload: Workload, count: int, at_once: int, rate: float, seed: int) -> None:
     """Place ``count`` orders, ``at_once`` in a transaction, ``rate`` of them a second (0: as fast
     as can be).
     """
-    orders = trade.orders(count, seed)
+    orders = workload.orders(count, seed)
     began = time.monotonic()
     for number, done in enumerate(range(0, count, at_once)):
         if rate and (wait := began + done / rate - time.monotonic()) > 0:
@@ -127,18 +127,25 @@ def run(place: Place, trade: Trade, count: int, at_once: int, rate: float, seed:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("shop", choices=SHOPS)
+    parser.add_argument("placer", choices=PLACERS)
     parser.add_argument("--count", type=int, default=1_000)
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--rate", type=float, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--trade", type=orjson.loads, default={}, help='JSON, such as {"products": 1}')
-    asked = parser.parse_args()
-    place = SHOPS[asked.shop](f"{asked.seed}-{os.getpid()}")
+    parser.add_argument("--workload", type=orjson.loads, default={}, help='JSON, such as {"products": 1}')
+    arguments = parser.parse_args()
+    place = PLACERS[arguments.placer](f"{arguments.seed}-{os.getpid()}")
     print("ready.", flush=True)
     sys.stdin.readline()
     before = time.process_time()
-    run(place, Trade(**asked.trade), asked.count, asked.at_once, asked.rate, asked.seed)
+    run(
+        place,
+        Workload(**arguments.workload),
+        arguments.count,
+        arguments.at_once,
+        arguments.rate,
+        arguments.seed,
+    )
     print(time.process_time() - before, flush=True)
 
 

@@ -29,21 +29,18 @@ app.conf.update(
 
 @app.task(name="inventory.reserve", queue="inventory")
 def reserve(saga: str, number: int, lines: Lines) -> None:
-    """Hold every line of the order."""
     with effects.transaction("inventory") as cursor:
         effects.hold(cursor, saga, number, lines)
 
 
 @app.task(name="payments.charge", queue="payments")
 def charge(saga: str, number: int, customer: str, amount: int) -> None:
-    """Take the money."""
     with effects.transaction("payments") as cursor:
         effects.charge(cursor, saga, number, customer, amount)
 
 
 @app.task(name="orders.confirm", queue="orders")
 def confirm(saga: str) -> None:
-    """Confirm the order."""
     with effects.transaction("orders") as cursor:
         effects.confirm(cursor, saga)
 

@@ -1,4 +1,4 @@
-"""Who is compared: how each is prepared, started, looked at and checked."""
+"""The contestants: how each is prepared, started, observed and checked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from benchmarks.contestants.careful import TABLES
-from benchmarks.workload import ask, run
+from benchmarks.workload import query_row, run
 from tests.support.databases import OWNERS, Databases
 from tests.support.db_probe import DatabaseProbe
 
@@ -17,9 +17,7 @@ DOMAINS = ("inventory", "payments", "orders")
 
 @dataclass(frozen=True)
 class Worker:
-    """A process to start. ``kind`` is what its CPU time is booked under; ``ready`` what it says
-    when it is.
-    """
+    """A process to start. CPU time is summed by ``kind``; the process prints ``ready`` when it is."""
 
     name: str
     kind: str
@@ -29,17 +27,17 @@ class Worker:
 
 @dataclass(frozen=True)
 class Contestant:
-    """One of those compared.
+    """A contestant.
 
-    :ivar name: in reports and on the command line.
-    :ivar shop: how it places orders, by :mod:`benchmarks.contestants.placing`.
-    :ivar processes: of each pool.
+    :ivar name: its name in reports and on the command line.
+    :ivar placer: a key of ``PLACERS`` in :mod:`benchmarks.contestants.placing`.
+    :ivar processes: the number of processes of each pool.
     :ivar options: further options of ``celery worker``.
-    :ivar late: domains whose pools begin only when a drain has been measured.
+    :ivar late: domains whose pools start only after a drain has been measured.
     """
 
     name: str
-    shop: str
+    placer: str
     about: str
     processes: int = 1
     options: Sequence[str] = field(default=("-P", "prefork", "-c", "1"))
@@ -47,45 +45,43 @@ class Contestant:
     late: Sequence[str] = ()
 
     def of(self, processes: int) -> Contestant:
-        """The same with so many processes of each pool."""
+        """Return a copy with this number of processes of each pool."""
         return replace(self, processes=processes)
 
-    # -- before
-    # --------------------------------------------------------------------------------------------------------
+    # -- before ------------------------------------------------------------------------------------------
 
     def prepare(self, databases: Databases) -> None:
-        """What its databases need beside the migrations."""
-        if self.shop == "ordersaga":
+        """Create what the contestant's databases need beside the migrations."""
+        if self.placer == "ordersaga":
             return
-        # its orders have no saga
+        # Orders of the other contestants have no saga.
         run(databases.orders, "ALTER TABLE orders_order DROP CONSTRAINT " + _saga_key(databases))
-        if self.shop == "careful":
+        if self.placer == "careful":
             for owner in OWNERS:
                 run(getattr(databases, owner), TABLES)
 
     def workers(self) -> list[Worker]:
-        """The processes to start."""
         return [worker for worker in self._workers() if worker.kind.removesuffix(" pool") not in self.late]
 
-    def latecomers(self) -> list[Worker]:
-        """The processes to start when all is measured, and before the books are looked at."""
+    def late_workers(self) -> list[Worker]:
+        """Return the processes to start after the measurement and before the check."""
         return [worker for worker in self._workers() if worker.kind.removesuffix(" pool") in self.late]
 
     def _workers(self) -> list[Worker]:
-        if self.shop == "bare":
+        if self.placer == "bare":
             return [Worker(d, f"{d} loop", module("bare", d), "ready.") for d in DOMAINS]
-        if self.shop == "ordersaga":
+        if self.placer == "ordersaga":
             return [
                 self._pool(f"workers.{d}", d, n)
                 for d in (*DOMAINS, "audit")
                 for n in range(1, self.processes + 1)
             ]
         pools = [
-            self._pool(f"benchmarks.contestants.{self.shop}", d, n, "-Q", d)
+            self._pool(f"benchmarks.contestants.{self.placer}", d, n, "-Q", d)
             for d in DOMAINS
             for n in range(1, self.processes + 1)
         ]
-        if self.shop == "careful":
+        if self.placer == "careful":
             pools += [Worker(f"{d}-relay", "relays", module("careful", d), "ready.") for d in DOMAINS]
         return pools
 
@@ -95,38 +91,36 @@ class Contestant:
         argv = [sys.executable, "-m", "benchmarks.contestants.celery_cli", "-A", app, "worker", *common]
         return Worker(f"{domain}-{number}", f"{domain} pool", argv, "ready.")
 
-    # -- after
-    # ---------------------------------------------------------------------------------------------------------
+    # -- after -------------------------------------------------------------------------------------------
 
     def settled(self, databases: Databases) -> bool:
-        """Whether every order has come to its end. They are not counted, and sagas are sought where those
-        that are open stand: looking through them all would cost more than some of what is measured.
+        """Return whether every order has ended. It looks for one open row by an index, because counting
+        would cost more than some of what is measured.
         """
-        sagas, orders = (
-            "ordersaga_saga WHERE ended_at IS NULL ORDER BY deadline_at",
-            "orders_order WHERE confirmed_at IS NULL",
-        )
-        first = f"SELECT FROM {sagas if self.shop == 'ordersaga' else orders} LIMIT 1"
-        [under_way] = ask(databases.orders, f"SELECT count(*) FROM ({first}) AS found")
+        open_rows = "orders_order WHERE confirmed_at IS NULL"
+        if self.placer == "ordersaga":
+            open_rows = "ordersaga_saga WHERE ended_at IS NULL ORDER BY deadline_at"
+        first = f"SELECT FROM {open_rows} LIMIT 1"
+        [under_way] = query_row(databases.orders, f"SELECT count(*) FROM ({first}) AS found")
         return not under_way
 
     @property
     def ended(self) -> str:
-        """The statement that tells when the last order came to its end."""
+        """The statement that selects when the last order ended."""
         column = (
-            "ended_at) FROM ordersaga_saga" if self.shop == "ordersaga" else "confirmed_at) FROM orders_order"
+            "ended_at) FROM ordersaga_saga"
+            if self.placer == "ordersaga"
+            else "confirmed_at) FROM orders_order"
         )
         return f"SELECT max({column}"
 
     def check(self, databases: Databases, orders: int) -> None:
-        """Whether the books agree.
+        """Check the databases after a run.
 
-        :raises AssertionError: when they do not; the figures of such a run are worth nothing.
+        :raises AssertionError: if they are inconsistent, so that the figures of the run are worthless.
         """
-        if self.shop == "ordersaga":
-            DatabaseProbe(databases).wait_until_clean(
-                timeout=120
-            )  # what manage.py reconcile does, without grace; the audit may lag behind
+        if self.placer == "ordersaga":
+            DatabaseProbe(databases).wait_until_clean(timeout=120)
         else:
             _sums(databases, orders)
 
@@ -137,27 +131,29 @@ def module(name: str, *words: str) -> Argv:
 
 def _saga_key(databases: Databases) -> str:
     find = "SELECT conname FROM pg_constraint WHERE conrelid = 'orders_order'::regclass AND contype = 'f'"
-    return str(ask(databases.orders, find)[0])
+    return str(query_row(databases.orders, find)[0])
 
 
 def _sums(databases: Databases, orders: int) -> None:
-    """Every order confirmed; what is held is what was ordered; what was taken is what it costs; the ledger
-    sums to zero.
+    """Check that every order is confirmed, that stock held equals units ordered, that sales equal the orders'
+    amounts, and that the ledger sums to zero.
     """
-    confirmed, amount = ask(
+    confirmed, amount = query_row(
         databases.orders, "SELECT count(confirmed_at), sum(amount)::bigint FROM orders_order"
     )
-    [ordered] = ask(databases.orders, "SELECT sum(quantity)::bigint FROM orders_orderline")
-    held = ask(
+    [ordered] = query_row(databases.orders, "SELECT sum(quantity)::bigint FROM orders_orderline")
+    held = query_row(
         databases.inventory,
         "SELECT sum(held)::bigint, (SELECT sum(quantity)::bigint FROM reservation) FROM product",
     )
-    [moved] = ask(databases.inventory, "SELECT sum(quantity)::bigint FROM movement WHERE kind = 'held'")
-    sales = ask(databases.payments, "SELECT sum(amount)::bigint FROM ledger_entry WHERE account = 'sales'")
-    [balance] = ask(databases.payments, "SELECT sum(amount)::bigint FROM ledger_entry")
+    [moved] = query_row(databases.inventory, "SELECT sum(quantity)::bigint FROM movement WHERE kind = 'held'")
+    sales = query_row(
+        databases.payments, "SELECT sum(amount)::bigint FROM ledger_entry WHERE account = 'sales'"
+    )
+    [balance] = query_row(databases.payments, "SELECT sum(amount)::bigint FROM ledger_entry")
     found = (confirmed, *held, moved, *sales, balance)
     assert found == (orders, ordered, ordered, ordered, amount, 0), (
-        f"the books do not agree: {found}, {ordered=}, {amount=}"
+        f"the databases are inconsistent: {found}, {ordered=}, {amount=}"
     )
 
 

@@ -19,7 +19,7 @@ import argparse, runpy, sys
 parse = argparse.ArgumentParser.parse_args
 def only(*given, **options):
     parsed = parse(*given, **options)
-    known = set(__import__("benchmarks.experiments").experiments.PARTS)
+    known = set(__import__("benchmarks.experiments").experiments.EXPERIMENTS)
     if unknown := set(filter(None, getattr(parsed, "only", "").split(","))) - known:
         sys.exit(f"no part {unknown}")
     sys.exit(0)

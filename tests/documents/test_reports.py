@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.experiments import PARTS
+from benchmarks.experiments import EXPERIMENTS
 from benchmarks.svg import shown
 from benchmarks.targets import figure_of, figures
 from tests.support.processes import ROOT
@@ -96,16 +96,16 @@ def test_pages_tell_what_the_reports_hold(page: str) -> None:
 
 
 def test_the_reports_are_of_one_run_of_everything() -> None:
-    assert set(REPORTS) == set(PARTS)
+    assert set(REPORTS) == set(EXPERIMENTS)
     for what in ("rounds_wanted", "scale", "machine", "versions", "servers"):
         assert len({json.dumps(part[what]) for part in REPORTS.values()}) == 1, (
             f"{what} differs between the reports"
         )
     assert (
-        len({part["commit"] for name, part in REPORTS.items() if not PARTS[name].once}) == 1
+        len({part["commit"] for name, part in REPORTS.items() if not EXPERIMENTS[name].once}) == 1
     )  # what is counted is not timed
     for name, part in REPORTS.items():
-        rounds = 1 if PARTS[name].once else part["rounds_wanted"]
+        rounds = 1 if EXPERIMENTS[name].once else part["rounds_wanted"]
         short = [series for series, found in part["series"].items() if len(found["rounds"]) < rounds]
         # the best plain chain is chosen anew after each round's drain, so that others may have fewer
         assert [series for series in short if not series.startswith((BEST, "careful Celery"))] == []
@@ -127,6 +127,6 @@ def test_the_reports_page_is_written_from_them(tmp_path: Path) -> None:
 def test_pictures_show_the_medians() -> None:
     for name, part in REPORTS.items():
         drawn = re.findall(r">([\d.,e+]+)</text>", (FOLDER / f"{name}.svg").read_text())
-        assert drawn == [shown(found["median"][PARTS[name].figure]) for found in part["series"].values()], (
-            name
-        )
+        assert drawn == [
+            shown(found["median"][EXPERIMENTS[name].figure]) for found in part["series"].values()
+        ], name

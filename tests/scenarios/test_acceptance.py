@@ -30,7 +30,7 @@ from tests.support.pools import PARTICIPANTS, Pool, Pools
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.real_orders import Trade, settle
+from tests.support.real_orders import Workload, settle
 
 ORDERS = int(os.environ.get("ACCEPTANCE_ORDERS", "2000"))
 BATCH = 20
@@ -41,7 +41,7 @@ KILLS = 4
 PLAN = [Pool(name, processes=2, kind="prefork") for name in PARTICIPANTS]
 PARTICIPATING = {"ORDERSAGA_PARTICIPANTS": "workers.orders,workers.inventory,workers.payments"}
 WHOLE = "REAL_ORDERS" in os.environ
-TRADE = Trade(int(os.environ["REAL_ORDERS"]), 1, 5) if WHOLE else Trade(600, 2, 1)
+TRADE = Workload(int(os.environ["REAL_ORDERS"]), 1, 5) if WHOLE else Workload(600, 2, 1)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ FUNDED = 24_409_194
 """Cents in all wallets before."""
 
 
-class Trade(NamedTuple):
+class Workload(NamedTuple):
     """How many lines of the file, how many of them in a transaction, and the seconds that a killed process
     stays away.
     """
@@ -37,7 +37,7 @@ class Trade(NamedTuple):
         return 120 + self.lines // 10
 
 
-def settle(trade: Trade, env: dict[str, str], pools: Pools, probe: DatabaseProbe, folder: Path) -> None:
+def settle(trade: Workload, env: dict[str, str], pools: Pools, probe: DatabaseProbe, folder: Path) -> None:
     """Place them while processes are killed; all are confirmed, the books agree, and the money is the file's
     to the cent.
     """

@@ -1,7 +1,7 @@
 """A careful Celery application: a task for each step, with inbox, outbox, publisher confirms and late acks.
 
 ``celery -A benchmarks.contestants.careful worker -Q inventory``, and for each domain a relay that publishes
-its outbox: ``python -m benchmarks.contestants.careful inventory``. Queues are quorum queues, like OrderSaga's.
+its outbox: ``python -m benchmarks.contestants.careful inventory``. All queues are quorum queues.
 """
 
 from __future__ import annotations

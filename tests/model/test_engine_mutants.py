@@ -180,7 +180,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         [Act("inventory", "OrderPlaced", "paused")],
     ),
     "answers are not received": (
-        lambda: patch.dict(receiver.HANDLERS, {outbox.ANSWER: receiver.Handler(nothing)}),
+        lambda: patch.dict(receiver.HANDLERS, {outbox.ANSWER: receiver.Handler(do_nothing)}),
         [*DECLINED, *RELEASED],
     ),
 }

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from tests.webapp.sample_orders import nothing_is_written, create_products, place
+from tests.webapp.sample_orders import create_products, nothing_is_written, place
 from webapp.orders.exceptions import OrderRefused
 from webapp.orders.models import Order, Product
 from webapp.orders.pricing import Item

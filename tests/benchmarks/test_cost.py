@@ -82,7 +82,7 @@ def settle(databases: Databases, server: Postgres, *, orders: int, at_once: int)
     ],
     ids=["400 together", "each alone"],
 )
-def test_an_order_costs_no_more_than_before(
+def test_an_order_stays_within_its_cost_limits(
     orders: int, at_once: int, most: dict[str, float], databases: Databases, server: Postgres
 ) -> None:
     cost = settle(databases, server, orders=orders, at_once=at_once)

@@ -114,7 +114,7 @@ def test_an_order_is_cancelled_while_it_is_pending_and_not_after(operator: PageD
     assert_in_timeline(operator, saga, "cancel asked")
 
 
-def test_a_saga_in_need_of_attention_is_resumed(operator: PageDriver, site: Site, dataset: Dataset) -> None:
+def test_a_saga_that_needs_attention_is_resumed(operator: PageDriver, site: Site, dataset: Dataset) -> None:
     saga = dataset.stuck[0]
     operator.open(f"/admin/orders/saga/{saga}/change/")
     assert "undo of inventory.reserve_stock keeps failing" in operator.field("attention")
@@ -159,7 +159,7 @@ def test_a_dead_letter_is_replayed_once_and_its_order_confirms(
     operator.until(lambda _: operator.field("shown_status") == "confirmed", "the order confirmed")
 
 
-def test_a_selection_is_replayed_with_one_reason_and_one_that_was_settled_stops_no_other(
+def test_a_selection_is_replayed_despite_a_settled_dead_letter(
     operator: PageDriver, site: Site, dataset: Dataset
 ) -> None:
     letters = [
@@ -195,7 +195,7 @@ def test_a_selection_is_discarded(forged: bool, operator: PageDriver, site: Site
         assert_in_timeline(operator, dataset.given_up[0], "dead letter discarded")
 
 
-def test_what_was_forged_is_not_signed_anew_but_discarded(operator: PageDriver, dataset: Dataset) -> None:
+def test_a_forged_dead_letter_is_discarded_and_not_replayed(operator: PageDriver, dataset: Dataset) -> None:
     letter = dataset.forged[2]
     operator.open(f"/admin/audit/deadletter/{letter}/change/")
     operator.follow("Replay …")
@@ -211,7 +211,7 @@ def test_what_was_forged_is_not_signed_anew_but_discarded(operator: PageDriver, 
     assert "discarded by" in operator.field("settled")
 
 
-def test_a_hasty_double_click_acts_once(operator: PageDriver, site: Site, dataset: Dataset) -> None:
+def test_a_double_click_acts_once(operator: PageDriver, site: Site, dataset: Dataset) -> None:
     saga = factory_without_reminders(site.installation).place(skus.FAILS)
     site.installation.probe.wait_until_rolled_back([saga], timeout=30)
     operator.open(f"/admin/audit/deadletter/?q={saga}")

@@ -10,7 +10,7 @@ from tests.browser.site import NEWCOMER, Site
 STYLED = "getComputedStyle(document.querySelector('.app-navbar')).display"
 
 
-def test_from_the_index_to_the_pools_and_back(operator: PageDriver) -> None:
+def test_the_index_links_to_flowers_pools_and_back(operator: PageDriver) -> None:
     operator.open("/admin/")
     operator.follow("Pools and tasks, in Flower")
     table = operator.page.locator("#workers-table")
@@ -28,7 +28,7 @@ def test_from_the_index_to_the_pools_and_back(operator: PageDriver) -> None:
     assert operator.path == "/admin/"
 
 
-def test_from_a_step_to_its_task_and_back_to_its_saga(operator: PageDriver, dataset: Dataset) -> None:
+def test_a_step_links_to_its_task_and_the_task_to_its_saga(operator: PageDriver, dataset: Dataset) -> None:
     operator.open(f"/admin/orders/saga/{dataset.declined}/change/")
     step = operator.page.locator("#story tbody tr").filter(has_text="PaymentDeclined")
     operator.follow(step.get_by_role("link"))
@@ -39,7 +39,7 @@ def test_from_a_step_to_its_task_and_back_to_its_saga(operator: PageDriver, data
     assert operator.field("shown_status") == "rolled back"
 
 
-def test_an_id_leads_to_where_it_belongs(operator: PageDriver, site: Site, dataset: Dataset) -> None:
+def test_an_id_redirects_to_its_page(operator: PageDriver, site: Site, dataset: Dataset) -> None:
     order = order_number(site.installation, dataset.declined)
     operator.open(f"/admin/go/{order}")
     assert operator.path == f"/admin/orders/order/{order}/change/"
@@ -53,7 +53,7 @@ def test_an_id_leads_to_where_it_belongs(operator: PageDriver, site: Site, datas
     assert operator.path == f"/admin/flower/task/{task}"
 
 
-def test_staff_may_look_at_flower_and_nobody_acts_there_without_permission(open_as: OpenAs) -> None:
+def test_staff_can_view_flower_but_need_permission_to_act(open_as: OpenAs) -> None:
     nora = open_as(NEWCOMER)
     nora.open("/admin/flower/workers")
     assert nora.post("/admin/flower/api/worker/shutdown/inventory-1@test") == 403

@@ -25,7 +25,7 @@ def terms(site: Site, dataset: Dataset) -> dict[str, str]:
 
 @pytest.mark.parametrize("listed", ["order", "saga"])
 @pytest.mark.parametrize("by", ["order", "saga", "task", "event"])
-def test_an_order_and_its_saga_are_found_by(
+def test_an_order_and_its_saga_are_found_by_any_id(
     by: str, listed: str, operator: PageDriver, terms: dict[str, str]
 ) -> None:
     operator.open(f"/admin/orders/{listed}/")
@@ -34,7 +34,7 @@ def test_an_order_and_its_saga_are_found_by(
     assert operator.column("id" if listed == "order" else "shown_id") == [terms[listed]]
 
 
-def test_a_customer_is_found_by_how_the_name_begins(operator: PageDriver) -> None:
+def test_a_customer_is_found_by_a_prefix(operator: PageDriver) -> None:
     operator.open("/admin/orders/order/")
     operator.page.locator("#searchbar").fill("poo")
     operator.press("Search")
@@ -59,7 +59,7 @@ FILTERS = [
     FILTERS,
     ids=[f"{one[0]} {one[1]} {one[2]}" for one in FILTERS],
 )
-def test_a_filter_shows_what_it_says(
+def test_a_filter_shows_only_matching_rows(
     listed: str, by: str, choice: str, column: str, shown: set[str], operator: PageDriver
 ) -> None:
     operator.open(f"/admin/orders/{listed}/")
@@ -70,7 +70,7 @@ def test_a_filter_shows_what_it_says(
     assert found <= shown
 
 
-def test_events_and_letters_are_filtered_and_found(
+def test_events_and_dead_letters_are_filtered_and_found(
     operator: PageDriver, site: Site, dataset: Dataset
 ) -> None:
     operator.open("/admin/audit/sagaevent/")
@@ -88,7 +88,7 @@ def test_events_and_letters_are_filtered_and_found(
 @pytest.mark.parametrize(
     "path", ["orders/order", "audit/sagaevent", "books/movement", "books/ledgertransaction"]
 )
-def test_pages_lead_forwards_backwards_and_to_both_ends(path: str, operator: PageDriver) -> None:
+def test_pagination_links_lead_to_all_pages(path: str, operator: PageDriver) -> None:
     def ids() -> list[int]:
         return [int(text) for text in operator.column("id")]
 
@@ -107,7 +107,7 @@ def test_pages_lead_forwards_backwards_and_to_both_ends(path: str, operator: Pag
     assert ids()[-1] == first[-1] or path == "audit/sagaevent"  # the audit adds events meanwhile
 
 
-def test_nobody_is_offered_to_count_or_to_sort_a_million_rows(operator: PageDriver) -> None:
+def test_lists_offer_no_counting_and_no_sorting(operator: PageDriver) -> None:
     operator.open("/admin/orders/order/?_facets=True")
     assert (
         operator.page.get_by_text("Show counts").count()

@@ -80,7 +80,7 @@ def url_of(page: str | UrlOf, site: Site, dataset: Dataset) -> str:
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_every_page_is_as_it_should_be(look: str, open_as: OpenAs, site: Site, dataset: Dataset) -> None:
+def test_every_page_renders_without_faults(look: str, open_as: OpenAs, site: Site, dataset: Dataset) -> None:
     size, scheme = LOOKS[look]
     window = open_as(OPERATOR, viewport=size, color_scheme=scheme)
     for name, (page, shows) in PAGES.items():
@@ -89,7 +89,7 @@ def test_every_page_is_as_it_should_be(look: str, open_as: OpenAs, site: Site, d
         assert window.page.locator("h1").count() == 1, name
 
 
-def test_the_login_lets_staff_in_and_says_what_is_wrong(open_as: OpenAs) -> None:
+def test_the_login_accepts_staff_and_explains_a_failure(open_as: OpenAs) -> None:
     window = open_as(None)
     window.open("/admin/orders/order/")
     assert window.path == "/admin/login/"
@@ -115,14 +115,14 @@ def test_the_login_lets_staff_in_and_says_what_is_wrong(open_as: OpenAs) -> None
         ("/admin/orders/order/add/", 403, "You may not do this"),
     ],
 )
-def test_what_is_not_there_or_not_allowed_is_told_in_words(
+def test_missing_and_forbidden_pages_explain_themselves(
     path: str, status: int, says: str, operator: PageDriver
 ) -> None:
     operator.open(path, status)
     assert says in operator.page.locator("body").inner_text()
 
 
-def test_from_an_order_to_its_lines_its_saga_its_story_its_goods_and_its_money(
+def test_an_order_links_to_its_saga_timeline_stock_and_ledger(
     operator: PageDriver, site: Site, dataset: Dataset
 ) -> None:
     order = order_number(site.installation, dataset.retried)
@@ -166,7 +166,7 @@ def test_from_an_order_to_its_lines_its_saga_its_story_its_goods_and_its_money(
     assert operator.rows() == 8
 
 
-def test_a_dead_letter_shows_traceback_and_payload_and_leads_to_its_saga(
+def test_a_dead_letter_shows_its_traceback_payload_and_saga(
     operator: PageDriver, site: Site, dataset: Dataset
 ) -> None:
     operator.open("/admin/audit/deadletter/groups/")

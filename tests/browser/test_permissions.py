@@ -25,7 +25,7 @@ def action_urls(site: Site, dataset: Dataset) -> dict[str, str]:
     }
 
 
-def test_who_may_only_look_is_offered_nothing(open_as: OpenAs, site: Site, dataset: Dataset) -> None:
+def test_a_reader_is_offered_no_action(open_as: OpenAs, site: Site, dataset: Dataset) -> None:
     rita = open_as(READER)
     for name in ("orders", "order", "sagas", "a saga in need", "letters", "a forged letter"):
         rita.open(url_of(PAGES[name][0], site, dataset))
@@ -35,7 +35,7 @@ def test_who_may_only_look_is_offered_nothing(open_as: OpenAs, site: Site, datas
 
 
 @pytest.mark.parametrize("who", [READER, NEWCOMER])
-def test_an_act_opened_or_sent_without_permission_is_refused(
+def test_an_action_without_permission_is_refused(
     who: str, open_as: OpenAs, action_urls: dict[str, str], site: Site
 ) -> None:
     window = open_as(who)
@@ -48,7 +48,7 @@ def test_an_act_opened_or_sent_without_permission_is_refused(
     assert site.installation.probe.query("orders", logged, who) == [(0,)]
 
 
-def test_staff_without_any_permission_are_refused_every_page(
+def test_staff_without_permissions_are_refused_every_page(
     open_as: OpenAs, site: Site, dataset: Dataset
 ) -> None:
     nora = open_as(NEWCOMER)
@@ -60,7 +60,7 @@ def test_staff_without_any_permission_are_refused_every_page(
     nora.open(f"/admin/go/{dataset.declined}", 403)
 
 
-def test_a_customer_is_not_let_in(open_as: OpenAs) -> None:
+def test_a_user_who_is_not_staff_cannot_log_in(open_as: OpenAs) -> None:
     window = open_as(None)
     window.open("/admin/login/")
     window.name = CUSTOMER

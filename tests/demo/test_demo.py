@@ -125,7 +125,7 @@ def visitor(login_page: str, password: str) -> Callable[[str], str]:
 
 
 @pytest.mark.usefixtures("busy")
-def test_it_settles_all_orders_shows_them_and_stays_until_ctrl_c(demos: Demos) -> None:
+def test_the_demo_settles_all_orders_and_runs_until_ctrl_c(demos: Demos) -> None:
     demo = demos.start()
     demo.wait_for_log("Ctrl-C ends it all", timeout=120)
     assert f"{ORDERS} settled in" in demo.logs()
@@ -152,7 +152,7 @@ def test_it_settles_all_orders_shows_them_and_stays_until_ctrl_c(demos: Demos) -
     assert demos.left() == []
 
 
-def test_killed_in_the_middle_it_leaves_nothing_and_runs_again_to_its_end(demos: Demos) -> None:
+def test_a_killed_demo_leaves_nothing_and_can_run_again(demos: Demos) -> None:
     demo = demos.start("--exit")
     eventually(lambda: len(demos.left("celery -A workers.")) >= 4, 90, "four pools")
     demo.send(signal.SIGKILL)
@@ -163,9 +163,7 @@ def test_killed_in_the_middle_it_leaves_nothing_and_runs_again_to_its_end(demos:
     assert demos.left() == []
 
 
-def test_a_server_that_is_away_is_named_with_what_to_do(
-    demos: Demos, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_server_is_named_with_a_remedy(demos: Demos, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDERSAGA_PAYMENTS_DATABASE_URL", "postgresql://me@127.0.0.1:1/away")
     demo = demos.start("--exit")
     assert demo.wait(30) == 1
@@ -175,7 +173,7 @@ def test_a_server_that_is_away_is_named_with_what_to_do(
     assert demos.left() == []
 
 
-def test_for_machines_it_ends_with_one_json_object_and_says_the_rest_aside(demos: Demos) -> None:
+def test_json_output_is_one_object_and_the_rest_goes_to_stderr(demos: Demos) -> None:
     demo = demos.run("--json")
     assert demo.returncode == 0, demo.stderr
     told = json.loads(demo.stdout)
@@ -194,7 +192,7 @@ def test_for_machines_it_ends_with_one_json_object_and_says_the_rest_aside(demos
     assert demos.left() == []
 
 
-def test_for_machines_a_fault_stands_in_the_object(demos: Demos, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_output_contains_a_fault(demos: Demos, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDERSAGA_PAYMENTS_DATABASE_URL", "postgresql://me@127.0.0.1:1/away")
     demo = demos.run("--json")
     told = json.loads(demo.stdout)

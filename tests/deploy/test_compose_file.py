@@ -32,23 +32,23 @@ def test_it_follows_the_compose_specification() -> None:
     assert schema_faults(raw()) == []
 
 
-def test_what_the_specification_does_not_know_is_noticed() -> None:
+def test_an_unknown_compose_key_is_detected() -> None:
     broken = {**raw(), "services": {"web": {"image": "x", "restart_policy": "always"}}}
     assert schema_faults(broken)
 
 
-def test_it_runs_the_whole_house() -> None:
+def test_it_runs_every_process() -> None:
     assert set(raw()["services"]) == ALL
 
 
-def test_only_the_web_is_published_and_on_the_loopback_unless_told_otherwise() -> None:
+def test_only_the_web_publishes_a_port_on_loopback_by_default() -> None:
     found = {
         name: service.raw["ports"] for name, service in services(secrets()).items() if "ports" in service.raw
     }
     assert found == {"web": ["127.0.0.1:8000:8000"]}
 
 
-def test_nothing_but_the_web_has_a_way_out() -> None:
+def test_only_the_web_is_on_the_outer_network() -> None:
     networks = {name: set(service["networks"]) for name, service in raw()["services"].items()}
     assert networks.pop("web") == {"inside", "outside"}
     assert set.union(*networks.values()) == {"inside"}
@@ -56,7 +56,7 @@ def test_nothing_but_the_web_has_a_way_out() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ALL - ONCE))
-def test_whatever_stays_up_is_watched_started_again_and_given_time_to_stop(name: str) -> None:
+def test_services_have_a_health_check_restarts_and_time_to_stop(name: str) -> None:
     service = raw()["services"][name]
     assert service["restart"] == "unless-stopped"
     assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
@@ -64,7 +64,7 @@ def test_whatever_stays_up_is_watched_started_again_and_given_time_to_stop(name:
 
 
 @pytest.mark.parametrize("name", sorted(POOLS))
-def test_a_pool_has_longer_to_stop_than_a_step_and_its_relay_may_take(name: str) -> None:
+def test_a_pool_has_time_to_finish_a_step_and_its_relay(name: str) -> None:
     from workers.choreography import choreography
 
     steps = choreography().participants[name].steps.values()
@@ -73,19 +73,19 @@ def test_a_pool_has_longer_to_stop_than_a_step_and_its_relay_may_take(name: str)
 
 
 @pytest.mark.parametrize("name", sorted([*POOLS, "web"]))
-def test_the_databases_are_migrated_before_anything_of_ours_starts(name: str) -> None:
+def test_databases_are_migrated_before_any_process_starts(name: str) -> None:
     after = raw()["services"][name]["depends_on"]
     assert after["migrate"] == {"condition": "service_completed_successfully"}
     assert after["postgres"] == {"condition": "service_healthy"}
 
 
-def test_flower_starts_after_the_pools_whose_queues_it_asks_for_once() -> None:
+def test_flower_starts_after_the_pools() -> None:
     after = raw()["services"]["flower"]["depends_on"]
     assert after == {name: {"condition": "service_healthy"} for name in [*POOLS, "rabbitmq"]}
 
 
 @pytest.mark.parametrize("name", sorted(ALL - {"postgres", "rabbitmq"}))
-def test_ours_may_do_nothing_but_its_work(name: str) -> None:
+def test_the_projects_services_run_with_least_privilege(name: str) -> None:
     service = raw()["services"][name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -93,7 +93,7 @@ def test_ours_may_do_nothing_but_its_work(name: str) -> None:
     assert isinstance(service["command"], list), "a shell in between would not pass TERM on"
 
 
-def test_postgres_runs_the_script_that_makes_the_databases_by_itself() -> None:
+def test_postgres_runs_the_script_that_creates_databases() -> None:
     [script] = [v.split(":")[0] for v in raw()["services"]["postgres"]["volumes"] if v.startswith("./")]
     assert os.access(ROOT / script, os.X_OK), (
         "the image reads a script that is not executable into its own shell, -u and all"
@@ -104,20 +104,20 @@ def test_the_image_does_not_run_as_root() -> None:
     assert re.search(r"^USER 10001:10001$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
 
-def test_data_is_kept_in_volumes_and_the_brokers_node_keeps_its_name() -> None:
+def test_data_is_in_volumes_and_the_broker_keeps_its_node_name() -> None:
     assert "postgres:/var/lib/postgresql/data" in raw()["services"]["postgres"]["volumes"]
     assert "rabbitmq:/var/lib/rabbitmq" in raw()["services"]["rabbitmq"]["volumes"]
     assert raw()["services"]["rabbitmq"]["hostname"]
     assert set(raw()["volumes"]) == {"postgres", "rabbitmq"}
 
 
-def test_the_pools_are_no_administrators_of_the_broker() -> None:
+def test_the_pools_are_not_administrators_of_the_broker() -> None:
     [line] = [v for v in raw()["services"]["rabbitmq"]["volumes"] if v.startswith("./")]
     assert line == "./deploy/rabbitmq/ordersaga.conf:/etc/rabbitmq/conf.d/20-ordersaga.conf:ro"
     assert broker_tags() == ["management"]
 
 
-def test_a_pools_name_may_be_given_to_many() -> None:
+def test_pools_can_share_one_host_name() -> None:
     for name in POOLS:
         service = raw()["services"][name]
         assert "container_name" not in service
@@ -128,7 +128,7 @@ def test_a_pools_name_may_be_given_to_many() -> None:
 # secrets
 
 
-def test_no_secret_has_a_default() -> None:
+def test_no_secret_has_a_default_value() -> None:
     for text in texts(raw()):
         for variable in VARIABLE.finditer(text):
             if re.search("PASSWORD|SECRET|KEYS", variable["name"] or ""):
@@ -138,24 +138,24 @@ def test_no_secret_has_a_default() -> None:
 @pytest.mark.parametrize(
     "name", sorted(name for name in secrets() if re.search("PASSWORD|SECRET|KEYS", name))
 )
-def test_without_one_of_the_secrets_nothing_starts_and_the_remedy_is_named(name: str) -> None:
+def test_a_missing_secret_stops_the_start_and_names_the_remedy(name: str) -> None:
     with pytest.raises(Missing, match=rf"{name} .*deploy/secrets\.sh"):
         services({**secrets(), name: ""})
 
 
-def test_every_variable_of_the_file_stands_in_the_example_and_the_other_way_round() -> None:
+def test_the_example_lists_exactly_the_files_variables() -> None:
     used = {match["name"] for text in texts(raw()) for match in VARIABLE.finditer(text) if match["name"]}
     assert set(secrets()) == used - {"ORDERSAGA_IMAGE"}
 
 
-def test_the_secrets_are_new_each_time() -> None:
+def test_secrets_are_generated_anew() -> None:
     first, second = secrets(), secrets()
     made = {name for name in first if first[name] != second[name]}
     assert made == {name for name in first if re.search("PASSWORD|SECRET|KEYS", name)}
     assert all(len(first[name]) >= 32 for name in made)
 
 
-def test_a_process_knows_the_passwords_of_what_it_uses_alone() -> None:
+def test_a_process_gets_only_the_passwords_it_uses() -> None:
     given = secrets()
     owned = {
         name: given[f"{name.upper()}_PASSWORD"]
@@ -183,7 +183,7 @@ def test_a_process_knows_the_passwords_of_what_it_uses_alone() -> None:
     }
 
 
-def test_what_the_builder_is_sent_is_what_the_image_copies() -> None:
+def test_the_build_context_holds_exactly_what_the_image_copies() -> None:
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = set(re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
     assert let_in == {name for names in copied for name in names.split()}

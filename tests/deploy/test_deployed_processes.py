@@ -161,7 +161,7 @@ def running(
             process.stop(timeout=20)
 
 
-def test_what_compose_runs_gets_healthy_settles_an_order_and_ends_on_term(migrated: InstalledImage) -> None:
+def test_compose_services_settle_an_order_and_stop_on_term(migrated: InstalledImage) -> None:
     with running(migrated, composed) as deployment:
         for name in STAYING:
             eventually(partial(deployment.healthy, name), READY, f"{name} healthy")
@@ -175,7 +175,7 @@ def test_what_compose_runs_gets_healthy_settles_an_order_and_ends_on_term(migrat
         assert [name for name in ("web", "flower", "inventory") if deployment.healthy(name)] == []
 
 
-def test_what_systemd_runs_settles_an_order_and_ends_on_term(migrated: InstalledImage) -> None:
+def test_systemd_units_settle_an_order_and_stop_on_term(migrated: InstalledImage) -> None:
     with running(migrated, of_systemd) as deployment:
         for name in STAYING:
             eventually(partial(deployment.healthy, name), READY, f"{name} healthy")
@@ -228,7 +228,7 @@ def _queues(site: Site) -> set[str]:
     return set(re.findall(r'<tr id="(\w+)">', site.get("/admin/flower/broker").text))
 
 
-def test_nothing_is_written_where_the_image_is_read_only(migrated: InstalledImage) -> None:
+def test_nothing_is_written_to_the_read_only_image(migrated: InstalledImage) -> None:
     assert list(migrated.folder.rglob("__pycache__")) == []
     assert {path.name for path in migrated.folder.iterdir()} == {
         "manage.py", "ordersaga", "workers", "webapp", "deploy", "staticfiles",

@@ -20,7 +20,7 @@ ANALYZE = shutil.which("systemd-analyze")
 AS_COMPOSE = {"ordersaga-web.service": "web", "ordersaga-flower.service": "flower"}
 
 
-def test_the_target_wants_all_that_stays_up() -> None:
+def test_the_target_wants_every_unit() -> None:
     wanted = {
         name
         for line in (FOLDER / "ordersaga.target").read_text().splitlines()
@@ -32,7 +32,7 @@ def test_the_target_wants_all_that_stays_up() -> None:
 
 
 @pytest.mark.parametrize("unit", STAYING, ids=repr)
-def test_it_is_stopped_by_term_to_the_first_process_and_started_again(unit: Unit) -> None:
+def test_a_unit_stops_by_term_and_restarts(unit: Unit) -> None:
     assert unit.one("KillSignal") == "SIGTERM"
     assert unit.one("KillMode") == "mixed"
     assert unit.one("Restart") == "on-failure"
@@ -40,13 +40,13 @@ def test_it_is_stopped_by_term_to_the_first_process_and_started_again(unit: Unit
 
 
 @pytest.mark.parametrize("unit", STAYING, ids=repr)
-def test_it_is_given_as_long_to_stop_as_in_compose(unit: Unit) -> None:
+def test_a_unit_has_as_long_to_stop_as_in_compose(unit: Unit) -> None:
     service = raw()["services"][AS_COMPOSE.get(unit.name, unit.instance)]
     assert unit.one("TimeoutStopSec") == service["stop_grace_period"].removesuffix("s")
 
 
 @pytest.mark.parametrize("unit", units(), ids=repr)
-def test_it_is_not_root_and_may_write_nothing(unit: Unit) -> None:
+def test_a_unit_is_not_root_and_cannot_write(unit: Unit) -> None:
     assert unit.one("User") == "ordersaga"
     assert unit.one("NoNewPrivileges") == "yes"
     assert unit.one("ProtectSystem") == "strict"
@@ -54,7 +54,7 @@ def test_it_is_not_root_and_may_write_nothing(unit: Unit) -> None:
 
 
 @pytest.mark.parametrize("unit", units(), ids=repr)
-def test_its_command_is_that_of_compose(unit: Unit) -> None:
+def test_a_unit_runs_the_command_of_compose(unit: Unit) -> None:
     words = unit.command({"POOL_CONCURRENCY": "${POOL_CONCURRENCY:-2}"})
     words[0] = words[0].removeprefix(PROGRAMS)
     name = AS_COMPOSE.get(unit.name) or unit.instance or "migrate"

@@ -39,20 +39,18 @@ OURS = sorted(name for name, service in services(secrets()).items() if service.o
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_service_sets_what_must_be_set_and_nothing_that_nobody_reads(name: str) -> None:
+def test_a_service_sets_required_and_no_unread_variables(name: str) -> None:
     said = set_by(services(secrets())[name].raw["environment"])
     assert said <= READ
     assert said >= SAFE
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_service_starts_in_production_and_is_content_with_its_settings(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_service_starts_with_production_settings(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert settings_of(monkeypatch, services(secrets())[name].environment).env == "production"
 
 
-def test_every_setting_may_be_given_to_compose(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_setting_can_be_passed_to_compose(monkeypatch: pytest.MonkeyPatch) -> None:
     given = secrets() | {"ORDERSAGA_DEADLINE": "77", "ORDERSAGA_LINGER": "0.5", "ORDERSAGA_WATCHDOG": "9"}
     found = settings_of(monkeypatch, services(given)["orders"].environment)
     assert [found.deadline.total_seconds(), found.linger.total_seconds(), found.watchdog.total_seconds()] == [
@@ -62,7 +60,7 @@ def test_every_setting_may_be_given_to_compose(monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
-def test_compose_leaves_out_debugging_places_and_direct_addresses() -> None:
+def test_compose_omits_debugging_paths_and_direct_addresses() -> None:
     """All other settings may be given to it. Its databases are reached directly, without a pooler."""
     left = {f"{PREFIX}{name}" for name in ("DEBUG", "DOTENV", "RUN_DIR")}
     left |= {f"{PREFIX}{owner}_DIRECT_URL" for owner in ("ORDERS", "INVENTORY", "PAYMENTS")}
@@ -70,15 +68,15 @@ def test_compose_leaves_out_debugging_places_and_direct_addresses() -> None:
 
 
 @pytest.mark.parametrize("unit", units(), ids=repr)
-def test_a_unit_sets_nothing_that_nobody_reads(unit: Unit) -> None:
+def test_a_unit_sets_no_unread_variable(unit: Unit) -> None:
     assert set_by(unit.environment) <= READ
 
 
-def test_the_units_environment_file_asks_for_what_must_be_set() -> None:
+def test_the_units_environment_file_lists_required_variables() -> None:
     assert SAFE <= set_by(example()) <= READ
 
 
-def test_the_units_environment_file_is_refused_until_it_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfilled_environment_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError) as refused:
         settings_of(monkeypatch, example())
     for name in SAFE - {"ORDERSAGA_ENV"}:
@@ -97,7 +95,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_production_without_secrets_is_refused_in_words(name: str) -> None:
+def test_production_without_secrets_is_refused_with_a_message(name: str) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in set_by(os.environ)}
     environment |= {"ORDERSAGA_ENV": "production", "ORDERSAGA_DOTENV": ""}
     done = subprocess.run(
@@ -115,7 +113,7 @@ def test_production_without_secrets_is_refused_in_words(name: str) -> None:
     assert "Traceback" not in done.stderr + done.stdout
 
 
-def test_a_number_of_processes_that_is_none_is_refused_in_words() -> None:
+def test_an_invalid_number_of_processes_is_refused() -> None:
     done = subprocess.run(
         [sys.executable, *COMMANDS["web"]], cwd=ROOT, env={**os.environ, "WEB_PROCESSES": "many"},
         capture_output=True, text=True, check=False, timeout=scaled(60),
@@ -145,13 +143,13 @@ def without(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_production_does_without_the_packages_of_the_embedded_default() -> None:
+def test_production_needs_no_packages_of_the_embedded_default() -> None:
     modules = [f"workers.{name}.celery" for name in ("orders", "inventory", "payments", "audit")]
     done = without(f"import {', '.join([*modules, 'webapp.wsgi'])}")
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_demo_says_where_it_can_be_had() -> None:
+def test_the_demo_names_the_missing_package_and_a_remedy() -> None:
     done = without("sys.argv = ['manage.py', 'demo']; runpy.run_path('manage.py', run_name='__main__')")
     assert (done.returncode, done.stderr.strip()) == (
         1,

@@ -47,7 +47,7 @@ def _is_known(one: Page, language: str, all_of_them: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
-def test_nothing_escapes(one: Page) -> None:
+def test_every_block_and_heading_is_checked(one: Page) -> None:
     assert escaped(one) == []
 
 
@@ -62,11 +62,11 @@ def test_nothing_escapes(one: Page) -> None:
         "[x][nowhere]",
     ],
 )
-def test_what_nobody_looks_into_is_noticed(planted: str) -> None:
+def test_an_unchecked_block_is_detected(planted: str) -> None:
     assert len(escaped(Page(Path(ROOT, "draft.md"), f"Words.\n\n{planted}\n"))) == 1
 
 
-def test_both_proxies_lead_to_where_the_web_listens_and_name_what_it_reads() -> None:
+def test_both_proxy_examples_match_the_webs_port_and_headers() -> None:
     deploying = page("docs/DEPLOYING.md")
     [caddy], [nginx] = deploying.blocks_of("text"), deploying.blocks_of("nginx")
     [bind] = re.findall(r'"WEB_BIND", "([\d.:]+)"', Path(ROOT, "deploy/gunicorn.conf.py").read_text())

@@ -26,7 +26,7 @@ def test_the_readme_is_among_them() -> None:
 
 
 @pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
-def test_no_code_hides_in_a_block_without_a_language(one: Page) -> None:
+def test_no_code_is_in_a_block_without_a_language(one: Page) -> None:
     hidden = ("$ ", "import ", "from ", "def ", "class ", "@")
     assert [block.line for block in one.blocks_of("") if block.text.lstrip().startswith(hidden)] == []
     assert [block.line for block in one.blocks_of("py", "python3", "pycon")] == []

@@ -11,13 +11,13 @@ from tests.documents.pages import Page, pages
 from tests.support.processes import ROOT
 
 
-def test_what_is_compared_with_was_found() -> None:
+def test_the_parsers_were_found() -> None:
     assert {"demo", "test", "lint"} <= TARGETS
     assert {"manage", "inventory", "web"} <= SERVICES
 
 
 @pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
-def test_every_command_is_one_the_parsers_take(one: Page) -> None:
+def test_every_command_parses(one: Page) -> None:
     assert faults(one) == []
 
 
@@ -42,7 +42,7 @@ def test_every_command_is_one_the_parsers_take(one: Page) -> None:
         ('eval "$(python manage.py reconcil)"', "no command"),
     ],
 )
-def test_a_mistyped_command_is_noticed(line: str, why: str) -> None:
+def test_a_mistyped_command_is_detected(line: str, why: str) -> None:
     draft = Page(Path(ROOT, "draft.md"), f"```console\n$ {line}\n```\n")
 
     [found] = faults(draft)
@@ -67,12 +67,12 @@ def test_a_mistyped_command_is_noticed(line: str, why: str) -> None:
         ("docker compose up --scale inventry=2", "no service"),
     ],
 )
-def test_a_mistyped_command_in_running_text_is_noticed(span: str, why: str) -> None:
+def test_a_mistyped_command_in_text_is_detected(span: str, why: str) -> None:
     [found] = faults(Page(Path(ROOT, "draft.md"), f"Say `{span}`.\n"))
     assert why in found
 
 
 @pytest.mark.parametrize("line", ["pyhton manage.py reconcile", "frobnicate --all"])
-def test_a_program_that_nobody_looks_into_is_noticed(line: str) -> None:
+def test_an_unchecked_program_is_detected(line: str) -> None:
     [found] = faults(Page(Path(ROOT, "draft.md"), f"```console\n$ {line}\n```\n"))
     assert "nobody looks into" in found

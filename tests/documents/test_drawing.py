@@ -14,7 +14,7 @@ from workers.choreography import choreography
 UNDRAWN = {"docs", "examples"}
 
 
-def test_the_drawn_choreography_is_todays() -> None:
+def test_the_choreography_diagram_is_current() -> None:
     blocks = [(one.name, block.text.strip()) for one in pages() for block in one.blocks_of("mermaid")]
     drawings = {name: text for name, text in blocks if text.startswith("flowchart")}
 
@@ -23,7 +23,7 @@ def test_the_drawn_choreography_is_todays() -> None:
     )
 
 
-def test_the_rooms_are_drawn_with_all_that_is_in_them() -> None:
+def test_the_package_map_is_complete() -> None:
     [rooms] = [block.text for block in page("docs/ARCHITECTURE.md").blocks_of("")]
     drawn = set(re.findall(r"[\w./]+", rooms))
     engine = {path.name for path in Path(ROOT, "ordersaga").glob("[!_]*.py")}
@@ -38,7 +38,7 @@ def test_the_rooms_are_drawn_with_all_that_is_in_them() -> None:
     assert engine | inner | apps | houses <= drawn
 
 
-def test_every_package_that_is_asked_for_has_its_reason() -> None:
+def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["project"]
     asked = [
         *project["dependencies"],

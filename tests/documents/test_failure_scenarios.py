@@ -39,7 +39,7 @@ def test_every_trap_has_failure_handling_test_and_figures(name: str, text: str) 
     assert re.search(r"\(\.\./tests/[\w/]+\.py\)|`test_\w+\.py::test_\w+`", text), f"{name} names no test"
 
 
-def test_every_scenario_tells_what_was_measured() -> None:
+def test_every_scenario_has_measurements() -> None:
     rows = re.findall(
         r"^\| \[test_\w+\].*$", dict(FAILURES.sections)["Scenarios on real processes"], re.MULTILINE
     )

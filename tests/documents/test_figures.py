@@ -153,12 +153,12 @@ def unfounded(one: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
-def test_no_figure_stands_without_what_makes_it(one: Page) -> None:
+def test_every_figure_names_the_command_that_makes_it(one: Page) -> None:
     assert unfounded(one) == []
 
 
 @pytest.mark.parametrize("figure", CONSTANTS, ids=" ".join)
-def test_a_constant_is_what_the_code_says(figure: tuple[str, str]) -> None:
+def test_a_constant_matches_the_code(figure: tuple[str, str]) -> None:
     file, words = CONSTANTS[figure]
     assert words in Path(ROOT, file).read_text()
 
@@ -176,7 +176,7 @@ def test_a_constant_is_what_the_code_says(figure: tuple[str, str]) -> None:
         "[test](tests/x.py): **Measured** 3.7 s.",
     ],
 )
-def test_a_figure_without_a_command_is_noticed(planted: str) -> None:
+def test_a_figure_without_a_command_is_detected(planted: str) -> None:
     assert len(unfounded(Page(Path(ROOT, "draft.md"), f"{planted}\n"))) == 1
 
 
@@ -189,5 +189,5 @@ def test_a_figure_without_a_command_is_noticed(planted: str) -> None:
         '`make test ARGS="--measured"` prints it.\n\n[test](tests/x.py). **Measured**: 3.7 s.',
     ],
 )
-def test_a_figure_with_a_command_a_bound_or_a_constant_is_not(founded: str) -> None:
+def test_a_figure_with_a_command_bound_or_constant_passes(founded: str) -> None:
     assert unfounded(Page(Path(ROOT, "draft.md"), f"{founded}\n")) == []

@@ -160,7 +160,7 @@ def script(blocks: list[Block], addresses: dict[str, str]) -> str:
 
 
 @pytest.mark.timeout(240)  # some twenty Python processes, one after the other
-def test_a_newcomer_ends_with_a_running_saga_of_their_own(
+def test_following_the_guide_gives_a_running_saga(
     bash: Callable[..., str], addresses: dict[str, str]
 ) -> None:
     blocks = GUIDE.blocks_of("console")
@@ -176,15 +176,13 @@ def test_a_newcomer_ends_with_a_running_saga_of_their_own(
     assert sorted(end.strip() for _, end in ends) == sorted(both_times * 2)
 
 
-def test_a_newcomer_has_neither_django_nor_our_tests_tools(bash: Callable[..., str]) -> None:
+def test_the_guide_needs_neither_django_nor_test_tools(bash: Callable[..., str]) -> None:
     assert "not among what the guide installs" in bash("python -c 'import django'", status=1)
     assert {"django", "structlog", "rich", "hypothesis", "playwright"} <= not_brought()
     assert not {"celery", "kombu", "sqlalchemy", "psycopg2", "pgmq", "pytest", "pydantic"} & not_brought()
 
 
-def test_the_forgotten_undo_is_told_in_the_words_of_the_guide(
-    bash: Callable[..., str], project: Path
-) -> None:
+def test_a_missing_undo_fails_with_the_guides_message(bash: Callable[..., str], project: Path) -> None:
     trip = Path(project, "trip.py")
     trip.write_text(re.sub(r"@hold_room\.undo\n(?:.*\n){2}", "", trip.read_text()))
     urls = "".join(f"export {name.upper()}_DATABASE_URL=postgresql://nowhere/{name}\n" for name in NAMES)
@@ -205,7 +203,7 @@ def test_the_saga_takes_no_more_than_forty_lines() -> None:
     assert len(participants) == 3
 
 
-def test_whatever_the_engine_needs_beside_its_python_is_installed_with_it() -> None:
+def test_the_wheel_contains_the_engines_data_files() -> None:
     patterns = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
         "ordersaga"
     ]

@@ -54,11 +54,11 @@ def wrong(one: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
-def test_every_file_and_test_that_is_named_is_there(one: Page) -> None:
+def test_every_named_file_and_test_exists(one: Page) -> None:
     assert wrong(one) == []
 
 
-def test_a_name_that_means_nothing_is_noticed() -> None:
+def test_an_unknown_name_is_detected() -> None:
     good = "forward.py, tests/failures/test_trap_*.py, [x](../ordersaga/saga.py), `tests/ordersaga/test_relay.py::carried`"
     text = f"{good} `ordersaga/sage.py`, ../saga.py and `test_trap_06_lost_update.py::test_nothing_of_the_kind` `webapp/pos`"
 

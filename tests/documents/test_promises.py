@@ -6,14 +6,14 @@ from tests.documents.pages import Block
 from tests.documents.promises import unfulfilled
 
 
-def test_what_is_promised_and_does_not_come_is_noticed() -> None:
+def test_missing_output_is_detected() -> None:
     block = Block("console", "$ python ask.py\nann CONFIRMED\n… seats left\nbob …\n", 1)
 
     assert unfulfilled(block, ["noise", "ann CONFIRMED ", "3 seats left", "bob ROLLED_BACK"]) == []
     assert unfulfilled(block, ["3 seats left", "ann CONFIRMED", "bob"]) == ["… seats left", "bob …"]
 
 
-def test_figures_may_differ_where_a_run_decides_them_but_not_words() -> None:
+def test_figures_may_differ_from_the_document_but_not_words() -> None:
     block = Block("console", "$ make demo\nconfirmed   815  81.5 %\n", 1)
 
     assert unfulfilled(block, ["confirmed  49  81.7 %"], figures=False) == []

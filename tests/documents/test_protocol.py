@@ -33,7 +33,7 @@ def test_the_rules_are_numbered_from_one() -> None:
     assert len(rules()) == 12
 
 
-def test_code_cites_rules_that_are_there_and_says_where() -> None:
+def test_code_cites_existing_rules_with_the_document() -> None:
     citing = {name: text for name, text in sources().items() if cited(text)}
     assert citing, "nothing cites a rule"
     assert {
@@ -49,6 +49,6 @@ def test_documents_link_to_the_rules_they_cite(one: Page) -> None:
     assert cited(LINK.sub("", one.text)) == set()
 
 
-def test_a_rule_that_is_not_there_is_noticed() -> None:
+def test_a_citation_of_an_unknown_rule_is_detected() -> None:
     assert cited("as Rule 3 demands, and rules 7, 8 and 99 to 101") == {3, 7, 8, 99, 101}
     assert cited(LINK.sub("", "[rule 8](PROTOCOL.md#rule-8-a-further-refusal) and rule 9")) == {9}

@@ -90,12 +90,12 @@ TOLD = {"README.md": first_screen, "docs/DEPLOYING.md": processes, "docs/PERFORM
 
 
 @pytest.mark.parametrize("page", TOLD)
-def test_pages_tell_what_the_reports_hold(page: str) -> None:
+def test_pages_quote_the_figures_of_the_reports(page: str) -> None:
     text = " ".join(Path(ROOT, page).read_text().split())
     assert [words for words in TOLD[page]() if words not in text] == []
 
 
-def test_the_reports_are_of_one_run_of_everything() -> None:
+def test_the_reports_are_of_one_full_run() -> None:
     assert set(REPORTS) == set(EXPERIMENTS)
     for what in ("rounds_wanted", "scale", "machine", "versions", "servers"):
         assert len({json.dumps(part[what]) for part in REPORTS.values()}) == 1, (
@@ -112,19 +112,19 @@ def test_the_reports_are_of_one_run_of_everything() -> None:
 
 
 @pytest.mark.parametrize("name", REPORTS)
-def test_what_is_reported_is_the_median_of_the_rounds(name: str) -> None:
+def test_reported_figures_are_medians_of_the_rounds(name: str) -> None:
     for series, found in REPORTS[name]["series"].items():
         assert found["median"] == report.median(found["rounds"]), series
 
 
-def test_the_reports_page_is_written_from_them(tmp_path: Path) -> None:
+def test_the_reports_page_is_generated_from_the_reports(tmp_path: Path) -> None:
     for path in FOLDER.glob("*.json"):
         shutil.copy(path, tmp_path)
     report.page(tmp_path)
     assert (tmp_path / "README.md").read_text() == (FOLDER / "README.md").read_text()
 
 
-def test_pictures_show_the_medians() -> None:
+def test_charts_show_the_medians() -> None:
     for name, part in REPORTS.items():
         drawn = re.findall(r">([\d.,e+]+)</text>", (FOLDER / f"{name}.svg").read_text())
         assert drawn == [

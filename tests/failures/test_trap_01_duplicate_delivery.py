@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.support.installation import Installation
 
 
-def test_a_card_is_charged_once_though_every_message_comes_three_times(installation: Installation) -> None:
+def test_tripled_messages_charge_the_customer_once(installation: Installation) -> None:
     with installation.amqp.duplicating(2):
         saga = installation.factory.place("TEA")
         installation.probe.wait_until_confirmed([saga])

@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.support.in_process import InProcessSagas, deliver_all, to
 
 
-def test_a_charge_that_comes_after_its_refund_takes_nothing_and_says_nothing(
+def test_a_charge_after_its_refund_has_no_effect_and_emits_nothing(
     in_process: InProcessSagas,
 ) -> None:
     saga = in_process.factory.place("TEA")

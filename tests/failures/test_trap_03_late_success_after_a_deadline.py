@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.support.in_process import InProcessSagas, deliver_all, to
 
 
-def test_money_that_arrives_after_the_order_has_expired_is_given_back(in_process: InProcessSagas) -> None:
+def test_a_payment_after_the_deadline_is_refunded(in_process: InProcessSagas) -> None:
     saga = in_process.factory.place("TEA")
     rehearsal = in_process.rehearsal()
     deliver_all(rehearsal, but=to("orders", "PaymentCharged"))
@@ -20,7 +20,7 @@ def test_money_that_arrives_after_the_order_has_expired_is_given_back(in_process
     in_process.probe.wait_until_clean(timeout=0)
 
 
-def test_a_step_that_turns_up_after_the_end_is_barred_and_not_unknown(in_process: InProcessSagas) -> None:
+def test_a_step_after_the_sagas_end_is_barred(in_process: InProcessSagas) -> None:
     saga = in_process.factory.place("TEA")
     rehearsal = in_process.rehearsal()
     deliver_all(rehearsal, but=to("inventory", "OrderPlaced"))

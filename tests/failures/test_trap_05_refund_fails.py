@@ -28,7 +28,7 @@ def the_bank_says_no(probe: DatabaseProbe) -> Iterator[None]:
         probe.query("payments", "DROP TRIGGER no_refunds ON ledger_transaction")
 
 
-def test_a_refund_backs_off_calls_for_help_and_is_never_forgotten(in_process: InProcessSagas) -> None:
+def test_a_failing_refund_is_retried_until_it_succeeds(in_process: InProcessSagas) -> None:
     probe, saga = in_process.probe, in_process.factory.place("TEA")
     rehearsal = in_process.rehearsal()
     deliver_all(rehearsal, but=to("orders", "PaymentCharged"))

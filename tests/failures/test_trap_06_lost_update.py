@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.support.installation import Installation
 
 
-def test_five_units_are_sold_to_five_of_twenty_customers_by_two_processes(installation: Installation) -> None:
+def test_two_processes_sell_five_units_to_five_customers(installation: Installation) -> None:
     installation.factory.add_product("SCARCE", 5)
 
     sagas = [installation.factory.place("SCARCE") for _ in range(20)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.support.in_process import InProcessSagas, deliver_all, to
 
 
-def test_what_may_be_rolled_back_is_seen_by_others_as_reserved_and_never_as_sold(
+def test_uncertain_stock_is_visible_as_reserved_and_not_as_sold(
     in_process: InProcessSagas,
 ) -> None:
     factory, probe = in_process.factory, in_process.probe

@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.support.in_process import InProcessSagas, deliver_all, to
 
 
-def test_answers_that_overtake_the_refusal_they_answer_are_kept(in_process: InProcessSagas) -> None:
+def test_answers_that_overtake_their_refusal_are_kept(in_process: InProcessSagas) -> None:
     saga = in_process.factory.place("TEA", customer="poor")
     rehearsal = in_process.rehearsal()
 
@@ -15,7 +15,7 @@ def test_answers_that_overtake_the_refusal_they_answer_are_kept(in_process: InPr
     in_process.probe.wait_until_rolled_back([saga], timeout=0)
 
 
-def test_a_refusal_that_overtakes_the_order_itself_is_not_dropped_as_unknown(
+def test_a_refusal_that_overtakes_the_order_is_kept(
     in_process: InProcessSagas,
 ) -> None:
     saga = in_process.factory.place("TEA")

@@ -16,7 +16,7 @@ SELECT (SELECT count(*) FROM orders_order), (SELECT count(*) FROM ordersaga_saga
 """
 
 
-def test_an_order_that_is_rolled_back_says_nothing(in_process: InProcessSagas) -> None:
+def test_an_order_that_is_rolled_back_emits_nothing(in_process: InProcessSagas) -> None:
     class ChangedMyMind(Exception):
         pass
 
@@ -47,7 +47,7 @@ def test_placing_needs_no_broker(installation: Installation) -> None:
     installation.probe.wait_until_confirmed([saga])
 
 
-def test_a_relay_that_dies_between_the_confirm_and_its_commit_says_it_twice_and_nobody_minds(
+def test_a_relay_crash_after_the_confirm_publishes_twice_harmlessly(
     in_process: InProcessSagas,
 ) -> None:
     saga = in_process.factory.place("TEA")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.support.installation import Installation
 
 
-def test_one_refusal_reaches_every_participant_by_a_queue_of_its_own(installation: Installation) -> None:
+def test_a_refusal_reaches_every_participants_own_queue(installation: Installation) -> None:
     saga = installation.factory.place("TEA", customer="poor")
 
     installation.probe.wait_until_rolled_back([saga])

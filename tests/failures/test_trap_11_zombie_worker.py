@@ -16,7 +16,7 @@ WHERE datname = current_database() AND state = 'idle in transaction' AND applica
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
-def test_a_stopped_process_whose_message_went_to_another_wakes_and_writes_nothing(
+def test_a_resumed_process_cannot_commit_redelivered_work(
     installation: Installation,
 ) -> None:
     installation.switches.on(PAUSES)

@@ -10,7 +10,7 @@ from tests.support.polling import eventually
 DEADLINE_NOW = "UPDATE ordersaga_outbox SET due_at = now() WHERE saga_id = %s AND kind = 'deadline'"
 
 
-def test_a_signal_that_always_raises_leaves_by_the_error_path(installation: Installation) -> None:
+def test_a_signal_that_always_raises_becomes_a_dead_letter(installation: Installation) -> None:
     poison = installation.factory.place(FAILS)
     after = installation.factory.place_many(5)
 
@@ -19,7 +19,7 @@ def test_a_signal_that_always_raises_leaves_by_the_error_path(installation: Inst
     assert "InjectedFault" in installation.probe.participant_dead_letters("inventory", poison)[0][1]
 
 
-def test_an_envelope_that_keeps_coming_back_is_taken_apart_and_stays_apart(
+def test_a_redelivered_envelope_is_split_and_stays_split(
     in_process: InProcessSagas,
 ) -> None:
     sagas = in_process.factory.place_many(10)
@@ -39,7 +39,7 @@ def test_an_envelope_that_keeps_coming_back_is_taken_apart_and_stays_apart(
     in_process.probe.wait_until_confirmed(sagas, timeout=0)
 
 
-def test_a_signal_that_kills_dies_at_the_broker_alone_and_its_order_is_left_to_the_deadline(
+def test_a_signal_that_kills_workers_is_dead_lettered_alone(
     installation: Installation,
 ) -> None:
     with installation.instead("inventory", concurrency=2) as [inventory]:

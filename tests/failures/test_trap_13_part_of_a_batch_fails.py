@@ -4,7 +4,7 @@ from tests.support.fault_injection.skus import FAILS
 from tests.support.installation import Installation
 
 
-def test_of_a_hundred_orders_in_one_envelope_one_is_bad_and_ninety_nine_do_not_notice(
+def test_one_bad_order_of_a_hundred_does_not_affect_the_others(
     installation: Installation,
 ) -> None:
     bad, *good = installation.factory.place_all([[FAILS], *[["TEA"]] * 99])

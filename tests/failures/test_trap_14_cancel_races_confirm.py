@@ -6,7 +6,7 @@ from ordersaga.receiver import Receiver
 from tests.support.in_process import InProcessSagas, deliver_all, to
 
 
-def test_whichever_comes_first_wins_and_the_loser_is_told(in_process: InProcessSagas) -> None:
+def test_the_first_of_cancel_and_confirm_wins(in_process: InProcessSagas) -> None:
     factory, probe = in_process.factory, in_process.probe
     for winner, status, told in [
         ("Charged", "CONFIRMED", "too_late"),
@@ -26,7 +26,7 @@ def test_whichever_comes_first_wins_and_the_loser_is_told(in_process: InProcessS
         assert (probe.saga(saga).status, factory.cancel_outcome(saga)) == (status, told)
 
 
-def test_both_at_the_same_moment_in_two_threads(in_process: InProcessSagas) -> None:
+def test_cancel_and_confirm_run_in_two_threads(in_process: InProcessSagas) -> None:
     factory, probe = in_process.factory, in_process.probe
     sagas = factory.place_many(8)
     rehearsal = in_process.rehearsal()

@@ -12,7 +12,7 @@ ATTEMPTS = "SELECT attempts FROM ordersaga_journal WHERE saga_id = %s AND step =
 TIMERS = "SELECT kind FROM ordersaga_outbox WHERE saga_id = %s ORDER BY kind"
 
 
-def test_a_deadline_is_a_row_that_is_struck_out_when_no_longer_wanted(installation: Installation) -> None:
+def test_a_deadline_is_a_row_that_is_deleted_when_obsolete(installation: Installation) -> None:
     with installation.amqp.recording() as letters:
         installation.proxies["payments"].refuse()
         saga = installation.factory.place("TEA")
@@ -27,7 +27,7 @@ def test_a_deadline_is_a_row_that_is_struck_out_when_no_longer_wanted(installati
     assert all(not {"eta", "expires", "retries", "x-delay"} & header.keys() for header in headers)
 
 
-def test_a_deadline_outlives_the_worker_that_would_have_kept_it(installation: Installation) -> None:
+def test_a_deadline_survives_the_death_of_all_workers(installation: Installation) -> None:
     installation.proxies["payments"].refuse()
     saga = installation.factory.place("TEA", deadline=timedelta(seconds=2))
     installation.pools["orders"].kill()

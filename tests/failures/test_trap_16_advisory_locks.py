@@ -15,7 +15,7 @@ EMBEDDED_BROKER = ROOT / "ordersaga/celery/pgmq"
 """Marks there, on a connection of its own, that somebody listens; no data is guarded by it."""
 
 
-def test_every_lock_in_the_sources_goes_with_its_transaction() -> None:
+def test_every_advisory_lock_ends_with_its_transaction() -> None:
     folders = ("ordersaga", "workers", "webapp")
     files = [f for folder in folders for f in Path(ROOT, folder).rglob("*") if f.suffix in {".py", ".sql"}]
     used = {word for f in files if EMBEDDED_BROKER not in f.parents for word in USES.findall(f.read_text())}
@@ -23,7 +23,7 @@ def test_every_lock_in_the_sources_goes_with_its_transaction() -> None:
     assert used == {"pg_advisory_xact_lock"}
 
 
-def test_none_is_left_after_the_commit(in_process: InProcessSagas) -> None:
+def test_no_advisory_lock_is_left_after_the_commit(in_process: InProcessSagas) -> None:
     saga = in_process.factory.place("TEA", "MUG", "HAT")
     in_process.rehearsal().run()
 
@@ -35,7 +35,7 @@ def test_none_is_left_after_the_commit(in_process: InProcessSagas) -> None:
     eventually(lambda: not in_process.probe.query("inventory", held), 5, "no advisory lock")
 
 
-def test_behind_the_lock_stands_a_constraint(in_process: InProcessSagas) -> None:
+def test_a_constraint_backs_the_advisory_lock(in_process: InProcessSagas) -> None:
     in_process.factory.add_product("ONE", 1)
     in_process.factory.place("ONE")
     deliver_all(in_process.rehearsal(), but=to("payments"))

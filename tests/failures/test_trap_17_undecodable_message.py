@@ -7,7 +7,7 @@ from tests.support.installation import Installation
 from tests.support.polling import eventually
 
 
-def test_it_is_kept_whole_on_the_desk_and_only_its_digest_is_logged(installation: Installation) -> None:
+def test_an_undecodable_message_is_kept_and_only_its_digest_logged(installation: Installation) -> None:
     secret = os.urandom(12).hex()
     body = b"\xff\x00 card number " + secret.encode()
 

@@ -6,7 +6,7 @@ from tests.support.installation import Installation
 from tests.support.polling import eventually
 
 
-def test_a_genuine_signature_does_not_serve_another_topic(installation: Installation) -> None:
+def test_a_signature_is_not_valid_for_another_topic(installation: Installation) -> None:
     with installation.amqp.recording() as letters:
         saga = installation.factory.place("TEA")
         installation.probe.wait_until_confirmed([saga])

@@ -32,7 +32,7 @@ class Parcel(Signal, version=3):
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=[path.stem for path in RECORDED])
-def test_every_signal_ever_recorded_is_read_by_todays_code(path: Path) -> None:
+def test_current_code_reads_every_recorded_signal(path: Path) -> None:
     name, version = path.stem.rsplit(".", 1)
     body = envelope_body(
         f"signal.{name}", new_id(), json.dumps(json.loads(path.read_text())), version=int(version)
@@ -44,7 +44,7 @@ def test_every_signal_ever_recorded_is_read_by_todays_code(path: Path) -> None:
     assert type(good[0].data) is getattr(signals, name)
 
 
-def test_something_is_recorded_of_every_signal_that_a_step_hears() -> None:
+def test_every_consumed_signal_has_a_recorded_sample() -> None:
     heard = {
         "OrderPlaced",
         "StockReserved",
@@ -70,7 +70,7 @@ def test_old_versions_are_translated(version: int, data: dict[str, Any]) -> None
     assert good[0].data == Parcel(grams=2000)
 
 
-def test_a_version_from_the_future_is_set_apart_and_the_remedy_named() -> None:
+def test_a_newer_version_is_set_aside_with_a_remedy() -> None:
     good, bad = Reader(Parcel).read(envelope_body("signal.Parcel", new_id(), '{"tons": 1}', version=4))
 
     assert good == []
@@ -90,7 +90,7 @@ def newer(in_process: InProcessSagas) -> tuple[Rehearsal, str, Mail]:
     return rehearsal, saga, Mail("inventory", mail.envelope._replace(body=body))
 
 
-def test_a_newer_version_waits_without_an_attempt(
+def test_a_newer_version_waits_without_using_an_attempt(
     in_process: InProcessSagas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rehearsal, saga, mail = newer(in_process)
@@ -108,7 +108,7 @@ def test_a_newer_version_waits_without_an_attempt(
     in_process.probe.wait_until_confirmed([saga], timeout=0)
 
 
-def test_a_newer_version_that_waits_too_long(in_process: InProcessSagas) -> None:
+def test_a_newer_version_that_waits_too_long_is_dead_lettered(in_process: InProcessSagas) -> None:
     rehearsal, saga, mail = newer(in_process)
     rehearsal.deliver(mail)
     rehearsal.collect("inventory")

@@ -42,7 +42,7 @@ def publish(vhost: str) -> Iterator[Publisher]:
     one.close()
 
 
-def test_what_is_said_before_its_hearer_ever_ran_waits_for_it(
+def test_a_signal_published_before_its_consumer_starts_is_kept(
     publish: Publisher, rabbitmq: RabbitMQ, vhost: str
 ) -> None:
     publish([envelope("signal.OrderPlaced"), envelope("signal.OrderPlaced", OBSERVERS)])
@@ -51,13 +51,13 @@ def test_what_is_said_before_its_hearer_ever_ran_waits_for_it(
     assert (queues["inventory"].ready, queues["audit"].ready, queues["payments"].ready) == (1, 1, 0)
 
 
-def test_what_nobody_hears_is_kept(publish: Publisher, rabbitmq: RabbitMQ, vhost: str) -> None:
+def test_an_unroutable_message_is_kept(publish: Publisher, rabbitmq: RabbitMQ, vhost: str) -> None:
     publish([envelope("rumour")])
 
     assert rabbitmq.queues(vhost.rpartition("/")[2])["ordersaga.unheard"].ready == 1
 
 
-def test_without_a_confirmation_publishing_fails(
+def test_publishing_without_a_confirm_fails(
     vhost: str, rabbitmq: RabbitMQ, proxy: Callable[[int], Proxy]
 ) -> None:
     between = proxy(rabbitmq.port)

@@ -27,14 +27,14 @@ assert [whoami(database) for database in databases] == before, "the child closed
 """
 
 
-def test_a_child_speaks_on_connections_of_its_own_and_leaves_its_parents_alone(
+def test_a_child_process_opens_its_own_connections(
     spawn: Callable[..., Process],
 ) -> None:
     forking = spawn("forking", [sys.executable, "-c", FORK])
     assert forking.wait(60) == 0, forking.logs()
 
 
-def test_no_two_children_of_a_prefork_pool_speak_on_one_socket(installation: Installation) -> None:
+def test_prefork_children_share_no_socket(installation: Installation) -> None:
     installation.probe.wait_until_confirmed(
         [saga for _ in range(10) for saga in installation.factory.place_many(3)]
     )

@@ -17,7 +17,7 @@ from workers.settings import settings
 MONTH = timedelta(days=30)
 
 
-def test_what_ended_long_ago_is_forgotten_and_the_books_stay_clean(in_process: InProcessSagas) -> None:
+def test_old_ended_sagas_are_pruned_and_reconcile_stays_clean(in_process: InProcessSagas) -> None:
     old = [
         in_process.factory.place("TEA"),
         in_process.factory.place("GONE"),
@@ -51,7 +51,7 @@ def test_what_ended_long_ago_is_forgotten_and_the_books_stay_clean(in_process: I
     assert pruned(in_process, MONTH)["sagas"] == 0
 
 
-def test_all_that_may_come_back_within_the_horizon_still_finds_its_journal(
+def test_messages_within_the_horizon_find_their_journal_rows(
     in_process: InProcessSagas,
 ) -> None:
     saga = in_process.factory.place("TEA")
@@ -75,7 +75,7 @@ def test_all_that_may_come_back_within_the_horizon_still_finds_its_journal(
 
 
 @pytest.mark.parametrize("days", ["P1D", "P7D"])
-def test_a_retention_shorter_than_what_may_come_back_is_refused(days: str) -> None:
+def test_a_retention_below_the_minimum_is_refused(days: str) -> None:
     with pytest.raises(CommandError, match="is too short: a message may come back for 7 days") as refused:
         call_command("prune", "--retention", days)
     assert refused.value.returncode == 2

@@ -38,7 +38,7 @@ def found(rabbitmq: RabbitMQ) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(300)
-def test_no_order_is_lost_to_a_servers_fault(found: dict[str, Any]) -> None:
+def test_server_faults_lose_no_order(found: dict[str, Any]) -> None:
     """Every kind took effect, orders went on where they could, all ended as wanted, and the books agree."""
     assert found["verdict"] == []
 

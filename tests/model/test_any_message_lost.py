@@ -101,7 +101,7 @@ def assert_ended_well(replayed: ReplayedSaga, lost: str) -> None:
 
 
 @pytest.mark.parametrize("course", COURSES.values(), ids=COURSES.keys())
-def test_losing_any_one_message_still_ends_well(driver: ModelDriver, course: Course):
+def test_a_saga_ends_well_after_losing_any_one_message(driver: ModelDriver, course: Course):
     hops: dict[str, None] = {}
 
     def note(mail: Mail) -> bool:

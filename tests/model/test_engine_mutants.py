@@ -200,7 +200,7 @@ def traces(acts: list[Act]) -> Iterator[Trace]:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_mistake_in_the_engine_is_noticed(driver: ModelDriver, mutant: str):
+def test_a_mistake_in_the_engine_is_detected(driver: ModelDriver, mutant: str):
     make, acts = MUTANTS[mutant]
 
     with make(), pytest.raises(NOTICED):

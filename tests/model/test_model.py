@@ -18,12 +18,12 @@ def test_the_protocol_holds(scenario: Scenario):
 
 
 @pytest.mark.parametrize(("flaw", "scenario"), MUTANTS, ids=lambda value: getattr(value, "name", value))
-def test_a_mistake_is_noticed(flaw: str, scenario: Scenario):
+def test_the_checker_finds_a_flaw(flaw: str, scenario: Scenario):
     assert Checker(scenario, {flaw}).check().fault
 
 
 @pytest.mark.parametrize("flaw", HIDDEN)
-def test_a_guard_hides_another_while_nothing_is_lost(flaw: str):
+def test_a_second_guard_hides_the_flaw_without_loss(flaw: str):
     """If this fails, the checker finds the flaw, and the guard needs no test of its own."""
     assert not Checker(NO_CANCEL, {flaw}).check().fault
 

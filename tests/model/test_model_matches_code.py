@@ -58,31 +58,37 @@ def ways() -> dict[str, list[Act]]:
     return shortest(RACES, goals)
 
 
-def test_only_refusals_that_exclude_one_another_never_meet(ways: dict[str, list[Act]]):
+def test_only_exclusive_refusals_never_race(ways: dict[str, list[Act]]):
     assert set(PAIRS) - ways.keys() == NEVER_MEET
 
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("end", ["StockShipped", *REFUSALS])
-def test_each_kind_of_end(driver: ModelDriver, ways: dict[str, list[Act]], end: str, seed: int):
+def test_the_code_follows_the_model_to_each_end(
+    driver: ModelDriver, ways: dict[str, list[Act]], end: str, seed: int
+):
     state, trace = follow(ways[end])
     driver.replay(trace + finish(state, random.Random(seed)))
 
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("pair", sorted(set(PAIRS) - NEVER_MEET))
-def test_each_pair_of_racing_refusals(driver: ModelDriver, ways: dict[str, list[Act]], pair: str, seed: int):
+def test_the_code_follows_the_model_for_racing_refusals(
+    driver: ModelDriver, ways: dict[str, list[Act]], pair: str, seed: int
+):
     state, trace = follow(ways[pair])
     driver.replay(trace + finish(state, random.Random(seed)))
 
 
 @pytest.mark.parametrize("end", ["StockShipped", *REFUSALS])
-def test_each_delivery_again_after_every_step(driver: ModelDriver, ways: dict[str, list[Act]], end: str):
+def test_the_code_follows_the_model_with_repeated_messages(
+    driver: ModelDriver, ways: dict[str, list[Act]], end: str
+):
     """After each act, every message handled so far is handled again."""
     driver.replay(repeated(ways[end]))
 
 
-def test_a_few_hundred_traces_of_everything_at_once(driver: ModelDriver):
+def test_the_code_follows_the_model_on_random_traces(driver: ModelDriver):
     rng = random.Random(2026)
     walks = (walk(rng, rng.randrange(3, 18)) for _ in range(120))
     replayed = 0

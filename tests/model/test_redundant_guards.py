@@ -31,7 +31,7 @@ def performed(driver: ModelDriver, *acts: Act) -> ReplayedSaga:
     return replayed
 
 
-def test_an_order_of_which_nobody_ever_heard_ends_by_its_deadline(driver: ModelDriver):
+def test_an_order_whose_first_signal_is_lost_expires(driver: ModelDriver):
     replayed = performed(driver, Act("inventory", "OrderPlaced", "lost"))
 
     for act in (*EXPIRED_AFTER_CHARGE[2:], *REFUSED_ELSEWHERE, Act("orders", "OrderExpired!", "rolls back")):
@@ -40,7 +40,7 @@ def test_an_order_of_which_nobody_ever_heard_ends_by_its_deadline(driver: ModelD
     assert replayed.observe().status == "ROLLED_BACK"
 
 
-def test_a_deadline_is_renewed_until_somebody_has_heard_it(driver: ModelDriver):
+def test_a_deadline_repeats_until_it_is_received(driver: ModelDriver):
     replayed = performed(driver, EXPIRED_AFTER_CHARGE[2], Act("orders", "DeadlinePassed", "lost"))
 
     replayed.perform(EXPIRED_AFTER_CHARGE[2])
@@ -49,7 +49,7 @@ def test_a_deadline_is_renewed_until_somebody_has_heard_it(driver: ModelDriver):
     assert replayed.observe().refusal == "OrderExpired!"
 
 
-def test_a_confirmed_order_has_no_deadline_any_more(driver: ModelDriver):
+def test_a_confirmed_order_has_no_deadline(driver: ModelDriver):
     replayed = performed(driver, *EXPIRED_AFTER_CHARGE[:2], Act("orders", "PaymentCharged", "done"))
 
     replayed.perform(EXPIRED_AFTER_CHARGE[2])
@@ -57,7 +57,7 @@ def test_a_confirmed_order_has_no_deadline_any_more(driver: ModelDriver):
     assert ("DeadlinePassed", "orders") not in replayed.messages
 
 
-def test_a_deadline_that_is_heard_after_the_confirmation_does_nothing(driver: ModelDriver):
+def test_a_deadline_after_the_confirmation_does_nothing(driver: ModelDriver):
     replayed = performed(
         driver, *EXPIRED_AFTER_CHARGE[:3], Act("orders", "PaymentCharged", "done"), EXPIRED_AFTER_CHARGE[3]
     )
@@ -67,7 +67,7 @@ def test_a_deadline_that_is_heard_after_the_confirmation_does_nothing(driver: Mo
     assert (observed.status, observed.rows["expire_order"]) == ("CONFIRMED", "void")
 
 
-def test_a_saga_is_not_closed_before_its_initiator_has_turned_back_too(driver: ModelDriver):
+def test_a_saga_stays_open_until_its_initiator_has_answered(driver: ModelDriver):
     replayed = performed(driver, *EXPIRED_AFTER_CHARGE, *REFUSED_ELSEWHERE)
     assert replayed.observe().answers == {"inventory", "payments"}
     assert replayed.observe().status == "ROLLING_BACK"
@@ -77,7 +77,7 @@ def test_a_saga_is_not_closed_before_its_initiator_has_turned_back_too(driver: M
     assert replayed.observe().status == "ROLLED_BACK"
 
 
-def test_a_saga_that_rolls_back_is_not_confirmed_though_the_step_is_not_barred_yet(driver: ModelDriver):
+def test_a_saga_rolling_back_is_not_confirmed_by_an_unbarred_step(driver: ModelDriver):
     replayed = performed(driver, *EXPIRED_AFTER_CHARGE)
     assert "confirm_order" not in replayed.observe().rows
 
@@ -89,7 +89,7 @@ def test_a_saga_that_rolls_back_is_not_confirmed_though_the_step_is_not_barred_y
     assert Order.objects.get(saga_id=replayed.saga).confirmed_at is None
 
 
-def test_the_database_itself_refuses_to_confirm_a_saga_that_rolls_back(driver: ModelDriver):
+def test_the_database_refuses_to_confirm_a_saga_rolling_back(driver: ModelDriver):
     replayed = performed(driver, *EXPIRED_AFTER_CHARGE)
 
     with pytest.raises(psycopg2.errors.CheckViolation, match="cannot go from ROLLING_BACK to CONFIRMED"):

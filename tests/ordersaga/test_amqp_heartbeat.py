@@ -29,7 +29,7 @@ def proxied(
         yield between, connection
 
 
-def test_a_loop_that_a_task_holds_up_keeps_its_connection(proxied: tuple[Proxy, Connection]) -> None:
+def test_a_blocked_loop_keeps_its_connection(proxied: tuple[Proxy, Connection]) -> None:
     between, connection = proxied
     heartbeats = Heartbeats(connection)
     throughout(lambda: between.connections, SILENCE, "the connection")  # no turn: as while a task works
@@ -39,7 +39,7 @@ def test_a_loop_that_a_task_holds_up_keeps_its_connection(proxied: tuple[Proxy, 
     heartbeats.stop()
 
 
-def test_a_broker_that_falls_silent_is_noticed_by_the_loop(proxied: tuple[Proxy, Connection]) -> None:
+def test_the_loop_detects_a_silent_broker(proxied: tuple[Proxy, Connection]) -> None:
     between, connection = proxied
     heartbeats = Heartbeats(connection)
     between.stall()

@@ -89,9 +89,7 @@ def count(url: str, table: str) -> int:
 
 
 @pytest.mark.parametrize("guest", [django, sqlalchemy, psycopg])
-def test_a_saga_starts_with_the_callers_commit_and_vanishes_with_its_rollback(
-    databases: Databases, guest: Any
-) -> None:
+def test_a_saga_commits_and_rolls_back_with_the_caller(databases: Databases, guest: Any) -> None:
     with guest(databases.orders) as db:
         with opened(db):
             SAGA.start(Begun(), db=db)
@@ -105,25 +103,25 @@ def test_a_saga_starts_with_the_callers_commit_and_vanishes_with_its_rollback(
 
 
 @pytest.mark.parametrize("guest", [django, sqlalchemy])
-def test_no_signal_is_recorded_outside_a_transaction(databases: Databases, guest: Any) -> None:
+def test_recording_outside_a_transaction_raises(databases: Databases, guest: Any) -> None:
     with guest(databases.orders) as db, pytest.raises(NoTransaction):
         SAGA.start(Begun(), db=db)
     assert count(databases.orders, "ordersaga_saga") == 0
 
 
-def test_autocommit_is_no_transaction(databases: Databases) -> None:
+def test_autocommit_does_not_count_as_a_transaction(databases: Databases) -> None:
     with psycopg(databases.orders) as connection:
         connection.autocommit = True
         with pytest.raises(NoTransaction, match="autocommit"):
             SAGA.start(Begun(), db=connection)
 
 
-def test_a_stranger_is_told_what_is_wanted() -> None:
+def test_an_unsupported_connection_is_refused_with_a_remedy() -> None:
     with pytest.raises(TypeError, match="Django, SQLAlchemy or psycopg"):
         SAGA.start(Begun(), db=object())
 
 
-def test_a_saga_begins_only_with_its_own_signal_and_is_asked_only_what_it_listens_to(
+def test_a_saga_accepts_only_its_declared_signals(
     databases: Databases,
 ) -> None:
     class Other(Signal):
@@ -176,9 +174,7 @@ def rows(url: str) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("guest", [django, psycopg])
-def test_a_saga_and_what_it_is_about_are_written_by_one_statement_in_autocommit(
-    things: str, guest: Any
-) -> None:
+def test_one_autocommit_statement_writes_a_saga_and_its_row(things: str, guest: Any) -> None:
     with guest(things) as db:
         if guest is psycopg:
             db.autocommit = True
@@ -193,7 +189,7 @@ def test_a_saga_and_what_it_is_about_are_written_by_one_statement_in_autocommit(
 
 
 @pytest.mark.parametrize("guest", [django, sqlalchemy, psycopg])
-def test_in_a_transaction_both_fall_with_it(things: str, guest: Any) -> None:
+def test_in_a_transaction_a_saga_and_its_row_roll_back(things: str, guest: Any) -> None:
     with guest(things) as db:
         with pytest.raises(KeyError):
             _name_and_fail(db)
@@ -203,24 +199,24 @@ def test_in_a_transaction_both_fall_with_it(things: str, guest: Any) -> None:
     assert rows(things) == (1, 1, 3, 1)
 
 
-def test_a_session_without_a_transaction_is_told_so_as_it_would_begin_one(things: str) -> None:
+def test_a_session_without_a_transaction_is_refused(things: str) -> None:
     with sqlalchemy(things) as db, pytest.raises(NoTransaction):
         name(db, thing="tea")
     assert rows(things) == (0, 0, 0, 0)
 
 
-def test_what_would_hide_the_engines_own_parameters_is_refused(things: str) -> None:
+def test_a_parameter_that_hides_the_engines_is_refused(things: str) -> None:
     with psycopg(things) as db, pytest.raises(ValueError, match="named topic"):
         name(db, thing="tea", topic="signal.Other")
 
 
-def test_no_other_signal_begins_it(things: str) -> None:
+def test_another_first_signal_is_refused(things: str) -> None:
     with psycopg(things) as db, pytest.raises(TypeError, match="begins with Named"):
         NAMING.start_with(WRITING, {"thing": "tea"}, lambda _: Begun(), db=db, saga=new_id())
 
 
 @pytest.mark.parametrize("guest", [django, sqlalchemy, psycopg])
-def test_a_saga_starts_in_its_initiators_database_alone(databases: Databases, guest: Any) -> None:
+def test_a_saga_starts_only_in_its_initiators_database(databases: Databases, guest: Any) -> None:
     for url in (databases.inventory, databases.payments):
         with (
             guest(url) as db,
@@ -232,7 +228,7 @@ def test_a_saga_starts_in_its_initiators_database_alone(databases: Databases, gu
 
 
 @pytest.mark.parametrize("guest", [django, sqlalchemy, psycopg])
-def test_a_signal_to_a_saga_that_is_not_there_is_refused(databases: Databases, guest: Any) -> None:
+def test_a_signal_to_an_unknown_saga_is_refused(databases: Databases, guest: Any) -> None:
     with (
         guest(databases.orders) as db,
         opened(db),

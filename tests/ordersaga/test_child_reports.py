@@ -35,7 +35,7 @@ def test_the_end_of_a_condition_is_read() -> None:
     assert conditions.read() == {}
 
 
-def test_what_is_not_repeated_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_condition_that_is_not_repeated_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     conditions = Conditions()
     in_child(conditions, ("database", "is read-only"))
     assert conditions.read()
@@ -44,7 +44,7 @@ def test_what_is_not_repeated_ends_by_itself(monkeypatch: pytest.MonkeyPatch) ->
     assert conditions.read() == {}
 
 
-def test_a_report_never_blocks_though_nobody_reads() -> None:
+def test_a_report_never_blocks_without_a_reader() -> None:
     conditions = Conditions()
     for number in range(2_000):
         conditions.report(f"part {number}", "x" * 400)

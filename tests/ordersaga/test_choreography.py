@@ -27,7 +27,7 @@ def trip() -> Trip:
     return Trip()
 
 
-def test_a_choreography_that_holds_knows_its_pivot_its_end_and_its_bindings(trip: Trip) -> None:
+def test_a_valid_choreography_knows_its_pivot_end_and_bindings(trip: Trip) -> None:
     whole = trip.whole()
     assert whole.pivots() == [trip.send]
     assert whole.completes(trip.finish)
@@ -37,12 +37,12 @@ def test_a_choreography_that_holds_knows_its_pivot_its_end_and_its_bindings(trip
     assert [s.name for s in whole.undo_order([trip.book, trip.send])] == ["send", "book"]
 
 
-def test_a_signal_that_nobody_hears_is_refused_unless_it_is_an_end(trip: Trip) -> None:
+def test_an_unconsumed_signal_is_refused_unless_it_is_an_end(trip: Trip) -> None:
     del trip.desk.steps["finish"]
     refused(trip.whole, "hotel.send", "Sent", "no step consumes", "ends")
 
 
-def test_a_step_that_hears_what_nobody_says_is_refused_unless_it_is_asked(trip: Trip) -> None:
+def test_a_step_on_a_signal_that_nothing_emits_is_refused(trip: Trip) -> None:
     @trip.desk.step(decides=True)
     def cancel(wish: Wish) -> Late:
         return Late()
@@ -57,7 +57,7 @@ def test_a_step_without_undo_before_one_that_can_refuse_is_refused(trip: Trip) -
     refused(trip.whole, "hotel.book", "no undo", "@book.undo")
 
 
-def test_a_saga_whose_deadline_nobody_keeps_is_refused(trip: Trip) -> None:
+def test_a_deadline_without_a_deciding_step_is_refused(trip: Trip) -> None:
     del trip.desk.steps["expire"]
     refused(trip.whole, "saga trip", "deadline", "DeadlinePassed")
 
@@ -75,7 +75,7 @@ def test_a_saga_that_cannot_succeed_is_refused(trip: Trip) -> None:
     refused(trip.whole, "saga trip", "cannot succeed", "decides=True")
 
 
-def test_an_end_that_cannot_be_reached_is_refused(trip: Trip) -> None:
+def test_an_unreachable_end_is_refused(trip: Trip) -> None:
     trip.options["begins_with"] = Wish
     trip.options["accepts"] = (Asked,)
     refused(trip.whole, "desk.agree", "cannot be reached from Wish")
@@ -100,7 +100,7 @@ def test_a_deciding_step_that_refuses_has_no_undo_and_one_end(trip: Trip) -> Non
     refused(lambda: trip.desk.step(both, decides=True), "desk.both", "both successes and refusals")
 
 
-def test_a_step_that_may_fail_beside_the_way_to_the_confirmation_is_refused(trip: Trip) -> None:
+def test_a_failing_step_off_the_path_to_confirmation_is_refused(trip: Trip) -> None:
     """Were it to fail after the confirmation, a shipped order would roll back."""
     points = Participant("points", database=Nowhere())
 
@@ -137,13 +137,13 @@ def test_a_pivot_cannot_be_undone(trip: Trip) -> None:
     refused(trip.whole, "hotel.send", "pivot cannot be undone")
 
 
-def test_a_pivot_that_the_initiator_does_not_hear_of_is_refused(trip: Trip) -> None:
+def test_a_pivot_whose_signal_the_initiator_ignores_is_refused(trip: Trip) -> None:
     del trip.desk.steps["finish"]
     trip.options["ends"] = (Sent,)
     refused(trip.whole, "hotel.send", "desk does not consume Sent")
 
 
-def test_a_saga_that_runs_in_a_circle_is_refused(trip: Trip) -> None:
+def test_a_cycle_of_steps_is_refused(trip: Trip) -> None:
     ring = Participant("ring", database=Nowhere())
 
     @ring.step
@@ -164,7 +164,7 @@ def test_a_listed_participant_that_cannot_answer_is_refused(trip: Trip) -> None:
     refused(trip.whole, "empty", "cannot answer")
 
 
-def test_a_participant_with_steps_must_be_listed_and_a_listed_one_must_be_here(trip: Trip) -> None:
+def test_listed_participants_and_those_with_steps_must_match(trip: Trip) -> None:
     trip.options["participants"] = ["desk"]
     refused(trip.whole, "hotel", "not in the participants")
     trip.options["participants"] = ["desk", "hotel", "ghost"]
@@ -177,14 +177,14 @@ def test_two_signals_of_one_name_are_refused(trip: Trip) -> None:
     refused(trip.whole, "Wish", "name of two signals")
 
 
-def test_the_engine_alone_says_step_failed(trip: Trip) -> None:
+def test_only_the_engine_emits_step_failed(trip: Trip) -> None:
     def fail(wish: Wish) -> StepFailed:
         raise AssertionError
 
     refused(lambda: trip.hotel.step(fail), "hotel.fail", "StepFailed", "Raise")
 
 
-def test_hints_that_do_not_tell_are_refused(trip: Trip) -> None:
+def test_insufficient_type_hints_are_refused(trip: Trip) -> None:
     def silent(asked): ...
 
     def odd(asked: int) -> Booked:
@@ -204,7 +204,7 @@ def test_hints_that_do_not_tell_are_refused(trip: Trip) -> None:
     refused(lambda: trip.hotel.step(hears_refusal), "hotel.hears_refusal", "Full", "undo")
 
 
-def test_an_undo_is_given_what_its_step_said(trip: Trip) -> None:
+def test_an_undo_receives_what_its_step_emitted(trip: Trip) -> None:
     del trip.hotel.steps["book"]
 
     @trip.hotel.step
@@ -216,7 +216,7 @@ def test_an_undo_is_given_what_its_step_said(trip: Trip) -> None:
     refused(lambda: book.undo(undo_other), "hotel.undo_other", "Agreed", "Booked")
 
 
-def test_an_undo_takes_everything_that_its_step_may_say(trip: Trip) -> None:
+def test_an_undo_accepts_every_signal_its_step_emits(trip: Trip) -> None:
     del trip.hotel.steps["book"]
 
     @trip.hotel.step
@@ -234,13 +234,13 @@ def test_an_undo_takes_everything_that_its_step_may_say(trip: Trip) -> None:
     book.undo(undo_all)
 
 
-def test_only_an_undo_hears_several_signals(trip: Trip) -> None:
+def test_only_an_undo_consumes_several_signals(trip: Trip) -> None:
     def greedy(wish: Wish | Sent) -> None: ...
 
     refused(lambda: trip.hotel.step(greedy), "hotel.greedy", "does not consume one signal")
 
 
-def test_what_does_not_run_when_it_is_called_is_refused(trip: Trip) -> None:
+def test_a_coroutine_or_generator_step_is_refused(trip: Trip) -> None:
     async def later(wish: Wish) -> None: ...
 
     def bit_by_bit(wish: Wish) -> Iterator[None]:
@@ -265,7 +265,7 @@ def test_what_does_not_run_when_it_is_called_is_refused(trip: Trip) -> None:
     refused(lambda: trip.hotel.step(bit_by_bit), "hotel.bit_by_bit", "is a generator")
 
 
-def test_who_decides_says_something(trip: Trip) -> None:
+def test_a_deciding_step_always_emits(trip: Trip) -> None:
     def perhaps(wish: Wish) -> Agreed | None:
         return None
 
@@ -289,7 +289,7 @@ def test_a_confirmation_that_leads_to_no_end_is_refused(trip: Trip) -> None:
     trip.whole()
 
 
-def test_a_pivot_says_something_and_the_initiator_hears_all_of_it(trip: Trip) -> None:
+def test_a_pivot_emits_signals_that_the_initiator_consumes(trip: Trip) -> None:
     del trip.hotel.steps["send"]
 
     @trip.hotel.step
@@ -307,13 +307,13 @@ def test_a_pivot_says_something_and_the_initiator_hears_all_of_it(trip: Trip) ->
     refused(trip.whole, "hotel.send_or_fetch", "does not consume Wish")
 
 
-def test_a_step_that_takes_no_signals_is_refused(trip: Trip) -> None:
+def test_a_step_without_a_signal_is_refused(trip: Trip) -> None:
     def look(wish: Wish) -> None: ...
 
     refused(lambda: trip.hotel.step(look, max_signals=0), "hotel.look", "positive max_signals")
 
 
-def test_an_observer_has_no_steps_and_hears_everything(trip: Trip) -> None:
+def test_an_observer_has_no_steps_and_receives_everything(trip: Trip) -> None:
     log = Participant("log", database=Nowhere())
 
     @log.observe
@@ -324,7 +324,7 @@ def test_an_observer_has_no_steps_and_hears_everything(trip: Trip) -> None:
     refused(lambda: trip.hotel.observe(write), "hotel", "has steps and an observer")
 
 
-def test_it_draws_itself_as_text_mermaid_and_json(trip: Trip) -> None:
+def test_a_choreography_renders_as_text_mermaid_and_json(trip: Trip) -> None:
     whole = trip.whole()
     assert "Asked → hotel.book → Booked | Full! undo: unbook" in " ".join(draw(whole).split())
     assert "hotel_book -->|Booked| desk_agree" in draw(whole, "mermaid")

@@ -44,12 +44,12 @@ def url(database: str) -> str:
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-def test_rows_that_another_relay_has_claimed_are_passed_over(url: str, statement: str):
+def test_rows_claimed_by_another_relay_are_skipped(url: str, statement: str):
     assert rows_taken_beside_a_claim(url, statement) == 1
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-def test_a_statement_that_waits_for_claimed_rows_is_noticed(url: str, statement: str):
+def test_a_statement_that_waits_for_claimed_rows_is_detected(url: str, statement: str):
     """A test of the test above."""
     waiting = getattr(sql, statement).replace(" SKIP LOCKED", "")
 

@@ -46,7 +46,7 @@ def choreography(postgres: Postgres) -> Iterator[Choreography]:
     postgres.drop_databases("bare")
 
 
-def test_of_many_who_make_them_at_once_one_does(choreography: Choreography) -> None:
+def test_concurrent_creators_create_the_tables_once(choreography: Choreography) -> None:
     with ThreadPoolExecutor(4) as threads:
         made = sorted(threads.map(lambda _: create_tables(choreography), range(4)))
 

@@ -30,5 +30,5 @@ def test_a_name_that_cannot_be_a_database_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_to_stop_what_never_ran_is_fine(tmp_path: Path) -> None:
+def test_stopping_a_server_that_never_ran_succeeds(tmp_path: Path) -> None:
     assert main(["stop", str(tmp_path / "nowhere" / "postgres")]) == 0

@@ -61,7 +61,7 @@ def body(*rows: SignalRow[str], topic: str = "signal.Price") -> bytes:
     return encode_envelope(topic, [encode_pack(HEAD, [encode_row(r) for r in rows])])
 
 
-def test_what_is_written_is_read() -> None:
+def test_an_encoded_envelope_decodes_to_itself() -> None:
     written = row({"cents": 7})._replace(cause=new_id(), trace="00-abc-def-01", reason='too "late"', again=1)
     [(head, [read])] = read_packs(body(written))
     assert head == HEAD
@@ -70,7 +70,7 @@ def test_what_is_written_is_read() -> None:
 
 
 @given(st.text(max_size=50), st.text(max_size=50))
-def test_any_text_survives(reason: str, value: str) -> None:
+def test_any_text_survives_encoding(reason: str, value: str) -> None:
     reason = reason.encode(errors="ignore").decode()
     value = value.encode(errors="ignore").decode()
     [read] = read_rows(body(row({"t": value})._replace(reason=reason or None)))
@@ -78,7 +78,7 @@ def test_any_text_survives(reason: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("again", [True, False])
-def test_a_mark_that_came_as_a_truth_value_goes_on_as_a_number(again: bool) -> None:
+def test_a_boolean_again_flag_is_read_as_a_number(again: bool) -> None:
     [read] = read_rows(body(row({"cents": 5})._replace(again=again)))
     assert read.again is int(again)
 
@@ -91,7 +91,7 @@ def test_older_versions_are_translated_and_newer_ones_are_set_aside() -> None:
     assert "newer than 3" in str(bad[0].error)
 
 
-def test_a_version_that_can_no_longer_be_read_and_unknown_fields_are_set_aside() -> None:
+def test_retired_versions_and_unknown_fields_are_set_aside() -> None:
     good, bad = Reader(Price).read(
         body(row({}, version=1), row({"cents": 1, "more": 2}), row({"cents": "x"}))
     )
@@ -101,7 +101,7 @@ def test_a_version_that_can_no_longer_be_read_and_unknown_fields_are_set_aside()
     assert "cents" in str(bad[2].error)
 
 
-def test_rubbish_is_no_envelope() -> None:
+def test_garbage_is_not_an_envelope() -> None:
     for rubbish in (b"", b"\xff\x00", b"[]", b'{"packs": 3}', b'{"packs": [{"signals": [[1]]}]}'):
         with pytest.raises(EnvelopeError):
             read_rows(rubbish)
@@ -132,7 +132,7 @@ def test_two_keys_are_accepted_and_one_signs() -> None:
         old.verify(both.sign("i", "t", 1, b""), "i", "t", 1, b"")
 
 
-def test_keys_that_cannot_protect_are_refused() -> None:
+def test_weak_keys_are_refused() -> None:
     for keys, word in (
         ([], "no signing key"),
         ([("a", b"short")], "16 bytes"),
@@ -189,7 +189,7 @@ def test_rows_are_cut_so_that_each_part_fills_one_envelope() -> None:
     assert sizes(["ü" * 300_000] * 3) == [1, 1, 1], "bytes count, not characters"
 
 
-def test_signals_refuse_what_they_do_not_know() -> None:
+def test_signals_refuse_unknown_fields() -> None:
     class Sized(Signal):
         kilos: float
 
@@ -206,7 +206,7 @@ def test_signals_refuse_what_they_do_not_know() -> None:
             pass
 
 
-def test_a_refusal_says_its_reason_in_words() -> None:
+def test_a_refusal_has_a_reason_in_words() -> None:
     class OutOfMilk(Refusal):
         pass
 

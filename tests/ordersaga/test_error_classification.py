@@ -90,7 +90,7 @@ def test_a_server_that_does_not_answer(drivers: list[Callable[[str], Any]]) -> N
         assert classify(caught.value) is ErrorKind.CONNECTION
 
 
-def test_another_librarys_error_of_the_same_name_counts() -> None:
+def test_an_error_of_the_same_name_in_another_library_counts() -> None:
     class OperationalError(Exception):
         """As kombu has one."""
 

@@ -35,7 +35,7 @@ def heartbeat(tmp_path: Path) -> Heartbeat:
     return Heartbeat(tmp_path, "stock", "stock-1@host", ("consumer", "relay"))
 
 
-def test_who_has_not_begun_is_not_well_and_who_turns_round_is(heartbeat: Heartbeat, tmp_path: Path) -> None:
+def test_a_process_is_healthy_once_its_loop_runs(heartbeat: Heartbeat, tmp_path: Path) -> None:
     heartbeat.beat("relay")
     heartbeat.start()
     [life] = live_processes(tmp_path, "stock")
@@ -50,7 +50,7 @@ def test_who_has_not_begun_is_not_well_and_who_turns_round_is(heartbeat: Heartbe
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_part_that_hangs_is_named(
+def test_a_hung_component_is_named(
     heartbeat: Heartbeat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heartbeat.beat("consumer")
@@ -65,7 +65,7 @@ def test_a_part_that_hangs_is_named(
     heartbeat.stop()
 
 
-def test_a_part_at_work_is_not_held_to_hang(heartbeat: Heartbeat, tmp_path: Path) -> None:
+def test_a_busy_component_does_not_count_as_hung(heartbeat: Heartbeat, tmp_path: Path) -> None:
     heartbeat.beat("relay")
     heartbeat.occupied = lambda: ("consumer",)
     heartbeat.start()
@@ -73,7 +73,7 @@ def test_a_part_at_work_is_not_held_to_hang(heartbeat: Heartbeat, tmp_path: Path
     heartbeat.stop()
 
 
-def test_a_child_does_not_keep_a_killed_parent_alive_and_what_is_left_is_removed(tmp_path: Path) -> None:
+def test_a_killed_parents_heartbeat_files_are_removed(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", FORKED, str(tmp_path)],
         stdout=subprocess.PIPE,

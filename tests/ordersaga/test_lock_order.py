@@ -124,7 +124,7 @@ def test_rows_are_locked_in_the_order_of_saga_and_step(toy: Toy, locking: Lockin
 
 
 @pytest.mark.parametrize("locking", LOCKINGS, ids=statement)
-def test_a_statement_without_order_is_noticed(toy: Toy, locking: Locking):
+def test_a_statement_without_an_order_is_detected(toy: Toy, locking: Locking):
     """A test of the test above."""
     rows = written(toy, locking)
     ordered = getattr(locking.module, locking.name)

@@ -53,18 +53,18 @@ def written(
     return found
 
 
-def test_its_examples_are_true() -> None:
+def test_the_examples_in_the_docstrings_hold() -> None:
     assert doctest.testmod(log, optionflags=doctest.ELLIPSIS).failed == 0
 
 
-def test_what_is_bound_ends_with_its_block() -> None:
+def test_bound_fields_end_with_their_block() -> None:
     with log_context(step="a.step", task="1"), log_context(task="2", attempt=None):
         line = written("hello")
     assert (line["step"], line["task"], "attempt" in line) == ("a.step", "2", False)
     assert "task" not in written("hello")
 
 
-def test_an_error_of_the_database_tells_names_of_the_schema_and_no_value(
+def test_a_database_error_shows_schema_names_and_no_value(
     postgres: Postgres, database_templates: dict[str, str]
 ) -> None:
     postgres.ensure()
@@ -89,7 +89,7 @@ def test_an_error_of_the_database_tells_names_of_the_schema_and_no_value(
     assert isinstance(error.orig, errors.UniqueViolation)
 
 
-def test_a_signal_that_is_not_valid_is_told_by_its_fields() -> None:
+def test_an_invalid_signal_is_described_by_its_fields() -> None:
     error = raised(lambda: OrderLine.model_validate({"sku": WORDS, "quantity": 0, "amount": 1, WORDS: 1}))
     assert (
         safe_message(error)
@@ -97,18 +97,18 @@ def test_a_signal_that_is_not_valid_is_told_by_its_fields() -> None:
     )
 
 
-def test_the_words_of_a_connection_and_of_our_own_errors_are_told() -> None:
+def test_messages_of_connection_and_engine_errors_are_shown() -> None:
     refused = raised(lambda: psycopg2.connect("postgresql://127.0.0.1:1/nowhere"))
     assert "Connection refused" in safe_message(refused)
     assert safe_message(EnvelopeError("not signed", "abc")) == "EnvelopeError: not signed (body sha256 abc)"
 
 
-def test_what_is_put_into_a_sentence_is_one_line_without_its_full_stop_and_never_nothing() -> None:
+def test_a_safe_message_is_one_line_without_a_full_stop() -> None:
     assert first_line(ValueError("\nnobody answers.\nDETAIL: at 10.0.0.1")) == "nobody answers"
     assert first_line(ValueError()) == "ValueError"
 
 
-def test_one_error_raised_from_another_is_not_taken_for_it() -> None:
+def test_a_chained_error_is_not_mistaken_for_its_cause() -> None:
     def wrapped() -> None:
         try:
             psycopg2.connect("postgresql://127.0.0.1:1/nowhere")
@@ -118,14 +118,14 @@ def test_one_error_raised_from_another_is_not_taken_for_it() -> None:
     assert safe_message(raised(wrapped)) == "RuntimeError"
 
 
-def test_no_line_tells_the_words_of_its_exception() -> None:
+def test_no_log_line_contains_an_exceptions_message() -> None:
     error = raised(lambda: dict[str, str]()[WORDS])
     line = written("something broke", error=error)
     assert WORDS not in json.dumps(line)
     assert str(line["exception"]).endswith("KeyError")
 
 
-def test_an_access_tells_neither_query_nor_whence() -> None:
+def test_an_access_line_has_no_query_and_no_address() -> None:
     atoms = {"m": "GET", "U": "/admin/orders/order/", "q": WORDS, "f": WORDS, "s": "200", "B": 12, "D": 1500}
     line = written(ACCESS_FORMAT, atoms, name=ACCESS)
     assert (line["event"], line["status"], line["bytes"], line["seconds"]) == (
@@ -140,7 +140,7 @@ def test_an_access_tells_neither_query_nor_whence() -> None:
     )
 
 
-def test_at_debug_the_loggers_that_tell_arguments_and_parameters_stay_silent() -> None:
+def test_loggers_of_arguments_and_parameters_stay_silent_at_debug() -> None:
     done = subprocess.run(
         [sys.executable, "-c", POOL_AT_DEBUG],
         cwd=ROOT,
@@ -152,7 +152,7 @@ def test_at_debug_the_loggers_that_tell_arguments_and_parameters_stay_silent() -
     assert done.stdout.splitlines()[-1] == "[True, False, False]"
 
 
-def test_structlogs_own_loggers_carry_what_is_under_way(caplog: pytest.LogCaptureFixture) -> None:
+def test_structlogs_loggers_include_the_bound_fields(caplog: pytest.LogCaptureFixture) -> None:
     form = formatter(json=True)
     with log_context(step="a.step"), caplog.at_level("INFO"):
         structlog.get_logger("mine").info("reserved", sku="TEA")
@@ -160,7 +160,7 @@ def test_structlogs_own_loggers_carry_what_is_under_way(caplog: pytest.LogCaptur
     assert (line["event"], line["sku"], line["step"]) == ("reserved", "TEA", "a.step")
 
 
-def test_under_anybodys_logging_a_line_reads_as_text() -> None:
+def test_under_any_logging_setup_a_line_is_text() -> None:
     error = raised(lambda: dict[str, str]()[WORDS])
     said = str(LogEvent("step_given_up", "The step failed.", saga="7", **failure(error, whole=True)))
     assert said.startswith("step_given_up: The step failed. saga=7 error=KeyError\n")

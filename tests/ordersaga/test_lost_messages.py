@@ -34,7 +34,7 @@ def test_a_refusal_lost_to_the_initiator_waits_for_the_deadline(url: str):
 
 
 @pytest.mark.parametrize("attempts", [0, 1], ids=["its signal", "its retry"])
-def test_a_listener_whose_message_is_lost_does_not_run(url: str, attempts: int):
+def test_a_listening_end_whose_message_is_lost_does_not_run(url: str, attempts: int):
     """The saga is complete without it, and a complete saga is not reminded."""
     plans = {(f"{LISTEN}0", 0): Plan(failures=attempts)}
     shape = Shape(("shelf",), (False,), ships="shelf", plans=plans, listeners=(("till", 0),))

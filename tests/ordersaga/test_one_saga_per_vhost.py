@@ -41,7 +41,7 @@ def test_a_second_kind_of_saga_is_refused_on_the_embedded_broker(broker: BrokerD
         refused(connection)
 
 
-def test_a_pool_of_another_kind_ends_and_says_why(vhost: str, spawn: Callable[..., Process]) -> None:
+def test_a_pool_of_another_saga_stops_with_a_reason(vhost: str, spawn: Callable[..., Process]) -> None:
     with Connection(vhost) as connection:
         declare(connection, trip())
 

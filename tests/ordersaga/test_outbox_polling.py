@@ -161,7 +161,9 @@ def never_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("never_everything")
-def test_signals_of_transactions_of_any_length_are_carried(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signals_of_transactions_of_any_length_are_published(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ScanBound, "PATIENCE", 0.3)
     monkeypatch.setattr(ScanBound, "MARGIN", 0.05)
     broker = Broker()
@@ -197,7 +199,7 @@ def test_signals_of_transactions_of_any_length_are_carried(url: str, monkeypatch
 
 
 @pytest.mark.usefixtures("never_everything")
-def test_a_long_transaction_is_looked_for_when_it_ends(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_transactions_rows_are_found_when_it_ends(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ScanBound, "PATIENCE", 0.0)
     monkeypatch.setattr(ScanBound, "MARGIN", 0.0)
     relay = Relay(url, "desk", broker := Broker())
@@ -223,7 +225,7 @@ def test_a_long_transaction_is_looked_for_when_it_ends(url: str, monkeypatch: py
     assert sorted(broker.numbers) == [1, 2, 3, 4]
 
 
-def test_a_row_set_back_in_time_is_found_by_a_scan_of_everything() -> None:
+def test_a_row_moved_back_in_time_is_found_by_a_full_scan() -> None:
     bound = ScanBound()
     assert bound.since == 0.0
     for at in (100.0, 101.0, 102.0):

@@ -121,7 +121,7 @@ def remind(toy: Toy, rehearsal: Rehearsal, sagas: list[str]) -> None:
 @pytest.mark.parametrize(
     ("batched", "most", "transactions"), [(False, 2, 3), (True, 2, 3), (False, None, 1), (True, None, 1)]
 )
-def test_a_step_and_its_undo_run_for_so_many_sagas_at_once(
+def test_a_step_and_its_undo_respect_their_batch_size(
     url: str, batched: bool, most: int | None, transactions: int
 ):
     """What takes long for each saga must not run into its time limit because they came together."""

@@ -135,7 +135,7 @@ def desk(database: str, rabbitmq: RabbitMQ, broker_url: str) -> Iterator[Desk]:
         one.arrived(queue)
 
 
-def test_a_full_queue_delays_its_own_address_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_delays_only_its_own_messages(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AddressBackoff, "FIRST", 0.2)
     monkeypatch.setattr(AddressBackoff, "CAP", 0.4)
     sent: list[OutgoingEnvelope] = []
@@ -187,7 +187,7 @@ def test_a_full_queue_delays_its_own_address_alone(desk: Desk, monkeypatch: pyte
     assert set(desk.arrived("inventory") + in_queue) == set(range(1001))
 
 
-def test_a_queue_that_does_not_confirm_stops_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_without_confirms_delays_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "CONFIRM_SECONDS", scaled(3))
     monkeypatch.setattr(publishing, "RETRY_SECONDS", 0.3)
     name = f"{desk.vhost}_inventory"
@@ -238,7 +238,7 @@ def test_a_queue_that_does_not_confirm_stops_no_other(desk: Desk, monkeypatch: p
         "too large for receivers",
     ],
 )
-def test_a_row_that_cannot_be_published_is_set_apart(
+def test_a_row_that_cannot_be_published_is_set_aside(
     topic: str, payload: str, fault: str, desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     desk.owe(TO_INVENTORY, pack(1))
@@ -318,9 +318,7 @@ def test_publishing_waits_once_for_the_confirms_of_a_claim(desk: Desk, proxy: Ca
     assert took < 1, "fifty round trips of 0.1 s each would take five"
 
 
-def test_a_broker_that_hangs_is_not_waited_for_while_rows_are_claimed(
-    desk: Desk, proxy: Callable[[int], Proxy]
-) -> None:
+def test_rows_are_not_claimed_while_the_broker_hangs(desk: Desk, proxy: Callable[[int], Proxy]) -> None:
     between = proxy(desk.rabbitmq.port)
     publisher = publisher_at(between.through(desk.rabbitmq.url(desk.vhost)))
     relay = Relay(desk.url, "orders", publisher, ready=publisher.open)
@@ -343,7 +341,7 @@ def test_a_broker_that_hangs_is_not_waited_for_while_rows_are_claimed(
     assert desk.arrived("payments") == [1]
 
 
-def test_a_memory_alarm_keeps_the_rows_and_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_memory_alarm_keeps_the_rows_and_is_reported(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "CONFIRM_SECONDS", 5.0)
     desk.rabbitmq.ctl("set_vm_memory_high_watermark", "0.00001")
     try:
@@ -360,7 +358,7 @@ def test_a_memory_alarm_keeps_the_rows_and_is_named(desk: Desk, monkeypatch: pyt
     assert set(desk.arrived("payments")) == {1}
 
 
-def test_a_relay_that_vanishes_lets_go_of_its_rows(desk: Desk) -> None:
+def test_a_vanished_relay_releases_its_rows(desk: Desk) -> None:
     claimed, gone = threading.Event(), threading.Event()
 
     def vanish(_: Any) -> None:

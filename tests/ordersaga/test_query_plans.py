@@ -31,7 +31,7 @@ def sagas(databases: Databases) -> list[str]:
 @pytest.mark.parametrize(
     "name", ["LOCK", "CONFIRM", "TURN", "COMPLETE", "MOVED", "CLOSE", "WATCH", "ROUND", "ATTENTION"]
 )
-def test_sagas_of_an_envelope_are_not_sought_among_all_that_are_open(
+def test_sagas_of_an_envelope_are_found_by_their_ids(
     name: str, databases: Databases, sagas: list[str]
 ) -> None:
     ids = array(sagas)

@@ -195,7 +195,7 @@ def held_at(gate: Gate, owner: type[Any], method: str, *, after: bool) -> Any:
     return patch.object(owner, method, call)
 
 
-def test_a_refusal_waits_for_the_step_under_way_and_then_undoes_it(url: str):
+def test_a_refusal_waits_for_a_running_step_and_undoes_it(url: str):
     racing = RacingSagas(url)
     racing.expire()
     step, refusal = racing.take("shelf", "signal.Heard0"), racing.take("shelf", "refusal.Expired")
@@ -209,7 +209,7 @@ def test_a_refusal_waits_for_the_step_under_way_and_then_undoes_it(url: str):
     assert racing.end() == {"ROLLED_BACK"}
 
 
-def test_a_refusal_that_does_not_read_again_after_a_conflict_is_noticed(url: str):
+def test_a_refusal_without_a_re_read_is_detected(url: str):
     """A test of the test above: the mistake is real, and is seen."""
     racing = RacingSagas(url)
     racing.expire()
@@ -232,7 +232,7 @@ def test_a_refusal_that_does_not_read_again_after_a_conflict_is_noticed(url: str
         racing.end()
 
 
-def test_a_step_waits_for_the_refusal_under_way_and_finds_itself_barred(url: str):
+def test_a_step_waits_for_a_running_refusal_and_is_barred(url: str):
     racing = RacingSagas(url)
     racing.expire()
     step, refusal = racing.take("shelf", "signal.Heard0"), racing.take("shelf", "refusal.Expired")
@@ -257,7 +257,7 @@ def test_the_last_two_answers_see_one_another(url: str):
     assert racing.end() == {"ROLLED_BACK"}
 
 
-def test_a_refusal_that_some_sagas_have_heard_locks_all_of_them_in_one_order(url: str):
+def test_a_partly_repeated_refusal_locks_all_sagas_in_one_order(url: str):
     racing = RacingSagas(url)
     racing.expire()
     refusal = racing.take(DESK, "refusal.Expired")
@@ -273,7 +273,7 @@ def test_a_refusal_that_some_sagas_have_heard_locks_all_of_them_in_one_order(url
     assert racing.end() == {"ROLLED_BACK"}
 
 
-def test_a_confirmation_that_comes_late_for_some_sagas_locks_all_of_them_in_one_order(url: str):
+def test_a_partly_late_confirmation_locks_all_sagas_in_one_order(url: str):
     racing = RacingSagas(url)
     racing.hear("shelf", "signal.Heard0")
     racing.hear("till", "signal.Heard1")

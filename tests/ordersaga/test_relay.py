@@ -186,7 +186,7 @@ def observed(*heard: str) -> Choreography:
     return whole
 
 
-def test_what_participants_hear_is_due_to_the_observers_later_all_of_a_second_together(url: str) -> None:
+def test_copies_for_observers_are_batched_by_the_second(url: str) -> None:
     start(url, *range(50), together=False)
     broker = Broker()
     relay = Relay(url, "desk", broker, choreography=observed("signal.Begun"))
@@ -204,7 +204,7 @@ def test_what_participants_hear_is_due_to_the_observers_later_all_of_a_second_to
     assert sorted(broker.numbers) == sorted([*range(60), *range(60)])
 
 
-def test_what_only_observers_hear_is_sent_to_them_alone(url: str) -> None:
+def test_signals_for_observers_only_are_sent_to_them(url: str) -> None:
     start(url, 1)
     broker = Broker()
     relay = Relay(url, "desk", broker, choreography=observed())
@@ -226,7 +226,7 @@ def test_what_no_participant_consumes_is_not_published(url: str) -> None:
     relay.close()
 
 
-def test_what_was_not_confirmed_stays_and_is_published_again(url: str) -> None:
+def test_an_unconfirmed_row_stays_and_is_published_again(url: str) -> None:
     start(url, 1)
     broker = Broker(failures=1)
     relay = Relay(url, "desk", broker)
@@ -238,7 +238,7 @@ def test_what_was_not_confirmed_stays_and_is_published_again(url: str) -> None:
     assert (broker.numbers, rows(url)) == ([1], 0)
 
 
-def test_a_crash_between_confirm_and_commit_publishes_twice_and_loses_nothing(url: str) -> None:
+def test_a_crash_after_the_confirm_publishes_twice(url: str) -> None:
     start(url, 1)
     broker = Broker()
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
@@ -260,7 +260,7 @@ def test_two_relays_share_an_outbox_and_send_nothing_twice(url: str, carried: An
     assert sorted(one.numbers + two.numbers) == list(range(200))
 
 
-def test_nothing_is_carried_before_its_transaction_commits(url: str) -> None:
+def test_nothing_is_published_before_its_commit(url: str) -> None:
     connection = psycopg2.connect(url)
     SAGA.start(Begun(number=1), db=connection)
     relay = Relay(url, "desk", broker := Broker())
@@ -272,7 +272,7 @@ def test_nothing_is_carried_before_its_transaction_commits(url: str) -> None:
     assert broker.envelopes == []
 
 
-def test_a_relay_asleep_is_woken_by_the_writer_and_survives_an_absent_broker(url: str, carried: Any) -> None:
+def test_a_sleeping_relay_wakes_on_notify_and_survives_no_broker(url: str, carried: Any) -> None:
     broker = Broker(failures=2)
     errors = carried(broker)
     start(url, 1)
@@ -282,7 +282,7 @@ def test_a_relay_asleep_is_woken_by_the_writer_and_survives_an_absent_broker(url
 
 
 @pytest.mark.parametrize("call", ["desk", ""], ids=["by its name", "by a release that names nobody"])
-def test_a_relay_asleep_is_woken_by_a_call_for_it_alone(
+def test_a_sleeping_relay_wakes_only_on_its_own_notify(
     call: str, url: str, carried: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Relay, "MAX_IDLE_SECONDS", 60.0)  # nothing but a call wakes it
@@ -300,7 +300,7 @@ def test_a_relay_asleep_is_woken_by_a_call_for_it_alone(
     eventually(lambda: len(broker.envelopes) == 2, 10, "the call for it")
 
 
-def test_what_is_committed_while_a_relay_publishes_needs_no_call(
+def test_rows_committed_while_a_relay_publishes_need_no_notify(
     url: str, carried: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Relay, "MAX_IDLE_SECONDS", 60.0)
@@ -331,7 +331,7 @@ def test_a_relay_survives_the_loss_of_its_connection(url: str, carried: Any) -> 
     eventually(lambda: broker.numbers == [1, 2], 30, "the second signal is sent")
 
 
-def test_a_timer_is_sent_when_it_is_due_and_again_until_it_is_struck_out(url: str) -> None:
+def test_a_timer_is_sent_when_due_and_again_until_deleted(url: str) -> None:
     start(url, 1)
     due = "UPDATE ordersaga_outbox SET due_at = now() WHERE kind = 'deadline'"
     relay = Relay(url, "desk", broker := Broker())
@@ -393,7 +393,7 @@ def test_a_reminder_waits_while_messages_wait_in_a_queue(url: str) -> None:
     relay.close()
 
 
-def test_a_claim_takes_no_more_bytes_than_it_may(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_respects_its_byte_limit(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ordersaga.claim.CLAIM_BYTES", 1_000_000)
     monkeypatch.setattr("ordersaga.relay.CLAIM_BYTES", 1_000_000)
     for number in range(40):
@@ -409,7 +409,7 @@ def test_a_claim_takes_no_more_bytes_than_it_may(url: str, monkeypatch: pytest.M
     assert limits[0] < 30, "the next claim locks few rows that it may not take"
 
 
-def test_many_large_signals_are_cut_into_envelopes_that_receivers_take(url: str) -> None:
+def test_many_large_signals_are_cut_into_valid_envelopes(url: str) -> None:
     start_large(url, 30_000, *range(400))
     relay = Relay(url, "desk", broker := Broker())
     while relay.drain():
@@ -420,7 +420,7 @@ def test_many_large_signals_are_cut_into_envelopes_that_receivers_take(url: str)
     assert {envelope.rows[0].payload.count('"participant"') for envelope in broker.envelopes} == {1}
 
 
-def test_what_a_step_emits_is_cut_into_packs_that_its_journal_finds(url: str) -> None:
+def test_a_steps_signals_are_cut_into_packs_of_its_journal(url: str) -> None:
     sagas = sorted(new_id() for _ in range(50))
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         begun = Journal(cursor, "desk").begin("desk.step", sagas)
@@ -443,7 +443,7 @@ def test_what_a_step_emits_is_cut_into_packs_that_its_journal_finds(url: str) ->
     ]
 
 
-def test_a_pack_that_an_earlier_release_wrote_whole_is_cut_by_the_relay(url: str) -> None:
+def test_an_oversized_pack_of_an_old_release_is_cut_by_the_relay(url: str) -> None:
     def row(number: int) -> str:
         data = f'{{"number": {number}, "text": "{"x" * 30_000}"}}'
         return encode_row(
@@ -478,7 +478,7 @@ def test_a_signal_that_is_too_large_is_refused_when_it_is_emitted(url: str) -> N
     assert rows(url) == 1
 
 
-def test_lone_signals_leave_at_once_and_a_stream_is_gathered(
+def test_single_signals_leave_at_once_and_a_stream_is_gathered(
     url: str, carried: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Relay, "STREAM", 0.1)  # so that what this test starts, however slowly, is one
@@ -499,7 +499,7 @@ def test_lone_signals_leave_at_once_and_a_stream_is_gathered(
     [(0.025, 1, False), (0.010, 1, True), (0.5, 50, True), (0.5, 5, False)],
     ids=["twenty orders a second", "a stream", "few rounds that carry much", "few rounds that carry little"],
 )
-def test_it_gathers_by_the_packs_that_come_however_long_a_round_takes(
+def test_gathering_counts_packs_whatever_the_round_takes(
     every: float, packs: int, gathers: bool, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
@@ -512,7 +512,7 @@ def test_it_gathers_by_the_packs_that_come_however_long_a_round_takes(
     assert told[-1] is gathers
 
 
-def test_what_only_observers_hear_is_no_stream_and_full_envelopes_do_not_wait(url: str) -> None:
+def test_observer_signals_and_full_envelopes_are_not_gathered(url: str) -> None:
     relay = Relay(url, "desk", Broker())
     assert not relay._gathers(
         [
@@ -524,7 +524,7 @@ def test_what_only_observers_hear_is_no_stream_and_full_envelopes_do_not_wait(ur
     assert relay._gathers([OutgoingEnvelope("", "signal.Begun", None, 90, b"", 90)])
 
 
-def test_it_gathers_where_the_workers_are_behind(url: str) -> None:
+def test_the_relay_gathers_while_the_workers_are_behind(url: str) -> None:
     waiting = [0]
     relay = Relay(url, "desk", Broker(), waiting=lambda: waiting[0])
     few = [OutgoingEnvelope("", "signal.Begun", None, 3, b"", 3)]
@@ -534,9 +534,7 @@ def test_it_gathers_where_the_workers_are_behind(url: str) -> None:
     assert relay._gathers(few)
 
 
-def test_the_more_waits_in_the_queues_the_longer_it_gathers(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_longer_queues_make_the_relay_gather_longer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Relay, "QUEUE_DEPTH_TTL", 0.0)  # each answer holds for no time
     waiting = [0]
     relay = Relay(url, "desk", Broker(), linger=timedelta(milliseconds=25), waiting=lambda: waiting[0])

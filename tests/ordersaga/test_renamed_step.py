@@ -112,7 +112,7 @@ def expire(release: Release, saga: str) -> None:
     rehearsal.run()
 
 
-def test_a_renamed_step_is_not_done_again_and_is_undone(database: SQLAlchemyDatabase) -> None:
+def test_a_renamed_step_does_not_run_again_and_is_undone(database: SQLAlchemyDatabase) -> None:
     saga, mail = reserved(database)
     now = Release(database, "hold", formerly="reserve")
 
@@ -134,7 +134,7 @@ def test_a_step_with_a_name_of_its_own_may_have_another_function(database: SQLAl
     assert (now.step.key, now.step.task) == ("shelf.reserve", "shelf.reserve")
 
 
-def test_what_no_declared_step_can_undo_keeps_the_saga_open_until_one_can(
+def test_an_undeclared_done_step_keeps_the_saga_open(
     database: SQLAlchemyDatabase,
 ) -> None:
     saga, _ = reserved(database)
@@ -164,7 +164,7 @@ def test_the_task_has_the_new_name_and_the_journal_the_first(database: SQLAlchem
     assert (step.task, step.key) == ("shelf.hold", "shelf.reserve")
 
 
-def test_a_name_that_another_step_has_in_the_journal_is_refused() -> None:
+def test_a_journal_name_of_another_step_is_refused() -> None:
     trip = Trip()
 
     def other(agreed: Ordered) -> None: ...
@@ -173,7 +173,7 @@ def test_a_name_that_another_step_has_in_the_journal_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "two words", "with.dot", "a" * 61])
-def test_a_name_that_is_no_identifier_is_refused(name: str) -> None:
+def test_a_name_that_is_not_an_identifier_is_refused(name: str) -> None:
     def other(agreed: Ordered) -> None: ...
 
     refused(lambda: Trip().hotel.step(name=name)(other), "hotel.", "letters, digits")

@@ -129,7 +129,7 @@ def test_a_copy_marked_again_counts_beside_an_ordinary_one(
 
 @ENDS
 @MISTAKES
-def test_that_only_one_copy_counts_is_noticed(
+def test_dropping_the_marked_copy_is_detected(
     url: str, ends_well: Callable[[str, Marks], bool], mistake: Any, marks: Marks
 ):
     """A test of the test above."""
@@ -137,7 +137,7 @@ def test_that_only_one_copy_counts_is_noticed(
         assert not ends_well(url, marks)
 
 
-def test_a_signal_that_the_outbox_still_owes_is_not_repeated(url: str):
+def test_a_signal_still_in_the_outbox_is_not_re_sent(url: str):
     """Where a relay is away, each reminder would otherwise add a copy of every signal behind it."""
     toy, rehearsal, _ = began(url, Plan())
     received = deliver(rehearsal, "shelf", "signal.Heard0")
@@ -151,7 +151,7 @@ def test_a_signal_that_the_outbox_still_owes_is_not_repeated(url: str):
     toy.database.discard()
 
 
-def test_a_reminder_repeats_no_first_signal_that_the_outbox_still_owes(url: str):
+def test_a_reminder_re_sends_no_signal_still_in_the_outbox(url: str):
     toy, rehearsal, saga = began(url, Plan())
     toy.execute("UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga)
     toy.execute("UPDATE ordersaga_outbox SET due_at = now() + interval '1 day' WHERE kind = 'said'")

@@ -73,14 +73,14 @@ def test_a_saga_moves_only_as_the_protocol_allows(cursor: Any) -> None:
         "rounds = -1",
     ],
 )
-def test_a_saga_cannot_be_what_makes_no_sense(cursor: Any, change: str) -> None:
+def test_an_inconsistent_saga_row_is_refused(cursor: Any, change: str) -> None:
     saga = new_id()
     cursor.execute(SAGA, [saga])
     with pytest.raises(CheckViolation):
         cursor.execute(f"UPDATE ordersaga_saga SET {change} WHERE id = %s", [saga])
 
 
-def test_a_complete_saga_cannot_be_turned_round(cursor: Any) -> None:
+def test_a_complete_saga_cannot_roll_back(cursor: Any) -> None:
     saga = new_id()
     cursor.execute(SAGA, [saga])
     cursor.execute("UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s", [saga])
@@ -110,7 +110,7 @@ def test_a_step_of_a_saga_is_done_once(cursor: Any) -> None:
         ("inventory.reserve", "done", -1, 1),
     ],
 )
-def test_a_journal_row_cannot_be_what_makes_no_sense(
+def test_an_inconsistent_journal_row_is_refused(
     cursor: Any, step: str, state: str, attempts: int, pack: Any
 ) -> None:
     with pytest.raises(CheckViolation):
@@ -141,7 +141,7 @@ def test_a_journal_row_moves_only_as_the_protocol_allows(cursor: Any) -> None:
 
 
 @pytest.mark.parametrize("last", ["barred", "undone", "refused", "void"])
-def test_what_has_ended_at_a_participant_never_runs_again(cursor: Any, last: str) -> None:
+def test_a_final_journal_row_never_runs_again(cursor: Any, last: str) -> None:
     saga = new_id()
     pack = None if last == "barred" else 1
     cursor.execute(ROW, [saga, "inventory.reserve", last, 0, pack])
@@ -149,7 +149,7 @@ def test_what_has_ended_at_a_participant_never_runs_again(cursor: Any, last: str
         cursor.execute("UPDATE ordersaga_journal SET state = 'done', pack_id = 2 WHERE saga_id = %s", [saga])
 
 
-def test_a_done_step_becomes_refused_only_in_the_transaction_that_ran_it(cursor: Any) -> None:
+def test_done_becomes_refused_only_in_the_same_transaction(cursor: Any) -> None:
     saga, late = new_id(), new_id()
     refuse = "UPDATE ordersaga_journal SET state = 'refused' WHERE saga_id = %s"
     cursor.execute("BEGIN")
@@ -171,7 +171,7 @@ def test_a_done_step_becomes_refused_only_in_the_transaction_that_ran_it(cursor:
         "signals = 0",
     ],
 )
-def test_an_outbox_row_cannot_be_what_makes_no_sense(cursor: Any, columns: str) -> None:
+def test_an_inconsistent_outbox_row_is_refused(cursor: Any, columns: str) -> None:
     cursor.execute(
         "INSERT INTO ordersaga_outbox (participant, topic, signals, payload) VALUES ('p', 't', 1, '{}')"
     )

@@ -71,7 +71,7 @@ def test_any_text_in_any_field_is_read_as_it_was(texts: list[str | None], data: 
 
 
 @given(ANY_TEXT)
-def test_a_saga_whose_id_is_no_uuid_is_in_no_envelope(saga: str) -> None:
+def test_a_saga_id_that_is_not_a_uuid_is_refused(saga: str) -> None:
     """It would be shown by logs, sent on and tried again, though no database can hold it."""
     row = SignalRow("", saga, None, 1, "", 0, None, None, "{}")
     with pytest.raises(EnvelopeError, match="a saga's id is not a UUID"):
@@ -103,9 +103,7 @@ def ask(postgres: Postgres) -> Iterator[Callable[..., Any]]:
 
 
 @given(participant=ANY_TEXT)
-def test_a_timer_is_an_envelope_whatever_the_participants_name(
-    ask: Callable[..., Any], participant: str
-) -> None:
+def test_a_timer_is_an_envelope_for_any_participant_name(ask: Callable[..., Any], participant: str) -> None:
     text = timer_text(participant)
     saga = new_id()
     filled = ask("SELECT format(%s, %s, %s)", text, "0-0", saga)
@@ -114,12 +112,12 @@ def test_a_timer_is_an_envelope_whatever_the_participants_name(
 
 
 @given(texts=st.lists(ANY_TEXT.filter(lambda text: "\0" not in text and kept(text) == text)))
-def test_an_array_of_texts_holds_these_texts(ask: Callable[..., Any], texts: list[str]) -> None:
+def test_an_array_of_texts_keeps_its_texts(ask: Callable[..., Any], texts: list[str]) -> None:
     assert ask("SELECT %s::text[]", text_array(texts)) == texts
 
 
 @pytest.mark.parametrize("value", ["a,b", "{", "}", '"', "\\", ""])
-def test_an_array_of_ids_takes_no_other_text(value: str) -> None:
+def test_an_array_of_ids_refuses_other_text(value: str) -> None:
     with pytest.raises(ValueError, match="ids and numbers"):
         array([new_id(), value])
 
@@ -129,11 +127,11 @@ def test_arrays_of_ids_and_numbers_are_written_plainly() -> None:
 
 
 @pytest.mark.parametrize("text", NOT_TRACES)
-def test_what_is_no_traceparent_is_told_apart(text: str) -> None:
+def test_an_invalid_traceparent_is_recognised(text: str) -> None:
     assert not is_traceparent(text)
 
 
-def test_a_traceparent_of_any_version_but_ff_is_one() -> None:
+def test_a_traceparent_of_any_version_but_ff_is_valid() -> None:
     assert is_traceparent(TRACE)
     assert is_traceparent(f"fe{TRACE[2:]}")
 
@@ -169,7 +167,7 @@ def rows_of(cursor: Any) -> list[SignalRow[Any]]:
     ]
 
 
-def test_a_crafted_trace_starts_nothing_and_forges_nothing(databases: Databases) -> None:
+def test_a_crafted_trace_cannot_inject_anything(databases: Databases) -> None:
     """Each of the three ways to start a saga names the parameter; a valid trace is carried on."""
     with closing(psycopg2.connect(databases.orders)) as db:
         for begin in (
@@ -183,7 +181,7 @@ def test_a_crafted_trace_starts_nothing_and_forges_nothing(databases: Databases)
         assert [row.trace for row in rows_of(db.cursor())] == [TRACE] * 3
 
 
-def test_a_number_of_any_text_is_only_text(databases: Databases) -> None:
+def test_a_number_field_of_any_text_is_only_text(databases: Databases) -> None:
     things = ['"', 'x"}]]},{"participant":"forged', "\\", '\\"', "\n", "7"]
     with closing(psycopg2.connect(databases.orders)) as db:
         for thing in things:

@@ -95,9 +95,7 @@ def test_all_orders_settle_while_processes_are_killed(
 
 
 @pytest.mark.timeout(180 + TRADE.timeout)
-def test_real_orders_are_all_confirmed_and_the_money_is_the_files(
-    installation: Installation, tmp_path: Path
-) -> None:
+def test_real_orders_are_confirmed_and_the_amounts_match(installation: Installation, tmp_path: Path) -> None:
     settle(TRADE, installation.env, installation.pools, installation.probe, tmp_path)
 
 

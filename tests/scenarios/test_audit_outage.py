@@ -35,7 +35,7 @@ def lost(installation: Installation, began: datetime) -> list[SignalRow]:
     ]
 
 
-def test_audit_messages_that_died_are_replayed_after_their_sagas_have_ended(
+def test_dead_audit_messages_are_replayed_after_their_sagas_end(
     installation: Installation,
 ) -> None:
     factory, began = OrderFactory(installation.databases, watchdog=ASLEEP), installation.probe.now()

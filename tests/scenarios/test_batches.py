@@ -6,7 +6,7 @@ from tests.support.fault_injection.skus import FAILS
 from tests.support.installation import Installation
 
 
-def test_one_bad_order_in_a_batch_of_fifty(installation: Installation) -> None:
+def test_one_bad_order_of_fifty_fails_alone(installation: Installation) -> None:
     bad, *good = installation.factory.place_all([[FAILS], *[["TEA"]] * 49])
 
     installation.probe.wait_until_confirmed(good)

@@ -55,7 +55,7 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_memory_alarm_holds_up_publishing_and_nothing_else(installation: Installation, file: str) -> None:
+def test_a_memory_alarm_delays_only_publishing(installation: Installation, file: str) -> None:
     """Pools that run consume what is in their queues; commands end in time and name the alarm; pools stop and
     start.
     """

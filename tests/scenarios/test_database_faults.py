@@ -99,7 +99,7 @@ def logs(installation: Installation, pool: str) -> str:
     return "".join(worker.process.logs() for worker in installation.pools[pool])
 
 
-def test_no_fault_of_the_server_costs_an_attempt(installation: Installation) -> None:
+def test_a_server_fault_costs_no_attempt(installation: Installation) -> None:
     letters = len(installation.probe.dead_letters())
     sagas = []
     for state, what in STATES.items():
@@ -116,7 +116,7 @@ def test_no_fault_of_the_server_costs_an_attempt(installation: Installation) -> 
 
 
 @pytest.mark.parametrize("owner", ["orders", "inventory", "payments"])
-def test_a_database_is_read_only_for_a_while(installation: Installation, owner: str) -> None:
+def test_a_read_only_database_delays_orders_only(installation: Installation, owner: str) -> None:
     letters = len(installation.probe.dead_letters())
     sagas = installation.factory.place_many(10)
     with read_only(installation, owner):
@@ -149,7 +149,7 @@ def test_an_answer_that_cannot_be_recorded_is_tried_again(installation: Installa
     assert len(installation.probe.dead_letters()) == letters
 
 
-def test_a_lock_that_is_not_released_holds_up_its_own_orders_only(installation: Installation) -> None:
+def test_a_held_lock_delays_only_its_own_orders(installation: Installation) -> None:
     with psycopg2.connect(installation.databases.inventory) as rival, rival.cursor() as cursor:
         cursor.execute("UPDATE product SET on_hand = on_hand WHERE sku = 'HAT'")
         before = len(logs(installation, "inventory"))
@@ -167,7 +167,7 @@ def test_a_lock_that_is_not_released_holds_up_its_own_orders_only(installation: 
     ] == []
 
 
-def test_orders_that_wait_for_a_lock_leave_time_for_the_others(installation: Installation) -> None:
+def test_orders_waiting_for_a_lock_do_not_delay_others(installation: Installation) -> None:
     """A process that waited long for each of them would fall behind without end."""
     with psycopg2.connect(installation.databases.inventory) as rival, rival.cursor() as cursor:
         cursor.execute("UPDATE product SET on_hand = on_hand WHERE sku = 'HAT'")

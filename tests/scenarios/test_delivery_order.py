@@ -15,7 +15,7 @@ from tests.support.order_factory import ASLEEP, OrderFactory
 from tests.support.polling import eventually
 
 
-def test_each_delivery_three_times(installation: Installation) -> None:
+def test_every_message_delivered_three_times_counts_once(installation: Installation) -> None:
     with installation.amqp.duplicating(2):
         paid = installation.factory.place_many(5, "TEA", "MUG")
         declined = installation.factory.place_many(3, "TEA", customer="poor")
@@ -35,7 +35,7 @@ def test_each_delivery_three_times(installation: Installation) -> None:
     )
 
 
-def test_the_undo_comes_before_its_step(installation: Installation) -> None:
+def test_an_undo_before_its_step_bars_the_step(installation: Installation) -> None:
     with installation.without("inventory"):
         saga = OrderFactory(installation.databases, watchdog=ASLEEP).place("TEA")
         order_placed = eventually(lambda: installation.amqp.take("inventory"), 30, "OrderPlaced")
@@ -107,7 +107,7 @@ def under_way(rehearsal: Rehearsal) -> list[Mail]:
 
 
 @pytest.mark.parametrize("first", range(REFUSED))
-def test_every_order_of_arrival_of_a_declined_order(in_process: InProcessSagas, first: int) -> None:
+def test_a_declined_order_ends_well_in_any_delivery_order(in_process: InProcessSagas, first: int) -> None:
     factory, probe = in_process.factory, in_process.probe
     orders = EveryOrder(first, REFUSED)
     sagas = []
@@ -124,7 +124,9 @@ def test_every_order_of_arrival_of_a_declined_order(in_process: InProcessSagas, 
 
 
 @pytest.mark.parametrize("repeats", [0.0, 0.4])
-def test_many_orders_of_arrival_with_cancellations(in_process: InProcessSagas, repeats: float) -> None:
+def test_cancelled_orders_end_well_in_many_delivery_orders(
+    in_process: InProcessSagas, repeats: float
+) -> None:
     factory, probe = in_process.factory, in_process.probe
     sagas: list[str] = []
     for seed in range(3):
@@ -168,7 +170,7 @@ def marked_again(mail: Mail) -> Mail:
 
 
 @pytest.mark.parametrize("customer", ["ann", "poor"])
-def test_a_repeat_of_the_same_message_adds_no_audit_rows(in_process: InProcessSagas, customer: str) -> None:
+def test_a_repeated_message_adds_no_audit_rows(in_process: InProcessSagas, customer: str) -> None:
     saga, rehearsal = in_process.factory.place("TEA", customer=customer), in_process.rehearsal()
     repeats = [marked_again(mail) for mail in deliver_and_keep(rehearsal)]
     events = []
@@ -183,7 +185,7 @@ def test_a_repeat_of_the_same_message_adds_no_audit_rows(in_process: InProcessSa
     in_process.probe.wait_until_ended([saga], timeout=0)
 
 
-def test_each_reminder_of_the_watchdog_has_audit_rows_of_its_own(in_process: InProcessSagas) -> None:
+def test_each_reminder_adds_its_own_audit_rows(in_process: InProcessSagas) -> None:
     probe, saga, rehearsal = in_process.probe, in_process.factory.place("TEA"), in_process.rehearsal()
     for _ in range(2):
         probe.query(

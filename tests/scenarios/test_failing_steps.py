@@ -9,7 +9,7 @@ from tests.support.polling import eventually
 STEP = "inventory.reserve_stock"
 
 
-def test_a_step_that_fails_twice_and_then_works(installation: Installation) -> None:
+def test_a_step_that_fails_twice_is_retried(installation: Installation) -> None:
     saga = installation.factory.place(FAILS_TWICE, "TEA")
 
     installation.probe.wait_until_confirmed([saga])
@@ -19,7 +19,7 @@ def test_a_step_that_fails_twice_and_then_works(installation: Installation) -> N
     assert installation.probe.participant_dead_letters("inventory", saga) == []
 
 
-def test_a_step_that_never_works(installation: Installation) -> None:
+def test_a_step_that_always_fails_is_given_up(installation: Installation) -> None:
     saga = installation.factory.place(FAILS, "TEA")
 
     installation.probe.wait_until_rolled_back([saga])
@@ -35,7 +35,7 @@ def test_a_step_that_never_works(installation: Installation) -> None:
     assert message.traceback == traceback
 
 
-def test_an_undo_that_fails_for_a_while(installation: Installation) -> None:
+def test_a_failing_undo_is_retried_until_it_succeeds(installation: Installation) -> None:
     installation.switches.on(UNDO_FAILS)
     saga = installation.factory.place(UNDO_FAILS, customer="poor")
 

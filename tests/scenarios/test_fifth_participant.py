@@ -40,7 +40,7 @@ def points(url: str) -> set[str]:
     return found
 
 
-def test_loyalty_points_join_while_orders_are_in_flight(
+def test_a_participant_joins_while_orders_are_in_flight(
     installation: Installation, loyalty_database: str
 ) -> None:
     env = {**installation.env, **LONGER, URL: loyalty_database}

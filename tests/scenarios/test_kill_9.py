@@ -9,7 +9,7 @@ from tests.support.pools import PARTICIPANTS
 
 
 @pytest.mark.parametrize("name", PARTICIPANTS)
-def test_a_pool_killed_under_load_and_started_again(installation: Installation, name: str) -> None:
+def test_a_pool_killed_under_load_loses_no_order(installation: Installation, name: str) -> None:
     sagas = []
     for number in range(30):
         sagas += installation.factory.place_many(5, "TEA", "MUG")

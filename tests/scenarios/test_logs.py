@@ -23,7 +23,7 @@ def machines(shared_installation: Installation) -> Iterator[PoolCluster]:
         yield cluster
 
 
-def test_for_people_it_is_words(installation: Installation) -> None:
+def test_the_text_format_is_readable(installation: Installation) -> None:
     saga = installation.factory.place(FAILS)
     installation.probe.wait_until_rolled_back([saga])
 
@@ -36,7 +36,7 @@ def test_for_people_it_is_words(installation: Installation) -> None:
     assert not line.startswith("{")
 
 
-def test_each_line_of_a_failing_step_tells_saga_order_step_attempt_and_task(
+def test_lines_of_a_failing_step_name_saga_step_and_attempt(
     installation: Installation, machines: PoolCluster
 ) -> None:
     saga = installation.factory.place(FAILS, "TEA")
@@ -70,7 +70,7 @@ def tasks_of_failures(installation: Installation, saga: str) -> set[str]:
     return {task for (task,) in installation.probe.query("orders", statement, saga)}
 
 
-def test_a_step_that_works_at_last_is_one_line(installation: Installation, machines: PoolCluster) -> None:
+def test_a_step_that_succeeds_writes_one_line(installation: Installation, machines: PoolCluster) -> None:
     saga = installation.factory.place(FAILS_TWICE)
     installation.probe.wait_until_confirmed([saga])
 
@@ -80,7 +80,7 @@ def test_a_step_that_works_at_last_is_one_line(installation: Installation, machi
     ]
 
 
-def test_a_batch_that_works_is_one_line_and_tells_how_many(
+def test_a_batch_that_succeeds_writes_one_line_with_its_count(
     installation: Installation, machines: PoolCluster
 ) -> None:
     before = len(read_lines(machines))
@@ -96,7 +96,7 @@ def test_a_batch_that_works_is_one_line_and_tells_how_many(
     assert [line for line in done if "saga" in line] == []
 
 
-def test_a_bad_one_in_a_batch_is_the_only_one_with_lines_of_its_own(
+def test_only_the_bad_signal_of_a_batch_has_its_own_lines(
     installation: Installation, machines: PoolCluster
 ) -> None:
     before = len(read_lines(machines))
@@ -110,9 +110,7 @@ def test_a_bad_one_in_a_batch_is_the_only_one_with_lines_of_its_own(
     assert {line["saga"] for line in failed} == {bad}
 
 
-def test_an_undo_that_fails_names_the_order_though_its_refusal_does_not(
-    installation: Installation, machines: PoolCluster
-) -> None:
+def test_a_failing_undo_names_its_order(installation: Installation, machines: PoolCluster) -> None:
     installation.switches.on(UNDO_FAILS)
     saga = installation.factory.place(UNDO_FAILS, UNSHIPPABLE)
     attention = eventually(lambda: select(read_lines(machines), saga, "undo_keeps_failing"), 60, "the line")

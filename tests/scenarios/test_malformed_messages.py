@@ -56,7 +56,7 @@ def stored(installation: Installation, mutants: list[Mutant]) -> bool:
 
 
 @pytest.mark.timeout(180 + COUNT // 10)
-def test_mutated_messages_all_become_dead_letters(installation: Installation) -> None:
+def test_every_mutated_message_becomes_a_dead_letter(installation: Installation) -> None:
     before, fuzz = processes(installation), Fuzz(SEED)
     sender = Sender(installation.rabbitmq, installation.vhost)
 
@@ -99,7 +99,7 @@ def received(mutant: Mutant) -> pyamqp.Message:
     return pyamqp.Message(message)
 
 
-def test_no_mutated_message_is_admitted_and_each_can_be_stored(in_process: InProcessSagas) -> None:
+def test_no_mutated_message_is_accepted_and_all_can_be_stored(in_process: InProcessSagas) -> None:
     """Twice as many: what reads messages and writes dead letters, without the processes around it."""
     install()
     rabbitmq.install()

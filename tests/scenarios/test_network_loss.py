@@ -104,7 +104,7 @@ def remote(rabbitmq: RabbitMQ, vhost: str) -> Iterator[RemoteHost]:
         postgres.stop()
 
 
-def test_a_host_vanishes_and_comes_back(
+def test_orders_settle_after_a_host_loses_its_network(
     remote: RemoteHost, rabbitmq: RabbitMQ, vhost: str, record_property: Callable[[str, object], None]
 ) -> None:
     """First its way to the database, then that to the broker, then both while it holds a lock and an

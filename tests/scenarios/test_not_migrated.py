@@ -42,7 +42,7 @@ def unfurnished(postgres: Postgres, templates: dict[str, str]) -> Iterator[Datab
     drop(postgres, made)
 
 
-def test_pools_started_before_the_tables_wait_and_go_on_by_themselves(
+def test_pools_started_before_the_tables_wait_and_recover(
     postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ, vhost: str
 ) -> None:
     name = vhost.rpartition("/")[2]

@@ -82,7 +82,7 @@ def test_a_resumed_saga_tries_its_failing_undo_at_once(in_process: InProcessSaga
         resume_saga(UUID(saga), by="staff 1", reason="once more")
 
 
-def test_a_saga_that_goes_well_is_not_resumed(in_process: InProcessSagas) -> None:
+def test_a_saga_in_progress_is_not_resumed(in_process: InProcessSagas) -> None:
     saga = in_process.factory.place("TEA")
     with pytest.raises(ActionRefused, match="needs no attention"):
         resume_saga(UUID(saga), by="staff 1", reason="to see")
@@ -92,7 +92,7 @@ def test_a_saga_that_goes_well_is_not_resumed(in_process: InProcessSagas) -> Non
     in_process.probe.wait_until_confirmed([saga], timeout=0)
 
 
-def test_a_message_that_died_at_the_broker_is_replayed_once_and_its_order_confirms(
+def test_a_dead_message_is_replayed_once_and_its_order_confirms(
     in_process: InProcessSagas,
 ) -> None:
     probe, saga, rehearsal = in_process.probe, in_process.factory.place("TEA"), in_process.rehearsal()
@@ -117,7 +117,7 @@ def test_a_message_that_died_at_the_broker_is_replayed_once_and_its_order_confir
     assert probe.audit_trail(saga).count("orders: sent again") == 1
 
 
-def test_a_message_that_dies_again_is_replayed_again_and_both_replays_are_told(
+def test_a_message_that_dies_twice_is_replayed_twice(
     in_process: InProcessSagas,
 ) -> None:
     saga, rehearsal = in_process.factory.place("TEA"), in_process.rehearsal()
@@ -133,9 +133,7 @@ def test_a_message_that_dies_again_is_replayed_again_and_both_replays_are_told(
 
 
 @pytest.mark.parametrize("queue", ["audit", unheard_queue().name])
-def test_what_died_on_its_way_to_the_audit_is_replayed_to_the_audit_alone(
-    in_process: InProcessSagas, queue: str
-) -> None:
+def test_a_dead_message_for_the_audit_is_replayed_to_it_alone(in_process: InProcessSagas, queue: str) -> None:
     probe, saga, rehearsal = in_process.probe, in_process.factory.place("TEA"), in_process.rehearsal()
     lost = deliver_all(rehearsal, but=to("audit"))
     rehearsal.mail.clear()
@@ -152,7 +150,7 @@ def test_what_died_on_its_way_to_the_audit_is_replayed_to_the_audit_alone(
     assert has_no_duplicates(probe.audit_trail(saga))
 
 
-def test_what_died_in_the_audits_queue_and_is_not_ours_is_not_replayed(in_process: InProcessSagas) -> None:
+def test_a_foreign_message_for_the_audit_is_not_replayed(in_process: InProcessSagas) -> None:
     saga, rehearsal = in_process.factory.place("TEA"), in_process.rehearsal()
     lost, *_ = deliver_all(rehearsal, but=to("audit"))
     message = died(lost.envelope._replace(id=str(UUID(int=8))), FORGER, "audit")
@@ -164,7 +162,7 @@ def test_what_died_in_the_audits_queue_and_is_not_ours_is_not_replayed(in_proces
     in_process.probe.wait_until_confirmed([saga], timeout=0)
 
 
-def test_what_is_not_ours_is_not_signed_anew(in_process: InProcessSagas) -> None:
+def test_a_foreign_message_is_not_signed_again(in_process: InProcessSagas) -> None:
     saga, rehearsal = in_process.factory.place("TEA"), in_process.rehearsal()
     rehearsal.collect("orders")
     [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
@@ -178,7 +176,7 @@ def test_what_is_not_ours_is_not_signed_anew(in_process: InProcessSagas) -> None
     in_process.probe.wait_until_confirmed([saga], timeout=0)
 
 
-def test_a_participants_dead_letter_is_settled_by_the_participant_and_what_has_ended_is_not_revived(
+def test_a_dead_letter_of_an_ended_saga_is_not_replayed(
     in_process: InProcessSagas,
 ) -> None:
     probe, sagas, rehearsal = (
@@ -205,7 +203,7 @@ def test_a_participants_dead_letter_is_settled_by_the_participant_and_what_has_e
     assert in_process.probe.reservations(sagas[0]) == {}
 
 
-def test_a_letter_replayed_while_its_saga_rolls_back_runs_nothing(in_process: InProcessSagas) -> None:
+def test_a_replay_while_the_saga_rolls_back_runs_nothing(in_process: InProcessSagas) -> None:
     probe, saga, rehearsal = in_process.probe, in_process.factory.place("TEA"), in_process.rehearsal()
     with broken(probe, NO_HOLD):
         waiting = deliver_all(rehearsal, but=to("payments", "refusal"))

@@ -35,7 +35,7 @@ def ended(*arguments: str) -> tuple[Any, str]:
     return getattr(stopped.value, "returncode", getattr(stopped.value, "code", None)), str(stopped.value)
 
 
-def test_a_saga_is_told_as_a_tree_in_which_causes_stand_above_effects(
+def test_a_timeline_is_a_tree_with_causes_above_effects(
     declined: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = told(capsys, "saga", declined).splitlines()
@@ -52,14 +52,14 @@ def test_a_saga_is_told_as_a_tree_in_which_causes_stand_above_effects(
     assert "not enough money" in " ".join(" ".join(lines[3:]).replace("│", "").split())
 
 
-def test_whatever_belongs_to_a_saga_finds_it(declined: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_id_of_a_saga_finds_it(declined: str, capsys: pytest.CaptureFixture[str]) -> None:
     order = Order.objects.get(saga_id=declined)
     event = SagaEvent.objects.filter(saga_id=declined, task_id__isnull=False).latest("id")
     for term in (str(order.id), declined, str(event.event_id), str(event.task_id), order.idempotency_key):
         assert json.loads(told(capsys, "saga", term, "--json"))["saga"] == declined, term
 
 
-def test_the_story_as_json_holds_every_event_once(declined: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_json_timeline_has_every_event_once(declined: str, capsys: pytest.CaptureFixture[str]) -> None:
     story = json.loads(told(capsys, "saga", declined, "--json"))
     ids = [event["event"] for event in story["events"]]
     assert len(ids) == len(set(ids)) == SagaEvent.objects.filter(saga_id=declined).count()
@@ -69,9 +69,7 @@ def test_the_story_as_json_holds_every_event_once(declined: str, capsys: pytest.
 @pytest.mark.parametrize(
     "term", ["0", "nobody knows it", "00000000-0000-0000-0000-000000000000", "\0", "9" * 30]
 )
-def test_an_id_that_nothing_has_ends_with_1_and_says_what_was_tried(
-    in_process: InProcessSagas, term: str
-) -> None:
+def test_an_unknown_id_exits_with_1_and_lists_what_was_tried(in_process: InProcessSagas, term: str) -> None:
     code, message = ended("saga", term)
     assert code == 1
     assert "order number, saga id" in message
@@ -98,7 +96,7 @@ def test_dead_letters_are_listed_shown_and_settled_once(
     assert ended("dead_letters", "show", "999999999")[0] == 1
 
 
-def test_a_command_without_a_reason_or_with_a_senseless_id_is_refused(in_process: InProcessSagas) -> None:
+def test_a_missing_reason_or_an_invalid_id_is_refused(in_process: InProcessSagas) -> None:
     assert "--reason" in ended("dead_letters", "discard", "1")[1]
     assert (
         "no number from 1 up"

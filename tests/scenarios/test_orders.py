@@ -12,7 +12,7 @@ from tests.support.order_factory import Item
 from tests.support.polling import eventually
 
 
-def test_paid(installation: Installation) -> None:
+def test_a_paid_order_is_confirmed(installation: Installation) -> None:
     saga = installation.factory.place(Item("TEA", 2), Item("MUG", 1))
 
     installation.probe.wait_until_confirmed([saga])
@@ -30,7 +30,7 @@ def test_paid(installation: Installation) -> None:
     ]
 
 
-def test_free_of_charge(installation: Installation) -> None:
+def test_a_free_order_is_confirmed(installation: Installation) -> None:
     saga = installation.factory.place("FREE", customer="poor")
 
     installation.probe.wait_until_confirmed([saga])
@@ -47,7 +47,7 @@ def test_free_of_charge(installation: Installation) -> None:
         ("limited", "over the customer's limit"),
     ],
 )
-def test_declined(installation: Installation, customer: str, why: str) -> None:
+def test_a_declined_order_rolls_back(installation: Installation, customer: str, why: str) -> None:
     saga = installation.factory.place("TEA", "MUG", customer=customer)
 
     installation.probe.wait_until_rolled_back([saga])
@@ -57,7 +57,7 @@ def test_declined(installation: Installation, customer: str, why: str) -> None:
     assert installation.probe.ledger(saga) == []
 
 
-def test_out_of_stock_on_one_of_three_lines(installation: Installation) -> None:
+def test_an_order_with_a_line_out_of_stock_rolls_back(installation: Installation) -> None:
     saga = installation.factory.place("TEA", "GONE", "MUG")
 
     installation.probe.wait_until_rolled_back([saga])
@@ -67,7 +67,7 @@ def test_out_of_stock_on_one_of_three_lines(installation: Installation) -> None:
     assert installation.probe.journal(saga)["payments.charge"] == "barred"
 
 
-def test_expired_with_the_payment_arriving_late(installation: Installation) -> None:
+def test_an_expired_order_refunds_a_late_payment(installation: Installation) -> None:
     with installation.without("payments"):
         saga = installation.factory.place("TEA", deadline=timedelta(seconds=1))
         installation.probe.wait_for_status(saga, "ROLLING_BACK")
@@ -83,7 +83,7 @@ def test_expired_with_the_payment_arriving_late(installation: Installation) -> N
     assert installation.probe.journal(saga)["orders.confirm_order"] == "barred"
 
 
-def test_cancelled_before_confirmation(installation: Installation) -> None:
+def test_an_order_cancelled_before_confirmation_rolls_back(installation: Installation) -> None:
     installation.proxies["payments"].refuse()
     saga = installation.factory.place("TEA")
     eventually(lambda: installation.probe.reservations(saga) == {"TEA": "held"}, 30, "the goods held")
@@ -98,7 +98,7 @@ def test_cancelled_before_confirmation(installation: Installation) -> None:
     assert sum(amount for _, amount in installation.probe.ledger(saga)) == 0
 
 
-def test_cancelled_during_confirmation(installation: Installation) -> None:
+def test_an_order_cancelled_during_confirmation_ends_well(installation: Installation) -> None:
     sagas = []
     for _ in range(8):
         sagas.append(installation.factory.place("TEA"))
@@ -116,7 +116,7 @@ def test_cancelled_during_confirmation(installation: Installation) -> None:
     )
 
 
-def test_cancelled_after_confirmation(installation: Installation) -> None:
+def test_a_confirmed_order_cannot_be_cancelled(installation: Installation) -> None:
     saga = installation.factory.place("TEA")
     installation.probe.wait_until_confirmed([saga])
 
@@ -126,7 +126,7 @@ def test_cancelled_after_confirmation(installation: Installation) -> None:
     assert installation.probe.saga(saga).status == "CONFIRMED"
 
 
-def test_confirmed_and_then_impossible_to_ship(installation: Installation) -> None:
+def test_an_unshippable_confirmed_order_rolls_back(installation: Installation) -> None:
     saga = installation.factory.place(UNSHIPPABLE)
 
     installation.probe.wait_until_rolled_back([saga])

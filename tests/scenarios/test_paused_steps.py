@@ -88,7 +88,7 @@ def test_a_bad_release_rolls_no_order_back(installation: Installation, inventory
     assert installation.probe.saga(cancelled).refusal == "OrderCancelled"
 
 
-def test_processes_that_are_killed_while_a_step_is_paused(
+def test_a_paused_step_stays_paused_when_processes_are_killed(
     installation: Installation, inventory: PoolCluster
 ) -> None:
     installation.switches.on(RESERVING_FAILS)
@@ -107,7 +107,7 @@ def test_processes_that_are_killed_while_a_step_is_paused(
     installation.probe.wait_until_confirmed(sagas, timeout=90)
 
 
-def test_an_operator_resumes_a_step(installation: Installation, inventory: PoolCluster) -> None:
+def test_an_operator_resumes_a_paused_step(installation: Installation, inventory: PoolCluster) -> None:
     installation.switches.on(RESERVING_FAILS)
     sagas = installation.factory.place_many(12)
     eventually(lambda: paused(installation), 30, "the step is paused")

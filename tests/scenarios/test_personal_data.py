@@ -167,11 +167,11 @@ def strange_letters() -> list[tuple[str, bytes, str]]:
 
 
 @pytest.mark.parametrize("name", [*PARTICIPANTS, "flower"])
-def test_no_log_tells_it(seen: Seen, name: str) -> None:
+def test_no_log_contains_personal_data(seen: Seen, name: str) -> None:
     assert WORD not in seen.logs[name]
 
 
-def test_logs_tell_what_happened_all_the_same(seen: Seen) -> None:
+def test_logs_still_show_what_happened(seen: Seen) -> None:
     assert "DataError: SQLSTATE 22P02" in seen.logs["inventory"]
     assert (
         "ValidationError: OrderPlaced: customer string_pattern_mismatch, currency missing"
@@ -181,7 +181,7 @@ def test_logs_tell_what_happened_all_the_same(seen: Seen) -> None:
     assert "envelope_refused" in seen.logs["audit"]
 
 
-def test_neither_flower_nor_the_events_it_hears_tell_it(seen: Seen) -> None:
+def test_flower_and_its_events_contain_no_personal_data(seen: Seen) -> None:
     told = [json.loads(event.body) for event in seen.events]
     kinds = {each["type"] for some in told for each in (some if isinstance(some, list) else [some])}
     assert {"task-received", "task-succeeded", "task-failed", "task-rejected"} <= kinds
@@ -189,12 +189,12 @@ def test_neither_flower_nor_the_events_it_hears_tell_it(seen: Seen) -> None:
     assert WORD not in seen.flower
 
 
-def test_the_broker_tells_it_neither_by_names_nor_in_its_log(seen: Seen) -> None:
+def test_names_and_logs_of_the_broker_contain_no_personal_data(seen: Seen) -> None:
     assert '"orders"' in seen.broker
     assert WORD not in seen.broker
 
 
-def test_only_bodies_hold_it_and_only_of_those_that_need_it(seen: Seen) -> None:
+def test_personal_data_is_only_in_bodies_that_need_it(seen: Seen) -> None:
     ours = [each for each in seen.letters if each.properties["message_id"] not in seen.sent]
     outside = [(each.delivery_info["routing_key"], each.properties) for each in ours]
     assert WORD not in repr(outside)
@@ -202,7 +202,7 @@ def test_only_bodies_hold_it_and_only_of_those_that_need_it(seen: Seen) -> None:
     assert topics == {"signal.OrderPlaced", "signal.StockReserved", "notice"}
 
 
-def test_the_dead_letter_keeps_the_words_for_those_who_may_read_it(
+def test_a_dead_letter_keeps_the_message_for_authorised_users(
     shared_installation: Installation, seen: Seen
 ) -> None:
     [dead] = shared_installation.probe.dead_letters(seen.sagas["failed"])

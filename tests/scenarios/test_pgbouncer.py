@@ -148,7 +148,7 @@ def test_a_relay_without_a_direct_address_is_refused(
         sessions.connect(poolers["transaction"].through(databases.orders), session_for="a relay")
 
 
-def test_a_clients_time_zone_is_no_other_clients(
+def test_a_clients_time_zone_does_not_leak_to_another(
     databases: Databases, poolers: dict[str, PgBouncer], postgres: Postgres
 ) -> None:
     """One server session serves both, one after the other."""
@@ -172,7 +172,7 @@ def test_session_mode_keeps_a_relays_session(databases: Databases, poolers: dict
     connection.close()
 
 
-def test_session_mode_without_a_session_left_is_no_refusal(databases: Databases, postgres: Postgres) -> None:
+def test_session_mode_without_a_free_session_is_no_refusal(databases: Databases, postgres: Postgres) -> None:
     """The pooler has one server session, and the relay holds it."""
     pooler = PgBouncer(postgres.port, "session", OWNERS, size=1).start()
     sessions.connect(pooler.through(databases.orders), session_for="a relay").close()

@@ -81,7 +81,7 @@ def told(status: int, text: str) -> Any:
     return True
 
 
-def test_the_health_of_a_pool_of_two_processes_from_start_to_end(
+def test_the_health_check_follows_a_pool_from_start_to_end(
     spawn: Callable[..., Process], broker_proxy: Proxy, database_proxy: Proxy
 ) -> None:
     assert health("inventory")[0] == 1

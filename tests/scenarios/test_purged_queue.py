@@ -59,14 +59,14 @@ def test_sagas_resume_soon_after_their_queue_was_purged(installation: Installati
     assert time.monotonic() - began < scaled(6 * WATCHDOG.first.total_seconds())
 
 
-def test_nobody_is_reminded_of_what_waits_in_a_queue_that_is_not_consumed(installation: Installation) -> None:
+def test_no_reminder_while_messages_wait_in_an_idle_queue(installation: Installation) -> None:
     with not_consuming(installation, "inventory"):
         sagas = installation.factory.place_many(20)
         assert_no_reminder(installation, sagas)
     installation.probe.wait_until_confirmed(sagas)
 
 
-def test_nobody_is_reminded_of_what_waits_for_a_pool_whose_database_is_away(
+def test_no_reminder_while_a_pools_database_is_down(
     installation: Installation,
 ) -> None:
     """The pool consumes: it holds what it has fetched, and puts it back into its queue."""

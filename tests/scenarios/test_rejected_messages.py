@@ -47,39 +47,41 @@ def _the_pools_go_on(installation: Installation) -> Iterator[None]:
     installation.probe.wait_until_confirmed([installation.factory.place("TEA")])
 
 
-def test_undecodable(installation: Installation) -> None:
+def test_an_undecodable_message_is_dead_lettered(installation: Installation) -> None:
     body = b"\xff\xfe not an envelope" + os.urandom(16)
     installation.amqp.send(TOPIC, body, to="inventory")
     assert on_the_desk(installation, body).error == "rejected"
 
 
-def test_of_a_content_type_that_nobody_reads(installation: Installation) -> None:
+def test_an_unknown_content_type_is_dead_lettered(installation: Installation) -> None:
     body = b"\x80\x04pickled" + os.urandom(16)
     installation.amqp.send(TOPIC, body, to="inventory", content_type="application/x-python-serialize")
     on_the_desk(installation, body)
 
 
-def test_unsigned(installation: Installation) -> None:
+def test_an_unsigned_message_is_dead_lettered(installation: Installation) -> None:
     body = genuine()
     installation.amqp.send(TOPIC, body, to="inventory", keyring=None)
     on_the_desk(installation, body)
 
 
 @pytest.mark.parametrize("saga", ["no saga", "7"])
-def test_unsigned_and_of_a_saga_that_cannot_be(installation: Installation, saga: str) -> None:
+def test_an_unsigned_message_with_a_bad_saga_id_is_dead_lettered(
+    installation: Installation, saga: str
+) -> None:
     body = envelope_body(TOPIC, saga, SAMPLE).replace(b'"7"', b"7")
     installation.amqp.send(TOPIC, body, to="inventory", keyring=None)
     on_the_desk(installation, body)
 
 
 @pytest.mark.parametrize("keyring", [STRANGER, IMPOSTOR], ids=["unknown key", "wrong secret"])
-def test_wrongly_signed(installation: Installation, keyring: Keyring) -> None:
+def test_a_wrongly_signed_message_is_dead_lettered(installation: Installation, keyring: Keyring) -> None:
     body = genuine()
     installation.amqp.send(TOPIC, body, to="inventory", keyring=keyring)
     on_the_desk(installation, body)
 
 
-def test_empty(installation: Installation) -> None:
+def test_an_empty_message_is_dead_lettered(installation: Installation) -> None:
     before = [dead for dead in installation.probe.dead_letters() if not dead.body]
     installation.amqp.send(TOPIC, b"", to="inventory")
     found = eventually(
@@ -104,7 +106,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("count", ["many", 7])
-def test_forged_properties_of_a_genuine_message_mean_nothing(
+def test_forged_properties_of_a_genuine_message_are_ignored(
     installation: Installation, count: object
 ) -> None:
     """An envelope that a broker had really delivered seven times would be split."""
@@ -124,9 +126,7 @@ def test_forged_properties_of_a_genuine_message_mean_nothing(
 
 
 @pytest.mark.parametrize("saga", ["x", "", "\0", "\ud800", 5, None])
-def test_a_dead_letter_of_no_saga_at_all_does_not_keep_the_others_from_the_desk(
-    installation: Installation, saga: object
-) -> None:
+def test_a_dead_letter_without_a_saga_does_not_block_others(installation: Installation, saga: object) -> None:
     pack = {
         "participant": "orders",
         "step": None,
@@ -141,25 +141,25 @@ def test_a_dead_letter_of_no_saga_at_all_does_not_keep_the_others_from_the_desk(
     assert on_the_desk(installation, strange)
 
 
-def test_oversized(installation: Installation) -> None:
+def test_an_oversized_message_is_dead_lettered(installation: Installation) -> None:
     body = b" " * MAX_BYTES + genuine()
     installation.amqp.send(TOPIC, body, to="inventory")
     on_the_desk(installation, body)
 
 
-def test_a_compression_bomb(installation: Installation) -> None:
+def test_a_compression_bomb_is_dead_lettered(installation: Installation) -> None:
     bomb = zlib.compress(b"0" * 64 * 1024 * 1024 + os.urandom(16))
     installation.amqp.send(TOPIC, bomb, to="inventory", headers={"compression": "application/x-gzip"})
     on_the_desk(installation, bomb)
 
 
-def test_of_a_topic_that_this_pool_does_not_hear(installation: Installation) -> None:
+def test_a_topic_of_another_participant_is_dead_lettered(installation: Installation) -> None:
     body = envelope_body("signal.Unknown", new_id(), "{}")
     installation.amqp.send("signal.Unknown", body, to="inventory")
     assert on_the_desk(installation, body).participant == "inventory"
 
 
-def test_of_a_topic_that_nobody_at_all_hears(installation: Installation) -> None:
+def test_an_unroutable_topic_is_dead_lettered(installation: Installation) -> None:
     body = envelope_body("rumour", new_id(), "{}")
     installation.amqp.send("rumour", body)
     found = eventually(
@@ -172,13 +172,13 @@ def test_of_a_topic_that_nobody_at_all_hears(installation: Installation) -> None
     assert installation.probe.query("orders", key, body) == [("rumour",)]
 
 
-def test_by_name_of_another_task_of_the_worker(installation: Installation) -> None:
+def test_a_message_for_another_celery_task_is_dead_lettered(installation: Installation) -> None:
     body = b'[[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
     installation.amqp.send("celery.backend_cleanup", body, to="inventory", content_type="application/json")
     on_the_desk(installation, body)
 
 
-def test_of_a_version_that_cannot_be_read(installation: Installation) -> None:
+def test_an_unreadable_version_is_dead_lettered(installation: Installation) -> None:
     with installation.without("inventory"):
         sagas = OrderFactory(installation.databases, watchdog=ASLEEP).place_many(3)
         said = read_rows(eventually(lambda: installation.amqp.take("inventory"), 30, "OrderPlaced").body)

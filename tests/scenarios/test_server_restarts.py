@@ -11,7 +11,7 @@ OWNERS = {"orders": "orders", "inventory": "inventory", "payments": "payments", 
 """Whose database each pool works on."""
 
 
-def test_the_broker_is_stopped_and_started(installation: Installation) -> None:
+def test_orders_settle_after_a_broker_restart(installation: Installation) -> None:
     before = installation.factory.place_many(20)
     installation.rabbitmq.stop()
     meanwhile = installation.factory.place_many(20)
@@ -22,7 +22,9 @@ def test_the_broker_is_stopped_and_started(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize(("owner", "seconds"), [("orders", 6), ("inventory", 20), ("payments", 6)])
-def test_a_database_is_away(installation: Installation, owner: str, seconds: float) -> None:
+def test_orders_wait_for_a_database_that_is_down(
+    installation: Installation, owner: str, seconds: float
+) -> None:
     letters = len(installation.probe.dead_letters())
     before = installation.factory.place_many(10)
     installation.proxies[owner].refuse()
@@ -44,7 +46,7 @@ def in_hand(installation: Installation, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", OWNERS)
-def test_a_pool_stops_when_told_while_its_database_is_away(installation: Installation, name: str) -> None:
+def test_a_pool_stops_on_term_while_its_database_is_down(installation: Installation, name: str) -> None:
     installation.proxies[OWNERS[name]].refuse()
     saga = installation.factory.place("TEA")
     if name in ("inventory", "payments"):

@@ -37,7 +37,7 @@ def consumer_timeout(installation: Installation) -> Iterator[None]:
         )
 
 
-def test_an_outage_is_longer_than_the_consumer_timeout(installation: Installation) -> None:
+def test_an_outage_longer_than_the_consumer_timeout_loses_nothing(installation: Installation) -> None:
     """Envelopes are published again before the broker would close the channel, more often than the delivery
     limit allows.
     """
@@ -55,7 +55,7 @@ def test_an_outage_is_longer_than_the_consumer_timeout(installation: Installatio
     assert [installation.probe.dead_letters(saga) for saga in sagas] == [[]] * 3
 
 
-def test_a_pool_lives_when_the_broker_ends_its_consumer(installation: Installation) -> None:
+def test_a_pool_survives_a_cancelled_consumer(installation: Installation) -> None:
     with (
         consumer_timeout(installation),
         installation.instead("inventory", concurrency=1, env={"ORDERSAGA_HOLD": "3600"}) as [inventory],

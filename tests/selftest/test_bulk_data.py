@@ -12,7 +12,7 @@ from tests.support.order_factory import ASLEEP, OrderFactory
 ORDERS = 1_000
 
 
-def test_later_orders_settle_beside_the_written_ones_and_the_books_are_clean(databases: Databases) -> None:
+def test_new_orders_settle_beside_bulk_data_and_reconcile(databases: Databases) -> None:
     bulk_data.fill(ORDERS, [getattr(databases, owner) for owner in OWNERS])
     factory, probe = OrderFactory(databases, watchdog=ASLEEP), DatabaseProbe(databases)
     with participants_at(databases) as choreography:
@@ -36,7 +36,7 @@ def test_later_orders_settle_beside_the_written_ones_and_the_books_are_clean(dat
     assert [number for (number,) in numbers] == [ORDERS + 1, ORDERS + 2]
 
 
-def test_the_written_trail_is_one_tree_for_each_saga(databases: Databases) -> None:
+def test_the_bulk_audit_trail_is_one_tree_for_each_saga(databases: Databases) -> None:
     """Every cause is an event of the same saga, as in a trail that was heard."""
     bulk_data.fill_orders(ORDERS, databases.orders)
     probe = DatabaseProbe(databases)

@@ -75,9 +75,7 @@ def test_two_processes_answer_stop_warmly_and_start_again(pools: Pools, client: 
     assert pools.ping(client) == ["tiny-1@test", "tiny-2@test"]
 
 
-def test_work_of_a_process_killed_with_9_is_done_by_the_next(
-    pools: Pools, client: Celery, tmp_path: Path
-) -> None:
+def test_work_of_a_killed_process_is_done_by_the_next(pools: Pools, client: Celery, tmp_path: Path) -> None:
     tiny = pools.start("tiny", app="tiny", concurrency=2)
     client.send_task("tiny.write", [str(tmp_path / "out"), 2])
     eventually((tmp_path / "out.begun").exists, 10, "the task's begin")
@@ -88,7 +86,7 @@ def test_work_of_a_process_killed_with_9_is_done_by_the_next(
     eventually((tmp_path / "out").exists, 20, "the task's end")
 
 
-def test_the_next_is_killed_only_when_all_are_ready(pools: Pools) -> None:
+def test_the_next_kill_waits_until_all_are_ready(pools: Pools) -> None:
     tiny = pools.start("tiny", app="tiny", processes=2, kind="solo")
     killer = ProcessKiller(pools, every=0.1)
 

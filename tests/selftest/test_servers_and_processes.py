@@ -31,14 +31,14 @@ def publish(rabbitmq: RabbitMQ, vhost: str, queue: str) -> None:
 
 
 class TestPostgres:
-    def test_is_durable_and_not_run_by_root(self, postgres: Postgres) -> None:
+    def test_postgres_is_durable_and_not_run_by_root(self, postgres: Postgres) -> None:
         with postgres.connect() as cursor:
             cursor.execute("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
             assert cursor.fetchone() == ("on", "on")
         assert postgres.process.pid is not None
         assert psutil.Process(postgres.process.pid).uids().real != 0
 
-    def test_a_copy_has_the_templates_rows_and_another_role_may_not_enter(self, postgres: Postgres) -> None:
+    def test_a_copy_has_the_templates_rows_and_its_own_role(self, postgres: Postgres) -> None:
         for role in ("alice", "bob"):
             postgres.create_role(role)
         template = postgres.create_database("shape", "alice")
@@ -70,7 +70,7 @@ class TestPostgres:
 
 
 class TestRabbitMQ:
-    def test_a_vhost_is_made_and_goes_away(self, rabbitmq: RabbitMQ, vhost: str) -> None:
+    def test_a_vhost_is_created_and_deleted(self, rabbitmq: RabbitMQ, vhost: str) -> None:
         name = vhost.rpartition("/")[2]
         publish(rabbitmq, name, "letters")
         assert rabbitmq.queues(name)["letters"].ready == 1
@@ -89,7 +89,7 @@ class TestRabbitMQ:
 
 
 class TestProxy:
-    def test_cut_ends_connections_and_refuse_ends_them_for_good(self, postgres: Postgres) -> None:
+    def test_cut_ends_connections_and_refuse_blocks_new_ones(self, postgres: Postgres) -> None:
         with Proxy(postgres.port) as proxy:
             url = proxy.through(postgres.url("postgres", "test_owner"))
             connection = psycopg2.connect(url)
@@ -128,7 +128,7 @@ class TestProxy:
 
 
 class TestProcesses:
-    def test_kill_leaves_no_child_even_one_in_another_group(self) -> None:
+    def test_kill_ends_children_in_other_process_groups_too(self) -> None:
         code = (
             "import subprocess, time\n"
             "subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
@@ -143,7 +143,7 @@ class TestProcesses:
         assert children
         assert not any(child.is_running() for child in children)
 
-    def test_an_early_end_is_told_with_its_log(self) -> None:
+    def test_an_early_exit_raises_with_the_log(self) -> None:
         process = Process("early", [sys.executable, "-c", "print('last words'); raise SystemExit(3)"]).start()
         with pytest.raises(RuntimeError, match=r"ended with 3[\s\S]*last words"):
             process.wait_for_log("never said")
@@ -173,7 +173,7 @@ class TestProcesses:
 
 
 class TestServices:
-    def test_a_machine_without_a_browser_is_told_to_install_one(
+    def test_a_missing_browser_raises_with_a_remedy(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
@@ -189,7 +189,7 @@ class TestServices:
 
 
 class TestPolling:
-    def test_says_what_was_awaited_and_what_was_seen(self) -> None:
+    def test_a_timeout_names_the_condition_and_the_last_error(self) -> None:
         with pytest.raises(
             AssertionError, match=r"the kettle did not come about within 0\.\d+ s; last seen: 0"
         ):

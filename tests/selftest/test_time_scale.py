@@ -46,7 +46,7 @@ def test_the_factor_is_measured_once_and_inherited(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("value", ["0.5", "0", "nan", "inf", "-3", "slow", ""])
-def test_a_factor_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_an_invalid_factor_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv(VARIABLE, value)
     with pytest.raises(RuntimeError, match="must be a number of 1 or more"):
         time_scale()

@@ -96,7 +96,7 @@ def notices() -> str:
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_an_act_asks_for_a_reason_is_done_logged_and_told(act: str, things: dict[str, Any]) -> None:
+def test_an_action_requires_a_reason_runs_and_is_logged(act: str, things: dict[str, Any]) -> None:
     client, thing = staff(ACTS[act][1]), things[act]
     asked = client.get(address(act, thing))
     assert asked.status_code == 200
@@ -115,7 +115,7 @@ def test_an_act_asks_for_a_reason_is_done_logged_and_told(act: str, things: dict
 
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 501, "nul\0"])
-def test_without_a_reason_that_can_be_read_nothing_is_done(
+def test_an_action_without_a_readable_reason_does_nothing(
     act: str, reason: str, things: dict[str, Any]
 ) -> None:
     before = notices()
@@ -127,7 +127,7 @@ def test_without_a_reason_that_can_be_read_nothing_is_done(
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_an_act_done_twice_has_one_effect_and_says_so(act: str, things: dict[str, Any]) -> None:
+def test_a_repeated_action_has_one_effect(act: str, things: dict[str, Any]) -> None:
     client, thing = staff(ACTS[act][1]), things[act]
     client.post(address(act, thing), WHY, follow=True)
     again = told(client.post(address(act, thing), WHY, follow=True))
@@ -140,7 +140,7 @@ def test_an_act_done_twice_has_one_effect_and_says_so(act: str, things: dict[str
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_who_lacks_the_permission_gets_403_and_sees_no_button(act: str, things: dict[str, Any]) -> None:
+def test_a_user_without_permission_gets_403_and_no_button(act: str, things: dict[str, Any]) -> None:
     others = [permission for name, (_, permission) in ACTS.items() if name != act]
     client, thing = staff(*others), things[act]
     before = notices()
@@ -166,14 +166,14 @@ def test_a_refusal_says_which_permission_is_missing(things: dict[str, Any]) -> N
     assert "Nothing was done." in refused
 
 
-def test_an_act_needs_a_login(things: dict[str, Any]) -> None:
+def test_an_action_needs_a_login(things: dict[str, Any]) -> None:
     for act, thing in things.items():
         assert Client(SERVER_NAME="localhost").post(address(act, thing), WHY).status_code == 302
     assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("act", ["replay", "discard"])
-def test_a_selection_of_letters_is_settled_with_one_reason(act: str, order: Order) -> None:
+def test_selected_dead_letters_are_settled_with_one_reason(act: str, order: Order) -> None:
     letters = [create_dead_letter(order) for _ in range(3)]
     client, where = staff(ACTS[act][1]), reverse("admin:audit_deadletter_changelist")
     chosen = client.post(
@@ -188,7 +188,7 @@ def test_a_selection_of_letters_is_settled_with_one_reason(act: str, order: Orde
     assert LogEntry.objects.count() == 2
 
 
-def test_one_letter_of_a_selection_that_was_settled_before_does_not_stop_the_others(order: Order) -> None:
+def test_a_settled_dead_letter_does_not_stop_a_selection(order: Order) -> None:
     letters = [create_dead_letter(order) for _ in range(3)]
     client = staff("discard_deadletter")
     client.post(address("discard", letters[1]), WHY, follow=True)
@@ -198,7 +198,7 @@ def test_one_letter_of_a_selection_that_was_settled_before_does_not_stop_the_oth
 
 
 @pytest.mark.parametrize(("participant", "level"), [("audit", "success"), ("inventory", "error")])
-def test_a_letter_of_an_order_that_has_ended_is_replayed_to_the_audit_alone(
+def test_a_dead_letter_of_an_ended_order_goes_to_the_audit_only(
     participant: str, level: str, order: Order
 ) -> None:
     ended = "UPDATE ordersaga_saga SET status = 'CONFIRMED', ended_at = now() WHERE id = %s"
@@ -233,7 +233,7 @@ def test_a_letter_of_an_order_that_has_ended_is_replayed_to_the_audit_alone(
 @pytest.mark.parametrize(
     "query", ["", "id=", "id=nonsense", "id=999999", "id=" + "9" * 40, "&".join(f"id={n}" for n in range(51))]
 )
-def test_an_act_on_what_is_not_there_is_not_found(query: str, order: Order) -> None:
+def test_an_action_on_a_missing_object_gets_404(query: str, order: Order) -> None:
     client = staff("discard_deadletter")
     assert (
         client.post(f"{reverse('admin:audit_deadletter_act', args=['discard'])}?{query}", WHY).status_code
@@ -242,7 +242,7 @@ def test_an_act_on_what_is_not_there_is_not_found(query: str, order: Order) -> N
     assert client.get(reverse("admin:audit_deadletter_act", args=["burn"])).status_code == 404
 
 
-def test_an_order_that_is_confirmed_is_too_late_to_cancel(order: Order) -> None:
+def test_a_confirmed_order_is_too_late_to_cancel(order: Order) -> None:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ordersaga_saga SET status = 'CONFIRMED' WHERE id = %s", [order.saga_id])
     client = staff("cancel_order")
@@ -320,7 +320,7 @@ def test_a_test_order_that_cannot_be_placed_names_field_and_remedy(
     assert not LogEntry.objects.exists()
 
 
-def test_a_key_that_another_order_has_is_refused(orders_database: str) -> None:
+def test_a_key_of_another_order_is_refused(orders_database: str) -> None:
     create_products()
     client = staff("place_order")
     client.post(PLACE, FORM)
@@ -329,7 +329,7 @@ def test_a_key_that_another_order_has_is_refused(orders_database: str) -> None:
     assert Order.objects.count() == 1
 
 
-def test_who_may_not_place_orders_gets_403_and_sees_no_button(orders_database: str) -> None:
+def test_a_user_who_may_not_place_gets_403_and_no_button(orders_database: str) -> None:
     create_products()
     client = staff("cancel_order")
     assert client.get(PLACE).status_code == client.post(PLACE, FORM).status_code == 403

@@ -181,7 +181,7 @@ def test_no_list_counts_or_reads_a_table_whole(listed: str, query: str, client: 
 
 
 @pytest.mark.parametrize(("listed", "query"), [*PAGES, *RARE])
-def test_what_is_rare_is_found_however_long_ago_it_was(listed: str, query: str, client: Client) -> None:
+def test_rare_rows_are_found_however_old(listed: str, query: str, client: Client) -> None:
     """On the first page and on the last: nothing was refused among the newest three quarters, and what is
     open is new.
     """
@@ -200,7 +200,7 @@ def test_each_page_takes_as_many_queries_as_another(listed: str, client: Client)
     assert len(first) == 3 + FURTHER_QUERIES.get(listed, 0)
 
 
-def test_pages_follow_one_another_forwards_and_backwards_without_gaps(client: Client) -> None:
+def test_pages_follow_each_other_without_gaps(client: Client) -> None:
     def numbers(html: str) -> list[int]:
         return [int(number) for number in re.findall(r"/admin/orders/order/(\d+)/change/", html)]
 
@@ -219,7 +219,7 @@ def test_pages_follow_one_another_forwards_and_backwards_without_gaps(client: Cl
     assert numbers(follow(last, "prev")) == list(range(100, 50, -1))
 
 
-def test_filtered_orders_follow_one_another_too_though_they_are_read_by_their_sagas(client: Client) -> None:
+def test_pages_of_filtered_orders_follow_each_other_too(client: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT o.id FROM orders_order o JOIN ordersaga_saga s ON s.id = saga_id WHERE ended_at IS NULL"
@@ -236,7 +236,7 @@ def test_filtered_orders_follow_one_another_too_though_they_are_read_by_their_sa
         assert [number for page in (found if rel == "next" else reversed(found)) for number in page] == wanted
 
 
-def test_a_page_keeps_its_filter_and_a_filter_begins_at_its_first_page(client: Client) -> None:
+def test_a_page_keeps_its_filter_and_a_filter_starts_at_page_one(client: Client) -> None:
     html, _ = get(client, "orders/order", "status=ROLLED_BACK")
     [following] = re.findall(r'<a href="\?(\S+?)" rel="next"', html)
     assert "status=ROLLED_BACK" in following
@@ -260,12 +260,12 @@ def test_a_page_keeps_its_filter_and_a_filter_begins_at_its_first_page(client: C
         "e=1",
     ],
 )
-def test_an_address_that_somebody_made_up_breaks_nothing(query: str, client: Client) -> None:
+def test_an_invalid_list_url_is_handled(query: str, client: Client) -> None:
     for listed in LISTS:
         assert client.get(f"/admin/{listed}/?{query}").status_code in (200, 302)
 
 
-def test_nobody_is_offered_to_count(client: Client) -> None:
+def test_lists_offer_no_counting(client: Client) -> None:
     for listed in LISTS:
         html, statements = get(client, listed, "_facets=True")
         assert "Show counts" not in html
@@ -273,7 +273,7 @@ def test_nobody_is_offered_to_count(client: Client) -> None:
 
 
 @pytest.mark.parametrize("listed", ["orders/saga", "orders/order", "audit/deadletter"])
-def test_a_things_page_reads_no_table_whole(listed: str, client: Client) -> None:
+def test_an_objects_page_reads_no_table_whole(listed: str, client: Client) -> None:
     html, _ = get(client, listed)
     [link] = re.findall(rf'/admin/({listed}/[^/"]+/change)/"', html)[:1]
     _, statements = get(client, link)

@@ -67,7 +67,7 @@ def page(client: Client, path: str, **query: str) -> str:
     return re.sub(r"<span[^>]*>|</span>", "", answer.content.decode())
 
 
-def test_stock_shows_where_every_unit_is(client: Client) -> None:
+def test_stock_shows_the_state_of_every_unit(client: Client) -> None:
     product = Stock.objects.get(pk="SKU-7")
     html = page(client, "stock/", q="SKU-7")
     assert [
@@ -77,7 +77,7 @@ def test_stock_shows_where_every_unit_is(client: Client) -> None:
     assert "0 results" in page(client, "stock/", q="SKU-")
 
 
-def test_a_sagas_goods_and_money_are_found_by_its_order(client: Client) -> None:
+def test_a_sagas_stock_and_ledger_are_found_by_its_order(client: Client) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT saga_id, amount FROM orders_order WHERE id = 77")
         saga, amount = cursor.fetchone()
@@ -100,7 +100,7 @@ def test_a_sagas_goods_and_money_are_found_by_its_order(client: Client) -> None:
     assert f"/admin/books/movement/?q={saga}" in saga_page
 
 
-def test_a_ledger_transaction_says_what_it_is_in_words(client: Client) -> None:
+def test_a_ledger_transaction_is_described_in_words(client: Client) -> None:
     top_up = LedgerTransaction.objects.filter(kind="top_up").latest("id")
     html = page(client, f"ledgertransaction/{top_up.pk}/change/")
     assert f"top up {top_up.pk}" in html
@@ -110,7 +110,7 @@ def test_a_ledger_transaction_says_what_it_is_in_words(client: Client) -> None:
 
 
 @pytest.mark.parametrize("listed", LISTS)
-def test_a_list_neither_counts_nor_reads_more_for_a_later_page(listed: str, client: Client) -> None:
+def test_a_list_does_not_count_and_later_pages_cost_the_same(listed: str, client: Client) -> None:
     domain = reader_alias("inventory" if listed in ("stock", "movement") else "payments")
     asked = []
     for query in ({}, {"last": "1"}):
@@ -123,7 +123,7 @@ def test_a_list_neither_counts_nor_reads_more_for_a_later_page(listed: str, clie
 
 
 @pytest.mark.parametrize("listed", LISTS)
-def test_nobody_adds_changes_or_deletes(listed: str, client: Client) -> None:
+def test_adding_changing_and_deleting_are_forbidden(listed: str, client: Client) -> None:
     html = page(client, f"{listed}/")
     thing = re.findall(rf"/admin/books/({listed}/[^/]+)/change/", html)[0]
     assert client.get(f"/admin/books/{thing}/change/").status_code == 200
@@ -132,13 +132,13 @@ def test_nobody_adds_changes_or_deletes(listed: str, client: Client) -> None:
     assert client.get(f"/admin/books/{listed}/add/").status_code == 403
 
 
-def test_who_may_not_look_gets_403(client: Client) -> None:
+def test_a_user_without_view_permission_gets_403(client: Client) -> None:
     guest = Client(SERVER_NAME="localhost")
     guest.force_login(User.objects.get_or_create(username="guest", is_staff=True)[0])
     assert [guest.get(f"/admin/books/{listed}/").status_code for listed in LISTS] == [403] * len(LISTS)
 
 
-def test_nothing_here_writes_by_django_nor_by_sql(client: Client, databases: Databases) -> None:
+def test_mirrors_cannot_be_written_by_django_or_sql(client: Client, databases: Databases) -> None:
     with pytest.raises(ReadOnlyMirror):
         Stock.objects.filter(pk="SKU-7").update(sold=0)
     with pytest.raises(ReadOnlyMirror):
@@ -150,7 +150,7 @@ def test_nothing_here_writes_by_django_nor_by_sql(client: Client, databases: Dat
         cursor.execute("UPDATE wallet SET balance = 10^12 WHERE customer = 'customer-1'")
 
 
-def test_even_the_participants_own_role_only_reads_here(client: Client, databases: Databases) -> None:
+def test_a_participants_own_role_can_only_read_here(client: Client, databases: Databases) -> None:
     point({reader_alias("payments"): reader_config(databases.payments)})
     with (
         pytest.raises(InternalError, match="read-only"),
@@ -159,7 +159,7 @@ def test_even_the_participants_own_role_only_reads_here(client: Client, database
         cursor.execute("UPDATE wallet SET balance = 10^12 WHERE customer = 'customer-1'")
 
 
-def test_a_database_that_is_away_is_told_and_not_raised(client: Client) -> None:
+def test_an_unreachable_database_shows_a_message(client: Client) -> None:
     point(
         {
             reader_alias("inventory"): reader_config(
@@ -178,23 +178,21 @@ def test_a_database_that_is_away_is_told_and_not_raised(client: Client) -> None:
     assert client.get("/admin/orders/order/").status_code == 200
 
 
-def test_a_role_that_may_not_read_and_tables_that_are_missing_are_told(
-    client: Client, databases: Databases
-) -> None:
+def test_a_missing_grant_or_table_shows_a_message(client: Client, databases: Databases) -> None:
     point({reader_alias("inventory"): reader_config(databases.orders)})  # a database without stock
     answer = client.get("/admin/books/stock/")
     assert answer.status_code == 503
     assert "manage.py migrate" in answer.content.decode()
 
 
-def test_production_reads_nothing_before_a_reader_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_reads_nothing_until_a_reader_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read().reader_url("inventory") == read().inventory_database_url
     given = read(inventory_reader_url="postgresql://reader@db/stock")
     assert given.reader_url("inventory") == "postgresql://reader@db/stock"
     assert given.model_copy(update={"env": "production"}).reader_url("payments") is None
 
 
-def test_without_a_reader_the_page_says_what_to_set(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_reader_the_page_names_the_setting(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(connections.settings, reader_alias("inventory"))
     connections[reader_alias("inventory")].close()
     del connections[reader_alias("inventory")]

@@ -63,7 +63,7 @@ def field(html: str, name: str) -> str:
     return re.sub(r"<.*?>", "", found[1]).strip()
 
 
-def test_the_way_of_an_order_is_the_choreographys() -> None:
+def test_the_progress_steps_match_the_choreography() -> None:
     whole = choreography()
     heard: type[Signal] | None = whole.saga.begins_with
     way = {}
@@ -89,7 +89,7 @@ def test_a_pending_saga_waits_for_the_next_step_until_its_deadline(order: Order,
     assert field(html, "its_order") == f"order {order.id} of ann, 21.00 EUR"
 
 
-def test_a_saga_rolling_back_waits_for_those_who_have_not_answered(order: Order, staff: Client) -> None:
+def test_a_saga_rolling_back_waits_for_missing_answers(order: Order, staff: Client) -> None:
     move(
         order,
         "status = 'ROLLING_BACK', refusal = 'PaymentDeclined', refused_by = 'payments', reason = 'no money'",
@@ -104,16 +104,14 @@ def test_a_saga_rolling_back_waits_for_those_who_have_not_answered(order: Order,
     assert field(html, "reason") == "no money"
 
 
-def test_a_saga_that_has_ended_waits_for_nobody(order: Order, staff: Client) -> None:
+def test_an_ended_saga_waits_for_nothing(order: Order, staff: Client) -> None:
     move(order, "status = 'CONFIRMED', ended_at = started_at + interval '125 s'")
     html = page(staff, order)
     assert field(html, "waits_for") == "nobody: it has ended"
     assert field(html, "age") == "2 min 5 s"
 
 
-def test_the_story_stands_in_causal_order_with_attempts_errors_and_who_acted(
-    order: Order, staff: Client
-) -> None:
+def test_the_timeline_is_in_causal_order_with_attempts_and_users(order: Order, staff: Client) -> None:
     by = User.objects.create_user("berta")
     placed = hear(order, "OrderPlaced", participant="orders")
     other = hear(
@@ -144,7 +142,7 @@ def test_the_story_stands_in_causal_order_with_attempts_errors_and_who_acted(
     assert failed != other
 
 
-def test_what_one_transaction_did_stands_before_what_it_said_of_it(order: Order, staff: Client) -> None:
+def test_notices_come_before_the_signals_of_their_transaction(order: Order, staff: Client) -> None:
     placed, at = hear(order, "OrderPlaced", participant="orders"), order.placed_at + timedelta(seconds=1)
     for kind, name in [
         ("answer", "answer"),
@@ -166,7 +164,7 @@ def test_a_saga_is_rolled_back_after_the_last_answer_of_its_initiator(order: Ord
 @pytest.mark.parametrize(
     ("milliseconds", "after"), [(-5, ["+0.000 s", "+0.105 s"]), (5, ["+0.005 s", "+0.100 s"])]
 )
-def test_the_story_begins_with_its_first_signal_or_its_row_whatever_clock_told_them(
+def test_the_timeline_starts_with_the_first_signal_or_row(
     order: Order, staff: Client, capsys: pytest.CaptureFixture[str], milliseconds: int, after: list[str]
 ) -> None:
     began = order.saga.started_at
@@ -183,7 +181,7 @@ def names(html: str) -> list[str]:
     return re.findall(r'<span class="name">(.*?)</span>', html)
 
 
-def test_what_is_said_again_and_again_takes_a_few_lines(order: Order, staff: Client) -> None:
+def test_repeated_events_are_grouped(order: Order, staff: Client) -> None:
     placed = hear(order, "OrderPlaced", participant="orders")
     for n in range(1, 31):
         hear(order, "undo failed", placed, kind="notice", reason="stuck", data={"attempt": n})
@@ -198,9 +196,7 @@ def test_what_is_said_again_and_again_takes_a_few_lines(order: Order, staff: Cli
     assert re.findall(r"<td>(\d+)</td>\s*<td class=\"told\">stuck", html) == ["1", "2", "3", "4", "5"]
 
 
-def test_the_list_of_sagas_tells_what_each_has_reached_whom_it_waits_for_and_until_when(
-    order: Order, staff: Client
-) -> None:
+def test_the_saga_list_shows_progress_and_deadline(order: Order, staff: Client) -> None:
     turned, ended, pruned = (place(idempotency_key=key) for key in ("turned", "ended", "pruned"))
     hear(order, "StockReserved", hear(order, "OrderPlaced", participant="orders"))
     hear(turned, "OrderPlaced", participant="orders")
@@ -231,7 +227,7 @@ def test_the_list_of_sagas_tells_what_each_has_reached_whom_it_waits_for_and_unt
     ]
 
 
-def test_its_dead_letters_stand_on_the_page(order: Order, staff: Client) -> None:
+def test_the_page_lists_the_sagas_dead_letters(order: Order, staff: Client) -> None:
     letter = dead(saga_id=order.saga_id)
     html = page(staff, order)
     assert f"/admin/audit/deadletter/{letter.pk}/change/" in html
@@ -248,7 +244,7 @@ def test_a_saga_is_found_by_the_task_that_handled_it(order: Order, staff: Client
         assert str(other.saga_id) not in html
 
 
-def test_nobody_changes_the_audit_trail_not_even_a_superuser(order: Order, staff: Client) -> None:
+def test_a_superuser_cannot_change_the_audit_trail(order: Order, staff: Client) -> None:
     hear(order, "OrderPlaced")
     event = SagaEvent.objects.get()
     where = f"/admin/audit/sagaevent/{event.pk}/"
@@ -285,9 +281,7 @@ def dead(**changed: Any) -> DeadLetter:
     return DeadLetter.objects.create(**{**given, **changed})
 
 
-def test_open_letters_are_grouped_by_exception_step_and_queue_and_lead_to_their_list(
-    staff: Client, orders_database: str
-) -> None:
+def test_open_dead_letters_are_grouped_with_links(staff: Client, orders_database: str) -> None:
     for _ in range(3):
         dead()
     dead(error="delivery_limit", source="broker", step=None, participant="payments")
@@ -310,7 +304,7 @@ def test_open_letters_are_grouped_by_exception_step_and_queue_and_lead_to_their_
     ] == [3, 1]
 
 
-def test_the_list_of_letters_shows_the_open_ones_unless_asked(staff: Client, orders_database: str) -> None:
+def test_the_dead_letter_list_shows_open_ones_by_default(staff: Client, orders_database: str) -> None:
     dead(message="still open")
     settled = dead(message="long settled")
     DeadLetter.objects.filter(pk=settled.pk).update(
@@ -325,15 +319,13 @@ def test_the_list_of_letters_shows_the_open_ones_unless_asked(staff: Client, ord
     assert shown == {"default": (True, False), "discarded": (False, True), "all": (True, True)}
 
 
-def test_a_letter_shows_its_traceback_and_its_payload_line_by_line(
-    staff: Client, orders_database: str
-) -> None:
+def test_a_dead_letter_shows_its_traceback_and_payload(staff: Client, orders_database: str) -> None:
     html = staff.get(f"/admin/audit/deadletter/{dead().pk}/change/").content.decode()
     assert "Traceback:\n  line 1</pre>" in html
     assert "    &quot;order&quot;: &quot;7&quot;\n" in html
 
 
-def test_who_may_not_see_letters_does_not_see_their_groups(orders_database: str) -> None:
+def test_dead_letter_groups_need_the_view_permission(orders_database: str) -> None:
     client = Client(SERVER_NAME="localhost")
     client.force_login(User.objects.create_user("guest", is_staff=True))
     assert client.get("/admin/audit/deadletter/groups/").status_code == 403

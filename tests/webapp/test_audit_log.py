@@ -58,7 +58,7 @@ def buried(**changed: Any) -> Event:
     return event("notice", data=json.dumps(data), reason="ValueError: no")
 
 
-def test_an_event_is_written_with_cause_participant_task_attempt_and_times() -> None:
+def test_an_event_is_stored_with_cause_task_attempt_and_times() -> None:
     told = event(again=True, attempt=3)
     heard(told)
     row = SagaEvent.objects.get()
@@ -82,27 +82,27 @@ def test_an_event_is_written_with_cause_participant_task_attempt_and_times() -> 
         ("novelty.Thing", "{}", "notice", "Thing"),
     ],
 )
-def test_every_kind_of_topic_finds_its_place(topic: str, data: str, kind: str, name: str) -> None:
+def test_every_kind_of_topic_is_stored(topic: str, data: str, kind: str, name: str) -> None:
     heard(event(topic, data=data))
     row = SagaEvent.objects.get()
     assert (row.kind, row.name) == (kind, name)
 
 
-def test_an_event_that_comes_again_makes_no_second_row() -> None:
+def test_a_repeated_event_adds_no_row() -> None:
     events = [event() for _ in range(400)]
     heard(*events)
     heard(*events[::-1], event())
     assert SagaEvent.objects.count() == 401
 
 
-def test_a_sagas_story_is_read_in_the_order_of_its_telling() -> None:
+def test_a_sagas_events_are_read_in_order() -> None:
     saga = new_id()
     later, first = event(saga=saga, at="2026-01-02T03:04:06+00:00"), event(saga=saga, at=AT)
     heard(later, first)
     assert [str(e.event_id) for e in SagaEvent.objects.filter(saga_id=saga)] == [first.id, later.id]
 
 
-def test_two_workers_with_the_same_events_in_opposite_order_do_not_deadlock() -> None:
+def test_two_workers_with_the_same_events_do_not_deadlock() -> None:
     events = [event() for _ in range(400)]
     together = Barrier(2)
 
@@ -138,12 +138,12 @@ def test_the_trail_cannot_be_changed(statement: str) -> None:
 @pytest.mark.parametrize(
     "data", ['{"a": "x\\u0000y"}', '{"a": "\\ud800"}', '{"a": ["\\uDFFF"]}', '{"a": "\\\\u0000"}']
 )
-def test_text_that_postgresql_cannot_hold_does_not_stop_the_trail(data: str) -> None:
+def test_text_that_postgresql_rejects_does_not_stop_the_trail(data: str) -> None:
     heard(event(data=data, reason="no\0thing \ud800"))
     assert SagaEvent.objects.get().data.keys() == {"a"}
 
 
-def test_a_buried_signal_stands_in_the_trail_and_on_the_desk() -> None:
+def test_a_given_up_signal_is_in_the_trail_and_the_dead_letters() -> None:
     told = buried()
     heard(told, event())
     heard(told)
@@ -159,7 +159,7 @@ def test_a_buried_signal_stands_in_the_trail_and_on_the_desk() -> None:
     assert SagaEvent.objects.filter(name="dead letter").count() == 1
 
 
-def test_whatever_the_broker_gave_up_is_kept_byte_for_byte_once_for_each_delivery() -> None:
+def test_a_dead_message_is_stored_unchanged_for_each_delivery() -> None:
     body = bytes(range(256))
     letter = Letter(
         "broker",

@@ -25,13 +25,13 @@ def test_a_cancel_is_recorded_with_its_signal_in_one_transaction() -> None:
     assert emitted_topics() == ["signal.OrderPlaced", "signal.CancelAsked"]
 
 
-def test_asking_twice_is_one_request() -> None:
+def test_two_requests_to_cancel_are_one() -> None:
     order = place()
     assert cancel_order(order, "ann") == cancel_order(order, "shop")
     assert order.cancel_request.asked_by == "ann"
 
 
-def test_an_answered_request_says_nothing_more() -> None:
+def test_an_answered_request_emits_no_more_signals() -> None:
     order = place()
     request = cancel_order(order, "ann")
     request.outcome, request.answered_at = "too_late", request.asked_at
@@ -43,7 +43,7 @@ def test_an_answered_request_says_nothing_more() -> None:
 # -------------------------------------------------------------------------------- the participant's steps
 
 
-def test_a_cancel_in_time_is_answered_cancelled_and_refuses_the_saga() -> None:
+def test_a_timely_cancel_refuses_the_saga() -> None:
     order, other = place(), place(idempotency_key="other")
     for each in (order, other):
         cancel_order(each, "ann")
@@ -55,7 +55,7 @@ def test_a_cancel_in_time_is_answered_cancelled_and_refuses_the_saga() -> None:
     }
 
 
-def test_a_cancel_that_comes_too_late_is_told_so_and_an_answer_stays() -> None:
+def test_a_late_cancel_gets_its_final_outcome() -> None:
     order = place()
     cancel_order(order, "ann")
     asked = Batch({str(order.saga_id): CancelAsked(order=str(order.id))})
@@ -66,7 +66,7 @@ def test_a_cancel_that_comes_too_late_is_told_so_and_an_answer_stays() -> None:
     assert request.answered_at is not None
 
 
-def test_confirming_and_its_undo_leave_no_trace_in_the_order() -> None:
+def test_undoing_a_confirmation_clears_the_order() -> None:
     order, other = place(), place(idempotency_key="other")
     charged = Batch({str(order.saga_id): PaymentCharged(order=str(order.id), currency="EUR", amount=1)})
     confirmed = steps.confirm_order.function(charged, connection)
@@ -76,7 +76,7 @@ def test_confirming_and_its_undo_leave_no_trace_in_the_order() -> None:
     assert Order.objects.filter(confirmed_at=None).count() == 2
 
 
-def test_an_order_whose_time_is_up_expires_by_its_number() -> None:
+def test_an_expired_order_is_named_in_the_refusal() -> None:
     order = place()
     expired = steps.expire_order.function(Batch({str(order.saga_id): DeadlinePassed()}))
     assert dict(expired) == {str(order.saga_id): OrderExpired(order=str(order.id))}

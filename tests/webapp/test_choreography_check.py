@@ -24,7 +24,7 @@ def write(url: str, statement: str, *values: str) -> None:
     connection.close()
 
 
-def test_work_in_progress_of_a_step_that_is_not_declared_is_refused(databases: Databases) -> None:
+def test_work_in_progress_of_an_undeclared_step_is_refused(databases: Databases) -> None:
     write(databases.inventory, DONE, SAGA, "inventory.reserve_stock")
     write(databases.inventory, DONE, SAGA, "inventory.hold_stock")
 
@@ -38,7 +38,7 @@ def test_work_in_progress_of_a_step_that_is_not_declared_is_refused(databases: D
     assert "reserve_stock" not in refused.stderr
 
 
-def test_databases_that_cannot_be_read_are_named(databases: Databases) -> None:
+def test_unreadable_databases_are_named(databases: Databases) -> None:
     nowhere = {**databases.env, "ORDERSAGA_INVENTORY_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
 
     text, as_json = (

@@ -28,7 +28,7 @@ WAITING = (
 )
 
 
-def test_ctrl_c_in_the_middle_of_a_statement_is_told_and_nothing_is_written(
+def test_ctrl_c_during_a_statement_writes_nothing(
     databases: Databases, spawn: Callable[..., Process]
 ) -> None:
     link = psycopg2.connect(databases.orders)
@@ -44,7 +44,7 @@ def test_ctrl_c_in_the_middle_of_a_statement_is_told_and_nothing_is_written(
     assert one(databases.orders, "SELECT count(*) FROM orders_product") == (0,)
 
 
-def test_ctrl_c_while_the_program_is_loaded_ends_it_without_a_word(spawn: Callable[..., Process]) -> None:
+def test_ctrl_c_while_loading_exits_silently(spawn: Callable[..., Process]) -> None:
     hangs = "import webapp.ops.cli.main as e; e._run = {hang}; e.enter(['manage.py'])"
     hang = "lambda argv, listening: (print('loading', flush=True), __import__('time').sleep(60))"
     process = spawn("loads", [sys.executable, "-c", hangs.format(hang=hang)])
@@ -59,7 +59,7 @@ def test_ctrl_c_while_the_program_is_loaded_ends_it_without_a_word(spawn: Callab
     ["choreography", "choreography --check --json", "migrate", "reconcile --grace 0", "prune --json", "dead_letters list",
      "doctor --json", "seed_catalog", "help"],
 )  # fmt: skip
-def test_a_reader_who_has_left_is_no_fault(words: str, environment: dict[str, str]) -> None:
+def test_a_closed_output_pipe_is_not_an_error(words: str, environment: dict[str, str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as output:
@@ -71,14 +71,14 @@ def test_a_reader_who_has_left_is_no_fault(words: str, environment: dict[str, st
 
 
 @pytest.mark.parametrize("words", [SUPERUSER, ("changepassword", "ann"), ("showmigrations",)])
-def test_djangos_own_commands_say_where_they_looked(words: tuple[str, ...]) -> None:
+def test_djangos_commands_name_the_database_they_tried(words: tuple[str, ...]) -> None:
     refused = manage(NOWHERE, *words)
     assert refused.returncode == 2, refused.stderr
     assert "does not answer at 127.0.0.1:1/nowhere" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_djangos_own_commands_say_what_to_run_before_the_tables_are_there(postgres: Postgres) -> None:
+def test_djangos_commands_name_migrate_before_tables_exist(postgres: Postgres) -> None:
     refused = manage(
         {"ORDERSAGA_ORDERS_DATABASE_URL": postgres.create_database("unfurnished", "orders")}, *SUPERUSER
     )
@@ -87,7 +87,7 @@ def test_djangos_own_commands_say_what_to_run_before_the_tables_are_there(postgr
     assert "Traceback" not in refused.stderr
 
 
-def test_who_asks_for_the_traceback_gets_it() -> None:
+def test_the_traceback_option_shows_the_traceback() -> None:
     refused = manage(NOWHERE, "showmigrations", "--traceback")
     assert refused.returncode == 1
     assert "Traceback" in refused.stderr
@@ -104,7 +104,7 @@ def test_who_asks_for_the_traceback_gets_it() -> None:
         ("ALTER TABLE orders_product DROP COLUMN price", "Run: manage.py migrate"),
     ],
 )
-def test_what_a_database_refuses_is_told_with_a_remedy(
+def test_a_database_error_is_shown_with_a_remedy(
     databases: Databases, postgres: Postgres, statement: str, remedy: str
 ) -> None:
     name = databases.orders.rpartition("/")[2]
@@ -130,14 +130,14 @@ def test_what_a_database_refuses_is_told_with_a_remedy(
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_anything_is_asked(words: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused_before_any_query(words: tuple[str, ...], said: str) -> None:
     refused = manage(NOWHERE, *words)
     assert refused.returncode == (1 if words[0] == "demo" else 2)
     assert said in refused.stderr + refused.stdout
     assert "Traceback" not in refused.stderr
 
 
-def test_a_database_that_a_newer_program_has_migrated_is_left_alone(databases: Databases) -> None:
+def test_a_database_of_a_newer_release_is_left_alone(databases: Databases) -> None:
     link = psycopg2.connect(databases.payments)
     with link, link.cursor() as cursor:
         cursor.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -148,5 +148,5 @@ def test_a_database_that_a_newer_program_has_migrated_is_left_alone(databases: D
         assert "The payments database is newer than this program: it stands at 9999" in refused.stderr
 
 
-def test_what_a_letter_says_cannot_command_the_terminal() -> None:
+def test_text_of_a_dead_letter_cannot_control_the_terminal() -> None:
     assert escape_unprintable("red \x1b[31m\ud800\nnext", keep="\n") == "red \\x1b[31m\\ud800\nnext"

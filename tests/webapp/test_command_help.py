@@ -24,9 +24,7 @@ def test_help_ends_with_exit_statuses_and_examples(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_help_is_readable_in_eighty_columns_our_options_first(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_help_fits_80_columns_with_own_options_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     parser = load_command_class("webapp.ops", name).create_parser("manage.py", name)
     told = parser.format_help()
@@ -42,7 +40,7 @@ def test_help_is_readable_in_eighty_columns_our_options_first(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_speaks_to_machines(name: str) -> None:
+def test_every_command_has_json_output(name: str) -> None:
     parser = load_command_class("webapp.ops", name).create_parser("manage.py", name)
     acts = [
         each
@@ -71,7 +69,7 @@ def test_long_lines_are_folded_under_their_last_column() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_examples_are_commands_that_parse(name: str) -> None:
+def test_the_examples_of_the_help_parse(name: str) -> None:
     parser = load_command_class("webapp.ops", name).create_parser("manage.py", name)
     lines = (line.strip() for line in (parser.epilog or "").splitlines())
     whole = [line for line in lines if line.startswith(f"manage.py {name}") and not line.endswith("\\")]

@@ -51,13 +51,13 @@ def test_a_seeded_catalogue_is_seeded_once(databases: Databases) -> None:
 
 
 @pytest.mark.parametrize("option", ["--stock=-1", "--products=x"])
-def test_a_senseless_amount_is_refused_by_its_name(databases: Databases, option: str) -> None:
+def test_an_invalid_amount_is_refused_by_name(databases: Databases, option: str) -> None:
     refused = manage(databases, "seed_catalog", option)
     assert refused.returncode != 0
     assert option.partition("=")[0] in refused.stderr
 
 
-def test_the_example_brings_what_its_orders_need_and_nothing_more(databases: Databases) -> None:
+def test_the_example_catalogue_matches_its_orders(databases: Databases) -> None:
     first, second = (manage(databases, "seed_catalog", "--example", "cdnow", "--json") for _ in range(2))
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     assert json.loads(first.stdout) == {"articles": 1, "units": 20_000, "customers": 2357, "filled": 2349}
@@ -69,7 +69,7 @@ def test_the_example_brings_what_its_orders_need_and_nothing_more(databases: Dat
 
 
 @pytest.mark.parametrize("domain", ["orders", "inventory", "payments"])
-def test_a_database_that_is_away_is_named(databases: Databases, domain: str) -> None:
+def test_an_unreachable_database_is_named(databases: Databases, domain: str) -> None:
     env = {
         **databases.env,
         f"ORDERSAGA_{domain.upper()}_DATABASE_URL": f"postgresql://{domain}@127.0.0.1:1/nowhere",

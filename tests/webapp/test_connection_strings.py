@@ -220,9 +220,7 @@ def test_every_process_refuses_a_server_without_tls(webapp_database: str, way: s
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_process_finds_the_server_that_is_written_to(
-    servers: str, postgres: Postgres, way: str
-) -> None:
+def test_every_process_finds_the_primary_server(servers: str, postgres: Postgres, way: str) -> None:
     url = f"postgresql://orders:{PASSWORD}@{servers}/same?target_session_attrs=read-write"
     with WAYS[way](url) as ask:
         assert ask("SELECT inet_server_port()") == postgres.port
@@ -240,7 +238,7 @@ def test_options_of_the_string_reach_every_session(webapp_database: str, way: st
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_passwords_and_services_may_stand_in_files(
+def test_passwords_and_services_can_be_in_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, webapp_database: str, way: str
 ) -> None:
     told = parse(webapp_database)
@@ -267,7 +265,7 @@ def test_a_driver_in_the_scheme_changes_nothing(driver: str) -> None:
     }
 
 
-def test_values_of_the_string_stand_before_our_defaults() -> None:
+def test_values_of_the_string_override_defaults() -> None:
     given = connection_options("postgresql://h/db?keepalives_idle=2&connect_timeout=9")
     assert (given["keepalives_idle"], given["connect_timeout"], given["keepalives_count"]) == ("2", "9", "3")
 
@@ -276,7 +274,7 @@ def test_values_of_the_string_stand_before_our_defaults() -> None:
 # Django's
 
 
-def test_an_address_is_taken_apart_for_django() -> None:
+def test_a_url_is_parsed_for_django() -> None:
     made = to_django_config("postgresql://us%40er:p%2Fw@db1:6543,db2:6544/na%20me?sslmode=require")
     assert (made["USER"], made["PASSWORD"], made["HOST"], made["PORT"], made["NAME"]) == (
         "us@er", "p/w", "db1,db2", "6543,6544", "na me",
@@ -284,7 +282,7 @@ def test_an_address_is_taken_apart_for_django() -> None:
     assert made["OPTIONS"]["sslmode"] == "require"
 
 
-def test_a_socket_folder_stands_in_the_query() -> None:
+def test_a_socket_folder_is_in_the_query() -> None:
     made = to_django_config("postgresql+psycopg2://orders@/shop?host=/run/sockets&port=5433")
     assert (made["HOST"], made["PORT"], made["NAME"], made["USER"]) == (
         "/run/sockets",
@@ -314,9 +312,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("url", MALFORMED)
-def test_a_malformed_address_is_refused_without_printing_it(
-    monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
+def test_a_malformed_url_is_refused_without_printing_it(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     variables = [
         f"{owner}_{kind}_URL"
         for owner in ("ORDERS", "INVENTORY", "PAYMENTS")
@@ -339,7 +335,7 @@ def test_a_malformed_address_is_refused_without_printing_it(
 @pytest.mark.parametrize(
     "url", ["pgmq://a:hunter2@b:port/c", "pgmq://a:hunter2@b", "amqp://a:hunter2@b:port//"]
 )
-def test_a_malformed_brokers_address_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_a_malformed_broker_url_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv(f"{PREFIX}BROKER_URL", url)
     with pytest.raises(ConfigurationError, match=f"{PREFIX}BROKER_URL: ") as refused:
         read()
@@ -355,7 +351,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_process_ends_at_once_with_the_variables_name(name: str) -> None:
+def test_a_process_exits_at_once_with_the_variables_name(name: str) -> None:
     status, command = COMMANDS[name]
     env = {**os.environ, "ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://a:hunter2@b:port/c"}
     done = subprocess.run(
@@ -417,7 +413,7 @@ def strange(webapp_database: str, postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("way", SESSIONS)
-def test_a_session_is_set_whatever_the_roles_defaults_say(strange: str, way: str) -> None:
+def test_a_session_ignores_the_roles_defaults(strange: str, way: str) -> None:
     isolation, wanted = "read committed", dict(WANTED)
     if way == "reconcile":  # one snapshot, which waits for the other databases' rows
         isolation, wanted["idle_in_transaction_session_timeout"] = "repeatable read", "0"
@@ -432,7 +428,7 @@ def test_the_reader_of_pages_only_reads(webapp_database: str) -> None:
         assert ask("SELECT current_setting('statement_timeout')") == "5s"
 
 
-def test_pages_and_orders_work_whatever_the_roles_defaults_say(orders_database: str, strange: str) -> None:
+def test_pages_and_orders_work_with_any_role_defaults(orders_database: str, strange: str) -> None:
     create_products()
     order = place()
     client = Client(SERVER_NAME="localhost")
@@ -442,7 +438,7 @@ def test_pages_and_orders_work_whatever_the_roles_defaults_say(orders_database: 
     assert client.get(f"/admin/orders/order/{order.pk}/change/").status_code == 200
 
 
-def test_the_outbox_is_read_whatever_the_roles_defaults_say(orders_database: str, strange: str) -> None:
+def test_the_outbox_is_read_with_any_role_defaults(orders_database: str, strange: str) -> None:
     create_products()
     place()
     sent: list[Any] = []

@@ -47,7 +47,7 @@ def codes(findings: list[Finding]) -> set[str]:
     return {finding.code for finding in findings}
 
 
-def test_nothing_is_found_where_nothing_is_wrong(doctor_env: DoctorEnvironment) -> None:
+def test_a_healthy_installation_has_no_finding(doctor_env: DoctorEnvironment) -> None:
     assert doctor_env.examine() == []
 
 
@@ -56,9 +56,7 @@ def test_nothing_is_found_where_nothing_is_wrong(doctor_env: DoctorEnvironment) 
 
 
 @pytest.mark.parametrize("fault", IN_POSTGRES, ids=lambda fault: f"{fault.code}: {fault.plant[0][:40]}")
-def test_a_fault_in_postgresql_is_found_and_nothing_else(
-    doctor_env: DoctorEnvironment, fault: Planted
-) -> None:
+def test_a_fault_in_postgresql_is_the_only_finding(doctor_env: DoctorEnvironment, fault: Planted) -> None:
     if fault.plant[0] == "DELETE FROM alembic_version":
         doctor_env.run(
             fault.owner, "CREATE TABLE kept_version AS SELECT version_num AS v FROM alembic_version"
@@ -219,7 +217,7 @@ IN_RABBITMQ = {
 
 
 @pytest.mark.parametrize("fault", IN_RABBITMQ)
-def test_a_fault_in_rabbitmq_is_found_and_nothing_else(doctor_env: DoctorEnvironment, fault: str) -> None:
+def test_a_fault_in_rabbitmq_is_the_only_finding(doctor_env: DoctorEnvironment, fault: str) -> None:
     code, plant, heal = IN_RABBITMQ[fault]
     plant(doctor_env)
     try:
@@ -233,7 +231,7 @@ def test_a_fault_in_rabbitmq_is_found_and_nothing_else(doctor_env: DoctorEnviron
     eventually(lambda: not doctor_env.examine(), 10, "health")  # policies go slowly
 
 
-def test_who_takes_messages_without_acknowledging_is_found(doctor_env: DoctorEnvironment) -> None:
+def test_a_consumer_without_acknowledgement_is_found(doctor_env: DoctorEnvironment) -> None:
     with Connection(doctor_env.settings.broker_url) as connection, connection.channel() as channel:
         channel.basic_consume("inventory", no_ack=True, callback=lambda _: None)
         [found] = eventually(doctor_env.examine, 10, "the consumer")
@@ -241,7 +239,7 @@ def test_who_takes_messages_without_acknowledging_is_found(doctor_env: DoctorEnv
     eventually(lambda: not doctor_env.examine(), 10, "health")
 
 
-def test_without_the_management_interface_it_asks_by_amqp(doctor_env: DoctorEnvironment) -> None:
+def test_without_the_management_api_it_checks_by_amqp(doctor_env: DoctorEnvironment) -> None:
     nowhere = "http://127.0.0.1:1"
     assert codes(doctor_env.examine(nowhere)) == {"management-away"}
     doctor_env.redeclare("inventory", delivery_limit=2)
@@ -253,7 +251,7 @@ def test_without_the_management_interface_it_asks_by_amqp(doctor_env: DoctorEnvi
     assert "x-delivery-limit" in first.evidence
 
 
-def test_the_house_is_healthy_again(doctor_env: DoctorEnvironment) -> None:
+def test_the_installation_is_healthy_again(doctor_env: DoctorEnvironment) -> None:
     eventually(lambda: not doctor_env.examine(), 10, "health")
 
 
@@ -288,14 +286,14 @@ IN_PGMQ = {
 }
 
 
-def test_nothing_is_found_in_a_healthy_embedded_broker(
+def test_a_healthy_embedded_broker_has_no_finding(
     doctor_env: DoctorEnvironment, embedded_broker: str
 ) -> None:
     assert doctor_env.examine(broker_url=embedded_broker) == []
 
 
 @pytest.mark.parametrize("code", IN_PGMQ)
-def test_a_fault_in_the_embedded_broker_is_found_and_nothing_else(
+def test_a_fault_in_the_embedded_broker_is_the_only_finding(
     doctor_env: DoctorEnvironment, embedded_broker: str, code: str
 ) -> None:
     with doctor_env.postgres.connect("doctors_broker") as cursor:
@@ -316,13 +314,13 @@ def test_a_fault_in_the_embedded_broker_is_found_and_nothing_else(
 # settings
 
 
-def test_servers_that_are_not_there_are_each_named(doctor_env: DoctorEnvironment) -> None:
+def test_each_missing_server_is_named(doctor_env: DoctorEnvironment) -> None:
     away = "postgresql://payments:private@127.0.0.1:1/payments"
     found = doctor_env.examine(payments_database_url=away, broker_url="amqp://pools:x@127.0.0.1:1/doctor")
     assert codes(found) == {"database-unreachable", "broker-unreachable"}
 
 
-def test_a_broker_that_accepts_no_messages_is_named_with_its_alarm(doctor_env: DoctorEnvironment) -> None:
+def test_a_blocked_broker_is_named_with_its_alarm(doctor_env: DoctorEnvironment) -> None:
     with doctor_env.rabbitmq.alarm("disk"):
         [found] = doctor_env.examine()
         assert (found.code, found.level, found.evidence) == ("broker-alarm", "error", "low on disk")
@@ -340,12 +338,12 @@ def test_a_broker_that_stops_answering_is_named_in_time(
     assert time.monotonic() - began < scaled(30)
 
 
-def test_a_broker_of_another_kind_is_named_without_its_password(doctor_env: DoctorEnvironment) -> None:
+def test_an_unsupported_broker_is_named_without_its_password(doctor_env: DoctorEnvironment) -> None:
     [found] = doctor_env.examine(broker_url="redis://:secret@127.0.0.1")
     assert (found.code, found.evidence) == ("broker-unknown", "redis://…")
 
 
-def test_a_wrong_password_of_the_broker_is_told_as_such(doctor_env: DoctorEnvironment) -> None:
+def test_a_wrong_broker_password_is_reported_as_such(doctor_env: DoctorEnvironment) -> None:
     [found] = doctor_env.examine(broker_url=doctor_env.settings.broker_url.replace("a-secret", "another"))
     assert found.code == "broker-unreachable"
     assert "ACCESS_REFUSED" in found.evidence
@@ -377,9 +375,7 @@ def test_a_retention_shorter_than_what_may_come_back_is_found(doctor_env: Doctor
     assert doctor_env.examine(retention=timedelta(days=8)) == []
 
 
-def test_a_host_whose_clock_is_wrong_is_found(
-    doctor_env: DoctorEnvironment, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_host_clock_is_found(doctor_env: DoctorEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     true = time.time
     monkeypatch.setattr("webapp.ops.doctor.pg_settings.time.time", lambda: true() - 60)
     assert codes(doctor_env.examine()) == {"clock-apart"}
@@ -402,7 +398,7 @@ def test_the_recorded_guards_are_those_of_a_migrated_database(
         )  # lists may have indexes of their own
 
 
-def test_the_report_names_what_was_found_and_what_to_do() -> None:
+def test_the_report_names_each_finding_and_its_remedy() -> None:
     finding = Finding(
         "fsync", "error", "PostgreSQL of orders", "a power cut may lose [it]", "fsync = off", "ALTER SYSTEM …"
     )
@@ -416,7 +412,7 @@ def test_the_report_names_what_was_found_and_what_to_do() -> None:
     assert (told["healthy"], told["errors"], told["findings"][0]["code"]) == (False, 1, "fsync")
 
 
-def test_the_command_ends_with_1_when_something_is_wrong_and_2_when_it_cannot_look(
+def test_the_exit_status_is_1_for_findings_and_2_if_it_cannot_check(
     doctor_env: DoctorEnvironment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("webapp.ops.management.commands.doctor.settings", lambda: doctor_env.settings)

@@ -65,14 +65,14 @@ def text(answer: Any) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_who_has_not_logged_in_is_sent_to_the_login(flower: Flower, page: str) -> None:
+def test_an_anonymous_user_is_redirected_to_the_login(flower: Flower, page: str) -> None:
     answer = Client(SERVER_NAME="localhost").get(f"/admin/flower/{page}")
     assert answer.status_code == 302
     assert answer.headers["Location"] == f"/admin/login/?next=/admin/flower/{page}"
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_customer_who_has_logged_in_is_refused(flower: Flower, page: str) -> None:
+def test_a_user_who_is_not_staff_is_refused(flower: Flower, page: str) -> None:
     assert client(staff=False).get(f"/admin/flower/{page}").status_code == 403
 
 
@@ -87,7 +87,7 @@ def test_staff_read_pages_files_and_the_api(flower: Flower) -> None:
     assert text(visitor.get("/admin/flower/healthcheck")) == "OK"
 
 
-def test_a_page_is_as_long_as_it_says_and_nobody_else_may_keep_it(flower: Flower) -> None:
+def test_a_response_has_its_length_and_is_not_cached_publicly(flower: Flower) -> None:
     answer = client().get("/admin/flower/tasks")
     assert int(answer.headers["Content-Length"]) == len(text(answer).encode())
     assert "private" in answer.headers["Cache-Control"]
@@ -96,7 +96,7 @@ def test_a_page_is_as_long_as_it_says_and_nobody_else_may_keep_it(flower: Flower
     assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
 
 
-def test_a_file_known_to_the_browser_is_not_sent_again(flower: Flower) -> None:
+def test_a_cached_file_is_not_sent_again(flower: Flower) -> None:
     visitor = client()
     first = visitor.get("/admin/flower/static/js/flower.js")
     text(first)
@@ -104,13 +104,13 @@ def test_a_file_known_to_the_browser_is_not_sent_again(flower: Flower) -> None:
     assert again.status_code == 304
 
 
-def test_a_task_that_flower_does_not_know_is_flowers_own_404(flower: Flower) -> None:
+def test_an_unknown_task_is_flowers_own_404(flower: Flower) -> None:
     answer = client().get("/admin/flower/task/0d7f3c52-1111-4222-8333-444455556666")
     assert answer.status_code == 404
     assert "0d7f3c52-1111-4222-8333-444455556666" in text(answer)
 
 
-def test_the_list_of_tasks_is_asked_for_with_the_token_that_its_page_was_given(flower: Flower) -> None:
+def test_the_task_list_needs_the_pages_token(flower: Flower) -> None:
     visitor = client(enforce_csrf_checks=True)
     assert visitor.post("/admin/flower/tasks/datatable", DATATABLE).status_code == 403
     text(visitor.get("/admin/flower/tasks"))
@@ -125,7 +125,7 @@ def test_the_list_of_tasks_is_asked_for_with_the_token_that_its_page_was_given(f
     )
 
 
-def test_to_act_needs_a_permission_a_token_and_a_flower_that_is_not_read_only(flower: Flower) -> None:
+def test_acting_needs_permission_token_and_a_writable_flower(flower: Flower) -> None:
     assert client().post(ACT).status_code == 403
     User.objects.all().delete()
     allowed = client(may="control_pool", enforce_csrf_checks=True)
@@ -142,13 +142,13 @@ def test_other_methods_do_not_reach_flower(flower: Flower, method: str) -> None:
     assert getattr(client(), method)("/admin/flower/api/workers").status_code == 405
 
 
-def test_it_stands_in_the_admins_index_and_leads_there(flower: Flower) -> None:
+def test_the_admins_index_links_to_flower(flower: Flower) -> None:
     visitor = client()
     assert "/admin/pools/pool/" in text(visitor.get("/admin/"))
     assert visitor.get("/admin/pools/pool/").headers["Location"] == "/admin/flower/"
 
 
-def test_flower_itself_asks_for_the_password_that_only_the_web_process_knows(flower: Flower) -> None:
+def test_flower_requires_the_web_processs_password(flower: Flower) -> None:
     with override_settings(FLOWER_URL=f"http://127.0.0.1:{flower.port}"):
         answer = client().get("/admin/flower/workers")
     assert answer.status_code == 502
@@ -156,7 +156,7 @@ def test_flower_itself_asks_for_the_password_that_only_the_web_process_knows(flo
     assert flower.password.partition(":")[2] not in text(answer)
 
 
-def test_when_it_does_not_run_the_page_says_how_to_start_it(orders_database: str) -> None:
+def test_without_flower_the_page_says_how_to_start_it(orders_database: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://me:unspoken@127.0.0.1:{probe.getsockname()[1]}"
@@ -168,7 +168,7 @@ def test_when_it_does_not_run_the_page_says_how_to_start_it(orders_database: str
     assert "unspoken" not in text(answer)
 
 
-def test_no_cookie_and_no_name_of_the_visitor_reaches_flower(orders_database: str) -> None:
+def test_no_cookie_and_no_user_name_reaches_flower(orders_database: str) -> None:
     """A listener in Flower's place writes down what it is sent."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(scaled(10))

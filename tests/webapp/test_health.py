@@ -17,24 +17,24 @@ def away(orders_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(connection.settings_dict, "PASSWORD", "unspoken")
 
 
-def test_a_process_that_answers_is_alive_whatever_the_database_does(away: None) -> None:
+def test_a_process_is_alive_whatever_the_database_does(away: None) -> None:
     answer = STRANGER.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"alive": True})
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_with_its_database_and_all_migrations_it_is_ready(orders_database: str) -> None:
+def test_with_database_and_migrations_it_is_ready(orders_database: str) -> None:
     answer = STRANGER.get("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "reasons": []})
 
 
-def test_without_its_database_it_is_not_and_says_nothing_of_where_that_is(away: None) -> None:
+def test_without_its_database_it_is_not_ready(away: None) -> None:
     answer = STRANGER.get("/readyz")
     assert answer.status_code == 503
     assert answer.json() == {"ready": False, "reasons": ["the orders database does not answer"]}
 
 
-def test_with_a_migration_missing_it_is_not(orders_database: str) -> None:
+def test_with_a_missing_migration_it_is_not_ready(orders_database: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "DELETE FROM django_migrations WHERE app = 'audit' AND name = '0001_initial' RETURNING id, applied"
@@ -51,6 +51,6 @@ def test_with_a_migration_missing_it_is_not(orders_database: str) -> None:
     ]
 
 
-def test_nothing_else_is_answered_there(orders_database: str) -> None:
+def test_health_urls_answer_nothing_else(orders_database: str) -> None:
     assert STRANGER.post("/readyz").status_code == 405
     assert STRANGER.get("/readyz/").status_code == 400  # a name that the site does not answer to

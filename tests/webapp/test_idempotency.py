@@ -22,7 +22,7 @@ def _catalogue(orders_database: str) -> None:
     create_products()
 
 
-def test_the_same_key_and_content_give_the_same_order_back_and_say_nothing_more() -> None:
+def test_the_same_key_and_content_return_the_same_order() -> None:
     first = place()
     second = place(lines=[Item("MUG", 1), Item("TEA", 2)])
     assert second == first
@@ -82,7 +82,7 @@ def test_a_double_click_in_eight_threads_places_one_order() -> None:
     assert (Order.objects.count(), Saga.objects.count(), len(emitted_topics())) == (1, 1, 1)
 
 
-def test_two_who_place_the_same_batch_in_opposite_order_do_not_deadlock() -> None:
+def test_the_same_batch_in_opposite_order_does_not_deadlock() -> None:
     batch = [NewOrder("ann", [Item("TEA", 1)], f"key-{n}") for n in range(50)]
     together = Barrier(2)
 

@@ -78,14 +78,14 @@ def test_a_task_has_a_page_that_leads_to_flower_and_to_its_sagas(order: Order, s
         "x" * 3000,
     ],
 )
-def test_what_is_not_there_is_told_with_what_was_tried(order: Order, staff: Client, term: str) -> None:
+def test_an_unknown_id_lists_what_was_tried(order: Order, staff: Client, term: str) -> None:
     answer = staff.get(f"/admin/go/{term}")
     assert answer.status_code == 404
     assert "order number, saga id, event id, task id, idempotency key" in answer.content.decode()
     assert "<script>" not in answer.content.decode().replace("<script src", "")
 
 
-def test_only_staff_who_may_see_orders_sagas_and_their_story_are_led_anywhere(order: Order) -> None:
+def test_look_ups_need_permission_for_orders_and_sagas(order: Order) -> None:
     client = Client(SERVER_NAME="localhost")
     assert (
         client.get(f"/admin/go/{order.id}").headers["Location"] == f"/admin/login/?next=/admin/go/{order.id}"

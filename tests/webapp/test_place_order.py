@@ -28,7 +28,7 @@ def _catalogue(orders_database: str) -> None:
 # -------------------------------------------------------------------------------- what is written
 
 
-def test_an_order_is_written_with_its_lines_its_saga_and_its_first_signal() -> None:
+def test_placing_writes_order_lines_saga_and_first_signal() -> None:
     order = place()
     assert Order.objects.get().amount == 2 * 450 + 1200 == order.amount
     lines = OrderLine.objects.values_list("number", "product_id", "quantity", "amount")
@@ -46,14 +46,14 @@ def test_the_order_given_back_is_the_row_as_written() -> None:
     }
 
 
-def test_an_order_joins_the_callers_transaction_and_falls_with_it() -> None:
+def test_an_order_rolls_back_with_the_callers_transaction() -> None:
     with transaction.atomic():
         place()
         transaction.set_rollback(True)
     assert nothing_is_written()
 
 
-def test_an_amount_given_for_a_line_stands_instead_of_price_times_quantity() -> None:
+def test_a_given_line_amount_overrides_price_times_quantity() -> None:
     assert place(lines=[Item("TEA", 3, 1000), Item("MUG", 1)]).amount == 2200
 
 
@@ -69,7 +69,7 @@ def test_placing_takes_one_statement_and_no_transaction_around_it() -> None:
     assert emitted_topics() == ["signal.OrderPlaced"] * 2
 
 
-def test_the_first_signal_tells_the_number_that_the_database_gave() -> None:
+def test_the_first_signal_has_the_number_from_the_database() -> None:
     order = place()
     with connection.cursor() as cursor:
         cursor.execute("SELECT payload FROM ordersaga_pack")
@@ -90,7 +90,7 @@ def test_a_price_that_has_changed_since_the_last_order_counts_at_once() -> None:
     [Product.objects.all().delete, partial(Product.objects.all().update, currency="USD")],
     ids=["gone", "currency"],
 )
-def test_an_article_that_is_no_longer_sold_so_is_refused_at_once(changed: Callable[[], object]) -> None:
+def test_a_withdrawn_product_is_refused_at_once(changed: Callable[[], object]) -> None:
     place(idempotency_key="warm", lines=[Item("FREE", 1)])
     place(idempotency_key="also warm", lines=[Item("GOLD", 1)])
     Order.objects.all().delete()
@@ -100,20 +100,20 @@ def test_an_article_that_is_no_longer_sold_so_is_refused_at_once(changed: Callab
     assert Order.objects.count() == 0
 
 
-def test_an_article_that_was_not_sold_before_is_sold_at_once() -> None:
+def test_a_new_product_can_be_ordered_at_once() -> None:
     with pytest.raises(OrderRefused):
         place(lines=[Item("NEW", 1)])
     Product.objects.create(sku="NEW", name="New", price=7, currency="EUR")
     assert place(lines=[Item("NEW", 1)]).amount == 7
 
 
-def test_lines_that_can_be_read_once_are_read_once() -> None:
+def test_lines_from_an_iterator_are_read_once() -> None:
     place(idempotency_key="warm")
     Product.objects.filter(sku="MUG").update(price=1)
     assert place(lines=iter([Item("TEA", 2), Item("MUG", 1)])).amount == 901
 
 
-def test_a_process_remembers_so_many_prices_and_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_caches_a_limited_number_of_prices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pricing, "MAX_CACHED_PRODUCTS", 2)
     monkeypatch.setattr(pricing, "_cache", {})
     for sku in ("TEA", "MUG", "FREE", "TEA"):
@@ -175,9 +175,7 @@ LONG = [Item(f"S{n}", 1) for n in range(MAX_LINES + 1)]
         ({"idempotency_key": None}, "idempotency_key"),
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused_by_the_name_of_its_field(
-    changed: dict[str, Any], field: str
-) -> None:
+def test_an_invalid_order_is_refused_by_its_field(changed: dict[str, Any], field: str) -> None:
     with pytest.raises(OrderRefused) as refused:
         place(**changed)
     assert refused.value.field == field

@@ -84,7 +84,7 @@ def content() -> list[tuple[str, str, int, list[tuple[str, int, int]]]]:
 # formats
 
 
-def test_a_row_of_csv_is_an_order_and_equal_rows_are_two(
+def test_a_csv_row_is_an_order_and_equal_rows_are_two(
     run: Callable[..., Ran], write: Callable[..., str]
 ) -> None:
     done = run(write(GOOD))
@@ -94,7 +94,7 @@ def test_a_row_of_csv_is_an_order_and_equal_rows_are_two(
     assert len(emitted_topics()) > 0
 
 
-def test_rows_of_one_order_stand_together_and_may_bring_amounts_and_a_currency(
+def test_adjacent_rows_are_one_order_with_amount_and_currency(
     run: Callable[..., Ran], write: Callable[..., str]
 ) -> None:
     text = '\ufefforder,currency,customer,sku,quantity,amount\r\nA,EUR,ann,TEA,1,5\r\nA,,ann,"MUG",2,\r\n\r\nB,GBP,bob,HAT,1,0\r\n'
@@ -174,7 +174,7 @@ CSV_FAULTS = [
 
 
 @pytest.mark.parametrize(("row", "fault"), CSV_FAULTS)
-def test_a_bad_row_is_named_with_number_field_and_remedy_and_nothing_is_placed(
+def test_a_bad_row_is_named_and_nothing_is_placed(
     run: Callable[..., Ran], write: Callable[..., str], row: str | bytes, fault: str
 ) -> None:
     row = row.encode() if isinstance(row, str) else row
@@ -209,7 +209,7 @@ ORDER_FAULTS = [
 
 
 @pytest.mark.parametrize(("rows", "fault"), ORDER_FAULTS)
-def test_an_order_of_several_rows_is_refused_at_the_row_that_is_wrong(
+def test_an_order_of_several_rows_is_refused_at_its_bad_row(
     run: Callable[..., Ran], write: Callable[..., str], rows: str, fault: str
 ) -> None:
     refused = run(write(f"order,customer,currency,sku,quantity,amount\n{rows}\n"))
@@ -294,7 +294,7 @@ FILES = [
 
 
 @pytest.mark.parametrize(("text", "name", "fault"), FILES)
-def test_a_file_that_cannot_be_read_is_refused_as_a_whole_even_when_bad_lines_are_skipped(
+def test_an_unreadable_file_is_refused_as_a_whole(
     run: Callable[..., Ran], write: Callable[..., str], text: str | bytes, name: str, fault: str
 ) -> None:
     path = write(text, name)
@@ -304,9 +304,7 @@ def test_a_file_that_cannot_be_read_is_refused_as_a_whole_even_when_bad_lines_ar
     assert fault in refused.err
 
 
-def test_a_file_that_is_not_there_and_senseless_options_are_refused(
-    run: Callable[..., Ran], tmp_path: Path
-) -> None:
+def test_a_missing_file_and_invalid_options_are_refused(run: Callable[..., Ran], tmp_path: Path) -> None:
     assert "no.csv cannot be read: No such file or directory." in run(str(tmp_path / "no.csv")).err
     assert "cannot be read: Is a directory." in run(str(tmp_path), "--format=csv").err
     assert "--batch: use 1 to 100 printable characters" in run("x.csv", "--batch", "a\nb").err
@@ -323,7 +321,7 @@ def test_many_bad_lines_are_counted_and_the_first_are_named(
     assert "450 lines are bad, and nothing was placed." in refused.err
 
 
-def test_bad_lines_may_be_skipped_and_the_command_says_that_something_is_missing(
+def test_bad_lines_can_be_skipped_with_exit_status_1(
     run: Callable[..., Ran], write: Callable[..., str]
 ) -> None:
     path = write(GOOD + "ann,NONE,1\n")
@@ -343,9 +341,7 @@ def test_bad_lines_may_be_skipped_and_the_command_says_that_something_is_missing
 # twice
 
 
-def test_the_same_file_again_places_nothing_and_says_so(
-    run: Callable[..., Ran], write: Callable[..., str]
-) -> None:
+def test_the_same_file_again_places_nothing(run: Callable[..., Ran], write: Callable[..., str]) -> None:
     path = write(GOOD)
     assert "3 placed" in run(path).out
     Product.objects.filter(sku="TEA").update(price=1)  # what was ordered stays what was ordered
@@ -366,7 +362,7 @@ def test_a_file_under_another_name_is_another_batch(
     assert Order.objects.count() == 6
 
 
-def test_a_line_that_was_placed_may_not_change_under_the_name_of_its_batch(
+def test_a_placed_line_must_not_change_in_its_batch(
     run: Callable[..., Ran], write: Callable[..., str]
 ) -> None:
     assert run(write(GOOD), "--batch=monday").status == 0
@@ -383,7 +379,7 @@ def test_a_line_that_was_placed_may_not_change_under_the_name_of_its_batch(
     assert Order.objects.count() == 4
 
 
-def test_what_was_begun_is_gone_on_with(run: Callable[..., Ran], write: Callable[..., str]) -> None:
+def test_an_interrupted_file_continues(run: Callable[..., Ran], write: Callable[..., str]) -> None:
     rows = "".join(f"c-{n},TEA,1\n" for n in range(50))
     path = write(f"customer,sku,quantity\n{rows}")
     assert run(path, "--batch=b").status == 0
@@ -397,7 +393,7 @@ def test_what_was_begun_is_gone_on_with(run: Callable[..., Ran], write: Callable
 # it happens
 
 
-def test_ctrl_c_between_two_transactions_leaves_whole_ones_and_says_how_to_go_on(
+def test_ctrl_c_leaves_whole_transactions_and_says_how_to_continue(
     run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     really = services.place_priced
@@ -418,7 +414,7 @@ def test_ctrl_c_between_two_transactions_leaves_whole_ones_and_says_how_to_go_on
     assert Order.objects.count() == 30
 
 
-def test_what_has_not_settled_in_time_is_told_with_a_hint(
+def test_orders_not_settled_in_time_are_reported_with_a_hint(
     run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(place_orders, "explain_waiting", lambda: "No pool answers.")
@@ -443,7 +439,7 @@ def test_a_file_that_changes_meanwhile_is_not_placed(
     assert nothing_is_written()
 
 
-def test_an_article_that_goes_between_the_readings_stops_the_placing_at_its_line(
+def test_a_product_removed_between_readings_stops_at_its_line(
     run: Callable[..., Ran], write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     really = validate.validate
@@ -489,7 +485,7 @@ def test_a_long_file_needs_no_more_memory_than_a_short_one(
 # orders
 
 
-def test_the_real_orders_are_as_they_came_and_all_of_them_are_good(run: Callable[..., Ran]) -> None:
+def test_the_real_orders_are_unchanged_and_valid(run: Callable[..., Ran]) -> None:
     needs = demo_data.read_cdnow_example()
     assert len(needs.wallets) == 2357
     assert sum(wallet.balance for wallet in needs.wallets) == 24_409_194
@@ -526,6 +522,6 @@ def test_a_bad_purchase_is_named(
     assert fault in run(write(line, "purchases.txt"), "--format=cdnow").err
 
 
-def test_without_the_file_of_an_example_its_catalogue_says_so(tmp_path: Path) -> None:
+def test_a_missing_example_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileRefused, match="cannot be read: No such file"):
         demo_data.read_cdnow_example(tmp_path / "gone.txt")

@@ -83,9 +83,7 @@ def commands(postgres: Postgres) -> dict[tuple[str, ...], list[str]]:
     }
 
 
-def test_a_long_command_shows_at_a_terminal_which_of_its_parts_are_done(
-    databases: Databases, postgres: Postgres
-) -> None:
+def test_a_long_command_shows_its_progress_on_a_terminal(databases: Databases, postgres: Postgres) -> None:
     for argv, steps in commands(postgres).items():
         given, shown = at_a_terminal(databases, *argv)
         assert re.search(".*".join(steps), shown, re.DOTALL), f"{argv}: {shown}"
@@ -94,7 +92,7 @@ def test_a_long_command_shows_at_a_terminal_which_of_its_parts_are_done(
         assert " of 3" not in given
 
 
-def test_nothing_of_it_is_shown_in_a_pipe_or_beside_json(databases: Databases, postgres: Postgres) -> None:
+def test_no_progress_is_shown_in_a_pipe_or_with_json(databases: Databases, postgres: Postgres) -> None:
     for argv in commands(postgres):
         assert run(databases, *argv, stderr=subprocess.PIPE).stderr == "", argv
         assert at_a_terminal(databases, *argv, "--json")[1] == "", argv
@@ -105,7 +103,7 @@ def terminal() -> Console:
     return Console(file=io.StringIO(), force_terminal=True, force_interactive=True, width=100)
 
 
-def test_many_are_told_with_their_speed_and_a_few_steps_without(terminal: Console) -> None:
+def test_progress_over_many_items_shows_the_rate(terminal: Console) -> None:
     with show_bar(terminal) as tell:
         tell("orders", 0, 2_000)
         tell("orders", 1_000, 2_000)
@@ -116,7 +114,7 @@ def test_many_are_told_with_their_speed_and_a_few_steps_without(terminal: Consol
     assert "of 3," not in shown
 
 
-def test_what_is_printed_aside_stands_on_a_line_of_its_own(terminal: Console) -> None:
+def test_other_output_is_on_its_own_line(terminal: Console) -> None:
     with show_bar(terminal) as tell:
         tell("orders", 0, 4)
         with tell.aside():

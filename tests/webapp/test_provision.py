@@ -84,7 +84,7 @@ def provision(
     return {**json.loads(capsys.readouterr().out), "exit": status}
 
 
-def test_fresh_servers_are_made_ready_and_the_doctor_finds_nothing(
+def test_fresh_servers_are_provisioned_and_healthy(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = site.settings()
@@ -109,7 +109,7 @@ def test_fresh_servers_are_made_ready_and_the_doctor_finds_nothing(
     assert provision(monkeypatch, capsys, ours, *admins)["made"] == []
 
 
-def test_the_embedded_kind_of_broker_is_made_ready_too(
+def test_the_embedded_broker_is_provisioned_too(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = site.settings(broker_url=site.urls["broker"].replace("postgresql", "pgmq"))
@@ -121,7 +121,7 @@ def test_the_embedded_kind_of_broker_is_made_ready_too(
     assert {f.code for f in examine(ours, choreography())} == {"migrations-missing"}
 
 
-def test_what_has_grown_too_strong_is_put_right_again(
+def test_excessive_privileges_are_revoked(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ours = site.settings()
@@ -142,7 +142,7 @@ def test_what_has_grown_too_strong_is_put_right_again(
     ]
 
 
-def test_a_reader_reads_the_tables_that_are_there_and_those_to_come_and_writes_nothing(site: Site) -> None:
+def test_a_reader_reads_present_and_future_tables_only(site: Site) -> None:
     owner = Target.of("OWNER", site.urls["inventory"])
     place = Target.of("READER", site.urls["inventory"].replace("//new_inventory:", "//new_reader:"))
     try:
@@ -179,7 +179,7 @@ def test_a_reader_reads_the_tables_that_are_there_and_those_to_come_and_writes_n
 
 
 @pytest.mark.parametrize("changed", ["orders_database_url", "broker_url"])
-def test_settings_that_name_another_server_are_refused_before_anything_is_made(
+def test_settings_of_another_server_are_refused_first(
     site: Site, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
     away = site.settings(
@@ -195,7 +195,7 @@ def test_settings_that_name_another_server_are_refused_before_anything_is_made(
     assert "new" not in {vhost["name"] for vhost in site.rabbitmq._ask("GET", "vhosts")}
 
 
-def test_another_server_that_answers_is_told_from_the_administrators(site: Site) -> None:
+def test_a_server_other_than_the_administrators_is_detected(site: Site) -> None:
     other = Postgres()
     other.start()
     try:
@@ -212,7 +212,7 @@ def test_another_server_that_answers_is_told_from_the_administrators(site: Site)
         other.kill()
 
 
-def test_a_dry_run_tells_of_a_role_once(
+def test_a_dry_run_names_a_role_once(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     readers = {
@@ -249,7 +249,7 @@ def migrate(ours: Settings) -> None:
         (["--rabbitmq-admin", "http://127.0.0.1:1"], "does not answer"),
     ],
 )
-def test_what_cannot_be_done_is_said_with_a_remedy(
+def test_an_impossible_change_is_reported_with_a_remedy(
     site: Site, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
 ) -> None:
     monkeypatch.setattr("webapp.ops.management.commands.provision.settings", site.settings)
@@ -258,7 +258,7 @@ def test_what_cannot_be_done_is_said_with_a_remedy(
     assert refused.value.returncode == 2
 
 
-def test_an_administrator_is_not_given_to_the_pools(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pools_get_no_administrator_role(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = site.settings(orders_database_url=site.postgres_admin)
     monkeypatch.setattr("webapp.ops.management.commands.provision.settings", lambda: ours)
     with pytest.raises(CommandError, match="names the administrator itself"):

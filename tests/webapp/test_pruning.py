@@ -74,7 +74,7 @@ def test_a_dry_run_counts_and_changes_nothing(in_process: InProcessSagas, old: l
     assert {kind: gone[kind] for kind in counted if kind != "packs"} == {k: counted[k] for k in counted}
 
 
-def test_packs_go_when_nothing_points_at_them_any_more(in_process: InProcessSagas, old: list[str]) -> None:
+def test_packs_are_deleted_when_unreferenced(in_process: InProcessSagas, old: list[str]) -> None:
     together = in_process.factory.place_many(2)  # both in the packs of one transaction
     in_process.rehearsal().run()
     age(in_process, together[:1], days=31)  # all packs are old now
@@ -93,9 +93,7 @@ def test_packs_go_when_nothing_points_at_them_any_more(in_process: InProcessSaga
     ]
 
 
-def test_an_order_with_an_open_dead_letter_is_remembered_until_it_is_settled(
-    in_process: InProcessSagas, old: list[str]
-) -> None:
+def test_an_order_with_an_open_dead_letter_is_kept(in_process: InProcessSagas, old: list[str]) -> None:
     in_process.probe.query("orders", LETTER, old[0], old[0])
     assert pruned(in_process, MONTH)["sagas"] == 4
     assert rows(in_process, old[0])
@@ -106,9 +104,7 @@ def test_an_order_with_an_open_dead_letter_is_remembered_until_it_is_settled(
     assert rows(in_process, old[0]) == {}
 
 
-def test_orders_with_a_dead_letter_in_common_are_remembered_until_it_is_forgotten(
-    in_process: InProcessSagas, old: list[str]
-) -> None:
+def test_orders_that_share_a_dead_letter_are_kept(in_process: InProcessSagas, old: list[str]) -> None:
     together, rehearsal = in_process.factory.place_many(2), in_process.rehearsal()
     rehearsal.collect("orders")
     [said] = rehearsal.waiting("inventory", "signal.OrderPlaced")
@@ -138,7 +134,7 @@ def test_orders_with_a_dead_letter_in_common_are_remembered_until_it_is_forgotte
     assert all(rows(in_process, saga) == {} for saga in together)
 
 
-def test_an_order_whose_dead_letter_was_just_replayed_is_remembered(
+def test_an_order_with_a_just_replayed_dead_letter_is_kept(
     in_process: InProcessSagas, old: list[str]
 ) -> None:
     in_process.probe.query("orders", LETTER, old[0], old[0])
@@ -147,7 +143,7 @@ def test_an_order_whose_dead_letter_was_just_replayed_is_remembered(
     assert rows(in_process, old[0])
 
 
-def test_large_dead_letters_are_not_in_memory_together(in_process: InProcessSagas) -> None:
+def test_large_dead_letters_are_not_loaded_together(in_process: InProcessSagas) -> None:
     in_process.probe.query("orders", LARGE)
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
@@ -166,7 +162,7 @@ def memory(what: str) -> int:
     return int(line.split()[1])
 
 
-def test_an_open_order_is_never_forgotten(in_process: InProcessSagas) -> None:
+def test_an_open_order_is_never_pruned(in_process: InProcessSagas) -> None:
     saga = in_process.factory.place("TEA")
     age(in_process, [saga], days=365)
     assert pruned(in_process, MONTH)["sagas"] == 0
@@ -174,7 +170,7 @@ def test_an_open_order_is_never_forgotten(in_process: InProcessSagas) -> None:
     in_process.probe.wait_until_confirmed([saga], timeout=0)
 
 
-def test_spent_keys_are_forgotten_and_cannot_be_asked_for(in_process: InProcessSagas, old: list[str]) -> None:
+def test_old_keys_are_pruned_and_cannot_be_looked_up(in_process: InProcessSagas, old: list[str]) -> None:
     pruned(in_process, MONTH)
     [(key, number)] = in_process.probe.query("orders", KEY, old[0])
     assert key == f"forgotten:{number}"
@@ -183,7 +179,7 @@ def test_spent_keys_are_forgotten_and_cannot_be_asked_for(in_process: InProcessS
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
-def test_interrupted_anywhere_it_leaves_whole_batches_and_goes_on_the_next_time(
+def test_interrupted_pruning_leaves_whole_batches(
     in_process: InProcessSagas, old: list[str], after: int
 ) -> None:
     told = Counter[str]()
@@ -201,7 +197,7 @@ def test_interrupted_anywhere_it_leaves_whole_batches_and_goes_on_the_next_time(
     assert all(rows(in_process, saga) == {} for saga in old)
 
 
-def test_two_at_once_take_each_order_once_and_none_fails(in_process: InProcessSagas) -> None:
+def test_two_concurrent_prunes_take_each_order_once(in_process: InProcessSagas) -> None:
     sagas = in_process.factory.place_many(30)
     in_process.rehearsal().run()
     age(in_process, sagas, days=31)
@@ -218,9 +214,7 @@ def test_two_at_once_take_each_order_once_and_none_fails(in_process: InProcessSa
     in_process.probe.wait_until_clean(timeout=0)
 
 
-def test_reconcile_still_sees_money_that_is_missing_of_a_forgotten_order(
-    in_process: InProcessSagas, old: list[str]
-) -> None:
+def test_reconcile_finds_missing_money_of_a_pruned_order(in_process: InProcessSagas, old: list[str]) -> None:
     pruned(in_process, MONTH)
     in_process.probe.query("inventory", "ALTER TABLE reservation DISABLE TRIGGER USER")
     held = "UPDATE reservation SET quantity = quantity + %s WHERE saga_id = %s"
@@ -236,7 +230,7 @@ def test_reconcile_still_sees_money_that_is_missing_of_a_forgotten_order(
 # refuses
 
 
-def test_the_audit_trail_refuses_to_lose_what_is_young_even_while_pruning(in_process: InProcessSagas) -> None:
+def test_the_audit_trail_refuses_to_delete_young_events(in_process: InProcessSagas) -> None:
     saga = in_process.factory.place("TEA")
     in_process.rehearsal().run()
     for pruning, refusal in (("off", "append-only"), ("on", "keeps what was heard after the horizon")):
@@ -259,9 +253,7 @@ def test_the_audit_trail_refuses_to_lose_what_is_young_even_while_pruning(in_pro
         "TRUNCATE ops_horizon",
     ],
 )
-def test_the_horizon_comes_no_nearer_than_a_week_and_never_goes_back(
-    in_process: InProcessSagas, statement: str
-) -> None:
+def test_the_horizon_is_a_week_away_and_never_moves_back(in_process: InProcessSagas, statement: str) -> None:
     pruned(in_process, MONTH)
     with pytest.raises((psycopg2.errors.CheckViolation, psycopg2.errors.RestrictViolation)):
         in_process.probe.query("orders", statement)
@@ -271,7 +263,7 @@ def test_the_horizon_comes_no_nearer_than_a_week_and_never_goes_back(
 # command
 
 
-def test_the_command_says_what_went(
+def test_the_command_reports_what_was_deleted(
     in_process: InProcessSagas,
     old: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -292,7 +284,7 @@ def test_the_command_says_what_went(
     assert "nothing gone" in capsys.readouterr().out
 
 
-def test_ctrl_c_ends_with_130_and_tells_what_is_gone_already(
+def test_ctrl_c_exits_with_130_and_reports_progress(
     in_process: InProcessSagas,
     old: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -324,7 +316,7 @@ def test_ctrl_c_ends_with_130_and_tells_what_is_gone_already(
     assert 0 < told["gone"]["sagas"] <= 2
 
 
-def test_a_window_is_read_from_the_index_and_no_more_than_it(databases: Databases) -> None:
+def test_a_window_is_read_from_the_index_alone(databases: Databases) -> None:
     """Or pruning a million orders would read them two thousand times."""
     bulk_data.fill_orders(5_000, databases.orders)
     with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:

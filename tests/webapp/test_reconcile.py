@@ -66,7 +66,7 @@ def change(url: str, sql: str, *parameters: object) -> None:
 # violations
 
 
-def test_settled_books_are_clean(corruptible: CorruptibleDatabases) -> None:
+def test_settled_orders_give_no_violation(corruptible: CorruptibleDatabases) -> None:
     report = corruptible.audit()
     assert not report.violations
     assert report.looked_at == {"orders": 11, "SKUs": 4, "wallets": 3}
@@ -74,7 +74,7 @@ def test_settled_books_are_clean(corruptible: CorruptibleDatabases) -> None:
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda corruption: corruption.what)
-def test_named_when(corruption: Corruption, corruptible: CorruptibleDatabases) -> None:
+def test_a_corruption_is_named(corruption: Corruption, corruptible: CorruptibleDatabases) -> None:
     booked = corruptible.orders.get(corruption.order)
     corruptible.corrupt(corruption.database, corruption.sql, booked)
     report = corruptible.audit()
@@ -93,7 +93,7 @@ def test_named_when(corruption: Corruption, corruptible: CorruptibleDatabases) -
 
 
 @pytest.mark.parametrize(("database", "sql"), ORPHANS)
-def test_effects_of_a_saga_that_does_not_exist_are_orphans(
+def test_effects_of_an_unknown_saga_are_orphans(
     database: str, sql: str, corruptible: CorruptibleDatabases
 ) -> None:
     corruptible.corrupt(database, sql, SampleOrder("77", STRANGER))
@@ -106,7 +106,7 @@ def test_every_code_is_named_by_some_corruption() -> None:
     assert named | {f"orphan-in-{database}" for database, _ in ORPHANS} == set(MEANING)
 
 
-def test_what_two_sagas_have_exchanged_is_named_for_both(corruptible: CorruptibleDatabases) -> None:
+def test_effects_swapped_between_two_sagas_are_named_for_both(corruptible: CorruptibleDatabases) -> None:
     """Sums per SKU do not see it."""
     one, other = corruptible.orders["confirmed"].saga, corruptible.orders["cancelled when charged"].saga
     corruptible.corrupt("inventory", "DROP INDEX movement_once;"
@@ -117,7 +117,7 @@ def test_what_two_sagas_have_exchanged_is_named_for_both(corruptible: Corruptibl
     )
 
 
-def test_steps_and_participants_that_nobody_knows_disturb_nothing(corruptible: CorruptibleDatabases) -> None:
+def test_unknown_steps_and_participants_are_ignored(corruptible: CorruptibleDatabases) -> None:
     """A fifth participant's journal may stand in any database, and its answers and events among
     the others'.
     """
@@ -136,7 +136,7 @@ def test_steps_and_participants_that_nobody_knows_disturb_nothing(corruptible: C
     assert corruptible.audit().clean
 
 
-def test_the_first_pack_of_an_ended_saga_may_be_pruned_before_the_saga_is(
+def test_an_ended_sagas_first_pack_may_be_pruned_first(
     corruptible: CorruptibleDatabases,
 ) -> None:
     """It ended after the horizon, and its pack was written before."""
@@ -154,7 +154,7 @@ def test_the_first_pack_of_an_ended_saga_may_be_pruned_before_the_saga_is(
 # command
 
 
-def test_the_command_ends_with_0_and_a_summary_when_nothing_is_wrong(samples: SampleDatabases) -> None:
+def test_a_clean_result_exits_with_0_and_a_summary(samples: SampleDatabases) -> None:
     done = reconcile(samples.databases, "--grace", "0")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "13 checks, 11 orders, 4 SKUs, 3 wallets, no violation" in done.stdout
@@ -162,7 +162,7 @@ def test_the_command_ends_with_0_and_a_summary_when_nothing_is_wrong(samples: Sa
     assert "1 open dead letter(s) in the inventory database" in done.stdout
 
 
-def test_the_command_ends_with_1_and_names_order_saga_and_evidence(samples: SampleDatabases) -> None:
+def test_a_violation_exits_with_1_and_its_evidence(samples: SampleDatabases) -> None:
     order, saga = samples.orders["confirmed"]
     change(samples.databases.orders, "UPDATE orders_order SET amount = amount + 1 WHERE id = %s", order)
     try:
@@ -180,7 +180,7 @@ def test_the_command_ends_with_1_and_names_order_saga_and_evidence(samples: Samp
     assert (told["violations"][0]["order"], told["violations"][0]["saga"]) == (order, saga)
 
 
-def test_the_command_ends_with_2_and_names_the_database_that_cannot_be_read(samples: SampleDatabases) -> None:
+def test_an_unreadable_database_exits_with_2(samples: SampleDatabases) -> None:
     done = reconcile(without(samples.databases, "payments"))
     assert done.returncode == 2
     assert "The payments database does not answer:" in done.stderr
@@ -189,7 +189,7 @@ def test_the_command_ends_with_2_and_names_the_database_that_cannot_be_read(samp
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-def test_each_database_that_cannot_be_read_is_named(owner: str, samples: SampleDatabases) -> None:
+def test_each_unreadable_database_is_named(owner: str, samples: SampleDatabases) -> None:
     with pytest.raises(Unreadable, match=f"The {owner} database does not answer"):
         audit(without(samples.databases, owner))
 
@@ -208,7 +208,7 @@ def without(databases: Databases, owner: str) -> Databases:
 
 
 @pytest.mark.parametrize("text", ["-1", "soon", "nan", "1e9", "1e400"])
-def test_a_senseless_grace_is_refused(text: str) -> None:
+def test_an_invalid_grace_period_is_refused(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="no number of seconds"):
         grace(text)
 
@@ -229,7 +229,7 @@ def test_a_young_suspect_is_read_again_and_cleared(corruptible: CorruptibleDatab
     assert [suspects for _, suspects in waits.recorded] == [1]
 
 
-def test_a_young_suspect_that_stands_is_named_after_the_grace(corruptible: CorruptibleDatabases) -> None:
+def test_a_young_suspect_that_remains_is_named_after_the_grace(corruptible: CorruptibleDatabases) -> None:
     order = corruptible.orders["confirmed"]
     corruptible.corrupt("orders", DELETE_COMPLETION, order)
     corruptible.corrupt("orders", MOVES, order)
@@ -332,7 +332,7 @@ def many(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Dat
     drop(postgres, made)
 
 
-def test_two_thousand_orders_are_read_in_batches_and_the_last_is_found(many: Databases) -> None:
+def test_the_last_of_two_thousand_batched_orders_is_found(many: Databases) -> None:
     clean = audit(many)
     assert clean.clean
     assert clean.looked_at == {"orders": 2_000, "SKUs": 50, "wallets": 100}
@@ -340,14 +340,14 @@ def test_two_thousand_orders_are_read_in_batches_and_the_last_is_found(many: Dat
     assert [(v.code, v.order) for v in audit(many).violations] == [("journal-without-effect", "1999")]
 
 
-def test_a_violation_that_all_orders_share_is_counted_and_kept_a_thousand_times(many: Databases) -> None:
+def test_a_common_violation_is_counted_and_kept_1000_times(many: Databases) -> None:
     change(many.orders, "UPDATE orders_order SET amount = amount + 1")
     report = audit(many)
     assert report.counts == {"order-not-its-lines": 2_000, "charge-not-as-ordered": 1_800}
     assert len(report.violations) == 2_000
 
 
-def test_streams_are_merged_by_saga_whatever_each_of_them_lacks() -> None:
+def test_streams_are_merged_by_saga_with_gaps() -> None:
     order, stock, money = ("a", "b", "d"), ("b", "c"), ("d",)
     rows = merge_by_saga(
         iter([(saga, *[None] * 11) for saga in order]),

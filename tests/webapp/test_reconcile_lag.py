@@ -71,7 +71,7 @@ def owed(
 
 @pytest.mark.parametrize("database", OWNERS)
 @pytest.mark.parametrize("recipient", ["NULL", "'all-observers'"], ids=["not published", "owed to observers"])
-def test_what_an_outbox_owes_is_lag_with_its_age(
+def test_rows_in_an_outbox_are_lag_with_their_age(
     database: str, recipient: str, corruptible: CorruptibleDatabases
 ) -> None:
     order = corruptible.orders["confirmed"]
@@ -86,7 +86,7 @@ def test_what_an_outbox_owes_is_lag_with_its_age(
     assert not waits.recorded
 
 
-def test_what_waits_in_a_pack_is_lag(corruptible: CorruptibleDatabases) -> None:
+def test_events_in_a_pack_are_lag(corruptible: CorruptibleDatabases) -> None:
     order = corruptible.orders["confirmed"]
     corruptible.corrupt("orders", DELETE_COMPLETION, order)
     owed(corruptible, "inventory", order.saga, sql=IN_A_PACK)
@@ -105,7 +105,9 @@ def test_what_waits_in_a_pack_is_lag(corruptible: CorruptibleDatabases) -> None:
     ],
     ids=["another saga's", "a participant's own", "not readable"],
 )
-def test_what_no_row_owes_is_a_violation(row: dict[str, str], corruptible: CorruptibleDatabases) -> None:
+def test_an_event_that_no_row_owes_is_a_violation(
+    row: dict[str, str], corruptible: CorruptibleDatabases
+) -> None:
     order = corruptible.orders["confirmed"]
     corruptible.corrupt("orders", DELETE_COMPLETION, order)
     owed(corruptible, "orders", **{"saga": order.saga, **row})
@@ -114,7 +116,7 @@ def test_what_no_row_owes_is_a_violation(row: dict[str, str], corruptible: Corru
     assert report.lag is None
 
 
-def test_what_else_is_wrong_with_an_order_in_lag_is_a_violation(corruptible: CorruptibleDatabases) -> None:
+def test_another_fault_of_an_order_in_lag_is_a_violation(corruptible: CorruptibleDatabases) -> None:
     order = corruptible.orders["confirmed"]
     corruptible.corrupt("orders", DELETE_COMPLETION, order)
     corruptible.corrupt("orders", "UPDATE orders_order SET confirmed_at = NULL WHERE id = %(order)s", order)
@@ -184,7 +186,7 @@ def test_messages_in_rabbitmqs_queue_are_lag_until_it_is_empty(
     )
 
 
-def test_messages_in_the_embedded_brokers_queue_are_lag_with_their_age(
+def test_messages_in_the_embedded_broker_are_lag_with_their_age(
     pgmq_broker: str, postgres: Postgres, corruptible: CorruptibleDatabases
 ) -> None:
     order = corruptible.orders["confirmed"]
@@ -225,9 +227,7 @@ def pgmq_broker(postgres: Postgres) -> Iterator[str]:
         ("redis://127.0.0.1", "Use amqp"),
     ],
 )
-def test_a_broker_that_cannot_be_asked_is_a_warning(
-    url: str, why: str, corruptible: CorruptibleDatabases
-) -> None:
+def test_an_unreachable_broker_is_a_warning(url: str, why: str, corruptible: CorruptibleDatabases) -> None:
     corruptible.corrupt("orders", DELETE_COMPLETION, corruptible.orders["confirmed"])
     queue = audit_queue(url, "http://127.0.0.1:1" if url.startswith("amqp") else "")
     waits = RecordedWaits()
@@ -247,7 +247,7 @@ def test_a_queue_that_does_not_exist_is_a_warning(
     assert "no queue audit" in report.warnings[-1]
 
 
-def test_a_broker_is_not_asked_when_no_trail_is_behind(corruptible: CorruptibleDatabases) -> None:
+def test_the_broker_is_not_queried_without_lag(corruptible: CorruptibleDatabases) -> None:
     report = corruptible.audit(queue=audit_queue("redis://127.0.0.1"))
     assert report.clean
     assert "redis" not in " ".join(report.warnings)
@@ -258,7 +258,7 @@ def test_a_broker_is_not_asked_when_no_trail_is_behind(corruptible: CorruptibleD
 # command
 
 
-def test_an_audit_pool_that_is_away_is_lag_until_it_has_caught_up(
+def test_a_stopped_audit_pool_is_lag_until_it_catches_up(
     databases: Databases, environment: dict[str, str], pools: Pools, rabbitmq: RabbitMQ
 ) -> None:
     command = [
@@ -308,6 +308,6 @@ def test_an_audit_pool_that_is_away_is_lag_until_it_has_caught_up(
     assert reconcile().returncode == 0
 
 
-def test_a_senseless_management_address_is_refused() -> None:
+def test_an_invalid_management_address_is_refused() -> None:
     with pytest.raises(CommandError, match="--rabbitmq-admin: the management address begins with http"):
         call_command("reconcile", "--rabbitmq-admin", "mq.local")

@@ -39,7 +39,7 @@ def analysed(postgres: Postgres, database_templates: dict[str, str]) -> Iterator
 
 @pytest.mark.parametrize("statement", [sql.survey_sql, sql.suspects_sql], ids=["all sagas", "suspects"])
 @pytest.mark.parametrize("database", DATABASES)
-def test_nothing_is_read_whole_for_each_order(
+def test_no_table_is_scanned_for_each_order(
     analysed: Analysed, database: str, statement: Callable[[str], str]
 ) -> None:
     snapshot = Snapshot(database, getattr(analysed.databases, database))

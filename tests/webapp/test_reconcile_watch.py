@@ -32,7 +32,7 @@ def lost(sku: str, units: int) -> Violation:
     return Violation("stock-lost", {"SKU": sku, "sum": str(units)}, 1.0)
 
 
-def test_what_stands_is_told_once_even_when_its_figures_change() -> None:
+def test_a_lasting_violation_is_reported_once() -> None:
     watch = Watch()
     assert watch.changes(report(lost("TEA", 1))) == ([lost("TEA", 1)], [])
     assert watch.changes(report(lost("TEA", 2))) == ([], [])
@@ -40,7 +40,7 @@ def test_what_stands_is_told_once_even_when_its_figures_change() -> None:
     assert watch.changes(report()) == ([], [lost("MUG", 1)])
 
 
-def test_a_look_is_a_line_and_changes_stand_below_it() -> None:
+def test_each_run_prints_a_line_with_changes_below() -> None:
     console = Console(width=200, record=True, force_terminal=False)
     show_changes(console, AT, report(lost("TEA", 1)), [lost("TEA", 1)], [])
     show_changes(console, AT, report(), [], [lost("TEA", 1)])
@@ -51,7 +51,7 @@ def test_a_look_is_a_line_and_changes_stand_below_it() -> None:
     assert any(line.startswith("  gone stock-lost: ") for line in told)
 
 
-def test_it_watches_until_ctrl_c_and_ends_with_the_last_looks_status(
+def test_watch_exits_on_ctrl_c_with_the_last_status(
     databases: Databases, spawn: Callable[..., Process]
 ) -> None:
     def stock(units: int) -> None:

@@ -62,7 +62,7 @@ def test_a_share_is_a_fraction_or_a_percentage(text: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["10", "-0.1", "101%", "nan", "a tenth", "", "%"])
-def test_another_share_is_refused_with_what_to_write(text: str) -> None:
+def test_an_invalid_share_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match=r"for a tenth write 0\.1 or 10%"):
         seed_orders.share(text)
 
@@ -77,7 +77,7 @@ def test_another_share_is_refused_with_what_to_write(text: str) -> None:
         (["--timeout", "5"], "say --wait, too"),
     ],
 )
-def test_a_senseless_option_is_refused_by_what_is_wrong_with_it(words: list[str], said: str) -> None:
+def test_an_invalid_option_is_refused_with_a_reason(words: list[str], said: str) -> None:
     with pytest.raises(CommandError, match=r".") as refused:
         call_command("seed_orders", *words)
     assert said in str(refused.value)
@@ -93,7 +93,7 @@ def test_the_same_seed_plans_the_same_orders() -> None:
     assert planned(7, **shares) != planned(8, **shares)
 
 
-def test_a_plan_has_as_many_of_each_kind_as_was_asked_for() -> None:
+def test_a_plan_has_the_requested_number_of_each_kind() -> None:
     orders = planned(3, decline=0.1, out_of_stock=0.05, free=0.02, cancel=0.25)
     lines = [list(each.order.lines) for each in orders]
     assert sum(not each.order.customer.startswith("customer-") for each in orders) == 20
@@ -106,7 +106,7 @@ def test_a_plan_of_one_kind_alone_is_all_of_that_kind() -> None:
     assert all(not each.order.customer.startswith("customer-") for each in planned(1, decline=1))
 
 
-def test_shares_are_shuffled_not_in_a_row() -> None:
+def test_kinds_are_shuffled() -> None:
     outcomes = Mix(1000, decline=0.5).outcomes(random.Random(1))
     assert 400 < sum(a != b for a, b in pairwise(outcomes)) < 600
 
@@ -136,21 +136,21 @@ def test_a_seed_places_the_same_orders_again_as_new_ones(capsys: pytest.CaptureF
 
 
 @pytest.mark.usefixtures("shop")
-def test_who_cancels_asks_after_placing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cancellations_follow_the_placing(capsys: pytest.CaptureFixture[str]) -> None:
     told = seeded(capsys, "--count=30", "--cancel=20%", "--seed=1")
     assert told["cancels"] == {"unanswered": 6}
     assert CancelRequest.objects.filter(asked_by="seed_orders", outcome=None).count() == 6
 
 
 @pytest.mark.usefixtures("shop")
-def test_a_rate_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_rate_is_respected(capsys: pytest.CaptureFixture[str]) -> None:
     told = seeded(capsys, "--count=11", "--rate=20", "--seed=1")
     assert told["placed"] == 11
     assert told["placing"] >= 0.5
 
 
 @pytest.mark.usefixtures("shop")
-def test_what_has_not_settled_in_time_is_named_with_a_hint(
+def test_orders_not_settled_in_time_are_named_with_a_hint(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seed_orders, "explain_waiting", lambda: "No pool answers.")
@@ -163,7 +163,7 @@ def test_what_has_not_settled_in_time_is_named_with_a_hint(
 
 
 @pytest.mark.usefixtures("orders_database")
-def test_an_empty_catalogue_says_what_to_run() -> None:
+def test_an_empty_catalogue_names_the_command_to_run() -> None:
     with pytest.raises(CommandError, match=r"catalogue is empty.*manage\.py seed_catalog") as refused:
         call_command("seed_orders")
     assert refused.value.returncode == 2
@@ -174,7 +174,7 @@ def test_an_empty_catalogue_says_what_to_run() -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_summary_counts_these_orders_and_says_why_they_were_rolled_back(
+def test_the_summary_counts_orders_and_reasons_of_roll_back(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     seeded(capsys, "--count=3", "--seed=1")  # of somebody else
@@ -205,7 +205,7 @@ def test_the_summary_counts_these_orders_and_says_why_they_were_rolled_back(
 # meets it
 
 
-def test_without_a_database_it_says_where_it_looked() -> None:
+def test_an_unreachable_database_is_named_with_its_address() -> None:
     refused = manage(
         {"ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}, "seed_orders"
     )
@@ -214,7 +214,7 @@ def test_without_a_database_it_says_where_it_looked() -> None:
     assert "Traceback" not in refused.stderr
 
 
-def test_without_tables_it_says_what_to_run(postgres: Any) -> None:
+def test_missing_tables_name_the_command_to_run(postgres: Any) -> None:
     bare = postgres.create_database("bare", "orders")
     refused = manage({"ORDERSAGA_ORDERS_DATABASE_URL": bare}, "seed_orders")
     assert refused.returncode == 2
@@ -222,7 +222,7 @@ def test_without_tables_it_says_what_to_run(postgres: Any) -> None:
     assert "Traceback" not in refused.stderr
 
 
-def test_while_no_pool_runs_it_says_which_to_start(environment: dict[str, str]) -> None:
+def test_without_pools_it_names_those_to_start(environment: dict[str, str]) -> None:
     assert manage(environment, "seed_catalog", "--products=3", "--stock=9", "--customers=1").returncode == 0
     ended = manage(environment, "seed_orders", "--count=2", "--customers=1", "--wait", "--timeout=0")
     said = " ".join(ended.stderr.split())
@@ -232,9 +232,7 @@ def test_while_no_pool_runs_it_says_which_to_start(environment: dict[str, str]) 
     )
 
 
-def test_ctrl_c_leaves_nothing_half_done_and_tells_what_was_placed(
-    databases: Databases, spawn: Callable[..., Process]
-) -> None:
+def test_ctrl_c_leaves_no_partial_transaction(databases: Databases, spawn: Callable[..., Process]) -> None:
     assert manage(databases.env, "seed_catalog", "--products=3", "--stock=9", "--customers=1").returncode == 0
     process = spawn(
         "seed", [sys.executable, "manage.py", "seed_orders", "--rate=40", "--batch=3", "--cancel=50%"]
@@ -260,7 +258,7 @@ def test_ctrl_c_leaves_nothing_half_done_and_tells_what_was_placed(
 
 
 @pytest.mark.usefixtures("shop")
-def test_each_order_that_is_short_has_one_line_that_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_out_of_stock_order_has_one_such_line(capsys: pytest.CaptureFixture[str]) -> None:
     seeded(capsys, "--count=20", "--out-of-stock=100%", "--seed=5")
     short = OrderLine.objects.filter(product__sku__startswith="SCARCE-").count()
     assert short == 20

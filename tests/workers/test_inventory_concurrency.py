@@ -25,7 +25,7 @@ def hold_and_commit(inventory_engine: Engine, orders: dict[str, OrderPlaced]) ->
         return stock.hold(session, orders)
 
 
-def test_of_two_sessions_that_want_the_last_unit_one_waits_and_goes_without(
+def test_two_sessions_contend_for_the_last_unit(
     inventory_engine: Engine, wait_for_lock_waiter: Callable[[Engine], None]
 ) -> None:
     with Session(inventory_engine) as session, session.begin():
@@ -42,7 +42,7 @@ def test_of_two_sessions_that_want_the_last_unit_one_waits_and_goes_without(
         assert stock_counters(session, "last") == {"received": 1, "on_hand": 0, "held": 1, "sold": 0}
 
 
-def test_the_last_unit_goes_to_the_second_session_when_the_first_rolls_back(
+def test_the_last_unit_is_free_after_a_rollback(
     inventory_engine: Engine, wait_for_lock_waiter: Callable[[Engine], None]
 ) -> None:
     with Session(inventory_engine) as session, session.begin():
@@ -58,7 +58,7 @@ def test_the_last_unit_goes_to_the_second_session_when_the_first_rolls_back(
         assert second.result(timeout=scaled(10)) == {}
 
 
-def test_batches_that_want_the_same_goods_in_any_order_never_deadlock(inventory_engine: Engine) -> None:
+def test_batches_of_the_same_skus_never_deadlock(inventory_engine: Engine) -> None:
     goods = [f"shared{n}" for n in range(12)]
     with Session(inventory_engine) as session, session.begin():
         stock.receive(session, dict.fromkeys(goods, 150))
@@ -82,7 +82,7 @@ def test_batches_that_want_the_same_goods_in_any_order_never_deadlock(inventory_
         assert find_stock_mismatches(session) == []
 
 
-def test_stock_that_changes_behind_the_lock_is_noticed_and_nothing_is_sold_twice(
+def test_stock_changed_without_the_lock_is_not_sold_twice(
     inventory_engine: Engine,
 ) -> None:
     with Session(inventory_engine) as session, session.begin():
@@ -148,7 +148,7 @@ MOVES = st.lists(
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=MOVES, chance=st.randoms(use_true_random=False))
-def test_whatever_happens_stock_is_what_a_child_would_count(
+def test_stock_matches_a_simple_reference_count(
     inventory_engine: Engine, moves: list[Any], chance: random.Random
 ) -> None:
     shelf, numbers = Shelf(), itertools.count()

@@ -59,7 +59,9 @@ HELD = f"FROM reservation WHERE saga_id = '{saga_id(1)}'"
         ),
     ],
 )
-def test_the_database_refuses(inventory_session: Session, statement: str, rule: str) -> None:
+def test_the_database_refuses_an_invalid_statement(
+    inventory_session: Session, statement: str, rule: str
+) -> None:
     add_stock(inventory_session, tea=5)
     stock.hold(inventory_session, {saga_id(1): order_placed(("tea", 2))})
     stock.ship(inventory_session, [saga_id(1)])

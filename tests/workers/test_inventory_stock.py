@@ -39,14 +39,14 @@ def test_all_lines_of_an_order_are_held_or_none(inventory_session: Session) -> N
     assert find_stock_mismatches(inventory_session) == []
 
 
-def test_the_first_sku_lacking_is_named(inventory_session: Session) -> None:
+def test_the_first_sku_out_of_stock_is_named(inventory_session: Session) -> None:
     add_stock(inventory_session, tea=1, cup=1)
     assert stock.hold(inventory_session, {saga_id(1): order_placed(("tea", 1), ("cup", 2), ("pot", 9))}) == {
         saga_id(1): "cup"
     }
 
 
-def test_an_sku_that_inventory_does_not_know_is_out_of_stock(inventory_session: Session) -> None:
+def test_an_unknown_sku_is_out_of_stock(inventory_session: Session) -> None:
     add_stock(inventory_session, tea=1)
     assert stock.hold(
         inventory_session,
@@ -54,7 +54,7 @@ def test_an_sku_that_inventory_does_not_know_is_out_of_stock(inventory_session: 
     ) == {saga_id(1): "unicorn"}
 
 
-def test_an_order_that_does_not_fit_leaves_room_for_a_later_smaller_one(inventory_session: Session) -> None:
+def test_a_refused_order_leaves_stock_for_a_smaller_one(inventory_session: Session) -> None:
     add_stock(inventory_session, tea=5)
     orders = {
         saga_id(1): order_placed(("tea", 3)),
@@ -65,7 +65,7 @@ def test_an_order_that_does_not_fit_leaves_room_for_a_later_smaller_one(inventor
     assert stock_counters(inventory_session, "tea")["on_hand"] == 0
 
 
-def test_orders_are_served_by_saga_and_not_by_their_place_in_the_batch(inventory_session: Session) -> None:
+def test_orders_of_a_batch_are_served_by_saga_id(inventory_session: Session) -> None:
     add_stock(inventory_session, tea=5)
     orders = [
         (saga_id(1), order_placed(("tea", 3))),
@@ -111,7 +111,7 @@ def test_a_batch_of_very_many_skus_does_not_exhaust_the_lock_table(inventory_ses
 # shipping
 
 
-def test_what_is_released_is_on_hand_again(inventory_session: Session) -> None:
+def test_released_units_are_on_hand_again(inventory_session: Session) -> None:
     add_stock(inventory_session, tea=5)
     stock.hold(
         inventory_session, {saga_id(1): order_placed(("tea", 2)), saga_id(2): order_placed(("tea", 1))}
@@ -121,7 +121,7 @@ def test_what_is_released_is_on_hand_again(inventory_session: Session) -> None:
     assert find_stock_mismatches(inventory_session) == []
 
 
-def test_what_is_shipped_is_sold(inventory_session: Session) -> None:
+def test_shipped_units_are_sold(inventory_session: Session) -> None:
     add_stock(inventory_session, tea=5)
     stock.hold(inventory_session, {saga_id(1): order_placed(("tea", 2))})
     stock.ship(inventory_session, [saga_id(1)])
@@ -131,7 +131,9 @@ def test_what_is_shipped_is_sold(inventory_session: Session) -> None:
 
 @pytest.mark.parametrize("first", [stock.release, stock.ship], ids=["released", "shipped"])
 @pytest.mark.parametrize("again", [stock.release, stock.ship], ids=["release", "ship"])
-def test_what_has_left_is_not_held_any_more(inventory_session: Session, first: object, again: object) -> None:
+def test_released_or_shipped_units_are_not_held(
+    inventory_session: Session, first: object, again: object
+) -> None:
     assert callable(first)
     assert callable(again)
     add_stock(inventory_session, tea=5)
@@ -155,7 +157,7 @@ def test_a_saga_that_holds_nothing_has_nothing_to_release(inventory_session: Ses
 # seed, steps
 
 
-def test_seeding_twice_adds_nothing_and_fills_up_what_has_gone(inventory_session: Session) -> None:
+def test_seeding_twice_only_refills_missing_units(inventory_session: Session) -> None:
     assert seed.receive(inventory_session, {"tea": 5, "cup": 3, "pot": 0}) == 8
     assert seed.receive(inventory_session, {"tea": 5, "cup": 3, "pot": 0}) == 0
     stock.hold(inventory_session, {saga_id(1): order_placed(("tea", 4))})
@@ -166,7 +168,7 @@ def test_seeding_twice_adds_nothing_and_fills_up_what_has_gone(inventory_session
     assert find_stock_mismatches(inventory_session) == []
 
 
-def test_the_steps_say_for_each_saga_what_became_of_it(inventory_session: Session) -> None:
+def test_the_steps_return_the_outcome_of_each_saga(inventory_session: Session) -> None:
     add_stock(inventory_session, tea=1)
     said = reserve_stock.function(
         Batch({saga_id(1): order_placed(("tea", 1)), saga_id(2): order_placed(("tea", 1))}), inventory_session

@@ -52,7 +52,7 @@ def rules(connection: Connection, schema: str) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_an_empty_database_is_brought_up_to_date_and_back_and_up_again(domain: Domain, empty: str) -> None:
+def test_migrations_run_forwards_backwards_and_forwards(domain: Domain, empty: str) -> None:
     assert [line.split()[0] for line in migrate.pending(domain, url=empty)] == ["0001"]
     migrate.migrate(domain, url=empty)
     assert migrate.pending(domain, url=empty) == []
@@ -70,7 +70,7 @@ def test_an_empty_database_is_brought_up_to_date_and_back_and_up_again(domain: D
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
-def test_the_models_say_what_the_migrations_made(domain: Domain, empty: str) -> None:
+def test_the_models_match_the_migrations(domain: Domain, empty: str) -> None:
     migrate.migrate(domain, url=empty)
     migrate.check(domain, url=empty)
     with connect(empty) as connection:

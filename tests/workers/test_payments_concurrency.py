@@ -32,7 +32,7 @@ def take_and_commit(payments_engine: Engine, *charges: Charge) -> dict[str, Decl
         return charge_wallets(session, *charges)
 
 
-def test_of_two_sessions_that_want_the_last_of_a_wallet_one_waits_and_is_declined(
+def test_two_sessions_contend_for_the_last_of_a_wallet(
     payments_engine: Engine, wait_for_lock_waiter: Callable[[Engine], None]
 ) -> None:
     with Session(payments_engine) as session, session.begin():
@@ -50,7 +50,7 @@ def test_of_two_sessions_that_want_the_last_of_a_wallet_one_waits_and_is_decline
         assert find_ledger_mismatches(session) == []
 
 
-def test_the_money_is_there_for_the_second_session_when_the_first_rolls_back(
+def test_the_balance_is_free_after_a_rollback(
     payments_engine: Engine, wait_for_lock_waiter: Callable[[Engine], None]
 ) -> None:
     with Session(payments_engine) as session, session.begin():
@@ -64,7 +64,7 @@ def test_the_money_is_there_for_the_second_session_when_the_first_rolls_back(
         assert second.result(timeout=scaled(10)) == {}
 
 
-def test_batches_that_want_the_same_wallets_in_any_order_never_deadlock(payments_engine: Engine) -> None:
+def test_batches_of_the_same_wallets_never_deadlock(payments_engine: Engine) -> None:
     customers = [f"shared{n}" for n in range(12)]
     with Session(payments_engine) as session, session.begin():
         open_wallets(session, [NewWallet(customer, "EUR", 3000) for customer in customers])
@@ -99,7 +99,7 @@ MOVES = st.lists(
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=MOVES, chance=st.randoms(use_true_random=False))
-def test_whatever_happens_wallets_hold_what_a_child_would_count(
+def test_wallets_match_a_simple_reference_count(
     payments_engine: Engine, moves: list[Any], chance: random.Random
 ) -> None:
     purse: dict[str, int] = {}

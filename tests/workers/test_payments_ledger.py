@@ -56,7 +56,7 @@ def test_a_charge_moves_money_from_the_wallet_to_the_sales(payments_session: Ses
         "a limit of nothing", "another currency", "one cent short", "empty", "no wallet at all",
     ],
 )  # fmt: skip
-def test_an_order_is_declined_and_takes_nothing(
+def test_a_declined_order_is_not_charged(
     payments_session: Session, wallet: NewWallet, amount: int, currency: str, decline: Decline
 ) -> None:
     open_wallets(payments_session, [wallet])
@@ -68,7 +68,7 @@ def test_an_order_is_declined_and_takes_nothing(
 @pytest.mark.parametrize(
     ("balance_before", "amount"), [(100, 100), (100, 50)], ids=["the last cent", "just the limit"]
 )
-def test_an_order_is_paid_to_the_very_edge(
+def test_an_order_can_use_the_whole_balance_or_limit(
     payments_session: Session, balance_before: int, amount: int
 ) -> None:
     open_wallets(payments_session, [NewWallet("bob", "EUR", balance_before, order_limit=amount)])
@@ -79,9 +79,7 @@ def test_an_order_is_paid_to_the_very_edge(
 @pytest.mark.parametrize(
     "customer", ["ada", "eve", "uma"], ids=["a wallet", "no wallet", "a wallet of dollars"]
 )
-def test_an_order_that_costs_nothing_is_charged_and_moves_nothing(
-    payments_session: Session, customer: str
-) -> None:
+def test_a_free_order_is_charged_without_ledger_entries(payments_session: Session, customer: str) -> None:
     open_wallets(payments_session, [NewWallet("uma", "USD", 5, order_limit=0)])
     assert charge_wallets(payments_session, charge_of(1, 0, customer)) == {}
     assert ledger_entries(payments_session, 1) == [("charge", None, None)]
@@ -90,7 +88,7 @@ def test_an_order_that_costs_nothing_is_charged_and_moves_nothing(
     assert (wallet_balance(payments_session), wallet_balance(payments_session, "uma")) == (100, 5)
 
 
-def test_orders_of_one_customer_are_paid_one_after_the_other_by_saga(payments_session: Session) -> None:
+def test_orders_of_one_customer_are_charged_by_saga_id(payments_session: Session) -> None:
     bills = [charge_of(1, 60), charge_of(2, 60), charge_of(3, 40), charge_of(4, 1)]
     for arrangement in itertools.permutations(bills):
         with payments_session.begin_nested() as savepoint:
@@ -121,7 +119,7 @@ def test_four_hundred_orders_take_as_few_statements_as_one(
 # refunding
 
 
-def test_a_refund_gives_back_what_the_ledger_says_was_taken(payments_session: Session) -> None:
+def test_a_refund_returns_the_amount_in_the_ledger(payments_session: Session) -> None:
     charge_wallets(payments_session, charge_of(1, 30))
     misled = PaymentCharged(order="O-1", currency="USD", amount=99)
     assert dict(refund.function(Batch({saga_id(1): misled}), payments_session)) == {
@@ -132,14 +130,14 @@ def test_a_refund_gives_back_what_the_ledger_says_was_taken(payments_session: Se
     assert find_ledger_mismatches(payments_session) == []
 
 
-def test_a_customer_who_has_been_blocked_since_is_refunded_all_the_same(payments_session: Session) -> None:
+def test_a_blocked_customer_is_refunded(payments_session: Session) -> None:
     charge_wallets(payments_session, charge_of(1, 30))
     open_wallets(payments_session, [NewWallet("ada", "EUR", 0, blocked=True, order_limit=0)])
     refund_sagas(payments_session, 1)
     assert wallet_balance(payments_session) == 100
 
 
-def test_what_was_never_charged_cannot_be_refunded(payments_session: Session) -> None:
+def test_a_saga_without_a_charge_cannot_be_refunded(payments_session: Session) -> None:
     charge_wallets(payments_session, charge_of(1, 30), charge_of(2, 900))
     with pytest.raises(ledger.NotCharged, match=saga_id(2)) as refused:
         refund_sagas(payments_session, 1, 2)
@@ -147,7 +145,7 @@ def test_what_was_never_charged_cannot_be_refunded(payments_session: Session) ->
     assert wallet_balance(payments_session) == 70
 
 
-def test_a_refund_is_not_taken_for_a_charge(payments_session: Session) -> None:
+def test_a_refund_does_not_count_as_a_charge(payments_session: Session) -> None:
     charge_wallets(payments_session, charge_of(1, 30))
     refund_sagas(payments_session, 1)
     assert ledger.charges(payments_session, [saga_id(1)]) == [
@@ -160,7 +158,7 @@ def test_a_refund_is_not_taken_for_a_charge(payments_session: Session) -> None:
     [("wallet:ada", "EUR", 101), ("wallet:ada", "USD", 1), ("wallet:eve", "EUR", 1)],
     ids=["too little", "another currency", "no wallet"],
 )
-def test_the_ledger_takes_nothing_that_a_wallet_cannot_give(
+def test_the_ledger_refuses_to_overdraw_a_wallet(
     payments_session: Session, source: str, currency: str, amount: int
 ) -> None:
     with pytest.raises(ledger.WalletUnfit, match=source.removeprefix("wallet:")):
@@ -169,20 +167,20 @@ def test_the_ledger_takes_nothing_that_a_wallet_cannot_give(
         )
 
 
-def test_nobody_is_refunded_twice(payments_session: Session) -> None:
+def test_a_saga_is_refunded_once(payments_session: Session) -> None:
     charge_wallets(payments_session, charge_of(1, 30))
     refund_sagas(payments_session, 1)
     with pytest.raises(DBAPIError, match="ledger_transaction_once"):
         refund_sagas(payments_session, 1)
 
 
-def test_nobody_is_charged_twice(payments_session: Session) -> None:
+def test_a_saga_is_charged_once(payments_session: Session) -> None:
     charge_wallets(payments_session, charge_of(1, 30))
     with pytest.raises(DBAPIError, match="ledger_transaction_once"):
         charge_wallets(payments_session, charge_of(1, 30))
 
 
-def test_a_wallet_that_is_gone_cannot_be_refunded_silently(payments_session: Session) -> None:
+def test_a_refund_to_a_missing_wallet_raises(payments_session: Session) -> None:
     charge_wallets(payments_session, charge_of(1, 30))
     payments_session.execute(text("DELETE FROM wallet"))
     with pytest.raises(ledger.WalletUnfit, match="ada"):
@@ -208,7 +206,7 @@ def test_a_wallet_does_not_change_its_currency(payments_session: Session) -> Non
         open_wallets(payments_session, [NewWallet("ada", "USD", 1)])
 
 
-def test_the_step_says_for_each_saga_what_became_of_it(payments_session: Session) -> None:
+def test_the_step_returns_the_outcome_of_each_saga(payments_session: Session) -> None:
     def reserved(amount: int) -> StockReserved:
         return StockReserved(order="O-1", customer="ada", currency="EUR", amount=amount)
 

@@ -62,13 +62,15 @@ FREE = "(SELECT id FROM ledger_transaction WHERE kind = 'charge' AND order_numbe
         ("UPDATE wallet SET currency = 'euro'", "wallet_currency_is_a_code"),
     ],
 )
-def test_the_database_refuses(payments_session: Session, statement: str, rule: str) -> None:
+def test_the_database_refuses_an_invalid_statement(
+    payments_session: Session, statement: str, rule: str
+) -> None:
     charge_wallets(payments_session, charge_of(1, 30), charge_of(2, 0))
     with pytest.raises(DBAPIError, match=rule):
         payments_session.execute(text(statement))
 
 
-def test_one_cent_too_much_among_eight_hundred_entries_is_found(payments_session: Session) -> None:
+def test_an_excess_cent_in_800_entries_is_found(payments_session: Session) -> None:
     charge_wallets(payments_session, *(charge_of(n, 0) for n in range(1, 401)))
     some = payments_session.scalars(
         text("SELECT id FROM ledger_transaction WHERE saga_id = :saga"), {"saga": saga_id(200)}

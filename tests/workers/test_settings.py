@@ -44,7 +44,7 @@ def test_development_starts_with_nothing_set() -> None:
     assert read().env == "development"
 
 
-def test_production_starts_when_everything_unsafe_has_been_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_starts_with_safe_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SAFE.items():
         monkeypatch.setenv(PREFIX + name, value)
     assert read().allowed_hosts == ("shop.example", ".example.org")
@@ -74,7 +74,7 @@ def test_production_names_every_unsafe_default_at_once(monkeypatch: pytest.Monke
         ("PAYMENTS_DATABASE_URL", "postgresql://pay:pay@db/payments", "a password of its own"),
     ],
 )
-def test_production_refuses_an_unsafe_value_and_says_what_to_do(
+def test_production_refuses_an_unsafe_value_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, remedy: str
 ) -> None:
     message = refusal(monkeypatch, **{**SAFE, name: value})
@@ -105,7 +105,7 @@ def test_a_malformed_value_is_refused_by_the_name_of_its_variable(
     assert f"ORDERSAGA_{name}: " in refusal(monkeypatch, **{name: value})
 
 
-def test_a_refusal_never_prints_the_value_since_it_may_be_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_never_prints_the_value_of_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hunter2" not in refusal(monkeypatch, SIGNING_KEYS="hunter2")
     assert "hunter2" not in refusal(
         monkeypatch, **{**SAFE, "ORDERS_DATABASE_URL": "postgresql://hunter2:hunter2@db/o"}
@@ -121,13 +121,13 @@ def test_participants_and_durations_are_read_from_plain_text(monkeypatch: pytest
     assert read().watchdog_cap == timedelta(minutes=10)
 
 
-def test_the_example_file_shows_every_variable_with_its_default() -> None:
+def test_the_example_file_lists_every_variable_and_default() -> None:
     assert read(_env_file=EXAMPLE) == read()
     written = {line.partition("=")[0] for line in EXAMPLE.read_text().splitlines() if line and line[0] != "#"}
     assert written == {PREFIX + name.upper() for name in Settings.model_fields}
 
 
-def test_a_file_in_the_working_directory_counts_unless_another_or_none_is_named(
+def test_the_env_file_of_the_working_directory_is_the_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text("ORDERSAGA_DEADLINE=1")

@@ -13,7 +13,7 @@ TEA = {"sku": "TEA", "quantity": 1, "amount": 450}
 ORDER: dict[str, Any] = {"order": "1", "customer": "ann", "currency": "EUR", "amount": 450, "lines": [TEA]}
 
 
-def test_an_order_as_it_should_be() -> None:
+def test_a_valid_order_is_accepted() -> None:
     assert OrderPlaced.model_validate(ORDER).lines[0].sku == "TEA"
 
 
@@ -37,7 +37,7 @@ def test_an_order_as_it_should_be() -> None:
         ("spam", 1),
     ],
 )
-def test_an_order_that_cannot_be_meant_names_its_field(field: str, wrong: object) -> None:
+def test_an_invalid_order_names_its_field(field: str, wrong: object) -> None:
     with pytest.raises(ValidationError) as refused:
         OrderPlaced.model_validate({**ORDER, field: wrong})
     assert {error["loc"][0] for error in refused.value.errors()} == {field}

@@ -17,13 +17,13 @@ from tests.support.polling import eventually
 from tests.support.time_scale import scaled
 
 
-def test_what_is_acknowledged_is_gone(connection: Connection) -> None:
+def test_an_acknowledged_message_is_deleted(connection: Connection) -> None:
     publish(connection, "", "inventory", 1)
     get(connection, "inventory").ack()
     assert size(connection, "inventory") == 0
 
 
-def test_the_delivery_count_counts(connection: Connection) -> None:
+def test_the_delivery_count_increases(connection: Connection) -> None:
     publish(connection, "", "inventory", 1)
     for count in range(LIMIT):
         message = get(connection, "inventory")
@@ -32,7 +32,7 @@ def test_the_delivery_count_counts(connection: Connection) -> None:
         message.requeue()
 
 
-def test_what_a_killed_consumer_had_in_hand_comes_back(connection: Connection, peer: Peer) -> None:
+def test_unacknowledged_messages_of_a_killed_consumer_return(connection: Connection, peer: Peer) -> None:
     publish(connection, "", "inventory", 1)
     first = peer("hold", "inventory")
     first.wait_for_log("given 1 for the 1. time")
@@ -42,7 +42,7 @@ def test_what_a_killed_consumer_had_in_hand_comes_back(connection: Connection, p
     is_empty(connection, "inventory")
 
 
-def test_what_a_living_consumer_keeps_is_given_to_nobody_else(connection: Connection, peer: Peer) -> None:
+def test_a_live_consumer_keeps_its_unacknowledged_messages(connection: Connection, peer: Peer) -> None:
     publish(connection, "", "inventory", 1)
     keeper = peer("keep", "inventory")
     keeper.wait_for_log("given 1 for the 1. time")
@@ -58,7 +58,7 @@ def test_what_a_living_consumer_keeps_is_given_to_nobody_else(connection: Connec
     rival.wait_for_log("given 1 for the 2. time", VISIBILITY + 5)
 
 
-def test_what_is_held_for_too_long_is_kept_no_longer(broker: BrokerDatabase) -> None:
+def test_a_message_held_too_long_is_redelivered(broker: BrokerDatabase) -> None:
     with connect(broker.url, visibility=1) as slow, connect(broker.url) as other:
         channel: Any = slow.channel()
         channel.longest = 3 * VISIBILITY
@@ -70,7 +70,7 @@ def test_what_is_held_for_too_long_is_kept_no_longer(broker: BrokerDatabase) -> 
         get(other, "inventory").ack()
 
 
-def test_what_was_lost_to_another_consumer_is_neither_kept_nor_given_back(broker: BrokerDatabase) -> None:
+def test_a_message_redelivered_elsewhere_cannot_be_acknowledged(broker: BrokerDatabase) -> None:
     with connect(broker.url, visibility=1) as slow, connect(broker.url, visibility=60) as quick:
         publish(slow, "", "inventory", 1)
         lost = get(slow, "inventory")
@@ -82,7 +82,7 @@ def test_what_was_lost_to_another_consumer_is_neither_kept_nor_given_back(broker
         assert size(quick, "inventory.dead") == 0
 
 
-def test_a_channel_that_closes_gives_back_at_once(connection: Connection) -> None:
+def test_a_closing_channel_requeues_its_messages_at_once(connection: Connection) -> None:
     publish(connection, "", "inventory", 1)
     channel = connection.channel()
     assert channel.basic_get("inventory") is not None
@@ -98,7 +98,7 @@ def test_copies_of_one_message_are_acknowledged_apart(connection: Connection) ->
     assert (size(connection, "inventory"), size(connection, "payments")) == (0, 1)
 
 
-def test_the_prefetch_is_kept_and_a_free_slot_is_used_at_once(connection: Connection) -> None:
+def test_the_prefetch_limit_holds_and_free_slots_fill_at_once(connection: Connection) -> None:
     for n in range(20):
         publish(connection, "", "inventory", n)
     channel = connection.channel()

@@ -10,7 +10,7 @@ from tests.ordersaga.pgmq.peer import LIMIT
 from tests.support.embedded import BrokerDatabase
 
 
-def test_what_is_rejected_goes_to_the_dead_letters(connection: Connection) -> None:
+def test_a_rejected_message_is_dead_lettered(connection: Connection) -> None:
     publish(connection, "ordersaga", "signal.OrderPlaced", 1, headers={"kept": "yes"})
     get(connection, "inventory").reject()
     message = get(connection, "inventory.dead")
@@ -23,7 +23,7 @@ def test_what_is_rejected_goes_to_the_dead_letters(connection: Connection) -> No
     assert size(connection, "inventory") == 0
 
 
-def test_what_is_given_back_too_often_goes_to_the_dead_letters(connection: Connection) -> None:
+def test_a_message_requeued_too_often_is_dead_lettered(connection: Connection) -> None:
     publish(connection, "", "inventory", 1)
     for _ in range(LIMIT + 1):
         get(connection, "inventory").requeue()
@@ -32,7 +32,7 @@ def test_what_is_given_back_too_often_goes_to_the_dead_letters(connection: Conne
     assert size(connection, "inventory") == 0
 
 
-def test_what_kills_every_consumer_goes_to_the_dead_letters(
+def test_a_message_that_kills_consumers_is_dead_lettered(
     connection: Connection, broker: BrokerDatabase, peer: Peer
 ) -> None:
     publish(connection, "", "inventory", 1)
@@ -47,20 +47,22 @@ def test_what_kills_every_consumer_goes_to_the_dead_letters(
     assert size(connection, "inventory") == 1
 
 
-def test_a_dead_letter_that_nobody_hears_is_kept(connection: Connection) -> None:
+def test_a_dead_letter_without_a_bound_queue_is_kept(connection: Connection) -> None:
     connection.default_channel.queue_delete("inventory.dead")
     publish(connection, "", "inventory", 1)
     get(connection, "inventory").reject()
     assert size(connection, "inventory") == 1
 
 
-def test_a_rejected_message_of_a_queue_without_dead_letters_is_gone(connection: Connection) -> None:
+def test_a_rejected_message_without_dead_letter_routing_is_deleted(connection: Connection) -> None:
     publish(connection, "ordersaga", "signal.Unknown", 1)
     get(connection, "ordersaga.unheard").reject()
     assert size(connection, "ordersaga.unheard") == 0
 
 
-def test_a_transient_queue_ends_with_its_consumer(connection: Connection, broker: BrokerDatabase) -> None:
+def test_a_transient_queue_is_deleted_with_its_consumer(
+    connection: Connection, broker: BrokerDatabase
+) -> None:
     events = Queue(
         "events.of.a.monitor", Exchange("celeryev", type="topic"), "#", auto_delete=True, expires=60
     )
@@ -72,9 +74,7 @@ def test_a_transient_queue_ends_with_its_consumer(connection: Connection, broker
     publish(connection, "celeryev", "worker.online", 2)
 
 
-def test_a_killed_monitors_queue_is_swept_away_and_a_living_ones_is_not(
-    connection: Connection, broker: BrokerDatabase
-) -> None:
+def test_the_queue_of_a_killed_monitor_is_deleted(connection: Connection, broker: BrokerDatabase) -> None:
     channel = connection.channel()
     living = Queue("living", Exchange("celeryev", type="topic"), "#", auto_delete=True)
     with Consumer(channel, [living], callbacks=[lambda *_: None]):

@@ -13,7 +13,7 @@ from ordersaga.errors import ConfigurationError
 from tests.ordersaga.pgmq.helpers import get, publish
 
 
-def test_long_and_punctuated_names_stay_apart_and_stay_the_same() -> None:
+def test_long_and_punctuated_names_are_distinct_and_stable() -> None:
     long = "a" * 200
     names = ["a.b", "a_b", "a-b", "A_b", "a_B", long, long + "b"]
     tables = {table_name(name) for name in names}
@@ -31,7 +31,7 @@ def test_a_queue_with_a_long_name_carries_messages(connection: Connection) -> No
     assert get(connection, name).payload == {"n": 1}
 
 
-def test_a_body_of_five_megabytes_and_its_headers_arrive_untouched(connection: Connection) -> None:
+def test_a_body_of_five_megabytes_arrives_unchanged(connection: Connection) -> None:
     body = os.urandom(5_000_000)
     headers = {"compression": "application/x-gzip", "trace": "é\\u0000"}
     Producer(connection.default_channel).publish(
@@ -47,7 +47,7 @@ def test_a_body_of_five_megabytes_and_its_headers_arrive_untouched(connection: C
     assert headers.items() <= message.headers.items()
 
 
-def test_settings_keep_the_password_where_celery_masks_it() -> None:
+def test_celery_masks_the_password_of_the_settings() -> None:
     settings = broker_settings(
         "pgmq://me:s%40cret@db.example:6000/broker?sslmode=require", visibility_timeout=60
     )

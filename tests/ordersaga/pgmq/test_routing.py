@@ -14,9 +14,7 @@ from tests.ordersaga.pgmq.peer import LIMIT, connect
 from tests.support.embedded import BrokerDatabase
 
 
-def test_a_signal_reaches_every_queue_that_listens_in_whatever_process(
-    connection: Connection, peer: Peer
-) -> None:
+def test_a_signal_reaches_all_bound_queues_of_all_processes(connection: Connection, peer: Peer) -> None:
     inventory, payments = peer("settle", "inventory"), peer("settle", "payments")
     publish(connection, "ordersaga", "signal.OrderPlaced", 1)
     publish(connection, "ordersaga", "signal.StockReserved", 2)
@@ -42,7 +40,7 @@ def test_a_signal_reaches_every_queue_that_listens_in_whatever_process(
         ("celery@host-1 x", ["celery@host-1 x"], ["celery@host"]),
     ],
 )
-def test_a_pattern_means_what_it_means_in_amqp(
+def test_binding_patterns_match_as_in_amqp(
     connection: Connection, pattern: str, hears: list[str], ignores: list[str]
 ) -> None:
     channel = connection.default_channel
@@ -53,9 +51,7 @@ def test_a_pattern_means_what_it_means_in_amqp(
     assert size(connection, "listener") == len(hears)
 
 
-def test_a_direct_exchange_is_known_to_a_process_that_declared_nothing(
-    broker: BrokerDatabase, peer: Peer
-) -> None:
+def test_a_process_that_declared_nothing_knows_a_direct_exchange(broker: BrokerDatabase, peer: Peer) -> None:
     consumer = peer("settle", "payments.dead")
     settings = broker_settings(broker.url)
     with Connection(
@@ -67,33 +63,33 @@ def test_a_direct_exchange_is_known_to_a_process_that_declared_nothing(
         consumer.wait_for_log("given 8 for the 1. time")
 
 
-def test_a_queue_that_two_patterns_match_hears_once(connection: Connection) -> None:
+def test_a_queue_matched_by_two_patterns_gets_one_copy(connection: Connection) -> None:
     connection.default_channel.queue_bind("inventory", "ordersaga", "signal.#")
     publish(connection, "ordersaga", "signal.OrderPlaced", 1)
     assert size(connection, "inventory") == 1
 
 
-def test_what_nobody_hears_goes_to_the_alternate_exchange(connection: Connection) -> None:
+def test_an_unroutable_message_goes_to_the_alternate_exchange(connection: Connection) -> None:
     publish(connection, "ordersaga", "signal.Unknown", 1)
     message = get(connection, "ordersaga.unheard")
     assert message.payload == {"n": 1}
     assert message.delivery_info["routing_key"] == "signal.Unknown"
 
 
-def test_a_mandatory_message_that_nobody_hears_is_an_error(connection: Connection) -> None:
+def test_an_unroutable_mandatory_message_raises(connection: Connection) -> None:
     publish(connection, "ordersaga.dead", "nobody", 1)
     with pytest.raises(ChannelError, match="NO_ROUTE"):
         publish(connection, "ordersaga.dead", "nobody", 1, mandatory=True)
 
 
-def test_an_unknown_exchange_and_a_changed_kind_are_errors(connection: Connection) -> None:
+def test_an_unknown_exchange_and_a_changed_type_raise(connection: Connection) -> None:
     with pytest.raises(ChannelError, match="NOT_FOUND"):
         publish(connection, "nowhere", "x", 1)
     with pytest.raises(ChannelError, match="PRECONDITION_FAILED"):
         connection.default_channel.exchange_declare("ordersaga", "direct")
 
 
-def test_a_declaration_without_arguments_leaves_what_is_known(
+def test_a_declaration_without_arguments_keeps_the_known_ones(
     connection: Connection, broker: BrokerDatabase
 ) -> None:
     connection.default_channel.queue_declare("inventory")
@@ -107,7 +103,7 @@ def test_a_declaration_without_arguments_leaves_what_is_known(
     ]
 
 
-def test_ten_processes_may_install_and_declare_at_once(broker: BrokerDatabase) -> None:
+def test_ten_processes_can_install_and_declare_concurrently(broker: BrokerDatabase) -> None:
     failures: list[BaseException] = []
 
     def declare() -> None:

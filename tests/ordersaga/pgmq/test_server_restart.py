@@ -41,7 +41,7 @@ def test_a_worker_survives_a_restart_of_the_database(
     assert process.terminate() == 0
 
 
-def test_a_server_killed_in_the_middle_starts_again_with_what_was_published(
+def test_a_killed_server_restarts_with_all_published_messages(
     embedded_postgres: EmbeddedPostgres, broker: BrokerDatabase
 ) -> None:
     with connect(broker.url) as connection:
@@ -53,7 +53,7 @@ def test_a_server_killed_in_the_middle_starts_again_with_what_was_published(
         assert size(connection, "inventory") == 50
 
 
-def test_a_second_start_finds_the_running_server(embedded_postgres: EmbeddedPostgres) -> None:
+def test_a_second_start_reuses_the_running_server(embedded_postgres: EmbeddedPostgres) -> None:
     pid = embedded_postgres.pid
     assert embedded_postgres.start() == embedded_postgres.server
     assert embedded_postgres.pid == pid
@@ -68,7 +68,7 @@ def test_a_second_start_finds_the_running_server(embedded_postgres: EmbeddedPost
             assert cursor.fetchone() == (name, "on", "")
 
 
-def test_data_at_the_end_of_a_long_path_has_its_socket_elsewhere() -> None:
+def test_a_long_data_path_uses_a_socket_elsewhere() -> None:
     data = janitor().folder("long") / ("x" * 80) / ("y" * 80) / "postgres"
     server = embedded.start(data)
     try:

@@ -52,7 +52,7 @@ def publish(connection: Connection, exchange: str, key: str, **options: Any) -> 
     )
 
 
-def test_headers_without_a_delay_find_no_function_for_topics(upstream: Open) -> None:
+def test_upstream_headers_without_a_delay_break_topics(upstream: Open) -> None:
     connection = upstream()
     declared(connection, Queue("q", Exchange("t", type="topic"), "a.#"))
     with pytest.raises(psycopg.errors.UndefinedFunction):
@@ -78,21 +78,21 @@ def test_a_direct_exchange_is_unknown_to_another_connection(upstream: Open) -> N
     assert channel.basic_get("q") is None
 
 
-def test_the_wheels_sql_cannot_be_run_twice(upstream: Open, broker: BrokerDatabase) -> None:
+def test_the_wheels_sql_cannot_run_twice(upstream: Open, broker: BrokerDatabase) -> None:
     with pytest.raises(PGMQInstallError, match="already exists"):
         install_pgmq_from_sql(dsn=broker.conninfo)
 
 
-def test_the_extension_is_asked_for_by_default(upstream: Open) -> None:
+def test_the_extension_is_required_by_default(upstream: Open) -> None:
     with pytest.raises(psycopg.errors.FeatureNotSupported):
         upstream(init_extension=True).connect()
 
 
-def test_of_a_url_the_sockets_folder_is_dropped() -> None:
+def test_the_socket_folder_of_a_url_is_dropped() -> None:
     assert PGMQConfig(conn_string="postgresql://me@/broker?host=/run/sockets").host == "localhost"
 
 
-def test_the_environments_database_url_wins_over_the_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environments_database_url_overrides_the_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://other:x@elsewhere/other")
     options = {"init_extension": False}
     connection = Connection(
@@ -103,7 +103,7 @@ def test_the_environments_database_url_wins_over_the_brokers(monkeypatch: pytest
     assert (client.config.host, client.config.database) == ("elsewhere", "other")
 
 
-def test_messages_stay_invisible_for_half_an_hour_even_when_their_channel_closes(upstream: Open) -> None:
+def test_messages_of_a_closed_channel_stay_invisible_for_30_minutes(upstream: Open) -> None:
     connection = upstream()
     channel = declared(connection, Queue("q"))
     assert channel.visibility_timeout == 1800
@@ -134,7 +134,7 @@ def test_the_delivery_limit_and_the_delivery_count_are_ignored(upstream: Open) -
         message.requeue()
 
 
-def test_the_alternate_exchange_hears_nothing(upstream: Open) -> None:
+def test_the_alternate_exchange_receives_nothing(upstream: Open) -> None:
     connection = upstream()
     channel = declared(connection, Queue("unheard", Exchange("alternate", type="fanout")))
     Exchange("t", type="topic", arguments={"alternate-exchange": "alternate"})(channel).declare()
@@ -142,7 +142,7 @@ def test_the_alternate_exchange_hears_nothing(upstream: Open) -> None:
     assert channel.basic_get("unheard") is None
 
 
-def test_a_hash_does_not_stand_for_no_word(upstream: Open) -> None:
+def test_a_hash_does_not_match_zero_words(upstream: Open) -> None:
     connection = upstream()
     channel = declared(connection, Queue("q", Exchange("t", type="topic"), "refusal.#"))
     publish(connection, "t", "refusal")
@@ -167,7 +167,7 @@ def test_a_transient_queue_outlives_its_consumer(upstream: Open, broker: BrokerD
     assert broker.query("SELECT queue_name FROM pgmq.meta") == [("events",)]
 
 
-def test_a_message_that_soon_follows_another_rings_no_bell(upstream: Open, broker: BrokerDatabase) -> None:
+def test_a_message_soon_after_another_sends_no_notify(upstream: Open, broker: BrokerDatabase) -> None:
     connection = upstream(use_notify=True)
     declared(connection, Queue("q"))
     with psycopg.connect(broker.conninfo, autocommit=True) as listener:
@@ -177,7 +177,7 @@ def test_a_message_that_soon_follows_another_rings_no_bell(upstream: Open, broke
         assert len(list(listener.notifies(timeout=1))) < 5
 
 
-def test_a_free_slot_rings_no_bell(upstream: Open) -> None:
+def test_a_free_slot_triggers_no_fetch(upstream: Open) -> None:
     connection = upstream(use_notify=True, polling_interval=1)
     channel = declared(connection, Queue("q"))
     for _ in range(2):

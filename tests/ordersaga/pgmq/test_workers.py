@@ -34,7 +34,7 @@ def test_a_worker_runs_tasks_and_stops_cleanly(
 
 
 @pytest.mark.parametrize(("pool", "ending"), [("prefork", signal.SIGTERM), ("threads", signal.SIGINT)])
-def test_a_worker_told_to_stop_ends_its_task_and_gives_back_the_rest(
+def test_a_stopping_worker_ends_its_task_and_requeues_the_rest(
     connection: Connection, app: Celery, worker: Peer, tmp_path: Path, pool: str, ending: int
 ) -> None:
     book = tmp_path / "book"
@@ -63,7 +63,7 @@ def test_a_task_longer_than_the_visibility_timeout_runs_once(
     assert words(book) == ["long begun", "long done"]
 
 
-def test_a_killed_workers_task_is_done_by_another(
+def test_another_worker_runs_the_task_of_a_killed_one(
     connection: Connection, app: Celery, worker: Peer, tmp_path: Path
 ) -> None:
     book = tmp_path / "book"
@@ -80,7 +80,7 @@ def test_a_killed_workers_task_is_done_by_another(
     is_empty(connection, "inventory")
 
 
-def test_a_stopped_childs_task_is_done_by_another(
+def test_another_child_runs_the_task_of_a_stopped_one(
     connection: Connection, app: Celery, worker: Peer, tmp_path: Path
 ) -> None:
     """Its parent lives and keeps its message from others, so it must end the child."""
@@ -97,7 +97,7 @@ def test_a_stopped_childs_task_is_done_by_another(
     is_empty(connection, "inventory")
 
 
-def test_workers_are_inspected_and_watched(app: Celery, worker: Peer, tmp_path: Path) -> None:
+def test_workers_can_be_inspected_and_monitored(app: Celery, worker: Peer, tmp_path: Path) -> None:
     worker("prefork", "-E")
     worker("threads", "-E")
     began = time.monotonic()

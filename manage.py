@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The stage's command line: ``./manage.py help`` lists the commands."""
+"""The command line of the Django project: ``./manage.py help`` lists the commands."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ LISTS = (
     "orders/product",
     "audit/sagaevent",
     "audit/deadletter",
-    "books/stock",
-    "books/movement",
-    "books/wallet",
-    "books/ledgertransaction",
+    "mirrors/stock",
+    "mirrors/movement",
+    "mirrors/wallet",
+    "mirrors/ledgertransaction",
     "auth/user",
     "auth/group",
 )
@@ -62,7 +62,7 @@ def page_urls(site: Website) -> list[str]:
 
 
 def _fixed_urls() -> Iterator[str]:
-    yield from ("/healthz", "/readyz", "/admin/", "/admin/orders/", "/admin/audit/", "/admin/books/")
+    yield from ("/healthz", "/readyz", "/admin/", "/admin/orders/", "/admin/audit/", "/admin/mirrors/")
     yield from ("/admin/orders/order/place/", "/admin/audit/deadletter/groups/")
 
 
@@ -106,9 +106,9 @@ def _search_urls(site: Website) -> Iterator[str]:
     terms = {
         "orders/order": (*known, *unknown, *customers), "orders/saga": (*known, *unknown, *customers),
         "audit/sagaevent": (*known, *unknown), "audit/deadletter": (str(middle), saga, "abc", *unknown),
-        "orders/product": ("P-77", "Thing 7", "SKU", "nothing"), "books/stock": ("P-77", "SKU-7", "nothing"),
-        "books/movement": (str(middle), saga, *unknown), "books/wallet": ("customer-7", "nobody"),
-        "books/ledgertransaction": (str(middle), saga, *unknown), "auth/user": ("anna", "nobody"),
+        "orders/product": ("P-77", "Thing 7", "SKU", "nothing"), "mirrors/stock": ("P-77", "SKU-7", "nothing"),
+        "mirrors/movement": (str(middle), saga, *unknown), "mirrors/wallet": ("customer-7", "nobody"),
+        "mirrors/ledgertransaction": (str(middle), saga, *unknown), "auth/user": ("anna", "nobody"),
     }  # fmt: skip
     for listed, wanted in terms.items():
         for term in wanted:
@@ -125,7 +125,7 @@ def _search_urls(site: Website) -> Iterator[str]:
     ):
         yield f"/admin/{half}"
     for key, kind in ((middle, "ledgertransaction"), (site.orders, "movement")):
-        yield f"/admin/books/{kind}/?after={key}"
+        yield f"/admin/mirrors/{kind}/?after={key}"
 
 
 def _object_urls(site: Website) -> Iterator[str]:

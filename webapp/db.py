@@ -1,4 +1,4 @@
-"""A database address as Django wants it."""
+"""Convert a database URL to Django's configuration."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from ordersaga.conninfo import DEFAULTS, parse_address
 
 
 def to_django_config(url: str) -> dict[str, Any]:
-    """Translate a connection string (see :mod:`ordersaga.conninfo`) into one entry of ``DATABASES``.
+    """Convert a connection string (see :mod:`ordersaga.conninfo`) to one entry of ``DATABASES``.
 
-    Several hosts and ports stay lists separated by commas, as libpq reads them. All other options are given
-    to the driver.
+    Several hosts and ports stay comma-separated lists, as libpq reads them. Other options go to the driver.
 
-    :raises InvalidConnectionString: when libpq cannot read it or it names no database.
+    :raises InvalidConnectionString: when libpq cannot read it, or it names no database.
     """
     options = parse_address(url)
     return {
@@ -23,6 +22,6 @@ def to_django_config(url: str) -> dict[str, Any]:
         "PASSWORD": options.pop("password", ""),
         "HOST": options.pop("host", ""),
         "PORT": options.pop("port", ""),
-        # only cursors that leave parameters to the server prepare anything: see ordersaga.database.borrow
+        # only cursors with server-side parameters prepare statements: see ordersaga.database.borrow
         "OPTIONS": {**DEFAULTS, "prepare_threshold": 5, **options},
     }

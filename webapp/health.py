@@ -1,8 +1,6 @@
-"""Whether the web process lives (``/healthz``), and whether it can serve (``/readyz``): for balancers and
-supervisors.
+"""Health checks of the web process: ``/healthz`` reports that it runs, ``/readyz`` that it can serve.
 
-A middleware and no views: who probes a process by its address need not know the site's names, and no session
-is asked for.
+This is a middleware, so that probes need no allowed host name and no session.
 """
 
 from __future__ import annotations
@@ -16,11 +14,13 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
 
+from ordersaga.database import first_line
+
 logger = logging.getLogger(__name__)
 
 ALIVE, READY = "/healthz", "/readyz"
 STATEMENT_TIMEOUT_MS = 3000
-"""Milliseconds that the database has for an answer, once connected."""
+"""The time that a connected database has for an answer."""
 
 
 class HealthMiddleware:
@@ -42,9 +42,7 @@ def _report_alive() -> HttpResponse:
 
 
 def _report_ready() -> HttpResponse:
-    """503 with reasons for whoever probes; what the database said stands in the log, for it may name hosts
-    and users.
-    """
+    """Answer 503 with reasons when not ready; the database's message is only logged, as it may name users."""
     reasons = []
     try:
         missing = _count_missing_migrations()
@@ -53,18 +51,14 @@ def _report_ready() -> HttpResponse:
                 f"{missing} of the orders database's migrations are not applied: manage.py migrate"
             )
     except (DatabaseError, InterfaceError) as error:
-        logger.warning(
-            "not ready, the orders database does not answer: %s", str(error).strip().partition("\n")[0]
-        )
+        logger.warning("orders_database_away: The orders database does not answer: %s", first_line(error))
         connection.close()
         reasons.append("the orders database does not answer")
     return JsonResponse({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
 
 def _count_missing_migrations() -> int:
-    """How many migrations of this process's code the database lacks. One that is newer than the code does no
-    harm.
-    """
+    """Return how many migrations of this code the database lacks; newer ones in the database do no harm."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(STATEMENT_TIMEOUT_MS)])
         applied = MigrationRecorder(connection).applied_migrations()
@@ -73,5 +67,5 @@ def _count_missing_migrations() -> int:
 
 @cache
 def _known_migrations() -> frozenset[tuple[str, str]]:
-    """Every migration that the code brings along, those excepted that another replaces."""
+    """Return the migrations of this code, without those that another one replaces."""
     return frozenset(MigrationLoader(None, ignore_no_migrations=True).graph.nodes)

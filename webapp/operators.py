@@ -1,4 +1,4 @@
-"""Acts of operators: who did it, why, and what is refused."""
+"""Operator actions: the recorded name of an operator, the required reason, and the refusal of an action."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ STAFF = "staff "
 
 
 def recorded_name(user: AbstractBaseUser | AnonymousUser) -> str:
-    """How an act of ``user`` is recorded and travels: ``staff 3``, no personal data."""
+    """Return the name under which actions of ``user`` are recorded: ``staff 3``, no personal data."""
     return f"{STAFF}{user.pk}"
 
 
-def display_names(told: Iterable[str]) -> dict[str, str]:
-    """``staff 3 (anna)`` for each ``staff 3`` whose user there is; others as they are. One query, or none."""
-    wanted = set(told)
+def display_names(recorded: Iterable[str]) -> dict[str, str]:
+    """Return ``staff 3 (anna)`` for each ``staff 3`` whose user exists, and other names unchanged.
+
+    It takes one query, or none.
+    """
+    wanted = set(recorded)
     numbers = {name: int(name.removeprefix(STAFF)) for name in wanted if _is_staff(name)}
     users = get_user_model().objects.in_bulk(list(numbers.values())) if numbers else {}
     return {
@@ -32,23 +35,23 @@ def _is_staff(name: str) -> bool:
 
 
 class ActionRefused(Exception):
-    """Nothing was done; the message says why and what to do instead."""
+    """Nothing was done; the message gives the reason and the remedy."""
 
 
 MAX_REASON_LENGTH = 500
-"""Characters."""
+"""In characters."""
 
 
 def required_reason(reason: str) -> str:
-    """``reason``, trimmed.
+    """Return ``reason``, trimmed.
 
-    :raises ActRefused: when it says nothing, is too long, or holds what is no text.
+    :raises ActionRefused: when it is empty, too long, or contains NUL or lone surrogates.
     """
     text = reason.strip()
     if not text:
-        raise ActionRefused("reason: is missing. Say why, in a few words: it stands in the saga's story.")
+        raise ActionRefused("reason: is missing. Give a short reason; it is recorded in the saga's timeline.")
     if len(text) > MAX_REASON_LENGTH:
         raise ActionRefused(f"reason: has {len(text)} characters. Use at most {MAX_REASON_LENGTH}.")
     if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise ActionRefused("reason: holds NUL or lone surrogates. Use plain text.")
+        raise ActionRefused("reason: contains NUL or lone surrogates. Use plain text.")
     return text

@@ -20,7 +20,7 @@ DEBUG = _ours.debug
 ALLOWED_HOSTS = list(_ours.allowed_hosts)
 
 INSTALLED_APPS = [
-    "webapp.ops",  # before Django's own apps: its migrate command serves all three databases
+    "webapp.ops",  # before Django's own apps: its migrate command covers all three databases
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -54,7 +54,7 @@ WSGI_APPLICATION = "webapp.wsgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "webapp" / "templates"],  # what several apps share
+        "DIRS": [BASE_DIR / "webapp" / "templates"],  # shared by several apps
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -66,8 +66,8 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-# The web process writes to its own database only. A view opens the transaction it needs, so that none spans a
-# template.
+# The web process writes only to the orders database. Views open their transactions themselves, so that none
+# stays open while a template is rendered.
 DATABASES = {
     "default": {
         **to_django_config(_ours.orders_database_url),
@@ -76,8 +76,7 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
     },
 }
-# Stock and ledger are looked at where they are. In production nobody does before a role that may only read is
-# named.
+# The pages of stock and ledger read the participants' databases. Production requires a read-only role for it.
 for _domain in DOMAINS:
     if _url := _ours.reader_url(_domain):
         DATABASES[reader_alias(_domain)] = reader_config(_url)
@@ -101,18 +100,18 @@ LANGUAGE_CODE = "en-gb"
 USE_I18N = True
 
 FLOWER_URL, FLOWER_APP = _ours.flower_url, _ours.participants[0]
-"""Where Flower is, and the application that it is started with."""
+"""The address of Flower, and the Celery application that it is started with."""
 
 STATIC_URL = "static/"
-STATICFILES_DIRS: list[Any] = [BASE_DIR / "webapp" / "static"]  # what several apps share
+STATICFILES_DIRS: list[Any] = [BASE_DIR / "webapp" / "static"]  # shared by several apps
 if _ninja := find_spec(
     "ninja"
 ):  # the API's documentation page; as an app, ninja would be loaded by every pool
     STATICFILES_DIRS.append(("ninja", Path(str(_ninja.origin)).parent / "static" / "ninja"))
 STATIC_ROOT = BASE_DIR / "staticfiles"
 if _production:
-    # Names with a digest of the content, kept by browsers for ever; manage.py collectstatic makes them, once
-    # a release.
+    # File names contain a digest of the content, so browsers may cache them without limit; run
+    # manage.py collectstatic once per release.
     STORAGES = {
         "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
         "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
@@ -123,12 +122,12 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if _production else 0
-# Production stands behind a proxy that ends TLS and sends plain HTTP on: forms come from these origins.
+# In production a proxy terminates TLS and forwards plain HTTP; forms come from these origins.
 CSRF_TRUSTED_ORIGINS = (
     [f"https://{'*' if host.startswith('.') else ''}{host}" for host in ALLOWED_HOSTS] if _production else []
 )
 
-# What commands say is read by people. Servers write as the environment wishes: see webapp/wsgi.py and
+# Commands log for people. Servers log in the format of the environment: see webapp/wsgi.py and
 # workers/celery_app.py.
 LOGGING = configuration(json=False, words=_ours.debug)
 SERVER_LOGGING = configuration(json=_ours.logs_json, words=_ours.debug)

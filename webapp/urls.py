@@ -1,4 +1,4 @@
-"""The site's addresses."""
+"""The URLs of the site."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from webapp.flower.proxy import proxy_flower
 
 admin.site.site_header = admin.site.site_title = "OrderSaga"
 admin.site.index_title = "Orders and their sagas"
-admin.site.site_url = None  # there is no other site than the admin
+admin.site.site_url = None  # hides "View site": the admin is the only site
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/flower/", proxy_flower, name="flower_home"),

@@ -112,7 +112,7 @@ class PageDriver:
 
     def timeline(self) -> list[str]:
         """Return the names of the events on a saga's page, in order."""
-        return self.page.locator("#story tbody .name").all_inner_texts()
+        return self.page.locator("#timeline tbody .name").all_inner_texts()
 
     def column(self, name: str) -> list[str]:
         """Return the cells of a list's column, in order."""

@@ -68,7 +68,7 @@ class Site:
 
     def _create_users(self) -> None:
         looks = Permission.objects.filter(
-            codename__startswith="view_", content_type__app_label__in=("orders", "audit", "books")
+            codename__startswith="view_", content_type__app_label__in=("orders", "audit", "mirrors")
         )
         acts = Permission.objects.filter(codename__in=ACTS)
         with django_at(self.installation.databases.orders):

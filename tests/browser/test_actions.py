@@ -38,7 +38,7 @@ def assert_in_history(window: PageDriver, words: str) -> None:
 def assert_in_timeline(window: PageDriver, saga: str, event: str) -> None:
     """The saga's page shows ``event`` with reason and user, once the audit has recorded it."""
     window.open(f"/admin/orders/saga/{saga}/change/")
-    line = window.page.locator("#story tbody tr").filter(has=window.page.get_by_text(event, exact=True))
+    line = window.page.locator("#timeline tbody tr").filter(has=window.page.get_by_text(event, exact=True))
     window.until(lambda _: line.count() >= 1, f"{event!r} in the story")
     assert WHY in line.first.inner_text()
     assert "(olga)" in line.first.inner_text()
@@ -70,7 +70,7 @@ def test_a_test_order_is_placed_once_and_settles(operator: PageDriver, site: Sit
 
     [told] = operator.messages()
     order = int(operator.field("id"))
-    assert told == f"Order {order} is placed."
+    assert told == f"Order {order} was placed."
     assert operator.field("total") == "9.00 EUR"
     assert_in_history(operator, WHY)
     operator.until(lambda _: operator.field("status") == "confirmed", "the order confirmed")
@@ -84,7 +84,7 @@ def test_a_test_order_is_placed_once_and_settles(operator: PageDriver, site: Sit
     }
     assert operator.post(form, customer="ann", currency="EUR", reason=WHY, key=key, **sent) == 302
     operator.open(f"/admin/orders/order/{order}/change/")
-    assert operator.messages() == [f"Order {order} was placed by this form before."]
+    assert operator.messages() == [f"This form has already placed order {order}."]
     assert_in_timeline(operator, saga, "test order placed")
 
 
@@ -108,7 +108,7 @@ def test_an_order_is_cancelled_while_it_is_pending_and_not_after(operator: PageD
 
         assert operator.post(address, reason=WHY) == 302
         operator.open(f"/admin/orders/order/{order}/change/")
-        assert operator.messages() == [f"Order {order} is rolling back: too late to cancel it."]
+        assert operator.messages() == [f"Order {order} is rolling back: it is too late to cancel it."]
     operator.until(lambda _: operator.field("status") == "rolled back", "the order rolled back")
     assert "cancelled" in operator.page.locator("#cancel_request-group").inner_text()
     assert_in_timeline(operator, saga, "cancel asked")
@@ -185,7 +185,7 @@ def test_a_selection_is_discarded(forged: bool, operator: PageDriver, site: Site
     address = operator.page.url
     assert_reason_required(operator, "Discard")
     submit_reason(operator, "Discard")
-    assert sorted(operator.messages()) == sorted(f"Dead letter {letter} is discarded." for letter in letters)
+    assert sorted(operator.messages()) == sorted(f"Dead letter {letter} was discarded." for letter in letters)
     assert not set(map(str, letters)) & set(operator.column("id"))
     assert operator.post(address, reason=WHY) == 302
     operator.open("/admin/audit/deadletter/?outcome=discarded")
@@ -202,7 +202,7 @@ def test_a_forged_dead_letter_is_discarded_and_not_replayed(operator: PageDriver
     submit_reason(operator, "Replay")
     assert "not one of our messages" in operator.messages()[0]
     operator.follow("Discard …")
-    operator.follow("No, take me back")
+    operator.follow("Back")
     assert operator.field("settled") == "open"
     operator.follow("Discard …")
     submit_reason(operator, "Discard")

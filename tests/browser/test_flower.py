@@ -30,7 +30,7 @@ def test_the_index_links_to_flowers_pools_and_back(operator: PageDriver) -> None
 
 def test_a_step_links_to_its_task_and_the_task_to_its_saga(operator: PageDriver, dataset: Dataset) -> None:
     operator.open(f"/admin/orders/saga/{dataset.declined}/change/")
-    step = operator.page.locator("#story tbody tr").filter(has_text="PaymentDeclined")
+    step = operator.page.locator("#timeline tbody tr").filter(has_text="PaymentDeclined")
     operator.follow(step.get_by_role("link"))
     operator.page.get_by_text("payments.charge").first.wait_for()
     operator.check_page()
@@ -45,7 +45,7 @@ def test_an_id_redirects_to_its_page(operator: PageDriver, site: Site, dataset: 
     assert operator.path == f"/admin/orders/order/{order}/change/"
     operator.open(f"/admin/go/{dataset.declined}")
     assert operator.path == f"/admin/orders/saga/{dataset.declined}/change/"
-    link = operator.page.locator("#story tbody tr").filter(has_text="PaymentDeclined").get_by_role("link")
+    link = operator.page.locator("#timeline tbody tr").filter(has_text="PaymentDeclined").get_by_role("link")
     task = str(link.get_attribute("title")).partition(",")[0]
     operator.open(f"/admin/go/{task}")
     assert dataset.declined in operator.page.locator("#content").inner_text()

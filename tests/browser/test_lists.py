@@ -86,7 +86,7 @@ def test_events_and_dead_letters_are_filtered_and_found(
 
 
 @pytest.mark.parametrize(
-    "path", ["orders/order", "audit/sagaevent", "books/movement", "books/ledgertransaction"]
+    "path", ["orders/order", "audit/sagaevent", "mirrors/movement", "mirrors/ledgertransaction"]
 )
 def test_pagination_links_lead_to_all_pages(path: str, operator: PageDriver) -> None:
     def ids() -> list[int]:

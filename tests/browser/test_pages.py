@@ -26,7 +26,7 @@ def movement_url(site: Site, saga: str) -> str:
     [(id_,)] = site.installation.probe.query(
         "inventory", "SELECT min(id) FROM movement WHERE saga_id = %s", saga
     )
-    return f"/admin/books/movement/{id_}/change/"
+    return f"/admin/mirrors/movement/{id_}/change/"
 
 
 PAGES: dict[str, tuple[str | UrlOf, str]] = {
@@ -57,18 +57,18 @@ PAGES: dict[str, tuple[str | UrlOf, str]] = {
         lambda _, dataset: f"/admin/audit/deadletter/{dataset.forged[0]}/change/",
         "not an envelope",
     ),
-    "stock": ("/admin/books/stock/", "1000000"),
-    "an article": ("/admin/books/stock/TEA/change/", "Received"),
-    "movements": ("/admin/books/movement/", "shipped"),
-    "a receipt": ("/admin/books/movement/1/change/", "none: a receipt"),
+    "stock": ("/admin/mirrors/stock/", "1000000"),
+    "an article": ("/admin/mirrors/stock/TEA/change/", "Received"),
+    "movements": ("/admin/mirrors/movement/", "shipped"),
+    "a receipt": ("/admin/mirrors/movement/1/change/", "none: received goods"),
     "a movement": (
         lambda site, dataset: movement_url(site, dataset.confirmed[0]),
         "line 2: 1 × MUG, shipped since",
     ),
-    "wallets": ("/admin/books/wallet/", "limited"),
-    "a wallet": ("/admin/books/wallet/limited/change/", "1.00 EUR"),
-    "ledger": ("/admin/books/ledgertransaction/", "charge"),
-    "a transaction": ("/admin/books/ledgertransaction/1/change/", "Entries"),
+    "wallets": ("/admin/mirrors/wallet/", "limited"),
+    "a wallet": ("/admin/mirrors/wallet/limited/change/", "1.00 EUR"),
+    "ledger": ("/admin/mirrors/ledgertransaction/", "charge"),
+    "a transaction": ("/admin/mirrors/ledgertransaction/1/change/", "Entries"),
     "placing": ("/admin/orders/order/place/", "Place a test order"),
     "acting": (lambda _, dataset: f"/admin/orders/saga/act/resume/?id={dataset.stuck[0]}", "Resume saga"),
 }
@@ -109,10 +109,10 @@ def test_the_login_accepts_staff_and_explains_a_failure(open_as: OpenAs) -> None
     ("path", "status", "says"),
     [
         ("/admin/nowhere/", 404, "leads nowhere"),
-        ("/nowhere", 404, "Nothing is here"),
+        ("/nowhere", 404, "Page not found"),
         ("/admin/audit/deadletter/act/discard/?id=999999", 404, "there is no such thing"),
         ("/admin/go/nobody-knows", 404, "Nothing here is called nobody-knows"),
-        ("/admin/orders/order/add/", 403, "You may not do this"),
+        ("/admin/orders/order/add/", 403, "Permission denied"),
     ],
 )
 def test_missing_and_forbidden_pages_explain_themselves(
@@ -138,7 +138,7 @@ def test_an_order_links_to_its_saga_timeline_stock_and_ledger(
 
     operator.follow(dataset.retried)
     assert [operator.field(name) for name in ("waits_for", "reached")] == [
-        "nobody: it has ended",
+        "nothing: the saga has ended",
         "StockShipped",
     ]
     assert operator.timeline() == [
@@ -151,18 +151,18 @@ def test_an_order_links_to_its_saga_timeline_stock_and_ledger(
         "StockShipped",
         "complete",
     ]
-    told = operator.page.locator("#story tbody tr").nth(2)
+    told = operator.page.locator("#timeline tbody tr").nth(2)
     assert "InjectedFault: not yet" in told.inner_text()
     assert told.locator("td").nth(4).inner_text() == "2"
-    assert operator.page.locator("#story tbody td:first-child").first.inner_text().startswith("+0.")
+    assert operator.page.locator("#timeline tbody td:first-child").first.inner_text().startswith("+0.")
 
-    operator.follow("its goods")
+    operator.follow("movements of stock")
     assert set(operator.column("kind")) == {"held", "shipped"}
     operator.page.go_back()
-    operator.follow("its money")
+    operator.follow("ledger transactions")
     assert operator.column("amount") == ["1.00 EUR"]
     operator.page.go_back()
-    operator.follow("what was said of it")
+    operator.follow("events of this saga")
     assert operator.rows() == 8
 
 
@@ -181,4 +181,4 @@ def test_a_dead_letter_shows_its_traceback_payload_and_saga(
     assert '"FAILS"' in operator.field("shown_body")
     operator.follow(operator.page.locator(".field-its_saga a"))
     assert "StepFailed" in operator.timeline()
-    assert operator.page.locator("#letters tbody tr").count() == 1
+    assert operator.page.locator("#dead-letters tbody tr").count() == 1

@@ -41,7 +41,7 @@ def test_an_action_without_permission_is_refused(
     window = open_as(who)
     for act, address in action_urls.items():
         window.open(address, 403)
-        assert "You may not do this" in window.page.locator("body").inner_text(), act
+        assert "Permission denied" in window.page.locator("body").inner_text(), act
         assert "Nothing was done" in window.page.locator("body").inner_text(), act
         assert window.post(address, reason="because") == 403, act
     logged = "SELECT count(*) FROM django_admin_log JOIN auth_user u ON u.id = user_id WHERE username = %s"

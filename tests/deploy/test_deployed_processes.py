@@ -215,7 +215,7 @@ def _shows_stock_to_staff(image: InstalledImage) -> None:
     """Read from inventory's database by a role that may only read."""
     site = Site(image)
     site.log_in("ann", PASSWORD)
-    stock = site.get("/admin/books/stock/")
+    stock = site.get("/admin/mirrors/stock/")
     assert stock.status == 200
     assert "SKU-0001" in stock.text
 

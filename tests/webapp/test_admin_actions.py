@@ -132,7 +132,7 @@ def test_a_repeated_action_has_one_effect(act: str, things: dict[str, Any]) -> N
     client.post(address(act, thing), WHY, follow=True)
     again = told(client.post(address(act, thing), WHY, follow=True))
     if act == "cancel":  # its signal may be said twice: the saga decides once
-        assert "asked once more" in again[0]
+        assert "was sent again" in again[0]
         assert CancelRequest.objects.count() == 1
     else:
         assert again[0].startswith("error: ")
@@ -162,8 +162,8 @@ def test_a_user_without_permission_gets_403_and_no_button(act: str, things: dict
 
 def test_a_refusal_says_which_permission_is_missing(things: dict[str, Any]) -> None:
     refused = staff().post(address("resume", things["resume"]), WHY).content.decode()
-    assert "It needs the permission <code>orders.resume_saga</code>" in refused
-    assert "Nothing was done." in refused
+    assert "lacks the permission <code>orders.resume_saga</code>" in refused
+    assert "Nothing was changed." in refused
 
 
 def test_an_action_needs_a_login(things: dict[str, Any]) -> None:
@@ -250,7 +250,7 @@ def test_a_confirmed_order_is_too_late_to_cancel(order: Order) -> None:
         address("cancel", order) not in client.get(f"/admin/orders/order/{order.id}/change/").content.decode()
     )
     assert told(client.post(address("cancel", order), WHY, follow=True)) == [
-        f"error: Order {order.id} is confirmed: too late to cancel it."
+        f"error: Order {order.id} is confirmed: it is too late to cancel it."
     ]
     assert not CancelRequest.objects.exists()
 
@@ -274,8 +274,8 @@ def test_a_test_order_is_placed_once_however_often_it_is_sent(orders_database: s
     first, second = (client.post(PLACE, FORM, follow=True) for _ in range(2))
     order = Order.objects.get()
     assert order.amount == 900
-    assert told(first) == [f"success: Order {order.id} is placed."]
-    assert told(second) == [f"success: Order {order.id} was placed by this form before."]
+    assert told(first) == [f"success: Order {order.id} was placed."]
+    assert told(second) == [f"success: This form has already placed order {order.id}."]
     assert "to see" in LogEntry.objects.get().change_message
     assert notices().count("test order placed") == 1
     assert "9.00 EUR" in second.content.decode()
@@ -284,17 +284,17 @@ def test_a_test_order_is_placed_once_however_often_it_is_sent(orders_database: s
 @pytest.mark.parametrize(
     ("changed", "remedy"),
     [
-        ({"lines-0-sku": "NOPE"}, "NOPE is not in the catalogue. Use a SKU of the catalogue."),
+        ({"lines-0-sku": "NOPE"}, "NOPE is not in the catalogue. Use a SKU from the catalogue."),
         ({"lines-0-sku": "T\0"}, "Null characters are not allowed."),
         ({"lines-0-sku": "T" * 65}, "at most 64 characters"),
-        ({"lines-0-quantity": "0"}, "Order 1 to 10000 of it"),
-        ({"lines-0-quantity": "-1"}, "Order 1 to 10000 of it"),
-        ({"lines-0-quantity": "9" * 30}, "Order 1 to 10000 of it"),
+        ({"lines-0-quantity": "0"}, "Give a whole number from 1 to 10000"),
+        ({"lines-0-quantity": "-1"}, "Give a whole number from 1 to 10000"),
+        ({"lines-0-quantity": "9" * 30}, "Give a whole number from 1 to 10000"),
         ({"lines-0-quantity": "9" * 5000}, "whole number"),
         ({"lines-0-quantity": "1.5"}, "whole number"),
         ({"lines-0-sku": "", "lines-0-quantity": "1"}, "This field is required."),
-        ({"lines-0-sku": "", "lines-0-quantity": ""}, "lines: are none. Order 1 to 100 lines."),
-        ({"lines-1-sku": "TEA", "lines-1-quantity": "1"}, "TEA stands twice. Add the quantities up in one line."),
+        ({"lines-0-sku": "", "lines-0-quantity": ""}, "lines: are missing. Give 1 to 100 lines."),
+        ({"lines-1-sku": "TEA", "lines-1-quantity": "1"}, "TEA is repeated. Add up the quantities in one line."),
         ({"lines-1-sku": "HAT", "lines-1-quantity": "1"}, "Place one order for each currency."),
         ({"lines-0-sku": "GOLD", "lines-0-quantity": "2"}, "from 0 to 10**12"),
         ({"lines-TOTAL_FORMS": "6"}, "at most 5 forms"),

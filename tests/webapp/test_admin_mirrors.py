@@ -62,7 +62,7 @@ def point(aliases: dict[str, dict[str, object]]) -> None:
 
 
 def page(client: Client, path: str, **query: str) -> str:
-    answer = client.get(f"/admin/books/{path}", query)
+    answer = client.get(f"/admin/mirrors/{path}", query)
     assert answer.status_code == 200
     return re.sub(r"<span[^>]*>|</span>", "", answer.content.decode())
 
@@ -85,19 +85,19 @@ def test_a_sagas_stock_and_ledger_are_found_by_its_order(client: Client) -> None
         assert f"/admin/orders/saga/{saga}/change/" in page(client, "movement/", q=term)
         assert f"{amount / 100:,.2f} EUR" in page(client, "ledgertransaction/", q=term)
     assert "shipped since" in page(
-        client, re.findall(r"/admin/books/(movement/\d+/change/)", page(client, "movement/", q="77"))[0]
+        client, re.findall(r"/admin/mirrors/(movement/\d+/change/)", page(client, "movement/", q="77"))[0]
     )
     ledger = page(
         client,
         re.findall(
-            r"/admin/books/(ledgertransaction/\d+/change/)", page(client, "ledgertransaction/", q="77")
+            r"/admin/mirrors/(ledgertransaction/\d+/change/)", page(client, "ledgertransaction/", q="77")
         )[0],
     )
     assert "wallet:customer-77:" in ledger
     assert f"-{amount / 100:,.2f} EUR" in ledger
     assert "0 results" in page(client, "movement/", q="nonsense")
     saga_page = client.get(f"/admin/orders/saga/{saga}/change/").content.decode()
-    assert f"/admin/books/movement/?q={saga}" in saga_page
+    assert f"/admin/mirrors/movement/?q={saga}" in saga_page
 
 
 def test_a_ledger_transaction_is_described_in_words(client: Client) -> None:
@@ -125,17 +125,17 @@ def test_a_list_does_not_count_and_later_pages_cost_the_same(listed: str, client
 @pytest.mark.parametrize("listed", LISTS)
 def test_adding_changing_and_deleting_are_forbidden(listed: str, client: Client) -> None:
     html = page(client, f"{listed}/")
-    thing = re.findall(rf"/admin/books/({listed}/[^/]+)/change/", html)[0]
-    assert client.get(f"/admin/books/{thing}/change/").status_code == 200
-    assert client.post(f"/admin/books/{thing}/change/", {}).status_code == 403
-    assert client.post(f"/admin/books/{thing}/delete/", {"post": "yes"}).status_code == 403
-    assert client.get(f"/admin/books/{listed}/add/").status_code == 403
+    thing = re.findall(rf"/admin/mirrors/({listed}/[^/]+)/change/", html)[0]
+    assert client.get(f"/admin/mirrors/{thing}/change/").status_code == 200
+    assert client.post(f"/admin/mirrors/{thing}/change/", {}).status_code == 403
+    assert client.post(f"/admin/mirrors/{thing}/delete/", {"post": "yes"}).status_code == 403
+    assert client.get(f"/admin/mirrors/{listed}/add/").status_code == 403
 
 
 def test_a_user_without_view_permission_gets_403(client: Client) -> None:
     guest = Client(SERVER_NAME="localhost")
     guest.force_login(User.objects.get_or_create(username="guest", is_staff=True)[0])
-    assert [guest.get(f"/admin/books/{listed}/").status_code for listed in LISTS] == [403] * len(LISTS)
+    assert [guest.get(f"/admin/mirrors/{listed}/").status_code for listed in LISTS] == [403] * len(LISTS)
 
 
 def test_mirrors_cannot_be_written_by_django_or_sql(client: Client, databases: Databases) -> None:
@@ -168,19 +168,19 @@ def test_an_unreachable_database_shows_a_message(client: Client) -> None:
         }
     )
     for path in ("stock/", "movement/", "stock/SKU-7/change/"):
-        answer = client.get(f"/admin/books/{path}")
+        answer = client.get(f"/admin/mirrors/{path}")
         html = answer.content.decode()
         assert answer.status_code == 503
-        assert "The inventory database cannot be read now" in html
+        assert "The inventory database cannot be read" in html
         assert "ORDERSAGA_INVENTORY_READER_URL" in html
         assert "secret-word" not in html
-    assert client.get("/admin/books/wallet/").status_code == 200
+    assert client.get("/admin/mirrors/wallet/").status_code == 200
     assert client.get("/admin/orders/order/").status_code == 200
 
 
 def test_a_missing_grant_or_table_shows_a_message(client: Client, databases: Databases) -> None:
     point({reader_alias("inventory"): reader_config(databases.orders)})  # a database without stock
-    answer = client.get("/admin/books/stock/")
+    answer = client.get("/admin/mirrors/stock/")
     assert answer.status_code == 503
     assert "manage.py migrate" in answer.content.decode()
 
@@ -196,7 +196,7 @@ def test_without_a_reader_the_page_names_the_setting(client: Client, monkeypatch
     monkeypatch.delitem(connections.settings, reader_alias("inventory"))
     connections[reader_alias("inventory")].close()
     del connections[reader_alias("inventory")]
-    answer = client.get("/admin/books/stock/")
+    answer = client.get("/admin/mirrors/stock/")
     assert answer.status_code == 503
     assert "ORDERSAGA_INVENTORY_READER_URL" in answer.content.decode()
     monkeypatch.undo()

@@ -152,7 +152,7 @@ def test_flower_requires_the_web_processs_password(flower: Flower) -> None:
     with override_settings(FLOWER_URL=f"http://127.0.0.1:{flower.port}"):
         answer = client().get("/admin/flower/workers")
     assert answer.status_code == 502
-    assert "asks for a name and password" in text(answer)
+    assert "requires a name and password" in text(answer)
     assert flower.password.partition(":")[2] not in text(answer)
 
 

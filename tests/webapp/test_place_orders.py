@@ -143,7 +143,7 @@ def test_standard_input_is_read_to_its_end_first(
 DEEP = "[" * 5000
 CSV_FAULTS = [
     ("ann,NONE,1", "line 2: sku: NONE is not in the catalogue. Use a SKU of the catalogue."),
-    ("ann,TEA,0", "line 2: quantity: Input should be greater than or equal to 1. Order 1 to 10000 of it"),
+    ("ann,TEA,0", "line 2: quantity: Input should be greater than or equal to 1. Give a whole number from 1 to 10000"),
     ("ann,TEA,-3", "line 2: quantity: Input should be greater than or equal to 1"),
     ("ann,TEA,10001", "line 2: quantity: Input should be less than or equal to 10000"),
     ("ann,TEA,1.5", "line 2: quantity: '1.5' is no number. Write a whole number in digits"),
@@ -188,7 +188,7 @@ def test_a_bad_row_is_named_and_nothing_is_placed(
 ORDER_FAULTS = [
     (
         "A,ann,EUR,TEA,1,\nA,ann,EUR,TEA,2,",
-        "line 3: sku: TEA stands twice. Add the quantities up in one line.",
+        "line 3: sku: TEA is repeated. Add up the quantities in one line.",
     ),
     (
         "A,ann,EUR,TEA,1,\nA,bob,EUR,MUG,2,",
@@ -229,7 +229,7 @@ JSON_FAULTS = [
         {"customer": "ann", "lines": [{"sku": f"S{n}", "quantity": 1} for n in range(101)]},
         "line 1: lines: are too many",
     ),
-    ({"customer": "ann", "lines": [LINE, LINE]}, "line 1: lines[1].sku: TEA stands twice"),
+    ({"customer": "ann", "lines": [LINE, LINE]}, "line 1: lines[1].sku: TEA is repeated"),
     ({"customer": "ann", "lines": {"sku": "TEA"}}, "line 1: lines: is no list"),
     ({"customer": "ann", "lines": [5]}, "line 1: lines[0]: is no object"),
     ({"customer": 5, "lines": [LINE]}, "line 1: customer: Input should be a valid string"),
@@ -250,7 +250,7 @@ JSON_FAULTS = [
         {"customer": "ann", "lines": [{"sku": "TEA", "quantiy": 1}]},
         "line 1: lines[0].quantiy: is a field nobody reads",
     ),
-    ('{"customer": "ann", "customer": "bob", "lines": []}', "line 1: customer: stands twice"),
+    ('{"customer": "ann", "customer": "bob", "lines": []}', "line 1: customer: is repeated"),
     (
         '{"customer": "ann", "lines": [{"sku": "TEA", "quantity": NaN}]}',
         "line 1: line: is not JSON: NaN is no number",

@@ -1,1 +1,1 @@
-"""What the admin pages of all apps share."""
+"""Shared by the admin pages of all apps."""

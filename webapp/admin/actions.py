@@ -1,6 +1,4 @@
-"""Acts of operators on the admin's pages: asked for by a button or for a selection, confirmed with a reason,
-done by POST.
-"""
+"""Operator actions in the admin: chosen by a button or for selected rows, confirmed with a reason."""
 
 from __future__ import annotations
 
@@ -23,23 +21,23 @@ from webapp.admin.base import ReadOnlyAdmin
 from webapp.operators import MAX_REASON_LENGTH, ActionRefused, recorded_name, required_reason
 
 MAX_SELECTED = 50
-"""As many as a page lists."""
+"""The rows of one page."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """What an operator may do to one listed thing.
+    """What an operator may do with one row.
 
-    :ivar permission: ``app.codename``; whoever lacks it gets 403 and sees no button.
-    :ivar explains: what it does, on the page that asks for the reason.
-    :ivar do: ``do(pk, by=…, reason=…)``; gives a sentence that says what was done, or raises ActRefused.
-    :ivar offered: whether a thing's page shows the button; ``do`` decides again.
+    :ivar permission: ``app.codename``; without it the request is answered with 403 and no button is shown.
+    :ivar explanation: what the action does, shown on the confirmation page.
+    :ivar do: ``do(pk, by=…, reason=…)``; returns a sentence about what was done, or raises ActionRefused.
+    :ivar offered: whether the page of a row shows the button; ``do`` checks again.
     """
 
     name: str
     verb: str
     permission: str
-    explains: str
+    explanation: str
     do: Callable[..., str]
     offered: Callable[[Any], bool]
 
@@ -48,7 +46,7 @@ class ReasonForm(Form):
     reason = CharField(
         max_length=MAX_REASON_LENGTH,
         widget=Textarea(attrs={"rows": 3, "cols": 60}),
-        help_text="Stands in the saga's story and in the admin's log. No names or addresses of customers.",
+        help_text="Recorded in the saga's timeline and the admin's log. Do not name customers or addresses.",
     )
 
     def clean_reason(self) -> str:
@@ -58,14 +56,14 @@ class ReasonForm(Form):
             raise ValidationError(str(refused)) from None
 
 
-def log_action(request: HttpRequest, thing: Model, flag: int, text: str) -> None:
-    """Write an act into the admin's own log, in the transaction of the act."""
-    by = cast("int", request.user.pk)  # only staff come here
-    LogEntry.objects.log_actions(by, [thing], flag, change_message=text, single_object=True)
+def log_action(request: HttpRequest, row: Model, flag: int, text: str) -> None:
+    """Write an entry into the admin's log, in the transaction of the action."""
+    user_id = cast("int", request.user.pk)  # only logged-in staff reach this
+    LogEntry.objects.log_actions(user_id, [row], flag, change_message=text, single_object=True)
 
 
 class ActionAdmin(ReadOnlyAdmin):
-    """A read-only admin whose things can be acted on, by whoever has an act's permission."""
+    """A read-only admin with operator actions."""
 
     operator_actions: Sequence[Action] = ()
     change_form_template = "admin/acting/form.html"
@@ -76,105 +74,98 @@ class ActionAdmin(ReadOnlyAdmin):
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         offered = {
-            act.name: (self._make_admin_action(act), act.name, f"{act.verb} …")
-            for act in self._permitted_actions(request)
+            action.name: (self._make_admin_action(action), action.name, f"{action.verb} …")
+            for action in self._permitted_actions(request)
         }
         return {**super().get_actions(request), **offered}
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        thing = context.get("original")
-        context["acts"] = [
-            (act, self._action_url(act, [thing.pk]))
-            for act in self._permitted_actions(request)
-            if thing is not None and act.offered(thing)
+        row = context.get("original")
+        context["operator_actions"] = [
+            (action, self._action_url(action, [row.pk]))
+            for action in self._permitted_actions(request)
+            if row is not None and action.offered(row)
         ]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def action_view(self, request: HttpRequest, name: str) -> HttpResponse:
-        """Ask for a reason; with one, act on each of the things named by ``?id=`` and say what
-        became of it.
-        """
-        act = next((act for act in self.operator_actions if act.name == name), None)
-        if act is None:
+        """Ask for a reason; once it is given, act on each row named by ``?id=`` and show the results."""
+        action = next((action for action in self.operator_actions if action.name == name), None)
+        if action is None:
             raise Http404
-        if not (self.has_view_permission(request) and request.user.has_perm(act.permission)):
-            raise PermissionDenied(act.permission)
-        things = self._selected_objects(request)
+        if not (self.has_view_permission(request) and request.user.has_perm(action.permission)):
+            raise PermissionDenied(action.permission)
+        rows = self._selected_rows(request)
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if not form.is_valid():
-            return self._confirmation_page(request, act, things, form)
-        for thing in things:
-            self._perform(request, act, thing, form.cleaned_data["reason"])
-        where = (
-            reverse(f"admin:{self._url_name('change')}", args=[things[0].pk])
-            if len(things) == 1
-            else self._list_url()
-        )
-        return HttpResponseRedirect(where)
+            return self._confirmation_page(request, action, rows, form)
+        for row in rows:
+            self._perform(request, action, row, form.cleaned_data["reason"])
+        return HttpResponseRedirect(self._page_of(rows))
 
-    def _perform(self, request: HttpRequest, act: Action, thing: Any, reason: str) -> None:
+    def _perform(self, request: HttpRequest, action: Action, row: Any, reason: str) -> None:
         try:
             with transaction.atomic():
-                told = act.do(thing.pk, by=recorded_name(request.user), reason=reason)
-                log_action(request, thing, CHANGE, f"{act.verb}: {told} Reason: {reason}")
+                result = action.do(row.pk, by=recorded_name(request.user), reason=reason)
+                log_action(request, row, CHANGE, f"{action.verb}: {result} Reason: {reason}")
         except ActionRefused as refused:
             messages.error(request, str(refused))
         else:
-            messages.success(request, told)
+            messages.success(request, result)
 
     def _confirmation_page(
-        self, request: HttpRequest, act: Action, things: Sequence[Any], form: Form
+        self, request: HttpRequest, action: Action, rows: Sequence[Any], form: Form
     ) -> HttpResponse:
-        count = len(things)
+        count = len(rows)
+        what = self.opts.verbose_name if count == 1 else f"{count} {self.opts.verbose_name_plural}"
         form.fields["reason"].widget.attrs["autofocus"] = True
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{act.verb} {self.opts.verbose_name if count == 1 else f'{count} {self.opts.verbose_name_plural}'}",
+            "title": f"{action.verb} {what}",
             "opts": self.opts,
-            "act": act,
-            "things": [
-                (thing, reverse(f"admin:{self._url_name('change')}", args=[thing.pk])) for thing in things
-            ],
+            "action": action,
+            "objects": [(row, self._page_of([row])) for row in rows],
             "form": form,
-            "back": reverse(f"admin:{self._url_name('change')}", args=[things[0].pk])
-            if count == 1
-            else self._list_url(),
+            "back": self._page_of(rows),
         }
         return TemplateResponse(request, "admin/acting/confirm.html", context)
 
-    def _selected_objects(self, request: HttpRequest) -> list[Any]:
-        asked = list(dict.fromkeys(request.GET.getlist("id")))
-        if not 0 < len(asked) <= MAX_SELECTED:
+    def _selected_rows(self, request: HttpRequest) -> list[Any]:
+        ids = list(dict.fromkeys(request.GET.getlist("id")))
+        if not 0 < len(ids) <= MAX_SELECTED:
             raise Http404(f"id: choose 1 to {MAX_SELECTED}")
         try:
-            keys = [self.opts.pk.to_python(key) for key in asked]
+            keys = [self.opts.pk.to_python(id_) for id_ in ids]
             found = self.get_queryset(request).in_bulk(keys)
         except (ValidationError, ValueError, OverflowError):
-            raise Http404("id: is none of this list's") from None
+            raise Http404("id: not a valid id") from None
         if len(found) < len(keys):
-            raise Http404("id: there is no such thing (any more)")
+            raise Http404(f"id: no such {self.opts.verbose_name}")
         return [found[key] for key in keys]
 
-    def _make_admin_action(self, act: Action) -> Callable[..., HttpResponse | None]:
-        def choose(_: Any, request: HttpRequest, chosen: Any) -> HttpResponse | None:
-            keys = [str(key) for key in chosen.values_list("pk", flat=True)[: MAX_SELECTED + 1]]
+    def _make_admin_action(self, action: Action) -> Callable[..., HttpResponse | None]:
+        def confirm(_: Any, request: HttpRequest, selected: Any) -> HttpResponse | None:
+            keys = [str(key) for key in selected.values_list("pk", flat=True)[: MAX_SELECTED + 1]]
             if len(keys) > MAX_SELECTED:
                 messages.error(request, f"Choose at most {MAX_SELECTED} at once.")
                 return None
-            return HttpResponseRedirect(self._action_url(act, keys)) if keys else None
+            return HttpResponseRedirect(self._action_url(action, keys)) if keys else None
 
-        return choose
+        return confirm
 
     def _permitted_actions(self, request: HttpRequest) -> list[Action]:
-        return [act for act in self.operator_actions if request.user.has_perm(act.permission)]
+        return [action for action in self.operator_actions if request.user.has_perm(action.permission)]
 
-    def _action_url(self, act: Action, keys: Sequence[Any]) -> str:
-        page = reverse(f"admin:{self._url_name('act')}", args=[act.name])
+    def _action_url(self, action: Action, keys: Sequence[Any]) -> str:
+        page = reverse(f"admin:{self._url_name('act')}", args=[action.name])
         return f"{page}?{urlencode([('id', key) for key in keys])}"
 
-    def _list_url(self) -> str:
+    def _page_of(self, rows: Sequence[Any]) -> str:
+        """The page of a single row, or else the list."""
+        if len(rows) == 1:
+            return reverse(f"admin:{self._url_name('change')}", args=[rows[0].pk])
         return reverse(f"admin:{self._url_name('changelist')}")
 
     def _url_name(self, page: str) -> str:

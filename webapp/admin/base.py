@@ -1,8 +1,6 @@
-"""Read-only admin pages, lists that neither count rows nor skip them, and filters that read no
-whole table.
-"""
+"""Read-only admin pages, and lists and filters that stay fast over millions of rows."""
 
-# ruff: noqa: ARG002 - Django hands its hooks more than each needs
+# ruff: noqa: ARG002 - Django passes its hooks arguments that they do not need
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ from django.utils.text import capfirst
 
 
 class ReadOnly:
-    """Mix into an admin or an inline: nobody adds, changes or deletes."""
+    """A mixin for an admin or an inline without permission to add, change or delete."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -46,10 +44,9 @@ class KeysetAdmin(admin.ModelAdmin):
         return KeysetList
 
     def keyset_order(self, queryset: QuerySet[Any], *, filtered: bool) -> tuple[QuerySet[Any], str]:
-        """The list's rows, and the field whose order it is read in: unique and indexed, with a ``-`` for the
-        last first.
+        """Return the list's rows and their sort key: a unique and indexed field, descending after a ``-``.
 
-        :param filtered: whether a filter is chosen, be it beside a search.
+        :param filtered: whether a filter is selected; a search does not count.
         """
         [key] = self.ordering or ()
         return queryset, str(key)
@@ -60,7 +57,7 @@ class ReadOnlyAdmin(ReadOnly, KeysetAdmin):
 
 
 def parse_uuid(term: str) -> UUID | None:
-    """``term`` as a UUID, if it is one."""
+    """Return ``term`` as a UUID, or None."""
     try:
         return UUID(term)
     except ValueError:
@@ -68,20 +65,18 @@ def parse_uuid(term: str) -> UUID | None:
 
 
 def parse_number(term: str) -> int | None:
-    """``term`` as a number that fits a bigint, if it is one."""
+    """Return ``term`` as a number that fits a bigint, or None."""
     return int(term) if term.isascii() and term.isdigit() and len(term) <= 18 else None
 
 
 AFTER, BEFORE, LAST = "after", "before", "last"
-"""Query parameters: the rows after this key, those before it, the last ones."""
+"""Query parameters: show the rows after this key, the rows before it, the last rows."""
 
 
 class KeysetList(ChangeList):
-    """A page of a list in the order of one unique, indexed field: see
-    :meth:`webapp.admin.base.KeysetAdmin.keyset_order`.
+    """One page of a list, sorted by the key of :meth:`KeysetAdmin.keyset_order`.
 
-    :ivar next_page: the query string of the page after this one, None when there is none; likewise the
-        others.
+    :ivar next_page: the query string of the next page, or None; likewise the other three.
     """
 
     previous_page: str | None = None
@@ -98,7 +93,7 @@ class KeysetList(ChangeList):
         return {name: value for name, value in found.items() if name not in (AFTER, BEFORE, LAST)}
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        for name in (AFTER, BEFORE, LAST):  # other filters begin at their first page
+        for name in (AFTER, BEFORE, LAST):  # the links of filters lead to their first page
             self.params.pop(name, None)
             self.filter_params.pop(name, None)
         return super().get_queryset(request, exclude_parameters)
@@ -125,7 +120,7 @@ class KeysetList(ChangeList):
             before=more if backwards else AFTER in asked,
             after=LAST not in asked if backwards else more,
         )
-        self.result_list = rows  # a list, read already: what fails, fails here
+        self.result_list = rows  # already read, so database errors are raised here
         self.result_count = len(rows)
         self.full_result_count = None  # never counted
         self.show_full_result_count, self.show_admin_actions = False, True
@@ -142,19 +137,20 @@ class KeysetList(ChangeList):
 
 
 MAX_VALUES = 50
-"""As many values a filter offers."""
+"""The most values that a filter offers."""
 
 
 class ChoiceFilter(admin.SimpleListFilter):
-    """One of ``choices``: value, what is shown, and the condition, given the ``path`` from the
-    listed model.
+    """A filter with fixed choices: ``cases`` are value, label and condition.
+
+    :cvar path: the lookup path from the listed model to the model of the conditions.
     """
 
     path = ""
     cases: tuple[tuple[str, str, dict[str, Any]], ...] = ()
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(value, shown) for value, shown, _ in self.cases]
+        return [(value, label) for value, label, _ in self.cases]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         for value, _, condition in self.cases:
@@ -166,8 +162,9 @@ class ChoiceFilter(admin.SimpleListFilter):
 
 
 class DistinctValueFilter(admin.SimpleListFilter):
-    """One of the values that stand in a column, found by skipping along its index: a probe for each, whatever
-    the size.
+    """A filter with the distinct values of an indexed column.
+
+    It skips along the index, one probe for each value, so the size of the table does not matter.
     """
 
     column = ""

@@ -1,4 +1,4 @@
-"""How the admin's lists write money, moments and ids, so that a row stays one line."""
+"""Format money, times, ids and payloads for the admin, so that a list row stays on one line."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def format_money(minor: int, currency: str) -> str:
 
 
 def format_millisecond(at: datetime | None) -> str | None:
-    """To the millisecond: a saga takes less than a second."""
+    """Format a time to the millisecond, because a saga takes less than a second."""
     return _day_and_time(at, f"{timezone.localtime(at):%H:%M:%S.%f}"[:-3]) if at else None
 
 
 def format_second(at: datetime | None) -> str | None:
-    """To the second."""
+
     return _day_and_time(at, f"{timezone.localtime(at):%H:%M:%S}") if at else None
 
 
 def _day_and_time(at: datetime, time: str) -> str:
-    """In a narrow column the time stands under the day."""
+    """In a narrow column the line breaks between day and time."""
     return format_html("{} {}", nowrap(f"{timezone.localtime(at):%d %b %Y}"), nowrap(time))
 
 
 def format_duration(span: timedelta) -> str:
-    """``2 d 3 h``, ``4 min 5 s``, ``0.120 s``: its two largest units."""
+    """Return the two largest units: ``2 d 3 h``, ``4 min 5 s``, ``0.120 s``."""
     seconds = max(span.total_seconds(), 0.0)
     if seconds < 10:
         return f"{seconds:.3f} s"
@@ -61,39 +61,37 @@ def format_duration(span: timedelta) -> str:
 
 
 def nowrap(text: object) -> str:
-    """On one line, however narrow the column."""
+    """Keep ``text`` on one line in a column of any width."""
     return format_html('<span class="line">{}</span>', text)
 
 
 def events_link(saga: UUID) -> str:
-    """A link to all that was said of a saga."""
+    """Return a link to the audit events of a saga."""
     return format_html(
-        '<a href="{}?q={}">what was said of it</a>', reverse("admin:audit_sagaevent_changelist"), saga
+        '<a href="{}?q={}">events of this saga</a>', reverse("admin:audit_sagaevent_changelist"), saga
     )
 
 
 MAX_CHARACTERS = 20_000
-"""Characters of a payload or traceback that a page shows."""
+"""The most characters of a payload or traceback that a page shows."""
 
 
 def preformat(text: str) -> str:
-    """As it is, line by line; the beginning of it, if it is very long."""
+    """Show the line breaks of a text; a long text is cut off."""
     if not text:
         return "none"
-    rest = f"\n… and {len(text) - MAX_CHARACTERS:,} characters more" if len(text) > MAX_CHARACTERS else ""
+    rest = f"\n… and {len(text) - MAX_CHARACTERS:,} more characters" if len(text) > MAX_CHARACTERS else ""
     style = "margin: 0; white-space: pre-wrap; overflow-wrap: anywhere"
     return format_html('<pre style="{}">{}{}</pre>', style, text[:MAX_CHARACTERS], rest)
 
 
 def format_json(value: object) -> str:
-    """A JSON value over several lines."""
+    """Format a JSON value over several lines."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def format_payload(body: bytes) -> str:
-    """Bytes that came over the wire: as JSON over several lines if they are, else with what is no text as
-    escapes.
-    """
+    """Format the body of a message: JSON over several lines, anything else as text with escapes."""
     if len(body) <= 10 * MAX_CHARACTERS:
         try:
             return format_json(json.loads(body))

@@ -1,6 +1,6 @@
-"""The audit trail, to look at, and the desk of dead letters, to act on."""
+"""The admin pages of the audit trail and of dead letters."""
 
-# ruff: noqa: ARG002 - Django hands its hooks more than each needs
+# ruff: noqa: ARG002 - Django passes its hooks arguments that they do not need
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SagaEventAdmin(ReadOnlyAdmin):
     list_filter = (KindFilter, AgainFilter)
     ordering = ("-id",)
     search_fields = ("saga_id",)  # shows the search box; get_search_results decides
-    search_help_text = "order number, saga id, event id or task id; the story is read from below"
+    search_help_text = "order number, saga id, event id or task id; the newest events come first"
     fields = (
         "id",
         "event_id",
@@ -65,11 +65,11 @@ class SagaEventAdmin(ReadOnlyAdmin):
     )
     readonly_fields = fields
 
-    @admin.display(description="said at")
+    @admin.display(description="emitted at")
     def said(self, event: SagaEvent) -> str | None:
         return format_millisecond(event.said_at)
 
-    @admin.display(description="heard at")
+    @admin.display(description="recorded at")
     def heard(self, event: SagaEvent) -> str | None:
         return format_millisecond(event.heard_at)
 
@@ -79,7 +79,7 @@ class SagaEventAdmin(ReadOnlyAdmin):
 
     @admin.display
     def task(self, event: SagaEvent) -> str | None:
-        """Where it ran, in Flower."""
+        """A link to the task in Flower."""
         return event.task_id and format_html('<a href="{}">task</a>', flower_task_url(event.task_id))
 
     @admin.display
@@ -89,7 +89,7 @@ class SagaEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description="saga")
     def which(self, event: SagaEvent) -> str:
-        """By the end of its id: the ids of one hour begin alike, and a list has no room for the whole."""
+        """A link named by the end of the saga's id, because the ids of one hour begin alike."""
         link, id_ = reverse("admin:orders_saga_change", args=[event.saga_id]), str(event.saga_id)
         return format_html('<a href="{}" title="{}">…{}</a>', link, id_, id_[-8:])
 
@@ -116,8 +116,8 @@ class DeadLetterAdmin(ActionAdmin):
             "replay",
             "Replay",
             "audit.replay_deadletter",
-            "What died is said once more to whom it was for. What its saga does with it, the journals decide; "
-            "what was done already is not done again. What died on its way to the audit fills the gap in the trail.",
+            "Delivers the signal or message to its recipient again. The recipient's journal prevents that "
+            "a step runs twice. A message to the audit completes the audit trail.",
             services.replay,
             lambda letter: letter.outcome is None,
         ),
@@ -125,7 +125,7 @@ class DeadLetterAdmin(ActionAdmin):
             "discard",
             "Discard",
             "audit.discard_deadletter",
-            "Nothing is said again. What is discarded stays to be read.",
+            "Settles the dead letter without another delivery. It remains readable.",
             services.discard,
             lambda letter: letter.outcome is None,
         ),
@@ -137,7 +137,7 @@ class DeadLetterAdmin(ActionAdmin):
     list_filter = (OutcomeFilter, SourceFilter, ParticipantFilter, StepFilter, ExceptionFilter)
     ordering = ("-id",)
     search_fields = ("digest",)  # shows the search box; get_search_results decides
-    search_help_text = "order number, saga id, or the digest that a log printed"
+    search_help_text = "order number, saga id, or a digest from the logs"
     fields = (
         "id",
         "source",
@@ -164,7 +164,7 @@ class DeadLetterAdmin(ActionAdmin):
         ]
 
     def groups_view(self, request: HttpRequest) -> HttpResponse:
-        """Open letters by exception, step and queue."""
+        """Show open dead letters grouped by exception, step and queue."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         context = {
@@ -197,7 +197,7 @@ class DeadLetterAdmin(ActionAdmin):
 
     @admin.display(description="exception and message")
     def summary(self, letter: DeadLetter) -> str:
-        """Without the exception's module, which its page names."""
+        """The exception without its module, and the beginning of its message."""
         return f"{letter.error.rpartition('.')[2]}: {letter.message[:120]}"
 
     @admin.display(description="received")
@@ -211,13 +211,13 @@ class DeadLetterAdmin(ActionAdmin):
     @admin.display(description="saga")
     def its_saga(self, letter: DeadLetter) -> str:
         if letter.saga_id is None:
-            return "of more than one saga, or none that could be read"
+            return "several sagas, or an unreadable message"
         known = Saga.objects.filter(id=letter.saga_id).exists()
         link = reverse("admin:orders_saga_change", args=[letter.saga_id])
         return (
             format_html('<a href="{}">{}</a>', link, letter.saga_id)
             if known
-            else f"{letter.saga_id} (not known here)"
+            else f"{letter.saga_id} (unknown)"
         )
 
     @admin.display(description="traceback")
@@ -255,7 +255,7 @@ class DeadLetterAdmin(ActionAdmin):
         wanted = Q(digest__startswith=term.lower())
         if (
             number := parse_number(term)
-        ) is not None:  # asked for first: beside an OR, a subquery keeps indexes from being used
+        ) is not None:  # a separate query, because a subquery in an OR prevents the use of indexes
             saga = Order.objects.filter(id=number).values_list("saga_id", flat=True).first()
             wanted |= Q(saga_id=saga) if saga else Q()
         return queryset.filter(wanted), False

@@ -1,4 +1,4 @@
-"""The app ``audit``."""
+"""The app of the audit trail and of dead letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What events and dead letters are filtered by; each has its index."""
+"""The filters of the event and dead-letter lists; each has an index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class KindFilter(ChoiceFilter):
 class AgainFilter(ChoiceFilter):
     title = "again"
     parameter_name = "again"
-    cases = (("yes", "said before", {"again": True}),)
+    cases = (("yes", "re-sent", {"again": True}),)
 
 
 class SourceFilter(ChoiceFilter):
@@ -33,7 +33,7 @@ class SourceFilter(ChoiceFilter):
 
 
 class OutcomeFilter(ChoiceFilter):
-    """Whoever opens the list wants those that nobody has settled yet."""
+    """Shows open dead letters by default."""
 
     title = "outcome"
     parameter_name = "outcome"
@@ -46,7 +46,7 @@ class OutcomeFilter(ChoiceFilter):
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         return islice(
             super().choices(changelist), 1, None
-        )  # Django's own "All", without a value, means open here
+        )  # drops Django's "All", which has no value and would mean open
 
     def value(self) -> str:
         return super().value() or "open"
@@ -62,7 +62,7 @@ class StepFilter(DistinctValueFilter):
     parameter_name = column = "step"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """An empty value means those of no step: the groups page links so."""
+        """An empty value selects dead letters without a step; the groups page links to it."""
         return (
             queryset.filter(step__isnull=True) if self.value() == "" else super().queryset(request, queryset)
         )

@@ -1,4 +1,4 @@
-"""From whatever somebody holds in hand to the saga it belongs to."""
+"""Find the saga or order that an id belongs to, and ``/admin/go/<id>``, which redirects there."""
 
 from __future__ import annotations
 
@@ -17,45 +17,39 @@ from webapp.flower.links import flower_task_url
 from webapp.orders.models import KEY_LENGTH, Order, Saga
 
 ID_KINDS = "order number, saga id, event id, task id, idempotency key"
-"""What :func:`find_saga` takes, in the order of trying."""
+"""The ids that :func:`find_saga` accepts, in the order of trying."""
 
 
 def find_saga(term: str) -> UUID | None:
-    """The saga of an order number, saga id, event id, task id or idempotency key; each is looked up by its
-    index.
+    """Find the saga that one of :data:`ID_KINDS` belongs to; each is looked up by its index.
 
-    A task works on many sagas at once: the first that it told of is given.
+    A task works on many sagas: one of them is returned.
     """
     term = term.strip()
     number, id_ = parse_number(term), parse_uuid(term)
-    if number is not None and (
-        saga := Order.objects.filter(id=number).values_list("saga_id", flat=True).first()
-    ):
+    orders = Order.objects.values_list("saga_id", flat=True)
+    if number is not None and (saga := orders.filter(id=number).first()):
         return saga
     if id_ is not None:
         if Saga.objects.filter(id=id_).exists():
             return id_
-        if (
-            saga := SagaEvent.objects.filter(event_id=id_).values_list("saga_id", flat=True).first()
-        ) is not None:
-            return saga
-        if (
-            saga := SagaEvent.objects.filter(task_id=str(id_)).values_list("saga_id", flat=True).first()
-        ) is not None:
+        events = SagaEvent.objects.values_list("saga_id", flat=True)
+        if saga := events.filter(event_id=id_).first() or events.filter(task_id=str(id_)).first():
             return saga
     if 0 < len(term) <= KEY_LENGTH and term.isprintable():
-        return Order.objects.filter(idempotency_key=term).values_list("saga_id", flat=True).first()
+        return orders.filter(idempotency_key=term).first()
     return None
 
 
 NEEDED_PERMISSIONS = ("orders.view_order", "orders.view_saga", "audit.view_sagaevent")
 MAX_SAGAS = 20
-"""Sagas of a task that are named; a task works on some hundred."""
+"""The most sagas of a task that its page names; a task works on some hundred."""
 
 
 def look_up(request: HttpRequest, term: str) -> HttpResponse:
-    """To the order of an order number or idempotency key, the saga of a saga's or event's id; a task has a
-    page of both.
+    """Redirect an order number or idempotency key to its order, and a saga or event id to its saga.
+
+    A task gets a page that links to Flower and to its sagas.
     """
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path(), reverse("admin:login"))
@@ -65,7 +59,7 @@ def look_up(request: HttpRequest, term: str) -> HttpResponse:
     context = {**admin.site.each_context(request), "term": term}
     if sagas := _sagas_of_task(term):
         context |= {
-            "title": "A task",
+            "title": "Task",
             "task_url": flower_task_url(str(parse_uuid(term))),
             "sagas": sagas,
             "limit": MAX_SAGAS,
@@ -73,24 +67,21 @@ def look_up(request: HttpRequest, term: str) -> HttpResponse:
         return render(request, "flower/task.html", context)
     saga = find_saga(term)
     if saga is None:
-        return render(
-            request,
-            "flower/unknown.html",
-            {**context, "title": "Nothing of that id", "tried": ID_KINDS},
-            status=404,
-        )
-    id_ = parse_uuid(term)
-    order = Order.objects.filter(saga_id=saga).values_list("id", flat=True).first() if id_ is None else None
+        context |= {"title": "Id not found", "kinds": ID_KINDS}
+        return render(request, "flower/unknown.html", context, status=404)
+    order = None
+    if parse_uuid(term) is None:
+        order = Order.objects.filter(saga_id=saga).values_list("id", flat=True).first()
     kind, key = ("saga", saga) if order is None else ("order", order)
     return HttpResponseRedirect(reverse(f"admin:orders_{kind}_change", args=[key]))
 
 
 def _sagas_of_task(term: str) -> list[dict[str, object]]:
-    """The first sagas that a task told of, with their orders; a saga may be of no order."""
+    """The first sagas of a task, with the numbers of their orders; None for a saga without an order."""
     task = parse_uuid(term) if parse_number(term) is None else None
     if task is None:
         return []
-    told = SagaEvent.objects.filter(task_id=str(task)).order_by("saga_id").values_list("saga_id", flat=True)
-    sagas = list(told.distinct()[:MAX_SAGAS])
+    events = SagaEvent.objects.filter(task_id=str(task)).order_by("saga_id")
+    sagas = list(events.values_list("saga_id", flat=True).distinct()[:MAX_SAGAS])
     orders = dict(Order.objects.filter(saga_id__in=sagas).values_list("saga_id", "id"))
     return [{"id": saga, "order": orders.get(saga)} for saga in sagas]

@@ -1,4 +1,4 @@
-"""Settling dead letters: each is replayed or discarded once, by one person, for a reason."""
+"""Settle dead letters: each is replayed or discarded once, by one operator, with a reason."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from workers.settings import settings
 
 
 def replay(letter: int, *, by: str, reason: str) -> str:
-    """Have a dead letter heard once more by whom it was for; gives a sentence that says what was done.
+    """Deliver a dead letter again; return a sentence about what was done.
 
-    What a participant gave up goes back to that participant, what the broker gave up to the queue where it
-    died, and what nobody heard to its recipient, or to everybody who hears it now. What its saga does with
-    it, the journals decide. What only observers hear is replayed whether its saga has ended or not.
+    A step that was given up goes back to its participant, a message that the broker gave up to its queue,
+    and an unrouted message to its recipient, or to all consumers of its topic. The journals decide whether
+    it has an effect. A message that only observers consume is replayed even if its saga has ended.
 
-    :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
-    :raises ActRefused: when it was settled before, its saga has ended, it is not genuine, or no reason is
-        given.
+    :param by: the operator without personal data, such as ``staff 3``; it is sent with the notice.
+    :raises ActionRefused: when it is already settled, its sagas have ended, it is not genuine, or no reason
+        is given.
     """
     reason = required_reason(reason)
     with transaction.atomic():
@@ -39,56 +39,56 @@ def replay(letter: int, *, by: str, reason: str) -> str:
         if found.source == DeadLetter.Source.PARTICIPANT:
             _refuse_ended({str(found.saga_id)})
             _inform_participant(found, "replayed", by, reason)
-            return f"Dead letter {letter} goes back to {found.participant}."
+            return f"Dead letter {letter} was sent back to {found.participant}."
         body = bytes(found.body)
         topic = _genuine_topic(found, body)
         to = _recipient(found)
         if not order_operations.only_observed(topic, to):
             _refuse_ended({row.saga for row in read_rows(body)})
         count = order_operations.send_again(topic, body, to=to, db=connection, by=by, reason=reason)
-    return f"Dead letter {letter}: {count} {'signal goes' if count == 1 else 'signals go'} to {to or 'all who hear them'}."
+    what = "1 signal was" if count == 1 else f"{count} signals were"
+    return f"Dead letter {letter}: {what} sent to {to or 'all consumers of the topic'}."
 
 
 def discard(letter: int, *, by: str, reason: str) -> str:
-    """Settle a dead letter without replaying it; it stays to be read. Gives a sentence that says what was
-    done.
+    """Settle a dead letter without replaying it; it remains readable. Return a sentence about what was done.
 
-    :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
-    :raises ActRefused: when it was settled before, or no reason is given.
+    :param by: the operator without personal data, such as ``staff 3``; it is sent with the notice.
+    :raises ActionRefused: when it is already settled, or no reason is given.
     """
     reason = required_reason(reason)
     with transaction.atomic():
         found = _settle(letter, DeadLetter.Outcome.DISCARDED, by, reason)
         if found.source == DeadLetter.Source.PARTICIPANT:
             _inform_participant(found, "discarded", by, reason)
-    return f"Dead letter {letter} is discarded."
+    return f"Dead letter {letter} was discarded."
 
 
 def _settle(letter: int, outcome: DeadLetter.Outcome, by: str, reason: str) -> DeadLetter:
-    """Decide between two who settle the same letter: the first wins."""
-    mine = DeadLetter.objects.filter(id=letter, outcome=None).update(
+    """Mark a dead letter as settled; of two concurrent operators the first wins."""
+    updated = DeadLetter.objects.filter(id=letter, outcome=None).update(
         outcome=outcome, settled_at=Now(), settled_by=by, settled_why=reason
     )
     found = DeadLetter.objects.filter(id=letter).first()
     if found is None:
         raise ActionRefused(f"There is no dead letter {letter}.")
-    if not mine:
+    if not updated:
         raise ActionRefused(
-            f"Dead letter {letter} was {found.outcome} before, by {found.settled_by}: {found.settled_why}"
+            f"Dead letter {letter} was already {found.outcome} by {found.settled_by}: {found.settled_why}"
         )
     return found
 
 
 def _refuse_ended(sagas: set[str]) -> None:
-    """A replay must still be able to matter to one of its sagas."""
+    """:raises ActionRefused: when all sagas have ended, as a replay would then have no effect."""
     if not Saga.objects.filter(id__in=sagas, ended_at=None).exists():
         raise ActionRefused(
-            "What it belongs to has ended, so that replaying it would do nothing. Discard it; to try again, place a new order."
+            "Its saga has ended, so a replay has no effect. Discard it; to try again, place a new order."
         )
 
 
 def _recipient(letter: DeadLetter) -> str | None:
-    """Whom a dead message was for; None: all who hear its topic."""
+    """Return the participant or queue of a dead message; None for all consumers of its topic."""
     if letter.source != DeadLetter.Source.UNHEARD:
         return letter.participant
     address, _, recipient = str(letter.headers.get("property routing_key")).partition(".")
@@ -96,7 +96,7 @@ def _recipient(letter: DeadLetter) -> str | None:
 
 
 def _genuine_topic(letter: DeadLetter, body: bytes) -> str:
-    """The topic that a dead message was signed for: only what was ours is signed anew."""
+    """Return the topic of a dead message after verifying its signature, because a replay signs it again."""
     headers = letter.headers
     topic, signals = str(headers.get("task", "")), headers.get("ordersaga-signals")
     try:
@@ -106,7 +106,7 @@ def _genuine_topic(letter: DeadLetter, body: bytes) -> str:
         read_rows(body)
     except EnvelopeError as error:
         raise ActionRefused(
-            f"It is not one of our messages ({error}), so it is not signed anew. Discard it."
+            f"The message is not signed by this installation ({error}), so it is not replayed. Discard it."
         ) from None
     return topic
 
@@ -121,7 +121,7 @@ def _inform_participant(
 
 
 MAX_GROUPS = 200
-"""Groups shown, the largest first."""
+"""The most groups that are shown, the largest first."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +135,13 @@ class DeadLetterGroup:
 
     @property
     def link(self) -> str:
-        """The list of its letters."""
+        """The address of the list of its dead letters."""
         wanted = {"error": self.error, "step": self.step or "", "participant": self.participant}
         return f"{reverse('admin:audit_deadletter_changelist')}?{urlencode(wanted)}"
 
 
 def group_open_dead_letters() -> list[DeadLetterGroup]:
-    """One query, answered from an index of the open letters alone."""
+    """Group open dead letters with one query, which an index of open dead letters answers alone."""
     rows = (
         DeadLetter.objects.filter(outcome=None)
         .order_by()

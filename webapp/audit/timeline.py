@@ -1,4 +1,4 @@
-"""The whole story of one saga: what was said, in causal order, by whom, in which attempt."""
+"""The timeline of one saga: its audit events in causal order, and the table that shows them."""
 
 from __future__ import annotations
 
@@ -25,99 +25,95 @@ OPERATOR_NOTICES = frozenset(
     {"resumed", "sent again", "dead letter replayed", "dead letter discarded", "dead letter settled before"}
     | {"cancel asked", "test order placed"}
 )
-"""Notices of what operators did."""
+"""The notices that record operator actions."""
 
-DID, SAID, ANSWERED = range(0, 30, 10)
-FOLLOWS = {"dead letter": DID + 1, "rolled back": ANSWERED + 1}
-"""Notices that follow from something else of their transaction: from the failure that was the last, from the
-last answer.
+NOTICE, SIGNAL, ANSWER = range(0, 30, 10)
+RESULTING_NOTICES = {"dead letter": NOTICE + 1, "rolled back": ANSWER + 1}
+"""The notices that result from another event of their transaction, and their rank: a dead letter follows the
+last failed attempt, the roll-back follows the last answer.
 """
 
 
 @dataclass(frozen=True)
 class TimelineEntry:
-    """One event with what it led to, in the order of saying."""
+    """One event and the events that it caused, in the order of their times."""
 
     event: SagaEvent
     effects: list[TimelineEntry] = field(default_factory=list)
 
     @property
     def by(self) -> str:
-        """Which operator did it, if one did: ``staff 3`` or ``command line``."""
+        """The operator of an operator action, such as ``staff 3`` or ``command line``; otherwise empty."""
         return str(self.event.data.get("by", "")) if self.event.name in OPERATOR_NOTICES else ""
 
     def walk(self, depth: int = 0) -> Iterator[tuple[int, TimelineEntry]]:
-        """The event and all that came of it, each with its depth."""
+        """Yield this entry and all that it caused, each with its depth."""
         yield depth, self
-        for told in self.effects:
-            yield from told.walk(depth + 1)
+        for entry in self.effects:
+            yield from entry.walk(depth + 1)
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """``order`` is None when the saga was begun by something else."""
+    """The timeline of one saga.
+
+    :ivar order: None when the saga belongs to no order.
+    :ivar roots: the events without a recorded cause.
+    :ivar waits_for: participants whose answer is missing; empty unless the saga is rolling back.
+    """
 
     saga: Saga
     order: Order | None
     roots: list[TimelineEntry]
-    letters: list[DeadLetter]
+    dead_letters: list[DeadLetter]
     waits_for: list[str]
-    """Participants whose answer to the refusal is missing; empty unless the saga is rolling back."""
 
     @cached_property
-    def began(self) -> datetime:
-        """When all begins: with its row or, if the clock of whoever said that is behind, with its first
-        signal.
-        """
-        return min([self.saga.started_at, *(told.event.said_at for told in self.roots)])
+    def start(self) -> datetime:
+        """The start of the saga's row, or its first event where the clock of that participant is behind."""
+        return min([self.saga.started_at, *(entry.event.said_at for entry in self.roots)])
 
-    def after(self, event: SagaEvent) -> str:
-        """How long after the saga's beginning it was said, in seconds with a sign: each speaker has a clock
-        of its own.
-        """
-        return f"{(event.said_at - self.began).total_seconds():+.3f} s"
+    def time_of(self, event: SagaEvent) -> str:
+        """Return the seconds from the saga's start to the event, with a sign; participants' clocks differ."""
+        return f"{(event.said_at - self.start).total_seconds():+.3f} s"
 
 
 def load_timeline(saga: UUID) -> Timeline | None:
-    """The story of a saga as far as it was heard; four queries, whatever its length."""
+    """Load the timeline of a saga as far as the audit has recorded it; four queries for any length."""
     found = Saga.objects.select_related("order").filter(id=saga).first()
     if found is None:
         return None
     events = sorted(SagaEvent.objects.filter(saga_id=saga), key=_sort_key)
-    letters = list(DeadLetter.objects.filter(saga_id=saga).order_by("id"))
+    dead_letters = list(DeadLetter.objects.filter(saga_id=saga).order_by("id"))
     order = found.order if hasattr(found, "order") else None
-    return Timeline(found, order, _build_tree(events), letters, _find_missing_answers(found))
+    return Timeline(found, order, _build_tree(events), dead_letters, _find_missing_answers(found))
 
 
 def _sort_key(event: SagaEvent) -> tuple[datetime, int, int]:
-    """What one transaction says has one time, and ids tell no order: what is heard together is written by
-    kind and name.
-
-    So at one time stands first what was done, then what was said of that, then the answer.
-    """
+    """Sort by time; events of one transaction share it, and sort notices, signals, answers."""
     return event.said_at, _rank(event), event.id
 
 
 def _rank(event: SagaEvent) -> int:
     if event.kind == SagaEvent.Kind.NOTICE:
-        return FOLLOWS.get(event.name, DID)
-    return ANSWERED if event.kind == SagaEvent.Kind.ANSWER else SAID
+        return RESULTING_NOTICES.get(event.name, NOTICE)
+    return ANSWER if event.kind == SagaEvent.Kind.ANSWER else SIGNAL
 
 
 def _build_tree(events: list[SagaEvent]) -> list[TimelineEntry]:
-    """Causes before effects; an event whose cause was not heard begins a tree of its own."""
-    heard = {event.event_id: TimelineEntry(event) for event in events}
-    beginnings = []
-    followers: defaultdict[UUID, list[TimelineEntry]] = defaultdict(list)
-    for told in heard.values():
-        cause = told.event.cause
-        if cause in heard and cause != told.event.event_id:
-            followers[cause].append(told)
+    """Put each event below its cause; one whose cause is not recorded becomes a root."""
+    entries = {event.event_id: TimelineEntry(event) for event in events}
+    roots = []
+    effects: defaultdict[UUID, list[TimelineEntry]] = defaultdict(list)
+    for entry in entries.values():
+        cause = entry.event.cause
+        if cause in entries and cause != entry.event.event_id:
+            effects[cause].append(entry)
         else:
-            beginnings.append(told)
-    for id_, told in heard.items():
-        told.effects.extend(followers[id_])
-    return beginnings
+            roots.append(entry)
+    for id_, entry in entries.items():
+        entry.effects.extend(effects[id_])
+    return roots
 
 
 def _find_missing_answers(saga: Saga) -> list[str]:
@@ -129,53 +125,61 @@ def _find_missing_answers(saga: Saga) -> list[str]:
 
 
 MAX_DEPTH = 12
-"""Levels that are still indented."""
+"""The deepest level that is indented."""
 MAX_REPEATS = 5
-"""Lines that are shown of what is said again and again, as an undo that fails for days."""
+"""Rows shown of an event that repeats, such as an undo that fails for days."""
 
 
 @dataclass
 class TableRow:
+    """:ivar task: the address of the task in Flower.
+    :ivar repeats: how many further events like this one are left out, the last of them at ``last_time``.
+    """
+
     event: SagaEvent
     indent: float
-    after: str
+    time: str
     steps: str
     by: str
     task: str | None
-    """Where it ran, in Flower."""
     attempt: int | None
-    more: int = 0
-    """How often the same was said after it."""
-    until: str = ""
-    """When the last of these was."""
+    repeats: int = 0
+    last_time: str = ""
 
 
-def build_table(story: Timeline | None) -> dict[str, Any]:
-    """``safe_message`` and ``letters`` for the page; the operators' names take one query."""
-    if story is None:
-        return {"told": [], "letters": []}
-    walked = [pair for begun in story.roots for pair in begun.walk()]
-    who = display_names(
-        [*(told.by for _, told in walked), *(letter.settled_by or "" for letter in story.letters)]
+def build_table(timeline: Timeline | None) -> dict[str, Any]:
+    """Return ``rows`` and ``dead_letters`` for the page; one query reads the names of operators."""
+    if timeline is None:
+        return {"rows": [], "dead_letters": []}
+    entries = [pair for root in timeline.roots for pair in root.walk()]
+    names = display_names(
+        [*(entry.by for _, entry in entries), *(dead.settled_by or "" for dead in timeline.dead_letters)]
     )
-    lines: list[TableRow] = []
+    rows: list[TableRow] = []
     alike: defaultdict[object, list[TableRow]] = defaultdict(list)
-    for depth, told in walked:
-        event = told.event
-        steps = (
-            ", ".join(event.data.get("steps") or []) or event.step or ""
-        )  # a notice tells which steps it is about
-        task = flower_task_url(event.task_id) if event.task_id else None
-        counted = event.data.get("attempt") if event.kind == SagaEvent.Kind.NOTICE else None
-        attempt = counted or event.attempt  # the task that tries an undo again begins to count anew
-        line = TableRow(
-            event, 0.5 + 1.2 * min(depth, MAX_DEPTH), story.after(event), steps, who[told.by], task, attempt
+    for depth, entry in entries:
+        event = entry.event
+        row = TableRow(
+            event=event,
+            indent=0.5 + 1.2 * min(depth, MAX_DEPTH),
+            time=timeline.time_of(event),
+            steps=", ".join(event.data.get("steps") or []) or event.step or "",  # a notice may list its steps
+            by=names[entry.by],
+            task=flower_task_url(event.task_id) if event.task_id else None,
+            attempt=_attempt_of(event),
         )
-        same = alike[event.cause, event.name, event.again, event.participant, steps, event.reason]
-        if not told.effects and len(same) >= MAX_REPEATS:
-            same[-1].more += 1
-            same[-1].until = line.after
+        same = alike[event.cause, event.name, event.again, event.participant, row.steps, event.reason]
+        if not entry.effects and len(same) >= MAX_REPEATS:
+            same[-1].repeats += 1
+            same[-1].last_time = row.time
         else:
-            lines.append(line)
-            same.append(line)
-    return {"told": lines, "letters": [(letter, who[letter.settled_by or ""]) for letter in story.letters]}
+            rows.append(row)
+            same.append(row)
+    dead_letters = [(dead, names[dead.settled_by or ""]) for dead in timeline.dead_letters]
+    return {"rows": rows, "dead_letters": dead_letters}
+
+
+def _attempt_of(event: SagaEvent) -> int | None:
+    """Prefer the attempt that a notice counts, because the task of a repeated undo starts again at 1."""
+    counted = event.data.get("attempt") if event.kind == SagaEvent.Kind.NOTICE else None
+    return counted or event.attempt

@@ -1,6 +1,6 @@
-"""Flower in the admin's index: an entry that leads there."""
+"""The entry of the admin's index that redirects to Flower."""
 
-# ruff: noqa: ARG002 - Django hands its hooks more than each needs
+# ruff: noqa: ARG002 - Django passes its hooks arguments that they do not need
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webapp.flower.models import Pool
 @admin.register(Pool)
 class PoolAdmin(ReadOnly, admin.ModelAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return True  # the admin's index is for staff alone, and so is Flower
+        return True  # the admin's index and Flower are both open to all staff
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""The app's name and place."""
+"""The app of the Flower proxy."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from django.apps import AppConfig
 
 class FlowerConfig(AppConfig):
     name = "webapp.flower"
-    label = "pools"  # so that the admin's own pages of this app do not stand under admin/flower/
+    label = "pools"  # keeps the admin's pages of this app out of admin/flower/, which is the proxy's
     verbose_name = "Pools"

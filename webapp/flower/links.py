@@ -1,4 +1,4 @@
-"""Where things are found in Flower, as staff reach it: through the admin."""
+"""Addresses of Flower's pages behind the admin's proxy."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from django.urls import reverse
 
 
 def flower_url(page: str = "") -> str:
-    """A page of Flower, such as ``workers``; its first page by default."""
+    """Return the address of a page such as ``workers``; by default the start page."""
     return reverse("flower", kwargs={"page": page}) if page else reverse("flower_home")
 
 
 def flower_task_url(task_id: str) -> str:
-    """The page of a task. Flower forgets its oldest tasks, and all of them when it is started again."""
+    """Return the address of a task's page. Flower drops its oldest tasks, and all tasks on a restart."""
     return flower_url(f"task/{quote(task_id, safe='')}")
 
 
 def flower_worker_url(node: str) -> str:
-    """The page of a pool's process, such as ``inventory@host``."""
+    """Return the address of the page of a worker process such as ``inventory@host``."""
     return flower_url(f"worker/{node}")

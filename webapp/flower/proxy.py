@@ -1,9 +1,8 @@
-"""Flower inside the admin: its pages for staff alone, under the admin's own login and CSRF protection.
+"""A reverse proxy for Flower inside the admin, for staff only, with the admin's login and CSRF protection.
 
-Flower itself listens on the loopback (or on a private network) and knows neither the staff nor their
-sessions. Of a request only the headers in :data:`REQUEST_HEADERS` are forwarded: no cookie, no address, no host
-name. Of a response only those in :data:`RESPONSE_HEADERS` are returned: none of Flower's cookies, no permission
-for other sites to read.
+Flower listens on the loopback or a private network. Only the request headers in :data:`REQUEST_HEADERS` are
+forwarded: no cookies, client addresses or host names. Only the response headers in :data:`RESPONSE_HEADERS`
+are returned: no cookies and no CORS headers of Flower.
 """
 
 from __future__ import annotations
@@ -39,18 +38,16 @@ from webapp.flower.links import flower_url
 from webapp.flower.models import Pool
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 20.0
-"""How long Flower may take to be reached, and to say something: it asks the pools, which takes it a second or
-more.
-"""
+"""Timeouts; Flower answers some pages after asking the pools, which takes a second or more."""
 CHUNK = 64 * 1024
 
 
 class FlowerUnavailable(Exception):
-    """Flower does not answer, or not as it should; the message says what is seen."""
+    """Flower does not answer, or answers unexpectedly; the message describes it."""
 
 
 class FlowerResponse:
-    """What Flower said: iterate over it once for the body, and close it in any case."""
+    """A response of Flower: iterate over it once for the body, and close it in any case."""
 
     def __init__(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> None:
         self._connection, self._response = connection, response
@@ -64,13 +61,13 @@ class FlowerResponse:
         return self._response.getheader(name)
 
     def beginning(self) -> bytes:
-        """The first piece of the body, still to be given by the iteration."""
+        """Read the first piece of the body; the iteration still yields it."""
         if self._first is None:
             self._first = self._read()
         return self._first
 
     def replace_beginning(self, text: bytes) -> int:
-        """Give ``text`` instead of the first piece; by how many bytes the body has grown."""
+        """Replace the first piece of the body; return by how many bytes the body grows."""
         grown = len(text) - len(self.beginning())
         self._first = text
         return grown
@@ -97,16 +94,16 @@ class FlowerResponse:
         try:
             return self._response.read(CHUNK)
         except (OSError, http.client.HTTPException) as error:
-            raise FlowerUnavailable(f"broke off: {_describe(error)}") from error
+            raise FlowerUnavailable(f"the response ended early: {_describe(error)}") from error
 
 
 def send_request(
     base: str, method: str, target: str, headers: Mapping[str, str], body: bytes
 ) -> FlowerResponse:
-    """Send a request to the Flower at ``base``, with the name and password of that URL.
+    """Send a request to Flower at ``base``, with the name and password of that URL.
 
-    :param target: the path and query, encoded.
-    :raises FlowerAway: when it cannot be reached or says no HTTP.
+    :param target: the encoded path and query.
+    :raises FlowerUnavailable: when it cannot be reached or does not speak HTTP.
     """
     parts = urlsplit(base)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -154,26 +151,25 @@ RESPONSE_HEADERS = (
     "Location",
 )
 READ_ONLY_POSTS = frozenset({"tasks/datatable"})
-"""What Flower's own pages ask for by POST though nothing is changed."""
+"""POST requests of Flower's pages that change nothing."""
 TOKEN_COOKIE, TOKEN_HEADER = "_xsrf", "X-XSRFToken"
-"""How the scripts of Flower's pages carry a token: they are given Django's."""
+"""The CSRF cookie and header of Flower's scripts, which carry Django's token."""
 CONTENT_SECURITY_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Flower's pages run under the admin's address, so they must not talk to anybody else; one has a script
-inside.
-"""
+"""Flower's pages share the admin's origin, so they may not contact other hosts; one has an inline script."""
 
 
 @csrf_exempt  # the token comes in Flower's header; _guarded checks it
 def proxy_flower(request: HttpRequest, page: str = "") -> HttpResponseBase:
-    """Any page, file or answer of Flower's. ``page`` may be read from the request's path as well."""
+    """Answer a request for a page, a file or the API of Flower."""
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path(), reverse("admin:login"))
     if not admin.site.has_permission(request):
         raise PermissionDenied
-    _ = request.body  # read before the token is looked for in a form, which would leave nothing to pass on
+    _ = request.body  # read now: the CSRF check may parse the form, which would leave no body to forward
     token = request.headers.get(TOKEN_HEADER)
     if token and "HTTP_X_CSRFTOKEN" not in request.META:
         request.META["HTTP_X_CSRFTOKEN"] = token
@@ -184,8 +180,8 @@ def proxy_flower(request: HttpRequest, page: str = "") -> HttpResponseBase:
 def _guarded(request: HttpRequest, page: str) -> HttpResponseBase:
     if request.method not in {"GET", "HEAD", "POST"}:
         return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
-    acts = request.method == "POST" and page not in READ_ONLY_POSTS
-    if acts and not request.user.has_perm("pools.control_pool"):
+    changes = request.method == "POST" and page not in READ_ONLY_POSTS
+    if changes and not request.user.has_perm("pools.control_pool"):
         raise PermissionDenied
     headers = {name: value for name in REQUEST_HEADERS if (value := request.headers.get(name))}
     try:
@@ -193,24 +189,24 @@ def _guarded(request: HttpRequest, page: str) -> HttpResponseBase:
             settings.FLOWER_URL, request.method, request.get_full_path(), headers, request.body
         )
         _require_flower(answer, page)
-        if acts:
+        if changes:
             _log_action(request, page, answer.status)
         return _build_response(request, answer, page)
-    except FlowerUnavailable as away:
-        logger.warning("Flower cannot be shown: %s", away)
-        return _unavailable_page(request, str(away))
+    except FlowerUnavailable as fault:
+        logger.warning("flower_unavailable: Flower cannot be shown: %s", fault)
+        return _unavailable_page(request, str(fault))
 
 
 def _require_flower(answer: FlowerResponse, page: str) -> None:
-    """:raises FlowerAway: when it is no Flower, or not started as it should be."""
+    """:raises FlowerUnavailable: when another program answers, or Flower is misconfigured."""
     location = answer.header("Location")
     fault = None
     if answer.status == 401:
-        fault = "it asks for a name and password, or keeps its API closed"
+        fault = "it requires a name and password, or its API is disabled"
     elif answer.status == 404 and page == "":
-        fault = "something answers there, and it is no Flower under this path"
+        fault = "another program answers at its address, or Flower uses another URL prefix"
     elif location is not None and not location.startswith(flower_url()):
-        fault = "it sends to another place"
+        fault = "it redirects to another address"
     if fault is not None:
         answer.close()
         raise FlowerUnavailable(fault)
@@ -234,7 +230,7 @@ def _build_response(request: HttpRequest, answer: FlowerResponse, page: str) -> 
 
 
 def _log_action(request: HttpRequest, page: str, status: int) -> None:
-    """Who did what to the pools, where the admin keeps such things."""
+    """Record the request in the admin's log."""
     LogEntry.objects.create(
         user_id=int(request.user.pk or 0),
         content_type=ContentType.objects.get_for_model(Pool),
@@ -244,23 +240,23 @@ def _log_action(request: HttpRequest, page: str, status: int) -> None:
     )
 
 
-def _unavailable_page(request: HttpRequest, seen: str) -> HttpResponse:
+def _unavailable_page(request: HttpRequest, fault: str) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
-        "title": "Flower does not answer",
-        "seen": seen,
+        "title": "Flower is not available",
+        "fault": fault,
         "prefix": flower_url().strip("/"),
         "app": settings.FLOWER_APP,
     }
-    return render(request, "flower/away.html", context, status=502)
+    return render(request, "flower/unavailable.html", context, status=502)
 
 
 CONTENT_START = b'<main class="app-content" id="main-content">'
-"""Where Flower's pages begin; on a page without it no line is added."""
+"""The start of the content of Flower's pages; links are added only to pages that contain it."""
 
 
 def add_links(html: bytes, page: str) -> bytes:
-    """``html`` with the line; on the page of a task it leads to the sagas that the task worked on."""
+    """Add a line with a link to the admin and, on the page of a task, a link to the task's sagas."""
     links = format_html('<a href="{}">OrderSaga admin</a>', reverse("admin:index"))
     kind, _, task = page.partition("/")
     if kind == "task" and task:

@@ -1,4 +1,7 @@
-"""Stock and ledger: what inventory and payments have written, to look at."""
+"""The admin pages of stock and ledger, which read the participants' databases.
+
+When such a database cannot be read, a page with the reason and the remedy is shown (HTTP 503).
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,13 @@ from webapp.mirrors.models import LedgerEntry, LedgerTransaction, Movement, Rese
 from webapp.orders.models import Order
 from workers.settings import PREFIX
 
-# ruff: noqa: ARG002 - Django hands its hooks more than each needs
-
+# ruff: noqa: ARG002 - Django passes its hooks arguments that they do not need
 
 UNAVAILABLE = 503
 
 
 class MirrorAdmin(ReadOnlyAdmin):
-    """A read-only list over a table of ``model.domain``."""
+    """A read-only list of a table in the database of ``model.domain``."""
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -57,33 +59,36 @@ class MirrorAdmin(ReadOnlyAdmin):
     def _read(self, request: HttpRequest, show: Callable[[], HttpResponse]) -> HttpResponse:
         try:
             answer = show()
-            return (
-                answer.render() if isinstance(answer, TemplateResponse) else answer
-            )  # here, where its faults are met
+            # rendered here, because rendering reads the database
+            return answer.render() if isinstance(answer, TemplateResponse) else answer
         except ConnectionDoesNotExist:
             return self._away(
                 request,
-                "Nobody has said how it is read.",
-                "Set it to the address of a role that may only read",
+                "No read-only connection is configured.",
+                "Set the variable to the address of a role that may only read.",
             )
         except ProgrammingError as fault:
             return self._away(
-                request, first_line(fault), "manage.py migrate makes its tables, manage.py provision the role"
+                request,
+                first_line(fault),
+                "Run manage.py migrate to create its tables, and manage.py provision to create the role.",
             )
         except (OperationalError, InterfaceError) as fault:
-            return self._away(request, first_line(fault), "Is its PostgreSQL running?")
+            return self._away(request, first_line(fault), "Check that its PostgreSQL is running.")
 
     def _away(self, request: HttpRequest, fault: str, remedy: str) -> HttpResponse:
         domain: str = self.model.domain
         context = {
             **self.admin_site.each_context(request),
-            "title": f"The {domain} database cannot be read now",
+            "title": f"The {domain} database cannot be read",
             "opts": self.opts,
             "fault": fault,
             "remedy": remedy,
             "variable": f"{PREFIX}{domain.upper()}_READER_URL",
         }
-        return TemplateResponse(request, "admin/books/away.html", context, status=UNAVAILABLE).render()
+        return TemplateResponse(
+            request, "admin/mirrors/unavailable.html", context, status=UNAVAILABLE
+        ).render()
 
 
 SAGA_SEARCH_HELP = "order number or saga id"
@@ -96,7 +101,7 @@ def saga_link(saga: UUID | None) -> str:
 
 
 def filter_by_saga(queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-    """Rows of the saga that an order number or saga id names: the orders database knows which that is."""
+    """Select the rows of a saga by its id or its order number, which the orders database resolves."""
     if not (term := term.strip()):
         return queryset
     saga = parse_uuid(term)
@@ -106,7 +111,7 @@ def filter_by_saga(queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
 
 
 class KeySearchAdmin(MirrorAdmin):
-    """Found by the whole of its key."""
+    """A list that is searched by the complete key."""
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -116,7 +121,7 @@ class KeySearchAdmin(MirrorAdmin):
 
 
 class SagaSearchAdmin(MirrorAdmin):
-    """Found by its saga."""
+    """A list that is searched by saga or order."""
 
     search_fields = ("saga_id",)  # shows the search box; get_search_results decides
     search_help_text = SAGA_SEARCH_HELP
@@ -140,7 +145,7 @@ class StockAdmin(KeySearchAdmin):
     list_display = fields = readonly_fields = ("sku", "on_hand", "held", "sold", "received")
     ordering = ("sku",)
     search_fields = ("sku",)  # shows the search box; get_search_results decides
-    search_help_text = "a whole SKU"
+    search_help_text = "the complete SKU"
 
 
 @admin.register(Movement)
@@ -150,10 +155,10 @@ class MovementAdmin(SagaSearchAdmin):
     readonly_fields = fields
     ordering = ("-id",)
 
-    @admin.display(description="its saga's reservations")
+    @admin.display(description="reservations of the saga")
     def reservations(self, movement: Movement) -> str:
         if movement.saga_id is None:
-            return "none: a receipt"
+            return "none: received goods"
         lines = Reservation.objects.filter(saga_id=movement.saga_id).order_by("line")
         return _format_lines(
             (f"line {r.line}: {r.quantity} × {r.sku}, {r.state} since", format_millisecond(r.at))
@@ -167,13 +172,13 @@ class WalletAdmin(KeySearchAdmin):
     fields = readonly_fields = list_display
     ordering = ("customer",)
     search_fields = ("customer",)  # shows the search box; get_search_results decides
-    search_help_text = "a customer's whole key"
+    search_help_text = "the customer's complete key"
 
     @admin.display(description="balance")
     def balance_shown(self, wallet: Wallet) -> str:
         return format_money(wallet.balance, wallet.currency)
 
-    @admin.display(description="most for one order")
+    @admin.display(description="limit per order")
     def limit(self, wallet: Wallet) -> str:
         return "" if wallet.order_limit is None else format_money(wallet.order_limit, wallet.currency)
 
@@ -186,7 +191,7 @@ class LedgerTransactionAdmin(SagaSearchAdmin):
     ordering = ("-id",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerTransaction]:
-        """What moved: the sum of what was added somewhere, which is what was taken elsewhere."""
+        """Annotate the amount that each transaction moves: the sum of its positive entries."""
         added = LedgerEntry.objects.filter(transaction=OuterRef("pk"), amount__gt=0).order_by()
         moved = added.values("currency").annotate(moved=Sum("amount"))
         return (
@@ -216,6 +221,3 @@ class LedgerTransactionAdmin(SagaSearchAdmin):
 
 def _format_lines(rows: Any) -> str:
     return format_html_join("", "<div>{} {}</div>", rows) or "none"
-
-
-# ruff: noqa: ARG002 - Django hands its hooks more than each needs

@@ -1,11 +1,10 @@
-"""The app ``books``: stock and ledger, to look at."""
+"""The app of the read-only models of the participants' databases."""
 
 from __future__ import annotations
 
 from django.apps import AppConfig
 
 
-class BooksConfig(AppConfig):
+class MirrorsConfig(AppConfig):
     name = "webapp.mirrors"
-    label = "books"
     verbose_name = "Stock and ledger"

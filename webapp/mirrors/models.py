@@ -1,6 +1,6 @@
-"""Rows of inventory's and payments' databases, as their participants' own models and migrations make them."""
+"""Read-only models of tables in the inventory and payments databases, which their participants migrate."""
 
-# ruff: noqa: DJ001 - as in the tables, what is NULL is not there
+# ruff: noqa: DJ001 - the tables use NULL
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from django.db import models
 
 
 class Stock(models.Model):
-    """Where every unit of an article is: on hand + held + sold = received."""
+    """The units of one product: on hand + held + sold = received."""
 
     domain = "inventory"
 
     sku = models.TextField("SKU", primary_key=True)
     on_hand = models.BigIntegerField()
-    held = models.BigIntegerField(help_text="for orders that are not settled yet")
+    held = models.BigIntegerField(help_text="reserved for open orders")
     sold = models.BigIntegerField()
     received = models.BigIntegerField()
 
@@ -22,15 +22,15 @@ class Stock(models.Model):
         managed = False
         db_table = "product"
         default_permissions = ("view",)
-        verbose_name = "article in stock"
-        verbose_name_plural = "articles in stock"
+        verbose_name = "stock item"
+        verbose_name_plural = "stock items"
 
     def __str__(self) -> str:
         return self.sku
 
 
 class Movement(models.Model):
-    """Units received, or held, released or shipped for a saga; rows are only ever added."""
+    """Units received, or held, released or shipped for a saga; an append-only table."""
 
     domain = "inventory"
 
@@ -45,15 +45,15 @@ class Movement(models.Model):
         managed = False
         db_table = "movement"
         default_permissions = ("view",)
-        verbose_name = "movement of stock"
-        verbose_name_plural = "movements of stock"
+        verbose_name = "stock movement"
+        verbose_name_plural = "stock movements"
 
     def __str__(self) -> str:
         return f"{self.quantity} × {self.sku} {self.kind}"
 
 
 class Reservation(models.Model):
-    """What a saga has of one line of its order."""
+    """The reservation of one order line."""
 
     domain = "inventory"
 
@@ -76,7 +76,7 @@ class Reservation(models.Model):
 
 
 class Wallet(models.Model):
-    """A customer's money; the balance is the sum of the ledger's entries on ``wallet:<customer>``."""
+    """A customer's wallet; its balance is the sum of the ledger entries on ``wallet:<customer>``."""
 
     domain = "payments"
 
@@ -96,7 +96,7 @@ class Wallet(models.Model):
 
 
 class LedgerTransaction(models.Model):
-    """One movement of money; its entries sum to zero."""
+    """A transaction of double-entry bookkeeping; its entries sum to zero."""
 
     domain = "payments"
 
@@ -116,12 +116,12 @@ class LedgerTransaction(models.Model):
 
     @property
     def what(self) -> str:
-        """Its kind, for people. The participant says which kinds there are: a list of ours would go stale."""
+        """Its kind, as words; only the participant knows all kinds."""
         return self.kind.replace("_", " ")
 
 
 class LedgerEntry(models.Model):
-    """What a transaction adds to an account."""
+    """The amount that a transaction adds to an account."""
 
     domain = "payments"
 

@@ -1,4 +1,4 @@
-"""Stock and ledger stand in their participants' databases, where this process only reads."""
+"""Routes the models of stock and ledger to their participants' databases, which this process only reads."""
 
 from __future__ import annotations
 
@@ -12,22 +12,20 @@ if TYPE_CHECKING:  # the settings import this, before there are models
 
 DOMAINS: tuple[Literal["inventory", "payments"], ...] = ("inventory", "payments")
 SESSION_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
-"""Whatever the role may do elsewhere, and however long a page would take. Behind a connection pooler the
-role's own hold.
-"""
+"""The settings of each session. Behind a connection pooler the settings of the role apply instead."""
 
 
 class ReadOnlyMirror(Exception):
-    """Something here tried to write into a participant's database."""
+    """The web process tried to write into a participant's database."""
 
 
 def reader_alias(domain: str) -> str:
-    """What Django calls the connection to a participant's books."""
+    """Return the alias of the connection to a participant's database."""
     return f"{domain}_reader"
 
 
 def reader_config(url: str) -> dict[str, Any]:
-    """An entry of ``DATABASES`` that reads only."""
+    """Return a read-only entry of ``DATABASES``."""
     return {
         **to_django_config(url),
         SESSION: SESSION_SETTINGS,
@@ -37,15 +35,15 @@ def reader_config(url: str) -> dict[str, Any]:
 
 
 class MirrorRouter:
-    """Sends each model of the books to its database, and lets nobody write or migrate there."""
+    """Routes each mirrored model to its database and refuses writes and migrations there."""
 
     def db_for_read(self, model: type[Model], **_: Any) -> str | None:
-        return reader_alias(model.domain) if model._meta.app_label == "books" else None  # type: ignore[attr-defined]
+        return reader_alias(model.domain) if model._meta.app_label == "mirrors" else None  # type: ignore[attr-defined]
 
     def db_for_write(self, model: type[Model], **_: Any) -> str | None:
-        """:raises ReadOnlyBooks: for stock and ledger."""
-        if model._meta.app_label == "books":
-            raise ReadOnlyMirror(f"{model._meta.label} is written by its participant alone")
+        """:raises ReadOnlyMirror: for stock and ledger."""
+        if model._meta.app_label == "mirrors":
+            raise ReadOnlyMirror(f"{model._meta.label} is written only by its participant")
         return None
 
     def allow_migrate(self, db: str, _app: str, **_hints: Any) -> bool | None:

@@ -1,4 +1,4 @@
-"""The app ``orders``."""
+"""The app of orders, sagas and products."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ class OrdersConfig(AppConfig):
     verbose_name = "Orders"
 
     def ready(self) -> None:
-        """Sessions are prepared in all processes that use Django: the web, commands and pools."""
+        """Prepare database sessions in all processes that use Django: the web, commands and pools."""
         prepare_sessions()

@@ -1,4 +1,4 @@
-"""Why an order is not placed.
+"""Errors of placing an order.
 
 OrderError
 ├── OrderRefused            the order cannot be placed as it is; nothing was written
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 
 class OrderError(Exception):
-    """An order that is not placed."""
+    """The order was not placed."""
 
 
 class OrderRefused(OrderError):
     """The order cannot be placed as it is; nothing was written.
 
-    :ivar field: what is wrong, by name (``lines[2].quantity``).
+    :ivar field: the field at fault (``lines[2].quantity``).
     :ivar fault: what is wrong with it.
-    :ivar remedy: what to do.
+    :ivar remedy: how to correct it.
     """
 
     def __init__(self, field: str, fault: str, remedy: str) -> None:
@@ -26,14 +26,13 @@ class OrderRefused(OrderError):
 
 
 class IdempotencyConflict(OrderError):
-    """The idempotency key belongs to an order of other content.
+    """The idempotency key belongs to an order with other content.
 
-    :ivar key: the key.
-    :ivar order: the number of the order that has it.
+    :ivar order: the number of that order.
     """
 
     def __init__(self, key: str, order: int) -> None:
         super().__init__(
-            f"idempotency_key: {key!r} belongs to order {order}, whose content differs. Use a new key."
+            f"idempotency_key: {key!r} belongs to order {order}, which has other content. Use a new key."
         )
         self.key, self.order = key, order

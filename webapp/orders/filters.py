@@ -1,4 +1,4 @@
-"""What orders and sagas are filtered by. The conditions are worded as the indexes are."""
+"""The filters of the order and saga lists. Their conditions match the partial indexes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ IMPLIED_CONDITIONS: dict[str, dict[str, bool]] = {
 class StatusFilter(ChoiceFilter):
     title = "status"
     parameter_name = "status"
-    # What is pending or rolling back is open, what rolls or is rolled back was refused (CHECKs), and both
-    # have an index. A status alone has none: it would make each change of it dearer. Confirmed are most.
+    # An index on the status would make each change of it slower. CHECKs guarantee that pending and
+    # rolling-back sagas are open and that rolling-back and rolled-back ones have a refusal, so the filter
+    # adds these indexed conditions. Most sagas are confirmed; finding them needs no index.
     cases = tuple(
         (value, shown, {"status": value} | IMPLIED_CONDITIONS.get(value, {}))
         for value, shown in Saga.Status.choices
@@ -26,12 +27,10 @@ class StatusFilter(ChoiceFilter):
 class OpenFilter(ChoiceFilter):
     title = "open"
     parameter_name = "open"
-    cases = (("yes", "under way", {"ended_at__isnull": True}), ("no", "ended", {"ended_at__isnull": False}))
+    cases = (("yes", "in progress", {"ended_at__isnull": True}), ("no", "ended", {"ended_at__isnull": False}))
 
 
 class AttentionFilter(ChoiceFilter):
-    """Sagas that a person should look at."""
-
     title = "attention"
     parameter_name = "attention"
     cases = (("yes", "needed", {"attention__isnull": False}),)

@@ -1,4 +1,4 @@
-"""An order before it is written: checked against the published language and priced from the catalogue."""
+"""Validate an order against the signal ``OrderPlaced``, and price it from the catalogue."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ P = TypeVar("P", bound=BaseModel)
 T = TypeVar("T")
 
 REMEDIES = {
-    "sku": "Use a SKU of the catalogue",
-    "quantity": f"Order 1 to {MAX_QUANTITY} of it, as a whole number",
-    "amount": "Give minor units, a whole number from 0 to 10**12",
+    "sku": "Use a SKU from the catalogue",
+    "quantity": f"Give a whole number from 1 to {MAX_QUANTITY}",
+    "amount": "Give a whole number of minor units, from 0 to 10**12",
     "customer": "Use the customer's key: 1 to 64 letters, digits and . _ : -",
     "currency": "Use a currency code such as EUR",
-    "lines": f"Order 1 to {MAX_LINES} lines",
+    "lines": f"Give 1 to {MAX_LINES} lines",
 }
 
 
 class Item(NamedTuple):
-    """So many of one article. ``amount`` (minor units, the whole line) stands instead of price × quantity."""
+    """One line of an order. ``amount`` (minor units, for the line) replaces price × quantity."""
 
     sku: str
     quantity: int
@@ -41,7 +41,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:
-    """An order to be placed; ``idempotency_key`` is the caller's name for it, at most 128 characters."""
+    """An order to place; ``idempotency_key`` is chosen by the caller, at most 128 characters."""
 
     customer: str
     lines: Iterable[Item]
@@ -51,10 +51,11 @@ class NewOrder:
 
 @dataclass(frozen=True, slots=True)
 class PricedOrder:
-    """A checked and priced order, whose ``said`` still lacks its number.
+    """A validated and priced order.
 
-    ``digest`` is of what was asked for, so that the same order stays the same when prices change. ``prices``
-    are those of the catalogue, one for each line.
+    :ivar digest: of the request, so that the same order keeps its digest when prices change.
+    :ivar signal: its first signal, still without the order's number.
+    :ivar prices: the catalogue's prices, one for each line.
     """
 
     key: str
@@ -70,26 +71,26 @@ class _Product(NamedTuple):
 
 
 class OrderHeader(Part):
-    """What must be right before prices are looked up."""
+    """The fields that are validated before prices are looked up."""
 
     currency: Currency
 
 
 def price_orders(orders: Iterable[NewOrder]) -> list[PricedOrder]:
-    """Check and price ``orders``; one query, whatever their number.
+    """Validate and price ``orders`` with one query.
 
-    :raises OrderRefused: for the first that cannot be placed.
+    :raises OrderRefused: for the first one that cannot be placed.
     """
-    found = []
-    for judged in price_each(orders):
-        if isinstance(judged, OrderRefused):
-            raise judged
-        found.append(judged)
-    return found
+    priced = []
+    for result in price_each(orders):
+        if isinstance(result, OrderRefused):
+            raise result
+        priced.append(result)
+    return priced
 
 
 def price_each(orders: Iterable[NewOrder]) -> list[PricedOrder | OrderRefused]:
-    """Check and price each of ``orders`` by itself, in their order; one query, whatever their number."""
+    """Validate and price each of ``orders`` independently, with one query; the results keep their order."""
     read = [(order, _catch_refusal(_validate_lines, order)) for order in orders]
     skus = {item.sku for _, items in read if isinstance(items, list) for item in items}
     products = _load_products(skus) if skus else {}
@@ -100,16 +101,16 @@ def price_each(orders: Iterable[NewOrder]) -> list[PricedOrder | OrderRefused]:
 
 
 def with_listed_lines(order: NewOrder) -> NewOrder:
-    """The same, with as many of its lines as are ever read."""
+    """Return the order with its lines as a list, which can be read twice; surplus lines are cut off."""
     return replace(order, lines=list(islice(order.lines, MAX_LINES + 1)))
 
 
 def price_from_cache(order: NewOrder) -> PricedOrder | None:
-    """A draft by the prices that this process has read last, for whoever finds out whether they still hold.
+    """Price an order with the prices that this process read last; the caller must check that they still hold.
 
-    None when it knows none of a product, or when by what it knows the order would be refused.
+    None when the cache lacks a product, or when the order would be refused with the cached prices.
 
-    :raises OrderRefused: when the order cannot be placed, whatever the catalogue says.
+    :raises OrderRefused: when the order cannot be placed with any prices.
     """
     items = _validate_lines(order)
     try:
@@ -120,11 +121,11 @@ def price_from_cache(order: NewOrder) -> PricedOrder | None:
 
 _cache: dict[str, _Product] = {}
 MAX_CACHED_PRODUCTS = 20_000
-"""Products, some megabytes; when it knows so many, a process begins anew."""
+"""Products, some megabytes; a full cache is emptied."""
 
 
 def _load_products(skus: Iterable[str]) -> dict[str, _Product]:
-    """Those of the catalogue. As models they would cost an order more than the query does."""
+    """Load products without the ORM, whose model instances would cost more than the query."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT sku, price, currency, active FROM orders_product WHERE sku = ANY(%s)", [list(skus)]
@@ -136,27 +137,31 @@ def _load_products(skus: Iterable[str]) -> dict[str, _Product]:
     return found
 
 
-def _catch_refusal(check: Callable[A, T], *args: A.args, **kwargs: A.kwargs) -> T | OrderRefused:
+def _catch_refusal(function: Callable[A, T], *args: A.args, **kwargs: A.kwargs) -> T | OrderRefused:
     try:
-        return check(*args, **kwargs)
+        return function(*args, **kwargs)
     except OrderRefused as refused:
         return refused
 
 
 def _validate_lines(order: NewOrder) -> list[Item]:
-    """The lines of ``order`` as far as they can be checked without the catalogue."""
+    """Validate all that needs no catalogue; return the lines."""
     key: object = order.idempotency_key
     if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH or not key.isprintable():
         raise OrderRefused(
-            "idempotency_key", "is empty, too long or unprintable", f"Use 1 to {KEY_LENGTH} characters"
+            "idempotency_key",
+            "is empty, too long or unprintable",
+            f"Use 1 to {KEY_LENGTH} printable characters",
         )
     if key.startswith(PRUNED_KEY_PREFIX):
         raise OrderRefused(
-            "idempotency_key", f"begins with {PRUNED_KEY_PREFIX}, as keys that were pruned do", "Use another"
+            "idempotency_key",
+            f"begins with {PRUNED_KEY_PREFIX!r}, which is reserved for pruned keys",
+            "Use another key",
         )
     items = [Item(*line) for line in islice(order.lines, MAX_LINES + 1)]
     if not 0 < len(items) <= MAX_LINES:
-        raise OrderRefused("lines", "are too many" if items else "are none", REMEDIES["lines"])
+        raise OrderRefused("lines", "are too many" if items else "are missing", REMEDIES["lines"])
     _validate(OrderHeader, "", currency=order.currency)
     seen: set[str] = set()
     for number, (sku, quantity, amount) in enumerate(items):
@@ -165,7 +170,7 @@ def _validate_lines(order: NewOrder) -> list[Item]:
         )
         if sku in seen:
             raise OrderRefused(
-                f"lines[{number}].sku", f"{sku} stands twice", "Add the quantities up in one line"
+                f"lines[{number}].sku", f"{sku} is repeated", "Add up the quantities in one line"
             )
         seen.add(sku)
     return items
@@ -185,7 +190,7 @@ def _price(order: NewOrder, items: Sequence[Item], products: Mapping[str, _Produ
         whole = product.price * quantity if amount is None else amount
         lines.append(_validate(Line, f"lines[{number}].", sku=sku, quantity=quantity, amount=whole))
         prices.append(product.price)
-    said = _validate(
+    signal = _validate(
         OrderPlaced,
         "",
         order="0",
@@ -195,11 +200,11 @@ def _price(order: NewOrder, items: Sequence[Item], products: Mapping[str, _Produ
         lines=tuple(lines),
     )
     content = json.dumps([order.customer, order.currency, sorted(items, key=lambda item: item.sku)])
-    return PricedOrder(order.idempotency_key, hashlib.sha256(content.encode()).hexdigest(), said, prices)
+    return PricedOrder(order.idempotency_key, hashlib.sha256(content.encode()).hexdigest(), signal, prices)
 
 
 def _validate(part: type[P], where: str, **fields: object) -> P:
-    """Let the published language judge ``fields``; its rules are written there and nowhere else."""
+    """Validate ``fields`` by the model of the signal, which holds all rules."""
     try:
         return part.model_validate(fields, strict=True)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What somebody means by a term in a search box; each kind of it has its index."""
+"""Search orders and sagas; every kind of search term has an index."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from webapp.admin.base import parse_number, parse_uuid
 from webapp.audit.models import SagaEvent
 from webapp.orders.models import Order
 
-SEARCH_HELP = "order number, customer (or how the name begins), saga id, event id or task id"
+SEARCH_HELP = "order number, customer (or the beginning of the name), saga id, event id or task id"
 MAX_TASK_SAGAS = 1000
-"""As many sagas of one task are found; an envelope holds some 400."""
+"""The most sagas found for one task; an envelope holds about 400 signals."""
 
 
 def filter_orders(term: str) -> Q:
-    """Which orders ``term`` means."""
+    """Return the condition that selects the orders matching ``term``."""
     term = term.strip()
     if not term:
         return Q()
@@ -28,7 +28,7 @@ def filter_orders(term: str) -> Q:
 
 
 def filter_sagas(term: str) -> Q:
-    """Which sagas ``term`` means."""
+    """Return the condition that selects the sagas matching ``term``."""
     term = term.strip()
     if not term:
         return Q()
@@ -39,7 +39,7 @@ def filter_sagas(term: str) -> Q:
 
 
 def _find_sagas(id_: UUID) -> list[UUID]:
-    """The saga with this id, or those that an event or task with this id was about."""
-    events = SagaEvent.objects.values_list("saga_id", flat=True).order_by()
-    told = events.filter(event_id=id_).union(events.filter(task_id=str(id_))[: MAX_TASK_SAGAS * 5])
-    return [id_, *told[:MAX_TASK_SAGAS]]
+    """Return ``id_`` itself and the sagas of the event or task with this id."""
+    sagas = SagaEvent.objects.values_list("saga_id", flat=True).order_by()
+    found = sagas.filter(event_id=id_).union(sagas.filter(task_id=str(id_))[: MAX_TASK_SAGAS * 5])
+    return [id_, *found[:MAX_TASK_SAGAS]]

@@ -1,4 +1,7 @@
-"""Placing orders: order, lines and the saga's beginning in one transaction, the caller's if one is open."""
+"""Place orders, request their cancellation, and resume their sagas.
+
+An order, its lines and its saga are written in one transaction, the caller's if one is open.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,15 @@ from ordersaga.database import borrow
 from ordersaga.ids import new_id
 from ordersaga.sql import array, text_array
 from webapp.operators import ActionRefused, required_reason
-from webapp.orders import pricing as drafting
+from webapp.orders import pricing
 from webapp.orders.exceptions import IdempotencyConflict
 from webapp.orders.models import CancelRequest, Order, Saga
 from webapp.orders.pricing import Item, NewOrder, PricedOrder
 from workers.order_saga import order_operations, order_saga
 from workers.signals import CancelAsked, OrderPlaced
 
-# Orders whose keys are free, with their lines, in one statement. A rival's key is waited for, then passed
-# over.
+# Inserts the orders whose keys are free, with their lines. It waits for a concurrent transaction that inserts
+# the same key, and then skips that order.
 INSERT_ORDERS = """
     WITH placed AS (
         INSERT INTO orders_order (saga_id, customer, currency, amount, idempotency_key, content_digest)
@@ -40,8 +43,8 @@ INSERT_ORDERS = """
 """
 
 
-# One order, unless its key is taken or a price is not that of the draft. The engine adds its own to the
-# statement.
+# Inserts one order, unless its key is taken or a price has changed. The engine completes the statement with
+# the insert of the saga.
 INSERT_ORDER = """
     begun AS (
         INSERT INTO orders_order (saga_id, customer, currency, amount, idempotency_key, content_digest)
@@ -67,142 +70,143 @@ INSERT_ORDER = """
 def place_order(
     *, customer: str, lines: Iterable[Item], idempotency_key: str, currency: str = "EUR"
 ) -> Order:
-    """Place one order: recorded with its saga's first signal, or not at all.
+    """Place one order together with its saga's first signal, or nothing.
 
-    The same key with the same content gives the same order back, however often and from however many
-    processes.
+    The same key with the same content returns the same order, in any process and any number of times.
 
     :raises OrderRefused: when the order cannot be placed as it is; the error names the field and the remedy.
-    :raises IdempotencyConflict: when the key belongs to an order of other content.
+    :raises IdempotencyConflict: when the key belongs to an order with other content.
     """
     return place_orders([NewOrder(customer, lines, idempotency_key, currency)])[0]
 
 
 class Placed(NamedTuple):
-    """Orders in the order of their requests; ``new`` of them did not exist before."""
+    """The orders in the sequence of the request; ``new`` of them were placed by this call."""
 
     orders: list[Order]
     new: int
 
 
 def place_orders(orders: Iterable[NewOrder]) -> list[Order]:
-    """As :func:`place_all`, without the number of new orders."""
+    """Call :func:`place_all`; return only the orders."""
     return place_all(orders).orders
 
 
 def place_all(orders: Iterable[NewOrder]) -> Placed:
-    """Place all of ``orders``, or none, in a few statements whatever their number.
+    """Place all of ``orders``, or none, in a few statements; the result keeps their order.
 
-    One alone takes a single statement, and so one round trip, when this process has sold its articles before.
+    A single order takes one statement, and so one round trip, once this process has cached its products.
 
     :raises OrderRefused: for the first that cannot be placed.
-    :raises IdempotencyConflict: for the first whose key belongs to an order of other content.
+    :raises IdempotencyConflict: for the first whose key belongs to an order with other content.
     """
     wanted = list(orders)
     if len(wanted) == 1:
-        wanted = [drafting.with_listed_lines(wanted[0])]
+        wanted = [pricing.with_listed_lines(wanted[0])]
         if order := _place_one(wanted[0]):
             return Placed([order], 1)
-    return place_priced(drafting.price_orders(wanted))
+    return place_priced(pricing.price_orders(wanted))
 
 
 def _place_one(order: NewOrder) -> Order | None:
-    """One round trip, as far as this process knows the prices; None when the key is taken or a price has just
-    changed.
-    """
-    draft = drafting.price_from_cache(order) or drafting.price_orders([order])[0]
-    saga, said = new_id(), draft.signal
+    """Place an order in one round trip; None when its key is taken or a cached price is out of date."""
+    priced = pricing.price_from_cache(order) or pricing.price_orders([order])[0]
+    saga, signal = new_id(), priced.signal
     values = {
         "saga": saga,
-        "customer": said.customer,
-        "currency": said.currency,
-        "amount": said.amount,
-        "key": draft.key,
-        "digest": draft.digest,
-        "skus": text_array(line.sku for line in said.lines),
-        "prices": array(draft.prices),
-        "quantities": array(line.quantity for line in said.lines),
-        "amounts": array(line.amount for line in said.lines),
+        "customer": signal.customer,
+        "currency": signal.currency,
+        "amount": signal.amount,
+        "key": priced.key,
+        "digest": priced.digest,
+        "skus": text_array(line.sku for line in signal.lines),
+        "prices": array(priced.prices),
+        "quantities": array(line.quantity for line in signal.lines),
+        "amounts": array(line.amount for line in signal.lines),
     }
-    begun = order_saga.start_with(INSERT_ORDER, values, partial(_with_number, said), db=connection, saga=saga)
-    return None if begun is None else _to_order(draft, UUID(saga), *begun)
+    started = order_saga.start_with(
+        INSERT_ORDER, values, partial(_with_number, signal), db=connection, saga=saga
+    )
+    return None if started is None else _to_order(priced, UUID(saga), *started)
 
 
 def place_priced(wanted: Sequence[PricedOrder]) -> Placed:
-    """Place what has been checked already: all, or none.
+    """Place validated orders: all, or none.
 
-    :raises IdempotencyConflict: for the first whose key belongs to an order of other content.
+    :raises IdempotencyConflict: for the first whose key belongs to an order with other content.
     """
     with transaction.atomic():
         placed = _insert(wanted)
         new = len(placed)
-        if taken := [draft.key for draft in wanted if draft.key not in placed]:
-            # the insert has waited for whoever had these keys, so their orders can be read now
+        if taken := [priced.key for priced in wanted if priced.key not in placed]:
+            # the insert has waited for the transactions with these keys, so their orders are visible now
             placed |= {
                 order.idempotency_key: order for order in Order.objects.filter(idempotency_key__in=taken)
             }
-        for draft in wanted:
-            if placed[draft.key].content_digest != draft.digest:
-                raise IdempotencyConflict(draft.key, placed[draft.key].id)
-    return Placed([placed[draft.key] for draft in wanted], new)
+        for priced in wanted:
+            if placed[priced.key].content_digest != priced.digest:
+                raise IdempotencyConflict(priced.key, placed[priced.key].id)
+    return Placed([placed[priced.key] for priced in wanted], new)
 
 
 def _insert(wanted: Iterable[PricedOrder]) -> dict[str, Order]:
-    """Write the orders whose keys are free, with their lines, and begin their sagas; by key."""
-    # sorted by key: two processes that place the same orders wait for one another and never deadlock
-    drafts = {new_id(): draft for draft in sorted(wanted, key=lambda draft: draft.key)}
-    if not drafts:
+    """Write the orders whose keys are free and start their sagas; return them by key."""
+    # sorted by key: two processes that place the same orders wait for each other and never deadlock
+    priced_by_saga = {new_id(): priced for priced in sorted(wanted, key=lambda priced: priced.key)}
+    if not priced_by_saga:
         return {}
     rows = [
-        (saga, d.signal.customer, d.signal.currency, d.signal.amount, d.key, d.digest)
-        for saga, d in drafts.items()
+        (saga, p.signal.customer, p.signal.currency, p.signal.amount, p.key, p.digest)
+        for saga, p in priced_by_saga.items()
     ]
     lines = [
         (saga, number, line.sku, line.quantity, line.amount)
-        for saga, draft in drafts.items()
-        for number, line in enumerate(draft.signal.lines, start=1)
+        for saga, priced in priced_by_saga.items()
+        for number, line in enumerate(priced.signal.lines, start=1)
     ]
     cursor = borrow(connection, planned=True)
     cursor.execute(INSERT_ORDERS, [*_transpose(rows), *_transpose(lines)])
-    written = [_to_order(drafts[str(saga)], saga, number, at) for saga, number, at in cursor.fetchall()]
-    said = {str(o.saga_id): _with_number(drafts[str(o.saga_id)].signal, str(o.id)) for o in written}
-    if said:
-        order_saga.start_many(said, db=connection)
+    written = [
+        _to_order(priced_by_saga[str(saga)], saga, number, at) for saga, number, at in cursor.fetchall()
+    ]
+    signals = {
+        str(o.saga_id): _with_number(priced_by_saga[str(o.saga_id)].signal, str(o.id)) for o in written
+    }
+    if signals:
+        order_saga.start_many(signals, db=connection)
     return {order.idempotency_key: order for order in written}
 
 
-def _with_number(said: OrderPlaced, number: str) -> OrderPlaced:
-    return said.model_copy(update={"order": number})
+def _with_number(signal: OrderPlaced, number: str) -> OrderPlaced:
+    return signal.model_copy(update={"order": number})
 
 
 def _transpose(rows: Iterable[tuple[object, ...]]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _to_order(draft: PricedOrder, saga: UUID, number: int, placed_at: datetime) -> Order:
-    """The row just written, without reading it again."""
+def _to_order(priced: PricedOrder, saga: UUID, number: int, placed_at: datetime) -> Order:
+    """Return the row just written, without reading it."""
     order = Order(
         id=number,
         saga_id=saga,
-        customer=draft.signal.customer,
-        currency=draft.signal.currency,
-        amount=draft.signal.amount,
+        customer=priced.signal.customer,
+        currency=priced.signal.currency,
+        amount=priced.signal.amount,
         placed_at=placed_at,
-        idempotency_key=draft.key,
-        content_digest=draft.digest,
+        idempotency_key=priced.key,
+        content_digest=priced.digest,
     )
     order._state.adding, order._state.db = False, connection.alias
     return order
 
 
 def cancel_order(order: Order, asked_by: str) -> CancelRequest:
-    """Ask for ``order`` to be cancelled; the answer will stand in the request's ``outcome``: cancelled, or
-    too late.
+    """Request that ``order`` is cancelled; its saga sets the request's ``outcome``: cancelled, or too late.
 
-    Asking again gives the same request back; while it is unanswered, its signal is said once more, which is
-    harmless.
+    A repeated call returns the same request and, while it has no outcome, sends its signal again.
 
-    :param asked_by: who asks, at most 150 characters; the first to ask is kept.
+    :param asked_by: at most 150 characters; the first value is kept.
     """
     with transaction.atomic():
         request, _ = CancelRequest.objects.get_or_create(order=order, defaults={"asked_by": asked_by})
@@ -212,10 +216,10 @@ def cancel_order(order: Order, asked_by: str) -> CancelRequest:
 
 
 def resume_saga(saga: UUID, *, by: str, reason: str) -> None:
-    """Take the flag off and remind the saga of what it waits for; told in its story.
+    """Clear the mark *needs attention*, re-send what the saga waits for, and record it in the timeline.
 
-    :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
-    :raises ActRefused: when the saga needs no attention (any more), or no reason is given.
+    :param by: the operator without personal data, such as ``staff 3``; it is sent with the notice.
+    :raises ActionRefused: when the saga does not need attention, or no reason is given.
     """
     reason = required_reason(reason)
     with transaction.atomic():
@@ -224,42 +228,42 @@ def resume_saga(saga: UUID, *, by: str, reason: str) -> None:
     found = Saga.objects.filter(id=saga).first()
     if found is None:
         raise ActionRefused(f"There is no saga {saga}.")
-    state = "has ended" if found.ended_at else "needs no attention"
-    raise ActionRefused(f"Saga {saga} {state} ({found.get_status_display()}): nothing to resume.")
+    state = "has ended" if found.ended_at else "does not need attention"
+    raise ActionRefused(f"Saga {saga} {state} ({found.get_status_display()}): there is nothing to resume.")
 
 
 def request_cancellation(order: int, *, by: str, reason: str) -> str:
-    """Ask for an order to be cancelled; gives a sentence that says so. Its saga decides, and may find it too
-    late.
+    """Request a cancellation as an operator; return a sentence about what was done.
 
-    :param by: who does it, without personal data, such as ``staff 3``: it travels with the notice.
-    :raises ActRefused: when the saga is no longer pending, or no reason is given.
+    :param by: the operator without personal data, such as ``staff 3``; it is sent with the notice.
+    :raises ActionRefused: when the saga is no longer pending, or no reason is given.
     """
     reason = required_reason(reason)
     found = Order.objects.select_related("saga").filter(id=order).first()
     if found is None:
         raise ActionRefused(f"There is no order {order}.")
     if found.saga.status != Saga.Status.PENDING:
-        raise ActionRefused(f"Order {order} is {found.saga.get_status_display()}: too late to cancel it.")
+        raise ActionRefused(
+            f"Order {order} is {found.saga.get_status_display()}: it is too late to cancel it."
+        )
     with transaction.atomic():
         asked_before = CancelRequest.objects.filter(order=found).first()
         if asked_before is not None and asked_before.outcome is not None:
             raise ActionRefused(
-                f"Order {order}: cancelling was answered before, {asked_before.get_outcome_display()}."
+                f"Order {order}: an earlier request was answered: {asked_before.get_outcome_display()}."
             )
         cancel_order(found, by)
         order_operations.note(str(found.saga_id), "cancel asked", db=connection, by=by, reason=reason)
     if asked_before is not None:
-        return f"Order {order}: {asked_before.asked_by} had asked for it to be cancelled; asked once more."
-    return f"Order {order}: asked for it to be cancelled. Its saga decides; look at it again in a moment."
+        return f"Order {order}: the cancel request of {asked_before.asked_by} was sent again."
+    return f"Order {order}: a cancel request was sent. The saga decides; reload the page in a moment."
 
 
 def place_test_order(order: NewOrder, *, by: str, reason: str) -> tuple[Order, bool]:
-    """Place an order to try the house; the order, and whether this call placed it: the same key gives the
-    same order back.
+    """Place a test order; return it, and whether this call placed it, as a known key returns its order.
 
     :raises OrderError: when it cannot be placed as it is.
-    :raises ActRefused: when no reason is given.
+    :raises ActionRefused: when no reason is given.
     """
     reason = required_reason(reason)
     with transaction.atomic():
@@ -273,6 +277,6 @@ def place_test_order(order: NewOrder, *, by: str, reason: str) -> tuple[Order, b
 
 
 def resume(saga: object, *, by: str, reason: str) -> str:
-    """As :func:`resume_saga`; gives a sentence that says what was done."""
+    """Call :func:`resume_saga`; return a sentence about what was done."""
     resume_saga(saga, by=by, reason=reason)  # type: ignore[arg-type]
-    return f"Saga {saga} is reminded now of what it waits for."
+    return f"Saga {saga} is resumed: the signal that it waits for is sent again."

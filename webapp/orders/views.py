@@ -1,4 +1,4 @@
-"""The page that places a test order."""
+"""The admin page that places a test order."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from workers.signals import MAX_QUANTITY
 
 PERMISSION = "orders.place_order"
 LINE_ROWS = 5
-"""Lines offered; a test order needs no more."""
+"""The lines of the form."""
 MAX_SUGGESTIONS = 50
-"""SKUs of the catalogue that are offered while typing."""
+"""The most SKUs suggested while typing."""
 
 
 class LineForm(forms.Form):
@@ -38,13 +38,13 @@ class TestOrderForm(ReasonForm):
     customer = forms.CharField(
         max_length=64,
         widget=forms.TextInput(attrs={"autofocus": True}),
-        help_text="A key, no name. Without a wallet of this key payment is declined.",
+        help_text="The customer's key, not a name. Payment is declined if no wallet has this key.",
     )
     currency = forms.CharField(max_length=3, initial="EUR")
     key = forms.CharField(
         max_length=64,
         widget=forms.HiddenInput,
-        help_text="the same form places one order, however often sent",
+        help_text="The idempotency key: submitting the form twice places one order.",
     )
 
     field_order = ("customer", "currency", "reason", "key")
@@ -54,7 +54,7 @@ Lines: type[Any] = forms.formset_factory(LineForm, extra=LINE_ROWS, max_num=LINE
 
 
 def place_test_order_view(site: admin.AdminSite, request: HttpRequest) -> HttpResponse:
-    """Show the form; once it is filled well, place its order once, however often it is sent."""
+    """Show the form, and place its order once when a valid form is submitted."""
     if not request.user.has_perm(PERMISSION):
         raise PermissionDenied(PERMISSION)
     sent = request.POST if request.method == "POST" else None
@@ -89,6 +89,6 @@ def _place(request: HttpRequest, wanted: dict[str, Any], lines: list[dict[str, A
             log_action(request, order, ADDITION, f"Test order. Reason: {wanted['reason']}")
     messages.success(
         request,
-        f"Order {order.id} is placed." if placed else f"Order {order.id} was placed by this form before.",
+        f"Order {order.id} was placed." if placed else f"This form has already placed order {order.id}.",
     )
     return HttpResponseRedirect(reverse("admin:orders_order_change", args=[order.id]))

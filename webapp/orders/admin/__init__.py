@@ -1,4 +1,4 @@
-"""Orders, sagas and the catalogue: to look at, and to act on."""
+"""The admin pages of orders, sagas and products."""
 
 from webapp.orders.admin.catalogue import ProductAdmin
 from webapp.orders.admin.orders import OrderAdmin

@@ -1,4 +1,4 @@
-"""The orders' pages: what was ordered, and cancelling it."""
+"""The admin pages of orders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from webapp.orders.admin.sagas import attention_or_reason
 from webapp.orders.filters import OrderAttentionFilter, OrderOpenFilter, OrderStatusFilter
 from webapp.orders.models import CancelRequest, Order, OrderLine, Saga
 
-# ruff: noqa: ARG002 - Django hands its hooks more than each needs
+# ruff: noqa: ARG002 - Django passes its hooks arguments that they do not need
 
 
 class LineInline(ReadOnly, admin.TabularInline):
@@ -45,9 +45,10 @@ class CancelInline(ReadOnly, admin.StackedInline):
     fields = ("asked", "outcome", "answered_at")
     readonly_fields = fields
 
-    @admin.display(description="asked")
+    @admin.display(description="requested")
     def asked(self, request: CancelRequest) -> str:
-        return f"{display_names([request.asked_by])[request.asked_by]}, {timezone.localtime(request.asked_at):%d %b %Y %H:%M:%S}"
+        operator = display_names([request.asked_by])[request.asked_by]
+        return f"{operator}, {timezone.localtime(request.asked_at):%d %b %Y %H:%M:%S}"
 
 
 @admin.register(Order)
@@ -57,7 +58,7 @@ class OrderAdmin(ActionAdmin):
             "cancel",
             "Cancel",
             "orders.cancel_order",
-            "The wish to cancel is recorded and sent to the order's saga, which decides: once it is confirmed, it is too late.",
+            "Sends a cancel request to the order's saga, which accepts it only while the order is pending.",
             services.request_cancellation,
             lambda order: order.saga.status == Saga.Status.PENDING,
         ),
@@ -95,12 +96,11 @@ class OrderAdmin(ActionAdmin):
         return super().changelist_view(request, {**may, **(extra_context or {})})
 
     def keyset_order(self, queryset: QuerySet[Order], *, filtered: bool) -> tuple[QuerySet[Order], str]:
-        """Filters are the saga's, and so are their indexes: with one, orders are read in the order of their
-        sagas' ids.
+        """Sort a filtered list by saga id, which the filters' indexes contain; both ids follow the time of
+        placing.
 
-        Those are of the time of placing, as the numbers are. Django would name the order's own column, which
-        no filter's index has: a status that was last seen a million orders ago would be looked for in all of
-        them.
+        Django would sort by the order's column, which is in no filter's index, and scan all orders for a rare
+        status.
         """
         if not filtered:
             return super().keyset_order(queryset, filtered=filtered)
@@ -142,7 +142,7 @@ class OrderAdmin(ActionAdmin):
     @admin.display(description="saga")
     def its_saga(self, order: Order) -> str:
         link = reverse("admin:orders_saga_change", args=[order.saga_id])
-        return format_html('<a href="{}">{}</a>: its whole story', link, order.saga_id)
+        return format_html('<a href="{}">{}</a> (status and timeline)', link, order.saga_id)
 
     @admin.display
     def reason(self, order: Order) -> str:

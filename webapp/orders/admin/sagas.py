@@ -1,6 +1,6 @@
-"""The sagas' pages: where each stands, its whole story, and resuming it."""
+"""The admin pages of sagas: progress, timeline, and the action that resumes one."""
 
-# ruff: noqa: ARG002 - Django hands its hooks more than each needs
+# ruff: noqa: ARG002 - Django passes its hooks arguments that they do not need
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from webapp.orders.progress import Progress, read_progress, read_progress_of_man
 
 
 class SagaList(KeysetList):
-    """Each saga of a page knows where it stands."""
+    """Adds its progress to each saga of a page."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        stands = read_progress_of_many(self.result_list)
+        progress = read_progress_of_many(self.result_list)
         for saga in self.result_list:
-            saga.progress = stands[saga.id]
+            saga.progress = progress[saga.id]
 
 
 @admin.register(Saga)
@@ -47,7 +47,8 @@ class SagaAdmin(ActionAdmin):
             "resume",
             "Resume",
             "orders.resume_saga",
-            "It no longer counts as needing attention, and is reminded of what it waits for; failing undos are tried at once.",
+            "Clears the mark 'needs attention', re-sends the signal that the saga waits for, and "
+            "retries failing undos now.",
             services.resume,
             lambda saga: saga.attention is not None and saga.ended_at is None,
         ),
@@ -93,11 +94,11 @@ class SagaAdmin(ActionAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Saga | None:
-        """The saga with all that is told of it: read once, shown in several places."""
+        """Return the saga with its timeline and progress, which several fields show."""
         saga: Saga | None = super().get_object(request, object_id, from_field)
         if saga is not None:
             saga.timeline = found = load_timeline(saga.id)  # type: ignore[attr-defined]
-            events = [told.event for begun in found.roots for _, told in begun.walk()] if found else []
+            events = [entry.event for root in found.roots for _, entry in root.walk()] if found else []
             saga.progress = read_progress(saga, events, found.waits_for if found else [])  # type: ignore[attr-defined]
         return saga
 
@@ -129,17 +130,17 @@ class SagaAdmin(ActionAdmin):
 
     @admin.display(description="status")
     def status_and_stand(self, saga: Saga) -> str:
-        """With what it has reached, and if it waits for somebody, for whom and until when."""
-        stand = _progress(saga)
-        told = format_html('{}<div class="help">reached: {}</div>', self.shown_status(saga), stand.reached)
-        if not stand.waits_for:
-            return told
-        until = format_html(" until {}", format_second(stand.until)) if stand.until else ""
-        return format_html('{}<div class="help">waits for {}{}</div>', told, stand.waits_for, until)
+        progress = _progress(saga)
+        status = self.shown_status(saga)
+        reached = format_html('{}<div class="help">reached: {}</div>', status, progress.reached)
+        if not progress.waits_for:
+            return reached
+        until = format_html(" until {}", format_second(progress.until)) if progress.until else ""
+        return format_html('{}<div class="help">waits for {}{}</div>', reached, progress.waits_for, until)
 
     @admin.display
     def age(self, saga: Saga) -> str:
-        """How long it took, or takes."""
+        """The time from its start to its end, or until now."""
         return nowrap(format_duration((saga.ended_at or timezone.now()) - saga.started_at))
 
     @admin.display
@@ -166,12 +167,12 @@ class SagaAdmin(ActionAdmin):
 
     @admin.display(description="waits for")
     def waits_for(self, saga: Saga) -> str:
-        return _progress(saga).waits_for or "nobody: it has ended"
+        return _progress(saga).waits_for or "nothing: the saga has ended"
 
     @admin.display(description="until")
     def until(self, saga: Saga) -> str | None:
         return format_millisecond(_progress(saga).until) or (
-            "it has ended" if saga.ended_at else "it ends: no deadline any more"
+            "the saga has ended" if saga.ended_at else "no deadline: it is no longer pending"
         )
 
     @admin.display(description="next reminder")
@@ -184,9 +185,11 @@ class SagaAdmin(ActionAdmin):
 
     @admin.display(description="stock and ledger")
     def its_books(self, saga: Saga) -> str:
-        lists = [reverse(f"admin:books_{model}_changelist") for model in ("movement", "ledgertransaction")]
+        lists = [reverse(f"admin:mirrors_{model}_changelist") for model in ("movement", "ledgertransaction")]
         return format_html(
-            '<a href="{0}?q={2}">its goods</a>, <a href="{1}?q={2}">its money</a>', *lists, saga.id
+            '<a href="{0}?q={2}">movements of stock</a>, <a href="{1}?q={2}">ledger transactions</a>',
+            *lists,
+            saga.id,
         )
 
     def get_search_results(
@@ -196,12 +199,12 @@ class SagaAdmin(ActionAdmin):
 
 
 def attention_or_reason(saga: Saga) -> str:
-    """Why somebody should look, or why it was refused."""
+    """Return why the saga needs attention, or else the reason of its refusal."""
     if saga.attention is not None:
         return format_html('<strong class="attention">needs attention:</strong> {}', saga.attention)
     return saga.reason or ""
 
 
 def _progress(saga: Saga) -> Progress:
-    progress: Progress = saga.progress  # type: ignore[attr-defined]  # put there by get_object and SagaList
+    progress: Progress = saga.progress  # type: ignore[attr-defined]  # set by get_object and SagaList
     return progress

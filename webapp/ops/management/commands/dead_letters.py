@@ -97,7 +97,7 @@ class Command(command.Command):
         )
         if options["json"]:
             for letter in found:
-                self.stdout.write(json.dumps(rendering.dead_letter_record(letter, whole=False)))
+                self.stdout.write(json.dumps(rendering.dead_letter_record(letter, complete=False)))
         elif not rendering.list_dead_letters(found, Console(highlight=False)):
             self.stdout.write(
                 "No dead letters."
@@ -112,7 +112,7 @@ class Command(command.Command):
                 f"There is no dead letter {letter}. manage.py dead_letters list --all", returncode=REFUSED
             )
         if as_json:
-            self.stdout.write(json.dumps(rendering.dead_letter_record(found, whole=True), indent=2))
+            self.stdout.write(json.dumps(rendering.dead_letter_record(found, complete=True), indent=2))
         else:
             rendering.show_dead_letter(found, Console(highlight=False))
 

@@ -327,7 +327,7 @@ def test_a_token_is_made_and_revoked_in_the_admin(orders_database: str):
     form = {"name": "web shop", "scopes": ["orders:read"], "per_minute": "60"}
 
     page = admin.post(reverse("admin:api_token_add"), form, follow=True).content.decode()
-    secret = page.partition("Token osk_")[2].split()[0]
+    secret = page.partition("The token is osk_")[2].split()[0]
     assert Caller(f"osk_{secret}").get(ORDERS).status_code == 200
     assert f"osk_{secret}" not in admin.get(reverse("admin:api_token_changelist")).content.decode()
 

@@ -70,7 +70,7 @@ class TokenAdmin(admin.ModelAdmin):
         )
         obj.pk, obj._state.adding = made.token.pk, False
         obj.prefix = made.token.prefix
-        text = f"Token {made.secret} Copy it now: it is not shown again."
+        text = f"The token is {made.secret} – copy it now, because it is not shown again."
         messages.add_message(request, messages.WARNING, text)
 
     def response_add(

@@ -1,4 +1,4 @@
-"""Many signals at once, one for each saga."""
+"""A batch: one signal for each of several sagas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 from ordersaga.signal import Signal
 
 SagaId = str
-"""The text of a UUID, lower case with hyphens (version 7, so that ids sort by the time of their making)."""
+"""The text of a UUID in lower case with hyphens; version 7, so that ids sort by creation time."""
 
 T_co = TypeVar("T_co", bound=Signal | None, covariant=True)
 
@@ -16,9 +16,8 @@ T_co = TypeVar("T_co", bound=Signal | None, covariant=True)
 class Batch(Mapping[SagaId, T_co]):
     """Signals by saga, in the order of the sagas' ids: ``{saga: signal}``.
 
-    A step that takes a batch returns a batch with one entry for each saga it was given; a set-based statement
-    over the whole batch costs little more than one row. Iterate with ``.items()``; ``None`` as a value says
-    nothing.
+    A step that consumes a batch returns a batch with one entry for each saga; the value ``None`` emits
+    nothing. A set-based statement over the whole batch costs little more than one row.
     """
 
     __slots__ = ("_signals",)

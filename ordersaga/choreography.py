@@ -1,4 +1,4 @@
-"""The whole: all participants of a saga together, checked before the first message."""
+"""All participants of a saga together, checked before the first message."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ordersaga.step import Step
 
 
 class Choreography:
-    """Participants that together carry out one kind of saga; nobody conducts."""
+    """The participants of one kind of saga. No component coordinates them."""
 
     def __init__(self, saga: Saga, participants: Sequence[Participant]) -> None:
-        """Collect and check; see :meth:`check`.
+        """Combine and check the declarations.
 
-        :raises DeclarationError: naming the step, the fault and the remedy.
+        :raises DeclarationError: with the step, the fault and the remedy.
         """
         self.saga = saga
         self.participants = {p.name: p for p in participants}
@@ -32,20 +32,22 @@ class Choreography:
         for step in self.steps:
             self._consumers[step.signature.consumes].append(step)
         self.check()
-        self._heard = {ANSWER, ATTENTION, NOTICE, *(topic_of(step.signature.consumes) for step in self.steps)}
+        self._consumed = {
+            ANSWER,
+            ATTENTION,
+            NOTICE,
+            *(topic_of(step.signature.consumes) for step in self.steps),
+        }
         self._order = {step.key: n for n, step in enumerate(self._forward(self.saga.begins_with))}
 
     # -- what follows from the declarations
-    # -----------------------------------------------------------------------
 
     def consumers(self, signal: type[Signal]) -> list[Step]:
-        """The steps that hear a signal."""
+        """The steps that consume a signal."""
         return self._consumers[signal]
 
     def completes(self, step: Step) -> bool:
-        """Whether the saga is complete once this step is done: the initiator's listening end
-        after the pivot.
-        """
+        """Whether this step completes the saga: the initiator's listening end after the pivot."""
         return (
             step.participant == self.saga.initiator
             and not step.signature.emits
@@ -53,26 +55,24 @@ class Choreography:
         )
 
     def ends_confirmed(self, step: Step) -> bool:
-        """Whether a confirming step completes the saga at once, as nothing follows it."""
-        return step.confirms and not any(self.consumers(said) for said in step.successes)
+        """Whether a confirming step completes the saga, because no step consumes its signal."""
+        return step.confirms and not any(self.consumers(emitted) for emitted in step.successes)
 
     def confirming(self) -> list[Step]:
-        """Steps that decide that a saga succeeds."""
+        """The steps that change the status to CONFIRMED."""
         return [step for step in self.steps if step.confirms]
 
     def pivots(self) -> list[Step]:
-        """Steps after the confirmation: they have no undo, and only their own failure turns a confirmed saga
-        round.
-        """
-        after = [s for c in self.confirming() for said in c.successes for s in self._forward(said)]
+        """Emitting steps after the confirmation; only their own failure rolls a confirmed saga back."""
+        after = [s for c in self.confirming() for emitted in c.successes for s in self._forward(emitted)]
         return [s for s in after if s.signature.emits]
 
     def undo_order(self, steps: Sequence[Step]) -> list[Step]:
-        """Newest first: the reverse of the order in which the saga reaches them."""
+        """The steps in the reverse of the order in which the saga reaches them."""
         return sorted(steps, key=lambda s: -self._order.get(s.key, len(self._order)))
 
     def in_order(self) -> list[Step]:
-        """All steps in the order in which the saga reaches them, those it need not reach last."""
+        """All steps in the order in which the saga reaches them; steps off the forward path come last."""
         return sorted(self.steps, key=lambda s: self._order.get(s.key, len(self._order)))
 
     def bindings(self, participant: Participant) -> list[str]:
@@ -86,18 +86,17 @@ class Choreography:
         return [*keys, "refusal.#", to_itself]
 
     def is_consumed(self, topic: str, recipient: str | None) -> bool:
-        """Whether a queue is bound to what is published under a topic, or to a recipient alone."""
+        """Whether a queue is bound to the topic, or to the recipient if there is one."""
         if recipient == OBSERVERS or (recipient is None and topic == NOTICE):
             return self.observed
-        return recipient is not None or topic in self._heard or topic.startswith("refusal.")
+        return recipient is not None or topic in self._consumed or topic.startswith("refusal.")
 
     # -- checks
-    # -----------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Every rule that can be checked before the first message.
+        """Check every rule that does not need a running saga.
 
-        :raises DeclarationError: at the first that is broken.
+        :raises DeclarationError: for the first broken rule.
         """
         self._check_participants()
         self._check_signals()
@@ -133,23 +132,23 @@ class Choreography:
 
     def _check_signals(self) -> None:
         names: dict[str, type[Signal]] = {}
-        said: defaultdict[type[Signal], list[str]] = defaultdict(list)
-        for signal, who in self._said():
+        emitted: defaultdict[type[Signal], list[str]] = defaultdict(list)
+        for signal, who in self._emissions():
             if names.setdefault(signal.__name__, signal) is not signal:
                 raise DeclarationError(
                     signal.__name__, "is the name of two signals", "Rename one: messages carry the name"
                 )
-            said[signal].append(who)
+            emitted[signal].append(who)
         for step in self.steps:
-            heard = step.signature.consumes
-            if names.setdefault(heard.__name__, heard) is not heard:
+            consumed = step.signature.consumes
+            if names.setdefault(consumed.__name__, consumed) is not consumed:
                 raise DeclarationError(
-                    heard.__name__, "is the name of two signals", "Rename one: messages carry the name"
+                    consumed.__name__, "is the name of two signals", "Rename one: messages carry the name"
                 )
-            if heard not in said:
+            if consumed not in emitted:
                 raise DeclarationError(
                     step.key,
-                    f"consumes {heard.__name__}, which no step emits",
+                    f"consumes {consumed.__name__}, which no step emits",
                     "Emit it, or list it in `accepts`",
                 )
             for signal in step.successes:
@@ -160,7 +159,7 @@ class Choreography:
                         "Consume it, or list it in the saga's `ends`",
                     )
 
-    def _said(self) -> Iterator[tuple[type[Signal], str]]:
+    def _emissions(self) -> Iterator[tuple[type[Signal], str]]:
         yield self.saga.begins_with, "start"
         yield DeadlinePassed, "engine"
         for signal in self.saga.accepts:
@@ -194,7 +193,7 @@ class Choreography:
             raise DeclarationError(
                 name,
                 "has a deadline, and no deciding step handles DeadlinePassed",
-                f"Let a step of {self.saga.initiator} with decides=True consume DeadlinePassed and emit a refusal",
+                f"Let a deciding step of {self.saga.initiator} consume DeadlinePassed and emit a refusal",
             )
         if not self.confirming():
             raise DeclarationError(
@@ -217,7 +216,7 @@ class Choreography:
 
     def _check_after_confirmation(self) -> None:
         for step in self.steps:
-            if any(step in self._forward(said) for said in step.successes):
+            if any(step in self._forward(emitted) for emitted in step.successes):
                 raise DeclarationError(
                     step.key,
                     "forms a cycle: what it emits leads back to it",
@@ -237,31 +236,29 @@ class Choreography:
                     pivot.key, "runs after the confirmation and may return None",
                     "Remove `None` from its result: the saga would never end",
                 )  # fmt: skip
-            for said in pivot.successes:
-                if not any(self.completes(end) for end in self.consumers(said)):
+            for emitted in pivot.successes:
+                if not any(self.completes(end) for end in self.consumers(emitted)):
                     raise DeclarationError(
                         pivot.key,
-                        f"is the last step and {self.saga.initiator} does not consume {said.__name__}",
-                        f"Let a step of {self.saga.initiator} consume {said.__name__} and return None",
+                        f"is the last step and {self.saga.initiator} does not consume {emitted.__name__}",
+                        f"Let a step of {self.saga.initiator} consume {emitted.__name__} and return None",
                     )
 
     def _check_confirmation_leads_on(self, pivots: Sequence[Step]) -> None:
-        """If any step hears the confirmation, one of them must be a pivot: without its signal the saga never
-        ends.
-        """
+        """If any step consumes the confirmation, one of them must be a pivot, whose signal ends the saga."""
         for step in self.confirming():
             if self.ends_confirmed(step):
                 continue
-            for said in step.successes:
-                if not any(consumer in pivots for consumer in self.consumers(said)):
+            for emitted in step.successes:
+                if not any(consumer in pivots for consumer in self.consumers(emitted)):
                     raise DeclarationError(
                         step.key,
-                        f"confirms with {said.__name__}, and no step that consumes it emits anything",
-                        f"Let one of them emit a signal that {self.saga.initiator} consumes: the saga would never end",
+                        f"confirms with {emitted.__name__}, and no step that consumes it emits anything",
+                        f"Let one of them emit a signal to {self.saga.initiator}: the saga would never end",
                     )
 
     def _check_undo(self, step: Step) -> None:
-        """A step may go without undo only if nothing can refuse once it is done."""
+        """A step may have no undo only if no step can refuse after it."""
         pivot = step in self.pivots()
         if pivot and step.undoing:
             raise DeclarationError(
@@ -288,13 +285,11 @@ class Choreography:
             raise DeclarationError(
                 step.key,
                 "can fail, and the confirmation does not wait for it",
-                "Let the confirming step depend on its signal, or let it return None (then it is tried until it succeeds)",
+                "Let the confirming step depend on its signal, or let it return None, so that it never fails",
             )
 
     def _forward(self, signal: type[Signal], *, without: Step | None = None) -> list[Step]:
-        """Steps that follow from a signal, nearest first; ``without`` leaves one out and what only it leads
-        to.
-        """
+        """The steps that follow from a signal, nearest first; not through the step ``without``."""
         found: list[Step] = []
         wave = list(self.consumers(signal))
         while wave:
@@ -303,8 +298,8 @@ class Choreography:
                 found.append(step)
                 wave += [
                     s
-                    for said in step.signature.emits
-                    if not issubclass(said, Refusal)
-                    for s in self.consumers(said)
+                    for emitted in step.signature.emits
+                    if not issubclass(emitted, Refusal)
+                    for s in self.consumers(emitted)
                 ]
         return found

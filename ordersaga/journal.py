@@ -1,4 +1,4 @@
-"""Which step of which saga has been done, refused, undone or barred at one participant."""
+"""The journal: which step of which saga is done, refused, undone or barred at one participant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ordersaga.sql import among, array
 from ordersaga.sql import journal as sql
 
 LATE = frozenset({"barred", "refused", "undone"})
-"""States that tell a late forward signal that its saga has turned."""
+"""States in which a forward signal is late, because its saga is being rolled back."""
 UNCOMPENSATED = frozenset({"undoing", "cornered"})
 
 
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """Which sagas a step may run for in this transaction, and what it found for the others."""
+    """The sagas for which a step may run in this transaction, and the rows of the others."""
 
     pack_id: int
     runnable: list[SagaId]
@@ -44,8 +44,7 @@ class Journal:
         self._refusal_key = f"{participant}.refusal"
 
     def begin(self, step: str, sagas: Sequence[SagaId]) -> Begun:
-        """Write the step down as done for all sagas where it has not been (docs/PROTOCOL.md, rule 1), waiting
-        for rivals.
+        """Insert ``done`` rows for all sagas without one (docs/PROTOCOL.md, rule 1), after rivals have ended.
 
         The caller runs the step for ``runnable`` in this transaction, so that row and effect stand or fall
         together.
@@ -65,37 +64,34 @@ class Journal:
         return Begun(pack_id, runnable, attempts, {s: e for s, e in found.items() if e.state != "retrying"})
 
     def lock(self, step: str, sagas: Sequence[SagaId]) -> dict[SagaId, Entry]:
-        """The rows of one step, locked, as committed by now."""
+        """Lock the committed rows of one step and return them by saga."""
         self._cursor.execute(sql.LOCK, [step, *among(sagas)])
         return {saga: Entry(saga, step, state, n, pack) for saga, state, n, pack in self._cursor.fetchall()}
 
     def set(self, step: str, state: str, sagas: Sequence[SagaId]) -> None:
-        """Move the rows of one step."""
+        """Change the state of one step's rows."""
         if sagas:
             self._cursor.execute(sql.SET_STATE, [state, step, *among(sagas)])
 
     def count_attempt(self, step: str, saga: SagaId) -> int | None:
-        """Note a failed attempt; gives their number, or None when the step may no longer run."""
-        self._cursor.execute(sql.RETRYING, [saga, step])
+        """Record a failed attempt; return the number of attempts, or None when the step may no longer run."""
+        self._cursor.execute(sql.COUNT_ATTEMPT, [saga, step])
         row = self._cursor.fetchone()
         return None if row is None else int(row[0])
 
     def give_up(self, step: str, saga: SagaId, pack_id: int) -> None:
-        """RollbackCause ``retrying`` into ``refused`` (docs/PROTOCOL.md, rule 2), so that a late copy runs
-        nothing.
-        """
+        """Change ``retrying`` to ``refused`` (docs/PROTOCOL.md, rule 2), so that a late copy does not run."""
         self._cursor.execute(sql.GIVE_UP, [pack_id, saga, step])
 
     def record_refusal(self, sagas: Sequence[SagaId]) -> list[SagaId]:
-        """Note that the participant has heard a refusal; gives the sagas for which this is the first."""
+        """Record that the participant received a refusal; return the sagas for which it is the first."""
         self._cursor.execute(sql.HEARD, [self._refusal_key, array(sagas)])
         return [saga for (saga,) in self._cursor.fetchall()]
 
     def bar(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:
-        """Bar every step that has not run (no row, or ``retrying``); gives all rows as they now stand,
-        locked.
+        """Bar every step that has not run (no row, or ``retrying``), and lock and return all rows.
 
-        Those of steps that this release does not declare are among them.
+        These include rows of steps that this release does not declare.
         """
         self._cursor.execute(sql.BAR, [array(sagas), list(steps)])
         entries = self.lock_all(sagas)
@@ -106,18 +102,18 @@ class Journal:
         return [e._replace(state=moved.get(e.state, e.state)) for e in entries]
 
     def lock_all(self, sagas: Sequence[SagaId]) -> list[Entry]:
-        """All rows of these sagas' steps at this participant, locked, as committed by now."""
+        """Lock and return the committed rows of these sagas' steps at this participant."""
         self._cursor.execute(sql.LOCK_ALL, [*among(sagas), self._mine])
         return [Entry(*row) for row in self._cursor.fetchall()]
 
     def read(self, sagas: Sequence[SagaId]) -> list[Entry]:
-        """All rows of these sagas at this participant, the note of a refusal heard among them."""
+        """All rows of these sagas at this participant, including the row ``heard`` of a refusal."""
         self._cursor.execute(sql.READ_ALL, [*among(sagas), self._mine])
         return [Entry(*row) for row in self._cursor.fetchall()]
 
     def count_undo_attempt(self, saga: SagaId, steps: Sequence[str]) -> int:
-        """Note a failed attempt to undo; gives the largest number so far, 0 when nothing is being undone."""
-        self._cursor.execute(sql.MORE_ATTEMPTS, [saga, list(steps)])
+        """Record a failed undo; return the largest number of attempts, 0 when no row is ``undoing``."""
+        self._cursor.execute(sql.COUNT_UNDO_ATTEMPT, [saga, list(steps)])
         return max((n for (n,) in self._cursor.fetchall()), default=0)
 
     def add_dead_letter(
@@ -131,12 +127,12 @@ class Journal:
         trace: str,
         attempts: int,
     ) -> None:
-        """Keep a signal whose step was given up, for people to look at."""
+        """Store a signal whose step was given up, for operators."""
         name = f"{type(error).__module__}.{type(error).__qualname__}"
         values = [participant, saga, step, topic, signal, name, clean(str(error)), clean(trace), attempts]
         self._cursor.execute(sql.DEAD_LETTER, values)
 
 
 def clean(text: str, limit: int = 20_000) -> str:
-    """Text that PostgreSQL can hold."""
+    """Cut ``text`` to ``limit`` characters and replace what PostgreSQL cannot store."""
     return text[:limit].replace("\x00", "\\x00").encode(errors="replace").decode()

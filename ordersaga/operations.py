@@ -21,10 +21,10 @@ from ordersaga.database import borrow
 from ordersaga.envelope import PackHeader, SignalRow, read_packs
 from ordersaga.ids import new_id
 from ordersaga.log import LogEvent
-from ordersaga.outbox import LETTER, NOTICE, RESUME, WATCHDOG, Outbox
+from ordersaga.outbox import NOTICE, RESUME_STEP, SETTLE_DEAD_LETTER, WATCHDOG, Outbox
 from ordersaga.protocol.context import Context
 from ordersaga.saga import Saga
-from ordersaga.sql import NOBODY
+from ordersaga.sql import NO_SAGA
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import saga as sql
 from ordersaga.sql.outbox import OBSERVERS
@@ -116,7 +116,7 @@ class Operations:
         outbox = self._outbox()
         data = {"step": step, "decision": decision, "by": by}
         row = SignalRow(new_id(), str(UUID(saga)), None, 1, outbox.now, 0, None, reason, data)
-        outbox.forward(row, outbox.header, LETTER, to=participant)
+        outbox.forward(row, outbox.header, SETTLE_DEAD_LETTER, to=participant)
         outbox.flush(cursor)
 
     def resume_step(self, step: str, *, participant: str, db: object, by: str, reason: str) -> None:
@@ -130,8 +130,8 @@ class Operations:
         """
         cursor = borrow(db)
         outbox = self._outbox()
-        row = SignalRow(new_id(), NOBODY, None, 1, outbox.now, 0, None, reason, {"step": step, "by": by})
-        outbox.forward(row, outbox.header, RESUME, to=participant)
+        row = SignalRow(new_id(), NO_SAGA, None, 1, outbox.now, 0, None, reason, {"step": step, "by": by})
+        outbox.forward(row, outbox.header, RESUME_STEP, to=participant)
         outbox.flush(cursor)
 
     def note(self, saga: SagaId, what: str, *, db: object, by: str, reason: str) -> None:
@@ -169,7 +169,7 @@ def settle_letters(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """
     for row in rows:
         step, decision = row.data["step"], row.data["decision"]
-        context.cursor.execute(journal_sql.SETTLE_LETTER, [decision, row.saga, step])
+        context.cursor.execute(journal_sql.SETTLE_DEAD_LETTER, [decision, row.saga, step])
         found = context.cursor.fetchone()
         if found is None:
             context.outbox.notice(row.saga, row, "dead letter settled before", reason=row.reason, step=step)

@@ -1,4 +1,4 @@
-"""Record what is said, now or for later, in the transaction that caused it."""
+"""Record outgoing signals, due now or later, in the transaction that causes them."""
 
 from __future__ import annotations
 
@@ -28,16 +28,10 @@ from ordersaga.sql import among
 from ordersaga.sql import journal as journal_sql
 from ordersaga.sql import outbox as sql
 
-ANSWER, ATTENTION, NOTICE, WATCHDOG, UNDO, LETTER = (
-    "answer",
-    "attention",
-    "notice",
-    "watchdog",
-    "undo",
-    "letter",
-)
-RESUME = "resume"
-"""The engine's own topics, beside ``signal.*`` and ``refusal.*``."""
+ANSWER, ATTENTION, NOTICE = "answer", "attention", "notice"
+WATCHDOG, UNDO = "watchdog", "undo"
+SETTLE_DEAD_LETTER, RESUME_STEP = "letter", "resume"
+"""The topics of the engine. All others begin with ``signal.`` or ``refusal.``."""
 
 NOW = timedelta(0)
 
@@ -52,12 +46,10 @@ class _OutboxRow(NamedTuple):
 
 
 class Outbox:
-    """What one transaction of one participant says; written by :meth:`flush` in as few statements
-    as can be.
-    """
+    """The signals that one transaction of one participant emits; :meth:`flush` writes them together."""
 
     def __init__(self, header: PackHeader, *, notices: bool) -> None:
-        """:param notices: whether an observer listens, so that what says no signal is told to it."""
+        """:param notices: whether an observer exists; without one, notices are dropped."""
         self.header, self._notices = header, notices
         self.now = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._emitted: defaultdict[str, list[str]] = defaultdict(list)
@@ -68,22 +60,20 @@ class Outbox:
         self._timers: defaultdict[tuple[str, str], list[tuple[SagaId, timedelta]]] = defaultdict(list)
 
     def emitted_pack(self, topic: str) -> tuple[str, int]:
-        """The pack of what was said under a topic, and how many signals it holds."""
+        """The pack of the signals emitted under a topic, and their number."""
         rows = self._emitted[topic]
         return encode_pack(self.header, rows), len(rows)
 
     def emit(
         self, saga: SagaId, signal: Signal, *, cause: SignalRow[Any] | None = None, trace: str | None = None
     ) -> None:
-        """A signal for whoever hears it, kept in the pack that the journal's row points at.
+        """Emit a signal. The journal's row refers to its pack, which is kept until the saga is pruned.
 
         :raises SignalTooLarge: when it exceeds :data:`MAX_SIGNAL_BYTES`.
         """
         reason = signal.reason() if isinstance(signal, Refusal) else None
-        topic, row = (
-            topic_of(type(signal)),
-            self._row(saga, cause, signal.model_dump_json(), type(signal).version, 0, trace, reason),
-        )
+        topic, version = topic_of(type(signal)), type(signal).version
+        row = self._row(saga, cause, signal.model_dump_json(), version, 0, trace, reason)
         if (size := encoded_size(row)) > MAX_SIGNAL_BYTES:
             raise SignalTooLarge(type(signal).__name__, size, MAX_SIGNAL_BYTES)
         self._emitted[topic].append(row)
@@ -92,19 +82,19 @@ class Outbox:
     def repeat(
         self, saga: SagaId, topic: str, recorded: SignalRow[Any], cause: SignalRow[Any] | None
     ) -> None:
-        """A signal that was said before, marked *again*."""
+        """Re-send a recorded signal, marked *again*."""
         data = orjson.dumps(recorded.data).decode()
         id_ = self._repeatable_id(cause, topic, recorded.id)
         row = self._row(saga, cause, data, recorded.version, 1, recorded.trace, recorded.reason, id_)
         self._messages[topic].append(row)
 
     def answer(self, saga: SagaId, cause: SignalRow[Any] | None) -> None:
-        """Nothing of this saga is left here, nor ever will be."""
+        """Answer that this participant has compensated the saga."""
         data = f'{{"participant":{json_text(self.header.participant)}}}'
         self._messages[ANSWER].append(self._row(saga, cause, data, id_=self._repeatable_id(cause, ANSWER)))
 
     def attention(self, saga: SagaId, cause: SignalRow[Any] | None, reason: str) -> None:
-        """A person must look at this saga."""
+        """Ask the initiator to flag the saga for attention."""
         self._messages[ATTENTION].append(self._row(saga, cause, "{}", reason=reason))
 
     def notice(
@@ -117,9 +107,9 @@ class Outbox:
         id_: str | None = None,
         **data: Any,
     ) -> None:
-        """Something the saga's story should tell and no signal says.
+        """Record an event for observers that no signal contains.
 
-        :param id_: its id, where one cause may have several equal notices; by default they count as one.
+        :param id_: its id, if one cause may have several equal notices; by default they count as one.
         """
         if self._notices:
             text = orjson.dumps({"what": what, **data}).decode()
@@ -127,14 +117,14 @@ class Outbox:
             self._messages[NOTICE].append(self._row(saga, cause, text, reason=reason, id_=id_))
 
     def retry(self, row: SignalRow[Any], header: PackHeader, topic: str, later: timedelta = NOW) -> None:
-        """A signal heard, once more and alone, to the own queue."""
+        """Put a received signal, alone, into the participant's own queue."""
         self.forward(row, header, topic, to=self.header.participant, later=later)
 
     def retry_later(self, row: SignalRow[Any], header: PackHeader, topic: str, later: timedelta) -> None:
-        """As :meth:`retry`; one that is pending for this saga and topic is replaced.
+        """As :meth:`retry`, but replace a retry that is pending for this saga and topic.
 
-        So a repeated signal that fails as well begins no second series of retries. Not for topics of which a
-        saga may have several messages under way, such as answers.
+        A repeated signal that fails therefore starts no second series of retries. Not for topics of which a
+        saga may have several messages at once, such as answers.
         """
         text = encode_row(row._replace(data=orjson.dumps(row.data).decode()))
         self._retries.append((topic, row.saga, encode_pack(header, [text]), later))
@@ -142,14 +132,14 @@ class Outbox:
     def forward(
         self, row: SignalRow[Any], header: PackHeader, topic: str, *, to: str | None, later: timedelta = NOW
     ) -> None:
-        """A row as it stands, to one participant's queue alone, or to all who hear its topic."""
+        """Send a row unchanged to one participant, or (None) to all that consume its topic."""
         text = encode_row(row._replace(data=orjson.dumps(row.data).decode()))
         self._rows.append(
             _OutboxRow("retry" if to else "said", topic, to, 1, encode_pack(header, [text]), later)
         )
 
     def defer(self, rows: Sequence[SignalRow[Any]], header: PackHeader, topic: str, later: timedelta) -> None:
-        """Rows for a step that is paused, to the own queue."""
+        """Keep rows of a paused step for the participant's own queue."""
         self.forward_together(rows, header, topic, to=self.header.participant, kind="paused", later=later)
 
     def forward_together(
@@ -162,20 +152,20 @@ class Outbox:
         kind: str = "said",
         later: timedelta = NOW,
     ) -> None:
-        """As :meth:`forward`, in as few packs as the rows fit in."""
+        """As :meth:`forward`, with rows in as few packs as possible."""
         texts = [encode_row(row._replace(data=orjson.dumps(row.data).decode())) for row in rows]
         for part in split_rows(texts):
             count = part.stop - part.start
             self._rows.append(_OutboxRow(kind, topic, to, count, encode_pack(header, texts[part]), later))
 
     def timer(self, saga: SagaId, kind: str, topic: str, later: timedelta) -> None:
-        """A row due later, which :meth:`cancel_timers` takes back; one of a kind for each saga."""
+        """Set the saga's only timer of this kind; :func:`cancel_timers` removes it."""
         self._timers[kind, topic].append((saga, later))
 
     def flush(self, cursor: Cursor, pack_id: int | None = None) -> None:
-        """Write everything into the open transaction, and wake the relay at its commit if it may be asleep.
+        """Write everything in the open transaction, and notify a relay that may be asleep at its commit.
 
-        :param pack_id: the pack that the journal's rows of this transaction point at.
+        :param pack_id: the pack to which the journal's rows of this transaction refer.
         """
         for topic, rows in self._messages.items():
             for part in split_rows(rows):
@@ -202,7 +192,7 @@ class Outbox:
     ) -> tuple[list[int | None], list[str], list[int], list[str]]:
         """Ids, topics, numbers of signals and texts of the packs.
 
-        The journal's rows of what does not fit into the first pack of its topic are pointed at the next.
+        If the signals of a topic need several packs, the journal's rows are changed to refer to theirs.
         """
         ids: list[int | None] = []
         topics, counts, texts = [], [], []
@@ -230,7 +220,7 @@ class Outbox:
         id_: str | None = None,
     ) -> str:
         trace = trace or (cause.trace if cause else None)
-        reason = reason and reason.replace("\0", "\\x00")  # whoever hears it writes it into a column of text
+        reason = reason and reason.replace("\0", "\\x00")  # a receiver stores it in a column of type text
         return encode_row(
             SignalRow(
                 id_ or new_id(),
@@ -246,32 +236,25 @@ class Outbox:
         )
 
     def _repeatable_id(self, cause: SignalRow[Any] | None, *parts: str) -> str:
-        """The same id each time the same message is handled, so that the audit trail keeps one row for all of
-        them.
-        """
+        """The same id whenever the same message is handled, so that the audit trail stores it once."""
         return derived_id(cause.id, self.header.participant, *parts) if cause else new_id()
 
 
 def timer_text(participant: str) -> str:
-    """The pack of a timer, with places for an id and a saga that PostgreSQL's format() fills."""
+    """The pack of a timer, with placeholders for an id and a saga for PostgreSQL's ``format()``."""
     at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    row, places = (
-        encode_row(SignalRow("\0id", "\0saga", None, 1, at, 0, None, None, "{}")),
-        {"\\u0000id": "%1$s", "\\u0000saga": "%2$s"},
-    )
+    row = encode_row(SignalRow("\0id", "\0saga", None, 1, at, 0, None, None, "{}"))
     text = encode_pack(PackHeader(participant, None, None, 1), [row]).replace("%", "%%")
-    for place, specifier in places.items():
-        text = text.replace(place, specifier)
-    return text
+    return text.replace("\\u0000id", "%1$s").replace("\\u0000saga", "%2$s")
 
 
 def cancel_timers(cursor: Cursor, sagas: list[SagaId], *kinds: str) -> None:
-    """Take back the timers of these kinds."""
-    cursor.execute(sql.STRIKE, [*among(sagas), list(kinds)])
+    """Remove the sagas' timers of these kinds."""
+    cursor.execute(sql.CANCEL_TIMERS, [*among(sagas), list(kinds)])
 
 
 def next_pack(cursor: Cursor) -> int:
-    """A pack id for what this transaction says."""
+    """A new pack id for the signals of this transaction."""
     cursor.execute(journal_sql.NEXT_PACK)
     return int(cursor.fetchone()[0])
 
@@ -279,9 +262,9 @@ def next_pack(cursor: Cursor) -> int:
 def read_emitted(
     cursor: Cursor, pack_ids: Mapping[SagaId, Iterable[int]], *, published_by: str | None = None
 ) -> dict[SagaId, list[tuple[str, SignalRow[Any]]]]:
-    """What was said about each saga in the given packs: topic and row.
+    """Read the signals of each saga from the given packs, as topic and row.
 
-    :param published_by: a participant; packs that its outbox has yet to publish to the others are left out.
+    :param published_by: a participant; packs that its outbox has yet to publish are left out.
     """
     wanted = sorted({pack for packs in pack_ids.values() for pack in packs})
     found: dict[SagaId, list[tuple[str, SignalRow[Any]]]] = {saga: [] for saga in pack_ids}

@@ -28,8 +28,11 @@ ENGINE_TASKS = frozenset(
 
 
 class Event(NamedTuple):
-    """One line of a saga's story, as an observer is told it. ``data`` is JSON text; ``at`` an ISO time in
-    UTC.
+    """One event of a saga, as an observer receives it.
+
+    :ivar topic: of the signal or notice.
+    :ivar at: an ISO time in UTC.
+    :ivar data: JSON text.
     """
 
     id: str
@@ -50,10 +53,8 @@ Observer = Callable[..., None]
 
 
 class Participant:
-    """A domain of its own: steps, one database, one queue, one pool."""
-
     def __init__(self, name: str, *, database: Database) -> None:
-        """:raises DeclarationError: when the name is not a short lower-case identifier."""
+        """:raises DeclarationError: when the name is not a lower-case identifier of at most 31 characters."""
         if not NAME.fullmatch(name):
             raise DeclarationError(
                 name,
@@ -78,23 +79,22 @@ class Participant:
     ) -> Any:
         """Declare a step: a function from one signal, or a :class:`Batch` of them, to the next.
 
-        What it hears and says stands in its type hints. It may ask for ``db`` (what the database lends: a
-        session, a connection) and, when it takes signals singly, ``saga``. It runs inside the engine's
-        transaction and must not commit; returned refusals turn the saga round, raised exceptions roll back
-        and are tried again.
+        Its type hints state what it consumes and emits. It may have the parameter ``db`` (the session or
+        connection of the database) and, if it takes single signals, ``saga``. It runs in the engine's
+        transaction and must not commit. A returned refusal rolls the saga back; a raised exception rolls the
+        transaction back and is retried.
 
-        :param retry: how often and when it is tried again.
-        :param time_limit: of its transaction; PostgreSQL ends a statement that exceeds it, prefork pools end
-            the process.
-        :param decides: the step is given only the sagas that this very transaction moves away from PENDING:
-            to CONFIRMED, or to ROLLING_BACK when it says refusals. Only the initiator's steps may decide.
-        :param max_signals: for how many sagas at most it runs in one transaction, and its undo likewise; by
-            default 20 where it takes signals singly, and a whole envelope (up to 400) where it takes batches.
-        :param name: of the step; the function's by default. Its Celery task is called so.
-        :param formerly: the first name that this step had in production. The journal goes on to know it by
-            that, so that a renamed step neither runs again for a saga under way nor loses its undo. Keep it
-            in later releases.
-        :raises DeclarationError: at import, when the hints do not tell or the options contradict one another.
+        :param retry: how often and when a step that raised is retried.
+        :param time_limit: of its transaction. PostgreSQL cancels a statement that exceeds it; prefork pools
+            kill the process.
+        :param decides: the step receives only the sagas that its transaction moves away from PENDING: to
+            CONFIRMED, or to ROLLING_BACK when it emits refusals. Only the initiator's steps may decide.
+        :param max_signals: the largest number of sagas for which the step, or its undo, runs in one
+            transaction; by default 20 for single signals, and a whole envelope (up to 400) for batches.
+        :param name: of the step and its Celery task; the function's name by default.
+        :param formerly: the first name of this step in production. The journal keeps it as the key, so that
+            a renamed step neither runs again for an open saga nor loses its undo. Keep it in later releases.
+        :raises DeclarationError: at import, when hints are missing or options contradict each other.
         """
 
         def declare(function: Callable[..., Any]) -> Step:
@@ -129,11 +129,10 @@ class Participant:
         return declare if function is None else declare(function)
 
     def observe(self, function: Observer) -> Observer:
-        """Declare the function that is told every event of every saga: ``def write(events: Sequence[Event],
-        db)``.
+        """Declare the function that receives every event: ``def write(events: Sequence[Event], db)``.
 
-        An observer has no steps and is not counted among those who must answer. An event that it cannot take
-        is left to the broker's dead letters, the others of its envelope are not.
+        An observer has no steps, and no saga waits for its answer. An event for which the function raises
+        becomes a dead letter; the other events of its envelope do not.
         """
         if self.steps:
             raise DeclarationError(
@@ -144,7 +143,7 @@ class Participant:
         return function
 
     def step_for(self, signal: str) -> Step | None:
-        """The step that hears the signal of that name, if any."""
+        """The step that consumes the signal with this class name, if any."""
         return next((s for s in self.steps.values() if s.signature.consumes.__name__ == signal), None)
 
     def __repr__(self) -> str:

@@ -26,7 +26,7 @@ from ordersaga.errors import EnvelopeError, NewerVersion, Stopping
 from ordersaga.fault_isolation import Rows, handle_failure, handle_rows, log_batch_failed, run_all, since
 from ordersaga.job import Delivery, Job, StepJob
 from ordersaga.log import LogEvent, failure, log_context
-from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG
+from ordersaga.outbox import ANSWER, ATTENTION, RESUME_STEP, SETTLE_DEAD_LETTER, UNDO, WATCHDOG
 from ordersaga.participant import Event, Observer, Participant
 from ordersaga.protocol import answers, forward, rollback, watchdog
 from ordersaga.protocol.context import Context
@@ -59,8 +59,8 @@ HANDLERS = {
     ANSWER: Handler(answers.record_answers),
     ATTENTION: Handler(answers.record_attention),
     WATCHDOG: Handler(watchdog.watch),
-    LETTER: Handler(operations.settle_letters),
-    RESUME: Handler(operations.resume_steps),
+    SETTLE_DEAD_LETTER: Handler(operations.settle_letters),
+    RESUME_STEP: Handler(operations.resume_steps),
 }
 """All topics but ``signal.*``, which the participant's steps handle."""
 

@@ -1,5 +1,6 @@
-"""The contract of a saga: what begins it, who takes part, how long it may take. Starting one needs no
-participant.
+"""The contract of a saga: its first signal, its participants and its deadline.
+
+Only the contract is needed to start a saga; the participants' code is not.
 """
 
 from __future__ import annotations
@@ -23,15 +24,14 @@ from ordersaga.sql import saga as sql
 from ordersaga.trace import check_traceparent
 
 _CHECKED: set[tuple[object, ...]] = set()
-"""Initiators and the databases that were found to be theirs."""
+"""Initiators with the databases that were verified to be theirs."""
 
 
 @dataclass(frozen=True)
 class Watchdog:
-    """When a saga that does not move is reminded of what it waits for: after ``first``, then twice as long,
-    up to ``cap``.
+    """When a saga that does not move is reminded: after ``first``, then at doubled intervals up to ``cap``.
 
-    After ``rounds`` vain reminders it *needs attention*; the reminders go on.
+    After ``rounds`` reminders without effect the saga *needs attention*; the reminders go on.
     """
 
     first: timedelta = timedelta(seconds=30)
@@ -39,15 +39,17 @@ class Watchdog:
     rounds: int = 5
 
     def wait(self, rounds: int) -> timedelta:
-        """How long to wait after so many vain rounds."""
+        """The interval after ``rounds`` reminders without effect."""
         return min(self.first * (1 << min(rounds, 30)), self.cap)
 
 
 class SagaStatus(NamedTuple):
-    """How a saga stands: ``PENDING``, ``CONFIRMED``, ``ROLLING_BACK`` or ``ROLLED_BACK``, and why it was
-    turned round.
+    """The status of a saga.
 
-    Confirmed sagas have ended once their last step is done. ``attention`` says why a person must look.
+    :ivar status: ``PENDING``, ``CONFIRMED``, ``ROLLING_BACK`` or ``ROLLED_BACK``.
+    :ivar ended: a confirmed saga ends when its last step is done.
+    :ivar reason: why it is rolled back.
+    :ivar attention: why a person must look at it.
     """
 
     status: str
@@ -58,18 +60,19 @@ class SagaStatus(NamedTuple):
 
 @dataclass(frozen=True)
 class Saga:
-    """What every participant agrees on before any step is declared.
+    """The contract that all participants of one kind of saga share.
 
     :ivar name: of the kind of saga, such as ``order``.
-    :ivar begins_with: the signal that starts one.
+    :ivar begins_with: the signal that starts a saga.
     :ivar initiator: the participant whose database holds the saga's status.
-    :ivar participants: names of those with steps, the initiator among them; frozen into each saga's row when
+    :ivar participants: the names of all with steps, including the initiator; stored in each saga's row when
         it starts.
-    :ivar deadline: after which :class:`DeadlinePassed` is said to the initiator, by its database's clock.
-    :ivar accepts: signals that the outside may say to a saga under way, such as a customer's wish to cancel.
-    :ivar ends: signals that nobody needs to hear.
-    :ivar log_key: the field of its signals by which people know a saga, such as ``order``; lines of the log
-        carry it where a signal at hand does.
+    :ivar deadline: the time after which the initiator receives :class:`DeadlinePassed`, by its database's
+        clock.
+    :ivar accepts: signals that :meth:`send` may send to an open saga, such as a request to cancel.
+    :ivar ends: signals that no step needs to consume.
+    :ivar log_key: the field of the first signal that identifies a saga to people, such as ``order``; log
+        events include it.
     """
 
     name: str
@@ -104,26 +107,24 @@ class Saga:
     def start(
         self, signal: Signal, *, db: object, saga: SagaId | None = None, trace: str | None = None
     ) -> SagaId:
-        """Start one saga in the transaction open on ``db``: its row, its first signal, its deadline, its
-        watchdog.
+        """Start a saga in the open transaction of ``db``: its row, first signal, deadline and watchdog.
 
         :param db: a Django connection, SQLAlchemy session or psycopg connection of the initiator's database.
-        :param saga: an id of your own (a UUID's text; version 7 keeps the tables quick), else a new one.
-        :param trace: a W3C ``traceparent`` that every later signal of the saga carries on. One that came from
-            outside is checked before, with :func:`ordersaga.trace.is_traceparent`, and left out if it is not
-            valid.
+        :param saga: the text of a UUID; a new id by default. Version 7 keeps inserts fast.
+        :param trace: a W3C ``traceparent`` that every later signal of the saga carries. Check one from
+            outside with :func:`ordersaga.trace.is_traceparent` first.
         :returns: the saga's id.
         :raises ValueError: when ``saga`` is not a UUID, or ``trace`` not a traceparent.
         :raises NoTransaction: when no transaction is open.
-        :raises WrongDatabase: when ``db`` leads to a database of other participants.
-        :raises SignalTooLarge: when the signal is larger than an envelope may be.
+        :raises WrongDatabase: when ``db`` is not a connection of the initiator's database.
+        :raises SignalTooLarge: when the signal exceeds the limit for one signal.
         """
         saga = new_id() if saga is None else str(UUID(saga))
         self.start_many({saga: signal}, db=db, trace=trace)
         return saga
 
     def start_many(self, signals: Mapping[SagaId, Signal], *, db: object, trace: str | None = None) -> None:
-        """Start many sagas at once, as :meth:`start` does; keys are their ids.
+        """Start sagas by their ids, as :meth:`start` does, with one statement for many.
 
         :raises ValueError: as :meth:`start`, and when two keys are the same UUID.
         """
@@ -136,15 +137,15 @@ class Saga:
         self._check_database(cursor)
         rest = iter(sorted(by_id.items()))
         while part := dict(islice(rest, FULL_SIGNALS)):
-            self._start(cursor, part, trace)
+            self._insert(cursor, part, trace)
 
-    def _start(self, cursor: Cursor, signals: Mapping[SagaId, Signal], trace: str | None) -> None:
-        """Start these sagas with one pack, or with several where it would be too large."""
-        values = self._beginning(signals, trace)
+    def _insert(self, cursor: Cursor, signals: Mapping[SagaId, Signal], trace: str | None) -> None:
+        """Insert the sagas with one pack, or with several smaller ones if it is too large."""
+        values = self._parameters(signals, trace)
         if len(signals) > 1 and encoded_size(str(values["payload"])) > FULL_BYTES:
             rest = iter(signals.items())
             while part := dict(islice(rest, (len(signals) + 1) // 2)):
-                self._start(cursor, part, trace)
+                self._insert(cursor, part, trace)
             return
         cursor.execute(sql.START, values)
 
@@ -158,31 +159,28 @@ class Saga:
         saga: SagaId,
         trace: str | None = None,
     ) -> tuple[Any, ...] | None:
-        """Start one saga, as :meth:`start` does, in one statement with the writing of what it is about.
+        """Start a saga, as :meth:`start` does, in one statement with the application's own inserts.
 
-        So it takes one round trip instead of those of two statements and a transaction: where none is open on
-        ``db``, the statement is one by itself.
+        This takes one round trip. On a connection in autocommit the statement is a transaction by itself.
 
-        :param writing: SQL, one or more CTEs. The one named ``begun`` gives a row, and the saga starts; or
-            none, as when ``ON CONFLICT`` has passed it over, and nothing starts. It has a column ``number``,
-            such as a generated key.
-        :param values: of the named parameters (``%(name)s``) in ``writing``.
-        :param signal: gives the signal. It is called with a text that stands for ``number``, which is not
-            known yet.
-        :param saga: the saga's id, a new UUID's text.
-        :returns: the row of ``begun``.
-        :raises ValueError: as :meth:`start`, and when one of ``values`` has the name of one of the engine's
-            own.
-        :raises NoTransaction: when none is open on a SQLAlchemy session or connection, which would begin one
-            of its own.
+        :param writing: SQL, one or more CTEs. The CTE named ``begun`` returns a row with a column ``number``,
+            such as a generated key. If it returns no row, for example after ``ON CONFLICT DO NOTHING``, no
+            saga starts.
+        :param values: the named parameters (``%(name)s``) of ``writing``.
+        :param signal: returns the signal; its argument is a placeholder for the text of ``number``, which
+            PostgreSQL replaces.
+        :param saga: the text of a new UUID.
+        :returns: the row of ``begun`` without its last column.
+        :raises ValueError: as :meth:`start`, and when a name of ``values`` is reserved by the engine.
+        :raises NoTransaction: when no transaction is open on a SQLAlchemy session or connection.
         """
         mark, saga = new_id(), str(UUID(saga))
         first = signal(mark)
         self._check(first)
-        own = {**self._beginning({saga: first}, trace), "mark": mark}
-        if taken := own.keys() & values.keys():
+        own = {**self._parameters({saga: first}, trace), "mark": mark}
+        if reserved := own.keys() & values.keys():
             raise ValueError(
-                f"the engine has parameters of its own named {', '.join(sorted(taken))}: rename yours"
+                f"parameters reserved by the engine: {', '.join(sorted(reserved))}: rename yours"
             )
         cursor = borrow(db, planned=True, alone=True)
         self._check_database(cursor)
@@ -197,20 +195,20 @@ class Saga:
             )
 
     def _check_database(self, cursor: Cursor) -> None:
-        """Ask once for each process and database whose it is; one that names nobody is not refused."""
-        asked = (self.initiator, *address_of(cursor))
-        if asked in _CHECKED:
+        """Check once for each process and database that the initiator owns it, if it names its owners."""
+        key = (self.initiator, *address_of(cursor))
+        if key in _CHECKED:
             return
         cursor.execute(sql.PARTICIPANTS)
         names = [name for (name,) in cursor.fetchall()]
         if names and self.initiator not in names:
             raise WrongDatabase(
-                f"saga {self.name} begins in the database of {self.initiator}, and this is that of {', '.join(names)}: "
-                f"pass a connection of {self.initiator}"
+                f"saga {self.name} begins in the database of {self.initiator}, and this is that of "
+                f"{', '.join(names)}: pass a connection of {self.initiator}"
             )
-        _CHECKED.add(asked)
+        _CHECKED.add(key)
 
-    def _beginning(self, signals: Mapping[SagaId, Signal], trace: str | None) -> dict[str, object]:
+    def _parameters(self, signals: Mapping[SagaId, Signal], trace: str | None) -> dict[str, object]:
         """The parameters of the statements that start sagas."""
         check_traceparent(trace)
         outbox = Outbox(PackHeader(self.initiator, None, None, 1), notices=False)
@@ -234,10 +232,10 @@ class Saga:
         }
 
     def send(self, saga: SagaId, signal: Signal, *, db: object) -> None:
-        """Say something to a saga from outside, in the transaction open on ``db`` (of the initiator's
-        database).
+        """Send a signal of ``accepts`` to a saga, in the open transaction of ``db``.
 
-        :raises TypeError: when the saga does not listen to it.
+        :param db: a connection of the initiator's database.
+        :raises TypeError: when the signal is not in ``accepts``.
         :raises UnknownSaga: when the saga is not in this database.
         :raises NoTransaction: when no transaction is open.
         """
@@ -246,21 +244,22 @@ class Saga:
                 f"saga {self.name} does not accept {type(signal).__name__} from outside: list it in `accepts`"
             )
         cursor, saga = borrow(db), str(UUID(saga))
-        cursor.execute(sql.STANDING, [saga])
+        cursor.execute(sql.STATUS, [saga])
         if cursor.fetchone() is None:
             raise UnknownSaga(
-                f"this database has no saga {saga}: check the id, and that `db` leads to the database of {self.initiator}"
+                f"this database has no saga {saga}: check the id, and that `db` is a connection of "
+                f"{self.initiator}"
             )
         outbox = Outbox(PackHeader(self.initiator, None, None, 1), notices=False)
         outbox.emit(saga, signal)
         outbox.flush(cursor, next_pack(cursor))
 
     def status(self, saga: SagaId, *, db: object) -> SagaStatus | None:
-        """How a saga stands, by the initiator's database; None when it is not there.
+        """Read a saga's status from the initiator's database; None for an unknown saga.
 
         :raises NoTransaction: when no transaction is open on ``db``.
         """
         cursor = borrow(db)
-        cursor.execute(sql.STANDING, [str(UUID(saga))])
+        cursor.execute(sql.STATUS, [str(UUID(saga))])
         found = cursor.fetchone()
         return None if found is None else SagaStatus(*found)

@@ -1,4 +1,4 @@
-"""What participants say to one another: signals, and the refusals that turn a saga round."""
+"""Signals, which participants exchange, and refusals, which roll a saga back."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ordersaga.errors import DeclarationError, UnreadableVersion
 
 
 class Part(BaseModel):
-    """A frozen piece of a signal: unknown fields, infinities and NaN are refused."""
+    """A frozen part of a signal; unknown fields, infinities and NaN are not valid."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Signal(Part):
-    """Something that happened, said to whoever listens.
+    """An event that a step emits and other steps consume.
 
-    Subclass with bounded fields; pass ``version=`` when the fields change and translate older data in
-    :meth:`upcast`::
+    Subclass it with fields of limited size. When the fields change, pass ``version=`` and translate older
+    data in :meth:`upcast`::
 
         class OrderPlaced(Signal, version=2): ...
     """
@@ -34,32 +34,31 @@ class Signal(Part):
 
     @classmethod
     def upcast(cls, version: int, data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG003 - for those that override it
-        """Translate ``data`` as written by ``version`` (older than this class) into this version's fields.
+        """Translate ``data``, as an older ``version`` wrote it, into this version's fields.
 
-        :raises ValueError: when that version can no longer be read, as every older one is unless this is
-            overridden.
+        :raises ValueError: for every older version, unless overridden.
         """
         fault = f"{cls.__name__} version {version} cannot be read by version {cls.version}; override upcast()"
         raise UnreadableVersion(fault)
 
 
 class Refusal(Signal):
-    """A signal that turns the saga round: every participant undoes its own part."""
+    """A signal that rolls the saga back: every participant undoes its part."""
 
     def reason(self) -> str:
-        """One sentence for people. By default the class's name in words; override to say more."""
+        """One sentence for people; by default the name of the class in words."""
         words = "".join(f" {c.lower()}" if c.isupper() else c for c in type(self).__name__).strip()
         return words.capitalize()
 
 
 class DeadlinePassed(Signal):
-    """The saga's time is up; said by the engine. A step of the initiator should hear it and refuse."""
+    """The engine emits it at the saga's deadline; a deciding step consumes it and refuses."""
 
 
 class StepFailed(Refusal):
-    """A step was given up after its last attempt; said by the engine in that step's name.
+    """The engine emits it for a step that was given up after its last attempt.
 
-    ``error`` is what everybody may be told; the rest stands in the dead letter.
+    ``error`` contains no personal data; the dead letter has the full text.
     """
 
     step: str
@@ -70,6 +69,6 @@ class StepFailed(Refusal):
 
 
 def topic_of(signal: type[Signal]) -> str:
-    """The routing key under which a signal travels: ``signal.OrderPlaced``, ``refusal.OutOfStock``."""
+    """The routing key of a signal: ``signal.OrderPlaced``, ``refusal.OutOfStock``."""
     kind = "refusal" if issubclass(signal, Refusal) else "signal"
     return f"{kind}.{signal.__name__}"

@@ -18,18 +18,16 @@ from ordersaga.signal import Refusal, Signal, StepFailed
 
 NAME = re.compile(r"[A-Za-z_]\w{0,59}")
 SINGLES_AT_ONCE = 20
-"""How many signals a step that takes them singly is run for in one transaction, unless it says otherwise: its
-time limit holds for all of them together.
-"""
+"""The default ``max_signals`` of a step that takes single signals; its time limit applies to all together."""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and when a step that raises is tried again.
+    """How often and when a step that raised is retried.
 
     The wait before attempt n + 1 is ``first * 2 ** (n - 1)``, at most ``cap``, times a random factor of 1 ±
-    ``jitter``. An error that is none of ``transient`` is not tried again. A database that does not work, or
-    another transaction's lock, costs no attempt. The default tries for four and a quarter minutes.
+    ``jitter``. Only errors of the types in ``transient`` are retried. A database fault or another
+    transaction's lock does not count as an attempt. The default retries for four and a quarter minutes.
     """
 
     attempts: int = 9
@@ -53,7 +51,7 @@ class Retry:
 
     @classmethod
     def within(cls, horizon: timedelta) -> Retry:
-        """As many attempts as fit into ``horizon``, from the first to the last, at least two."""
+        """The policy with as many attempts as fit into ``horizon``, at least two."""
         attempts = 2
         while cls(attempts=attempts + 1).horizon <= horizon:
             attempts += 1
@@ -67,16 +65,17 @@ class Retry:
         )
 
     def wait(self, attempts: int) -> timedelta:
-        """How long to wait after so many failed attempts."""
+        """The wait after ``attempts`` failed attempts."""
         wait: timedelta = min(self.first * (1 << min(attempts - 1, 40)), self.cap)
         return wait * (1 + self.jitter * (2 * random.random() - 1))
 
 
 @dataclass(frozen=True)
 class StepSignature:
-    """What a function's type hints say: it hears one signal, says some, takes them singly or in batches.
+    """The type hints of a step or an undo: what it consumes and emits, singly or in batches.
 
-    :ivar inputs: all signals that it hears; more than one only for an undo.
+    :ivar inputs: all signals that it consumes; more than one only for an undo.
+    :ivar may_be_silent: whether it may return None.
     """
 
     consumes: type[Signal]
@@ -88,9 +87,9 @@ class StepSignature:
 
     @classmethod
     def of(cls, function: Callable[..., Any], name: str, *, several: bool = False) -> StepSignature:
-        """:param several: whether it may take a union of signals.
+        """Read the hints of ``function``; ``several`` allows a union of signals as input.
 
-        :raises DeclarationError: when the hints do not tell.
+        :raises DeclarationError: when the hints are missing or not valid.
         """
         check_synchronous(function, name)
         try:
@@ -150,39 +149,34 @@ class StepSignature:
     def run(
         self, function: Callable[..., Any], signals: Mapping[SagaId, Signal], db: Any
     ) -> dict[SagaId, Signal | None]:
-        """Call ``function`` with ``signals`` and give what it said for each saga.
+        """Call ``function`` with ``signals``; return its result for each saga.
 
-        :raises TypeError: when it said what its hints do not tell, or left a saga out.
+        :raises TypeError: when a result contradicts the hints, or a saga is missing.
         """
         extra = {"db": db} if "db" in self.parameters else {}
         if self.batched:
             result = function(Batch(signals), **extra)
-            said: dict[SagaId, Any] = dict.fromkeys(signals) if result is None else dict(result)
+            results: dict[SagaId, Any] = dict.fromkeys(signals) if result is None else dict(result)
         else:
-            said = {}
+            results = {}
             for saga, signal in signals.items():
                 own = {**extra, "saga": saga} if "saga" in self.parameters else extra
                 with log_context(saga=saga):
-                    said[saga] = function(signal, **own)
-        if said.keys() != signals.keys():
-            wrong = sorted(said.keys() ^ signals.keys())[:3]
-            raise TypeError(
-                f"{function.__name__} must say something for each saga it was given and no other; see {wrong}"
-            )
-        for signal in said.values():
+                    results[saga] = function(signal, **own)
+        if results.keys() != signals.keys():
+            wrong = sorted(results.keys() ^ signals.keys())[:3]
+            raise TypeError(f"{function.__name__} must return one result for each of its sagas; see {wrong}")
+        for signal in results.values():
             if signal is None and self.emits and not self.may_be_silent:
-                raise TypeError(
-                    f"{function.__name__} said nothing, which its hints do not tell: add `| None`"
-                )
+                raise TypeError(f"{function.__name__} returned None, against its hints: add `| None`")
             if signal is not None and type(signal) not in self.emits:
-                raise TypeError(
-                    f"{function.__name__} said {type(signal).__name__}, which its hints do not tell"
-                )
-        return said
+                returned = type(signal).__name__
+                raise TypeError(f"{function.__name__} returned {returned}, against its hints: add it to them")
+        return results
 
 
 def check_synchronous(function: Callable[..., Any], name: str) -> None:
-    """:raises DeclarationError: for a coroutine or generator function, whose call alone runs nothing."""
+    """:raises DeclarationError: for a coroutine or generator function, because calling it runs nothing."""
     if (
         inspect.iscoroutinefunction(function)
         or inspect.isgeneratorfunction(function)
@@ -207,7 +201,7 @@ def _members(hint: Any) -> tuple[Any, ...]:
 
 
 class Undo:
-    """What a step's participant does when the saga is refused after the step was done."""
+    """The compensating function of a step, for sagas that are refused after the step was done."""
 
     def __init__(self, step: Step, function: Callable[..., Any], retry: Retry) -> None:
         self.function, self.retry = function, retry
@@ -218,13 +212,13 @@ class Undo:
                 raise DeclarationError(
                     f"{step.participant}.{self.name}",
                     f"undoes {step.name} and takes {heard.__name__}, which that step does not emit",
-                    f"Take what the step emits: {' or '.join(s.__name__ for s in step.successes) or 'nothing'}",
+                    f"Take what it emits: {' or '.join(s.__name__ for s in step.successes) or 'nothing'}",
                 )
         if missing := [s.__name__ for s in step.successes if s not in self.signature.inputs]:
             raise DeclarationError(
                 f"{step.participant}.{self.name}",
                 f"undoes {step.name} and does not take {missing[0]}, which that step may emit",
-                f"Annotate the first parameter with all of them: {' | '.join(s.__name__ for s in step.successes)}",
+                f"Annotate the first parameter with {' | '.join(s.__name__ for s in step.successes)}",
             )
         if any(issubclass(s, Refusal) for s in self.signature.emits):
             raise DeclarationError(
@@ -235,9 +229,9 @@ class Undo:
 
 
 class Step:
-    """One step of one participant. Made by :meth:`Participant.step`, which documents the options.
+    """One step of one participant; :meth:`Participant.step` creates it and documents the options.
 
-    :ivar key: what the journal, dead letters and the log know it by; stays the same when the step is renamed.
+    :ivar key: its name in the journal, dead letters and the log, which does not change when it is renamed.
     :ivar task: the name of its Celery task.
     """
 
@@ -294,33 +288,32 @@ class Step:
 
     @property
     def refusals(self) -> tuple[type[Signal], ...]:
-        """What it may say that turns the saga round."""
+        """The refusals that it may emit."""
         return tuple(s for s in self.signature.emits if issubclass(s, Refusal))
 
     @property
     def successes(self) -> tuple[type[Signal], ...]:
-        """What it may say that carries the saga on."""
+        """The signals that it may emit other than refusals."""
         return tuple(s for s in self.signature.emits if not issubclass(s, Refusal))
 
     @property
     def confirms(self) -> bool:
-        """Whether it decides that the saga succeeds."""
+        """Whether it changes the status to CONFIRMED."""
         return self.decides and not self.refusals
 
     @property
     def never_gives_up(self) -> bool:
-        """Deciding steps that refuse and listening ends have no way out, so they are tried for ever."""
+        """Whether it is retried until it succeeds: a deciding step that refuses, or a listening end."""
         return (self.decides and bool(self.refusals)) or not self.signature.emits
 
     def undo(self, function: Callable[..., Any] | None = None, /, *, retry: Retry | None = None) -> Any:
-        """Declare how this step is undone; the function is given what the step had said.
+        """Declare the undo of this step; its function receives what the step emitted.
 
-        Its first parameter takes every success signal of the step: ``Charged | Free`` where the step says
-        either. For a saga that the step said nothing for, there is nothing to undo, and the function is not
-        called.
+        The first parameter accepts each success of the step: ``Charged | Free`` if the step emits either. The
+        function is not called for sagas for which the step returned None.
 
-        An undo never gives up: when ``retry.attempts`` (5 by default) are spent the saga *needs attention*,
-        and it goes on at the cap.
+        An undo is never given up. After ``retry.attempts`` (5 by default) the saga *needs attention*, and the
+        retries go on at the longest interval.
         """
 
         def declare(undo: Callable[..., Any]) -> Undo:
@@ -332,9 +325,9 @@ class Step:
         return declare if function is None else declare(function)
 
     def too_late(self, function: Callable[..., None]) -> Callable[..., None]:
-        """Declare who is told of sagas that a deciding step came too late for; same parameters as the step.
+        """Declare a function for sagas that were already decided; it has the same parameters as the step.
 
-        It runs once more for each copy of a signal that a refusal had overtaken, and must not mind.
+        It runs again for each copy of a signal that a refusal has overtaken, so it must be idempotent.
         """
         if not self.decides:
             raise DeclarationError(

@@ -29,7 +29,7 @@ from ordersaga.claim import OutgoingEnvelope
 from ordersaga.errors import EnvelopeError, PublishFailed, Stopping, Unhandled
 from ordersaga.heartbeat import Heartbeat, default_folder
 from ordersaga.log import LogEvent, failure, log_context, safe_message
-from ordersaga.outbox import ANSWER, ATTENTION, LETTER, RESUME, UNDO, WATCHDOG
+from ordersaga.outbox import ANSWER, ATTENTION, RESUME_STEP, SETTLE_DEAD_LETTER, UNDO, WATCHDOG
 from ordersaga.participant import Participant
 from ordersaga.receiver import Delivery, Receiver
 from ordersaga.relay import LINGER
@@ -175,9 +175,9 @@ def _names(participant: Participant, choreography: Choreography) -> list[tuple[s
     found += [
         ("refusal.", f"{name}.hear_refusal"),
         (UNDO, f"{name}.retry_undo"),
-        (LETTER, f"{name}.settle_letter"),
+        (SETTLE_DEAD_LETTER, f"{name}.settle_letter"),
     ]
-    found += [(RESUME, f"{name}.resume_step")]
+    found += [(RESUME_STEP, f"{name}.resume_step")]
     if name == choreography.saga.initiator:
         found += [
             (ANSWER, f"{name}.hear_answer"),

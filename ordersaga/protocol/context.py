@@ -125,7 +125,7 @@ class Context:
             columns = [
                 list(c) for c in zip(*((saga, *cause) for saga, cause in sorted(causes.items())), strict=True)
             ]
-            self.cursor.execute(sql.TURN, columns)
+            self.cursor.execute(sql.ROLL_BACK, columns)
             cancel_timers(self.cursor, list(causes), "deadline")
 
     # -- answers

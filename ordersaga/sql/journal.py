@@ -1,11 +1,8 @@
-"""Statements on the journal. Rows are taken in the order of saga and step everywhere, or two workers would
-deadlock.
-"""
+"""Statements on the journal. All lock rows in the order of saga and step, so that workers do not deadlock."""
 
 from ordersaga.sql import AMONG
 
-# The insert waits for a rival's commit; what it then leaves out must be read again (docs/PROTOCOL.md, rule
-# 3).
+# The insert waits for a rival's commit; the rows that it skips must then be read (docs/PROTOCOL.md, rule 3).
 BEGIN = """
 WITH pack AS (SELECT nextval('ordersaga_pack_id') AS id)
 INSERT INTO ordersaga_journal (saga_id, step, state, pack_id)
@@ -24,10 +21,10 @@ SET_STATE = f"UPDATE ordersaga_journal SET state = %s, at = now() WHERE step = %
 
 RESUME = f"UPDATE ordersaga_journal SET state = 'done', pack_id = %s, at = now() WHERE step = %s AND {AMONG}"
 
-# Of rows that this transaction has written: a pack is full, and what they said stands in the next.
+# For rows of this transaction whose signals are in a further pack, because the first is full.
 MOVE_PACK = f"UPDATE ordersaga_journal SET pack_id = %s WHERE pack_id = %s AND {AMONG}"
 
-RETRYING = """
+COUNT_ATTEMPT = """
 INSERT INTO ordersaga_journal (saga_id, step, state, attempts) VALUES (%s, %s, 'retrying', 1)
 ON CONFLICT (saga_id, step) DO UPDATE SET attempts = ordersaga_journal.attempts + 1, at = now()
 WHERE ordersaga_journal.state = 'retrying' RETURNING attempts
@@ -50,7 +47,7 @@ SELECT saga, step, 'barred' FROM unnest(%s::uuid[]) AS saga, unnest(%s::text[]) 
 ON CONFLICT DO NOTHING RETURNING saga_id::text, step
 """
 
-# By the participant's name and not by its steps': a row may be of a step that this release does not have.
+# Selects by the participant's name, because this release may not declare the step of a row.
 LOCK_ALL = f"""
 SELECT saga_id::text, step, state, attempts, pack_id FROM ordersaga_journal
 WHERE {AMONG} AND starts_with(step, %s) AND state <> 'heard' ORDER BY saga_id, step FOR UPDATE
@@ -68,14 +65,14 @@ WHERE {AMONG} AND starts_with(step, %s) AND NOT step = ANY(%s::text[])
 GROUP BY step
 """
 
-MORE_ATTEMPTS = """
+COUNT_UNDO_ATTEMPT = """
 UPDATE ordersaga_journal SET attempts = attempts + 1, at = now()
 WHERE saga_id = %s AND step = ANY(%s::text[]) AND state = 'undoing' RETURNING attempts
 """
 
 PACKS = "SELECT id, topic, payload FROM ordersaga_pack WHERE id = ANY(%s::bigint[])"
 
-# Without those that the participant's outbox has yet to publish.
+# Leaves out packs that the participant's outbox has yet to publish.
 PUBLISHED_PACKS = """
 SELECT id, topic, payload FROM ordersaga_pack p WHERE id = ANY(%s::bigint[]) AND NOT EXISTS (
     SELECT FROM ordersaga_outbox o
@@ -84,11 +81,13 @@ SELECT id, topic, payload FROM ordersaga_pack p WHERE id = ANY(%s::bigint[]) AND
 """
 
 DEAD_LETTER = """
-INSERT INTO ordersaga_dead_letter (participant, saga_id, step, topic, signal, error, message, traceback, attempts)
+INSERT INTO ordersaga_dead_letter
+    (participant, saga_id, step, topic, signal, error, message, traceback, attempts)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (saga_id, step) DO NOTHING
 """
 
-SETTLE_LETTER = """
-UPDATE ordersaga_dead_letter SET state = %s WHERE saga_id = %s AND step = %s AND state = 'open' RETURNING topic, signal
+SETTLE_DEAD_LETTER = """
+UPDATE ordersaga_dead_letter SET state = %s WHERE saga_id = %s AND step = %s AND state = 'open'
+RETURNING topic, signal
 """

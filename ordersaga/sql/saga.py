@@ -1,20 +1,19 @@
-"""Statements on the saga's row, in the initiator's database. Locks are taken in the order of the
-saga's id.
-"""
+"""Statements on the sagas' rows in the initiator's database. Rows are locked in the order of their ids."""
 
 from ordersaga.sql.outbox import PENDING
 
 OPEN = "coalesce(ended_at, 'infinity') = 'infinity'"
-"""Of sagas that are known by their ids. Said as ``ended_at IS NULL`` it would match the index of all open
-sagas, and while PostgreSQL's statistics are of a time when few were open, it would walk through all of that
-index for each envelope of a burst.
+"""Condition for sagas that are selected by id.
+
+``ended_at IS NULL`` would match the partial index of open sagas. With statistics from a time of few open
+sagas, PostgreSQL would scan that whole index for each envelope of a burst.
 """
 
-# Sagas, their first signal, deadline and watchdog in one statement: it bounds how fast orders can be placed
-# one at a time.
+# One statement inserts sagas, first signal, deadline and watchdog: its round trip limits the rate of orders.
 _START = """
 WITH {first}pack AS (
-    INSERT INTO ordersaga_pack (id, topic, payload) SELECT nextval('ordersaga_pack_id'), %(topic)s, {payload} RETURNING id
+    INSERT INTO ordersaga_pack (id, topic, payload) SELECT nextval('ordersaga_pack_id'), %(topic)s, {payload}
+    RETURNING id
 ), started AS (
     INSERT INTO ordersaga_saga (id, name, participants, pack_id, deadline_at)
     SELECT saga, %(name)s, %(participants)s::text[], pack.id, clock_timestamp() + %(deadline)s
@@ -24,8 +23,8 @@ WITH {first}pack AS (
     SELECT %(initiator)s, %(topic)s, %(signals)s, pack.id FROM pack
 ), timed AS (
     INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)
-    SELECT %(initiator)s, timer.kind, timer.topic, %(initiator)s, saga, 1, format(%(timer)s, gen_random_uuid(), saga),
-        clock_timestamp() + timer.later
+    SELECT %(initiator)s, timer.kind, timer.topic, %(initiator)s, saga, 1,
+        format(%(timer)s, gen_random_uuid(), saga), clock_timestamp() + timer.later
     FROM pack, unnest(%(sagas)s::uuid[]) AS saga, (VALUES
         ('deadline', %(deadline_topic)s, %(deadline)s), ('watchdog', %(watchdog_topic)s, %(watchdog)s)
     ) AS timer(kind, topic, later)
@@ -37,10 +36,11 @@ START = _START.format(first="", payload="%(payload)s", answer="", pending=_PENDI
 
 
 def start_with(writing: str) -> str:
-    """The statement that starts one saga if ``writing``, which is CTEs, gives a row in the one named
-    ``begun``; it gives that row, and a last column that means nothing.
+    """The statement that starts a saga if the CTE ``begun`` of ``writing`` returns a row.
+
+    It returns that row and a last column without meaning.
     """
-    number = "to_json(begun.number::text)::text"  # what stands between its quotes may stand in any JSON text
+    number = "to_json(begun.number::text)::text"  # without its quotes it is valid within any JSON string
     payload = f"replace(%(payload)s, %(mark)s, substr({number}, 2, length({number}) - 2)) FROM begun"
     return _START.format(
         first=f"{writing.strip()}, ", payload=payload, answer="begun.*, ", pending=_PENDING, rows="FROM begun"
@@ -59,9 +59,9 @@ UPDATE ordersaga_saga SET status = 'CONFIRMED', moved_at = now(), rounds = 0, at
 WHERE id = ANY(%s::uuid[]) AND status = 'PENDING'
 """
 
-TURN = f"""
-UPDATE ordersaga_saga s SET status = 'ROLLING_BACK', refusal = r.refusal, refused_by = r.refused_by, reason = r.reason,
-    refused_with = r.refused_with, moved_at = now(), rounds = 0, attention = NULL
+ROLL_BACK = f"""
+UPDATE ordersaga_saga s SET status = 'ROLLING_BACK', refusal = r.refusal, refused_by = r.refused_by,
+    reason = r.reason, refused_with = r.refused_with, moved_at = now(), rounds = 0, attention = NULL
 FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[])
     AS r(saga, refusal, refused_by, reason, refused_with)
 WHERE s.id = r.saga AND s.status IN ('PENDING', 'CONFIRMED') AND {OPEN}
@@ -73,7 +73,7 @@ UPDATE ordersaga_saga SET ended_at = now(), moved_at = now(), attention = NULL
 WHERE id = ANY(%s::uuid[]) AND status = 'CONFIRMED' AND {OPEN} RETURNING id::text
 """
 
-# Recorded whatever the status is: an answer may overtake the refusal it answers (docs/PROTOCOL.md, rule 7).
+# Recorded at any status: an answer may overtake the refusal it answers (docs/PROTOCOL.md, rule 7).
 ANSWER = """
 INSERT INTO ordersaga_answer (saga_id, participant)
 SELECT a.saga, a.participant FROM unnest(%s::uuid[], %s::text[]) AS a(saga, participant)
@@ -86,7 +86,9 @@ MOVED = f"UPDATE ordersaga_saga SET moved_at = now(), rounds = 0 WHERE id = ANY(
 CLOSE = """
 UPDATE ordersaga_saga s SET status = 'ROLLED_BACK', ended_at = now(), moved_at = now(), attention = NULL
 WHERE id = ANY(%s::uuid[]) AND status = 'ROLLING_BACK'
-AND participants <@ (SELECT coalesce(array_agg(a.participant), '{}') FROM ordersaga_answer a WHERE a.saga_id = s.id)
+AND participants <@ (
+    SELECT coalesce(array_agg(a.participant), '{}') FROM ordersaga_answer a WHERE a.saga_id = s.id
+)
 RETURNING id::text
 """
 
@@ -98,7 +100,7 @@ FROM ordersaga_saga WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE
 
 ROUND = "UPDATE ordersaga_saga SET rounds = rounds + 1 WHERE id = ANY(%s::uuid[])"
 
-# Rounds are counted anew: the person who looked has changed something.
+# The count of rounds starts again, because the operator may have removed the cause.
 RESUME = """
 UPDATE ordersaga_saga SET attention = NULL, rounds = 0
 WHERE id = %s AND attention IS NOT NULL AND ended_at IS NULL RETURNING id
@@ -108,4 +110,4 @@ ATTENTION = f"UPDATE ordersaga_saga SET attention = %s WHERE id = ANY(%s::uuid[]
 
 PARTICIPANTS = "SELECT name FROM ordersaga_participant ORDER BY name"
 
-STANDING = "SELECT status, ended_at IS NOT NULL, reason, attention FROM ordersaga_saga WHERE id = %s"
+STATUS = "SELECT status, ended_at IS NOT NULL, reason, attention FROM ordersaga_saga WHERE id = %s"

@@ -1,7 +1,6 @@
-"""The engine's tables, once, for Django's and Alembic's migrations alike.
+"""The engine's tables, for the migrations of Django and of Alembic.
 
-Bad states are impossible here, not merely avoided in the code: each CHECK, unique index and trigger says
-which.
+CHECK constraints, unique indexes and triggers make invalid states impossible.
 """
 
 from __future__ import annotations
@@ -24,18 +23,16 @@ CREATE TABLE ordersaga_saga (
     ended_at timestamptz,
     rounds integer NOT NULL DEFAULT 0 CHECK (rounds >= 0),
     attention text,
-    -- a saga is turned round by a refusal, and only by one
+    -- only a refusal rolls a saga back
     CHECK ((status IN ('ROLLING_BACK', 'ROLLED_BACK')) = (refusal IS NOT NULL)),
-    -- confirmed sagas end when their pivot is done, rolled back ones when all have answered; the others are
-    -- open
+    -- a confirmed saga ends when its pivot is done, a refused one when all participants have answered
     CHECK (ended_at IS NULL OR status IN ('CONFIRMED', 'ROLLED_BACK')),
     CHECK (status <> 'ROLLED_BACK' OR ended_at IS NOT NULL)
--- every saga is confirmed or turned, most on a page together: room in the page keeps the indexes out of the
--- confirmation
+-- every saga is updated soon: free space in its page allows a HOT update, which changes no index
 ) WITH (fillfactor = 50)
 """
 
-# No compare-and-set that forgets its WHERE can move a saga where the protocol does not allow it.
+# Even an UPDATE without its WHERE cannot make a transition that the protocol forbids.
 SAGA_MOVES = """
 CREATE FUNCTION ordersaga_saga_moves() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -73,21 +70,22 @@ CREATE TABLE ordersaga_journal (
     pack_id bigint,
     at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (saga_id, step),
-    -- 'participant.refusal' notes that the participant has heard a refusal of the saga; it is no step
+    -- 'participant.refusal' is not a step: it records that the participant has received a refusal
     CHECK ((state = 'heard') = (step LIKE '%.refusal')),
     CHECK (state <> 'retrying' OR attempts > 0),
-    -- what never ran has said nothing
+    -- a step that never ran has emitted nothing
     CHECK (state NOT IN ('barred', 'heard', 'retrying') OR pack_id IS NULL),
     CHECK (state NOT IN ('done', 'refused', 'undoing', 'undone') OR pack_id IS NOT NULL)
 )
 """
 
-# A row is written 'done' before its step runs and corrected in the same transaction (xmin is the
-# transaction's own id); once committed it can only go the way of the protocol.
+# A row is inserted as 'done' before its step runs and may be corrected in the same transaction, whose id
+# is its xmin. A committed row allows only the transitions of the protocol.
 JOURNAL_MOVES = """
 CREATE FUNCTION ordersaga_journal_moves() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT ((OLD.state = 'retrying' AND NEW.state IN ('retrying', 'intent', 'done', 'refused', 'void', 'barred'))
+    IF NOT ((OLD.state = 'retrying'
+             AND NEW.state IN ('retrying', 'intent', 'done', 'refused', 'void', 'barred'))
          OR (OLD.state = 'intent' AND NEW.state IN ('intent', 'done', 'refused', 'cornered'))
          OR (OLD.state = 'cornered' AND NEW.state IN ('cornered', 'refused', 'undoing', 'undone'))
          OR (OLD.state = 'done' AND NEW.state IN ('undoing', 'undone'))
@@ -116,7 +114,7 @@ CREATE TABLE ordersaga_pack (
 )
 """
 
-# lz4 packs 400 signals in 4 ms where pglz takes 8; a server built without it keeps its default.
+# lz4 compresses 400 signals in 4 ms, pglz in 8 ms; a server built without lz4 keeps its default.
 PACK_LZ4 = """
 DO $$ BEGIN
     ALTER TABLE ordersaga_pack ALTER COLUMN payload SET COMPRESSION lz4;
@@ -135,32 +133,29 @@ CREATE TABLE ordersaga_outbox (
     signals integer NOT NULL CHECK (signals > 0),
     pack_id bigint,
     payload text,
-    -- read from the clock, not from the transaction's beginning: a relay looks no further back than is
-    -- needed, see ScanBound
+    -- from the clock, not from the start of the transaction, because ScanBound depends on it
     due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     created_at timestamptz NOT NULL DEFAULT now(),
     retry_of uuid,
     sent integer CHECK (sent > 0),
     refusals integer CHECK (refusals > 0),
     fault text,
-    -- the words stand in the pack or in the row itself, never in both or neither
+    -- the payload is in the pack or in the row, not in both
     CHECK ((pack_id IS NULL) <> (payload IS NULL)),
-    -- rows that may be struck out are rows of one saga
+    -- a timer belongs to one saga
     CHECK ((kind IN ('deadline', 'watchdog')) = (saga_id IS NOT NULL)),
     CHECK (saga_id IS NULL OR signals = 1),
-    -- a retry, or what waits for a paused step, goes to the own queue only: no other participant may receive
-    -- it twice for that
+    -- a retry or a row of a paused step is for the participant's own queue only
     CHECK (kind NOT IN ('retry', 'paused') OR recipient IS NOT NULL),
-    -- of a saga's signal that is tried again, one row is pending at most
+    -- at most one retry of a saga's signal is pending (unique index below)
     CHECK (retry_of IS NULL OR kind = 'retry'),
-    -- only timers are sent more than once, and what was refused says why
+    -- only timers are sent repeatedly, and a refused row has its fault
     CHECK (sent IS NULL OR saga_id IS NOT NULL),
     CHECK (refusals IS NULL OR fault IS NOT NULL)
--- rows live for milliseconds: vacuumed by their number, not by the table's size, and without pauses, so that
--- it stays small
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
-    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000, autovacuum_vacuum_insert_scale_factor = 0,
-    autovacuum_vacuum_insert_threshold = 20000)
+-- rows exist for milliseconds: vacuum by their number, whatever the table's size, and without pauses
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000,
+    autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 20000)
 """
 
 PAUSED_STEP = """
@@ -194,14 +189,14 @@ CREATE TABLE ordersaga_dead_letter (
 """
 
 PARTICIPANT = "CREATE TABLE ordersaga_participant (name text PRIMARY KEY)"
-BELONGS = "INSERT INTO ordersaga_participant (name) VALUES ('{name}') ON CONFLICT DO NOTHING"
+ADD_PARTICIPANT = "INSERT INTO ordersaga_participant (name) VALUES ('{name}') ON CONFLICT DO NOTHING"
 
 
 def create(*participants: str) -> list[str]:
     """The statements that create the engine's tables, in order.
 
-    :param participants: whose database this is. A saga cannot be started where others are named and its
-        initiator is not.
+    :param participants: the owners of the database. If they are named, a saga can only be started where its
+        initiator is one of them.
     """
     return [
         SAGA,
@@ -220,14 +215,15 @@ def create(*participants: str) -> list[str]:
         PACK_LZ4,
         OUTBOX,
         "CREATE INDEX ordersaga_outbox_due ON ordersaga_outbox (participant, due_at, id)",
-        "CREATE UNIQUE INDEX ordersaga_outbox_timer ON ordersaga_outbox (saga_id, kind) WHERE saga_id IS NOT NULL",
+        "CREATE UNIQUE INDEX ordersaga_outbox_timer ON ordersaga_outbox (saga_id, kind)"
+        " WHERE saga_id IS NOT NULL",
         "CREATE UNIQUE INDEX ordersaga_outbox_retry ON ordersaga_outbox (retry_of, topic, participant)"
         " WHERE retry_of IS NOT NULL",
         "CREATE INDEX ordersaga_outbox_refused ON ordersaga_outbox (participant, id) WHERE fault IS NOT NULL",
         PAUSED_STEP,
         DEAD_LETTER,
         PARTICIPANT,
-        *(BELONGS.format(name=name) for name in participants),
+        *(ADD_PARTICIPANT.format(name=name) for name in participants),
     ]
 
 

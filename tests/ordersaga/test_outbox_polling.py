@@ -119,7 +119,7 @@ def test_deleted_rows_of_settled_orders_cost_nothing_under_a_snapshot(url: str) 
                 asking.execute("ROLLBACK")
 
             start = pages(
-                explained(cursor, saga_sql.START, SAGA._beginning({new_id(): Begun(number=1)}, None))
+                explained(cursor, saga_sql.START, SAGA._parameters({new_id(): Begun(number=1)}, None))
             )
             record = pages(explained(cursor, sql.record(1, 1), recording()))
             cursor.execute(HELD)

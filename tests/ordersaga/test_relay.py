@@ -182,7 +182,7 @@ def test_many_sagas_at_once_are_cut_into_full_envelopes(url: str) -> None:
 def observed(*heard: str) -> Choreography:
     """As much of a choreography as the relay asks for: observed, and what others hear of it."""
     whole = Choreography.__new__(Choreography)
-    whole.observed, whole._heard, whole.saga = True, set(heard), SAGA
+    whole.observed, whole._consumed, whole.saga = True, set(heard), SAGA
     return whole
 
 

@@ -15,7 +15,7 @@ import pytest
 from django.core.management import call_command
 
 from ordersaga.celery.dead_letters import DeadMessage
-from ordersaga.sql import NOBODY
+from ordersaga.sql import NO_SAGA
 from tests.support import bulk_data
 from tests.support.databases import Databases
 from tests.support.fixtures import in_process, shared_in_process
@@ -320,7 +320,7 @@ def test_a_window_is_read_from_the_index_alone(databases: Databases) -> None:
     """Or pruning a million orders would read them two thousand times."""
     bulk_data.fill_orders(5_000, databases.orders)
     with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {NEXT_SAGAS}", [NOBODY, 100])
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {NEXT_SAGAS}", [NO_SAGA, 100])
         [(plans,)] = cursor.fetchall()
     assert most_rows(plans[0]["Plan"]) < 1_000
     connection.close()

@@ -11,7 +11,7 @@ from typing import Any
 
 from ordersaga.envelope import read_rows
 from ordersaga.errors import EnvelopeError
-from ordersaga.sql import NOBODY
+from ordersaga.sql import NO_SAGA
 from webapp.ops.prune import sql
 from webapp.ops.prune.databases import Databases, transaction
 
@@ -21,7 +21,7 @@ Sagas = list[str]
 def find_prunable(databases: Databases, horizon: datetime, batch: int) -> Iterator[Sagas]:
     """The sagas that may be forgotten, some hundred at a time; a list may be empty."""
     _collect_kept_sagas(databases.orders, horizon)
-    after = NOBODY
+    after = NO_SAGA
     while True:
         with transaction(databases.orders) as cursor:
             cursor.execute(sql.NEXT_SAGAS, [after, batch])

@@ -154,7 +154,8 @@ CREATE TABLE ordersaga_outbox (
     CHECK (refusals IS NULL OR fault IS NOT NULL)
 -- rows exist for milliseconds: vacuum by their number, whatever the table's size, and without pauses
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
-    autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000,
+    autovacuum_vacuum_cost_delay = 0,
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000,
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 20000)
 """
 

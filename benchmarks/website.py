@@ -53,7 +53,7 @@ class Website:
         self._once("migrate")
         self._once("manage", "createsuperuser", "--noinput", f"--username={STAFF}", "--email=")
         started = time.monotonic()
-        bulk_data.fill(orders, [self.postgres.url(database, OWNER) for database in DATABASES], rest=True)
+        bulk_data.fill(orders, [self.postgres.url(database, OWNER) for database in DATABASES], rare=True)
         self.filled_in = time.monotonic() - started
         with self.postgres.connect(DATABASES[0]) as cursor:
             cursor.execute("CREATE EXTENSION pg_stat_statements")

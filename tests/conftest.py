@@ -1,5 +1,5 @@
-"""The fixtures every test may ask for, and three rules: nothing skipped, logs on failure, nothing left
-running.
+"""The fixtures that any test may use. A skipped test fails the run, a failing test shows the logs, and no
+process outlives the run.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ hypothesis.settings.register_profile("ordersaga", deadline=None, print_blob=True
 hypothesis.settings.load_profile("ordersaga")
 
 SERVERS = {"--postgres": POSTGRES, "--rabbitmq": RABBITMQ}
-"""Options that name a server's programs, and the variables that tell them to every process."""
+"""Options that name a server's programs, and the environment variables that pass them to every process."""
 
 _numbers = itertools.count(1)
 _skipped: list[str] = []
 
 
-# The caller's settings are not the tests', nor is what stands in the .env of this tree. Now, not in a hook:
-# the conftest.py of folders named on the command line are imported before any hook runs, and set Django up.
+# Tests ignore the caller's settings and the .env of this tree. A hook would be too late: pytest imports the
+# conftest.py of folders on the command line first, and they set Django up.
 for name in [name for name in os.environ if name.startswith(("ORDERSAGA_", "PROVISION_"))]:
     del os.environ[name]
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
@@ -67,7 +67,7 @@ def rabbitmq() -> Iterator[RabbitMQ]:
 
 @pytest.fixture
 def vhost(rabbitmq: RabbitMQ) -> Iterator[str]:
-    """The broker URL of a virtual host of this test's own."""
+    """The broker URL of a new virtual host."""
     name = f"test-{next(_numbers)}"
     rabbitmq.ensure()
     yield rabbitmq.add_vhost(name)
@@ -82,7 +82,7 @@ def database_templates(postgres: Postgres) -> dict[str, str]:
 
 @pytest.fixture
 def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
-    """The three participants' databases, migrated and empty, of this test's own."""
+    """The three participants' databases, new, migrated and empty."""
     postgres.ensure()
     made = copies(postgres, database_templates)
     yield made
@@ -92,8 +92,8 @@ def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterato
 
 @pytest.fixture
 def environment(databases: Databases, vhost: str) -> dict[str, str]:
-    """What a process of the project needs in its environment: this test's databases and broker. Override to
-    add.
+    """The environment of the project's processes: this test's databases and broker. Override it to add
+    variables.
     """
     return {**databases.env, "ORDERSAGA_BROKER_URL": vhost}
 
@@ -122,7 +122,7 @@ def spawn(environment: dict[str, str]) -> Iterator[Callable[..., Process]]:
 
 @pytest.fixture
 def proxy() -> Iterator[Callable[[int], Proxy]]:
-    """Starts a TCP proxy before a port: ``proxy(postgres.port)``."""
+    """Starts a TCP proxy in front of a port: ``proxy(postgres.port)``."""
     started: list[Proxy] = []
 
     def start(port: int) -> Proxy:
@@ -144,15 +144,15 @@ def pools(environment: dict[str, str]) -> Iterator[Pools]:
 
 @pytest.fixture
 def pool_plan() -> tuple[Pool, ...]:
-    """The pools pytest-celery's ``celery_setup`` runs; override for others."""
+    """The pools that pytest-celery's ``celery_setup`` runs; override it for others."""
     return tuple(Pool(name) for name in PARTICIPANTS)
 
 
 class BrokerContainer(CeleryTestContainer):
-    """The run's RabbitMQ node where pytest-celery expects a container."""
+    """Presents the run's RabbitMQ node as the container that pytest-celery expects."""
 
     def __init__(self, node: RabbitMQ, url: str) -> None:
-        # No super().__init__: it wants Docker's client.
+        # No super().__init__: it needs a Docker client.
         self.node, self.url = node, url
 
     @property
@@ -174,7 +174,7 @@ class BrokerContainer(CeleryTestContainer):
         return self.node.process.logs(whole=True)
 
     def reload(self) -> None:
-        """A process is always up to date."""
+        """Do nothing: a process has no state to reload."""
 
     def kill(self, signal: str | int = "SIGKILL") -> None:  # noqa: ARG002 - pytest-celery's signature
         self.node.kill()
@@ -196,7 +196,7 @@ def celery_broker_cluster(celery_broker: CeleryTestBroker) -> CeleryBrokerCluste
 
 @pytest.fixture
 def celery_backend_cluster() -> None:
-    """No result backend: a saga's results are in the databases."""
+    """No result backend: sagas keep their results in the databases."""
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def celery_worker_cluster(pools: Pools, pool_plan: tuple[Pool, ...]) -> PoolClus
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failing test shows the last lines of every process's log."""
+    """Add the last lines of every process's log to the report of a failing test."""
     report = yield
     if report.failed:
         for process in running:
@@ -233,7 +233,7 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 @pytest.hookimpl(trylast=True)  # after the fixtures have ended
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Nothing is skipped silently, nothing stays."""
+    """Fail the run if a test was skipped, and end every process."""
     if _skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     stop_all()
@@ -242,10 +242,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the servers' programs, measure the machine before xdist starts its processes, and accept Ctrl-C.
+    """Pass on the servers' programs, measure the machine before xdist starts its processes, and accept
+    Ctrl-C.
 
-    A shell that starts the tests in its background has them ignore Ctrl-C, and all that they start inherits
-    it.
+    A shell that starts the tests in the background makes them, and all their children, ignore Ctrl-C.
     """
     for option, variable in SERVERS.items():
         if given := config.getoption(option):

@@ -1,4 +1,4 @@
-"""Books that were written by SQL are as good as any: the house works on from where they end."""
+"""Orders written by SQL are as good as placed ones: new orders settle beside them."""
 
 from __future__ import annotations
 
@@ -37,18 +37,19 @@ def test_new_orders_settle_beside_bulk_data_and_reconcile(databases: Databases) 
 
 
 def test_the_bulk_audit_trail_is_one_tree_for_each_saga(databases: Databases) -> None:
-    """Every cause is an event of the same saga, as in a trail that was heard."""
+    """Every cause is an event of the same saga, as in a recorded trail."""
     bulk_data.fill_orders(ORDERS, databases.orders)
     probe = DatabaseProbe(databases)
     [(events, beginnings, foreign)] = probe.query(
         "orders",
         """
-        SELECT count(*), count(*) FILTER (WHERE e.cause IS NULL), count(*) FILTER (WHERE e.cause IS NOT NULL AND c.id IS NULL)
+        SELECT count(*), count(*) FILTER (WHERE e.cause IS NULL),
+            count(*) FILTER (WHERE e.cause IS NOT NULL AND c.id IS NULL)
         FROM audit_sagaevent e LEFT JOIN audit_sagaevent c ON c.event_id = e.cause AND c.saga_id = e.saga_id
     """,
     )
     assert events > 6 * ORDERS
-    assert beginnings == ORDERS + ORDERS * 3 // 100  # a cancelled order's wish is not in the trail
+    assert beginnings == ORDERS + ORDERS * 3 // 100  # the request to cancel has no cause
     assert foreign == 0
     [(packed,)] = probe.query(
         "orders", "SELECT sum(json_array_length(payload::json->'signals')) FROM ordersaga_pack"

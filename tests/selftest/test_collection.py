@@ -1,4 +1,4 @@
-"""Every process of a run must find the same tests: side by side they are dealt out by their names."""
+"""Every process of a run must collect the same tests, because xdist distributes them by name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ COLLECT = [
 
 
 def test_tests_have_the_same_names_in_every_process() -> None:
-    # Sets and hashes of strings come in another order with each seed; a name made of one differs from process
-    # to process.
+    # The order of sets of strings depends on the hash seed, so a name made from a set differs between
+    # processes.
     running = [
         subprocess.Popen(
             COLLECT, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""The pools' machinery, on a small Celery app of its own."""
+"""Tests of the pools' helpers, on a small Celery application."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ import os, time
 from celery import Celery
 
 app = Celery("tiny", broker=os.environ["ORDERSAGA_BROKER_URL"])
-app.conf.update(task_default_queue="tiny", task_default_queue_type="quorum", task_default_exchange_type="topic",
-                task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1,
+app.conf.update(task_default_queue="tiny", task_default_queue_type="quorum",
+                task_default_exchange_type="topic", task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1,
                 task_ignore_result=True)
 
 @app.task(name="tiny.write")

@@ -1,4 +1,4 @@
-"""The ground the other tests stand on, tested itself."""
+"""Tests of the servers, proxies and processes that other tests use."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TestRabbitMQ:
         publish(rabbitmq, name, "letters")
         rabbitmq.kill()
         rabbitmq.start()
-        # the queue's Raft leader is elected only after the node has said that it is ready
+        # The queue's Raft leader is elected only after the node has reported that it is ready.
         eventually(lambda: rabbitmq.queues(name)["letters"].ready == 1, 20, "the letter")
         eventually(lambda: rabbitmq.unsettled(name) == {"letters": 1}, 5, "the letter in the queue's report")
 
@@ -150,7 +150,9 @@ class TestProcesses:
 
     def test_a_run_that_is_killed_leaves_neither_processes_nor_folders(self) -> None:
         code = (
-            "from tests.support.janitor import janitor; from tests.support.processes import Process; import time\n"
+            "import time\n"
+            "from tests.support.janitor import janitor\n"
+            "from tests.support.processes import Process\n"
             "folder = janitor().folder('gone')\n"
             "Process('orphan', ['setsid', '--fork', 'sleep', '600'], log=folder / 'log').start()\n"
             "print(janitor().mark, folder, flush=True); time.sleep(600)"

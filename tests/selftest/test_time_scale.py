@@ -1,4 +1,4 @@
-"""Timeouts follow the machine: measured once, and applied to every kind of wait."""
+"""Timeouts follow the machine: the factor is measured once and applies to every kind of wait."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_busy_machine_is_measured_as_slower() -> None:
 
 
 def test_the_factor_is_measured_once_and_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "")  # restored afterwards, whatever is written meanwhile
+    monkeypatch.setenv(VARIABLE, "")  # registers the variable, so that monkeypatch restores it
     del os.environ[VARIABLE]
     factor = time_scale()
     assert factor >= 1
@@ -79,7 +79,7 @@ def test_the_limit_of_a_marked_test_is_scaled(request: pytest.FixtureRequest) ->
 
 
 def test_busy_loops_run_beside_a_command_and_end_with_it() -> None:
-    code = "import os, psutil; print(*(p.pid for p in psutil.Process(os.getppid()).children())); raise SystemExit(7)"
+    code = "import os, psutil; print(*(p.pid for p in psutil.Process(os.getppid()).children())); exit(7)"
     argv = [sys.executable, "-m", "tests.support.busy", "3", sys.executable, "-c", code]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     beside = [int(pid) for pid in done.stdout.split()]

@@ -1,1 +1,1 @@
-"""What the tests stand on: private servers, real processes, bounded waiting."""
+"""Helpers of the tests: private servers, real processes, bounded waiting."""

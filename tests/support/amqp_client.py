@@ -76,7 +76,7 @@ class AmqpClient:
             return connection.channel().basic_get(queue, no_ack=True)
 
     def reject(self, queue: str) -> bool:
-        """Reject the oldest message of a queue, so that the broker dead-letters it; False if there is none."""
+        """Reject the oldest message of a queue, so that the broker dead-letters it; False if it is empty."""
         with self.rabbitmq.connect(self.vhost) as connection:
             channel = connection.channel()
             if found := channel.basic_get(queue):

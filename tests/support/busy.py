@@ -1,4 +1,4 @@
-"""Runs a command beside busy loops, to simulate a slow machine: ``python -m tests.support.busy 2 make test``."""
+"""Runs a command beside busy loops, as on a slow machine: ``python -m tests.support.busy 2 make test``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The participants' three databases: migrated once a run, copied for every test."""
+"""The three databases of the participants: migrated once a run, copied for every test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Databases:
-    """The URLs of one test's databases, each of its own role."""
+    """The URLs of a test's databases, each with its own role."""
 
     orders: str
     inventory: str
@@ -27,18 +27,20 @@ class Databases:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a process of the project needs in its environment to use them."""
+        """The environment variables that name these databases."""
         urls = {f"ORDERSAGA_{owner.upper()}_DATABASE_URL": getattr(self, owner) for owner in OWNERS}
         return {"ORDERSAGA_ENV": "test", **urls}
 
     @property
     def names(self) -> list[str]:
-        """As the server knows them, in the order of their owners."""
+        """The names of the databases, in the order of their owners."""
         return [getattr(self, owner).rpartition("/")[2] for owner in OWNERS]
 
 
 def migrated_templates(postgres: Postgres) -> dict[str, str]:
-    """Three databases that ``manage.py migrate`` has made ready, by owner; nobody is connected to them."""
+    """Create three databases by ``manage.py migrate``; return their names by owner. No connection to them is
+    left.
+    """
     names = {owner: f"template_{owner}" for owner in OWNERS}
     for owner, name in names.items():
         postgres.create_role(owner)
@@ -54,7 +56,7 @@ def migrated_templates(postgres: Postgres) -> dict[str, str]:
 
 
 def copies(postgres: Postgres, templates: dict[str, str]) -> Databases:
-    """A fresh copy of each template."""
+    """Create a copy of each template."""
     number = next(_numbers)
     names = {owner: f"{owner}_{number}" for owner in OWNERS}
     postgres.create_databases({names[owner]: (owner, template) for owner, template in templates.items()})

@@ -1,9 +1,8 @@
-"""Other versions of PostgreSQL and RabbitMQ for the tests: a Debian system of another suite in a directory of
-its own.
+"""Provides other versions of PostgreSQL and RabbitMQ: a Debian system of another suite in its own directory.
 
-``python -m tests.support.debian_root stable /srv/debian-stable`` makes one, as root, on Debian or Ubuntu.
-Nothing outside the directory changes, and no service of the new system is started.
-``make test ARGS="--rabbitmq=DIR --postgres=DIR"`` then runs its servers.
+``python -m tests.support.debian_root stable /srv/debian-stable`` creates one, as root, on Debian or Ubuntu.
+It changes nothing outside the directory, and starts no service of the new system. ``make test
+ARGS="--rabbitmq=DIR --postgres=DIR"`` then runs its servers.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
 
 
 def mirror() -> str:
-    """The Debian mirror that this machine's apt is configured with."""
+    """Return the Debian mirror in this machine's apt configuration."""
     for source in map(Path, SOURCES):
         text = source.read_text() if source.exists() else ""
         if found := re.search(r"^(?:URIs:|deb(?: \[[^]]*\])?) *(\S+/debian)/?\s", text, re.MULTILINE):
@@ -34,10 +33,9 @@ def mirror() -> str:
 
 
 def make(suite: str, directory: Path) -> None:
-    """A minimal system of ``suite`` with the servers' packages; continues where an earlier call was
-    interrupted.
+    """Create a minimal system of ``suite`` with the servers' packages; continue an interrupted call.
 
-    :raises subprocess.CalledProcessError: when debootstrap or apt-get fails.
+    :raises subprocess.CalledProcessError: if debootstrap or apt-get fails.
     """
     if not (directory / "etc" / "debian_version").exists():
         subprocess.run(["debootstrap", "--variant=minbase", suite, directory, mirror()], check=True)

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL for the tests: one server a run, a broker's database a test."""
+"""The embedded PostgreSQL for the tests: one server for a run, one broker database for a test."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class EmbeddedPostgres:
 
     @contextmanager
     def cursor(self, database: str = "postgres") -> Iterator[Any]:
-        """Of the superuser, in autocommit."""
+        """Yield a cursor of the superuser, in autocommit."""
         sockets = str(self.server.sockets)
         connection = psycopg2.connect(dbname=database, user=SUPERUSER, host=sockets, port=PORT)
         connection.autocommit = True
@@ -56,7 +56,7 @@ class EmbeddedPostgres:
 
     @contextmanager
     def broker(self) -> Iterator[BrokerDatabase]:
-        """A new database for a broker of a test's own."""
+        """Create a database for a broker."""
         name = f"broker_{next(_numbers)}"
         with self.cursor() as cursor:
             cursor.execute(sql.SQL("CREATE DATABASE {} OWNER broker").format(sql.Identifier(name)))
@@ -74,7 +74,7 @@ class BrokerDatabase:
         self.conninfo = f"host={self.sockets} port={PORT} dbname={name} user=broker"
 
     def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Run one statement; its rows."""
+        """Run one statement; return its rows."""
         with self.postgres.cursor(self.name) as cursor:
             cursor.execute(statement, values or None)
             return list(cursor.fetchall()) if cursor.description else []
@@ -82,7 +82,7 @@ class BrokerDatabase:
 
 @contextmanager
 def _marked() -> Iterator[None]:
-    """So that the janitor knows the server as ours."""
+    """Mark the server's process, so that the janitor ends it."""
     os.environ[MARK] = janitor().mark
     try:
         yield

@@ -1,4 +1,4 @@
-"""A real Flower, started as the documents say."""
+"""Starts a real Flower, as the documents tell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREFIX = "admin/flower"
 
 
 class Flower:
-    """One process on a free port of the loopback."""
+    """One Flower process on a free port of the loopback interface."""
 
     def __init__(self, env: Mapping[str, str], *options: str, password: str = PASSWORD) -> None:
         self.port = free_port()
@@ -46,7 +46,7 @@ class Flower:
         eventually(lambda: listens(self.port), 60, "Flower")
 
     def get(self, page: str, headers: Sequence[tuple[str, str]] = ()) -> str:
-        """What it says to somebody beside the web process who knows the password."""
+        """Request a path with the password that the web process uses."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/{PREFIX}/{page}", headers=dict(headers)
         )

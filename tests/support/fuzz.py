@@ -1,6 +1,4 @@
-"""Mutated AMQP messages: properties and headers of every type and of none, written byte by byte, as no client
-would.
-"""
+"""Generates mutated AMQP messages, byte by byte: properties and headers of every type, and missing ones."""
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ TEXTS = (
     b"binary",
     b"zlib",
 )
-"""NUL, a lone surrogate, invalid UTF-8, what has a meaning somewhere, and what is too long."""
+"""NUL, a lone surrogate, invalid UTF-8, texts with a special meaning, and long texts."""
 NAMES = (
     "task",
     "id",
@@ -78,7 +76,7 @@ NAMES = (
     "",
     "\udcff",
 )
-"""Headers that somebody reads: our consumer, Celery's, the drain of dead letters."""
+"""Headers that a consumer reads: the engine's, Celery's, or the one of dead letters."""
 HARMLESS = (
     "ping",
     "stats",
@@ -92,13 +90,13 @@ HARMLESS = (
     "__class__",
     "",
 )
-"""Remote-control commands that end or change nothing."""
+"""Remote-control commands that stop and change nothing."""
 
 
 class Mutant(NamedTuple):
-    """A message as it is sent.
+    """A mutated message.
 
-    :ivar kept: whether it must end as a dead letter, unless the broker refuses it.
+    :ivar kept: whether it must become a dead letter, unless the broker refuses it.
     """
 
     exchange: str
@@ -109,20 +107,18 @@ class Mutant(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """The name under which a dead letter's body is stored."""
+        """Return the digest under which the body of a dead letter is stored."""
         return hashlib.sha256(self.body).hexdigest()
 
 
 class Fuzz:
-    """Makes messages from a seed: the same ones each time, but for ids and what tells bodies apart."""
+    """Generates messages from a seed: the same ones each time, except for ids and the markers of bodies."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
 
     def messages(self, count: int, participants: Sequence[str]) -> Iterator[Mutant]:
-        """Messages to the participants' queues, to the dead-letter queues and to queues that nothing is bound
-        to.
-        """
+        """Yield messages to the participants' queues, the dead-letter queues and unconsumed queues."""
         for number in range(count):
             to = self._random.choice(participants)
             address = ("ordersaga", f"to.{to}".encode())
@@ -136,13 +132,13 @@ class Fuzz:
                     )
             properties = self._properties()
             expires = struct.unpack(">H", properties[:2])[0] & 0x100
-            # the broker drops what expires in a queue that has no dead-letter queue of its own
+            # The broker deletes a message that expires in a queue without a dead-letter queue.
             yield Mutant(
                 *address, properties, self._body(), kept=not expires or address[1].startswith(b"to.")
             )
 
     def celery_messages(self, count: int) -> Iterator[Mutant]:
-        """Events and remote-control commands."""
+        """Yield Celery events and remote-control commands."""
         for number in range(count):
             keys = (
                 b"worker.heartbeat",
@@ -170,7 +166,7 @@ class Fuzz:
     # ---------------------------------------------------------------------------------------------------
 
     def _properties(self) -> bytes:
-        """A flag word and the properties it announces, most of them as they should be."""
+        """Return a flag word and the properties it announces, most of them valid."""
         flags, fields = 0, b""
         genuine: dict[int, Callable[[], bytes]] = {
             15: lambda: _short(CONTENT_TYPE.encode()),
@@ -204,7 +200,7 @@ class Fuzz:
         return _short(self._random.choice(TEXTS)[:255])
 
     def _headers(self) -> bytes:
-        """Those of an envelope with a signature that is wrong, then some mutated, missing or added."""
+        """Return the headers of an envelope with a wrong signature, some mutated, missing or added."""
         id_ = new_id()
         values: dict[str, bytes] = {
             "task": _long(b"signal.OrderPlaced"),
@@ -229,7 +225,7 @@ class Fuzz:
         return struct.pack(">I", len(items)) + items
 
     def _value(self) -> bytes:
-        """A field of any type that the broker takes, tag included."""
+        """Return a field of any type that the broker accepts, with its tag."""
         random = self._random
         makers: tuple[Callable[[], bytes], ...] = (
             lambda: _long(random.choice(TEXTS)),
@@ -261,7 +257,7 @@ class Fuzz:
     # ---------------------------------------------------------------------------------------------------------
 
     def _body(self) -> bytes:
-        """Unlike any other, so that each can be found; empty once in a while."""
+        """Return a unique body, so that each message can be found, or sometimes an empty one."""
         token = new_id().encode()
         body = envelope_body(
             "signal.OrderPlaced", new_id(), json.dumps({"order": "1", "customer": token.decode()})
@@ -387,7 +383,7 @@ class _Raw(amqp.Message):
 
 
 class Sender:
-    """Publishes mutants with confirms, some hundred at a time; those that the broker refuses are counted."""
+    """Publishes mutants with confirms, some hundred at a time, and counts those that the broker refuses."""
 
     BATCH = 200
 
@@ -397,7 +393,6 @@ class Sender:
         self.accepted: list[Mutant] = []
 
     def send(self, mutants: Iterator[Mutant]) -> None:
-        """Send all."""
         batch: list[Mutant] = []
         for mutant in mutants:
             batch.append(mutant)
@@ -407,7 +402,9 @@ class Sender:
         self._send(batch)
 
     def _send(self, batch: list[Mutant]) -> None:
-        """As one; if the broker closes the connection or channel for it, in halves."""
+        """Publish the mutants together; if the broker closes the connection or channel, publish them in
+        halves.
+        """
         if not batch:
             return
         try:

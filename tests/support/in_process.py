@@ -16,7 +16,7 @@ class InProcessSagas:
         self.choreography, self.factory, self.probe = choreography, factory, probe
 
     def rehearsal(self, **options: Any) -> Rehearsal:
-        """Options as for :class:`ordersaga.testing.Rehearsal`."""
+        """Return a rehearsal; options as for :class:`ordersaga.testing.Rehearsal`."""
         return Rehearsal(self.choreography, **options)
 
 

@@ -1,8 +1,8 @@
-"""Cleans up after the tests even when they die: a process of its own, listening at a pipe.
+"""Cleans up after the tests even if they are killed, by a helper process that reads from a pipe.
 
-The tests mark whatever they start with one environment variable and name the folders they make. When the pipe
-closes, for whatever reason (the end, Ctrl-C, ``kill -9``), the janitor ends every process that carries the
-mark and removes the folders.
+The tests mark everything they start with an environment variable, and send the janitor the names of their
+folders. When the pipe closes (at the end, by Ctrl-C or ``kill -9``), the janitor ends every marked process
+and removes the folders.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MARK = "ORDERSAGA_TEST_RUN"
 
 
 class Janitor:
-    """One test run's mark and its helper process."""
+    """The mark of a test run, and its helper process."""
 
     def __init__(self) -> None:
         self.mark = uuid.uuid4().hex
@@ -34,14 +34,14 @@ class Janitor:
             [sys.executable, "-m", "tests.support.janitor", self.mark],
             stdin=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C at the terminal is not for the janitor
+            start_new_session=True,  # the janitor ignores Ctrl-C at the terminal
             cwd=Path(__file__).parents[2],
             env=environment,
         )
         atexit.register(self.finish)
 
     def folder(self, prefix: str) -> Path:
-        """A new folder with a short path (sockets allow 107 characters), removed at the end of the run."""
+        """Create a folder with a short path (sockets allow 107 characters), removed at the end of the run."""
         base = "/tmp" if os.access("/tmp", os.W_OK) else None  # noqa: S108 - mkdtemp makes a private folder there
         path = Path(tempfile.mkdtemp(prefix=f"os-{prefix}-", dir=base))
         assert self._helper.stdin is not None
@@ -50,7 +50,7 @@ class Janitor:
         return path
 
     def finish(self) -> None:
-        """Close the pipe and wait until everything is clean."""
+        """Close the pipe and wait until everything is cleaned up."""
         if self._helper.stdin is not None and not self._helper.stdin.closed:
             self._helper.stdin.close()
             self._helper.wait(timeout=scaled(30))
@@ -58,14 +58,12 @@ class Janitor:
 
 @cache
 def janitor() -> Janitor:
-    """The janitor of this run, started when first needed."""
+    """Return the janitor of this run, which the first call starts."""
     return Janitor()
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """The living processes that carry ``mark`` in their environment, children that wiped their
-    own included.
-    """
+    """Return the processes that carry ``mark`` in their environment, or descend from one that does."""
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         try:
@@ -77,7 +75,7 @@ def marked(mark: str) -> list[psutil.Process]:
 
 
 def sweep(mark: str) -> None:
-    """End every process that carries ``mark``, again until none is left."""
+    """End every process that carries ``mark``, until none is left."""
     for _ in range(10):
         rest = marked(mark)
         if not rest:

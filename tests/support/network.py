@@ -1,7 +1,7 @@
-"""Another host, as far as TCP can tell: a network namespace behind links whose packets a test may drop.
+"""Simulates another host by a network namespace, behind links whose packets a test may drop.
 
-Needs root, as making namespaces does. A namespace lives as long as a process in it, and its links with it, so
-nothing is left behind however a test run ends.
+It needs root. A namespace and its links end with its last process, so nothing is left, however a test run
+ends.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tests.support.processes import Process
 from tests.support.programs import ip
 
 NOBODY = "02:00:00:00:00:01"
-"""A hardware address that no interface has: what is sent there is lost, and the sender has no error."""
+"""A hardware address that no interface has: packets sent to it are lost without an error."""
 UNSHARE = ["unshare", "--net", "--"]
 
 _numbers = itertools.count(1)
 
 
 class Host:
-    """A namespace and its links; use as a context manager."""
+    """A namespace and its links; a context manager."""
 
     def __init__(self) -> None:
         self._holder = Process("host", [*UNSHARE, "sleep", "infinity"])
@@ -41,20 +41,19 @@ class Host:
         self._holder.kill()
 
     def link(self) -> Link:
-        """A new link to it."""
+        """Create a link to the host."""
         assert self._holder.pid is not None
         return Link(self, self._holder.pid)
 
     def command(self, argv: Sequence[str | Path]) -> list[str]:
-        """The command that runs ``argv`` there; the process keeps its number and its signals."""
+        """Return the command that runs ``argv`` on the host; the process keeps its id and its signals."""
         return ["nsenter", f"--net=/proc/{self._holder.pid}/ns/net", "--", *map(str, argv)]
 
 
 class Link:
-    """One way to the other host.
+    """A link to the other host.
 
-    :ivar here: this side's address, which servers listen on.
-    :ivar there: the other host's.
+    :ivar here: the address of this side, on which servers listen. :ivar there: the other host's address.
     """
 
     def __init__(self, host: Host, pid: int) -> None:
@@ -71,21 +70,19 @@ class Link:
         self._there("ip", "link", "set", self._far, "up")
 
     def drop(self) -> None:
-        """From now on no packet arrives, and nobody is told: as when a cable is pulled or a
-        firewall forgets.
-        """
+        """Drop all packets without notice, as an unplugged cable or a firewall does."""
         _ip("neigh", "replace", self.there, "lladdr", NOBODY, "dev", self._near, "nud", "permanent")
         self._there(
             "ip", "neigh", "replace", self.here, "lladdr", NOBODY, "dev", self._far, "nud", "permanent"
         )
 
     def flow(self) -> None:
-        """Packets arrive again."""
+        """Stop dropping packets."""
         _ip("neigh", "del", self.there, "dev", self._near)
         self._there("ip", "neigh", "del", self.here, "dev", self._far)
 
     def connections(self) -> int:
-        """How many TCP connections the other host believes to have over this link."""
+        """Count the TCP connections that the other host sees over this link."""
         return len(self._there("ss", "-Htn", "state", "established", "dst", self.here).splitlines())
 
     def _there(self, *argv: str) -> str:
@@ -93,7 +90,7 @@ class Link:
 
 
 def can_make_hosts() -> bool:
-    """Whether this process may make network namespaces; inside many containers not even root may."""
+    """Return whether this process may create network namespaces; in many containers not even root may."""
     return subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
 
 

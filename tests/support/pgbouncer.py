@@ -30,8 +30,8 @@ server_lifetime = 3600
 
 
 class PgBouncer:
-    """Debian's PgBouncer as it comes, but for its pool mode. ``start`` may follow ``stop`` or ``kill``, on
-    the same port.
+    """Debian's default PgBouncer, except for its pool mode. ``start`` may follow ``stop`` or ``kill``, on the
+    same port.
     """
 
     def __init__(self, postgres_port: int, mode: str, roles: Sequence[str], *, size: int = 20) -> None:
@@ -57,11 +57,11 @@ class PgBouncer:
         return self
 
     def through(self, url: str) -> str:
-        """``url`` of the server, led through the pooler."""
+        """Return ``url`` with the pooler in place of its server."""
         return url.replace(f":{self._postgres_port}/", f":{self.port}/")
 
     def restart(self) -> None:
-        """Ended with -9 and started again: all connections of both sides are lost."""
+        """Kill and start it: all connections of both sides are lost."""
         self.process.kill()
         self.start()
 
@@ -70,7 +70,7 @@ class PgBouncer:
         self.process.wait(30)
 
     def held(self, url: str, count: int) -> list[psycopg2.extensions.connection]:
-        """So many clients at once, each with a transaction open and thus with a server session of its own."""
+        """Open ``count`` clients, each in a transaction and therefore with its own server session."""
         clients = []
         for _ in range(count):
             client = psycopg2.connect(self.through(url))

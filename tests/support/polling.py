@@ -1,4 +1,4 @@
-"""Waiting, bounded: never a bare sleep."""
+"""Bounded waiting by polling, instead of sleeping."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def eventually(
     *,
     ignoring: tuple[type[Exception], ...] = (AssertionError,),
 ) -> T:
-    """Ask ``check`` until it answers with something true, and hand that answer back.
+    """Call ``check`` until it returns something true; return that.
 
     ``timeout`` is in seconds, scaled to this machine. Exceptions of the ``ignoring`` kinds count as "not
     yet".
 
-    :raises AssertionError: when time is up; it says ``what`` was awaited and the last answer or exception.
+    :raises AssertionError: at the timeout, with ``what`` and the last result or exception.
     """
     timeout = scaled(timeout)
     deadline = time.monotonic() + timeout
@@ -47,9 +47,9 @@ def eventually(
 
 
 def throughout(check: Callable[[], T], seconds: float, what: str = "") -> None:
-    """Ask ``check`` for so long, and see that it answers with something true each time.
+    """Call ``check`` repeatedly for ``seconds``; it must return something true each time.
 
-    :raises AssertionError: at the first answer that is not.
+    :raises AssertionError: at the first result that is false.
     """
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:

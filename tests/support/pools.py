@@ -1,4 +1,4 @@
-"""Celery pools as local processes, under pytest-celery's nodes and clusters: ``celery -A workers.<name>
+"""Runs Celery pools as local processes behind pytest-celery's nodes and clusters: ``celery -A workers.<name>
 worker``.
 """
 
@@ -22,7 +22,7 @@ PARTICIPANTS = ("orders", "inventory", "payments", "audit")
 
 @dataclass(frozen=True)
 class Pool:
-    """One pool as a deployment would describe it."""
+    """A pool, as a deployment describes it."""
 
     name: str
     processes: int = 1
@@ -43,10 +43,10 @@ class Pool:
 
 
 class PoolContainer(CeleryTestContainer):
-    """One ``celery worker`` process where pytest-celery expects a container."""
+    """Presents one ``celery worker`` process as the container that pytest-celery expects."""
 
     def __init__(self, pool: Pool, number: int, env: Mapping[str, str], cwd: Path, folder: Path) -> None:
-        # No super().__init__: it wants Docker's client.
+        # No super().__init__: it needs a Docker client.
         self.pool = pool
         self.node = f"{pool.name}-{number}@test"
         self.env_given = {**env, **pool.env}
@@ -97,16 +97,16 @@ class PoolContainer(CeleryTestContainer):
         self.process.start()
 
     def ready(self, timeout: float = 60) -> bool:
-        """Wait until the worker says so.
+        """Wait until the worker has logged that it is ready.
 
-        :raises RuntimeError: when it ends before.
+        :raises RuntimeError: if it exits first.
         """
         self.process.wait_for_log(self._readiness, timeout)
         return True
 
     @property
     def is_ready(self) -> bool:
-        """Whether it runs and has said so."""
+        """Whether the process runs and has logged that it is ready."""
         return self.process.alive and self._readiness in self.process.logs()
 
     @property
@@ -117,10 +117,10 @@ class PoolContainer(CeleryTestContainer):
         return self.process.logs(whole=True)
 
     def reload(self) -> None:
-        """A process is always up to date."""
+        """Do nothing: a process has no state to reload."""
 
     def kill(self, signal: str | int = "SIGKILL") -> None:
-        """``kill -9`` of the whole group, or another signal to the parent alone."""
+        """Kill the whole process group with SIGKILL, or send another signal to the parent alone."""
         number = number_of(signal)
         if number == number_of("SIGKILL"):
             self.process.kill()
@@ -128,11 +128,11 @@ class PoolContainer(CeleryTestContainer):
             self.process.send(number)
 
     def terminate(self, timeout: float = 30) -> int:
-        """Celery's warm stop; the exit status."""
+        """Stop by Celery's warm shutdown; return the exit status."""
         return self.process.terminate(timeout)
 
     def restart(self, timeout: float = 30) -> None:
-        """A warm stop if it runs, then a start, and wait until it is ready."""
+        """Stop warmly if it runs, start, and wait until it is ready."""
         if self.process.alive:
             self.process.terminate(timeout)
         self.process.start()
@@ -143,7 +143,7 @@ class PoolContainer(CeleryTestContainer):
 
 
 class PoolWorker(CeleryTestWorker):
-    """pytest-celery's worker node over a local process."""
+    """pytest-celery's worker node for a local process."""
 
     container: PoolContainer
 
@@ -161,7 +161,7 @@ class PoolWorker(CeleryTestWorker):
         self.container.start()
 
     def terminate(self, timeout: float = 30) -> int:
-        """Celery's warm stop; the exit status."""
+        """Stop by Celery's warm shutdown; return the exit status."""
         return self.container.terminate(timeout)
 
 
@@ -175,19 +175,19 @@ class PoolCluster(CeleryWorkerCluster):
         return super().__getitem__(index)
 
     def kill(self) -> None:
-        """``kill -9`` of every process."""
+        """Kill every process with SIGKILL."""
         for worker in self:
             worker.kill()
 
     def terminate(self, timeout: float = 30) -> None:
-        """A warm stop of all, at the same time."""
+        """Stop all warmly, at the same time."""
         for worker in self:
             worker.kill(signal="SIGTERM")
         for worker in self:
             worker.process.wait(timeout)
 
     def start(self, *, wait: bool = True) -> None:
-        """Start those that do not run; all at the same time."""
+        """Start the processes that do not run, at the same time."""
         for worker in self:
             if not worker.process.alive:
                 worker.start()
@@ -195,7 +195,7 @@ class PoolCluster(CeleryWorkerCluster):
             self.ready()
 
     def restart(self, *, force: bool = False) -> None:
-        """Stop, warmly or with -9, and start."""
+        """Stop all, warmly or by SIGKILL, and start them."""
         if force:
             self.kill()
         else:
@@ -213,12 +213,10 @@ class PoolCluster(CeleryWorkerCluster):
 
 
 class Pools:
-    """Starts pools and knows those it started: ``pools["inventory"][0].kill()``."""
+    """Starts pools, and returns them by name: ``pools["inventory"][0].kill()``."""
 
     def __init__(self, env: Mapping[str, str], cwd: Path = ROOT, *, after: int = 0) -> None:
-        """:param after: the processes of each pool are numbered from the next, as no two may share a node
-        name.
-        """
+        """:param after: the number before the first process of each pool; no two may share a node name."""
         self.env = dict(env)
         self.cwd = cwd
         self._after = after
@@ -238,21 +236,21 @@ class Pools:
         args: Sequence[str] = (),
         wait: bool = True,
     ) -> PoolCluster:
-        """Start (more) processes of the pool ``name``; the cluster of all its processes."""
+        """Start further processes of the pool ``name``; return the cluster of all its processes."""
         pool = Pool(
             name, processes=processes, kind=kind, concurrency=concurrency, app=app, env=env or {}, args=args
         )
         return self.launch(pool, wait=wait)[name]
 
     def start_all(self, *names: str, wait: bool = True, **options: Any) -> dict[str, PoolCluster]:
-        """Start the four participants' pools, or those named, all at the same time; options as
-        for ``start``.
+        """Start the pools of the four participants, or those named, at the same time; options as for
+        ``start``.
         """
         pools = [Pool(name, **options) for name in names or PARTICIPANTS]
         return self.launch(*pools, wait=wait)
 
     def launch(self, *pools: Pool, wait: bool = True) -> dict[str, PoolCluster]:
-        """Start every process of ``pools`` at once, then wait for all of them."""
+        """Start every process of ``pools`` at once, and wait for all."""
         for pool in pools:
             workers = list(self._clusters[pool.name]) if pool.name in self._clusters else []
             for _ in range(pool.processes):
@@ -280,7 +278,7 @@ class Pools:
         return [worker for cluster in self for worker in cluster]
 
     def ping(self, app: Any, timeout: float = 10) -> list[str]:
-        """The node names of all running processes, once all of them answer Celery's ping through ``app``."""
+        """Return the node names of all running processes, once each answers Celery's ping through ``app``."""
         expected = {worker.hostname() for worker in self.workers if worker.process.alive}
 
         def answered() -> bool:

@@ -1,4 +1,4 @@
-"""Free ports on the loopback."""
+"""Free ports on the loopback interface."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import random
 import socket
 
-# Below the kernel's range for outgoing connections: while a server is down, a client that tries again and
-# again must neither be given its port nor connect to itself.
+# Below the kernel's range for outgoing connections: a client that retries while a server is down must not get
+# the server's port, nor connect to itself.
 RANGE = range(20_000, 32_000)
-# Two test processes side by side look into different halves, or both might find the same port free.
+# Two test processes search different halves, so that they cannot choose the same port.
 SHARE = RANGE[::2] if os.environ.get("PYTEST_XDIST_WORKER") == "gw0" else RANGE[1::2]
 
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port nobody listens on, never given twice in one process."""
+    """Return a port on which no process listens; a process never gets the same one twice."""
     for port in random.sample(SHARE, 200):
         if port in _given:
             continue

@@ -1,4 +1,4 @@
-"""A private PostgreSQL server on a free port, as durable as a real one."""
+"""A private PostgreSQL server on a free port, with durable commits."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ SETTINGS = {
 
 
 class Postgres:
-    """initdb once; ``start``, ``stop``, ``kill`` and ``restart`` keep the data and the port."""
+    """A server; ``start``, ``stop``, ``kill`` and ``restart`` keep its data and port."""
 
     def __init__(self, **settings: str) -> None:
-        """:param settings: more of postgresql.conf."""
+        """:param settings: additional settings of postgresql.conf."""
         programs = postgres_programs()
         if programs is None:
             raise RuntimeError(
@@ -52,7 +52,7 @@ class Postgres:
         self._user, self._account = None, None
         if (
             programs.root is not None
-        ):  # entering a root directory takes root, who then becomes that system's postgres
+        ):  # entering a root directory needs root; the server then runs as that system's postgres user
             self._account = account(programs.root, "postgres")
         else:
             self._user = unprivileged_user()
@@ -92,7 +92,7 @@ class Postgres:
             raise RuntimeError(f"initdb failed:\n{done.stdout}{done.stderr}")
         with (self._data / "postgresql.conf").open(
             "a"
-        ) as conf:  # ALTER SYSTEM stands before it, so a test may plant faults
+        ) as conf:  # ALTER SYSTEM overrides this file, so a test may inject faults
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 
     def start(self) -> None:
@@ -100,7 +100,7 @@ class Postgres:
         eventually(self._answers, 60, "PostgreSQL", ignoring=(psycopg2.OperationalError,))
 
     def ensure(self) -> None:
-        """Start it if a test left it down."""
+        """Start the server if a test has stopped it."""
         if not self.process.alive:
             self.start()
 
@@ -112,12 +112,12 @@ class Postgres:
         return True
 
     def stop(self) -> None:
-        """A fast shutdown: open transactions are rolled back, then a checkpoint."""
+        """Shut down fast: roll back open transactions, then write a checkpoint."""
         self.process.send(signal.SIGINT)
         self.process.wait(60)
 
     def kill(self) -> None:
-        """Every server process at once with -9."""
+        """Kill every server process at once with SIGKILL."""
         self.process.kill()
 
     def restart(self) -> None:
@@ -127,7 +127,7 @@ class Postgres:
 
     @contextmanager
     def connect(self, database: str = "postgres") -> Iterator[Any]:
-        """A cursor of the superuser, in autocommit."""
+        """Yield a cursor of the superuser, in autocommit."""
         connection = psycopg2.connect(self.url(database, OWNER), connect_timeout=math.ceil(scaled(5)))
         connection.autocommit = True
         try:
@@ -140,7 +140,7 @@ class Postgres:
         return f"postgresql://{role}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def create_role(self, role: str) -> None:
-        """A role that may log in and nothing more; a second time does nothing."""
+        """Create a role that may log in and nothing more, unless it exists."""
         with self.connect() as cursor:
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
             if cursor.fetchone() is None:
@@ -151,15 +151,16 @@ class Postgres:
                 )
 
     def create_database(self, database: str, role: str, template: str = "template1") -> str:
-        """A database owned by ``role`` and closed to all others, copied from ``template``; its URL.
+        """Create a database owned by ``role`` and closed to all others, as a copy of ``template``; return its
+        URL.
 
-        Nobody may be connected to the template.
+        The template must have no connections.
         """
         self.create_databases({database: (role, template)})
         return self.url(database, role)
 
     def create_databases(self, wanted: Mapping[str, tuple[str, str]]) -> None:
-        """Several at once: name to role and template."""
+        """Create several databases at once, by name, role and template."""
         with self.connect() as cursor:
             for database, (role, template) in wanted.items():
                 self._create(cursor, database, role, template)
@@ -170,7 +171,7 @@ class Postgres:
         cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
 
     def drop_databases(self, *databases: str) -> None:
-        """Drop them, throwing out whoever is connected."""
+        """Drop databases, and end their connections."""
         with self.connect() as cursor:
             for database in databases:
                 cursor.execute(
@@ -179,7 +180,7 @@ class Postgres:
 
 
 def unprivileged_user() -> str | None:
-    """Who runs the server: PostgreSQL refuses root. None: whoever runs the tests."""
+    """Return the user that runs the server, as PostgreSQL refuses root, or None for the current user."""
     import pwd
 
     if os.geteuid() != 0:
@@ -189,7 +190,7 @@ def unprivileged_user() -> str | None:
 
 
 def account(root: Path, user: str) -> tuple[int, int]:
-    """The numbers of a user and its group in the system below ``root``."""
+    """Return the ids of a user and its group in the system below ``root``."""
     for line in (root / "etc" / "passwd").read_text().splitlines():
         name, _, uid, gid, *_ = line.split(":")
         if name == user:

@@ -1,4 +1,4 @@
-"""Real processes: each in a group of its own, its output in a file, ended by pid."""
+"""Real processes: each has its own process group, logs to a file, and is ended by its id."""
 
 from __future__ import annotations
 
@@ -19,26 +19,22 @@ from tests.support.time_scale import scaled
 ROOT = Path(__file__).parents[2]
 
 running: list[Process] = []
-"""Every process started and not yet seen to end, oldest first; a failing test prints the tails of
-their logs.
-"""
+"""Every process that was started and has not ended, oldest first; a failing test prints their logs."""
 
 
 def _inherited() -> dict[str, str]:
-    """The tests' environment, but not Django's settings that some test has named in it: a process sets up
-    what it needs.
-    """
+    """Return the tests' environment without the Django settings that a test may have set."""
     return {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
 
 
 @cache
 def run_dir() -> str:
-    """Where the pools of this test run show that they are alive."""
+    """Return the folder of the heartbeats of this test run's pools."""
     return str(janitor().folder("run"))
 
 
 class Process:
-    """One command. ``start`` may follow ``stop`` or ``kill``; the log goes on in the same file."""
+    """A command. ``start`` may follow ``stop`` or ``kill``; the log continues in the same file."""
 
     def __init__(
         self,
@@ -68,7 +64,7 @@ class Process:
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs; negative: the signal that ended it."""
+        """The exit status; None while it runs, negative after a signal."""
         return self._popen.poll() if self._popen else None
 
     @property
@@ -76,7 +72,7 @@ class Process:
         return self._popen is not None and self._popen.poll() is None
 
     def start(self) -> Process:
-        """Start, with the environment of the tests, ``env`` over it, and the run's mark."""
+        """Start it with the tests' environment, overridden by ``env``, and with the run's mark."""
         if self.alive:
             raise RuntimeError(f"{self.name} is already running as {self.pid}")
         self._log_start = self.log_path.stat().st_size if self.log_path.exists() else 0
@@ -99,7 +95,7 @@ class Process:
         return self
 
     def logs(self, *, whole: bool = False) -> str:
-        """What was written since the last start, or from the very beginning."""
+        """Return what was logged since the last start, or from the beginning."""
         if not self.log_path.exists():
             return ""
         with self.log_path.open("rb") as log:
@@ -107,15 +103,15 @@ class Process:
             return log.read().decode(errors="replace")
 
     def send(self, number: int) -> None:
-        """Send a signal to the process itself, not to its children."""
+        """Send a signal to the process, without its children."""
         if self.alive:
             assert self.pid is not None
             os.kill(self.pid, number)
 
     def wait(self, timeout: float = 30) -> int:
-        """The exit status, once it has ended.
+        """Wait until it has ended; return the exit status.
 
-        :raises AssertionError: when it is still running after ``timeout`` seconds, scaled to this machine.
+        :raises AssertionError: if it still runs after ``timeout`` seconds, scaled to this machine.
         """
         if self._popen is None:
             raise RuntimeError(f"{self.name} was never started")
@@ -131,12 +127,12 @@ class Process:
         return code
 
     def terminate(self, timeout: float = 30) -> int:
-        """TERM to the process itself, then wait: the polite end."""
+        """Send TERM to the process, and wait."""
         self.send(signal.SIGTERM)
         return self.wait(timeout)
 
     def kill(self) -> None:
-        """``kill -9`` to the whole group and to every descendant, at once: what a power cut leaves."""
+        """Kill the whole group and every descendant at once with SIGKILL, as a power cut does."""
         if self._popen is None:
             return
         try:
@@ -154,17 +150,17 @@ class Process:
         psutil.wait_procs(family, timeout=scaled(10))
 
     def stop(self, timeout: float = 30) -> None:
-        """TERM, and -9 for what has not ended in time; nothing is left of the group either way."""
+        """Send TERM, and SIGKILL at the timeout; no process of the group is left."""
         try:
             if self.alive:
                 self.terminate(timeout)
         except AssertionError:
-            pass  # the kill below is the answer
+            pass  # the kill below follows
         finally:
             self.kill()
 
     def wait_for_log(self, text: str, timeout: float = 30) -> None:
-        """Until ``text`` was logged since the last start; at once an error if the process ends before."""
+        """Wait until ``text`` is logged after the last start; fail at once if the process ends first."""
 
         def said() -> bool:
             if text in self.logs():
@@ -182,7 +178,7 @@ class Process:
 
 
 def stop_all() -> None:
-    """End whatever is still running, the youngest first."""
+    """End all running processes, the newest first."""
     for process in reversed(list(running)):
         process.stop(timeout=5)
 

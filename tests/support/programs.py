@@ -1,12 +1,11 @@
-"""Where PostgreSQL, PgBouncer, RabbitMQ, iproute2 and Chromium are; as a script, sees to it that they are
-there.
+"""Finds the programs of PostgreSQL, PgBouncer, RabbitMQ, iproute2 and Chromium, and installs missing ones.
 
-``python -m tests.support.programs`` installs what is missing by apt-get when run as root, else says what to
-install. The packages' own services are neither started nor configured: the tests run private servers.
+``python -m tests.support.programs`` installs missing packages by apt-get as root, and otherwise names them.
+It neither starts nor configures their services, because the tests run private servers.
 
 Other versions: the variables ``TESTS_POSTGRES`` and ``TESTS_RABBITMQ`` (pytest's options ``--postgres`` and
 ``--rabbitmq``) name a directory of programs, or the root directory of a Debian system that ``python -m
-tests.support.debian_root`` has made.
+tests.support.debian_root`` has created.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POSTGRES, RABBITMQ = "TESTS_POSTGRES", "TESTS_RABBITMQ"
-"""Environment variables that name other programs than this machine's."""
-# Its own mount namespace: the mounts end with the process, and a folder in /tmp has one path inside and
-# outside.
+"""Environment variables that name other programs than the installed ones."""
+# In its own mount namespace: the mounts end with the process, and a folder in /tmp has the same path inside
+# and outside.
 IN_ROOT = 'for d in proc dev tmp; do mount --rbind "/$d" "$0/$d" || exit 1; done; exec chroot "$@"'
 
-POLICY = Path("/usr/sbin/policy-rc.d")  # Debian asks it before a package may start its service
+POLICY = Path("/usr/sbin/policy-rc.d")  # Debian calls it before a package starts its service
 
 
 @dataclass(frozen=True)
 class Programs:
     """A directory of programs.
 
-    :ivar root: the root directory they run in (``chroot``), from which ``directory`` is then seen; None: this
-        machine's.
+    :ivar root: the root directory in which they run (``chroot``) and to which ``directory`` is relative; None
+        for this machine.
     """
 
     directory: Path
@@ -43,7 +42,7 @@ class Programs:
 
     @classmethod
     def at(cls, given: Path, *, inside: str) -> Programs:
-        """The programs at ``given``: their directory, or a root directory where they are at the pattern
+        """Return the programs at ``given``: their directory, or a root directory in which they match
         ``inside``.
         """
         given = given.resolve()
@@ -65,9 +64,9 @@ class Programs:
     def argv(
         self, name: str | Path, *arguments: str | Path, account: tuple[int, int] | None = None
     ) -> list[str | Path]:
-        """The command that runs one of them; ``name`` may be an absolute path.
+        """Return the command that runs a program; ``name`` may be an absolute path.
 
-        :param account: numbers of the user and group to become, where there is a root directory to enter.
+        :param account: the user and group ids to run as, if there is a root directory.
         """
         program = self.directory / name
         if self.root is None:
@@ -86,7 +85,7 @@ class Programs:
         return [*enter, *user, self.root, program, *arguments]
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file at an absolute path."""
+        """Return whether an absolute path is a file."""
         return Path(self.root or "/", path.removeprefix("/")).exists()
 
 
@@ -95,7 +94,7 @@ def _newest(directories: Iterator[Path]) -> Path | None:
 
 
 def postgres_programs() -> Programs | None:
-    """PostgreSQL's: those that ``TESTS_POSTGRES`` names, or this machine's newest."""
+    """Return PostgreSQL's programs: those of ``TESTS_POSTGRES``, or the newest installed ones."""
     if given := os.environ.get(POSTGRES):
         return Programs.at(Path(given), inside="usr/lib/postgresql/*/bin")
     found = postgres_bin()
@@ -103,7 +102,7 @@ def postgres_programs() -> Programs | None:
 
 
 def rabbitmq_programs() -> Programs | None:
-    """RabbitMQ's: those that ``TESTS_RABBITMQ`` names, or this machine's."""
+    """Return RabbitMQ's programs: those of ``TESTS_RABBITMQ``, or the installed ones."""
     if given := os.environ.get(RABBITMQ):
         return Programs.at(Path(given), inside="usr/lib/rabbitmq/bin")
     found = rabbitmq_bin()
@@ -111,7 +110,7 @@ def rabbitmq_programs() -> Programs | None:
 
 
 def postgres_bin() -> Path | None:
-    """The newest PostgreSQL's folder of programs."""
+    """Return the directory of the newest PostgreSQL's programs."""
     if newest := _newest(p for p in Path("/usr/lib/postgresql").glob("*/bin") if (p / "initdb").exists()):
         return newest
     found = shutil.which("initdb")
@@ -119,7 +118,9 @@ def postgres_bin() -> Path | None:
 
 
 def rabbitmq_bin() -> Path | None:
-    """RabbitMQ's own scripts, not Debian's wrappers around them: those insist on the user ``rabbitmq``."""
+    """Return the directory of RabbitMQ's scripts, without Debian's wrappers, which require the user
+    ``rabbitmq``.
+    """
     folder = Path("/usr/lib/rabbitmq/bin")
     if (folder / "rabbitmq-server").exists():
         return folder
@@ -128,26 +129,26 @@ def rabbitmq_bin() -> Path | None:
 
 
 def epmd() -> Path | None:
-    """Erlang's port mapper daemon."""
+    """Return Erlang's port mapper daemon."""
     found = shutil.which("epmd")
     candidates = [Path(found)] if found else sorted(Path("/usr/lib/erlang").glob("erts-*/bin/epmd"))
     return candidates[-1] if candidates else None
 
 
 def pgbouncer() -> Path | None:
-    """PgBouncer, which Debian keeps where root alone looks."""
+    """Return PgBouncer, which Debian installs into a directory on root's PATH."""
     found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     return Path(found) if found else None
 
 
 def ip() -> Path | None:
-    """iproute2's program, by which a test drops packets between two of its processes."""
+    """Return iproute2's program, by which a test drops packets between its processes."""
     found = shutil.which("ip", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     return Path(found) if found else None
 
 
 def chromium() -> Path | None:
-    """Chromium or Chrome, whatever its name: on PATH, or where Playwright itself has put one."""
+    """Return Chromium or Chrome by any of its names, on PATH or where Playwright installs one."""
     for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
         if found := shutil.which(name):
             return Path(found)
@@ -156,7 +157,7 @@ def chromium() -> Path | None:
 
 
 def missing() -> list[str]:
-    """The Debian packages that would bring what is not there."""
+    """Return the Debian packages of the missing programs."""
     there = {
         "postgresql": postgres_bin(),
         "pgbouncer": pgbouncer(),
@@ -169,8 +170,8 @@ def missing() -> list[str]:
 
 @contextlib.contextmanager
 def no_service_starts() -> Iterator[None]:
-    """While it lasts, packages being installed may not start services."""
-    if POLICY.exists():  # the machine has its own policy: leave it
+    """Prevent packages from starting services while they are installed."""
+    if POLICY.exists():  # the machine has its own policy: keep it
         yield
         return
     POLICY.write_text("#!/bin/sh\nexit 101\n")
@@ -196,10 +197,12 @@ def main() -> int:
     names = " ".join(packages)
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         say(
-            f"the tests start private PostgreSQL, PgBouncer and RabbitMQ servers and a browser; {names} is not here.\n"
+            "The tests start private PostgreSQL, PgBouncer and RabbitMQ servers and a browser.\n"
+            f"Not installed: {names}\n"
             f"On Debian and Ubuntu: sudo apt-get install {names}\n"
-            "Elsewhere: install PostgreSQL (15 or newer), PgBouncer (1.18 or newer), RabbitMQ (3.10 or newer) and Chromium or\n"
-            "Chrome, and put initdb, pgbouncer, rabbitmq-server, epmd and chromium or google-chrome on PATH."
+            "Elsewhere: install PostgreSQL (15 or newer), PgBouncer (1.18 or newer), RabbitMQ (3.10 or newer)\n"
+            "and Chromium or Chrome, and put initdb, pgbouncer, rabbitmq-server, epmd and chromium or\n"
+            "google-chrome on PATH."
         )
         return 1
     say(f"installing {names}")

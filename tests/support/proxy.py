@@ -1,4 +1,4 @@
-"""A TCP proxy for tests in which a server goes away: cut, refuse, stall, delay."""
+"""A TCP proxy for tests in which a server fails: cut, refuse, stall, delay."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, Self
 from tests.support.ports import free_port
 from tests.support.time_scale import scaled
 
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time: closing sends RST, as a crash does
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends RST, as a crash does
 
 
 class Proxy:
-    """Passes on what comes to ``port`` to ``target``; a thread of its own does the work.
+    """Forwards connections at ``port`` to ``target``, in its own thread.
 
-    Use as a context manager, or ``start`` and ``close``.
+    Use it as a context manager, or ``start`` and ``close`` it.
     """
 
     def __init__(
@@ -31,8 +31,8 @@ class Proxy:
         listener: Callable[[int], socket.socket] | None = None,
     ) -> None:
         """:param host: the address to listen on.
-        :param listener: makes the socket that listens at ``host`` and the given port, in another network
-            perhaps.
+        :param listener: creates the socket that listens at ``host`` and the port, for example in another
+            network namespace.
         """
         self.host, self.port = host, free_port()
         self._listener = listener or (lambda port: socket.create_server((host, port)))
@@ -67,7 +67,7 @@ class Proxy:
         self._loop.close()
 
     def through(self, url: str) -> str:
-        """``url`` of the target, led through the proxy."""
+        """Return ``url`` with the proxy in place of its target."""
         address = f"{self.target[0]}:{self.target[1]}"
         if address not in url:
             raise ValueError(f"{url} does not lead to {address}")
@@ -82,16 +82,16 @@ class Proxy:
         self._run(self._cut())
 
     def refuse(self) -> None:
-        """Accept no more, as if no server were there, and reset what is open."""
+        """Refuse new connections, as if no server ran, and reset the open ones."""
         self._run(self._refuse())
 
     def accept(self) -> None:
-        """The server is there again."""
+        """Accept connections again."""
         self._run(self._accept())
 
     def stall(self) -> None:
-        """Keep connections open and pass nothing on, as when a cable is pulled; ``flow`` ends it, nothing is
-        lost.
+        """Keep connections open and forward nothing, as an unplugged cable does; ``flow`` ends it, and no
+        byte is lost.
         """
         self._loop.call_soon_threadsafe(self._flowing.clear)
 
@@ -99,7 +99,7 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._flowing.set)
 
     def delay(self, seconds: float) -> None:
-        """Hold back each chunk (up to 64 KiB), in both directions, for so long; 0 ends it."""
+        """Delay each chunk (up to 64 KiB) in both directions by ``seconds``; 0 ends it."""
         self._delay = seconds
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -147,7 +147,7 @@ class Proxy:
         try:
             await asyncio.gather(self._pump(reader, onward_writer), self._pump(onward_reader, writer))
         except (OSError, asyncio.CancelledError):
-            pass  # a side broke off or the proxy closes; both ends go below
+            pass  # one side closed the connection, or the proxy closes; both ends are closed below
         finally:
             self._reset(writer)
             self._reset(onward_writer)

@@ -1,6 +1,4 @@
-"""A private RabbitMQ node: its own name, ports, port mapper, cookie and data, beside any other on the
-machine.
-"""
+"""A private RabbitMQ node with its own name, ports, port mapper, cookie and data."""
 
 from __future__ import annotations
 
@@ -47,16 +45,17 @@ ALARMS = {
     "memory": ("set_vm_memory_high_watermark", "0.000001", "0.6"),
     "disk": ("set_disk_free_limit", "900000GB", "50MB"),
 }
-"""Of each kind of alarm the command of rabbitmqctl, the limit that raises it and the one that ends it."""
+"""For each kind of alarm: rabbitmqctl's command, the limit that raises the alarm, and the limit that ends it.
+"""
 
 ADVANCED_CONFIG = (
-    "[{rabbit, [{quorum_tick_interval, 500}]}].\n"  # how often quorum queues report; 5 s by default
+    "[{rabbit, [{quorum_tick_interval, 500}]}].\n"  # the interval of quorum queues' reports; 5 s by default
 )
 
 
 @dataclass(frozen=True)
 class Queue:
-    """What a passive declaration tells, at this very moment; unacknowledged messages are not counted."""
+    """The result of a passive declaration; unacknowledged messages are not counted."""
 
     name: str
     ready: int
@@ -64,9 +63,7 @@ class Queue:
 
 
 class RabbitMQ:
-    """One node. ``stop`` and ``kill`` leave its data; ``start`` and ``restart`` find it again on the same
-    ports.
-    """
+    """A node. ``stop`` and ``kill`` keep its data; ``start`` and ``restart`` use the same ports."""
 
     def __init__(self) -> None:
         programs = rabbitmq_programs()
@@ -89,7 +86,7 @@ class RabbitMQ:
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.folder / "advanced.config"),
-            # not the machine's /etc/rabbitmq/rabbitmq-env.conf
+            # Not the machine's /etc/rabbitmq/rabbitmq-env.conf.
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "none.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
             "RABBITMQ_PID_FILE": str(self.folder / "pid"),
@@ -97,7 +94,7 @@ class RabbitMQ:
             "ERL_EPMD_PORT": str(mapper_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
-        # Our own port mapper, in the foreground: the one that Erlang starts by itself outlives everything.
+        # A private port mapper in the foreground: one that Erlang starts would outlive the tests.
         self._mapper = Process(
             "epmd", programs.argv(mapper), env=self.env, log=self.folder / "epmd.log", cwd=self.folder
         )
@@ -127,7 +124,7 @@ class RabbitMQ:
         eventually(self._answers, 90, "RabbitMQ", ignoring=(OSError, amqp.AMQPError))
 
     def ensure(self) -> None:
-        """Start it if a test left it down."""
+        """Start the node if a test has stopped it."""
         if not self.process.alive:
             self.start()
 
@@ -139,16 +136,15 @@ class RabbitMQ:
             return True
 
     def stop(self) -> None:
-        """An orderly shutdown of the broker; the port mapper stays for the next start."""
+        """Shut the broker down; the port mapper stays for the next start."""
         self.process.stop(60)
 
     def kill(self, *, settle: bool = True) -> None:
-        """Broker, Erlang machine and its helpers at once with -9.
+        """Kill the broker, the Erlang machine and its helpers at once with SIGKILL.
 
-        A quorum queue's name reaches the disk up to three seconds after its declaration was answered (seen on
-        3.10): killed before, the node comes back with an empty queue of that name, confirmed messages gone.
-        ``settle`` has the names written first, so that a test may kill the node soon after its queues were
-        declared.
+        A quorum queue's name reaches the disk up to three seconds after its declaration (seen on 3.10). A
+        node killed earlier restarts with an empty queue of that name, without its confirmed messages.
+        ``settle`` writes the names first, so that a test may kill the node soon after it declared queues.
         """
         if settle:
             self.ctl("eval", "[dets:sync(Table) || Table <- dets:all()].")
@@ -160,7 +156,7 @@ class RabbitMQ:
         self.start()
 
     def close(self) -> None:
-        """The end, at once, for the data goes too: nothing of the node is left running."""
+        """End all processes of the node at once, without saving its data."""
         self.process.kill()
         self._mapper.kill()
 
@@ -169,23 +165,23 @@ class RabbitMQ:
 
     @property
     def api(self) -> str:
-        """The management interface, for whoever asks it as Flower does."""
+        """The URL of the management interface, in the form that Flower takes."""
         return f"http://{USER}:{PASSWORD}@127.0.0.1:{self.management_port}/api/"
 
     def connect(self, vhost: str, **options: Any) -> amqp.Connection:
-        """A plain AMQP connection, to be used as a context manager."""
+        """Return a plain AMQP connection; use it as a context manager."""
         address = f"127.0.0.1:{self.port}"
         return amqp.Connection(
             address, userid=USER, password=PASSWORD, virtual_host=vhost, connect_timeout=scaled(5), **options
         )
 
     def add_vhost(self, vhost: str) -> str:
-        """Create it and give its URL."""
+        """Create a virtual host; return its URL."""
         self._ask("PUT", f"vhosts/{quote(vhost, safe='')}")
         return self.url(vhost)
 
     def set_policy(self, vhost: str, queue: str, definition: dict[str, Any]) -> None:
-        """Apply a policy to one queue; it is named as the queue."""
+        """Apply a policy to one queue; the policy has the queue's name."""
         policy = {"pattern": f"^{re.escape(queue)}$", "definition": definition, "apply-to": "queues"}
         self._ask("PUT", f"policies/{quote(vhost, safe='')}/{quote(queue, safe='')}", policy)
 
@@ -193,8 +189,8 @@ class RabbitMQ:
         self._ask("DELETE", f"policies/{quote(vhost, safe='')}/{quote(queue, safe='')}")
 
     def add_user(self, user: str, vhost: str, *, topics: dict[str, str]) -> str:
-        """A user who may do everything in ``vhost`` but publish other topics than those that match, by
-        exchange; its URL.
+        """Create a user with all rights in ``vhost``, except that it may publish only matching topics, by
+        exchange; return its URL.
         """
         name, rights = quote(vhost, safe=""), {"configure": ".*", "write": ".*", "read": ".*"}
         self._ask("PUT", f"users/{user}", {"password": PASSWORD, "tags": ""})
@@ -208,7 +204,7 @@ class RabbitMQ:
         return f"amqp://{user}:{PASSWORD}@127.0.0.1:{self.port}/{name}"
 
     def vhost(self, vhost: str) -> dict[str, Any]:
-        """What the management interface counts of it, some hundred milliseconds late."""
+        """Return the management interface's statistics of a virtual host, some hundred milliseconds old."""
         told: dict[str, Any] = self._ask("GET", f"vhosts/{quote(vhost, safe='')}")
         return told
 
@@ -216,8 +212,8 @@ class RabbitMQ:
         self._ask("DELETE", f"vhosts/{quote(vhost, safe='')}")
 
     def close_connections(self, vhost: str) -> int:
-        """Have the broker close every connection to ``vhost`` that it knows of (new ones: after seconds); how
-        many.
+        """Make the broker close every connection to ``vhost`` that it lists (new ones after seconds); return
+        how many.
         """
         names = [c["name"] for c in self._ask("GET", f"vhosts/{quote(vhost, safe='')}/connections")]
         for name in names:
@@ -225,9 +221,9 @@ class RabbitMQ:
         return len(names)
 
     def queues(self, vhost: str) -> dict[str, Queue]:
-        """The queues of ``vhost`` with their messages ready, as of now.
+        """Return the queues of ``vhost`` with their ready messages at this moment.
 
-        Other connections' exclusive queues, such as those of Celery's remote control, are left out.
+        Exclusive queues of other connections, such as those of Celery's remote control, are left out.
         """
         rows = self._ask("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true")
         found = {}
@@ -239,23 +235,21 @@ class RabbitMQ:
         return found
 
     def unsettled(self, vhost: str) -> dict[str, int]:
-        """Messages ready or not yet acknowledged, by queue; the queues report them twice a
-        second, ask twice.
+        """Return the ready and unacknowledged messages by queue. Queues report them twice a second, so read
+        them twice.
         """
         rows = self._ask("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true&enable_queue_totals=true")
         return {row["name"]: row.get("messages", 0) for row in rows}
 
     def described(self, vhost: str) -> str:
-        """All that the management interface tells of a virtual host, as JSON: names, arguments, bindings,
-        connections.
-        """
+        """Return everything that the management interface has on a virtual host, as JSON."""
         name = quote(vhost, safe="")
         pages = [f"{what}/{name}" for what in ("queues", "exchanges", "bindings", "consumers")]
         pages += [f"vhosts/{name}/connections", f"vhosts/{name}/channels"]
         return json.dumps([self._ask("GET", page) for page in pages])
 
     def ctl(self, *arguments: str) -> str:
-        """What ``rabbitmqctl --quiet …`` prints."""
+        """Run ``rabbitmqctl --quiet …``; return its output."""
         argv = self._programs.argv("rabbitmqctl", "--quiet", "--node", self.node, *arguments)
         env = {**os.environ, **self.env}
         done = subprocess.run(
@@ -267,9 +261,7 @@ class RabbitMQ:
 
     @contextmanager
     def alarm(self, kind: str = "memory") -> Iterator[None]:
-        """While it lasts, the node's ``memory`` or ``disk`` alarm is on: it accepts no messages, in no
-        virtual host.
-        """
+        """Raise the node's ``memory`` or ``disk`` alarm: it accepts no messages, in any virtual host."""
         command, low, usual = ALARMS[kind]
         try:
             self.ctl(command, low)
@@ -290,7 +282,7 @@ class RabbitMQ:
         return tuple(int(n) for n in re.findall(r"\d+", self._ask("GET", "overview")["rabbitmq_version"])[:3])
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
-        """One request to the management interface, JSON in and out."""
+        """Send a request to the management interface, with JSON in and out."""
         return self._ask(method, path, body)
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
@@ -305,7 +297,7 @@ class RabbitMQ:
             with urllib.request.urlopen(request, timeout=scaled(20)) as answer:
                 told = answer.read()
         except urllib.error.HTTPError as error:
-            if method == "DELETE" and error.code == 404:  # it is gone: what was wanted
+            if method == "DELETE" and error.code == 404:  # already deleted
                 return None
             raise
         return json.loads(told) if told else None

@@ -1,4 +1,4 @@
-"""The real orders of ``examples/cdnow``, placed by the command while pool processes are killed."""
+"""Places the real orders of ``examples/cdnow`` by the command while pool processes are killed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,11 @@ from tests.support.time_scale import scaled
 
 FILE = Path(ROOT, "examples", "cdnow", "cdnow_sample.txt")
 FUNDED = 24_409_194
-"""Cents in all wallets before."""
+"""The sum of all wallets at the start, in cents."""
 
 
 class Workload(NamedTuple):
-    """How many lines of the file, how many of them in a transaction, and the seconds that a killed process
-    stays away.
-    """
+    """The number of lines of the file, the orders per transaction, and the seconds between kills."""
 
     lines: int
     at_once: int
@@ -33,12 +31,12 @@ class Workload(NamedTuple):
 
     @property
     def timeout(self) -> int:
-        """Seconds on the reference machine."""
+        """In seconds, on the reference machine."""
         return 120 + self.lines // 10
 
 
 def settle(trade: Workload, env: dict[str, str], pools: Pools, probe: DatabaseProbe, folder: Path) -> None:
-    """Place them while processes are killed; all are confirmed, the books agree, and the money is the file's
+    """Place the orders while processes are killed; all must be confirmed, and the amounts must match the file
     to the cent.
     """
     lines = FILE.read_bytes().splitlines(keepends=True)[: trade.lines]
@@ -82,7 +80,7 @@ def settle(trade: Workload, env: dict[str, str], pools: Pools, probe: DatabasePr
 
 
 def _manage(env: dict[str, str], *words: str) -> Any:
-    """What the command says as JSON; it must end well."""
+    """Run a command that must succeed; return its JSON output."""
     command = [sys.executable, "manage.py", *words]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=False

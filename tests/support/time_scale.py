@@ -1,9 +1,8 @@
-"""How much slower this machine is than the one the tests' timeouts were chosen for; every timeout is
-multiplied by it.
+"""Measures how much slower this machine is than the reference machine; every timeout is multiplied by the
+factor.
 
-The factor is measured once, before any server is started, by the process that pytest is started as. Test
-processes of xdist and all other children find it in the environment. ``TEST_TIME_SCALE=3 make test`` sets it
-by hand instead.
+The process that starts pytest measures it once, before any server starts. Test processes of xdist and all
+other children read it from the environment. ``TEST_TIME_SCALE=3 make test`` sets it by hand.
 """
 
 from __future__ import annotations
@@ -15,11 +14,9 @@ import time
 
 VARIABLE = "TEST_TIME_SCALE"
 SIDE_BY_SIDE = 2
-"""Calibration processes at the same time, as many as ``make test`` starts test processes."""
+"""The number of concurrent calibration processes: as many as ``make test`` starts test processes."""
 REFERENCE = 1.25
-"""CPU seconds of one calibration process on the machine that the timeouts were chosen for, two cores of an
-AMD EPYC.
-"""
+"""CPU seconds of a calibration process on the reference machine, which has two cores of an AMD EPYC."""
 ROWS = 150_000
 WORK = """
 import json, sys
@@ -28,11 +25,11 @@ for number in range(int(sys.argv[1])):
     row = {"saga": str(number), "lines": [number % 7, number % 11], "text": "x" * (number % 50)}
     total += len(json.dumps(row)) + hash(tuple(sorted(row)))
 """
-"""Allocation, dictionaries, strings and JSON: what pools and steps spend their time on."""
+"""Allocation, dictionaries, strings and JSON, which is what pools and steps use the CPU for."""
 
 
 def measure(rows: int = ROWS) -> float:
-    """Seconds that fresh interpreters need for the calibration, side by side; the mean of them."""
+    """Return the mean CPU seconds of concurrent calibration processes in fresh interpreters."""
     began = time.perf_counter()
     processes = [subprocess.Popen([sys.executable, "-I", "-c", WORK, str(rows)]) for _ in range(SIDE_BY_SIDE)]
     took = []
@@ -43,9 +40,9 @@ def measure(rows: int = ROWS) -> float:
 
 
 def time_scale() -> float:
-    """The session's factor, at least 1; measured on the first call unless the environment holds it.
+    """Return the session's factor, at least 1; the first call measures it unless the environment has it.
 
-    :raises RuntimeError: when the environment's value is not a number of 1 or more.
+    :raises RuntimeError: if the environment's value is not a number of 1 or more.
     """
     given = os.environ.get(VARIABLE)
     if given is None:
@@ -62,5 +59,5 @@ def time_scale() -> float:
 
 
 def scaled(seconds: float) -> float:
-    """A timeout for this machine, from the one for the reference machine."""
+    """Scale a timeout of the reference machine to this machine."""
     return seconds * time_scale()

@@ -115,7 +115,7 @@ RARE = [
 def client(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Client]:
     """Staff before a shop whose books hold 20,000 orders; nothing here changes them."""
     made = copies(postgres, database_templates)
-    bulk_data.fill_orders(ORDERS, postgres.url(made.orders.rpartition("/")[2], OWNER), rest=True)
+    bulk_data.fill_orders(ORDERS, postgres.url(made.orders.rpartition("/")[2], OWNER), rare=True)
     given = connections["default"].settings_dict
     before = dict(given)
     connection.close()

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from tests.webapp.sample_orders import open_shop, place
+from tests.webapp.sample_orders import create_products, place
 from webapp.api import orders as endpoints
 from webapp.api.http import MAX_BODY, api
 from webapp.api.models import Scope, Token, Usage
@@ -48,7 +48,7 @@ class Caller:
 @pytest.fixture
 def caller(orders_database: str) -> Caller:
     """With every scope, in a shop that sells tea and mugs."""
-    open_shop()
+    create_products()
     return Caller(create_token("web shop", Scope.values).secret)
 
 

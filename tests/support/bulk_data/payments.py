@@ -1,15 +1,16 @@
-"""The books of the payments database."""
+"""Writes the payments database."""
 
 from __future__ import annotations
 
 from tests.support.bulk_data.common import KEPT, journal, packs
 
 PACKS = {"payments.charge": 1}
+CHARGED = f"CASE WHEN {KEPT} THEN 'done' WHEN ending = 'declined' THEN 'refused' ELSE 'barred' END"
 
 PAYMENTS = (
     """
     INSERT INTO wallet (customer, currency, balance) SELECT 'customer-' || n, 'EUR', 10::bigint^12
-    FROM generate_series(0, current_setting('book.customers')::int - 1) AS n
+    FROM generate_series(0, current_setting('bulk.customers')::int - 1) AS n
     """,
     """
     INSERT INTO ledger_transaction (id, kind) OVERRIDING SYSTEM VALUE
@@ -22,24 +23,24 @@ PAYMENTS = (
     """,
     f"""
     INSERT INTO ledger_transaction (id, saga_id, kind, order_number, at) OVERRIDING SYSTEM VALUE
-    SELECT n, saga, 'charge', n, at FROM booked WHERE {KEPT}
+    SELECT n, saga, 'charge', n, at FROM priced WHERE {KEPT}
     """,
-    "SELECT setval(pg_get_serial_sequence('ledger_transaction', 'id'), max(n)) FROM booked",
+    "SELECT setval(pg_get_serial_sequence('ledger_transaction', 'id'), max(n)) FROM priced",
     f"""
-    INSERT INTO ledger_entry SELECT n, row.account, 'EUR', row.amount FROM booked,
+    INSERT INTO ledger_entry SELECT n, row.account, 'EUR', row.amount FROM priced,
     LATERAL (VALUES ('sales', amount), ('wallet:' || customer, -amount)) AS row (account, amount)
-    WHERE {KEPT} AND booked.amount > 0
+    WHERE {KEPT} AND priced.amount > 0
     """,
     f"""
     UPDATE wallet SET balance = balance - spent FROM (
-        SELECT customer, sum(amount) AS spent FROM booked WHERE {KEPT} GROUP BY customer
+        SELECT customer, sum(amount) AS spent FROM priced WHERE {KEPT} GROUP BY customer
     ) AS bill WHERE bill.customer = wallet.customer
     """,
     packs("payments", PACKS),
     journal(
-        f"('payments.charge', CASE WHEN {KEPT} THEN 'done' WHEN fate = 'declined' THEN 'refused' ELSE 'barred' END)",
+        f"('payments.charge', {CHARGED})",
         f"('payments.refusal', CASE WHEN NOT {KEPT} THEN 'heard' END)",
         packs=PACKS,
     ),
-    "SELECT setval('ordersaga_pack_id', 10 * max(together) + 10) FROM booked",
+    "SELECT setval('ordersaga_pack_id', 10 * max(together) + 10) FROM priced",
 )

@@ -1,27 +1,27 @@
-"""What may be ordered to make inventory misbehave; everything else in the same batch is innocent."""
+"""SKUs that make inventory fail. Other orders of the same batch are not affected."""
 
 from __future__ import annotations
 
 FAILS_TWICE = "FAILS-TWICE"
-"""To reserve it raises twice, then works."""
+"""Reserving raises twice, then succeeds."""
 FAILS = "FAILS"
-"""To reserve it never works."""
+"""Reserving always raises."""
 LEAKS_CUSTOMER = "LEAKS-CUSTOMER"
-"""To reserve it fails with an error of the database that tells the customer."""
+"""Reserving raises a database error whose message contains the customer."""
 HANGS = "HANGS"
-"""To reserve it never returns, and no database statement is to blame."""
+"""Reserving never returns, outside the database."""
 SLOW_QUERY = "SLOW_QUERY"
-"""To reserve it, a statement of the database never returns."""
+"""Reserving runs a statement that never returns."""
 KILLS = "KILLS"
-"""To reserve it ends the process, as the kernel does when memory is short."""
+"""Reserving kills the process, as the kernel does when memory is short."""
 PAUSES, PAUSES_TOO = "PAUSES", "PAUSES-TOO"
-"""To reserve it stands still before the commit, while the switch PAUSES is on."""
+"""Reserving blocks before the commit while the switch PAUSES is on."""
 UNDO_FAILS = "UNDO-FAILS"
-"""To release it raises while the switch of this name is on."""
+"""Releasing raises while the switch of this name is on."""
 RESERVING_FAILS = "RESERVING_FAILS"
-"""Not an article: while this switch is on, to reserve never works, whatever is ordered."""
+"""A switch, not a SKU: while it is on, reserving raises for every order."""
 UNSHIPPABLE = "UNSHIPPABLE"
-"""To ship it never works."""
+"""Shipping always raises."""
 
 FAULTY_SKUS = (
     FAILS_TWICE,

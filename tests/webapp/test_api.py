@@ -94,6 +94,18 @@ def test_the_same_key_with_another_order_is_a_conflict(caller: Caller):
     assert Order.objects.count() == 1
 
 
+def test_a_whole_number_may_have_a_decimal_point(caller: Caller):
+    order = {**TEA, "lines": [{"sku": "TEA", "quantity": 2.0, "amount": 800.0}]}
+
+    assert caller.post(ORDERS, order, key="order-1").json()["amount"] == 800
+
+
+def test_an_empty_body_is_refused(caller: Caller):
+    found = problem(caller.post(ORDERS, "", key="order-1"), 422, "invalid")
+
+    assert found["errors"] == [{"field": "body", "fault": "Field required", "remedy": "Add it"}]
+
+
 def test_an_order_without_a_key_is_refused(caller: Caller):
     found = problem(caller.post(ORDERS, TEA), 422, "invalid")
 
@@ -359,6 +371,8 @@ def test_the_documentation_needs_no_other_server(orders_database: str):
     assert "http://" not in page
     assert "https://" not in page
     assert document["openapi"].startswith("3.1")
+    refused = document["paths"][ORDERS]["post"]["responses"]["409"]["content"]
+    assert list(refused) == ["application/problem+json"]
     assert set(document["paths"]) == {
         ORDERS, f"{ORDERS}/batch", f"{ORDERS}/{{number}}", f"{ORDERS}/{{number}}/cancel",
         PRODUCTS, f"{PRODUCTS}/{{sku}}",

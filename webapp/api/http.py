@@ -118,6 +118,15 @@ class Api(NinjaAPI):
             response["RateLimit-Reset"] = str(client.reset)
         return response
 
+    def get_openapi_schema(self, **options: Any) -> Any:
+        """As ninja's; errors are documented with their media type."""
+        schema = super().get_openapi_schema(**options)
+        for operation in [each for path in schema["paths"].values() for each in path.values()]:
+            for status, response in operation["responses"].items():
+                if int(status) >= 400 and "application/json" in response.get("content", {}):
+                    response["content"] = {CONTENT_TYPE: response["content"]["application/json"]}
+        return schema
+
 
 api = Api(
     title="OrderSaga",
@@ -153,7 +162,7 @@ def on_invalid(request: HttpRequest, invalid: ValidationError) -> HttpResponse:
 
 def _field_error(fault: Any) -> dict[str, str]:
     # ninja's location begins with where a value is (body, query …) and the parameter's name
-    place = [part for part in fault["loc"][1:] if part != "payload"] or fault["loc"]
+    place = [part for part in fault["loc"][1:] if part != "payload"] or fault["loc"][:1]
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     return field_error(field, str(fault["msg"]), REMEDIES.get(fault["type"], "Correct it"))
 

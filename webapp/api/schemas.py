@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from ninja import Schema
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from webapp.orders.models import KEY_LENGTH, NAME_LENGTH
 from workers.signals import MAX_LINES, MAX_QUANTITY, Currency, Customer, Money, Sku
@@ -14,6 +14,14 @@ from workers.signals import MAX_LINES, MAX_QUANTITY, Currency, Customer, Money, 
 MAX_BATCH = 1000
 Key = Annotated[str, Field(min_length=1, max_length=KEY_LENGTH, pattern=r"^[\x21-\x7e]+$")]
 Status = Literal["PENDING", "CONFIRMED", "ROLLING_BACK", "ROLLED_BACK"]
+
+
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 2.0 is the whole number 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = BeforeValidator(_whole)
 
 
 class Input(Schema):
@@ -24,9 +32,11 @@ class Input(Schema):
 
 class LineInput(Input):
     sku: Sku
-    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
+    quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY), Whole]
     amount: Annotated[
-        Money | None, Field(description="minor units for the whole line; price × quantity unless given")
+        Money | None,
+        Field(description="minor units for the whole line; price × quantity unless given"),
+        Whole,
     ] = None
 
 
@@ -47,7 +57,7 @@ class BatchInput(Input):
 
 class ProductInput(Input):
     name: Annotated[str, Field(min_length=1, max_length=NAME_LENGTH)]
-    price: Annotated[Money, Field(description="minor units, for one")]
+    price: Annotated[Money, Field(description="minor units, for one"), Whole]
     currency: Currency = "EUR"
     active: Annotated[bool, Field(description="whether it can be ordered")] = True
 

@@ -1,8 +1,7 @@
-"""What an order costs in statements, messages and bytes: not how long it takes, and so the same on every
-machine.
+"""Limits what an order costs in statements, messages and bytes, which is the same on every machine.
 
-Hundreds of orders in a rehearsal of the real participants, on a server that counts. Who makes an order dearer
-finds out here; who makes it cheaper lowers the figure.
+It counts hundreds of orders of the real participants in this process. A change that costs more fails here; a
+change that costs less lowers the limits.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from tests.support.order_factory import ASLEEP, OrderFactory
 from tests.support.postgres import Postgres
 
 ROOM = 1.05
-"""Sagas' ids and times are not always of one length, and a page more or less is written."""
+"""Ids and times vary in length, and a page more or less may be written."""
 
 STATEMENTS = """
 SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
@@ -30,7 +29,7 @@ AND query !~ '^SELECT .* FROM ONLY'  -- PostgreSQL's own, for foreign keys
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Postgres]:
-    """A server that counts statements; no commit waits for the disk, as nothing is timed."""
+    """A server that counts statements. Commits do not wait for the disk, as no time is measured."""
     postgres = Postgres(shared_preload_libraries="pg_stat_statements", synchronous_commit="off")
     postgres.start()
     with postgres.connect() as cursor:
@@ -47,7 +46,9 @@ def databases(server: Postgres) -> Databases:
 
 
 def settle(databases: Databases, server: Postgres, *, orders: int, at_once: int) -> dict[str, float]:
-    """So many confirmed orders, ``at_once`` in a transaction and an envelope: what each of them cost."""
+    """Settle ``count`` confirmed orders, ``at_once`` in a transaction and envelope;
+    return the cost of each.
+    """
     factory, probe = OrderFactory(databases, watchdog=ASLEEP), DatabaseProbe(databases)
 
     def statements() -> int:
@@ -78,7 +79,7 @@ def settle(databases: Databases, server: Postgres, *, orders: int, at_once: int)
             100,
             1,
             {"statements": 106.1, "messages": 11, "bytes": 4014},
-        ),  # a rehearsal asks each outbox each time
+        ),  # a rehearsal polls each outbox after each delivery
     ],
     ids=["400 together", "each alone"],
 )

@@ -259,8 +259,7 @@ class Run:
             return round(time.monotonic() - began, 1)
         return None
 
-    # -- verdict
-    # ------------------------------------------------------------------------------------------------------
+    # -- verdict --------------------------------------------------------------------------------------
 
     def _verdict(self) -> list[str]:
         """Everything that must not be; nothing when the run is right."""

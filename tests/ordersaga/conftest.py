@@ -9,7 +9,7 @@ from tests.support.embedded import BrokerDatabase, EmbeddedPostgres
 
 @pytest.fixture(scope="session")
 def embedded_postgres() -> Iterator[EmbeddedPostgres]:
-    """The run's embedded server. A test that stops or kills it starts it again."""
+    """The run's embedded server. A test that stops or kills it must start it again."""
     server = EmbeddedPostgres()
     yield server
     server.stop()
@@ -17,6 +17,6 @@ def embedded_postgres() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def broker(embedded_postgres: EmbeddedPostgres) -> Iterator[BrokerDatabase]:
-    """An empty database for a ``pgmq://`` broker of this test's own."""
+    """An empty database for a ``pgmq://`` broker."""
     with embedded_postgres.broker() as database:
         yield database

@@ -1,4 +1,4 @@
-"""A small choreography that holds, for tests to bend."""
+"""A small valid choreography for tests to change."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ordersaga import (
 )
 
 
-class Nowhere:
-    """A database that nobody connects to: these tests only declare."""
+class UnusedDatabase:
+    """A database that no test connects to: these tests only declare."""
 
     dsn = "postgresql://nobody@nowhere/none"
 
@@ -61,11 +61,11 @@ class Wish(Signal):
 
 
 class Trip:
-    """A small choreography that holds; tests bend one thing of it."""
+    """A small valid choreography; each test changes one thing."""
 
     def __init__(self) -> None:
-        self.desk = Participant("desk", database=Nowhere())
-        self.hotel = Participant("hotel", database=Nowhere())
+        self.desk = Participant("desk", database=UnusedDatabase())
+        self.hotel = Participant("hotel", database=UnusedDatabase())
         self.others: list[Participant] = []
         self.options: dict[str, Any] = {}
 

@@ -15,7 +15,7 @@ from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
 
 SILENCE = 4
-"""Seconds, twice as many as a broker or a client waits here."""
+"""Seconds: twice the heartbeat timeout in this test."""
 
 
 @pytest.fixture
@@ -32,7 +32,8 @@ def proxied(
 def test_a_blocked_loop_keeps_its_connection(proxied: tuple[Proxy, Connection]) -> None:
     between, connection = proxied
     heartbeats = Heartbeats(connection)
-    throughout(lambda: between.connections, SILENCE, "the connection")  # no turn: as while a task works
+    # the loop does not run, as during a long task
+    throughout(lambda: between.connections, SILENCE, "the connection")
     heartbeats.turn()
     with connection.channel() as channel:
         channel.queue_declare("kept", exclusive=True)

@@ -1,4 +1,4 @@
-"""A signal is recorded in the caller's transaction, whatever opened it, or not at all."""
+"""A signal is recorded in the caller's transaction, or not at all."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def psycopg(url: str) -> Iterator[Any]:
 
 @contextmanager
 def opened(db: Any) -> Iterator[None]:
-    """A transaction of the caller's own, committed at the end."""
+    """Open a transaction of the caller, committed at the end."""
     if hasattr(db, "in_atomic_block"):
         with transaction.atomic(using="borrowed"):
             yield
@@ -135,10 +135,12 @@ def test_a_saga_accepts_only_its_declared_signals(
 
 
 # -------------------------------------------------------------------------------- in one statement with the
-# caller's writing
+# the caller's insert
 
 THINGS = "CREATE TABLE thing (id bigint GENERATED ALWAYS AS IDENTITY, name text UNIQUE)"
-WRITING = "begun AS (INSERT INTO thing (name) VALUES (%(thing)s) ON CONFLICT DO NOTHING RETURNING id AS number, name)"
+WRITING = """
+begun AS (INSERT INTO thing (name) VALUES (%(thing)s) ON CONFLICT DO NOTHING RETURNING id AS number, name)
+"""
 
 
 class Named(Signal):
@@ -239,7 +241,7 @@ def test_a_signal_to_an_unknown_saga_is_refused(databases: Databases, guest: Any
 
 
 def test_asynchronous_connections_are_refused(databases: Databases) -> None:
-    """They would take the statement, give a coroutine that nobody awaits, and write nothing."""
+    """They would take the statement, return a coroutine that is never awaited, and write nothing."""
 
     async def try_psycopg() -> None:
         async with await AsyncConnection.connect(databases.orders) as connection:

@@ -1,4 +1,4 @@
-"""What is in the way of a pool's children is known to their parent."""
+"""A parent process knows what blocks the children of its pool."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_childs_condition_is_read_and_ends_with_its_report() -> None:
 
     in_child(conditions, ("database", "is full"), ("database", ""))
 
-    # another child's report does not end the first one's
+    # Another child's report does not end the first child's condition.
     assert conditions.read()["database"] == "is read-only"
 
 

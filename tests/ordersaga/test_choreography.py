@@ -1,6 +1,4 @@
-"""What cannot work is refused before the first message, by an error that names the step, the fault and the
-remedy.
-"""
+"""An invalid choreography is refused before the first message, with the step, the fault and the remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +17,18 @@ from ordersaga import (
     StepFailed,
 )
 from ordersaga.diagram import draw
-from tests.ordersaga.sample_saga import Agreed, Asked, Booked, Full, Late, Nowhere, Sent, Trip, Wish, refused
+from tests.ordersaga.sample_saga import (
+    Agreed,
+    Asked,
+    Booked,
+    Full,
+    Late,
+    Sent,
+    Trip,
+    UnusedDatabase,
+    Wish,
+    refused,
+)
 
 
 @pytest.fixture
@@ -101,8 +110,8 @@ def test_a_deciding_step_that_refuses_has_no_undo_and_one_end(trip: Trip) -> Non
 
 
 def test_a_failing_step_off_the_path_to_confirmation_is_refused(trip: Trip) -> None:
-    """Were it to fail after the confirmation, a shipped order would roll back."""
-    points = Participant("points", database=Nowhere())
+    """If it failed after the confirmation, a shipped order would roll back."""
+    points = Participant("points", database=UnusedDatabase())
 
     @points.step
     def award(booked: Booked) -> Wish:
@@ -117,7 +126,7 @@ def test_a_failing_step_off_the_path_to_confirmation_is_refused(trip: Trip) -> N
 
 
 def test_nothing_may_refuse_after_the_confirmation(trip: Trip) -> None:
-    bed = Participant("bed", database=Nowhere())
+    bed = Participant("bed", database=UnusedDatabase())
 
     @bed.step
     def make(agreed: Agreed) -> Wish:
@@ -144,7 +153,7 @@ def test_a_pivot_whose_signal_the_initiator_ignores_is_refused(trip: Trip) -> No
 
 
 def test_a_cycle_of_steps_is_refused(trip: Trip) -> None:
-    ring = Participant("ring", database=Nowhere())
+    ring = Participant("ring", database=UnusedDatabase())
 
     @ring.step
     def turn(booked: Booked) -> Asked:
@@ -158,7 +167,7 @@ def test_a_cycle_of_steps_is_refused(trip: Trip) -> None:
 
 
 def test_a_listed_participant_that_cannot_answer_is_refused(trip: Trip) -> None:
-    empty = Participant("empty", database=Nowhere())
+    empty = Participant("empty", database=UnusedDatabase())
     trip.others.append(empty)
     trip.options["participants"] = ["desk", "hotel", "empty"]
     refused(trip.whole, "empty", "cannot answer")
@@ -258,7 +267,7 @@ def test_a_coroutine_or_generator_step_is_refused(trip: Trip) -> None:
         lambda: trip.hotel.step(later),
         lambda: trip.book.undo(undo_later),
         lambda: trip.agree.too_late(late_later),
-        lambda: Participant("log", database=Nowhere()).observe(write),
+        lambda: Participant("log", database=UnusedDatabase()).observe(write),
     ]
     for declare in declarations:
         refused(declare, "is asynchronous", "plain `def`")
@@ -277,7 +286,7 @@ def test_a_deciding_step_always_emits(trip: Trip) -> None:
 
 
 def test_a_confirmation_that_leads_to_no_end_is_refused(trip: Trip) -> None:
-    """The saga would be confirmed and never end; its watchdog would send reminders without limit."""
+    """The saga would be confirmed and never end, and its watchdog would send reminders without limit."""
     del trip.hotel.steps["send"]
     del trip.desk.steps["finish"]
 
@@ -314,7 +323,7 @@ def test_a_step_without_a_signal_is_refused(trip: Trip) -> None:
 
 
 def test_an_observer_has_no_steps_and_receives_everything(trip: Trip) -> None:
-    log = Participant("log", database=Nowhere())
+    log = Participant("log", database=UnusedDatabase())
 
     @log.observe
     def write(events: list[Event], db: object) -> None: ...

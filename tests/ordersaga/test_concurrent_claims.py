@@ -1,6 +1,4 @@
-"""Several relays work on one outbox: none waits for rows that another has claimed, and each takes
-the rest.
-"""
+"""Several relays share an outbox: none waits for rows that another has claimed."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from ordersaga.sql import outbox as sql
 from tests.ordersaga.toy_saga import DESK, empty_outbox, toy_database
 from tests.support.postgres import Postgres
 
-# Rows that RELEASE looks for, too: they were put off because their address refused, and are due again.
+# Rows that RELEASE selects too: they were deferred because their queue refused them, and are due again.
 TWO_ROWS = """
 INSERT INTO ordersaga_outbox (participant, topic, signals, payload, fault)
 SELECT %(participant)s, %(address)s, 1, '{}', %(fault)s FROM generate_series(1, 2)
@@ -36,7 +34,7 @@ def database(postgres: Postgres) -> Iterator[str]:
 
 @pytest.fixture
 def url(database: str) -> str:
-    """A database whose outbox owes two rows to one address."""
+    """A database whose outbox has two rows for one queue."""
     empty_outbox(database)
     with closing(psycopg2.connect(database)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(TWO_ROWS, VALUES)
@@ -50,7 +48,7 @@ def test_rows_claimed_by_another_relay_are_skipped(url: str, statement: str):
 
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_a_statement_that_waits_for_claimed_rows_is_detected(url: str, statement: str):
-    """A test of the test above."""
+    """Tests the test above."""
     waiting = getattr(sql, statement).replace(" SKIP LOCKED", "")
 
     with patch.object(sql, statement, waiting), pytest.raises(psycopg2.errors.LockNotAvailable):
@@ -58,9 +56,9 @@ def test_a_statement_that_waits_for_claimed_rows_is_detected(url: str, statement
 
 
 def rows_taken_beside_a_claim(url: str, statement: str) -> int:
-    """How many rows a relay's statement takes while another transaction has claimed one of the two.
+    """Count the rows that a relay's statement takes while another transaction has claimed one of two.
 
-    :raises LockNotAvailable: when the statement waits for the claimed row.
+    :raises LockNotAvailable: if the statement waits for the claimed row.
     """
     with closing(psycopg2.connect(url)) as claiming, closing(psycopg2.connect(url)) as connection:
         assert claim(claiming.cursor(), DESK, limit=1).rows == 1

@@ -1,4 +1,4 @@
-"""The engine's tables are made where they are missing, and only there."""
+"""The engine's tables are created where they are missing, and only there."""
 
 from __future__ import annotations
 

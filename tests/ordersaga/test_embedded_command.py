@@ -1,4 +1,4 @@
-"""What `python -m ordersaga.embedded` refuses before it makes anything."""
+"""``python -m ordersaga.embedded`` refuses invalid arguments before it creates anything."""
 
 from __future__ import annotations
 

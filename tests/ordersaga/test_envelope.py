@@ -1,4 +1,4 @@
-"""Envelopes: packed as text, signed whole, read in every version that was ever in use."""
+"""Envelopes are packed as text, signed as a whole, and read in every version ever used."""
 
 from __future__ import annotations
 

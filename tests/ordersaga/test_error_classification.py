@@ -1,4 +1,4 @@
-"""Every driver's error is classified by its SQLSTATE, alone or within another library's."""
+"""The error of each driver is classified by its SQLSTATE, directly or inside another library's error."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_server_that_does_not_answer(drivers: list[Callable[[str], Any]]) -> N
 
 def test_an_error_of_the_same_name_in_another_library_counts() -> None:
     class OperationalError(Exception):
-        """As kombu has one."""
+        """Has the name of kombu's error."""
 
     assert classify(OperationalError("the broker is away")) is ErrorKind.SIGNAL
     assert is_of_the_signal(OperationalError("the broker is away"))

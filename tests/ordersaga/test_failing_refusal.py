@@ -1,4 +1,4 @@
-"""A participant fails while it receives a refusal and has nothing to undo: it tries again, and answers."""
+"""A participant that fails while it receives a refusal retries, and answers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""A process's sign of life: seen while it live_processes, gone with it, and telling when a part
-of it hangs.
-"""
+"""The heartbeat of a process: present while it lives, removed with it, and reporting a hung component."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Every transaction locks rows in the order of saga and step, so that no two wait for each other
-in a circle.
-"""
+"""Every transaction locks rows in the order of saga and step, so that no two deadlock."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ HEAD = PackHeader(DESK, None, None, 1)
 INSERT_ROW = "INSERT INTO ordersaga_journal (saga_id, step, state) VALUES (%(saga)s, %(step)s, %(state)s)"
 LOCK_ROW = "SELECT 1 FROM ordersaga_journal WHERE saga_id = %(saga)s AND step = %(step)s FOR UPDATE"
 LOCK_SAGA = "SELECT 1 FROM ordersaga_saga WHERE id = %(saga)s FOR UPDATE"
-# The planner must not find the rows in the order of an index, which would hide a missing ORDER BY.
+# Without index scans, because an index order would hide a missing ORDER BY.
 HEAP_ORDER = "SET LOCAL enable_indexscan = off"
 ORDER = re.compile(r" ORDER BY \w+(, \w+)?")
 BLOCKING = "SELECT unnest(pg_blocking_pids(%s))"
@@ -48,9 +46,8 @@ Sagas = Sequence[str]
 class Locking(NamedTuple):
     """A statement that locks rows of several sagas.
 
-    :ivar run: executes it for the given sagas.
-    :ivar hold: locks one of these rows in another transaction.
-    :ivar steps: the journal rows that it locks of each saga; one empty name where it locks the saga's own
+    :ivar run: executes it for the given sagas. :ivar hold: locks one of these rows in another transaction.
+        :ivar steps: the journal rows that it locks of each saga; one empty name if it locks the saga's own
         row.
     """
 
@@ -69,7 +66,7 @@ class LockedRow(NamedTuple):
 
     @property
     def values(self) -> dict[str, str]:
-        """The parameters of the statements above."""
+        """Return the parameters of the statements above."""
         return {**self._asdict(), "state": "heard" if self.step == HEARD else "void"}
 
 
@@ -125,7 +122,7 @@ def test_rows_are_locked_in_the_order_of_saga_and_step(toy: Toy, locking: Lockin
 
 @pytest.mark.parametrize("locking", LOCKINGS, ids=statement)
 def test_a_statement_without_an_order_is_detected(toy: Toy, locking: Locking):
-    """A test of the test above."""
+    """Tests the test above."""
     rows = written(toy, locking)
     ordered = getattr(locking.module, locking.name)
     unordered = ORDER.sub("", ordered)
@@ -136,9 +133,7 @@ def test_a_statement_without_an_order_is_detected(toy: Toy, locking: Locking):
 
 
 def written(toy: Toy, locking: Locking) -> list[LockedRow]:
-    """New sagas, and the rows that are to be locked, written last to first unless the statement itself
-    inserts them.
-    """
+    """Create sagas and the rows to lock, last to first, unless the statement inserts the rows itself."""
     sagas = sorted((new_id() for _ in range(SAGAS)), reverse=True)
     rows = [LockedRow(saga, step) for saga in sagas for step in reversed(locking.steps)]
     with toy.database.begin() as tx:
@@ -151,9 +146,9 @@ def written(toy: Toy, locking: Locking) -> list[LockedRow]:
 
 
 def locked(toy: Toy, locking: Locking, rows: Sequence[LockedRow]) -> list[LockedRow]:
-    """In which order the statement locks these rows, given their sagas last to first.
+    """Return the order in which the statement locks these rows, given their sagas last to first.
 
-    Each row is held by a transaction of its own, which ends once the statement waits for it.
+    Another transaction holds each row until the statement waits for it.
     """
     order = []
     with ThreadPoolExecutor(1) as pool, ExitStack() as stack:

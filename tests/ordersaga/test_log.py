@@ -1,4 +1,4 @@
-"""Lines of the log: what is bound stands in them, and of errors no more than may be told."""
+"""Log lines contain the bound fields, and no more of an error than is safe to show."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ import logging
 from workers.inventory.celery import app
 from workers.celery_app import set_up_logs
 set_up_logs("DEBUG")
-print([logging.getLogger(name).isEnabledFor(logging.DEBUG) for name in ("celery", "celery.pool", "django.db.backends")])
+names = ("celery", "celery.pool", "django.db.backends")
+print([logging.getLogger(name).isEnabledFor(logging.DEBUG) for name in names])
 """
 
 
@@ -46,7 +47,7 @@ def raised(act: Callable[[], object]) -> Exception:
 def written(
     message: object, *args: object, name: str = "some.logger", error: Exception | None = None
 ) -> dict[str, object]:
-    """A line as machines read it."""
+    """Return a line in the JSON format."""
     info = (type(error), error, error.__traceback__) if error else None
     record = logging.LogRecord(name, logging.ERROR, __file__, 1, message, args, info)
     found: dict[str, object] = json.loads(formatter(json=True).format(record))

@@ -1,4 +1,4 @@
-"""Losses that reminders alone do not repair, and what becomes of their sagas."""
+"""Lost messages that reminders alone do not make up for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def url(postgres: Postgres) -> Iterator[str]:
 
 
 def test_a_refusal_lost_to_the_initiator_waits_for_the_deadline(url: str):
-    """The others have undone their steps, and an undone step does not pass a reminder on to the step that
+    """The others have undone their steps, and an undone step does not forward a reminder to the step that
     refused.
     """
     shape = Shape(("shelf", "till"), (False, False), plans={("step1", 0): Plan(refuses=True)})
@@ -35,7 +35,7 @@ def test_a_refusal_lost_to_the_initiator_waits_for_the_deadline(url: str):
 
 @pytest.mark.parametrize("attempts", [0, 1], ids=["its signal", "its retry"])
 def test_a_listening_end_whose_message_is_lost_does_not_run(url: str, attempts: int):
-    """The saga is complete without it, and a complete saga is not reminded."""
+    """The saga is complete without it, and a complete saga gets no reminder."""
     plans = {(f"{LISTEN}0", 0): Plan(failures=attempts)}
     shape = Shape(("shelf",), (False,), ships="shelf", plans=plans, listeners=(("till", 0),))
     toy, rehearsal, saga = run(url, shape, "till", "signal.Heard0", retry=bool(attempts))
@@ -48,7 +48,7 @@ def test_a_listening_end_whose_message_is_lost_does_not_run(url: str, attempts: 
 
 
 def run(url: str, shape: Shape, to: str, topic: str, *, retry: bool = False) -> tuple[Toy, Rehearsal, str]:
-    """One saga, run until nothing is left to deliver; the first message of this kind is lost."""
+    """Run one saga until nothing is left to deliver; lose the first message of this kind."""
     lost: list[Mail] = []
 
     def lose(mail: Mail) -> bool:

@@ -1,4 +1,4 @@
-"""A virtual host carries the signals of one kind of saga: another kind is refused before it receives any."""
+"""A virtual host carries the signals of one kind of saga; another kind is refused at the start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.processes import Process
 
 
 def trip(name: str = "trip") -> Choreography:
-    """A choreography whose saga has this name."""
+    """Return a choreography whose saga has this name."""
     whole = Trip().whole()
     object.__setattr__(whole.saga, "name", name)
     return whole

@@ -1,5 +1,5 @@
-"""Placing, steps and relays cost the same however many deleted outbox rows an old snapshot keeps, and miss no
-late commit.
+"""Placing, steps and relays cost the same however many deleted outbox rows an old snapshot keeps visible, and
+no late commit is missed.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ from tests.support.postgres import Postgres
 ORDERS = 300_000
 SETTLED = """
 INSERT INTO ordersaga_outbox (participant, topic, signals, payload, due_at)
-SELECT 'desk', 'signal.Begun', 1, '', now() - make_interval(secs => 5 + n / 1000.0) FROM generate_series(1, %(orders)s) AS n
+SELECT 'desk', 'signal.Begun', 1, '', now() - make_interval(secs => 5 + n / 1000.0)
+FROM generate_series(1, %(orders)s) AS n
 """
 TIMERS = """
 INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)
-SELECT 'desk', 'watchdog', 'watchdog', 'desk', gen_random_uuid(), 1, '', now() + make_interval(secs => n / 1000.0 - 150)
+SELECT 'desk', 'watchdog', 'watchdog', 'desk', gen_random_uuid(), 1, '',
+    now() + make_interval(secs => n / 1000.0 - 150)
 FROM generate_series(1, 300000, 3) AS n
 """
 HELD = (
@@ -49,7 +51,7 @@ SAGA = Saga("toy", begins_with=Begun, initiator="desk", participants=["desk"], d
 
 
 class Broker:
-    """Takes everything."""
+    """Accepts every envelope."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -137,7 +139,7 @@ def test_deleted_rows_of_settled_orders_cost_nothing_under_a_snapshot(url: str) 
 
 
 def recording() -> list[Any]:
-    """The parameters of a statement that records one pack and one post."""
+    """Return the parameters of a statement that records one pack and one outbox row."""
 
     class Cursor:
         values: list[Any]
@@ -156,7 +158,7 @@ def recording() -> list[Any]:
 
 @pytest.fixture
 def never_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scans of everything hide what the bound misses."""
+    """Disables full scans, which would hide rows that the bound misses."""
     monkeypatch.setattr(ScanBound, "EVERYTHING_EVERY", 3600.0)
 
 
@@ -176,7 +178,7 @@ def test_signals_of_transactions_of_any_length_are_published(
         connection = psycopg2.connect(url)
         for number, wait in zip(numbers, waits, strict=True):
             SAGA.start(Begun(number=number), db=connection)
-            time.sleep(wait)  # a transaction that goes on: what is tested
+            time.sleep(wait)  # the duration of an open transaction
             connection.commit()
         connection.close()
 

@@ -1,5 +1,5 @@
-"""Random choreographies, random faults, random orders of delivery with repeats, on the real journal: all or
-nothing.
+"""Random choreographies, faults and delivery orders on the real journal leave all effects
+of a saga or none.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from tests.support.postgres import Postgres
 
 FOR_EVER = 10**6
 REMINDERS = 6
-"""More than there are losses."""
+"""More than the number of losses."""
 ROUNDS = 30
-"""More than there are losses, and failures of undos that only a reminder repeats because their retry was
-lost.
-"""
+"""More than the number of losses and of failed undos whose retry was lost."""
 ALL_OWNERS = [DESK, "shelf", "till", "van"]
 OWNERS = st.sampled_from(ALL_OWNERS)
 NEVER_GIVES_UP = ("complete", LISTEN)
@@ -35,8 +33,8 @@ def url(postgres: Postgres) -> Iterator[str]:
 
 @st.composite
 def shapes(draw: st.DrawFn) -> Shape:
-    """Chains of one to four steps over some participants; some steps of some sagas refuse, raise for a while
-    or for ever.
+    """Chains of one to four steps over some participants; some steps refuse, raise for some attempts, or
+    always raise.
     """
     owners = draw(st.lists(OWNERS, min_size=1, max_size=4))
     batched = draw(st.lists(st.booleans(), min_size=len(owners), max_size=len(owners)))
@@ -64,7 +62,7 @@ def plans() -> st.SearchStrategy[Plan]:
     return st.builds(
         Plan,
         failures=st.sampled_from([0, 1, 2, FOR_EVER]), refuses=st.booleans(), undo_failures=st.integers(0, 3),
-        says=st.sampled_from(["next", "next", "aside", "nothing"]),
+        emits=st.sampled_from(["next", "next", "aside", "nothing"]),
     )  # fmt: skip
 
 
@@ -80,7 +78,7 @@ def plans() -> st.SearchStrategy[Plan]:
 def test_every_saga_ends_with_all_its_effects_or_with_none(
     url: str, shape: Shape, seed: int, repeats: float, count: int, late: bool, lost: frozenset[int]
 ):
-    """Envelopes of the numbers in ``lost`` never arrive, counted from 0 over all recipients."""
+    """Envelopes with the numbers in ``lost`` never arrive, counted from 0 over all recipients."""
     empty_outbox(url)
     toy = Toy(shape, url)
     published = itertools.count()
@@ -103,8 +101,9 @@ def test_every_saga_ends_with_all_its_effects_or_with_none(
 def remind(toy: Toy, rehearsal: Rehearsal, sagas: list[str]) -> None:
     """Let the watchdog re-send what open sagas wait for until all have ended.
 
-    Deadlines pass at once for sagas that lead nowhere, and for others once reminders have not helped: if the
-    initiator alone has not received a refusal, an undone step keeps the reminder from the step that refused.
+    Deadlines pass at once for sagas that cannot continue, and for the others once reminders have not helped:
+    if only the initiator has missed a refusal, an undone step does not forward the reminder to the step that
+    refused.
     """
     for number_of_round in range(ROUNDS):
         waiting = [(number, saga) for number, saga in enumerate(sagas) if toy.is_open(saga)]
@@ -124,7 +123,7 @@ def remind(toy: Toy, rehearsal: Rehearsal, sagas: list[str]) -> None:
 def test_a_step_and_its_undo_respect_their_batch_size(
     url: str, batched: bool, most: int | None, transactions: int
 ):
-    """What takes long for each saga must not run into its time limit because they came together."""
+    """A batch of slow sagas must not exceed the time limit of a step."""
     empty_outbox(url)
     refused = {("step1", number): Plan(refuses=True) for number in range(5)}
     toy = Toy(Shape((DESK, "till"), (batched, batched), plans=refused, max_signals=most), url)
@@ -132,7 +131,10 @@ def test_a_step_and_its_undo_respect_their_batch_size(
 
     Rehearsal(toy.choreography, seed=1).run()
 
-    counted = "SELECT count(DISTINCT xmin::text) FROM effect WHERE step = 'step0' AND change = %s AND saga_id = ANY(%s::uuid[])"
+    counted = """
+        SELECT count(DISTINCT xmin::text) FROM effect
+        WHERE step = 'step0' AND change = %s AND saga_id = ANY(%s::uuid[])
+    """
     assert toy.rows(counted, 1, sagas) == [(transactions,)]
     assert toy.rows(counted, -1, sagas) == [(transactions,)]
     for saga in sagas:

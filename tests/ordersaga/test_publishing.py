@@ -1,6 +1,4 @@
-"""The broker refuses some of what an outbox owes: everything else leaves, and nothing that was confirmed is
-sent again.
-"""
+"""The broker refuses some rows of an outbox: all others are published, and no confirmed row twice."""
 
 from __future__ import annotations
 
@@ -56,8 +54,8 @@ def pack(number: int, padding: int = 0) -> str:
     return encode_pack(HEAD, [encode_row(row)])
 
 
-class Desk:
-    """An outbox, the queues it feeds, and the relay between them."""
+class RelayAndQueues:
+    """An outbox, its queues, and the relay between them."""
 
     def __init__(self, url: str, rabbitmq: RabbitMQ, vhost: str, publisher: Publisher) -> None:
         self.url, self.rabbitmq, self.vhost, self.publisher = url, rabbitmq, vhost, publisher
@@ -75,17 +73,17 @@ class Desk:
         return Counter(topic for (topic,) in self.rows("SELECT topic FROM ordersaga_outbox"))
 
     def drain(self) -> None:
-        """Rounds until one carries nothing."""
+        """Run rounds until one publishes nothing."""
         while self.relay.drain():
             pass
 
     def carried(self) -> bool:
-        """Whether nothing is owed after as many rounds as carry something."""
+        """Return whether the outbox is empty after the rounds that publish."""
         self.drain()
         return not self.owed()
 
     def arrived(self, queue: str) -> list[int]:
-        """Take all messages out of a queue: their signals' numbers."""
+        """Take all messages of a queue; return the numbers of their signals."""
         found: list[int] = []
         with self.rabbitmq.connect(self.vhost) as connection:
             channel = connection.channel()
@@ -96,7 +94,7 @@ class Desk:
 
     @contextmanager
     def full(self, queue: str) -> Iterator[None]:
-        """While it lasts the queue takes one message and refuses more."""
+        """Limit the queue to one message, so that it refuses more."""
         self.rabbitmq.set_policy(self.vhost, queue, {"max-length": 1, "overflow": "reject-publish"})
         try:
             yield
@@ -123,9 +121,9 @@ def publisher_at(url: str) -> Publisher:
 
 
 @pytest.fixture
-def desk(database: str, rabbitmq: RabbitMQ, broker_url: str) -> Iterator[Desk]:
+def setup(database: str, rabbitmq: RabbitMQ, broker_url: str) -> Iterator[RelayAndQueues]:
     publisher = publisher_at(broker_url)
-    one = Desk(database, rabbitmq, "publishing", publisher)
+    one = RelayAndQueues(database, rabbitmq, "publishing", publisher)
     one.rows("DELETE FROM ordersaga_outbox")
     publisher.open()
     yield one
@@ -135,36 +133,38 @@ def desk(database: str, rabbitmq: RabbitMQ, broker_url: str) -> Iterator[Desk]:
         one.arrived(queue)
 
 
-def test_a_full_queue_delays_only_its_own_messages(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_queue_delays_only_its_own_messages(
+    setup: RelayAndQueues, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(AddressBackoff, "FIRST", 0.2)
     monkeypatch.setattr(AddressBackoff, "CAP", 0.4)
     sent: list[OutgoingEnvelope] = []
-    publish = desk.relay._publish
+    publish = setup.relay._publish
 
     def noting(envelopes: Sequence[OutgoingEnvelope]) -> Any:
         sent.extend(envelopes)
         return publish(envelopes)
 
-    desk.relay._publish = noting
+    setup.relay._publish = noting
 
     def refused() -> bool:
-        desk.owe(TO_INVENTORY, pack(0))
-        desk.drain()
-        return bool(desk.relay.trouble)
+        setup.owe(TO_INVENTORY, pack(0))
+        setup.drain()
+        return bool(setup.relay.trouble)
 
-    with desk.full("inventory"):
+    with setup.full("inventory"):
         eventually(refused, 20, "the queue refuses")
         sent.clear()
         began = time.monotonic()
-        desk.owe(TO_INVENTORY, *(pack(number) for number in range(1, 1001)))
+        setup.owe(TO_INVENTORY, *(pack(number) for number in range(1, 1001)))
         for number in range(10):
-            desk.owe(TO_PAYMENTS, pack(number))
-            desk.drain()
+            setup.owe(TO_PAYMENTS, pack(number))
+            setup.drain()
 
         def tried_twice() -> bool:
-            desk.drain()
+            setup.drain()
             tries = Counter(envelope.topic for envelope in sent)
-            return tries[TO_INVENTORY] >= 2 and set(desk.owed()) == {TO_INVENTORY}
+            return tries[TO_INVENTORY] >= 2 and set(setup.owed()) == {TO_INVENTORY}
 
         eventually(tried_twice, 10, "the full address is tried again, and the other's signals leave")
         signals: Counter[str] = Counter()
@@ -175,40 +175,42 @@ def test_a_full_queue_delays_only_its_own_messages(desk: Desk, monkeypatch: pyte
             "one envelope at a time, at intervals"
         )
         assert signals[TO_PAYMENTS] == 10, "what was confirmed is not sent again"
-        assert desk.arrived("payments") == list(range(10))
-        assert desk.owed()[TO_INVENTORY] >= 1000
-        assert f"{TO_INVENTORY} is refused: a queue does not take it" in desk.relay.trouble
+        assert setup.arrived("payments") == list(range(10))
+        assert setup.owed()[TO_INVENTORY] >= 1000
+        assert f"{TO_INVENTORY} is refused: a queue does not take it" in setup.relay.trouble
 
-    in_queue = desk.arrived("inventory")
+    in_queue = setup.arrived("inventory")
     began = time.monotonic()
-    eventually(desk.carried, 20, "all has left")
+    eventually(setup.carried, 20, "all has left")
     assert time.monotonic() - began < 10
-    assert desk.relay.trouble == ""
-    assert set(desk.arrived("inventory") + in_queue) == set(range(1001))
+    assert setup.relay.trouble == ""
+    assert set(setup.arrived("inventory") + in_queue) == set(range(1001))
 
 
-def test_a_queue_without_confirms_delays_no_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_without_confirms_delays_no_other(
+    setup: RelayAndQueues, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(publishing, "CONFIRM_SECONDS", scaled(3))
     monkeypatch.setattr(publishing, "RETRY_SECONDS", 0.3)
-    name = f"{desk.vhost}_inventory"
+    name = f"{setup.vhost}_inventory"
     suspend = f"sys:suspend(whereis('{name}'))."
-    desk.rabbitmq.ctl("eval", suspend)
+    setup.rabbitmq.ctl("eval", suspend)
     try:
-        desk.owe(TO_INVENTORY, pack(1))
-        desk.owe(TO_PAYMENTS, pack(2))
-        desk.drain()
-        assert desk.arrived("payments") == [2]
-        assert desk.owed() == {TO_INVENTORY: 1}
-        assert "did not confirm in time" in desk.relay.trouble
-        desk.owe(TO_PAYMENTS, pack(3))
+        setup.owe(TO_INVENTORY, pack(1))
+        setup.owe(TO_PAYMENTS, pack(2))
+        setup.drain()
+        assert setup.arrived("payments") == [2]
+        assert setup.owed() == {TO_INVENTORY: 1}
+        assert "did not confirm in time" in setup.relay.trouble
+        setup.owe(TO_PAYMENTS, pack(3))
         began = time.monotonic()
-        desk.drain()
-        assert desk.arrived("payments") == [3]
+        setup.drain()
+        assert setup.arrived("payments") == [3]
         assert time.monotonic() - began < scaled(3)
     finally:
-        desk.rabbitmq.ctl("eval", suspend.replace("suspend", "resume"))
-    eventually(desk.carried, 15, "all has left")
-    assert set(desk.arrived("inventory")) == {1}
+        setup.rabbitmq.ctl("eval", suspend.replace("suspend", "resume"))
+    eventually(setup.carried, 15, "all has left")
+    assert set(setup.arrived("inventory")) == {1}
 
 
 @pytest.mark.parametrize(
@@ -239,70 +241,72 @@ def test_a_queue_without_confirms_delays_no_other(desk: Desk, monkeypatch: pytes
     ],
 )
 def test_a_row_that_cannot_be_published_is_set_aside(
-    topic: str, payload: str, fault: str, desk: Desk, caplog: pytest.LogCaptureFixture
+    topic: str, payload: str, fault: str, setup: RelayAndQueues, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk.owe(TO_INVENTORY, pack(1))
-    [bad] = desk.owe(topic, payload)
-    desk.owe(TO_INVENTORY, pack(2))
-    desk.drain()
+    setup.owe(TO_INVENTORY, pack(1))
+    [bad] = setup.owe(topic, payload)
+    setup.owe(TO_INVENTORY, pack(2))
+    setup.drain()
 
-    assert desk.arrived("inventory") == [1, 2]
-    [(row, kept, refusals, later)] = desk.rows(
+    assert setup.arrived("inventory") == [1, 2]
+    [(row, kept, refusals, later)] = setup.rows(
         "SELECT id, fault, refusals, due_at - clock_timestamp() > interval '0.3 s' FROM ordersaga_outbox"
     )
     assert (row, refusals, later) == (bad, 1, True)
     assert fault in kept
-    assert f"outbox row {bad} cannot be published" in desk.relay.trouble
+    assert f"outbox row {bad} cannot be published" in setup.relay.trouble
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["outbox_row_refused"]
 
 
-def test_an_envelope_that_closes_the_channel_is_found_among_others(desk: Desk) -> None:
-    user = desk.rabbitmq.add_user("limited", desk.vhost, topics={"ordersaga": f"^{TO_INVENTORY}$"})
+def test_an_envelope_that_closes_the_channel_is_found_among_others(setup: RelayAndQueues) -> None:
+    user = setup.rabbitmq.add_user("limited", setup.vhost, topics={"ordersaga": f"^{TO_INVENTORY}$"})
     publisher = publisher_at(user)
-    relay = Relay(desk.url, "orders", publisher, ready=publisher.open)
-    desk.owe(TO_INVENTORY, pack(0))
-    bad = desk.owe(TO_PAYMENTS, pack(1), pack(2))
-    desk.owe(TO_INVENTORY, pack(3))
-    eventually(lambda: relay.drain() or set(desk.owed()) == {TO_PAYMENTS}, 10, "the others leave")
+    relay = Relay(setup.url, "orders", publisher, ready=publisher.open)
+    setup.owe(TO_INVENTORY, pack(0))
+    bad = setup.owe(TO_PAYMENTS, pack(1), pack(2))
+    setup.owe(TO_INVENTORY, pack(3))
+    eventually(lambda: relay.drain() or set(setup.owed()) == {TO_PAYMENTS}, 10, "the others leave")
     eventually(
         lambda: relay.drain() or "cannot be published" in relay.trouble, 10, "the rows are tried alone"
     )
     relay.close()
     publisher.close()
-    assert set(desk.arrived("inventory")) == {0, 3}
-    faults = dict(desk.rows("SELECT id, fault FROM ordersaga_outbox"))
+    assert set(setup.arrived("inventory")) == {0, 3}
+    faults = dict(setup.rows("SELECT id, fault FROM ordersaga_outbox"))
     assert list(faults) == bad
     assert all(
         "the broker closes the channel: AccessRefused: Basic.publish: (403)" in fault
         for fault in faults.values()
     )
-    desk.rows("UPDATE ordersaga_outbox SET due_at = clock_timestamp()")
-    desk.drain()
-    assert desk.arrived("payments") == [1, 2], "a relay that may publish them carries them"
+    setup.rows("UPDATE ordersaga_outbox SET due_at = clock_timestamp()")
+    setup.drain()
+    assert setup.arrived("payments") == [1, 2], "a relay that may publish them carries them"
 
 
-def test_confirmed_envelopes_are_finished_when_the_connection_is_lost(desk: Desk) -> None:
-    desk.owe(TO_INVENTORY, pack(1))
-    desk.owe(TO_PAYMENTS, pack(2))
-    publish = desk.relay._publish
+def test_confirmed_envelopes_are_finished_when_the_connection_is_lost(setup: RelayAndQueues) -> None:
+    setup.owe(TO_INVENTORY, pack(1))
+    setup.owe(TO_PAYMENTS, pack(2))
+    publish = setup.relay._publish
 
     def lose(envelopes: Any) -> Any:
         refused = publish(envelopes[:1])
         raise PublishFailed("the connection is lost", envelopes[:1], refused or ())
 
-    desk.relay._publish = lose
+    setup.relay._publish = lose
     with pytest.raises(PublishFailed):
-        desk.relay.drain()
-    assert desk.owed() == {TO_PAYMENTS: 1}
-    assert desk.rows("SELECT fault FROM ordersaga_outbox") == [(None,)]
-    desk.relay._publish = publish
-    desk.drain()
-    assert (desk.arrived("inventory"), desk.arrived("payments")) == ([1], [2])
+        setup.relay.drain()
+    assert setup.owed() == {TO_PAYMENTS: 1}
+    assert setup.rows("SELECT fault FROM ordersaga_outbox") == [(None,)]
+    setup.relay._publish = publish
+    setup.drain()
+    assert (setup.arrived("inventory"), setup.arrived("payments")) == ([1], [2])
 
 
-def test_publishing_waits_once_for_the_confirms_of_a_claim(desk: Desk, proxy: Callable[[int], Proxy]) -> None:
-    between = proxy(desk.rabbitmq.port)
-    publisher = publisher_at(between.through(desk.rabbitmq.url(desk.vhost)))
+def test_publishing_waits_once_for_the_confirms_of_a_claim(
+    setup: RelayAndQueues, proxy: Callable[[int], Proxy]
+) -> None:
+    between = proxy(setup.rabbitmq.port)
+    publisher = publisher_at(between.through(setup.rabbitmq.url(setup.vhost)))
     envelopes = [
         OutgoingEnvelope(new_id(), TO_PAYMENTS, None, 1, join_packs(TO_PAYMENTS, [pack(n).encode()]))
         for n in range(50)
@@ -314,15 +318,17 @@ def test_publishing_waits_once_for_the_confirms_of_a_claim(desk: Desk, proxy: Ca
     took = time.monotonic() - began
     between.delay(0)
     publisher.close()
-    assert desk.arrived("payments") == list(range(50))
+    assert setup.arrived("payments") == list(range(50))
     assert took < 1, "fifty round trips of 0.1 s each would take five"
 
 
-def test_rows_are_not_claimed_while_the_broker_hangs(desk: Desk, proxy: Callable[[int], Proxy]) -> None:
-    between = proxy(desk.rabbitmq.port)
-    publisher = publisher_at(between.through(desk.rabbitmq.url(desk.vhost)))
-    relay = Relay(desk.url, "orders", publisher, ready=publisher.open)
-    [row] = desk.owe(TO_PAYMENTS, pack(1))
+def test_rows_are_not_claimed_while_the_broker_hangs(
+    setup: RelayAndQueues, proxy: Callable[[int], Proxy]
+) -> None:
+    between = proxy(setup.rabbitmq.port)
+    publisher = publisher_at(between.through(setup.rabbitmq.url(setup.vhost)))
+    relay = Relay(setup.url, "orders", publisher, ready=publisher.open)
+    [row] = setup.owe(TO_PAYMENTS, pack(1))
     declare = topology.declare
 
     def hang(*arguments: Any) -> None:
@@ -333,54 +339,54 @@ def test_rows_are_not_claimed_while_the_broker_hangs(desk: Desk, proxy: Callable
     with hanging, pytest.raises(TimeoutError):
         relay.drain()
     locked = "SELECT id FROM ordersaga_outbox FOR UPDATE NOWAIT"
-    assert desk.rows(locked) == [(row,)]
+    assert setup.rows(locked) == [(row,)]
     between.flow()
     relay.drain()
     relay.close()
     publisher.close()
-    assert desk.arrived("payments") == [1]
+    assert setup.arrived("payments") == [1]
 
 
-def test_a_memory_alarm_keeps_the_rows_and_is_reported(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_memory_alarm_keeps_the_rows_and_is_reported(
+    setup: RelayAndQueues, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(publishing, "CONFIRM_SECONDS", 5.0)
-    desk.rabbitmq.ctl("set_vm_memory_high_watermark", "0.00001")
+    setup.rabbitmq.ctl("set_vm_memory_high_watermark", "0.00001")
     try:
-        desk.owe(TO_PAYMENTS, pack(1))
+        setup.owe(TO_PAYMENTS, pack(1))
         for _ in range(2):
             with pytest.raises(PublishFailed, match="alarm"):
-                desk.relay.drain()
-        assert desk.owed() == {TO_PAYMENTS: 1}
-        assert desk.rows("SELECT fault FROM ordersaga_outbox") == [(None,)]
+                setup.relay.drain()
+        assert setup.owed() == {TO_PAYMENTS: 1}
+        assert setup.rows("SELECT fault FROM ordersaga_outbox") == [(None,)]
     finally:
-        desk.rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
+        setup.rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
 
-    eventually(desk.carried, 20, "the signal leaves when the alarm is over", ignoring=(PublishFailed,))
-    assert set(desk.arrived("payments")) == {1}
+    eventually(setup.carried, 20, "the signal leaves when the alarm is over", ignoring=(PublishFailed,))
+    assert set(setup.arrived("payments")) == {1}
 
 
-def test_a_vanished_relay_releases_its_rows(desk: Desk) -> None:
+def test_a_vanished_relay_releases_its_rows(setup: RelayAndQueues) -> None:
     claimed, gone = threading.Event(), threading.Event()
 
     def vanish(_: Any) -> None:
         claimed.set()
         gone.wait(20)
 
-    shorter = (
-        "options=-c%20idle_in_transaction_session_timeout%3D1s"  # a minute where the address does not say
-    )
-    ghost = Relay(f"{desk.url}{'&' if '?' in desk.url else '?'}{shorter}", "orders", vanish)
+    shorter = "options=-c%20idle_in_transaction_session_timeout%3D1s"  # a minute unless the address sets it
+    ghost = Relay(f"{setup.url}{'&' if '?' in setup.url else '?'}{shorter}", "orders", vanish)
 
     def haunt() -> None:
         with pytest.raises(psycopg2.Error):
             ghost.drain()
 
     thread = threading.Thread(target=haunt)
-    desk.owe(TO_PAYMENTS, pack(1))
+    setup.owe(TO_PAYMENTS, pack(1))
     thread.start()
     try:
         assert claimed.wait(10)
-        eventually(desk.carried, 10, "another relay carries it")
+        eventually(setup.carried, 10, "another relay carries it")
     finally:
         gone.set()
         thread.join(10)
-    assert desk.arrived("payments") == [1]
+    assert setup.arrived("payments") == [1]

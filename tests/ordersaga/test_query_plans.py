@@ -1,4 +1,4 @@
-"""Sagas that are known by their ids are found by them, whatever PostgreSQL believes of how many are open."""
+"""Sagas are found by their ids, whatever PostgreSQL's statistics tell about open sagas."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ FROM generate_series(1, 1000) AS n RETURNING id::text
 
 @pytest.fixture
 def sagas(databases: Databases) -> list[str]:
-    """Four hundred of a thousand open sagas, which have come since PostgreSQL last looked: all had ended
-    then.
-    """
+    """Four hundred of a thousand sagas that started after the last ANALYZE, when all sagas had ended."""
     with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
         cursor.execute(STARTED, {"kind": "ended", "status": "CONFIRMED", "ended": True})
         cursor.execute("ANALYZE ordersaga_saga")

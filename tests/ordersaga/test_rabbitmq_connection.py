@@ -1,4 +1,4 @@
-"""The AMQP connection: no call waits without limit, and half a frame does not stop the event loop."""
+"""The AMQP connection: every call has a time limit, and a partial frame does not block the event loop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_broker_that_stops_answering_ends_every_call(
 
 
 def test_heartbeats_do_not_lengthen_a_wait(vhost: str) -> None:
-    """py-amqp counts its limit anew with each frame, so that a broker which only beats would be waited for
+    """py-amqp restarts its limit at each frame, so a broker that sends only heartbeats would block a call
     without end.
     """
     connection = Connection(broker(vhost)["broker_url"])

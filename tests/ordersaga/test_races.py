@@ -1,6 +1,4 @@
-"""Two workers hear racing signals of the same sagas at once, on a real database: nobody is stuck, no end is
-wrong.
-"""
+"""Two workers receive racing signals of the same sagas at once: no deadlock, and no wrong end."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ BLOCKED = (
 
 
 class Gate:
-    """Stops the first who comes by, until it is opened."""
+    """Blocks the first caller until it is opened."""
 
     def __init__(self) -> None:
         self.reached, self.opened = threading.Event(), threading.Event()
@@ -43,7 +41,7 @@ class Gate:
 
 
 class RacingSagas:
-    """A toy choreography whose envelopes are handed out one by one, or two at once."""
+    """A toy choreography whose envelopes the test delivers one by one, or two at once."""
 
     def __init__(self, url: str, seed: int = 0) -> None:
         empty_outbox(url)
@@ -53,23 +51,23 @@ class RacingSagas:
         self._pool = ThreadPoolExecutor(2)
 
     def take(self, to: str, topic: str) -> Mail:
-        """The envelope of this topic for this participant."""
+        """Return the envelope of this topic for this participant."""
         self.rehearsal.collect()
         [mail] = self.rehearsal.waiting(to, topic)
         self.rehearsal.mail.remove(mail)
         return mail
 
-    def hear(self, to: str, *topics: str) -> None:
+    def deliver(self, to: str, *topics: str) -> None:
         for topic in topics:
             self.rehearsal.deliver(self.take(to, topic))
 
     def expire(self) -> None:
-        """The deadline of all sagas passes before anybody else is heard."""
+        """Let the deadline of all sagas pass before any other signal is delivered."""
         self.rehearsal.due("deadline")
-        self.hear(DESK, "signal.DeadlinePassed")
+        self.deliver(DESK, "signal.DeadlinePassed")
 
     def queue_up(self, gate: Gate, first: Mail, second: Mail) -> None:
-        """One worker stops at the gate, the other must wait for it; then the gate is opened."""
+        """Block one worker at the gate, wait until the other waits for its lock, and open the gate."""
         held = self._pool.submit(self.rehearsal.deliver, first)
         assert gate.reached.wait(scaled(20))
         waiting = self._pool.submit(self.rehearsal.deliver, second)
@@ -83,7 +81,7 @@ class RacingSagas:
         waiting.result(scaled(20))
 
     def at_once(self, *mail: Mail) -> None:
-        """Hand envelopes to two workers at the same moment."""
+        """Deliver envelopes by two workers at the same moment."""
         barrier = threading.Barrier(len(mail))
 
         def deliver(each: Mail) -> None:
@@ -94,7 +92,7 @@ class RacingSagas:
             done.result(timeout=scaled(30))
 
     def end(self) -> set[str]:
-        """Run to quiet; every saga has a good end and nobody was thrown out of a deadlock."""
+        """Deliver everything; every saga has a good end, and no transaction was aborted by a deadlock."""
         self.rehearsal.run()
         ends = {self.toy.assert_all_or_nothing(saga) for saga in self.sagas}
         assert not self.toy.database.errors
@@ -114,14 +112,14 @@ def step_against_refusal(racing: RacingSagas) -> list[Mail]:
 def confirm_against_expire(racing: RacingSagas) -> list[Mail]:
     racing.rehearsal.due("deadline")
     expired = racing.take(DESK, "signal.DeadlinePassed")
-    racing.hear("shelf", "signal.Heard0")
-    racing.hear("till", "signal.Heard1")
+    racing.deliver("shelf", "signal.Heard0")
+    racing.deliver("till", "signal.Heard1")
     return [racing.take(DESK, "signal.Heard2"), expired]
 
 
 def confirm_against_refusal(racing: RacingSagas) -> list[Mail]:
-    racing.hear("shelf", "signal.Heard0")
-    racing.hear("till", "signal.Heard1")
+    racing.deliver("shelf", "signal.Heard0")
+    racing.deliver("till", "signal.Heard1")
     confirmed = racing.take(DESK, "signal.Heard2")
     racing.expire()
     return [confirmed, racing.take(DESK, "refusal.Expired")]
@@ -129,17 +127,17 @@ def confirm_against_refusal(racing: RacingSagas) -> list[Mail]:
 
 def two_answers(racing: RacingSagas) -> list[Mail]:
     racing.expire()
-    racing.hear(DESK, "refusal.Expired")
-    racing.hear(DESK, "answer")  # its own, for whoever observes
-    racing.hear("shelf", "refusal.Expired")
+    racing.deliver(DESK, "refusal.Expired")
+    racing.deliver(DESK, "answer")  # its own answer, for observers
+    racing.deliver("shelf", "refusal.Expired")
     first = racing.take(DESK, "answer")
-    racing.hear("till", "refusal.Expired")
+    racing.deliver("till", "refusal.Expired")
     return [first, racing.take(DESK, "answer")]
 
 
 def answer_against_refusal(racing: RacingSagas) -> list[Mail]:
     racing.expire()
-    racing.hear("shelf", "refusal.Expired")
+    racing.deliver("shelf", "refusal.Expired")
     return [racing.take(DESK, "answer"), racing.take(DESK, "refusal.Expired")]
 
 
@@ -149,7 +147,7 @@ def a_step_twice(racing: RacingSagas) -> list[Mail]:
 
 
 def a_refusal_twice(racing: RacingSagas) -> list[Mail]:
-    racing.hear("shelf", "signal.Heard0")
+    racing.deliver("shelf", "signal.Heard0")
     racing.expire()
     mail = racing.take("shelf", "refusal.Expired")
     return [mail, mail]
@@ -181,7 +179,7 @@ def test_racing_signals_never_end_wrongly(url: str, race: Race):
 
 
 def held_at(gate: Gate, owner: type[Any], method: str, *, after: bool) -> Any:
-    """A patch: the first call of a method stops at the gate."""
+    """Return a patch that blocks the first call of a method at the gate."""
     original = getattr(owner, method)
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -210,7 +208,7 @@ def test_a_refusal_waits_for_a_running_step_and_undoes_it(url: str):
 
 
 def test_a_refusal_without_a_re_read_is_detected(url: str):
-    """A test of the test above: the mistake is real, and is seen."""
+    """Tests the test above: the mistake is possible, and is detected."""
     racing = RacingSagas(url)
     racing.expire()
     step, refusal = racing.take("shelf", "signal.Heard0"), racing.take("shelf", "refusal.Expired")
@@ -262,8 +260,8 @@ def test_a_partly_repeated_refusal_locks_all_sagas_in_one_order(url: str):
     racing.expire()
     refusal = racing.take(DESK, "refusal.Expired")
     racing.rehearsal.deliver(only(refusal, racing.sagas[:-2]))
-    racing.hear(DESK, "answer")
-    racing.hear("shelf", "refusal.Expired")
+    racing.deliver(DESK, "answer")
+    racing.deliver("shelf", "refusal.Expired")
     answers = racing.take(DESK, "answer")
     gate = Gate()
 
@@ -275,12 +273,12 @@ def test_a_partly_repeated_refusal_locks_all_sagas_in_one_order(url: str):
 
 def test_a_partly_late_confirmation_locks_all_sagas_in_one_order(url: str):
     racing = RacingSagas(url)
-    racing.hear("shelf", "signal.Heard0")
-    racing.hear("till", "signal.Heard1")
+    racing.deliver("shelf", "signal.Heard0")
+    racing.deliver("till", "signal.Heard1")
     charged = racing.take(DESK, "signal.Heard2")
     for saga in racing.sagas[:-2]:
         racing.rehearsal.due("deadline", saga)
-    racing.hear(DESK, "signal.DeadlinePassed", "refusal.Expired")
+    racing.deliver(DESK, "signal.DeadlinePassed", "refusal.Expired")
     racing.rehearsal.due("watchdog")
     reminders = racing.take(DESK, "watchdog")
     gate = Gate()
@@ -292,7 +290,7 @@ def test_a_partly_late_confirmation_locks_all_sagas_in_one_order(url: str):
 
 
 def only(mail: Mail, sagas: list[str]) -> Mail:
-    """The envelope without what it says of other sagas."""
+    """Return the envelope with the rows of these sagas only."""
     packs = [
         encode_pack(
             head,

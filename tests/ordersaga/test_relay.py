@@ -1,4 +1,4 @@
-"""The relay carries what is due, once it is committed, in full envelopes, and loses nothing."""
+"""The relay publishes due rows once they are committed, in full envelopes, and loses none."""
 
 from __future__ import annotations
 
@@ -45,11 +45,14 @@ class Begun(Signal):
 SAGA = Saga("toy", begins_with=Begun, initiator="desk", participants=["desk"], deadline=timedelta(minutes=1))
 
 
-WAIT = "SELECT ceil(extract(epoch FROM due_at - clock_timestamp()))::int FROM ordersaga_outbox WHERE kind = 'watchdog'"
+WAIT = """
+SELECT ceil(extract(epoch FROM due_at - clock_timestamp()))::int
+FROM ordersaga_outbox WHERE kind = 'watchdog'
+"""
 
 
 class Broker:
-    """A list that envelopes are published to; it fails as often as it is told."""
+    """A list of published envelopes; publishing fails as often as the test sets."""
 
     def __init__(self, failures: int = 0) -> None:
         self.envelopes: list[OutgoingEnvelope] = []
@@ -85,13 +88,13 @@ def database(postgres: Postgres, database_templates: dict[str, str]) -> str:
 
 @pytest.fixture
 def url(database: str) -> str:
-    """A database whose outbox is empty."""
+    """A database with an empty outbox."""
     written(database, "DELETE FROM ordersaga_outbox")
     return database
 
 
 def insert_pack(url: str, topic: str, payload: str | None = None, recipient: str | None = None) -> int:
-    """Owe a pack of one signal of number 7, or whatever ``payload`` is; gives its row's id."""
+    """Insert a pack of one signal of number 7, or ``payload``; return the id of its row."""
     row = SignalRow(
         new_id(), new_id(), None, 1, "2026-01-01T00:00:00.000+00:00", 0, None, None, '{"number": 7}'
     )
@@ -113,7 +116,7 @@ def start(url: str, *numbers: int, together: bool = True) -> None:
 
 
 def start_large(url: str, size: int, *numbers: int) -> None:
-    """Sagas in one transaction, each begun by a signal of so many bytes that compress badly."""
+    """Start sagas in one transaction, each with a signal of ``size`` bytes that compress badly."""
     with psycopg2.connect(url) as connection:
         texts = {number: random.Random(number).randbytes(size // 2).hex() for number in numbers}
         SAGA.start_many({new_id(): Begun(number=n, text=text) for n, text in texts.items()}, db=connection)
@@ -126,7 +129,7 @@ def rows(url: str, kind: str = "said") -> int:
 
 
 def asleep(woken: list[str]) -> int:
-    """How often a relay has been awake, once it sleeps and turns no more."""
+    """Return how often a relay has polled, once it sleeps."""
     seen = [-1]
 
     def still() -> bool:
@@ -139,7 +142,7 @@ def asleep(woken: list[str]) -> int:
 
 @pytest.fixture
 def carried(url: str) -> Iterator[Any]:
-    """Starts a relay in a thread; stopped at the end."""
+    """Starts a relay in a thread, and stops it at the end."""
     running: list[tuple[Relay, threading.Thread]] = []
 
     def carry(broker: Broker, **options: Any) -> list[Exception]:
@@ -153,7 +156,7 @@ def carried(url: str) -> Iterator[Any]:
     yield carry
     for relay, _ in running:
         relay.stop()
-    written(url, "NOTIFY ordersaga_outbox")  # so that those asleep hear of it
+    written(url, "NOTIFY ordersaga_outbox")  # so that sleeping relays stop
     for _, thread in running:
         thread.join(timeout=scaled(10))
         assert not thread.is_alive()
@@ -180,7 +183,7 @@ def test_many_sagas_at_once_are_cut_into_full_envelopes(url: str) -> None:
 
 
 def observed(*heard: str) -> Choreography:
-    """As much of a choreography as the relay asks for: observed, and what others hear of it."""
+    """The part of a choreography that the relay reads: the observers, and the consumed topics."""
     whole = Choreography.__new__(Choreography)
     whole.observed, whole._consumed, whole.saga = True, set(heard), SAGA
     return whole
@@ -200,7 +203,7 @@ def test_copies_for_observers_are_batched_by_the_second(url: str) -> None:
     eventually(all_carried, 5, "the second's end")
     relay.close()
     copies = [p.signals for p in broker.envelopes if p.routing_key == f"to.{OBSERVERS}"]
-    assert (sum(copies), len(copies) <= 2) == (60, True)  # two, if a second ended just between
+    assert (sum(copies), len(copies) <= 2) == (60, True)  # two, if a second ended in between
     assert sorted(broker.numbers) == sorted([*range(60), *range(60)])
 
 
@@ -215,9 +218,7 @@ def test_signals_for_observers_only_are_sent_to_them(url: str) -> None:
 
 
 def test_what_no_participant_consumes_is_not_published(url: str) -> None:
-    """The broker would keep it as a message without a queue, and without an observer nobody would ever take
-    it out.
-    """
+    """The broker would keep it as an unroutable message, and without an observer nothing would remove it."""
     start(url, 1)
     broker, whole = Broker(), observed()
     whole.observed = False
@@ -285,7 +286,7 @@ def test_a_sleeping_relay_wakes_on_notify_and_survives_no_broker(url: str, carri
 def test_a_sleeping_relay_wakes_only_on_its_own_notify(
     call: str, url: str, carried: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Relay, "MAX_IDLE_SECONDS", 60.0)  # nothing but a call wakes it
+    monkeypatch.setattr(Relay, "MAX_IDLE_SECONDS", 60.0)  # only a NOTIFY wakes it
     woken: list[str] = []
     carried(broker := Broker(), turned=lambda: woken.append("turned"))
     start(url, 1)
@@ -309,7 +310,7 @@ def test_rows_committed_while_a_relay_publishes_need_no_notify(
 
     def publish(envelopes: Sequence[OutgoingEnvelope]) -> None:
         if not broker.envelopes:
-            start(url, 2)  # the first is still there, so nobody is called
+            start(url, 2)  # the first row is still pending, so there is no NOTIFY
         broker(envelopes)
 
     carried(publish)
@@ -367,7 +368,7 @@ HELD = "UPDATE ordersaga_outbox SET due_at = clock_timestamp() WHERE kind = 'wat
 
 
 def reminders(relay: Relay, broker: Broker, times: int, url: str) -> int:
-    """How many reminders leave when the watchdog comes due so often."""
+    """Count the reminders that leave when the watchdog comes due ``times`` times."""
     before = len(broker.envelopes)
     for _ in range(times):
         written(url, HELD)
@@ -453,7 +454,10 @@ def test_an_oversized_pack_of_an_old_release_is_cut_by_the_relay(url: str) -> No
     payload = encode_pack(PackHeader("desk", None, None, 1), [row(number) for number in range(400)])
     assert len(payload) > MAX_BYTES
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-        insert = "INSERT INTO ordersaga_outbox (participant, topic, signals, payload) VALUES ('desk', 'signal.Begun', 400, %s)"
+        insert = """
+            INSERT INTO ordersaga_outbox (participant, topic, signals, payload)
+            VALUES ('desk', 'signal.Begun', 400, %s)
+        """
         cursor.execute(insert, [payload])
     relay = Relay(url, "desk", broker := Broker())
     relay.drain()
@@ -481,7 +485,8 @@ def test_a_signal_that_is_too_large_is_refused_when_it_is_emitted(url: str) -> N
 def test_single_signals_leave_at_once_and_a_stream_is_gathered(
     url: str, carried: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Relay, "STREAM", 0.1)  # so that what this test starts, however slowly, is one
+    # so that the signals of this test form a stream, however slowly they start
+    monkeypatch.setattr(Relay, "STREAM", 0.1)
     monkeypatch.setattr(Relay, "BURST", 3)
     broker = Broker()
     carried(broker, linger=timedelta(seconds=3))
@@ -535,7 +540,7 @@ def test_the_relay_gathers_while_the_workers_are_behind(url: str) -> None:
 
 
 def test_longer_queues_make_the_relay_gather_longer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Relay, "QUEUE_DEPTH_TTL", 0.0)  # each answer holds for no time
+    monkeypatch.setattr(Relay, "QUEUE_DEPTH_TTL", 0.0)  # no answer is cached
     waiting = [0]
     relay = Relay(url, "desk", Broker(), linger=timedelta(milliseconds=25), waiting=lambda: waiting[0])
     pauses = []

@@ -1,6 +1,4 @@
-"""A step is renamed while sagas are under way: what it has done is neither done twice nor left without its
-undo.
-"""
+"""A step is renamed while sagas are in flight: it does not run twice, and keeps its undo."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ SAGA = Saga("renamed", Ordered, "desk", ("desk", "shelf"), timedelta(minutes=5),
 
 
 class Release:
-    """A release of the shelf, whose one step has the function name and the options given."""
+    """A release of the participant whose one step has this function name and these options."""
 
     def __init__(self, database: SQLAlchemyDatabase, function: str, **options: Any) -> None:
         self.database = database
@@ -68,12 +66,12 @@ class Release:
             tx.cursor.execute(sql, [saga])
             return tx.cursor.fetchone()
 
-    def left(self, saga: str) -> int:
-        """What is reserved for a saga."""
+    def reserved_units(self, saga: str) -> int:
+        """Count what is reserved for a saga."""
         return int(self.row("SELECT coalesce(sum(change), 0) FROM effect WHERE saga_id = %s", saga)[0])
 
-    def standing(self, saga: str) -> tuple[str, str | None]:
-        """The status of a saga, and why it needs attention."""
+    def saga_status(self, saga: str) -> tuple[str, str | None]:
+        """Return the status of a saga, and why it needs attention."""
         status, attention = self.row("SELECT status, attention FROM ordersaga_saga WHERE id = %s", saga)
         return status, attention
 
@@ -91,19 +89,19 @@ def database(postgres: Postgres) -> Iterator[SQLAlchemyDatabase]:
 
 
 def reserved(database: SQLAlchemyDatabase) -> tuple[str, Any]:
-    """A saga whose reservation an earlier release has made, and the envelope that asked for it."""
+    """Create a saga whose reservation an earlier release has made; return it and its envelope."""
     first = Release(database, "reserve")
     with database.begin() as tx:
         saga = SAGA.start(Ordered(), db=tx.db)
     first.rehearsal.collect()
     [mail] = first.rehearsal.waiting("shelf", "signal.Ordered")
     first.rehearsal.deliver(mail)
-    assert first.left(saga) == 1
+    assert first.reserved_units(saga) == 1
     return saga, mail
 
 
 def expire(release: Release, saga: str) -> None:
-    """The deadline passes before the desk hears of the reservation."""
+    """Let the deadline pass before the initiator receives the reservation."""
     rehearsal = release.rehearsal
     rehearsal.due("deadline", saga)
     rehearsal.collect()
@@ -117,11 +115,11 @@ def test_a_renamed_step_does_not_run_again_and_is_undone(database: SQLAlchemyDat
     now = Release(database, "hold", formerly="reserve")
 
     now.rehearsal.deliver(mail)
-    assert now.left(saga) == 1
+    assert now.reserved_units(saga) == 1
     expire(now, saga)
 
-    assert now.left(saga) == 0
-    assert now.standing(saga) == ("ROLLED_BACK", None)
+    assert now.reserved_units(saga) == 0
+    assert now.saga_status(saga) == ("ROLLED_BACK", None)
 
 
 def test_a_step_with_a_name_of_its_own_may_have_another_function(database: SQLAlchemyDatabase) -> None:
@@ -130,7 +128,7 @@ def test_a_step_with_a_name_of_its_own_may_have_another_function(database: SQLAl
 
     now.rehearsal.deliver(mail)
 
-    assert now.left(saga) == 1
+    assert now.reserved_units(saga) == 1
     assert (now.step.key, now.step.task) == ("shelf.reserve", "shelf.reserve")
 
 
@@ -142,8 +140,8 @@ def test_an_undeclared_done_step_keeps_the_saga_open(
 
     expire(without, saga)
 
-    status, attention = without.standing(saga)
-    assert (status, without.left(saga)) == ("ROLLING_BACK", 1)
+    status, attention = without.saga_status(saga)
+    assert (status, without.reserved_units(saga)) == ("ROLLING_BACK", 1)
     assert attention is not None
     assert "shelf.reserve was done and is not declared" in attention
 
@@ -154,8 +152,8 @@ def test_an_undeclared_done_step_keeps_the_saga_open(
         )
     mended.rehearsal.run()
 
-    assert mended.left(saga) == 0
-    assert mended.standing(saga) == ("ROLLED_BACK", None)
+    assert mended.reserved_units(saga) == 0
+    assert mended.saga_status(saga) == ("ROLLED_BACK", None)
 
 
 def test_the_task_has_the_new_name_and_the_journal_the_first(database: SQLAlchemyDatabase) -> None:

@@ -1,6 +1,4 @@
-"""An envelope may hold a signal's ordinary copy and its copy marked *again*: the mark counts, in whichever
-order they stand.
-"""
+"""An envelope may hold an ordinary and a marked copy of a signal; the mark *again* counts in either order."""
 
 from __future__ import annotations
 
@@ -45,9 +43,7 @@ ORDERS = pytest.mark.parametrize(
 
 
 def sent_again(url: str, marks: Marks) -> bool:
-    """Whether a step whose signal was lost sends it again, marked so, when it receives both copies of its own
-    signal.
-    """
+    """Return whether a step whose signal was lost re-sends it when it receives both copies."""
     toy, rehearsal, _ = began(url, Plan())
     received = deliver(rehearsal, "shelf", "signal.Heard0")
     lose_all(rehearsal)
@@ -65,9 +61,7 @@ def sent_again(url: str, marks: Marks) -> bool:
 
 
 def undone(url: str, marks: Marks) -> bool:
-    """Whether an undo that failed once, and whose retry was lost, is done when both copies of the refusal
-    arrive.
-    """
+    """Return whether an undo whose retry was lost runs when both copies of the refusal arrive."""
     toy, rehearsal, saga = began(url, Plan(undo_failures=1))
     deliver(rehearsal, "shelf", "signal.Heard0")
     rehearsal.due("deadline", saga)
@@ -84,7 +78,7 @@ def undone(url: str, marks: Marks) -> bool:
 
 
 def began(url: str, plan: Plan) -> tuple[Toy, Rehearsal, str]:
-    """One saga that has just started, with a plan for its first step."""
+    """Start one saga, with a plan for its first step."""
     empty_outbox(url)
     toy = Toy(Shape(("shelf", "till"), (True, True), plans={("step0", 0): plan}), url)
     [saga] = toy.start(1)
@@ -92,7 +86,7 @@ def began(url: str, plan: Plan) -> tuple[Toy, Rehearsal, str]:
 
 
 def deliver(rehearsal: Rehearsal, to: str, topic: str) -> Mail:
-    """Deliver the one envelope of a topic to a participant; gives it."""
+    """Deliver the one envelope of a topic to a participant; return it."""
     rehearsal.collect()
     [mail] = rehearsal.waiting(to, topic)
     rehearsal.deliver(mail)
@@ -100,13 +94,13 @@ def deliver(rehearsal: Rehearsal, to: str, topic: str) -> Mail:
 
 
 def lose_all(rehearsal: Rehearsal) -> None:
-    """Drop whatever was published and not delivered yet, retries too."""
+    """Drop all undelivered messages, including retries."""
     rehearsal.collect()
     rehearsal.mail.clear()
 
 
 def copies(mail: Mail, marks: Marks) -> Mail:
-    """One envelope with two copies of the signal of another, marked so."""
+    """Return an envelope with two copies of a signal, with these marks."""
     [(head, [row])] = read_packs(mail.envelope.body)
     data = orjson.dumps(row.data).decode()
     packs = [encode_pack(head, [encode_row(row._replace(data=data, again=again))]) for again in marks]
@@ -116,7 +110,7 @@ def copies(mail: Mail, marks: Marks) -> Mail:
 
 
 ENDS = pytest.mark.parametrize("ends_well", [sent_again, undone])
-"""A step that is done sends its signal again; an undo whose retry was lost is tried again."""
+"""A done step re-sends its signal; an undo whose retry was lost is retried."""
 
 
 @ENDS
@@ -132,13 +126,13 @@ def test_a_copy_marked_again_counts_beside_an_ordinary_one(
 def test_dropping_the_marked_copy_is_detected(
     url: str, ends_well: Callable[[str, Marks], bool], mistake: Any, marks: Marks
 ):
-    """A test of the test above."""
+    """Tests the test above."""
     with patch.object(Context, "by_saga", mistake):
         assert not ends_well(url, marks)
 
 
 def test_a_signal_still_in_the_outbox_is_not_re_sent(url: str):
-    """Where a relay is away, each reminder would otherwise add a copy of every signal behind it."""
+    """While no relay runs, each reminder would otherwise add a copy of every signal."""
     toy, rehearsal, _ = began(url, Plan())
     received = deliver(rehearsal, "shelf", "signal.Heard0")
 

@@ -1,4 +1,4 @@
-"""The engine's tables refuse what the protocol does not allow, whoever writes it."""
+"""The engine's tables refuse rows that the protocol does not allow."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from ordersaga.ids import new_id
 from tests.documents.protocol import moves
 from tests.support.postgres import Postgres
 
-SAGA = "INSERT INTO ordersaga_saga (id, name, participants, pack_id, deadline_at) VALUES (%s, 'order', '{orders}', 1, now())"
+SAGA = """
+INSERT INTO ordersaga_saga (id, name, participants, pack_id, deadline_at)
+VALUES (%s, 'order', '{orders}', 1, now())
+"""
 ROW = "INSERT INTO ordersaga_journal (saga_id, step, state, attempts, pack_id) VALUES (%s, %s, %s, %s, %s)"
 
 
 @pytest.fixture(scope="module")
 def schema(postgres: Postgres, database_templates: dict[str, str]) -> str:
-    """One database for all: every test has sagas of its own."""
+    """One database for all tests; each test has its own sagas."""
     return postgres.create_database("schema", "inventory", database_templates["inventory"])
 
 
 @pytest.fixture
 def cursor(schema: str) -> Iterator[Any]:
-    """A cursor that commits each statement by itself."""
+    """A cursor in autocommit."""
     connection = psycopg2.connect(schema)
     connection.autocommit = True
     yield connection.cursor()
@@ -102,10 +105,10 @@ def test_a_step_of_a_saga_is_done_once(cursor: Any) -> None:
     ("step", "state", "attempts", "pack"),
     [
         ("inventory.reserve", "finished", 0, 1),
-        ("inventory.reserve", "heard", 0, None),  # only a refusal is heard
+        ("inventory.reserve", "heard", 0, None),  # only a refusal is received
         ("inventory.refusal", "done", 0, 1),
-        ("inventory.reserve", "retrying", 0, None),  # nothing was tried
-        ("inventory.reserve", "barred", 0, 1),  # what never ran has said nothing
+        ("inventory.reserve", "retrying", 0, None),  # no attempt was made
+        ("inventory.reserve", "barred", 0, 1),  # a step that never ran has emitted nothing
         ("inventory.reserve", "done", 0, None),
         ("inventory.reserve", "done", -1, 1),
     ],
@@ -164,10 +167,10 @@ def test_done_becomes_refused_only_in_the_same_transaction(cursor: Any) -> None:
 @pytest.mark.parametrize(
     "columns",
     [
-        "kind = 'retry'",  # a retry without an address would be heard by everybody
+        "kind = 'retry'",  # a retry without a recipient would reach all participants
         "kind = 'deadline'",  # a timer belongs to a saga
         "payload = NULL",
-        "pack_id = 1",  # words in two places
+        "pack_id = 1",  # a payload in two places
         "signals = 0",
     ],
 )
@@ -189,7 +192,8 @@ def test_a_saga_has_one_deadline_and_a_dead_letter_once(cursor: Any) -> None:
     with pytest.raises(UniqueViolation):
         cursor.execute(timer, [saga])
     letter = (
-        "INSERT INTO ordersaga_dead_letter (participant, saga_id, step, topic, signal, error, message, traceback, attempts) "
+        "INSERT INTO ordersaga_dead_letter"
+        " (participant, saga_id, step, topic, signal, error, message, traceback, attempts) "
         "VALUES ('p', %s, 's', 't', '{}', 'E', '', '', 1)"
     )
     cursor.execute(letter, [saga])

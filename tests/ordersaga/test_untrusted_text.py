@@ -1,4 +1,4 @@
-"""Whatever text stands in a field, envelopes and statements hold that text and nothing made of it."""
+"""Envelopes and statements keep any text of any field unchanged and uninterpreted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.postgres import Postgres
 ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.sampled_from(
     ['"', "\\", "%1$s", "%", "\0", "\ud800", '","x":"', "]}]}", "{}", ",", "\u2028", "null"]
 )
-"""Lone surrogates too, and what has a meaning in JSON, in PostgreSQL's arrays and in its format()."""
+"""Including lone surrogates, and texts with a meaning in JSON, in PostgreSQL's arrays and in format()."""
 SOME_TEXT = st.none() | ANY_TEXT
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 FORGED = f'{TRACE}","x",{{}}]]}},{{"participant":"orders","step":null,"task":null,"attempt":1,"signals":[["'
@@ -40,7 +40,7 @@ NOT_TRACES = (
 
 
 def kept(text: str | None) -> str | None:
-    """What a text is after it was packed: UTF-8 holds no lone surrogates."""
+    """Return a text as packing leaves it: UTF-8 has no lone surrogates."""
     return None if text is None else text.encode(errors="replace").decode()
 
 
@@ -72,7 +72,7 @@ def test_any_text_in_any_field_is_read_as_it_was(texts: list[str | None], data: 
 
 @given(ANY_TEXT)
 def test_a_saga_id_that_is_not_a_uuid_is_refused(saga: str) -> None:
-    """It would be shown by logs, sent on and tried again, though no database can hold it."""
+    """Logs would show it, and it would be re-sent and retried, though no database can store it."""
     row = SignalRow("", saga, None, 1, "", 0, None, None, "{}")
     with pytest.raises(EnvelopeError, match="a saga's id is not a UUID"):
         read_packs(
@@ -92,7 +92,7 @@ def test_any_text_in_a_signature_is_refused(signature: str, id_: str, topic: str
 
 @pytest.fixture(scope="module")
 def ask(postgres: Postgres) -> Iterator[Callable[..., Any]]:
-    """Gives the only value of a statement."""
+    """Returns the only value of a query."""
     with postgres.connect("postgres") as cursor:
 
         def value(statement: str, *values: object) -> Any:
@@ -137,7 +137,7 @@ def test_a_traceparent_of_any_version_but_ff_is_valid() -> None:
 
 
 # ------------------------------------------------------------------------------------------------- sagas that
-# are started
+# these start sagas
 
 
 class Named(Signal):
@@ -157,7 +157,7 @@ def start_with(db: Any, thing: str = "tea", trace: str | None = None) -> None:
 
 
 def rows_of(cursor: Any) -> list[SignalRow[Any]]:
-    """The first signals of all sagas."""
+    """Return the first signals of all sagas."""
     cursor.execute("SELECT payload FROM ordersaga_pack ORDER BY id")
     return [
         row
@@ -168,7 +168,7 @@ def rows_of(cursor: Any) -> list[SignalRow[Any]]:
 
 
 def test_a_crafted_trace_cannot_inject_anything(databases: Databases) -> None:
-    """Each of the three ways to start a saga names the parameter; a valid trace is carried on."""
+    """Each of the three ways to start a saga names the parameter; a valid trace is kept."""
     with closing(psycopg2.connect(databases.orders)) as db:
         for begin in (
             lambda trace: SAGA.start(Named(thing="a"), db=db, trace=trace),

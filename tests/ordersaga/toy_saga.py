@@ -1,6 +1,4 @@
-"""Toy sagas on a real database: a chain of steps over some participants, each with an effect that can be
-counted.
-"""
+"""Toy sagas on a real database: a chain of steps over some participants, with effects that can be counted."""
 
 from __future__ import annotations
 
@@ -22,14 +20,17 @@ from ordersaga.sql import schema
 from ordersaga.step import Step
 from tests.support.postgres import Postgres
 
-EFFECT = "INSERT INTO effect (saga_id, step, change) SELECT saga, :step, :change FROM unnest(CAST(:sagas AS uuid[])) AS saga"
+EFFECT = """
+INSERT INTO effect (saga_id, step, change)
+SELECT saga, :step, :change FROM unnest(CAST(:sagas AS uuid[])) AS saga
+"""
 DESK = "desk"
 LISTEN = "listen"
-"""How the names of listeners begin."""
+"""The prefix of the names of listening ends."""
 
 
 class Number(Signal):
-    """A toy's signals carry the number of their saga, by which the plans tell what is to go wrong."""
+    """A signal with the number of its saga, by which a plan selects what fails."""
 
     number: int
 
@@ -53,40 +54,36 @@ class Expired(Refusal): ...
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes wrong at one step for one saga."""
+    """What fails at one step for one saga."""
 
     failures: int = 0
-    """How often the step raises before it works; many: for ever."""
+    """How often the step raises before it succeeds."""
     refuses: bool = False
     undo_failures: int = 0
-    says: str = "next"
-    """``aside`` or ``nothing``: the saga goes on no more, and its deadline ends it."""
+    emits: str = "next"
+    """With ``aside`` or ``nothing`` the saga does not continue, and its deadline ends it."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A choreography: who owns each step of the chain, which of them hear batches, and whether goods are
-    shipped.
-    """
+    """A choreography: the owner of each step, which steps take batches, and whether there is a pivot."""
 
     owners: tuple[str, ...]
     batched: tuple[bool, ...]
     ships: str | None = None
     plans: dict[tuple[str, int], Plan] = field(default_factory=dict)
     max_signals: int | None = None
-    """Of the first step."""
+    """For the first step."""
     listeners: tuple[tuple[str, int], ...] = ()
-    """Owners of steps that consume a signal of the chain, by its place in it, beside the chain's step and
-    return nothing.
-    """
+    """Owner and position of the listening ends: each consumes the chain's signal of that position."""
 
 
 class Raised(Exception):
-    """What a plan asks for."""
+    """Raised by a step because its plan tells so."""
 
 
-class Watched(SQLAlchemyDatabase):
-    """A database that remembers why its transactions were rolled back."""
+class ErrorRecordingDatabase(SQLAlchemyDatabase):
+    """A database that records why its transactions were rolled back."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -103,10 +100,10 @@ class Watched(SQLAlchemyDatabase):
 
 
 class Toy:
-    """A shape brought to life in a database."""
+    """The saga of a shape, in a database."""
 
     def __init__(self, shape: Shape, url: str) -> None:
-        self.shape, self.database = shape, Watched(url)
+        self.shape, self.database = shape, ErrorRecordingDatabase(url)
         self._failures = Counter({key: plan.failures for key, plan in shape.plans.items()})
         self._undo_failures = Counter({key: plan.undo_failures for key, plan in shape.plans.items()})
         names = {
@@ -189,7 +186,7 @@ class Toy:
             saga: self.shape.plans.get((name, signal.number), Plan()) if refusal else Plan()
             for saga, signal in signals.items()
         }
-        without = {saga for saga, plan in plans.items() if plan.refuses or plan.says == "nothing"}
+        without = {saga for saga, plan in plans.items() if plan.refuses or plan.emits == "nothing"}
         self._change(db, name, 1, [saga for saga in signals if saga not in without])
         self._raise(self._failures, name, list(signals.values()))
         said: dict[str, Signal | None] = {}
@@ -197,10 +194,10 @@ class Toy:
             plan = plans[saga]
             if refusal and plan.refuses:
                 said[saga] = refusal()
-            elif says is None or plan.says == "nothing":
+            elif says is None or plan.emits == "nothing":
                 said[saga] = None
             else:
-                said[saga] = (Aside if plan.says == "aside" else says)(number=signal.number)
+                said[saga] = (Aside if plan.emits == "aside" else says)(number=signal.number)
         return said
 
     def _change(self, db: Any, name: str, change: int, sagas: list[str]) -> None:
@@ -213,10 +210,9 @@ class Toy:
                 raise Raised(name)
 
     def assert_all_or_nothing(self, saga: str, *, lost: bool = False) -> str:
-        """The saga has ended and left no half of anything; gives its status.
+        """Check that the saga has ended and that its effects are complete or undone; return its status.
 
-        :param lost: whether envelopes were lost; a confirmed saga waits for no listener, so each may have
-            missed its own.
+        :param lost: whether envelopes were lost; a listening end may then have missed its signal.
         """
         [(status, ended)] = self.rows(
             "SELECT status, ended_at IS NOT NULL FROM ordersaga_saga WHERE id = %s", saga
@@ -255,11 +251,11 @@ class Toy:
         return str(status)
 
     def is_open(self, saga: str) -> bool:
-        """Whether the saga has not ended."""
+        """Return whether the saga has not ended."""
         return self.rows("SELECT ended_at IS NULL FROM ordersaga_saga WHERE id = %s", saga) == [(True,)]
 
     def let_wait(self, sagas: Sequence[str]) -> None:
-        """Set the sagas' last move back, so that the watchdog re-sends what they wait for."""
+        """Move the sagas' last move into the past, so that the watchdog re-sends what they wait for."""
         with self.database.begin() as tx:
             tx.cursor.execute(
                 "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = ANY(%s::uuid[])",
@@ -267,33 +263,31 @@ class Toy:
             )
 
     def strays(self, number: int) -> bool:
-        """Whether a step of the saga of this number may say what leads nowhere."""
-        return any(plan.says != "next" for (_, of), plan in self.shape.plans.items() if of == number)
+        """Return whether a step of this saga may emit a signal that no step consumes."""
+        return any(plan.emits != "next" for (_, of), plan in self.shape.plans.items() if of == number)
 
     def start(self, count: int) -> list[str]:
-        """So many sagas, numbered from 0, in one transaction."""
+        """Start ``count`` sagas, numbered from 0, in one transaction."""
         sagas = sorted(new_id() for _ in range(count))
         with self.database.begin() as tx:
             self.saga.start_many({saga: CHAIN[0](number=n) for n, saga in enumerate(sagas)}, db=tx.db)
         return sagas
 
     def rows(self, sql: str, *params: Any) -> list[Any]:
-        """What a query finds."""
+        """Run a query; return its rows."""
         with self.database.begin() as tx:
             tx.cursor.execute(sql, params)
             return tx.cursor.fetchall()
 
     def execute(self, sql: str, *params: Any) -> None:
-        """Change rows, in a transaction."""
+        """Run a statement in a transaction."""
         with self.database.begin() as tx:
             tx.cursor.execute(sql, params)
 
 
 @contextmanager
 def toy_database(postgres: Postgres, name: str) -> Iterator[str]:
-    """A database with the engine's tables and one of effects; nothing in it needs to survive a crash of the
-    server.
-    """
+    """Create a database with the engine's tables and a table of effects; it need not survive a crash."""
     postgres.create_role("toy")
     url = postgres.create_database(name, "toy")
     with postgres.connect() as cursor:
@@ -309,7 +303,7 @@ def toy_database(postgres: Postgres, name: str) -> Iterator[str]:
 
 
 def empty_outbox(url: str) -> None:
-    """Forget what an earlier example has left."""
+    """Delete what an earlier example has left."""
     connection = psycopg2.connect(url)
     with connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM ordersaga_outbox")

@@ -20,8 +20,8 @@ from celery import Celery
 
 app = Celery("tiny", broker=os.environ["ORDERSAGA_BROKER_URL"])
 app.conf.update(task_default_queue="tiny", task_default_queue_type="quorum",
-                task_default_exchange_type="topic", task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1,
-                task_ignore_result=True)
+                task_default_exchange_type="topic", task_acks_late=True, task_reject_on_worker_lost=True,
+                worker_prefetch_multiplier=1, task_ignore_result=True)
 
 @app.task(name="tiny.write")
 def write(path, seconds=0):

@@ -162,8 +162,7 @@ class Fuzz:
             )
             yield Mutant(exchange, key, properties, body, kept=False)
 
-    # -- properties
-    # ---------------------------------------------------------------------------------------------------
+    # -- properties -----------------------------------------------------------------------------------
 
     def _properties(self) -> bytes:
         """Return a flag word and the properties it announces, most of them valid."""
@@ -253,8 +252,7 @@ class Fuzz:
         items = b"".join(values)
         return struct.pack(">I", len(items)) + items
 
-    # -- bodies
-    # ---------------------------------------------------------------------------------------------------------
+    # -- bodies ---------------------------------------------------------------------------------------
 
     def _body(self) -> bytes:
         """Return a unique body, so that each message can be found, or sometimes an empty one."""

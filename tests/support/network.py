@@ -97,7 +97,7 @@ def can_make_hosts() -> bool:
 def _ip(*arguments: str) -> str:
     program = ip()
     if program is None:
-        raise RuntimeError("iproute2 is not here; python -m tests.support.programs says what to do")
+        raise RuntimeError("iproute2 is not installed; run python -m tests.support.programs")
     return _run([str(program), *arguments])
 
 

@@ -38,7 +38,7 @@ class PgBouncer:
         """:param size: server connections for each pair of role and database."""
         program = pgbouncer()
         if program is None:
-            raise RuntimeError("PgBouncer is not here; python -m tests.support.programs says what to do")
+            raise RuntimeError("PgBouncer is not installed; run python -m tests.support.programs")
         self.port, self._postgres_port = free_port(), postgres_port
         folder, user = janitor().folder("pgbouncer"), unprivileged_user()
         folder.chmod(0o755)

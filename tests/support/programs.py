@@ -200,9 +200,9 @@ def main() -> int:
             "The tests start private PostgreSQL, PgBouncer and RabbitMQ servers and a browser.\n"
             f"Not installed: {names}\n"
             f"On Debian and Ubuntu: sudo apt-get install {names}\n"
-            "Elsewhere: install PostgreSQL (15 or newer), PgBouncer (1.18 or newer), RabbitMQ (3.10 or newer)\n"
-            "and Chromium or Chrome, and put initdb, pgbouncer, rabbitmq-server, epmd and chromium or\n"
-            "google-chrome on PATH."
+            "Elsewhere: install PostgreSQL (15 or newer), PgBouncer (1.18 or newer),\n"
+            "RabbitMQ (3.10 or newer) and Chromium or Chrome, and put initdb, pgbouncer, rabbitmq-server,\n"
+            "epmd and chromium or google-chrome on PATH."
         )
         return 1
     say(f"installing {names}")

@@ -143,7 +143,10 @@ def test_standard_input_is_read_to_its_end_first(
 DEEP = "[" * 5000
 CSV_FAULTS = [
     ("ann,NONE,1", "line 2: sku: NONE is not in the catalogue. Use a SKU of the catalogue."),
-    ("ann,TEA,0", "line 2: quantity: Input should be greater than or equal to 1. Give a whole number from 1 to 10000"),
+    (
+        "ann,TEA,0",
+        "line 2: quantity: Input should be greater than or equal to 1. Give a whole number from 1 to 10000",
+    ),
     ("ann,TEA,-3", "line 2: quantity: Input should be greater than or equal to 1"),
     ("ann,TEA,10001", "line 2: quantity: Input should be less than or equal to 10000"),
     ("ann,TEA,1.5", "line 2: quantity: '1.5' is no number. Write a whole number in digits"),
@@ -337,7 +340,7 @@ def test_bad_lines_can_be_skipped_with_exit_status_1(
     assert Order.objects.count() == 3
 
 
-# -------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # twice
 
 

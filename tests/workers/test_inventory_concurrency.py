@@ -1,4 +1,4 @@
-"""Stock when several want it at once, and when anything happens in any order."""
+"""Stock under concurrency, and under random sequences of operations."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def test_stock_changed_without_the_lock_is_not_sold_twice(
 Goods = tuple[tuple[str, int], ...]
 
 
-class Shelf:
-    """Stock as a child would keep it: the reference for the property below."""
+class ReferenceStock:
+    """A simple reference for the stock of a product."""
 
     def __init__(self) -> None:
         self.on_hand: dict[str, int] = {}
@@ -151,7 +151,7 @@ MOVES = st.lists(
 def test_stock_matches_a_simple_reference_count(
     inventory_engine: Engine, moves: list[Any], chance: random.Random
 ) -> None:
-    shelf, numbers = Shelf(), itertools.count()
+    shelf, numbers = ReferenceStock(), itertools.count()
     with Session(inventory_engine) as session:
         for kind, what in moves:
             if kind == "receive":

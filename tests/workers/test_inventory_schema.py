@@ -1,4 +1,4 @@
-"""What the inventory database refuses, whoever asks."""
+"""The inventory database refuses invalid rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stock: all of an order or nothing, exactly, and by the batch."""
+"""Stock is held for an order completely or not at all, exactly, and by the batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workers.inventory import seed, stock
 from workers.inventory.steps import release_stock, reserve_stock, ship_stock
 from workers.signals import OrderConfirmed, OutOfStock, StockReleased, StockReserved, StockShipped
 
-# -------------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------------------
 # holding
 
 

@@ -1,4 +1,4 @@
-"""The schemas of inventory and payments: made by migrations, described by models, and both say the same."""
+"""The schemas of inventory and payments: the migrations create what the models declare."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def connect(url: str) -> Connection:
 
 
 def rules(connection: Connection, schema: str) -> set[tuple[str, str]]:
-    """Every constraint and index of a schema's own tables, by name and definition; the engine's and Alembic's
-    left out.
-    """
+    """Return every constraint and index of a schema's own tables, by name and definition."""
     found = connection.execute(
         text("""
             SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
-            WHERE connamespace = CAST(:schema AS regnamespace) AND conrelid::regclass::text !~ 'ordersaga_|alembic_'
+            WHERE connamespace = CAST(:schema AS regnamespace)
+                AND conrelid::regclass::text !~ 'ordersaga_|alembic_'
             UNION ALL
-            SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = :schema AND tablename !~ '^(ordersaga|alembic)_'
+            SELECT indexname, indexdef FROM pg_indexes
+            WHERE schemaname = :schema AND tablename !~ '^(ordersaga|alembic)_'
         """),
         {"schema": schema},
     )
@@ -61,7 +61,8 @@ def test_migrations_run_forwards_backwards_and_forwards(domain: Domain, empty: s
     with connect(empty) as connection:
         left = connection.scalars(
             text("""
-                SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname !~ '^alembic_version'
+                SELECT relname FROM pg_class
+                WHERE relnamespace = 'public'::regnamespace AND relname !~ '^alembic_version'
                 UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
             """)
         ).all()

@@ -1,4 +1,4 @@
-"""Wallets when several want them at once, and when anything happens in any order."""
+"""Wallets under concurrency, and under random sequences of operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Money: charged exactly, refunded once, and by the batch."""
+"""Money is charged exactly, refunded once, and by the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the payments database refuses, whoever asks."""
+"""The payments database refuses invalid rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ FREE = "(SELECT id FROM ledger_transaction WHERE kind = 'charge' AND order_numbe
             "out of balance by -?5 EUR",
         ),
         (
-            f"INSERT INTO ledger_entry VALUES ({CHARGE}, 'sales', 'EUR', 5), ({CHARGE}, 'wallet:ada', 'EUR', -5)",
+            f"""INSERT INTO ledger_entry
+                VALUES ({CHARGE}, 'sales', 'EUR', 5), ({CHARGE}, 'wallet:ada', 'EUR', -5)""",
             "ledger_entry_key",
         ),
         (f"INSERT INTO ledger_entry VALUES ({FREE}, 'sales', 'EUR', 0)", "ledger_entry_amount_not_zero"),
@@ -54,7 +55,8 @@ FREE = "(SELECT id FROM ledger_transaction WHERE kind = 'charge' AND order_numbe
             "ledger_transaction_top_ups_have_no_saga",
         ),
         (
-            f"INSERT INTO ledger_transaction (saga_id, kind, order_number) VALUES ('{saga_id(9)}', 'gift', 'O')",
+            f"""INSERT INTO ledger_transaction (saga_id, kind, order_number)
+                VALUES ('{saga_id(9)}', 'gift', 'O')""",
             "ledger_transaction_kind_known",
         ),
         ("UPDATE wallet SET balance = -1", "wallet_balance_not_negative"),
@@ -77,7 +79,8 @@ def test_an_excess_cent_in_800_entries_is_found(payments_session: Session) -> No
     ).one()
     entries = text("""
         INSERT INTO ledger_entry SELECT id, account, 'EUR', amount + (id = :some AND account = 'sales')::int
-        FROM ledger_transaction CROSS JOIN (VALUES ('sales', 7), ('wallet:ada', -7)) AS entry (account, amount)
+        FROM ledger_transaction
+        CROSS JOIN (VALUES ('sales', 7), ('wallet:ada', -7)) AS entry (account, amount)
         WHERE kind = 'charge' AND at = now()
     """)
     with pytest.raises(DBAPIError, match=f"transaction {some} is out of balance by 1 EUR"):

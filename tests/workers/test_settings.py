@@ -1,4 +1,4 @@
-"""Settings: unsafe defaults stay out of production, and a message says which variable and what to do."""
+"""Production refuses unsafe defaults, and a message names the variable and the remedy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAFE = {
 
 @pytest.fixture(autouse=True)
 def _an_empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)  # no .env of the developer's
+    monkeypatch.chdir(tmp_path)  # without a developer's .env
     for name in Settings.model_fields:
         monkeypatch.delenv(PREFIX + name.upper(), raising=False)
 

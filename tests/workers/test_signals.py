@@ -1,4 +1,4 @@
-"""What the published language refuses, whoever says it: a command, the admin, or a stranger on the broker."""
+"""Signals refuse invalid content, wherever it comes from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Consumers and workers on the embedded broker, in processes of their own."""
+"""Fixtures that run consumers and workers of the embedded broker as processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def connection(broker: BrokerDatabase) -> Iterator[Connection]:
 
 @pytest.fixture
 def peer(broker: BrokerDatabase) -> Iterator[Peer]:
-    """Start a consumer in a process of its own: ``peer("hold", "inventory")``."""
+    """Starts a consumer process: ``peer("hold", "inventory")``."""
     started: list[Process] = []
 
     def start(mode: str, queue: str) -> Process:
@@ -42,7 +42,7 @@ def peer(broker: BrokerDatabase) -> Iterator[Peer]:
 
 @pytest.fixture
 def worker(broker: BrokerDatabase) -> Iterator[Peer]:
-    """Start a Celery worker: ``worker("prefork")``."""
+    """Starts a Celery worker: ``worker("prefork")``."""
     started: list[Process] = []
 
     def start(pool: str = "prefork", *options: str, concurrency: int = 2) -> Process:
@@ -70,7 +70,7 @@ def worker(broker: BrokerDatabase) -> Iterator[Peer]:
 
 @pytest.fixture
 def app(broker: BrokerDatabase) -> Iterator[Celery]:
-    """The peer's application as a client sees it."""
+    """The peer's Celery application, as a client."""
     install()
     app = Celery("client", **broker_settings(broker.url, visibility_timeout=VISIBILITY))
     yield app

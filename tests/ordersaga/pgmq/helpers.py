@@ -1,4 +1,4 @@
-"""What the tests say to the embedded broker."""
+"""Helpers that publish to the embedded broker and read its queues."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The other side of the tests of ``pgmq://``: a consumer, and a Celery application, in processes of their
-own.
+"""A consumer and a Celery application that the tests of ``pgmq://`` run as processes.
 
-    python -m tests.ordersaga.pgmq.peer hold|keep|settle QUEUE     says what it was given, one line each
-    celery -A tests.ordersaga.pgmq.peer worker
+``python -m tests.ordersaga.pgmq.peer hold|keep|settle QUEUE`` prints each message on a line; ``celery -A
+tests.ordersaga.pgmq.peer worker`` is the worker.
 
 ``PEER_BROKER`` is the broker's URL, ``PEER_VISIBILITY`` its visibility timeout in seconds.
 """
@@ -56,7 +55,7 @@ queues = [unheard_queue, inventory, payments, dead_queue("inventory"), dead_queu
 
 
 def connect(url: str, visibility: int = VISIBILITY) -> Connection:
-    """A connection on which the whole topology is declared, as each process of the real thing does it."""
+    """Return a connection that has declared the whole topology, as each process of the engine does."""
     install()
     settings = broker_settings(url, visibility_timeout=visibility)
     connection = Connection(settings["broker_url"], transport_options=settings["broker_transport_options"])
@@ -101,7 +100,7 @@ def say(line: str) -> None:
 
 
 class Keeper(bootsteps.StartStopStep):
-    """What the engine does in earnest: keep what the worker has in hand."""
+    """Extends the visibility of the worker's messages, as the engine does."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -133,7 +132,7 @@ app.steps["worker"].add(child_heartbeat.EndSilentChildren)
 
 @app.task(name="peer.note")
 def note(book: str, word: str, seconds: float = 0) -> None:
-    """Write ``word`` begun and done into the file ``book``, with ``seconds`` between."""
+    """Append ``word`` to the file ``book`` at the start and the end of a task of ``seconds``."""
     with Path(book).open("a") as file:
         file.write(f"{word} begun\n")
     time.sleep(seconds)

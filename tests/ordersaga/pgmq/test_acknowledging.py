@@ -1,4 +1,4 @@
-"""Taking and acknowledging on ``pgmq://``, when consumers are killed, too."""
+"""Receiving and acknowledging on ``pgmq://``, including killed consumers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_live_consumer_keeps_its_unacknowledged_messages(connection: Connectio
     keeper = peer("keep", "inventory")
     keeper.wait_for_log("given 1 for the 1. time")
     rival = peer("settle", "inventory")
-    for n in range(2, 5):  # three visibility timeouts pass, each seen in the queue's own clock
+    for n in range(2, 5):  # three visibility timeouts pass by the queue's own clock
         publish(connection, "", "inventory", n, DelaySeconds=VISIBILITY * (n - 1))
     eventually(
         lambda: "given 4" in keeper.logs() + rival.logs(), 4 * VISIBILITY + 5, "the last of the delayed"
@@ -111,7 +111,7 @@ def test_the_prefetch_limit_holds_and_free_slots_fill_at_once(connection: Connec
             assert len(in_hand) == 2
             with pytest.raises(TimeoutError):
                 connection.drain_events(timeout=0.01)
-            thread = threading.Timer(0.005, in_hand.pop(0).ack)  # as a pool's thread does it
+            thread = threading.Timer(0.005, in_hand.pop(0).ack)  # as a thread of a pool does
             thread.start()
             connection.drain_events(timeout=scaled(5))
             thread.join()

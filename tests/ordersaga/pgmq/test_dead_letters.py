@@ -36,7 +36,7 @@ def test_a_message_that_kills_consumers_is_dead_lettered(
     connection: Connection, broker: BrokerDatabase, peer: Peer
 ) -> None:
     publish(connection, "", "inventory", 1)
-    publish(connection, "", "inventory", 2, DelaySeconds=3600)  # one that nobody was given
+    publish(connection, "", "inventory", 2, DelaySeconds=3600)  # a message without a consumer
     get(connection, "inventory")
     table = f"pgmq.q_{table_name('inventory')}"
     broker.query(f"UPDATE {table} SET read_ct = {LIMIT + 1}, vt = now() WHERE read_ct > 0 RETURNING 1")

@@ -1,4 +1,4 @@
-"""Exchanges and bindings mean on ``pgmq://`` what they mean on RabbitMQ, between real processes."""
+"""Exchanges and bindings of ``pgmq://`` behave as on RabbitMQ, between real processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded database is restarted, killed, found again."""
+"""The embedded database is restarted, killed and reused."""
 
 from __future__ import annotations
 

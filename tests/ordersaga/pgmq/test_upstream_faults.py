@@ -1,7 +1,7 @@
-"""kombu's own ``pgmq://``, unmended: each fault that ``ordersaga/celery/pgmq`` repairs is still there.
+"""Faults of kombu's own ``pgmq://`` that ``ordersaga/celery/pgmq`` repairs.
 
-A test that fails here is good news: kombu or pgmq has mended that fault, and the piece of the repair that its
-*Upstream:* note signs can be thrown away.
+A test that fails here means that kombu or pgmq has fixed the fault; the repair with that *Upstream:* note can
+be removed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Open = Callable[..., Connection]
 
 @pytest.fixture
 def upstream(broker: BrokerDatabase) -> Iterator[Open]:
-    """Open a connection with kombu's own transport; PGMQ's SQL stands already."""
+    """Opens a connection by kombu's own transport, in a database that already has PGMQ's SQL."""
     install_pgmq_from_sql(dsn=broker.conninfo)
     opened: list[Connection] = []
 

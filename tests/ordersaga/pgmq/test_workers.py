@@ -1,4 +1,4 @@
-"""Celery workers on ``pgmq://`` are stopped, killed, inspected."""
+"""Celery workers on ``pgmq://`` are stopped, killed and inspected."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_stopping_worker_ends_its_task_and_requeues_the_rest(
     eventually(lambda: words(book) == ["long begun"], 10, "the long task's beginning")
     tell(app, "peer.note", str(book), "later")
     process.send(ending)
-    assert process.wait() == (1 if ending == signal.SIGINT else 0)  # Celery's own statuses
+    assert process.wait() == (1 if ending == signal.SIGINT else 0)  # Celery's own exit statuses
     assert words(book)[:2] == ["long begun", "long done"]
     worker(pool)
     eventually(lambda: words(book)[-1] == "later done", 10, "the other task, elsewhere")
@@ -83,7 +83,7 @@ def test_another_worker_runs_the_task_of_a_killed_one(
 def test_another_child_runs_the_task_of_a_stopped_one(
     connection: Connection, app: Celery, worker: Peer, tmp_path: Path
 ) -> None:
-    """Its parent lives and keeps its message from others, so it must end the child."""
+    """The parent lives and keeps the message invisible, so it must kill the child."""
     book = tmp_path / "book"
     process = worker("prefork", concurrency=1)
     tell(app, "peer.note", str(book), "task", 3)

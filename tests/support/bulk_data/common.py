@@ -18,7 +18,8 @@ PLACED = """
 CREATE TEMPORARY TABLE placed AS
 SELECT n, n / 100 AS together, 'customer-' || n % current_setting('bulk.customers')::int AS customer,
     CASE WHEN n % 100 < 4 THEN 'declined' WHEN n % 100 < 7 THEN 'out of stock'
-        WHEN n % 100 < 10 THEN 'cancelled' WHEN n % 100 = 10 THEN 'free' ELSE 'confirmed' END AS ending, pg_temp.id_at(at, n::text) AS saga, at
+        WHEN n % 100 < 10 THEN 'cancelled' WHEN n % 100 = 10 THEN 'free' ELSE 'confirmed' END AS ending,
+    pg_temp.id_at(at, n::text) AS saga, at
 FROM generate_series(1, current_setting('bulk.orders')::int) AS n,
 LATERAL (SELECT current_setting('bulk.last')::timestamptz
     - (current_setting('bulk.orders')::int - n) * interval '1 second' AS at) AS time

@@ -1,4 +1,4 @@
-"""Which addresses' queues refuse envelopes, and when one envelope may try again."""
+"""Which addresses refuse envelopes, and when each may be tried again."""
 
 from __future__ import annotations
 
@@ -18,20 +18,17 @@ class _Backoff:
 
 
 class AddressBackoff:
-    """The addresses that one relay has found refusing.
+    """The refusing addresses of one relay.
 
-    A topic may be bound to several queues of which one refuses, and publishing again duplicates the message
-    in the others. So an address that refuses is tried with one envelope at a time, at growing intervals. Once
-    one is taken, what was put off is released a claim at a time, so that a queue with little room is not
-    flooded.
+    A topic may be bound to several queues of which one refuses, and each new attempt duplicates the message
+    in the others. A refusing address is therefore tried with one envelope at a time, at growing intervals.
+    After a success the postponed rows become due one claim at a time, so that they do not overfill the queue.
     """
 
     FIRST, CAP = 1.0, 30.0
     """Seconds between tries: the first interval, which doubles, and the longest."""
     PARKED = 300.0
-    """Seconds for which the rows that do not try are put off. Then they come due by themselves, should this
-    relay have died.
-    """
+    """Seconds for which the other rows are postponed; they become due even if this relay has died."""
 
     def __init__(self) -> None:
         self._known: dict[str, _Backoff] = {}
@@ -42,7 +39,7 @@ class AddressBackoff:
     def sort(
         self, envelopes: Iterable[OutgoingEnvelope]
     ) -> tuple[list[OutgoingEnvelope], list[OutgoingEnvelope]]:
-        """Those that may be published now, and those that have to wait."""
+        """Divide envelopes into those that may be published now and those that must wait."""
         now, trying = time.monotonic(), set()
         go, wait = [], []
         for envelope in envelopes:
@@ -58,23 +55,21 @@ class AddressBackoff:
         return go, wait
 
     def refused(self, address: str, fault: str) -> float:
-        """Note that the address refuses; gives the seconds until it may be tried again."""
+        """Record that an address refuses; return the seconds until it may be tried again."""
         known = self._known.get(address)
         wait = min(known.wait * 2, self.CAP) if known is not None and known.refuses else self.FIRST
         self._known[address] = _Backoff(fault, wait, time.monotonic() + wait)
         return wait
 
     def taken(self, addresses: Iterable[str]) -> list[str]:
-        """Note that envelopes were taken; gives those of the addresses that had refused, whose rows are to be
-        released.
-        """
+        """Record accepted envelopes; return those addresses that had refused, whose rows must be released."""
         recovering = [address for address in sorted(set(addresses)) if address in self._known]
         for address in recovering:
             self._known[address].refuses = False
         return recovering
 
     def recovered(self, address: str) -> None:
-        """Nothing is left to be released."""
+        """Forget an address whose postponed rows are all released."""
         self._known.pop(address, None)
 
     def fault(self, address: str) -> str:
@@ -83,5 +78,5 @@ class AddressBackoff:
 
     @property
     def refusing(self) -> dict[str, str]:
-        """The addresses that refuse now, and why."""
+        """The addresses that refuse now, with their faults."""
         return {address: known.fault for address, known in self._known.items() if known.refuses}

@@ -1,7 +1,7 @@
-"""Claim what is due in an outbox and build envelopes of it.
+"""Claim due rows of an outbox and build envelopes of them.
 
-An **envelope** is full at :data:`FULL_SIGNALS` signals or :data:`FULL_BYTES` bytes. A row that no envelope
-can be built of is set apart, so that it takes no other row with it.
+An envelope is full at :data:`FULL_SIGNALS` signals or :data:`FULL_BYTES` bytes. A row that does not make a
+valid envelope is separated, so that it does not affect other rows.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from ordersaga.saga import Watchdog
 from ordersaga.sql import outbox as sql
 
 CLAIM_ROWS = 400
-"""Rows claimed at a time; a row is a pack of one signal or of some hundred."""
+"""Rows claimed at a time; a row is a pack of up to :data:`FULL_SIGNALS` signals."""
 CLAIM_BYTES = 8 * 1024 * 1024
 """Bytes of payload claimed at a time; the last row may exceed it."""
 MAX_ADDRESS_BYTES = 255
-"""The longest routing key that AMQP can carry."""
+"""The largest routing key of AMQP."""
 
 
 class OutboxRow(NamedTuple):
-    """A claimed row, as it has to be put back if it is not published.
+    """A claimed row with all that is needed to put it back.
 
-    :ivar stays: the claim has moved it to a later time instead of deleting it.
+    :ivar stays: the claim has postponed it instead of deleting it.
     :ivar due: seconds since the epoch.
     :ivar refusals: how often an envelope of this row could not be published; None: never.
-    :ivar sent: of a timer: how often it was claimed before, since it was set.
+    :ivar sent: how often a timer was claimed before.
     """
 
     id: int
@@ -59,18 +59,15 @@ class OutboxRow(NamedTuple):
 
     @property
     def alone(self) -> bool:
-        """Whether it shares no envelope.
-
-        So do signals that may kill workers, and rows that could not be published.
-        """
+        """Whether it must have an envelope for itself: it may kill workers, or could not be published."""
         return self.kind == "retry" or self.refusals is not None
 
 
 class OutgoingEnvelope(NamedTuple):
-    """An envelope with its address.
+    """An envelope to publish.
 
-    :ivar packs: how many packs it holds.
-    :ivar rows: the outbox rows that these come from.
+    :ivar packs: the number of its packs.
+    :ivar rows: the outbox rows of the packs.
     """
 
     id: str
@@ -83,21 +80,20 @@ class OutgoingEnvelope(NamedTuple):
 
     @property
     def routing_key(self) -> str:
-        """Where the exchange sends it: to all who hear the topic, or to one participant."""
         return address_of(self.topic, self.recipient)
 
     @property
     def tries_again(self) -> bool:
-        """Whether an address that has refused is tried with it."""
+        """Whether it tests an address that has refused."""
         return any(row.fault is not None and row.refusals is None for row in self.rows)
 
 
 class Refused(NamedTuple):
-    """An envelope that was not published, and why.
+    """An envelope that was not published.
 
-    :ivar fault: a sentence for operators; it quotes no payload.
-    :ivar address: True: its queues do not take it now, nor others of its address. False: it cannot be
-        published as it is.
+    :ivar fault: a sentence for operators without any payload.
+    :ivar address: True: the queues of its address accept no envelopes now. False: the envelope itself cannot
+        be published.
     """
 
     envelope: OutgoingEnvelope
@@ -106,9 +102,10 @@ class Refused(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What is due, in envelopes, and what no envelope can be built of.
+    """The envelopes of the claimed rows, and those that are not valid.
 
-    :ivar rows: how many rows were claimed.
+    :ivar rows: the number of claimed rows.
+    :ivar size: the characters of their payloads.
     """
 
     envelopes: list[OutgoingEnvelope]
@@ -118,7 +115,7 @@ class Claim(NamedTuple):
 
 
 def address_of(topic: str, recipient: str | None) -> str:
-    """The routing key of a topic for all who hear it, or of one participant."""
+    """The routing key of a topic, or of one participant if there is a recipient."""
     return topic if recipient is None else f"to.{recipient}"
 
 
@@ -132,14 +129,14 @@ def claim(
     limit: int = CLAIM_ROWS,
     holds: Callable[[OutboxRow], bool] = lambda _: False,
 ) -> Claim:
-    """Take what is due out of the outbox, in envelopes; the caller publishes it and commits, or rolls back.
+    """Claim due rows as envelopes; the caller publishes them and commits, or rolls back.
 
-    What goes to participants becomes due to the observers of ``choreography``, if it has any. A signal that
-    no participant consumes goes to the observers alone, or to nobody: the broker would keep it as a message
+    Rows for participants become due for the observers of ``choreography``. A signal that no participant
+    consumes is sent to the observers alone or is dropped, because the broker would keep it as a message
     without a queue. Timers become due again by the intervals of the saga's watchdog.
 
-    :param since: rows due earlier are not looked at; see :class:`ordersaga.scan_bound.ScanBound`.
-    :param holds: whether a timer is not to be sent this time.
+    :param since: the earliest due time to scan; see :class:`ordersaga.scan_bound.ScanBound`.
+    :param holds: whether to hold a timer this time.
     """
     observed = choreography is not None and choreography.observed
     dog = Watchdog() if choreography is None else choreography.saga.watchdog
@@ -197,9 +194,7 @@ def build_envelopes(rows: Sequence[OutboxRow]) -> Iterator[OutgoingEnvelope]:
 
 
 def _packs(row: OutboxRow) -> list[tuple[int, bytes]]:
-    """The row's pack, or its parts where it alone would exceed what receivers accept: an earlier release
-    wrote those whole.
-    """
+    """The row's pack, split if it exceeds :data:`MAX_BYTES`, as packs of an earlier release may."""
     pack = row.payload.encode()
     if envelope_size(row.topic, [len(pack)]) <= MAX_BYTES:
         return [(row.signals, pack)]
@@ -207,9 +202,7 @@ def _packs(row: OutboxRow) -> list[tuple[int, bytes]]:
 
 
 def _check(envelope: OutgoingEnvelope, good: list[OutgoingEnvelope], refused: list[Refused]) -> None:
-    """Sort an envelope into those that receivers can read and those that they cannot; a bad pack takes no
-    other with it.
-    """
+    """Add an envelope to ``good`` or ``refused``; an invalid pack does not affect the others."""
     if (fault := _fault_of(envelope)) is None:
         good.append(envelope)
     elif len(envelope.rows) > 1:

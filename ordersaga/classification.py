@@ -1,7 +1,7 @@
-"""What kind of error an exception is, and therefore who has to wait for what.
+"""Classify errors by what makes the same transaction succeed.
 
-Only an error of the signal counts as an attempt of its step. All others say something about the database, the
-connection to it or other transactions; the same signal succeeds once these work again.
+Only an error of the signal counts as an attempt of its step. All others concern the database, the connection
+or other transactions; the same signal succeeds when these work again.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ class ErrorKind(Enum):
     """Kinds of errors, by what makes the same transaction succeed."""
 
     SIGNAL = "signal"
-    """The signal or the code of its step is at fault: counted as an attempt."""
+    """The signal or its step is faulty: count an attempt."""
     CONNECTION = "connection"
-    """The database cannot be reached, or the connection was lost: wait and connect again."""
+    """The database cannot be reached, or the connection was lost: wait and reconnect."""
     SERVER = "server"
-    """The database answers and refuses to work, for example because it is read-only or its disk is full:
-    wait.
-    """
+    """The database refuses all work, for example because it is read-only or its disk is full: wait."""
     CONTENTION = "contention"
-    """Another transaction holds what this one needs: repeat it, or let others go first."""
+    """Another transaction holds a lock: repeat, or postpone the signal."""
     MISSING_TABLE = "missing table"
-    """A table does not exist: the database is not migrated yet, or a step names a table that there is not."""
+    """A table does not exist: the database is not migrated, or a step uses a wrong name."""
 
 
 INSUFFICIENT_PRIVILEGE = "42501"
+UNDEFINED_TABLE = "42P01"
+SERIALIZATION_FAILURE, DEADLOCK = "40001", "40P01"
 LOCK_NOT_AVAILABLE = "55P03"
 """``lock_timeout`` expired."""
 QUERY_CANCELED = "57014"
-"""``statement_timeout`` expired, or somebody cancelled the statement."""
+"""``statement_timeout`` expired, or a person or a standby cancelled the statement."""
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _KINDS = {
     "25006": ErrorKind.SERVER,  # read-only transaction: a standby, or a former primary after a fail-over
     INSUFFICIENT_PRIVILEGE: ErrorKind.SERVER,
-    "40001": ErrorKind.CONTENTION,  # serialization failure
-    "40P01": ErrorKind.CONTENTION,  # deadlock
-    "42P01": ErrorKind.MISSING_TABLE,
+    SERIALIZATION_FAILURE: ErrorKind.CONTENTION,
+    DEADLOCK: ErrorKind.CONTENTION,
+    UNDEFINED_TABLE: ErrorKind.MISSING_TABLE,
     LOCK_NOT_AVAILABLE: ErrorKind.CONTENTION,
     QUERY_CANCELED: ErrorKind.CONTENTION,
     "57P04": ErrorKind.SERVER,  # database dropped
@@ -55,7 +55,7 @@ _CLASSES = {
 
 
 def classify(error: BaseException) -> ErrorKind:
-    """The kind of an error, by the SQLSTATE of the error or of what it was explicitly raised from."""
+    """The kind of an error, by its SQLSTATE or that of its explicit cause."""
     for each in _chain(error):
         if is_connection_error(each):
             return ErrorKind.CONNECTION
@@ -65,16 +65,15 @@ def classify(error: BaseException) -> ErrorKind:
 
 
 def state_of(error: BaseException) -> str | None:
-    """The SQLSTATE of an error, or of what it was explicitly raised from."""
+    """The SQLSTATE of an error or of its explicit cause."""
     return next((state for each in _chain(error) if (state := sqlstate_of(each))), None)
 
 
 def is_of_the_signal(error: BaseException) -> bool:
-    """Whether an error that ended a signal's transaction for good is counted as an attempt of its step.
+    """Whether an error counts as an attempt of the step.
 
-    It is not when the step waited for another transaction's lock, or lacks what the database refuses to every
-    signal alike. A statement that runs into ``statement_timeout`` is: waiting for one lock ends sooner, by
-    ``lock_timeout``.
+    It does not if the step waited for another transaction's lock, or if the database refuses the same to
+    every signal. A ``statement_timeout`` counts: waiting for a lock ends earlier, by ``lock_timeout``.
     """
     kind = classify(error)
     return kind not in (ErrorKind.CONTENTION, ErrorKind.SERVER) or state_of(error) == QUERY_CANCELED

@@ -1,8 +1,7 @@
-"""Connection strings of PostgreSQL: read by libpq's own parser, and completed with the options every
-connection has.
+"""Parse connection strings of PostgreSQL with libpq's parser, and add default options.
 
-All processes read their strings here, so one string means the same to all of them: several hosts,
-``sslmode``, ``target_session_attrs``, ``service``, ``passfile`` and whatever else libpq knows.
+All processes parse their strings here, so that each accepts all that libpq accepts: several hosts,
+``sslmode``, ``target_session_attrs``, ``service``, ``passfile`` and more.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ DEFAULTS: Mapping[str, str] = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
 }
-"""Options a string need not name. A peer that vanished is noticed after 30 seconds: idle + count × interval,
-and as many milliseconds of unacknowledged data. ``connect_timeout`` is in seconds and holds for each host.
+"""Default options. A lost peer is noticed after 30 seconds: idle + count × interval, or as long with
+unacknowledged data. ``connect_timeout`` is in seconds, for each host.
 """
 
 EXAMPLE = "write postgresql://user:password@host:5432/database"
@@ -39,11 +38,11 @@ _WORDS = {
 
 
 def parse(text: str) -> dict[str, str]:
-    """The options of a connection string: of a URL or of ``name=value`` pairs.
+    """Parse a connection string: a URL or ``name=value`` pairs.
 
     The scheme of a URL may name a driver (``postgresql+psycopg2://``) or the embedded broker (``pgmq://``).
 
-    :raises InvalidConnectionString: when libpq cannot read it; the message prints no part of it.
+    :raises InvalidConnectionString: when libpq cannot read it; the message quotes no part of it.
     """
     if "://" in text.partition("=")[0] and not _SCHEME.match(text):
         raise InvalidConnectionString(f"a database address begins with postgresql://; {EXAMPLE}")
@@ -56,9 +55,9 @@ def parse(text: str) -> dict[str, str]:
 
 
 def parse_address(text: str) -> dict[str, str]:
-    """As :func:`parse`, for a setting: a URL that names a database, or a service that does.
+    """As :func:`parse`, for a setting: a URL with a database or a service.
 
-    :raises InvalidConnectionString: also when it does not.
+    :raises InvalidConnectionString: also when it has neither.
     """
     if not _SCHEME.match(text):
         raise InvalidConnectionString(f"a database address begins with postgresql://; {EXAMPLE}")
@@ -71,19 +70,17 @@ def parse_address(text: str) -> dict[str, str]:
 
 
 def connection_options(text: str, **options: str) -> dict[str, str]:
-    """What to connect with: the string's options, the :data:`DEFAULTS` it leaves out, and ``options`` over
-    both.
-    """
+    """The options of a connection: :data:`DEFAULTS`, overridden by the string, overridden by ``options``."""
     return {**DEFAULTS, **parse(text), "client_encoding": "UTF8", **options}
 
 
 def connection_string(options: Mapping[str, str]) -> str:
-    """Options as ``name=value`` pairs, which libpq, psycopg and :func:`parse` read."""
+    """Format options as ``name=value`` pairs, for libpq, psycopg and :func:`parse`."""
     return str(make_dsn(**options))
 
 
 def hosts(options: Mapping[str, str]) -> list[str]:
-    """Each host, by name or address; a socket's folder begins with a slash, and libpq's default is empty."""
+    """The hosts by name or address; a socket directory begins with a slash, libpq's default is empty."""
     return (options.get("hostaddr") or options.get("host") or "").split(",")
 
 
@@ -97,7 +94,7 @@ def is_option(name: str) -> bool:
 
 
 def _fault(message: str) -> str:
-    """Why libpq refused, without quoting the string: what it could not read may be a part of the password."""
+    """The fault that libpq reports, without its quotation, which may be a part of the password."""
     if "invalid URI query parameter" in message or "invalid connection option" in message:
         return "a database address has an option that libpq does not know"
     if "percent-encoded" in message or "%00" in message:
@@ -106,19 +103,19 @@ def _fault(message: str) -> str:
 
 
 def _check(options: Mapping[str, str]) -> None:
-    """What libpq itself would find only when it connects."""
+    """Check what libpq would check only when it connects."""
     ports, places = options.get("port", "").split(","), hosts(options)
     if not all(
         port == "" or (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536) for port in ports
     ):
-        raise InvalidConnectionString("a database address has a port that is no number from 1 to 65535")
+        raise InvalidConnectionString("a database address has a port that is not a number from 1 to 65535")
     if len(ports) not in (1, len(places)):
         raise InvalidConnectionString(f"a database address has {len(places)} hosts and {len(ports)} ports")
     for name in _NUMBERS:
         if not re.fullmatch(r"\s*-?\d{1,9}\s*", options.get(name, "0"), re.ASCII):
-            raise InvalidConnectionString(f"a database address has an option {name} that is no number")
+            raise InvalidConnectionString(f"a database address has an option {name} that is not a number")
     for name, allowed in _WORDS.items():
         if options.get(name, "") not in {"", *allowed}:
             raise InvalidConnectionString(
-                f"a database address has an option {name} that is none of {', '.join(sorted(allowed))}"
+                f"a database address has an option {name} that is not one of {', '.join(sorted(allowed))}"
             )

@@ -1,4 +1,4 @@
-"""The port to a participant's database: borrow the caller's transaction, or begin one for a step."""
+"""A participant's database: borrow the caller's transaction, or begin one for a step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ordersaga.errors import NoTransaction
 
 
 class Cursor(Protocol):
-    """What the engine needs of a DB-API cursor (``%s`` placeholders; lists become PostgreSQL arrays)."""
+    """A DB-API cursor with ``%s`` placeholders that adapts lists to PostgreSQL arrays."""
 
     @property
     def rowcount(self) -> int: ...
@@ -23,47 +23,35 @@ class Cursor(Protocol):
 
 
 class Transaction(NamedTuple):
-    """An open transaction: what a step calls its ``db``, and a cursor on the same connection for
-    the engine.
-    """
+    """An open transaction: the ``db`` of a step, and the engine's cursor on the same connection."""
 
     db: Any
     cursor: Cursor
 
 
 class Database(Protocol):
-    """A participant's database. One object serves a whole process; each thread gets a connection
-    of its own.
-    """
+    """A participant's database. One object serves a process; each thread has a separate connection."""
 
     @property
     def dsn(self) -> str:
-        """The connection string for the relay, which needs a session of its own: of the server itself, not of
-        a pooler.
-        """
+        """The direct connection string of the server; a pooler may not give the relay a session."""
 
     def begin(self) -> AbstractContextManager[Transaction]:
-        """A new transaction (READ COMMITTED): committed at the end of the block, rolled back when
-        it raises.
-        """
+        """Begin a READ COMMITTED transaction: the end of the block commits it, an exception rolls it back."""
 
     def discard(self) -> None:
-        """Close this thread's connection, if any; the next :meth:`begin` makes a new one."""
+        """Close this thread's connection, if any; the next :meth:`begin` opens a new one."""
 
 
 def borrow(db: Any, *, planned: bool = False, alone: bool = False) -> Cursor:
-    """A cursor inside the transaction that the caller has open on ``db``.
+    """Return a cursor in the caller's open transaction on ``db``; the engine never commits it.
 
-    ``db`` is a Django connection, a SQLAlchemy session or connection, or a psycopg connection. The engine
-    never opens a rival transaction and never commits yours.
-
-    :param planned: for statements whose best plan does not depend on how much the tables hold: PostgreSQL may
-        keep it. It does on a Django connection whose ``OPTIONS`` have a ``prepare_threshold``, and on one of
-        psycopg 3 itself.
-    :param alone: for one statement that may be a transaction by itself, on a connection in autocommit.
-    :raises NoTransaction: when none is open, as a signal recorded then could be lost or outlive the change it
-        tells of.
-    :raises TypeError: for anything else, asynchronous connections among it.
+    :param db: a Django connection, a SQLAlchemy session or connection, or a psycopg connection.
+    :param planned: whether PostgreSQL may keep the plan of the statement. It does on a Django connection
+        whose ``OPTIONS`` have a ``prepare_threshold``, and on a connection of psycopg 3.
+    :param alone: accept a connection in autocommit, where one statement is a transaction.
+    :raises NoTransaction: when no transaction is open.
+    :raises TypeError: for other objects, including asynchronous connections.
     """
     if hasattr(db, "in_atomic_block"):  # Django
         if alone:
@@ -74,9 +62,7 @@ def borrow(db: Any, *, planned: bool = False, alone: bool = False) -> Cursor:
             )
         return _planned(db) if planned and getattr(db.connection, "prepare_threshold", None) else _cursor(db)
     if any(iscoroutinefunction(getattr(type(db), act, None)) for act in ("commit", "execute")):
-        raise TypeError(
-            f"{type(db).__name__} is asynchronous, and the engine is not: pass a synchronous connection or session"
-        )
+        raise TypeError(f"{type(db).__name__} is asynchronous: pass a synchronous connection or session")
     if hasattr(db, "in_transaction") and (hasattr(db, "get_bind") or hasattr(db, "engine")):  # SQLAlchemy
         if not db.in_transaction():
             raise NoTransaction(
@@ -92,12 +78,12 @@ def borrow(db: Any, *, planned: bool = False, alone: bool = False) -> Cursor:
             raise NoTransaction("the connection is in autocommit: set autocommit = False")
         return _cursor(db)
     raise TypeError(
-        f"cannot borrow a transaction from {type(db).__name__}: pass a Django, SQLAlchemy or psycopg connection"
+        f"{type(db).__name__} has no transaction to borrow: pass a Django, SQLAlchemy or psycopg connection"
     )
 
 
 def address_of(cursor: Cursor) -> tuple[object, ...]:
-    """Server and database of a cursor that was borrowed, without asking them."""
+    """Host, port and database of a cursor, from its connection's parameters."""
     info = cursor.connection.info
     return info.host, info.port, info.dbname
 
@@ -108,9 +94,7 @@ def _cursor(connection: Any) -> Cursor:
 
 
 def _planned(db: Any) -> Cursor:
-    """Beside Django's own cursors, which put parameters into the statement, so that each is another and is
-    planned anew.
-    """
+    """A cursor with server-side parameters; Django's client-side ones prevent prepared plans."""
     from psycopg import Cursor as ServerCursor
 
     wrap = db.make_debug_cursor if db.queries_logged else db.make_cursor
@@ -119,7 +103,7 @@ def _planned(db: Any) -> Cursor:
 
 
 TABLES_MISSING = "its tables are missing; create them with: manage.py migrate"
-"""What is said of a database that answers and has not been migrated yet."""
+"""The problem of a database that answers and is not migrated."""
 
 _DRIVERS = frozenset({"psycopg2", "psycopg", "sqlalchemy", "django"})
 # 08: connection; 28: login; 25P03: idle in transaction; 3D000: no such database; 53300: no connection left;
@@ -128,9 +112,7 @@ _CONNECTION_STATES = frozenset({"25P03", "3D000", "53300", "57P01", "57P02", "57
 
 
 def is_connection_error(error: BaseException) -> bool:
-    """Whether ``error`` is a driver's own report that the database cannot be reached, or has just closed the
-    connection.
-    """
+    """Whether a driver reports that the database cannot be reached, or that it closed the connection."""
     if state := sqlstate_of(error):
         return state[:2] in ("08", "28") or state in _CONNECTION_STATES
     kinds = {each.__name__ for each in type(error).__mro__}
@@ -147,16 +129,15 @@ def is_answering(cursor: Cursor) -> bool:
 
 
 def has_tables(cursor: Cursor) -> bool:
-    """Whether the engine's tables stand; the outbox is among the last that its migration creates."""
+    """Whether the engine's tables exist; its migration creates the outbox among the last."""
     cursor.execute("SELECT to_regclass('ordersaga_outbox') IS NOT NULL")
     return bool(cursor.fetchone()[0])
 
 
 def is_writable(cursor: Cursor) -> bool:
-    """Whether the engine's tables take rows; to be rolled back by the caller or not, nothing stays that
-    anything refers to.
+    """Check that the engine's tables accept rows; this leaves no row behind.
 
-    :raises Exception: what the database says when they do not.
+    :raises Exception: the database's error if they do not.
     """
     cursor.execute(
         "INSERT INTO ordersaga_pack (id, topic, payload) VALUES (nextval('ordersaga_pack_id'), 'probe', '{}')"
@@ -166,13 +147,14 @@ def is_writable(cursor: Cursor) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without details and context, nor the full stop: it is put into sentences."""
+    """The first line of an error's message without its full stop, for use within a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def fault_of(error: BaseException) -> str:
-    """What the database says is wrong, by names of the schema and without any row's values; empty when it is
-    no such error.
+    """The SQLSTATE of an error and the names of its table, column and constraint, without values of a row.
+
+    Empty if it is not an error of the database.
     """
     state = sqlstate_of(error)
     if state is None:
@@ -186,9 +168,7 @@ _PARTS = ("table", "column", "constraint")
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """The SQLSTATE that a driver's error carries, whether it stands alone or within SQLAlchemy's
-    or Django's.
-    """
+    """The SQLSTATE of a driver's error, also if SQLAlchemy or Django wraps it."""
     for each in _inner(error):
         if state := getattr(each, "pgcode", None) or getattr(each, "sqlstate", None):
             return str(state)
@@ -196,6 +176,6 @@ def sqlstate_of(error: BaseException) -> str | None:
 
 
 def _inner(error: BaseException) -> list[BaseException]:
-    """The drivers' own errors, psycopg2's or psycopg's, that may stand within SQLAlchemy's or Django's."""
+    """The errors of psycopg2 or psycopg that SQLAlchemy or Django may wrap."""
     inner = getattr(error, "orig", None) or error
     return [each for each in (inner, inner.__cause__) if each is not None]

@@ -1,4 +1,4 @@
-"""A choreography drawn from its declarations: as text, as a Mermaid flowchart, as JSON."""
+"""Render a choreography as text, as a Mermaid flowchart or as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ordersaga.step import Step
 
 
 def draw(choreography: Choreography, style: str = "text") -> str:
-    """The choreography as ``text``, ``mermaid`` or ``json``.
+    """Render the choreography as ``text``, ``mermaid`` or ``json``.
 
     :raises ValueError: for another format.
     """
@@ -29,10 +29,10 @@ def _role(choreography: Choreography, step: Step) -> str:
         return "pivot"
     if choreography.completes(step):
         return "completes"
-    return "tried for ever" if step.never_gives_up else "step"
+    return "retried until it succeeds" if step.never_gives_up else "step"
 
 
-def _said(step: Step) -> str:
+def _outputs(step: Step) -> str:
     return (
         " | ".join([*(s.__name__ for s in step.successes), *(f"{s.__name__}!" for s in step.refusals)])
         or "(nothing)"
@@ -41,9 +41,10 @@ def _said(step: Step) -> str:
 
 def _text(choreography: Choreography) -> str:
     saga = choreography.saga
+    name = saga.begins_with.__name__
     lines = [
-        f"Saga {saga.name}: begins with {saga.begins_with.__name__}, initiated by {saga.initiator}, deadline {saga.deadline}",
-        f"Answers are counted of: {', '.join(saga.participants)}",
+        f"Saga {saga.name}: begins with {name}, initiated by {saga.initiator}, deadline {saga.deadline}",
+        f"Participants that must answer: {', '.join(saga.participants)}",
         "",
     ]
     rows = []
@@ -51,16 +52,17 @@ def _text(choreography: Choreography) -> str:
         undo = f"undo: {step.undoing.name}" if step.undoing else ""
         role = _role(choreography, step)
         rows.append(
-            (step.signature.consumes.__name__, step.key, _said(step), undo, "" if role == "step" else role)
+            (step.signature.consumes.__name__, step.key, _outputs(step), undo, "" if role == "step" else role)
         )
     widths = [max(len(row[n]) for row in rows) for n in range(4)]
-    for heard, key, said, undo, role in rows:
-        line = f"{heard:<{widths[0]}} → {key:<{widths[1]}} → {said:<{widths[2]}}  {undo:<{widths[3]}}  {role}"
+    for consumed, key, emitted, undo, role in rows:
+        arrows = f"{consumed:<{widths[0]}} → {key:<{widths[1]}} → {emitted:<{widths[2]}}"
+        line = f"{arrows}  {undo:<{widths[3]}}  {role}"
         lines.append(line.rstrip())
     lines += ["", "! = refusal: every participant bars what has not run, undoes what has, and answers"]
     observers = [p.name for p in choreography.participants.values() if p.observer]
     if observers:
-        lines.append(f"Everything is heard by: {', '.join(observers)}")
+        lines.append(f"Observers of every event: {', '.join(observers)}")
     return "\n".join(lines)
 
 

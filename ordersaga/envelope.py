@@ -1,11 +1,11 @@
-"""What travels: up to some hundred signals of one topic in one signed message.
+"""The message format: up to some hundred signals of one topic in one signed message.
 
-A **row** is one signal said about one saga. A **pack** is the text of what one transaction said under one
-topic, with its header (who said it, in which step, task and attempt). An **envelope** is several packs, joined
-as text without parsing::
+A **row** is one signal of one saga. A **pack** contains the rows that one transaction emitted under one
+topic, with a header. An **envelope** joins packs as text, without parsing them::
 
-    {"topic": "signal.OrderPlaced", "packs": [{"participant": "orders", ..., "signals": [[id, saga, cause,
-    ...], ...]}]}
+    {"topic": "signal.OrderPlaced", "packs": [
+        {"participant": "orders", ..., "signals": [[id, saga, cause, ...], ...]}
+    ]}
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from ordersaga.signal import Signal
 MAX_BYTES = 8 * 1024 * 1024
 """The largest envelope that is accepted."""
 MAX_SIGNAL_BYTES = 3 * 1024 * 1024
-"""The largest signal that may be emitted, as it travels. A notice quotes a signal whose step was given up,
-and the quotation marks of JSON within JSON can double it: that envelope must not exceed :data:`MAX_BYTES`
-either.
+"""The largest row that may be emitted.
+
+A notice of a dead letter quotes the signal, and escaping JSON within JSON can double its size. That envelope
+must not exceed :data:`MAX_BYTES` either.
 """
 FULL_BYTES = 1024 * 1024
 FULL_SIGNALS = 400
-"""A pack and an envelope are full at so many bytes or signals; only a single larger signal exceeds them."""
+"""The limits at which a pack or an envelope is full; only a single large signal exceeds them."""
 COLUMNS = 9
-"""Of a row as it travels."""
+"""The number of columns of a row in JSON."""
 
 UUID_TEXT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -42,7 +43,15 @@ S = TypeVar("S")
 
 
 class SignalRow(NamedTuple, Generic[S]):
-    """One signal as it travels."""
+    """One signal of one saga.
+
+    :ivar at: when it was emitted, an ISO time in UTC.
+    :ivar again: 1 for a re-sent signal.
+    :ivar trace: a W3C traceparent.
+    :ivar reason: of a refusal, for people.
+    :ivar data: JSON text, a dictionary or a signal, depending on the stage.
+    :ivar by: the participant that emitted it, from the pack's header.
+    """
 
     id: str
     saga: SagaId
@@ -54,11 +63,14 @@ class SignalRow(NamedTuple, Generic[S]):
     reason: str | None
     data: S
     by: str = ""
-    """The participant that said it; told by the pack's header, not written in the row."""
 
 
 class PackHeader(NamedTuple):
-    """Who said a pack: participant, step, Celery task id, attempt."""
+    """The origin of a pack.
+
+    :ivar step: the step or engine task that emitted it.
+    :ivar task: the id of the Celery task.
+    """
 
     participant: str
     step: str | None
@@ -67,16 +79,14 @@ class PackHeader(NamedTuple):
 
 
 class UnreadableRow(NamedTuple):
-    """A row whose signal this participant cannot read."""
+    """A row whose signal is not valid, or of a version that cannot be read."""
 
     row: SignalRow[Any]
     error: Exception
 
 
 def encode_row(row: SignalRow[str]) -> str:
-    """A row as JSON; its ``data`` is JSON text already. What UTF-8 cannot hold (lone surrogates) becomes
-    ``?``.
-    """
+    """Encode a row whose ``data`` is JSON text; lone surrogates, which UTF-8 cannot encode, become ``?``."""
     id_, saga, cause, version, at, again, trace, reason, data, _ = row
     try:
         return _encode_row(id_, saga, cause, version, at, again, trace, reason, data)
@@ -105,18 +115,18 @@ def _encode_row(
 
 
 def replace_surrogates(text: str) -> str:
-    """``text`` with ``?`` for each lone surrogate, which neither UTF-8 nor PostgreSQL can hold."""
+    """Replace lone surrogates, which neither UTF-8 nor PostgreSQL can store, by ``?``."""
     return text.encode(errors="replace").decode()
 
 
 @lru_cache(maxsize=4096)
 def json_text(text: str | None) -> str:
-    """A text, or None, as JSON; names and task ids come again and again."""
+    """Encode a text or None as JSON; cached, because names and task ids recur."""
     return orjson.dumps(None if text is None else replace_surrogates(text)).decode()
 
 
 def encode_pack(header: PackHeader, rows: Iterable[str]) -> str:
-    """A pack as JSON from rows as JSON."""
+    """Encode a pack of encoded rows."""
     return (
         f'{{"participant":{json_text(header.participant)},"step":{json_text(header.step)},"task":{json_text(header.task)},'
         f'"attempt":{int(header.attempt)},"signals":[{",".join(rows)}]}}'
@@ -124,27 +134,27 @@ def encode_pack(header: PackHeader, rows: Iterable[str]) -> str:
 
 
 def encode_envelope(topic: str, packs: Sequence[str]) -> bytes:
-    """An envelope from packs as JSON."""
+    """Encode an envelope of encoded packs."""
     return join_packs(topic, [pack.encode() for pack in packs])
 
 
 def join_packs(topic: str, packs: Sequence[bytes]) -> bytes:
-    """An envelope from packs as encoded JSON."""
+    """Join packs, as UTF-8, to an envelope."""
     return b"".join((f'{{"topic":{json_text(topic)},"packs":['.encode(), b",".join(packs), b"]}"))
 
 
 def envelope_size(topic: str, sizes: Sequence[int]) -> int:
-    """The bytes of an envelope from packs of so many bytes each."""
+    """The size of an envelope with packs of these sizes, in bytes."""
     return len(join_packs(topic, ())) + sum(sizes) + max(len(sizes) - 1, 0)
 
 
 def encoded_size(text: str) -> int:
-    """How many bytes a text has when encoded."""
+    """The size of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 
 def split_rows(rows: Sequence[str]) -> Iterator[slice]:
-    """Where to cut rows so that each part fills at most one pack."""
+    """The slices of ``rows`` that each fit into one pack."""
     start = size = 0
     for n, row in enumerate(rows):
         length = encoded_size(row) + 1
@@ -157,7 +167,7 @@ def split_rows(rows: Sequence[str]) -> Iterator[slice]:
 
 
 def split_pack(text: str) -> Iterator[tuple[int, str]]:
-    """A pack cut into parts, each with the number of its signals; nothing when it is no pack."""
+    """Split a pack; yield the number of signals and the text of each part, or nothing if it is not a pack."""
     try:
         pack = orjson.loads(text)
         header = PackHeader(pack["participant"], pack["step"], pack["task"], pack["attempt"])
@@ -169,7 +179,7 @@ def split_pack(text: str) -> Iterator[tuple[int, str]]:
 
 
 def find_fault(body: bytes, signals: int) -> str | None:
-    """Why receivers could not read an envelope of so many signals; None when they can."""
+    """Why receivers could not read an envelope with ``signals`` signals; None if they can."""
     try:
         packs: Any = orjson.loads(body)["packs"]
         rows = [row for pack in packs for row in pack["signals"]]
@@ -185,10 +195,10 @@ def find_fault(body: bytes, signals: int) -> str | None:
 
 
 def read_packs(body: bytes) -> list[tuple[PackHeader, list[SignalRow[Any]]]]:
-    """Any envelope, its signals' data as plain dictionaries.
+    """Parse an envelope; the data of its signals are dictionaries.
 
-    :raises EnvelopeError: when it is no envelope, or a saga's id is not a UUID: no database takes it, and no
-        log may show it.
+    :raises EnvelopeError: when it is not an envelope, or a saga's id is not a UUID, which PostgreSQL would
+        refuse and the log must not show.
     """
     try:
         packs: list[tuple[PackHeader, list[SignalRow[Any]]]] = [
@@ -207,25 +217,25 @@ def read_packs(body: bytes) -> list[tuple[PackHeader, list[SignalRow[Any]]]]:
 
 
 def read_rows(body: bytes) -> list[SignalRow[Any]]:
-    """The rows of any envelope, whoever said them."""
+    """The rows of all packs of an envelope."""
     return [row for _, rows in read_packs(body) for row in rows]
 
 
 class Reader:
-    """Reads envelopes of one signal; older versions are translated by its ``upcast``."""
+    """Reads rows of one signal class; its ``upcast`` translates older versions."""
 
     def __init__(self, signal: type[Signal]) -> None:
         self.signal = signal
 
     def read(self, body: bytes) -> tuple[list[SignalRow[Any]], list[UnreadableRow]]:
-        """The readable rows and the others.
+        """Parse an envelope and validate its signals; return valid and unreadable rows.
 
-        :raises EnvelopeError: when it is no envelope.
+        :raises EnvelopeError: when it is not an envelope.
         """
-        return self.sort(read_rows(body))
+        return self.validate(read_rows(body))
 
-    def sort(self, rows: Iterable[SignalRow[Any]]) -> tuple[list[SignalRow[Any]], list[UnreadableRow]]:
-        """Rows whose data is a plain dictionary: the readable ones, with their signals, and the others."""
+    def validate(self, rows: Iterable[SignalRow[Any]]) -> tuple[list[SignalRow[Any]], list[UnreadableRow]]:
+        """Validate rows whose data are dictionaries; return those with signals and the unreadable ones."""
         good, bad = [], []
         for row in rows:
             try:
@@ -235,27 +245,28 @@ class Reader:
         return good, bad
 
     def signal_of(self, row: SignalRow[Any]) -> Signal:
-        """The signal of a row whose data is a plain dictionary.
+        """Validate the signal of a row whose data is a dictionary.
 
-        :raises ValueError: when its version cannot be read or its data is not valid (pydantic's error is
-            one).
+        :raises ValueError: when its version cannot be read, or its data is not valid (pydantic's error).
         """
         data, current = row.data, self.signal.version
         if row.version > current:
-            fault = f"{self.signal.__name__} version {row.version} is newer than {current}: deploy this pool first"
-            raise NewerVersion(fault)
+            name = self.signal.__name__
+            raise NewerVersion(
+                f"{name} version {row.version} is newer than {current}: deploy this pool first"
+            )
         if row.version < current:
             data = self.signal.upcast(row.version, data)
         return self.signal.model_validate(data)
 
 
 def with_plain_data(row: SignalRow[Any]) -> SignalRow[Any]:
-    """The row with its signal as a dictionary again, in the version that this process writes."""
+    """Convert the signal of a row back to a dictionary, in the version that this process writes."""
     if isinstance(row.data, Signal):
         return row._replace(data=row.data.model_dump(mode="json"), version=type(row.data).version)
     return row
 
 
 def digest(body: bytes) -> str:
-    """A name for a body that does not print it."""
+    """The first 16 hexadecimal digits of the SHA-256 of a body, to identify it without printing it."""
     return hashlib.sha256(body).hexdigest()[:16]

@@ -1,21 +1,21 @@
 """The error tree. Each error carries its data as attributes.
 
-OrderSagaError                      everything this package raises on purpose
+OrderSagaError                      all errors of this package
 ├── DeclarationError                a signal, step or choreography is declared wrongly (at import or start)
-├── NoTransaction                   a signal was to be recorded outside a transaction
-├── WrongDatabase                   a saga was to be started in a database that is not its initiator's
-├── UnknownSaga                     a signal was addressed to a saga that is not there
-├── SignalTooLarge                  a signal is larger than any envelope may be
-├── PublishFailed                   the broker has not taken some envelopes
-├── EnvelopeError                   an envelope cannot be accepted: undecodable, unsigned, too large, unknown
-├── UnreadableVersion               a signal is of a version that this process cannot read
-│   └── NewerVersion                … and a later deploy of it can
+├── NoTransaction                   a signal must be recorded in a transaction, and none is open
+├── WrongDatabase                   a saga must start in its initiator's database
+├── UnknownSaga                     the initiator's database has no such saga
+├── SignalTooLarge                  a signal exceeds the limit for one signal
+├── PublishFailed                   the broker did not confirm some envelopes
+├── EnvelopeError                   an envelope is malformed, unsigned, too large or not consumed here
+├── UnreadableVersion               this process cannot read a signal's version
+│   └── NewerVersion                only a later release of it can
 ├── ConfigurationError              settings are missing or unsafe
-│   ├── InvalidConnectionString     a connection string that libpq cannot read
-│   ├── PoolerRefused               a connection pooler where a direct connection is needed
-│   └── OtherSaga                   a virtual host that carries the signals of another kind of saga
-├── Unhandled                       an envelope could not be handled: what is told of it outside the process
-└── Stopping                        the process stops while the database is away
+│   ├── InvalidConnectionString     libpq cannot read a connection string
+│   ├── PoolerRefused               a direct connection is needed, and this is a connection pooler
+│   └── OtherSaga                   a virtual host carries the signals of another kind of saga
+├── Unhandled                       an envelope could not be handled; for Celery, without personal data
+└── Stopping                        the process stops while the database is not available
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from typing import Any
 
 
 class OrderSagaError(Exception):
-    """Everything this package raises on purpose."""
+    """The base of all errors of this package."""
 
 
 class DeclarationError(OrderSagaError):
     """A signal, step or choreography is declared wrongly; raised before the first message.
 
-    :ivar subject: what is wrong, by name (``inventory.reserve_stock``).
+    :ivar subject: the name of the declaration (``inventory.reserve_stock``).
     :ivar fault: what is wrong with it.
     :ivar remedy: what to do.
     """
@@ -42,43 +42,38 @@ class DeclarationError(OrderSagaError):
 
 
 class NoTransaction(OrderSagaError):
-    """A signal was to be recorded outside a transaction, where it could outlive the change it tells of, or be
-    lost.
-    """
+    """No transaction is open, so a signal could be lost, or be emitted without its change."""
 
 
 class WrongDatabase(OrderSagaError):
-    """A saga was to be started in a database that is not its initiator's, from where nobody would publish its
-    signals.
-    """
+    """A saga must start in its initiator's database, whose relay publishes its signals."""
 
 
 class UnknownSaga(OrderSagaError, LookupError):
-    """A signal was addressed to a saga that is not in the initiator's database: never started, rolled back,
-    or pruned.
-    """
+    """The initiator's database has no such saga: it never started, was not committed, or was pruned."""
 
 
 class SignalTooLarge(OrderSagaError, ValueError):
     """A signal exceeds the limit for one signal; raised in the transaction that emits it.
 
     :ivar signal: the name of its class.
-    :ivar size: its bytes as it would travel.
-    :ivar limit: the bytes that it may have.
+    :ivar size: of its row in JSON, in bytes.
+    :ivar limit: in bytes.
     """
 
     def __init__(self, signal: str, size: int, limit: int) -> None:
         super().__init__(
-            f"{signal} has {size:,} bytes and a signal may have {limit:,}: keep the data elsewhere and send its key"
+            f"{signal} has {size:,} bytes and a signal may have {limit:,}: "
+            "store the data elsewhere and send its key"
         )
         self.signal, self.size, self.limit = signal, size, limit
 
 
 class PublishFailed(OrderSagaError):
-    """The broker has not taken some envelopes, for a reason that is not theirs; the outbox keeps them.
+    """The broker did not confirm some envelopes, for a general reason; the outbox keeps them.
 
-    :ivar confirmed: the envelopes of the same call that the broker has confirmed.
-    :ivar refused: those that were refused for a reason of their own. All others may or may not have arrived.
+    :ivar confirmed: the envelopes of the same call that the broker confirmed.
+    :ivar refused: envelopes that it refused individually. All others may or may not have arrived.
     """
 
     def __init__(self, fault: str, confirmed: Sequence[Any] = (), refused: Sequence[Any] = ()) -> None:
@@ -87,10 +82,9 @@ class PublishFailed(OrderSagaError):
 
 
 class EnvelopeError(OrderSagaError):
-    """An envelope that cannot be accepted; it goes to the dead letters unread.
+    """An envelope cannot be accepted and becomes a dead letter.
 
-    :ivar digest: the first 16 hexadecimal digits of the SHA-256 of its body, to find it by without printing
-        it.
+    :ivar digest: the first 16 hexadecimal digits of the SHA-256 of its body, which identify it.
     """
 
     def __init__(self, fault: str, digest: str = "") -> None:
@@ -99,11 +93,11 @@ class EnvelopeError(OrderSagaError):
 
 
 class UnreadableVersion(OrderSagaError, ValueError):
-    """A signal is of a version that this process cannot read; the message says what to do."""
+    """A process cannot read a signal's version; the message has the remedy."""
 
 
 class NewerVersion(UnreadableVersion):
-    """A signal is of a version that only a later deploy of this process can read; it waits for that."""
+    """Only a later release of this process can read the signal's version; the signal waits for it."""
 
 
 class ConfigurationError(OrderSagaError):
@@ -111,37 +105,34 @@ class ConfigurationError(OrderSagaError):
 
 
 class InvalidConnectionString(ConfigurationError, ValueError):
-    """A connection string that libpq cannot read; the message prints no part of it, since it may hold a
-    password.
-    """
+    """libpq cannot read a connection string; the message quotes no part of it, because of the password."""
 
 
 class PoolerRefused(ConfigurationError):
-    """A connection leads to a pooler that gives each transaction another session; the message says what to
-    set.
-    """
+    """A connection pooler gives each transaction another session; the message names the setting to change."""
 
 
 class OtherSaga(ConfigurationError):
-    """A virtual host carries the signals of another kind of saga: the two would receive each other's.
+    """A virtual host carries another kind of saga; the two would receive each other's signals.
 
-    :ivar saga: the kind that was to use it.
-    :ivar other: the kind that uses it.
+    :ivar saga: the kind that this process runs.
+    :ivar other: the kind that uses the virtual host.
     """
 
     def __init__(self, saga: str, other: str) -> None:
         super().__init__(
-            f"this virtual host of the broker carries saga {other}, and not {saga}: use a separate virtual host for each kind "
-            f"of saga (ORDERSAGA_BROKER_URL)"
+            f"this virtual host of the broker carries saga {other}, and not {saga}: "
+            "use a separate virtual host for each kind of saga (ORDERSAGA_BROKER_URL)"
         )
         self.saga, self.other = saga, other
 
 
 class Stopping(OrderSagaError):
-    """The process stops while the database is away; the envelope goes back to the broker."""
+    """The process stops while its database is not available; the envelope returns to the broker."""
 
 
 class Unhandled(OrderSagaError):
-    """An envelope could not be handled. Its message tells the kind of what was raised and not its words,
-    which may hold anything: Celery logs it, and sends it to whoever watches.
+    """An envelope could not be handled.
+
+    Celery logs the message and sends it as an event, so it contains only the safe part of the original error.
     """

@@ -10,8 +10,8 @@ from hashlib import blake2b
 def new_id() -> str:
     """A new UUID, version 7 (RFC 9562 §5.7), as text.
 
-    Rows keyed by it are appended near one another, so that an index over a million sagas is as quick to write
-    as an empty one. Two ids of one millisecond are in no order.
+    New rows are adjacent in an index, so that inserts stay fast with a million sagas. Two ids of one
+    millisecond are not ordered.
     """
     value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | 0x7 << 76
@@ -21,9 +21,9 @@ def new_id() -> str:
 
 
 def derived_id(origin: str, *parts: str) -> str:
-    """The UUID, version 8 (RFC 9562 §5.8), that the id ``origin`` and these texts always give, as text.
+    """A UUID, version 8 (RFC 9562 §5.8), derived from the id ``origin`` and ``parts``, as text.
 
-    It begins with the time of ``origin``, so that an index takes it in as cheaply as a new id.
+    It begins with the time of ``origin``, so that inserts are as fast as with a new id.
     """
     digest = blake2b("\0".join((origin, *parts)).encode(errors="replace"), digest_size=10).hexdigest()
     return f"{origin[:13]}-8{digest[:3]}-{'89ab'[int(digest[3], 16) & 3]}{digest[4:7]}-{digest[7:19]}"

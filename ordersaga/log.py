@@ -24,7 +24,7 @@ from ordersaga.errors import OrderSagaError
 _context: ContextVar[Mapping[str, Any]] = ContextVar("ordersaga_log_context", default=MappingProxyType({}))
 
 
-class log_context:  # noqa: N801 - used as a statement; a class is faster than a generator for every envelope
+class log_context:  # noqa: N801 - a statement; a class is faster than a generator
     """Add fields to every log event of this thread within the block; fields that are None are left out.
 
     >>> with log_context(step="inventory.reserve_stock", attempt=2):
@@ -72,7 +72,6 @@ class LogEvent:
         return f"{' '.join([f'{self.code}: {self.sentence}', *words])}{tail}"
 
 
-# -------------------------------------------------------------------------------------------------------------
 # errors
 
 _SAFE_PACKAGES = frozenset({"amqp", "kombu"})

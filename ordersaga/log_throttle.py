@@ -1,4 +1,4 @@
-"""Saying the same thing once in a while, however often it happens."""
+"""Limit how often the same message is logged."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import time
 
 
 class LogThrottle:
-    """Not for exact counts: two threads may both be let through at once."""
+    """Lets each message pass at most once per interval. Two threads may both pass."""
 
     def __init__(self, every: float = 30.0) -> None:
         """:param every: seconds."""
         self._every = every
-        self._said: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
-    def due(self, what: str) -> bool:
-        """Whether ``what`` has not been said for so long; if so, it now counts as said."""
+    def due(self, message: str) -> bool:
+        """Whether ``message`` may be logged now; if so, its interval starts."""
         now = time.monotonic()
-        if now - self._said.get(what, -self._every) < self._every:
+        if now - self._logged_at.get(message, -self._every) < self._every:
             return False
-        self._said[what] = now
+        self._logged_at[message] = now
         return True

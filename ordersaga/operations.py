@@ -1,8 +1,7 @@
-"""What an operator may do: wake a saga that needs attention, and settle dead letters.
+"""Actions of operators: resume a saga or a step, re-send envelopes, settle dead letters.
 
-Every act is recorded in the transaction open on the initiator's database, like any signal; what concerns
-another participant is addressed to it. Each is safe when done twice, and is told in the saga's story with its
-reason and who did it.
+Each action emits a message in the caller's transaction on the initiator's database; for another participant,
+the message is addressed to it. Actions are idempotent, and notices record their reason and the operator.
 """
 
 from __future__ import annotations
@@ -36,21 +35,21 @@ Decision = Literal["replayed", "discarded"]
 
 @dataclass(frozen=True)
 class Operations:
-    """What operators may do with sagas of one kind.
+    """The actions of operators on sagas of one kind.
 
-    :ivar observers: the names of the participants that observe; without any, no notice is emitted.
+    :ivar observers: the names of the observers; without any, no notice is emitted.
     """
 
     saga: Saga
     observers: Sequence[str] = ()
 
     def resume(self, saga: SagaId, *, db: object, by: str, reason: str) -> bool:
-        """Take the flag *needs attention* off and remind the saga now of what it waits for.
+        """Remove the flag *needs attention*, and remind the saga now of what it waits for.
 
-        The reminder tries failing undos and deciding steps at once; the vain rounds are counted anew.
+        The reminder retries failing undos and deciding steps at once, and the count of rounds starts again.
 
         :param db: a Django connection, SQLAlchemy session or psycopg connection of the initiator's database.
-        :returns: False when the saga has ended or needs no attention (any more): nothing was done.
+        :returns: False, without effect, when the saga has ended or does not need attention.
         :raises NoTransaction: when no transaction is open.
         """
         cursor = borrow(db)
@@ -58,7 +57,7 @@ class Operations:
         if cursor.fetchone() is None:
             return False
         outbox = self._outbox()
-        # marked *again*: a saga that has moved just now is reminded, too
+        # marked *again*, so that the watchdog reminds the saga even if it has just moved
         row: SignalRow[Any] = SignalRow(new_id(), str(UUID(saga)), None, 1, outbox.now, 1, None, None, {})
         outbox.forward(row, outbox.header, WATCHDOG, to=self.saga.initiator)
         outbox.notice(saga, None, "resumed", reason=reason, by=by)
@@ -66,15 +65,14 @@ class Operations:
         return True
 
     def send_again(self, topic: str, body: bytes, *, to: str | None, db: object, by: str, reason: str) -> int:
-        """Say the signals of a dead envelope once more, each alone and marked *again*; gives how many.
+        """Re-send the signals of a dead envelope, each alone and marked *again*; return their number.
 
-        Journals absorb what was done meanwhile, and a saga that has turned is not disturbed. What only
-        observers hear goes to them as it was, with the ids by which they know what they have, and is no event
-        of its own in a saga's story. The caller has made sure that the envelope is genuine
-        (:meth:`Keyring.verify`): it is signed anew.
+        Journals discard what was done meanwhile, and sagas that are rolled back stay so. An envelope that
+        only observers consume is re-sent unchanged, and without a notice. The caller must have verified the
+        envelope with :meth:`Keyring.verify`, because it receives a new signature.
 
-        :param to: the participant where it died, or its former recipient; None for all who hear the topic.
-        :raises EnvelopeError: when the body is no envelope.
+        :param to: the participant where it died, or its former recipient; None for all consumers.
+        :raises EnvelopeError: when the body is not an envelope.
         :raises NoTransaction: when no transaction is open.
         """
         packs, cursor = read_packs(body), borrow(db)
@@ -92,7 +90,7 @@ class Operations:
         return sum(len(rows) for _, rows in packs)
 
     def only_observed(self, topic: str, to: str | None) -> bool:
-        """Whether an envelope that is sent again reaches observers alone, so that no saga is moved by it."""
+        """Whether only observers consume the envelope, so that re-sending it affects no saga."""
         return bool(self.observers) and (
             to in (*self.observers, OBSERVERS) or (to is None and topic == NOTICE)
         )
@@ -108,7 +106,7 @@ class Operations:
         by: str,
         reason: str,
     ) -> None:
-        """Ask a participant to settle one of its dead letters; it tells in the saga's story what it did.
+        """Ask a participant to settle one of its dead letters; it records a notice of the result.
 
         :raises NoTransaction: when no transaction is open.
         """
@@ -120,10 +118,9 @@ class Operations:
         outbox.flush(cursor)
 
     def resume_step(self, step: str, *, participant: str, db: object, by: str, reason: str) -> None:
-        """Ask a participant to resume a step that is paused because it failed for every saga; its signals
-        come back at once.
+        """Ask a participant to resume a paused step; its signals become due at once.
 
-        A step that still fails is paused again. Nothing happens when the step is not paused.
+        A step that still fails is paused again. A step that is not paused is not affected.
 
         :param step: its key, such as ``payments.charge``.
         :raises NoTransaction: when no transaction is open.
@@ -135,7 +132,7 @@ class Operations:
         outbox.flush(cursor)
 
     def note(self, saga: SagaId, what: str, *, db: object, by: str, reason: str) -> None:
-        """Tell an operator's act in the saga's story; nothing else comes of it.
+        """Record a notice of an operator's action, without any other effect.
 
         :raises NoTransaction: when no transaction is open.
         """
@@ -149,9 +146,7 @@ class Operations:
 
 
 def resume_steps(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
-    """A participant resumes steps, as it was asked to. Each of its processes learns of it with the next
-    envelope.
-    """
+    """Resume steps at an operator's request; other processes notice it with their next envelope."""
     steps = {step.key: step for step in context.participant.steps.values()}
     for row in rows:
         if (step := steps.get(row.data["step"])) is not None:
@@ -161,11 +156,10 @@ def resume_steps(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
                 logger.warning(LogEvent("step_resumed", "An operator resumed the step.", **fields))
 
 
-def settle_letters(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
-    """A participant settles its dead letters as it was asked to; one that was settled before stays as it is.
+def settle_dead_letters(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
+    """Settle dead letters at an operator's request; one that is settled already does not change.
 
-    One to be replayed is heard again like any late copy, marked *again*: the journal decides what may still
-    happen.
+    A replayed signal is handled like any late copy marked *again*: the journal decides its effect.
     """
     for row in rows:
         step, decision = row.data["step"], row.data["decision"]

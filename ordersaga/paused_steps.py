@@ -50,7 +50,7 @@ class Admission(NamedTuple):
 
 
 def pause(context: Context, step: Step, row: SignalRow[Any], error: Exception) -> bool:
-    """Record that a step is paused and keep ``row`` for the next probe; return whether the step was running."""
+    """Record that a step is paused and keep ``row`` for a probe; return False if it was paused before."""
     process = f"{os.getpid()}@{socket.gethostname()}"
     context.cursor.execute(sql.PAUSE, [step.key, step.participant, clean(safe_message(error), 500), process])
     new, wait = context.cursor.fetchone()

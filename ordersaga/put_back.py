@@ -1,4 +1,4 @@
-"""Owe again what was claimed and not published, in the transaction that finishes the rest."""
+"""Put claimed rows that were not published back into the outbox, in the transaction of the claim."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ordersaga.database import Cursor
 from ordersaga.sql import outbox as sql
 
 ROW_FIRST, ROW_CAP = 1.0, 60.0
-"""Seconds between two tries of a row that cannot be published: the first interval, which doubles, and the
+"""Seconds between two attempts of a row that cannot be published: the first interval, which doubles, and the
 longest.
 """
 
 
-class _Owed(NamedTuple):
-    """A row and when it is due: at ``due`` (seconds since the epoch) or ``later`` seconds from now."""
+class _Postponed(NamedTuple):
+    """A row that is due at ``due`` (seconds since the epoch) or in ``later`` seconds."""
 
     row: OutboxRow
     due: float | None
@@ -26,20 +26,21 @@ class _Owed(NamedTuple):
 
 
 class PutBack:
-    """Collects rows of one claim; a row of several envelopes keeps what was said of it last."""
+    """Collects the rows of one claim; for a row of several envelopes the last call counts."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, _Owed] = {}
+        self._rows: dict[int, _Postponed] = {}
 
     def unchanged(self, envelopes: Sequence[OutgoingEnvelope]) -> None:
-        """Rows that are due as they were: nobody has refused them."""
+        """Keep the due times of rows that were not refused."""
         for envelope in envelopes:
             for row in envelope.rows:
-                self._rows[row.id] = _Owed(row, row.due, 0.0, row.refusals, row.fault)
+                self._rows[row.id] = _Postponed(row, row.due, 0.0, row.refusals, row.fault)
 
     def unpublishable(self, refused: Refused) -> float:
-        """Rows of an envelope that cannot be published: each is tried alone from now on; gives the seconds
-        until then.
+        """Postpone the rows of an envelope that cannot be published; each is tried alone from now on.
+
+        :returns: the seconds until then.
         """
         rows = refused.envelope.rows
         later = 0.0
@@ -47,22 +48,19 @@ class PutBack:
             refusals = (row.refusals or 0) + 1
             if len(rows) == 1:
                 later = min(ROW_FIRST * 2.0 ** min(refusals - 1, 10), ROW_CAP)
-            self._rows[row.id] = _Owed(row, None, later, refusals, refused.fault)
+            self._rows[row.id] = _Postponed(row, None, later, refusals, refused.fault)
         return later
 
-    def trying(self, row: OutboxRow, later: float, fault: str) -> None:
-        """The row with which an address that refuses is tried next."""
-        self._rows[row.id] = _Owed(row, None, later, None, fault)
+    def retry_address(self, row: OutboxRow, later: float, fault: str) -> None:
+        """Set the row with which a refusing address is tried next."""
+        self._rows[row.id] = _Postponed(row, None, later, None, fault)
 
-    def parked(self, rows: Sequence[OutboxRow], later: float, fault: str) -> None:
-        """Rows that wait until their address takes envelopes again, unless something else was
-        said of them.
-        """
+    def park(self, rows: Sequence[OutboxRow], later: float, fault: str) -> None:
+        """Postpone rows until their address accepts envelopes, unless they are collected already."""
         for row in rows:
-            self._rows.setdefault(row.id, _Owed(row, None, later, None, fault))
+            self._rows.setdefault(row.id, _Postponed(row, None, later, None, fault))
 
     def write(self, cursor: Cursor, participant: str) -> None:
-        """Write all of it."""
         if not self._rows:
             return
         rows = [

@@ -59,7 +59,7 @@ HANDLERS = {
     ANSWER: Handler(answers.record_answers),
     ATTENTION: Handler(answers.record_attention),
     WATCHDOG: Handler(watchdog.watch),
-    SETTLE_DEAD_LETTER: Handler(operations.settle_letters),
+    SETTLE_DEAD_LETTER: Handler(operations.settle_dead_letters),
     RESUME_STEP: Handler(operations.resume_steps),
 }
 """All topics but ``signal.*``, which the participant's steps handle."""
@@ -124,7 +124,7 @@ class Receiver:
         with log_context(step=step.key):
             if job.breaker.paused and not self._is_resumed(job, rows):
                 return
-            good, bad = self._readers[step.key].sort(rows)
+            good, bad = self._readers[step.key].validate(rows)
             on_failure = partial(_handle_step_failure, job)
             handle_rows(
                 job, good, lambda c, some: forward.run(c, step, some), on_failure, at_most=step.max_signals
@@ -132,7 +132,7 @@ class Receiver:
             run_all(partial(handle_failure, job, row, error, on_failure) for row, error in bad)
 
     def _is_resumed(self, job: StepJob, rows: Rows) -> bool:
-        """Whether a step that is paused in this process may handle ``rows``; if not, they are taken care of."""
+        """Whether a step that is paused in this process was resumed; if not, this handles ``rows``."""
         admitted = job.run(lambda context: paused_steps.admit(context, job.step, rows), wait_for_locks=True)
         if admitted.probe:
             paused_steps.probe(job, self._readers[job.step.key], admitted.rows[0])

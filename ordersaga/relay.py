@@ -1,7 +1,7 @@
-"""From the outbox to the broker: claim what is due, pack it into envelopes, publish with confirms, commit.
+"""The relay publishes an outbox: claim due rows, build envelopes, publish with confirms, commit.
 
-A crash between a confirm and the commit publishes twice; the journal absorbs it. What the broker refuses is
-put off in the commit that finishes what it has confirmed.
+A crash between a confirm and the commit publishes an envelope twice; the journal discards the duplicate. The
+commit that removes confirmed rows postpones those that the broker refused.
 """
 
 from __future__ import annotations
@@ -26,58 +26,56 @@ from ordersaga.leaky_bucket import LeakyBucket
 from ordersaga.log import LogEvent
 from ordersaga.outbox import NOTICE, WATCHDOG
 from ordersaga.put_back import ROW_CAP, PutBack
-from ordersaga.scan_bound import Look, ScanBound
+from ordersaga.scan_bound import Poll, ScanBound
 from ordersaga.sql import outbox as sql
 
 logger = logging.getLogger(__name__)
 
 OF_OBSERVERS = {NOTICE, address_of("", sql.OBSERVERS)}
-"""Addresses that no saga waits for."""
+"""Addresses whose messages do not block a saga."""
 LINGER = timedelta(milliseconds=100)
-"""How long a relay waits for company in a stream, unless told otherwise."""
+"""How long a relay waits for more rows while many arrive."""
 
 
 Publish = Callable[[Sequence[OutgoingEnvelope]], Sequence[Refused] | None]
-"""Publishes envelopes and returns once the broker has confirmed all but those it gives back as refused.
+"""Publishes envelopes, waits for the broker's confirms and returns the refused envelopes.
 
-Raises :class:`PublishFailed` for those that the broker has not settled, and anything else when none may count
-as published.
+Raises :class:`PublishFailed` if some envelopes are neither confirmed nor refused; after any other error, none
+counts as published.
 """
 
 
 class Relay:
-    """Carries one participant's outbox to the broker until it is stopped. Many may run on one outbox."""
+    """Publishes one participant's outbox until it is stopped. Several relays may share an outbox."""
 
     MAX_IDLE_SECONDS = 0.25
-    """Seconds after which the outbox is looked at though nobody called."""
+    """Seconds between two polls of the outbox without a NOTIFY."""
     REPOLL_DELAYS = (0.003, 0.012)
-    """Seconds between looks after something was carried: who saw it still there did not call, and may commit
+    """Seconds between polls after a round: a writer that saw its rows pending sent no NOTIFY and may commit
     only now.
     """
     QUEUED_LINGER = 0.05
     MAX_LINGER = 1.0
-    """Seconds of linger for each envelope that waits in a queue, and at most."""
+    """Seconds of linger for each envelope in the fullest queue, and the largest linger."""
     BURST, STREAM = 6, 60.0
-    """Packs that may follow one another at once, and packs a second that are a stream. Twenty orders a second
-    are forty packs in their initiator's outbox, and none of them waits.
+    """The leaky bucket that detects a stream: packs that may follow each other, and packs a second.
+
+    Twenty orders a second are forty packs in the initiator's outbox, and none of them waits.
     """
     BACKLOG_THRESHOLD = 2
-    """Envelopes that wait in a queue and show that its workers are behind, so that gathering pays though no
-    stream comes.
-    """
+    """The number of envelopes in a queue from which batching pays even without a stream."""
     MAX_HELD_REMINDERS = 3
-    """How often in a row a reminder is not sent while messages wait in a queue that is consumed: the
-    intervals of the watchdog double, so that by default it is sent after three and a half minutes though some
-    queue is never empty.
+    """How often in a row a reminder is held while messages wait in a consumed queue.
+
+    The watchdog's intervals double, so that by default a reminder is sent after three and a half minutes,
+    even if a queue is never empty.
     """
-    STANDSTILL = 60.0
-    """Seconds. A queue that has not become shorter for so long is not consumed, though it may have consumers:
-    their database may be away.
+    STALLED_AFTER = 60.0
+    """Seconds without progress after which a queue counts as not consumed, although it has consumers: their
+    database may be unavailable.
     """
     QUEUE_DEPTH_TTL = 0.1
-    """Seconds for which an answer of the broker's holds; asking for all queues costs as much as some
-    publishes.
-    """
+    """Seconds for which the depth of the queues is cached; the query costs as much as a few publishes."""
 
     def __init__(
         self,
@@ -87,21 +85,21 @@ class Relay:
         *,
         choreography: Choreography | None = None,
         linger: timedelta = LINGER,
-        waiting: Callable[[], int] = lambda: 0,
-        unconsumed: Callable[[], bool] = lambda: False,
-        turned: Callable[[], None] = lambda: None,
-        ready: Callable[[], None] = lambda: None,
+        queue_depth: Callable[[], int] = lambda: 0,
+        has_unconsumed_queue: Callable[[], bool] = lambda: False,
+        on_round: Callable[[], None] = lambda: None,
+        connect: Callable[[], None] = lambda: None,
     ) -> None:
-        """:param choreography: whose observers hear what is carried; None: nobody observes.
-        :param linger: how long to wait after an envelope that was not full, so that the next one gathers
-            more. Only in a stream: lone signals leave at once, and so do some that follow closely.
-        :param waiting: how many envelopes wait in the fullest queue of those who work. The more there are,
-            the longer the linger: what waits in the outbox still grows into one envelope, what waits in the
-            broker never does.
-        :param unconsumed: whether messages wait in a queue of those who work that nobody takes them from.
-        :param turned: told after each round, be there something to carry or not.
-        :param ready: called before each claim; connects to the broker and raises when it cannot, as nothing
-            that may take long may happen while rows are claimed.
+        """:param choreography: with its observers, which receive copies; None: no observers.
+        :param linger: how long to wait after an envelope that was not full, so that the next contains more.
+            It applies only in a stream; single signals are published at once.
+        :param queue_depth: the number of envelopes in the fullest queue of a participant with steps. The more
+            there are, the longer the linger: rows in the outbox still join one envelope, envelopes in the
+            broker do not.
+        :param has_unconsumed_queue: whether messages wait in a queue of such a participant without consumers.
+        :param on_round: called after each round, also after an empty one.
+        :param connect: called before each claim; connects to the broker or raises, so that claimed rows are
+            not held during a slow connect.
         """
         self._dsn, self._participant, self._publish, self._choreography = (
             dsn,
@@ -109,17 +107,13 @@ class Relay:
             publish,
             choreography,
         )
-        self._linger, self._waiting, self._turned, self._ready = (
-            linger.total_seconds(),
-            waiting,
-            turned,
-            ready,
-        )
-        self._unconsumed = unconsumed
+        self._linger = linger.total_seconds()
+        self._queue_depth, self._has_unconsumed_queue = queue_depth, has_unconsumed_queue
+        self._on_round, self._connect_broker = on_round, connect
         self._connection: Any = None
-        self._queued, self._ask_again = 0, 0.0
-        self._fell = float("-inf")  # when the fullest queue was last seen to become shorter
-        self._idle = self._look = 0.0
+        self._queued, self._query_at = 0, 0.0
+        self._shrank_at = float("-inf")  # when the fullest queue last became shorter
+        self._idle = self._poll_at = 0.0
         self._bound, self._backoff = ScanBound(), AddressBackoff()
         self._unpublishable: dict[int, tuple[str, float]] = {}
         self._limit, self._claimed = CLAIM_ROWS, 0
@@ -127,15 +121,16 @@ class Relay:
         self._stop = threading.Event()
 
     def run(self, on_error: Callable[[Exception, float], None]) -> None:
-        """Carry until :meth:`stop`; errors are told to ``on_error`` with the seconds until the next try, and
-        tried again.
+        """Publish until :meth:`stop`.
+
+        :param on_error: called after an error, with the seconds until the next try.
         """
         wait = 0.1
         while not self._stop.is_set():
             try:
-                self._carry()
+                self._serve()
                 wait = 0.1
-            except Exception as error:  # noqa: BLE001 - told, and tried again: the outbox must be carried
+            except Exception as error:  # noqa: BLE001 - reported and retried
                 self.close()
                 if self._stop.is_set():
                     return
@@ -149,9 +144,9 @@ class Relay:
         self._stop.set()
 
     def drain(self) -> int:
-        """One round: claim, publish, commit. Gives the number of signals sent.
+        """Run one round: claim, publish, commit; return the number of published signals.
 
-        :raises Exception: whatever publishing or the database raises; nothing is lost, all is claimed again.
+        :raises Exception: of the broker or the database; the claimed rows stay in the outbox.
         """
         return sum(envelope.signals for envelope in self._round())
 
@@ -162,8 +157,8 @@ class Relay:
             self._connection = None
 
     @property
-    def trouble(self) -> str:
-        """What is in the way of some rows while others are carried; empty when nothing is."""
+    def problem(self) -> str:
+        """Why some rows cannot be published although others can; empty if all can."""
         now = time.monotonic()
         self._unpublishable = {row: found for row, found in self._unpublishable.items() if found[1] > now}
         words = [
@@ -176,10 +171,10 @@ class Relay:
         return "; ".join(words)
 
     def _round(self) -> list[OutgoingEnvelope]:
-        self._ready()
+        self._connect_broker()
         try:
             connection = self._connect()
-            connection.notifies.clear()  # whoever has called by now is seen
+            connection.notifies.clear()  # the claim sees the rows of these notifications
             failed: PublishFailed | None = None
             with connection.cursor() as cursor:
                 claimed = claim(
@@ -209,13 +204,13 @@ class Relay:
                 for address in self._backoff.taken(envelope.routing_key for envelope in taken):
                     self._release(cursor, address)
                 self._forget(taken)
-                cursor.execute(sql.COMMIT, self._looking())
-                self._found(cursor.fetchone())
+                cursor.execute(sql.COMMIT, self._poll_values())
+                self._record_poll(cursor.fetchone())
         except BaseException:
-            self.close()  # and with it whatever was claimed
+            self.close()  # this releases the claimed rows
             raise
         self._claimed = claimed.rows
-        # a claim that was cut off by its bytes has locked the rows behind, so the next one asks for fewer
+        # a claim that its byte limit ended has also locked the rows behind, so the next asks for fewer rows
         self._limit = max(2 * claimed.rows, 1) if claimed.size >= CLAIM_BYTES else CLAIM_ROWS
         if failed is not None:
             raise failed
@@ -228,11 +223,11 @@ class Relay:
         wait: Sequence[OutgoingEnvelope],
         unsettled: Sequence[OutgoingEnvelope],
     ) -> None:
-        """Owe again what was claimed and not published: later where it was refused, else as it was."""
+        """Put unpublished rows back: later if they were refused, otherwise unchanged."""
         back = PutBack()
         back.unchanged(unsettled)
         for envelope in wait:
-            back.parked(envelope.rows, AddressBackoff.PARKED, self._backoff.fault(envelope.routing_key))
+            back.park(envelope.rows, AddressBackoff.PARKED, self._backoff.fault(envelope.routing_key))
         for each in refused:
             if not each.address:
                 later = back.unpublishable(each)
@@ -245,8 +240,8 @@ class Relay:
             ]
             later = self._address_refused(address, fault)
             if rows:
-                back.trying(rows[0], later + 0.1, fault)
-            back.parked(rows, AddressBackoff.PARKED, fault)
+                back.retry_address(rows[0], later + 0.1, fault)
+            back.park(rows, AddressBackoff.PARKED, fault)
         back.write(cursor, self._participant)
         for address, fault in faults.items():
             values = {
@@ -258,7 +253,7 @@ class Relay:
             cursor.execute(sql.PARK, {**values, "since": self._bound.since, "rows": 10 * CLAIM_ROWS})
 
     def _address_refused(self, address: str, fault: str) -> float:
-        """Note it; gives the seconds until the address is tried again."""
+        """Record a refusal; return the seconds until the address is tried again."""
         new = address not in self._backoff.refusing
         later = self._backoff.refused(address, fault)
         if new:
@@ -282,7 +277,7 @@ class Relay:
                     self._unpublishable.pop(row.id, None)
 
     def _release(self, cursor: Any, address: str) -> None:
-        """An address takes envelopes again: a claim's worth of what was put off is due now."""
+        """Make postponed rows of a recovered address due, as many as one claim takes."""
         cursor.execute(
             sql.RELEASE, {"participant": self._participant, "address": address, "rows": CLAIM_ROWS}
         )
@@ -291,55 +286,52 @@ class Relay:
             sentence = "The queues of an address accept envelopes again."
             logger.info(LogEvent("address_recovered", sentence, address=address))
 
-    def _carry(self) -> None:
+    def _serve(self) -> None:
         polls: Iterator[float] = iter(())
-        gathered, due = False, self._due()
+        lingered, due = False, self._due()
         while not self._stop.is_set():
             sent = self._round() if due else []
-            self._turned()
-            due = (
-                due and self._claimed > 0 and self._idle == 0.0
-            )  # what is due and yet was not claimed is in a rival's hands
+            self._on_round()
+            # rows that are due but were not claimed are locked by another relay
+            due = due and self._claimed > 0 and self._idle == 0.0
             if sent:
                 polls = iter(self.REPOLL_DELAYS)
-                if self._gathers(sent):
-                    self._stop.wait(self._pause() if gathered else self._linger)
-                    gathered = due = True
+                if self._should_linger(sent):
+                    self._stop.wait(self._pause() if lingered else self._linger)
+                    lingered = due = True
             elif (poll := next(polls, None)) is not None:
-                gathered = False  # nothing came while it waited: waiting longer would not help
+                lingered = False  # no row arrived during the wait, so a longer wait would not help
                 self._stop.wait(poll)
                 due = self._due()
             else:
                 due = self._sleep()
 
     def _due(self) -> bool:
-        """Whether anything is due; else :meth:`_sleep` knows for how long nothing is."""
+        """Poll whether a row is due; if not, :meth:`_sleep` knows for how long."""
         with self._connect().cursor() as cursor:
-            cursor.execute(sql.DUE, self._looking())
-            self._found(cursor.fetchone())
+            cursor.execute(sql.DUE, self._poll_values())
+            self._record_poll(cursor.fetchone())
         return self._idle == 0.0
 
-    def _looking(self) -> dict[str, object]:
+    def _poll_values(self) -> dict[str, object]:
         return {"participant": self._participant, "since": self._bound.since}
 
-    def _found(self, row: Sequence[Any]) -> None:
-        """What a look has found: in how many seconds the first row is due, if there is one."""
-        look = Look(*row)
-        if self._bound.seen(look):
+    def _record_poll(self, row: Sequence[Any]) -> None:
+        """Record the result of a poll: when the first row is due."""
+        poll = Poll(*row)
+        if self._bound.record(poll):
             self._due()
             return
         # Sleep no longer: rows falling due on their own send no NOTIFY, and writers skip it while a due row
         # is pending.
-        due_in = self.MAX_IDLE_SECONDS if look.first is None else max(look.first - look.clock, 0.0)
+        due_in = self.MAX_IDLE_SECONDS if poll.first is None else max(poll.first - poll.clock, 0.0)
         self._idle = min(due_in, self.MAX_IDLE_SECONDS)
-        self._look = time.monotonic() + (self._idle or self.MAX_IDLE_SECONDS)
+        self._poll_at = time.monotonic() + (self._idle or self.MAX_IDLE_SECONDS)
 
-    def _gathers(self, sent: Sequence[OutgoingEnvelope]) -> bool:
-        """Whether it pays to wait for company.
+    def _should_linger(self, sent: Sequence[OutgoingEnvelope]) -> bool:
+        """Whether it pays to wait for more rows.
 
-        What counts is how many packs come, not how many rounds: those are fewer the longer each takes or
-        waits. By them a relay would gather for ever once it had begun, and never where a busy machine needs
-        it most.
+        This counts packs, not rounds, because the number of rounds decreases with their duration.
         """
         alone = self._bucket.empty
         self._bucket.pour(
@@ -354,9 +346,9 @@ class Relay:
         return self._bucket.full or (not alone and self._behind() >= self.BACKLOG_THRESHOLD)
 
     def _holds(self, row: OutboxRow) -> bool:
-        """Whether a reminder would only add copies of what is waiting: behind it in a queue, or in an outbox.
+        """Whether to hold a reminder, because it would only add copies behind messages that already wait.
 
-        The claim has made it due again, after twice the time.
+        The claim has set its next time, after twice the interval.
         """
         if row.topic != WATCHDOG:
             return False
@@ -364,32 +356,36 @@ class Relay:
             return True
         if not self._behind():
             return False
-        stands_still = time.monotonic() - self._fell > self.STANDSTILL
-        return row.sent < self.MAX_HELD_REMINDERS or stands_still or self._unconsumed()
+        stalled = time.monotonic() - self._shrank_at > self.STALLED_AFTER
+        return row.sent < self.MAX_HELD_REMINDERS or stalled or self._has_unconsumed_queue()
 
     def _pause(self) -> float:
         return max(self._linger, min(self._behind() * self.QUEUED_LINGER, self.MAX_LINGER))
 
     def _behind(self) -> int:
-        """Envelopes that wait in the fullest queue."""
-        if (now := time.monotonic()) >= self._ask_again:
-            before, self._queued, self._ask_again = self._queued, self._waiting(), now + self.QUEUE_DEPTH_TTL
+        """The number of envelopes in the fullest queue, cached for a moment."""
+        if (now := time.monotonic()) >= self._query_at:
+            before, self._queued, self._query_at = (
+                self._queued,
+                self._queue_depth(),
+                now + self.QUEUE_DEPTH_TTL,
+            )
             if self._queued < before:
-                self._fell = now
+                self._shrank_at = now
         return self._queued
 
     def _sleep(self) -> bool:
-        """Until a writer calls, or the net; gives whether something is due."""
+        """Wait for a NOTIFY or the next poll; return whether a row is due."""
         connection = self._connect()
         connection.poll()
         if not connection.notifies:
-            select.select([connection], [], [], max(0.0, self._look - time.monotonic()))
+            select.select([connection], [], [], max(0.0, self._poll_at - time.monotonic()))
             connection.poll()
-        called = {notify.payload for notify in connection.notifies}
+        notified = {notify.payload for notify in connection.notifies}
         connection.notifies.clear()
-        # a call without a name is one of a release before this
-        return not called.isdisjoint({self._participant, ""}) or (
-            time.monotonic() >= self._look and self._due()
+        # an earlier release sends an empty payload
+        return not notified.isdisjoint({self._participant, ""}) or (
+            time.monotonic() >= self._poll_at and self._due()
         )
 
     def _connect(self) -> Any:

@@ -1,8 +1,7 @@
-"""From which due time on a relay has to scan the outbox, so that a scan costs the same however many deleted
-rows are kept.
+"""Bound the due times that a relay scans, so that deleted rows of the outbox cost nothing.
 
-While any snapshot is older than a deletion, PostgreSQL can neither remove the deleted row nor skip its index
-entry. Deleted rows all lie before a bound that this module derives from what earlier scans found.
+While a snapshot is older than a deletion, PostgreSQL can neither remove the deleted row nor skip its index
+entry. All deleted rows lie before a bound that this module derives from earlier scans.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ import time
 from typing import NamedTuple
 
 
-class Look(NamedTuple):
-    """What one scan of the outbox saw; times are seconds since the epoch by the database's clock.
+class Poll(NamedTuple):
+    """The result of one scan; times are seconds since the epoch by the database's clock.
 
-    :ivar first: when the first row found is due; None: no row is due, nor will be within the scan's horizon.
-    :ivar at: a moment not after the scan's snapshot.
-    :ivar clock: the moment of the answer.
-    :ivar oldest: no transaction below this id was running.
-    :ivar next: no transaction had this id or a later one yet.
+    :ivar first: the due time of the first row; None if no row is due within the relay's longest sleep.
+    :ivar at: a time not after the scan's snapshot.
+    :ivar clock: the time of the result.
+    :ivar oldest: no transaction with a lower id was running.
+    :ivar next: no transaction had this id or a higher one.
     """
 
     first: float | None
@@ -32,58 +31,57 @@ class Look(NamedTuple):
 class ScanBound:
     """A due time before which no row can be waiting.
 
-    A row's due time is read from the clock when it is inserted, so a transaction that had no id yet at a look
-    cannot insert a row due before that look. Once all transactions that had one are over, a scan from the old
-    bound shows what they have left, and the bound moves up to the look. While one of them goes on for longer
-    than :attr:`PATIENCE` the scans follow the clock at that distance, and the scan from the old bound is made
-    when it ends. So no row is missed, and each deleted row is passed over about twice.
+    A row's due time is read from the clock at its insert, so a transaction without an id at the time of a
+    poll cannot insert a row due before it. When all transactions that had an id have ended, a scan from the
+    old bound finds their rows, and the bound moves to the time of the poll. While one of them runs for longer
+    than :attr:`PATIENCE`, scans follow the clock at that distance; the scan from the old bound follows when
+    it ends. No row is missed, and each deleted row is scanned about twice.
 
-    Rows whose due time was set back by hand, or by a clock set back, are found by a scan of everything now
-    and then.
+    A periodic scan of everything finds rows whose due time was set back manually or by a clock change.
     """
 
     MARGIN = 0.25
     """Seconds that may pass between reading the clock for a row and having a transaction id."""
     PATIENCE = 2.0
-    """Seconds after which a transaction counts as a long one."""
-    EVERYTHING_EVERY = 10.0
-    EVERYTHING_SHARE = 0.02
-    """Seconds between two scans of everything, and the share of the time that these may take at most."""
-    BEFORE = 0.001
-    """Seconds: less than between two rows that matter, more than a rounding error."""
+    """Seconds after which a transaction counts as long."""
+    FULL_SCAN_EVERY = 10.0
+    FULL_SCAN_SHARE = 0.02
+    """Seconds between two scans of everything, and the largest share of time that they may take."""
+    EPSILON = 0.001
+    """Seconds: more than a rounding error of a due time."""
 
     def __init__(self) -> None:
         self._safe = self._bound = 0.0
         self._candidate: tuple[float, int] | None = None
-        self._everything = True
-        self._everything_at = 0.0
+        self._full_scan = True
+        self._full_scan_at = 0.0
 
     @property
     def since(self) -> float:
         """The due time from which the next scan starts."""
-        if time.monotonic() >= self._everything_at:
-            self._everything = True
-        return 0.0 if self._everything else self._bound
+        if time.monotonic() >= self._full_scan_at:
+            self._full_scan = True
+        return 0.0 if self._full_scan else self._bound
 
-    def seen(self, look: Look) -> bool:
-        """Note what a scan from :attr:`since` found; True when another must follow, from further back."""
-        first = math.inf if look.first is None else look.first - self.BEFORE
-        whole = self._everything or self._bound <= self._safe
-        if self._everything:
-            self._everything = False
-            took = max(look.clock - look.at, 0.0)
-            self._everything_at = time.monotonic() + max(self.EVERYTHING_EVERY, took / self.EVERYTHING_SHARE)
+    def record(self, poll: Poll) -> bool:
+        """Record a scan from :attr:`since`; return True if another, from an earlier time, must follow."""
+        first = math.inf if poll.first is None else poll.first - self.EPSILON
+        whole = self._full_scan or self._bound <= self._safe
+        if self._full_scan:
+            self._full_scan = False
+            took = max(poll.clock - poll.at, 0.0)
+            self._full_scan_at = time.monotonic() + max(self.FULL_SCAN_EVERY, took / self.FULL_SCAN_SHARE)
             self._safe, self._bound = min(self._safe, first), min(self._bound, first)
         if self._candidate is not None:
             moment, awaited = self._candidate
-            if look.oldest >= awaited:
+            if poll.oldest >= awaited:
                 if not whole:
                     self._bound = self._safe
                     return True
                 self._safe = max(self._safe, min(moment, first))
                 self._bound, self._candidate = self._safe, None
-            elif look.at - moment > self.PATIENCE:
-                self._bound = max(self._bound, min(look.at - self.PATIENCE, first))
+            elif poll.at - moment > self.PATIENCE:
+                self._bound = max(self._bound, min(poll.at - self.PATIENCE, first))
         if self._candidate is None:
-            self._candidate = (look.at - self.MARGIN, look.next)
+            self._candidate = (poll.at - self.MARGIN, poll.next)
         return False

@@ -1,9 +1,8 @@
-"""Sessions of PostgreSQL: what each one is set to, whatever database and role defaults say, and who may have
-one.
+"""PostgreSQL sessions with the settings that the engine depends on, whatever the role's defaults.
 
-Behind a connection pooler in transaction mode each transaction may run in another server session, and what
-one client sets stays behind for the next. There nothing is set but what PgBouncer itself keeps apart by
-client, and what a transaction needs is set within it.
+Behind a connection pooler in transaction mode, each transaction may run in another server session, and a
+setting of one client affects the next. There only settings are set that PgBouncer tracks for each client;
+other settings are set within a transaction.
 """
 
 from __future__ import annotations
@@ -26,12 +25,10 @@ REPORTED: Mapping[str, str] = {
     "TimeZone": "UTC",
     "standard_conforming_strings": "on",
 }
-"""What the server reports to its client when it changes. PgBouncer restores these for each client."""
+"""Settings that the server reports to its client. PgBouncer restores them for each client."""
 
 IDLE_IN_TRANSACTION = "60s"
-"""After so long without a statement the server ends a transaction, and its locks are free: its client hangs,
-or is gone.
-"""
+"""The time without a statement after which the server ends a transaction of a hanging or lost client."""
 
 SETTINGS: Mapping[str, str] = {
     **REPORTED,
@@ -42,9 +39,10 @@ SETTINGS: Mapping[str, str] = {
     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
     "client_connection_check_interval": "10s",
 }
-"""What a session of ours depends on; client_encoding is given at the connection. The last ones, as TCP's
-below, have the server notice within a minute that its client is gone, also while a statement waits for a
-lock.
+"""The settings of each session; ``client_encoding`` is a connection option.
+
+With the last two and TCP keepalives, the server notices a lost client within a minute, even while a statement
+waits for a lock.
 """
 
 SERVER_TCP: Mapping[str, str] = {
@@ -53,17 +51,14 @@ SERVER_TCP: Mapping[str, str] = {
     "tcp_keepalives_count": "keepalives_count",
     "tcp_user_timeout": "tcp_user_timeout",
 }
-"""The server's end of the connection is given the same times as ours: its setting, and the option of the
-connection string.
-"""
+"""TCP settings of the server, each with the connection option from which it takes its value."""
 
 POOLER = (
-    "The database address leads to a connection pooler in transaction mode, such as PgBouncer's, but {0} needs a session "
-    "of its own: give it the address of the server itself."
+    "The database URL leads to a connection pooler in transaction mode, such as PgBouncer, but {0} needs a "
+    "session: set the direct URL of the server."
 )
 
-# pg_backend_pid() differs from the number the client was told at login: a pooler is in between, and nothing
-# is set.
+# If pg_backend_pid() differs from the process id that the client received at login, a pooler is in between.
 _SET = """
 SELECT count(set_config(s.name, s.value, false)) FROM unnest(%s::text[], %s::text[]) AS s(name, value)
 WHERE pg_backend_pid() = ANY(%s::int[])
@@ -74,11 +69,11 @@ _TRIES, _TRY_SECONDS = 5, 2.0
 
 
 def connect(text: str, *, session_for: str = "", **options: str) -> Any:
-    """A connection of psycopg2 by its connection string, with its session prepared.
+    """Connect with psycopg2 and prepare the session.
 
-    :param session_for: who needs a session of its own, as all do that LISTEN, PREPARE or SET. A pooler that
-        would give each transaction another session is then refused.
-    :param options: of libpq, over those of the string.
+    :param session_for: the component that needs a session for LISTEN, PREPARE or SET; for error messages. A
+        pooler in transaction mode is then refused.
+    :param options: of libpq; they override those of ``text``.
     :raises psycopg2.OperationalError: when no server can be reached.
     :raises PoolerRefused: see ``session_for``.
     """
@@ -98,20 +93,17 @@ def connect(text: str, *, session_for: str = "", **options: str) -> Any:
 def prepare_session(
     connection: Any, more: Mapping[str, str] = MappingProxyType({}), *, behind_pooler: bool = False
 ) -> bool:
-    """Set what our sessions depend on, in one statement; True when this is a session of our own.
+    """Set :data:`SETTINGS` and ``more`` with one statement; return False behind a pooler.
 
-    False behind a pooler: then only :data:`REPORTED` settings are set, where they differ, and ``more`` is
-    not.
+    Behind a pooler only :data:`REPORTED` settings are set, where they differ.
 
     :param connection: of psycopg or psycopg2, without a transaction.
-    :param more: settings beside ours. Those that the connection string gives as ``options=-c name=value``
-        stay as they are.
-    :param behind_pooler: set all although a pooler is in between; it must keep this session for this client.
+    :param more: further settings. Settings in the connection string (``options=-c name=value``) are not
+        changed.
+    :param behind_pooler: set all although a pooler is in between, which must be in session mode.
     """
-    autocommit, connection.autocommit = (
-        connection.autocommit,
-        True,
-    )  # so that no rollback takes the settings back
+    # autocommit, so that no rollback reverts the settings
+    autocommit, connection.autocommit = connection.autocommit, True
     try:
         with connection.cursor() as cursor:
             settings = _settings(connection, more)
@@ -137,10 +129,10 @@ def prepare_own_session(
     session_for: str,
     more: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """As :func:`prepare_session`, where a session is needed that no other client is given.
+    """As :func:`prepare_session`, for a component that needs a session.
 
-    :param options: what ``connection`` was made with.
-    :param session_for: who needs it, for the refusal.
+    :param options: of ``connection``.
+    :param session_for: the component, for the error message.
     :raises PoolerRefused: behind a pooler in transaction mode.
     """
     if prepare_session(connection, more):
@@ -159,14 +151,12 @@ def _settings(connection: Any, more: Mapping[str, str]) -> dict[str, str]:
     if options.get("keepalives", "1") != "0":
         ours |= {name: options[option] for name, option in SERVER_TCP.items() if option in options}
     given = {name.lower().replace("-", "_") for name in _GIVEN.findall(info.options or "")}
-    # what the engine depends on is no matter of choice; how soon a peer counts as gone is
+    # REPORTED settings are always set; the others only if the connection string does not set them
     return {name: value for name, value in ours.items() if name in REPORTED or name.lower() not in given}
 
 
 def _shares_sessions(connection: Any, options: Mapping[str, str]) -> bool:
-    """Whether two clients are given the same server session, one after the other, which session mode never
-    does.
-    """
+    """Whether two open clients receive the same server session, as never in session mode."""
     connection.autocommit, before = True, connection.autocommit
     other = psycopg2.connect(connection_string(options), async_=1)
     try:
@@ -180,7 +170,7 @@ def _shares_sessions(connection: Any, options: Mapping[str, str]) -> bool:
                 _wait(other)
                 if cursor.fetchall() == [(ours,)]:
                     return True
-    except TimeoutError:  # the pooler has no session left to give: each client holds one
+    except TimeoutError:  # the pooler has no free session, because each client holds one
         return False
     finally:
         other.close()
@@ -189,9 +179,9 @@ def _shares_sessions(connection: Any, options: Mapping[str, str]) -> bool:
 
 
 def _wait(connection: Any) -> None:
-    """Until a connection in asynchronous mode has done what it was asked.
+    """Wait for the pending operation of an asynchronous connection.
 
-    :raises TimeoutError: when it takes longer than two seconds.
+    :raises TimeoutError: after :data:`_TRY_SECONDS`.
     """
     deadline = time.monotonic() + _TRY_SECONDS
     while (state := connection.poll()) != POLL_OK:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ordersaga.choreography import Choreography
+from ordersaga.database import has_tables
 from ordersaga.sql.schema import ADD_PARTICIPANT, create
 
 LOCK = 0x73616761  # "saga"
-FOUND = "SELECT to_regclass('ordersaga_saga') IS NOT NULL"
 
 
 def create_tables(choreography: Choreography) -> list[str]:
@@ -21,8 +21,7 @@ def create_tables(choreography: Choreography) -> list[str]:
     for name, participant in choreography.participants.items():
         with participant.database.begin() as tx:
             tx.cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-            tx.cursor.execute(FOUND)
-            if not tx.cursor.fetchone()[0]:
+            if not has_tables(tx.cursor):
                 for statement in create():
                     tx.cursor.execute(statement)
                 created.append(name)

@@ -1,5 +1,6 @@
-"""Rehearse a choreography in one process, without a broker: real databases, real steps, mail in an order
-chosen by a seed.
+"""Run a choreography in one process without a broker, on real databases.
+
+A seed determines the order in which envelopes are delivered.
 """
 
 from __future__ import annotations
@@ -14,27 +15,29 @@ from ordersaga.claim import OutgoingEnvelope, claim
 from ordersaga.receiver import Delivery, Receiver
 from ordersaga.sql.outbox import OBSERVERS
 
-TIMERS = "UPDATE ordersaga_outbox SET due_at = now() WHERE participant = %s AND kind = %s AND saga_id = coalesce(%s, saga_id)"
-# retries and what observers hear fall due later; in a rehearsal nobody waits for them
+TIMERS = """
+UPDATE ordersaga_outbox SET due_at = now()
+WHERE participant = %s AND kind = %s AND saga_id = coalesce(%s, saga_id)
+"""
+# makes retries and messages for observers due at once
 RETRIES = """
 UPDATE ordersaga_outbox SET due_at = now()
 WHERE participant = %s AND (kind IN ('retry', 'paused') OR topic = 'notice' OR recipient = %s)
 """
 
 
-class Mail(NamedTuple):
-    """An envelope on its way to one participant."""
+class QueuedEnvelope(NamedTuple):
+    """A published envelope for one participant."""
 
     to: str
     envelope: OutgoingEnvelope
 
 
 class Rehearsal:
-    """A choreography's participants with a broker made of a list.
+    """The participants of a choreography with a list in place of the broker.
 
     Envelopes are delivered one at a time in an order drawn from ``seed``; each may be delivered again, and
-    ``lose`` may drop some. The participants' databases are used as they are: point them at databases of the
-    test's own.
+    ``lose`` may drop some. The participants must be configured with test databases.
     """
 
     def __init__(
@@ -43,28 +46,23 @@ class Rehearsal:
         *,
         seed: int = 0,
         repeats: float = 0.0,
-        lose: Callable[[Mail], bool] = lambda _: False,
+        lose: Callable[[QueuedEnvelope], bool] = lambda _: False,
     ) -> None:
-        """:param repeats: the chance that a delivered envelope is delivered once more, later.
-        :param lose: asked once for each envelope and recipient; True drops it for good.
+        """:param repeats: the probability that an envelope is delivered again later.
+        :param lose: called once for each envelope and recipient; True drops it.
         """
-        self.choreography, self._random, self._repeats, self._lose = (
-            choreography,
-            random.Random(seed),
-            repeats,
-            lose,
-        )
+        self.choreography, self._random = choreography, random.Random(seed)
+        self._repeats, self._lose = repeats, lose
         self.receivers = {name: Receiver(p, choreography) for name, p in choreography.participants.items()}
-        self.mail: list[Mail] = []
+        self.queued: list[QueuedEnvelope] = []
         self.delivered: Counter[str] = Counter()
 
     def collect(self, *participants: str, retries: bool = True) -> int:
-        """Take what is due out of the outboxes (all, or those of ``participants``) into the mail; gives how
-        many envelopes.
+        """Publish the due rows of all outboxes, or those of ``participants``; return the number of envelopes.
 
-        :param retries: whether retries, and what observers hear, are due at once.
+        :param retries: whether retries and messages for observers are due at once.
         """
-        before = len(self.mail)
+        before = len(self.queued)
         for name in participants or self.choreography.participants:
             with self.choreography.participants[name].database.begin() as tx:
                 if retries:
@@ -75,45 +73,44 @@ class Rehearsal:
                     f"the outbox of {name} holds what cannot be published: {claimed.refused[0].fault}"
                 )
             for envelope in claimed.envelopes:
-                self.mail += [m for m in self._addressed(envelope) if not self._lose(m)]
-        return len(self.mail) - before
+                self.queued += [m for m in self._addressed(envelope) if not self._lose(m)]
+        return len(self.queued) - before
 
-    def deliver(self, mail: Mail) -> None:
-        """Hand one envelope to its participant; it is taken out of the mail, or left there to be repeated."""
-        if mail in self.mail and self._random.random() >= self._repeats:
-            self.mail.remove(mail)
-        self.delivered[f"{mail.to} {mail.envelope.topic}"] += 1
-        self.receivers[mail.to].receive(
-            mail.envelope.topic, mail.envelope.body, Delivery(task=mail.envelope.id)
+    def deliver(self, queued: QueuedEnvelope) -> None:
+        """Deliver one envelope to its participant; it may stay in the list to be delivered again."""
+        if queued in self.queued and self._random.random() >= self._repeats:
+            self.queued.remove(queued)
+        self.delivered[f"{queued.to} {queued.envelope.topic}"] += 1
+        self.receivers[queued.to].receive(
+            queued.envelope.topic, queued.envelope.body, Delivery(task=queued.envelope.id)
         )
 
-    def waiting(self, to: str, topic: str) -> list[Mail]:
-        """The envelopes of a topic (``signal.OrderPlaced``) that wait for a participant."""
-        return [mail for mail in self.mail if mail.to == to and mail.envelope.topic == topic]
+    def waiting(self, to: str, topic: str) -> list[QueuedEnvelope]:
+        """The published envelopes of a topic (``signal.OrderPlaced``) for a participant."""
+        return [queued for queued in self.queued if queued.to == to and queued.envelope.topic == topic]
 
     def run(self, *, steps: int = 10_000) -> None:
-        """Deliver until no mail is left and no outbox owes any. Timers wait: see :meth:`due`.
+        """Deliver until no envelope is left and no outbox has a due row. Timers do not run: see :meth:`due`.
 
-        :raises AssertionError: after so many deliveries without an end.
+        :raises AssertionError: when this needs more than ``steps`` deliveries.
         """
         for _ in range(steps):
-            if (
-                not self.collect() and not self.mail and not self.collect()
-            ):  # observers' copies come due once the rest has left
+            # the second call collects observers' copies, which become due when the rest is published
+            if not self.collect() and not self.queued and not self.collect():
                 return
-            self.deliver(self._random.choice(self.mail))
+            self.deliver(self._random.choice(self.queued))
         raise AssertionError(f"the saga does not end: {dict(self.delivered)}")
 
     def due(self, kind: str, saga: str | None = None) -> None:
-        """Make the timers of this kind (``deadline``, ``watchdog``) due now, for one saga or for all."""
+        """Make the timers of a kind (``deadline``, ``watchdog``) due now, for one saga or for all."""
         initiator = self.choreography.saga.initiator
         with self.choreography.participants[initiator].database.begin() as tx:
             tx.cursor.execute(TIMERS, [initiator, kind, saga])
 
-    def _addressed(self, envelope: OutgoingEnvelope) -> Iterator[Mail]:
+    def _addressed(self, envelope: OutgoingEnvelope) -> Iterator[QueuedEnvelope]:
         for name, participant in self.choreography.participants.items():
             if any(_matches(key, envelope.routing_key) for key in self.choreography.bindings(participant)):
-                yield Mail(name, envelope)
+                yield QueuedEnvelope(name, envelope)
 
 
 def _matches(pattern: str, key: str) -> bool:

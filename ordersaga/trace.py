@@ -1,4 +1,4 @@
-"""W3C trace context: the one header that a saga's signals carry on from whoever started it."""
+"""W3C trace context: the signals of a saga carry the ``traceparent`` of the request that started it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9
 
 
 def is_traceparent(text: str | None) -> bool:
-    """Whether ``text`` is a valid ``traceparent``; whoever takes one from outside leaves out what is not."""
+    """Whether ``text`` is a valid ``traceparent``."""
     return text is not None and TRACEPARENT.fullmatch(text) is not None
 
 
@@ -19,6 +19,6 @@ def check_traceparent(trace: str | None) -> None:
     """:raises ValueError: when ``trace`` is given and is not a valid ``traceparent``."""
     if trace is not None and not is_traceparent(trace):
         raise ValueError(
-            f"`trace` is not a W3C traceparent: {trace[:60]!r}. It has the form 00-<32 hexadecimal digits>-<16>-<2>, in lower "
-            "case, and neither id is all zeros"
+            f"`trace` is not a W3C traceparent: {trace[:60]!r}. It has the form "
+            "00-<32 hexadecimal digits>-<16>-<2>, in lower case, and neither id is all zeros"
         )

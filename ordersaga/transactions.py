@@ -1,8 +1,7 @@
-"""Transactions of one participant, repeated until its database can carry them out.
+"""Run transactions of one participant, and repeat them while its database does not work.
 
-A fault of the database, of the connection or of another transaction never reaches the step's error path: the
-work waits here and is done again. Only errors of the signal itself, and what the caller must decide, are
-raised.
+Faults of the database, the connection or another transaction do not reach the step's error path: the work
+waits here and is repeated. Only errors of the signal are raised, and those that the caller must decide about.
 """
 
 from __future__ import annotations
@@ -16,9 +15,11 @@ from datetime import timedelta
 from typing import TypeVar
 
 from ordersaga.classification import (
+    DEADLOCK,
     INSUFFICIENT_PRIVILEGE,
     LOCK_NOT_AVAILABLE,
     QUERY_CANCELED,
+    SERIALIZATION_FAILURE,
     ErrorKind,
     classify,
     state_of,
@@ -33,20 +34,20 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Sleep = Callable[[float], bool]
-"""Waits so many seconds; False when the process is to stop instead."""
+"""Waits the given seconds; returns False if the process must stop instead."""
 Guard = Callable[[timedelta], AbstractContextManager[None]]
-"""Ends what takes longer than a step's time limit allows, where the process can."""
+"""Enforces a time limit from outside the transaction, if the process can."""
 Report = Callable[[str, str], None]
-"""Tells the health check what is in the way of a part of the process (part, sentence); an empty sentence:
-nothing any more.
+"""Reports the problem of a part of the process to the health check (part, sentence); an empty sentence ends
+it.
 """
 
 ENGINE_LIMIT = timedelta(seconds=60)
-"""The time limit of transactions that run no forward step."""
+"""The time limit of transactions without a forward step."""
 DATABASE = "database"
-"""The part that is reported when the database is in the way."""
+"""The part that is reported while the database does not work."""
 
-# All hold for this transaction only, so that a pooled connection goes back as it came.
+# Set for this transaction only, so that a pooled connection is returned unchanged.
 LIMITS = """
 SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true),
     set_config('idle_in_transaction_session_timeout', %s, true)
@@ -54,7 +55,7 @@ SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s,
 
 
 def sleep_uninterrupted(seconds: float) -> bool:
-    """Wait, where nothing asks the process to stop."""
+    """Wait without a way to stop."""
     time.sleep(seconds)
     return True
 
@@ -63,23 +64,23 @@ class Transactions:
     """Runs work in transactions of one participant's database. One object serves all threads of a process."""
 
     FIRST_WAIT, MAX_WAIT = 0.05, 2.0
-    """Seconds between two tries while the database does not work."""
+    """Seconds between two attempts while the database does not work: the first and the longest wait."""
     LOST_CONNECTIONS = 5
-    """Lost connections in a row, while the database accepts new ones, that count as an error of the signal:
-    it ends the server's process.
+    """Lost connections in a row, while the database accepts new ones, that count as an error of the signal,
+    which crashes the server's process.
     """
     CONFLICTS = 5
-    """How often a deadlock or a serialization failure is repeated before the caller must decide."""
+    """Repetitions after a deadlock or a serialization failure before the error is raised."""
     LOCK_TIMEOUT = timedelta(seconds=2)
     """How long a statement waits for another transaction's lock."""
     BUSY_LOCK_TIMEOUT, LONGEST_BUSY_LOCK_TIMEOUT = timedelta(milliseconds=10), timedelta(milliseconds=250)
-    """The same for each signal of the transaction, and at most, for a while after a statement has waited in
-    vain: what needs that lock must not keep the process from what does not. A transaction of many signals
-    waits longer, because putting them back costs more.
+    """The same for :attr:`BUSY_FOR` after a timeout, for each signal of the transaction and in all, so that
+    signals which need the lock do not delay others. More signals wait longer, because postponing them costs
+    more.
     """
     BUSY_FOR = 10.0
-    """That while, in seconds. Then one statement waits long again: processes that wait in vain only for each
-    other's short transactions must not stay so.
+    """Seconds. Then one statement waits for the full time again, so that processes which only waited for each
+    other's short transactions recover.
     """
 
     def __init__(self, participant: Participant, sleep: Sleep = sleep_uninterrupted) -> None:
@@ -98,16 +99,15 @@ class Transactions:
         wait_for_locks: bool = False,
         signals: int = 1,
     ) -> T:
-        """Run ``work`` in a transaction, again and again while the fault is the database's; gives what it
-        gives.
+        """Run ``work`` in a transaction, repeat it while the database does not work, and return its result.
 
         :param limit: ``statement_timeout`` of the transaction.
-        :param signals: how many it handles.
-        :param wait_for_locks: wait for other transactions for ever, too.
-        :raises Exception: of kind SIGNAL; of kind CONTENTION, when others hold locks for too long; of kind
-            SERVER, when the database works for the engine and refuses only this. See
+        :param signals: the number of signals that it handles.
+        :param wait_for_locks: repeat without limit if other transactions hold locks.
+        :raises Exception: of kind SIGNAL; of kind CONTENTION, when other transactions hold locks for too
+            long; of kind SERVER, when the database works and refuses only this work. See
             :func:`ordersaga.classification.is_of_the_signal`.
-        :raises Stopping: when the process is to stop while it waits.
+        :raises Stopping: when the process must stop while it waits.
         """
         lost = conflicts = 0
         wait = self.FIRST_WAIT
@@ -120,18 +120,18 @@ class Transactions:
             except Exception as error:
                 kind = classify(error)
                 if kind is ErrorKind.CONNECTION:
-                    lost = lost + 1 if self._ask(is_answering) else 0
+                    lost = lost + 1 if self._check(is_answering) else 0
                     give_up = lost > self.LOST_CONNECTIONS
                 elif kind is ErrorKind.CONTENTION:
                     conflicts += 1
-                    give_up = not wait_for_locks and self._waited_in_vain(
+                    give_up = not wait_for_locks and self._gives_up_waiting(
                         error, time.monotonic() - began, limit, conflicts
                     )
                 else:
                     give_up = self._is_of_this_work(kind, error)
                 if give_up:
                     raise
-                self._note(kind, error)
+                self._report_fault(kind, error)
                 if not self.sleep(wait * random.uniform(0.5, 1.0)):
                     raise Stopping(
                         f"{self.participant.name} stops while its database does not work"
@@ -146,46 +146,45 @@ class Transactions:
         lock = min(self.LOCK_TIMEOUT, limit / 2)
         if time.monotonic() < self._busy_until:
             lock = min(lock, self.BUSY_LOCK_TIMEOUT * signals, self.LONGEST_BUSY_LOCK_TIMEOUT)
-        # a process that was stopped or cut off lets go of its locks; between two statements a healthy one is
-        # never so long
+        # releases the locks of a process that was stopped or lost its network; a healthy process never takes
+        # as long between two statements
         idle = max(limit, min(limit * 2, timedelta(seconds=60)))
         return [str(int(each / timedelta(milliseconds=1))) for each in (limit, lock, idle)]
 
-    def _waited_in_vain(self, error: Exception, seconds: float, limit: timedelta, conflicts: int) -> bool:
-        """Whether the caller must decide about a transaction that others are in the way of."""
+    def _gives_up_waiting(self, error: Exception, seconds: float, limit: timedelta, conflicts: int) -> bool:
+        """Whether to raise an error of contention."""
         state = state_of(error)
-        if state in ("40001", "40P01"):
+        if state in (SERIALIZATION_FAILURE, DEADLOCK):
             return conflicts > self.CONFLICTS
-        if (
-            state == QUERY_CANCELED and seconds < limit.total_seconds()
-        ):  # by an operator or a standby, not by statement_timeout
+        if state == QUERY_CANCELED and seconds < limit.total_seconds():  # not by statement_timeout
             return False
         if state == LOCK_NOT_AVAILABLE and time.monotonic() >= self._busy_until:
             self._busy_until = time.monotonic() + self.BUSY_FOR
         return True
 
     def _is_of_this_work(self, kind: ErrorKind, error: Exception) -> bool:
-        """Whether the database works, and only what was asked of it does not."""
+        """Whether the database works and only refuses this work."""
         if kind is ErrorKind.MISSING_TABLE:
-            return self._ask(has_tables)
+            return self._check(has_tables)
         if kind is ErrorKind.SERVER:
-            return state_of(error) == INSUFFICIENT_PRIVILEGE and self._ask(is_writable)
+            return state_of(error) == INSUFFICIENT_PRIVILEGE and self._check(is_writable)
         return True
 
-    def _ask(self, question: Callable[[Cursor], bool]) -> bool:
-        """Whether the database can be reached by a new connection, and says yes. Drops the old ones: they may
-        lead to a server that is no longer the primary.
+    def _check(self, condition: Callable[[Cursor], bool]) -> bool:
+        """Check a condition on a new connection; False if the database cannot be reached.
+
+        Old connections are closed, because they may lead to a server that is no longer the primary.
         """
         try:
             self.participant.database.discard()
             with self.participant.database.begin() as tx:
-                return question(tx.cursor)
+                return condition(tx.cursor)
         except Exception as error:
             if classify(error) is not ErrorKind.SIGNAL:
                 return False
             raise
 
-    def _note(self, kind: ErrorKind, error: Exception) -> None:
+    def _report_fault(self, kind: ErrorKind, error: Exception) -> None:
         if kind is ErrorKind.CONTENTION:
             if self._throttle.due(safe_message(error)):
                 sentence = "A transaction waits for locks of another transaction."

@@ -70,10 +70,10 @@ class RelayStep(bootsteps.StartStopStep):
             publisher,
             choreography=context.choreography,
             linger=context.linger,
-            waiting=publisher.waiting,
-            unconsumed=publisher.unconsumed,
-            turned=self._turned,
-            ready=publisher.open,
+            queue_depth=publisher.queue_depth,
+            has_unconsumed_queue=publisher.has_unconsumed_queue,
+            on_round=self._on_round,
+            connect=publisher.open,
         )
         self._thread = threading.Thread(
             target=self._run, args=(self._relay, publisher), name="relay", daemon=True
@@ -92,16 +92,16 @@ class RelayStep(bootsteps.StartStopStep):
     def _run(self, relay: Relay, publisher: Publisher) -> None:
         try:
             with log_context(participant=self._name):
-                relay.run(self._told)
+                relay.run(self._on_error)
         finally:
             publisher.close()
 
-    def _turned(self) -> None:
+    def _on_round(self) -> None:
         self._publisher.check()
         if self._relay is not None:
-            self._beat(self._relay.trouble)
+            self._beat(self._relay.problem)
 
-    def _told(self, error: Exception, wait: float) -> None:
+    def _on_error(self, error: Exception, wait: float) -> None:
         lacks = classify(error) is ErrorKind.MISSING_TABLE
         self._beat(TABLES_MISSING if lacks else f"the last round failed: {type(error).__name__}")
         if lacks:

@@ -106,24 +106,19 @@ class Publisher:
             self.close()
         return refused
 
-    def waiting(self) -> int:
-        """How many messages wait in the fullest queue of a participant with steps; the observer's may lag.
-
-        0 when the broker does not say: it is asked for the sake of speed alone.
-        """
+    def queue_depth(self) -> int:
+        """The number of messages in the fullest queue of a participant with steps; 0 if it is unknown."""
         return max((messages for messages, _ in self._queues()), default=0)
 
-    def unconsumed(self) -> bool:
-        """Whether messages wait in a queue of a participant with steps, and no process consumes it.
+    def has_unconsumed_queue(self) -> bool:
+        """Whether messages wait in a queue of a participant with steps that has no consumer.
 
-        False when the broker does not say. The embedded one does not know its consumers.
+        False if this is unknown, as on the embedded broker.
         """
         return self._over_amqp and any(messages and not consumers for messages, consumers in self._queues())
 
     def _queues(self) -> list[tuple[int, int]]:
-        """Messages and consumers of each queue of a participant with steps; none when the broker does not
-        say.
-        """
+        """Messages and consumers of each queue of a participant with steps; empty if unknown."""
         try:
             self.open()
             workers = [p for p in self._choreography.participants.values() if p.steps]

@@ -62,10 +62,10 @@ def settle(databases: Databases, server: Postgres, *, orders: int, at_once: int)
             factory.place_many(at_once, "TEA", "MUG")
             rehearsal = Rehearsal(choreography)
             while rehearsal.collect():
-                sent = {mail.envelope.id: len(mail.envelope.body) for mail in rehearsal.mail}
+                sent = {queued.envelope.id: len(queued.envelope.body) for queued in rehearsal.queued}
                 messages, size = messages + len(sent), size + sum(sent.values())
-                for mail in list(rehearsal.mail):
-                    rehearsal.deliver(mail)
+                for queued in list(rehearsal.queued):
+                    rehearsal.deliver(queued)
         asked = statements() - before
     probe.wait_until_clean()
     return {"statements": asked / orders, "messages": messages / orders, "bytes": size / orders}

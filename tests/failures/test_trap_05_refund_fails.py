@@ -32,14 +32,14 @@ def test_a_failing_refund_is_retried_until_it_succeeds(in_process: InProcessSaga
     probe, saga = in_process.probe, in_process.factory.place("TEA")
     rehearsal = in_process.rehearsal()
     deliver_all(rehearsal, but=to("orders", "PaymentCharged"))
-    rehearsal.mail.clear()
+    rehearsal.queued.clear()
     in_process.factory.cancel(saga)
 
     waits: list[float] = []
     with the_bank_says_no(probe):
         while probe.saga(saga).attention is None:
-            while rehearsal.collect(retries=False) or rehearsal.mail:
-                rehearsal.deliver(rehearsal.mail[0])
+            while rehearsal.collect(retries=False) or rehearsal.queued:
+                rehearsal.deliver(rehearsal.queued[0])
             [(wait,)] = probe.query("payments", WAIT)
             waits.append(wait)
             assert len(waits) < 10

@@ -70,7 +70,7 @@ def test_a_relay_crash_after_the_confirm_publishes_twice_harmlessly(
     ]
 
     rehearsal.collect()
-    twice = rehearsal.mail[0]
+    twice = rehearsal.queued[0]
     rehearsal.deliver(twice)
     rehearsal.deliver(twice)
     rehearsal.run()

@@ -26,15 +26,15 @@ def test_a_redelivered_envelope_is_split_and_stays_split(
     rehearsal = in_process.rehearsal()
     rehearsal.collect()
     inventory = Receiver(in_process.choreography.participants["inventory"], in_process.choreography)
-    [mail] = [mail for mail in rehearsal.mail if mail.to == "inventory"]
-    rehearsal.mail.remove(mail)
-    envelope = mail.envelope
+    [queued] = [queued for queued in rehearsal.queued if queued.to == "inventory"]
+    rehearsal.queued.remove(queued)
+    envelope = queued.envelope
     assert envelope.signals == 10
 
     inventory.receive(envelope.topic, envelope.body, Delivery(redeliveries=2))
     rehearsal.collect()
 
-    assert [mail.envelope.signals for mail in rehearsal.mail if mail.to == "inventory"] == [1] * 10
+    assert [queued.envelope.signals for queued in rehearsal.queued if queued.to == "inventory"] == [1] * 10
     rehearsal.run()
     in_process.probe.wait_until_confirmed(sagas, timeout=0)
 

@@ -17,10 +17,10 @@ def test_the_first_of_cancel_and_confirm_wins(in_process: InProcessSagas) -> Non
         deliver_all(rehearsal, but=to("orders", "PaymentCharged"))
         factory.cancel(saga)
         rehearsal.collect()
-        rivals = [mail for mail in rehearsal.mail if mail.to == "orders"]
+        rivals = [queued for queued in rehearsal.queued if queued.to == "orders"]
         assert len(rivals) == 2
 
-        rehearsal.deliver(next(mail for mail in rivals if winner in mail.envelope.topic))
+        rehearsal.deliver(next(queued for queued in rivals if winner in queued.envelope.topic))
         rehearsal.run()
 
         assert (probe.saga(saga).status, factory.cancel_outcome(saga)) == (status, told)
@@ -34,22 +34,22 @@ def test_cancel_and_confirm_run_in_two_threads(in_process: InProcessSagas) -> No
     for saga in sagas:
         factory.cancel(saga)
     deliver_all(rehearsal, but=to("orders"))
-    rivals = [mail for mail in rehearsal.mail if mail.to == "orders"]
+    rivals = [queued for queued in rehearsal.queued if queued.to == "orders"]
     receiver = Receiver(in_process.choreography.participants["orders"], in_process.choreography)
     start = Barrier(2)
 
     def deliver(half: str) -> None:
         start.wait()
-        for mail in rivals:
-            if half in mail.envelope.topic:
-                receiver.receive(mail.envelope.topic, mail.envelope.body)
+        for queued in rivals:
+            if half in queued.envelope.topic:
+                receiver.receive(queued.envelope.topic, queued.envelope.body)
 
     threads = [Thread(target=deliver, args=(half,)) for half in ("Charged", "Cancel")]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    rehearsal.mail.clear()
+    rehearsal.queued.clear()
     rehearsal.run()
 
     probe.wait_until_ended(sagas, timeout=0)

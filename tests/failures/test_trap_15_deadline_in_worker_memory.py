@@ -52,18 +52,18 @@ def test_a_deadline_sent_again_starts_no_second_series_of_retries(
 
     rehearsal = in_process.rehearsal()
     rehearsal.collect(retries=False)
-    held = [mail for mail in rehearsal.mail if mail.to != "orders"]
+    held = [queued for queued in rehearsal.queued if queued.to != "orders"]
     monkeypatch.setattr(expire, "function", fail)
     for attempt in (1, 2, 3):
-        rehearsal.mail.clear()
+        rehearsal.queued.clear()
         rehearsal.due("deadline", saga)
         rehearsal.collect(retries=False)
-        [mail] = [mail for mail in rehearsal.mail if mail.envelope.topic == "signal.DeadlinePassed"]
-        rehearsal.deliver(mail)
+        [queued] = [queued for queued in rehearsal.queued if queued.envelope.topic == "signal.DeadlinePassed"]
+        rehearsal.deliver(queued)
         assert in_process.probe.query("orders", RETRIES, saga) == [(1,)]
         assert in_process.probe.query("orders", ATTEMPTS, saga) == [(attempt,)]
     monkeypatch.setattr(expire, "function", works)
-    rehearsal.mail[:] = held
+    rehearsal.queued[:] = held
     rehearsal.run()
     assert in_process.probe.saga(saga).refusal == "OrderExpired"
     in_process.probe.wait_until_rolled_back([saga], timeout=0)

@@ -10,7 +10,7 @@ import pytest
 from ordersaga import Retry, Signal
 from ordersaga.envelope import Reader, encode_envelope, encode_pack, encode_row, read_packs
 from ordersaga.ids import new_id
-from ordersaga.testing import Mail, Rehearsal
+from ordersaga.testing import QueuedEnvelope, Rehearsal
 from tests.support.amqp_client import envelope_body
 from tests.support.in_process import InProcessSagas
 from tests.support.processes import ROOT
@@ -77,27 +77,27 @@ def test_a_newer_version_is_set_aside_with_a_remedy() -> None:
     assert "deploy this pool first" in str(bad[0].error)
 
 
-def newer(in_process: InProcessSagas) -> tuple[Rehearsal, str, Mail]:
+def newer(in_process: InProcessSagas) -> tuple[Rehearsal, str, QueuedEnvelope]:
     """An order whose first signal is of a version that inventory cannot read yet."""
     saga = in_process.factory.place("TEA")
     rehearsal = in_process.rehearsal()
     rehearsal.collect()
-    [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
-    [(head, [row])] = read_packs(mail.envelope.body)
-    rehearsal.mail.remove(mail)
+    [queued] = rehearsal.waiting("inventory", "signal.OrderPlaced")
+    [(head, [row])] = read_packs(queued.envelope.body)
+    rehearsal.queued.remove(queued)
     text = encode_row(row._replace(version=row.version + 1, data=orjson.dumps(row.data).decode()))
-    body = encode_envelope(mail.envelope.topic, [encode_pack(head, [text])])
-    return rehearsal, saga, Mail("inventory", mail.envelope._replace(body=body))
+    body = encode_envelope(queued.envelope.topic, [encode_pack(head, [text])])
+    return rehearsal, saga, QueuedEnvelope("inventory", queued.envelope._replace(body=body))
 
 
 def test_a_newer_version_waits_without_using_an_attempt(
     in_process: InProcessSagas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rehearsal, saga, mail = newer(in_process)
+    rehearsal, saga, queued = newer(in_process)
     for _ in range(3 * Retry().attempts):
-        rehearsal.deliver(mail)
+        rehearsal.deliver(queued)
         rehearsal.collect("inventory")
-        [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
+        [queued] = rehearsal.waiting("inventory", "signal.OrderPlaced")
     assert in_process.probe.journal(saga) == {}
 
     monkeypatch.setattr(
@@ -109,17 +109,17 @@ def test_a_newer_version_waits_without_using_an_attempt(
 
 
 def test_a_newer_version_that_waits_too_long_is_dead_lettered(in_process: InProcessSagas) -> None:
-    rehearsal, saga, mail = newer(in_process)
-    rehearsal.deliver(mail)
+    rehearsal, saga, queued = newer(in_process)
+    rehearsal.deliver(queued)
     rehearsal.collect("inventory")
     late = rehearsal.waiting("inventory", "signal.OrderPlaced")
-    rehearsal.mail.clear()
+    rehearsal.queued.clear()
     rehearsal.due("deadline", saga)
     rehearsal.run()
     in_process.probe.wait_until_rolled_back([saga], timeout=0)
 
-    for mail in late:
-        rehearsal.deliver(mail)
+    for queued in late:
+        rehearsal.deliver(queued)
     rehearsal.run()
 
     assert in_process.probe.journal(saga)["inventory.reserve_stock"] == "barred"

@@ -57,16 +57,16 @@ def test_messages_within_the_horizon_find_their_journal_rows(
     saga = in_process.factory.place("TEA")
     rehearsal, delivered = in_process.rehearsal(), []
     rehearsal.collect()
-    while rehearsal.mail:
-        delivered.append(rehearsal.mail[0])
-        rehearsal.deliver(rehearsal.mail[0])
+    while rehearsal.queued:
+        delivered.append(rehearsal.queued[0])
+        rehearsal.deliver(rehearsal.queued[0])
         rehearsal.collect()
     money, moved = in_process.probe.ledger(saga), in_process.probe.movements(saga)
     age(in_process, [saga], days=29)
     pruned(in_process, MONTH)
 
-    for mail in delivered:
-        rehearsal.deliver(mail)
+    for queued in delivered:
+        rehearsal.deliver(queued)
     rehearsal.run()
 
     assert len(delivered) >= 5

@@ -18,7 +18,7 @@ from ordersaga.envelope import PackHeader, SignalRow, encode_envelope, encode_pa
 from ordersaga.protocol import forward
 from ordersaga.protocol.context import Context
 from ordersaga.step import Step
-from ordersaga.testing import Mail, Rehearsal
+from ordersaga.testing import QueuedEnvelope, Rehearsal
 from tests.model.observation import Observation
 from tests.model.state import AGAIN, CONSUMED_BY, OWNED, Act, SagaState
 from tests.support.databases import Databases
@@ -162,7 +162,7 @@ class ReplayedSaga:
         Product.objects.create(sku=self.sku, name=self.sku, price=PRICE, currency="EUR")
         self.order = place_order(customer=self.customer, lines=[Item(self.sku, 1)], idempotency_key=self.sku)
         self.saga = str(self.order.saga_id)
-        self.messages: dict[tuple[str, str], Mail] = {}
+        self.messages: dict[tuple[str, str], QueuedEnvelope] = {}
         self.owed: set[tuple[str, str]] = set()
 
     def perform(self, act: Act) -> None:
@@ -244,14 +244,14 @@ class ReplayedSaga:
     def gather(self, participant: str = "orders") -> None:
         """Move the due signals of an outbox to ``messages``, each in its own envelope."""
         self.rehearsal.collect(participant)
-        for mail in self.rehearsal.mail:
+        for mail in self.rehearsal.queued:
             for head, rows in read_packs(mail.envelope.body):
                 for row in rows:
                     name = _model_name(mail, head, row)
                     if row.saga == self.saga and name and (name, mail.to) != ("Answer(orders)", "orders"):
                         self.messages[name, mail.to] = single_signal(mail, head, row)
                         self.owed.add((name, mail.to))
-        self.rehearsal.mail.clear()
+        self.rehearsal.queued.clear()
 
     def observe(self) -> Observation:
         """Read the state of the saga from the databases."""
@@ -278,14 +278,14 @@ class ReplayedSaga:
         )  # fmt: skip
 
 
-def single_signal(mail: Mail, head: PackHeader, row: SignalRow[Any]) -> Mail:
+def single_signal(mail: QueuedEnvelope, head: PackHeader, row: SignalRow[Any]) -> QueuedEnvelope:
     """Return a delivery of one signal alone."""
     text = encode_row(row._replace(data=orjson.dumps(row.data).decode()))
     body = encode_envelope(mail.envelope.topic, [encode_pack(head, [text])])
-    return Mail(mail.to, mail.envelope._replace(signals=1, body=body))
+    return QueuedEnvelope(mail.to, mail.envelope._replace(signals=1, body=body))
 
 
-def _model_name(mail: Mail, head: PackHeader, row: SignalRow[Any]) -> str | None:
+def _model_name(mail: QueuedEnvelope, head: PackHeader, row: SignalRow[Any]) -> str | None:
     """Return a signal's name in the model, or None if the model leaves it out."""
     topic = mail.envelope.topic
     kind, _, name = topic.partition(".")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ordersaga.testing import Mail
+from ordersaga.testing import QueuedEnvelope
 from tests.model.driver import ModelDriver, ReplayedSaga
 from webapp.orders.services import cancel_order
 
@@ -49,12 +49,14 @@ COURSES = {
 }
 
 
-def hop(mail: Mail) -> str:
+def hop(mail: QueuedEnvelope) -> str:
     """Name a message by its topic, its recipient and whether it is a retry."""
     return f"{mail.envelope.topic} to {mail.to}{' alone' if mail.envelope.recipient else ''}"
 
 
-def run(driver: ModelDriver, course: Course, lose: Callable[[Mail], bool], seed: int) -> ReplayedSaga:
+def run(
+    driver: ModelDriver, course: Course, lose: Callable[[QueuedEnvelope], bool], seed: int
+) -> ReplayedSaga:
     """Run one saga to its end, with its watchdog while it does not move, and at last its deadline."""
     driver.retry(2)
     driver.failing = Counter(course.failing)
@@ -80,7 +82,7 @@ def run(driver: ModelDriver, course: Course, lose: Callable[[Mail], bool], seed:
 
 def deliver_first(replayed: ReplayedSaga, topic: str) -> None:
     replayed.rehearsal.collect("orders")
-    for mail in [mail for mail in replayed.rehearsal.mail if mail.envelope.topic == topic]:
+    for mail in [mail for mail in replayed.rehearsal.queued if mail.envelope.topic == topic]:
         replayed.rehearsal.deliver(mail)
 
 
@@ -104,7 +106,7 @@ def assert_ended_well(replayed: ReplayedSaga, lost: str) -> None:
 def test_a_saga_ends_well_after_losing_any_one_message(driver: ModelDriver, course: Course):
     hops: dict[str, None] = {}
 
-    def note(mail: Mail) -> bool:
+    def note(mail: QueuedEnvelope) -> bool:
         hops.setdefault(hop(mail))
         return False
 
@@ -115,9 +117,9 @@ def test_a_saga_ends_well_after_losing_any_one_message(driver: ModelDriver, cour
     assert len(hops) >= 5
 
     for wanted in hops:
-        lost: list[Mail] = []
+        lost: list[QueuedEnvelope] = []
 
-        def lose(mail: Mail, wanted: str = wanted, lost: list[Mail] = lost) -> bool:
+        def lose(mail: QueuedEnvelope, wanted: str = wanted, lost: list[QueuedEnvelope] = lost) -> bool:
             if not lost and hop(mail) == wanted:
                 lost.append(mail)
             return mail in lost

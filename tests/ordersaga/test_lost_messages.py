@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ordersaga.testing import Mail, Rehearsal
+from ordersaga.testing import QueuedEnvelope, Rehearsal
 from tests.ordersaga.toy_saga import DESK, LISTEN, Plan, Shape, Toy, empty_outbox, toy_database
 from tests.support.postgres import Postgres
 
@@ -49,16 +49,16 @@ def test_a_listening_end_whose_message_is_lost_does_not_run(url: str, attempts: 
 
 def run(url: str, shape: Shape, to: str, topic: str, *, retry: bool = False) -> tuple[Toy, Rehearsal, str]:
     """Run one saga until nothing is left to deliver; lose the first message of this kind."""
-    lost: list[Mail] = []
+    lost: list[QueuedEnvelope] = []
 
-    def lose(mail: Mail) -> bool:
-        if not lost and (mail.to, mail.envelope.topic, mail.envelope.recipient is not None) == (
+    def lose(queued: QueuedEnvelope) -> bool:
+        if not lost and (queued.to, queued.envelope.topic, queued.envelope.recipient is not None) == (
             to,
             topic,
             retry,
         ):
-            lost.append(mail)
-        return mail in lost
+            lost.append(queued)
+        return queued in lost
 
     empty_outbox(url)
     toy = Toy(shape, url)

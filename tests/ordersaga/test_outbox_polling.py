@@ -20,7 +20,7 @@ from ordersaga.envelope import read_rows
 from ordersaga.ids import new_id
 from ordersaga.outbox import Outbox
 from ordersaga.relay import Relay
-from ordersaga.scan_bound import Look, ScanBound
+from ordersaga.scan_bound import Poll, ScanBound
 from ordersaga.sql import outbox as sql
 from ordersaga.sql import saga as saga_sql
 from tests.support.polling import eventually
@@ -107,7 +107,7 @@ def test_deleted_rows_of_settled_orders_cost_nothing_under_a_snapshot(url: str) 
             for _ in range(3):
                 relay.drain()
             with relay._connect().cursor() as asking:
-                look = pages(explained(asking, sql.DUE, relay._looking()))
+                look = pages(explained(asking, sql.DUE, relay._poll_values()))
                 values = {
                     "observed": True,
                     "rows": CLAIM_ROWS,
@@ -117,7 +117,7 @@ def test_deleted_rows_of_settled_orders_cost_nothing_under_a_snapshot(url: str) 
                 }
                 asking.execute("BEGIN")
                 execute = sql.CLAIM_PREPARED.removeprefix("BEGIN; ")
-                claim = pages(explained(asking, execute, {**values, **relay._looking()}))
+                claim = pages(explained(asking, execute, {**values, **relay._poll_values()}))
                 asking.execute("ROLLBACK")
 
             start = pages(
@@ -159,7 +159,7 @@ def recording() -> list[Any]:
 @pytest.fixture
 def never_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disables full scans, which would hide rows that the bound misses."""
-    monkeypatch.setattr(ScanBound, "EVERYTHING_EVERY", 3600.0)
+    monkeypatch.setattr(ScanBound, "FULL_SCAN_EVERY", 3600.0)
 
 
 @pytest.mark.usefixtures("never_everything")
@@ -231,9 +231,9 @@ def test_a_row_moved_back_in_time_is_found_by_a_full_scan() -> None:
     bound = ScanBound()
     assert bound.since == 0.0
     for at in (100.0, 101.0, 102.0):
-        assert not bound.seen(Look(None, at, at, 5 + int(at), 6 + int(at)))
+        assert not bound.record(Poll(None, at, at, 5 + int(at), 6 + int(at)))
     assert bound.since == 101.0 - ScanBound.MARGIN
-    bound._everything_at = 0.0
+    bound._full_scan_at = 0.0
     assert bound.since == 0.0
-    bound.seen(Look(50.0, 103.0, 103.0, 200, 201))
-    assert bound.since == 50.0 - ScanBound.BEFORE, "until it is carried"
+    bound.record(Poll(50.0, 103.0, 103.0, 200, 201))
+    assert bound.since == 50.0 - ScanBound.EPSILON, "until it is carried"

@@ -59,7 +59,7 @@ class RelayAndQueues:
 
     def __init__(self, url: str, rabbitmq: RabbitMQ, vhost: str, publisher: Publisher) -> None:
         self.url, self.rabbitmq, self.vhost, self.publisher = url, rabbitmq, vhost, publisher
-        self.relay = Relay(url, "orders", publisher, ready=publisher.open)
+        self.relay = Relay(url, "orders", publisher, connect=publisher.open)
 
     def rows(self, statement: str, *values: Any) -> list[Any]:
         with psycopg2.connect(self.url) as connection, connection.cursor() as cursor:
@@ -150,7 +150,7 @@ def test_a_full_queue_delays_only_its_own_messages(
     def refused() -> bool:
         setup.owe(TO_INVENTORY, pack(0))
         setup.drain()
-        return bool(setup.relay.trouble)
+        return bool(setup.relay.problem)
 
     with setup.full("inventory"):
         eventually(refused, 20, "the queue refuses")
@@ -177,13 +177,13 @@ def test_a_full_queue_delays_only_its_own_messages(
         assert signals[TO_PAYMENTS] == 10, "what was confirmed is not sent again"
         assert setup.arrived("payments") == list(range(10))
         assert setup.owed()[TO_INVENTORY] >= 1000
-        assert f"{TO_INVENTORY} is refused: a queue does not take it" in setup.relay.trouble
+        assert f"{TO_INVENTORY} is refused: a queue does not take it" in setup.relay.problem
 
     in_queue = setup.arrived("inventory")
     began = time.monotonic()
     eventually(setup.carried, 20, "all has left")
     assert time.monotonic() - began < 10
-    assert setup.relay.trouble == ""
+    assert setup.relay.problem == ""
     assert set(setup.arrived("inventory") + in_queue) == set(range(1001))
 
 
@@ -201,7 +201,7 @@ def test_a_queue_without_confirms_delays_no_other(
         setup.drain()
         assert setup.arrived("payments") == [2]
         assert setup.owed() == {TO_INVENTORY: 1}
-        assert "did not confirm in time" in setup.relay.trouble
+        assert "did not confirm in time" in setup.relay.problem
         setup.owe(TO_PAYMENTS, pack(3))
         began = time.monotonic()
         setup.drain()
@@ -254,20 +254,20 @@ def test_a_row_that_cannot_be_published_is_set_aside(
     )
     assert (row, refusals, later) == (bad, 1, True)
     assert fault in kept
-    assert f"outbox row {bad} cannot be published" in setup.relay.trouble
+    assert f"outbox row {bad} cannot be published" in setup.relay.problem
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["outbox_row_refused"]
 
 
 def test_an_envelope_that_closes_the_channel_is_found_among_others(setup: RelayAndQueues) -> None:
     user = setup.rabbitmq.add_user("limited", setup.vhost, topics={"ordersaga": f"^{TO_INVENTORY}$"})
     publisher = publisher_at(user)
-    relay = Relay(setup.url, "orders", publisher, ready=publisher.open)
+    relay = Relay(setup.url, "orders", publisher, connect=publisher.open)
     setup.owe(TO_INVENTORY, pack(0))
     bad = setup.owe(TO_PAYMENTS, pack(1), pack(2))
     setup.owe(TO_INVENTORY, pack(3))
     eventually(lambda: relay.drain() or set(setup.owed()) == {TO_PAYMENTS}, 10, "the others leave")
     eventually(
-        lambda: relay.drain() or "cannot be published" in relay.trouble, 10, "the rows are tried alone"
+        lambda: relay.drain() or "cannot be published" in relay.problem, 10, "the rows are tried alone"
     )
     relay.close()
     publisher.close()
@@ -327,7 +327,7 @@ def test_rows_are_not_claimed_while_the_broker_hangs(
 ) -> None:
     between = proxy(setup.rabbitmq.port)
     publisher = publisher_at(between.through(setup.rabbitmq.url(setup.vhost)))
-    relay = Relay(setup.url, "orders", publisher, ready=publisher.open)
+    relay = Relay(setup.url, "orders", publisher, connect=publisher.open)
     [row] = setup.owe(TO_PAYMENTS, pack(1))
     declare = topology.declare
 

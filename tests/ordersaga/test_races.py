@@ -14,7 +14,7 @@ import pytest
 from ordersaga.envelope import encode_envelope, encode_pack, encode_row, read_packs
 from ordersaga.journal import Entry, Journal
 from ordersaga.protocol.context import Context
-from ordersaga.testing import Mail, Rehearsal
+from ordersaga.testing import QueuedEnvelope, Rehearsal
 from tests.ordersaga.toy_saga import DESK, Shape, Toy, empty_outbox, toy_database
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
@@ -50,12 +50,12 @@ class RacingSagas:
         self.sagas = self.toy.start(SAGAS)
         self._pool = ThreadPoolExecutor(2)
 
-    def take(self, to: str, topic: str) -> Mail:
+    def take(self, to: str, topic: str) -> QueuedEnvelope:
         """Return the envelope of this topic for this participant."""
         self.rehearsal.collect()
-        [mail] = self.rehearsal.waiting(to, topic)
-        self.rehearsal.mail.remove(mail)
-        return mail
+        [queued] = self.rehearsal.waiting(to, topic)
+        self.rehearsal.queued.remove(queued)
+        return queued
 
     def deliver(self, to: str, *topics: str) -> None:
         for topic in topics:
@@ -66,7 +66,7 @@ class RacingSagas:
         self.rehearsal.due("deadline")
         self.deliver(DESK, "signal.DeadlinePassed")
 
-    def queue_up(self, gate: Gate, first: Mail, second: Mail) -> None:
+    def queue_up(self, gate: Gate, first: QueuedEnvelope, second: QueuedEnvelope) -> None:
         """Block one worker at the gate, wait until the other waits for its lock, and open the gate."""
         held = self._pool.submit(self.rehearsal.deliver, first)
         assert gate.reached.wait(scaled(20))
@@ -80,15 +80,15 @@ class RacingSagas:
         held.result(scaled(20))
         waiting.result(scaled(20))
 
-    def at_once(self, *mail: Mail) -> None:
+    def at_once(self, *queued: QueuedEnvelope) -> None:
         """Deliver envelopes by two workers at the same moment."""
-        barrier = threading.Barrier(len(mail))
+        barrier = threading.Barrier(len(queued))
 
-        def deliver(each: Mail) -> None:
+        def deliver(each: QueuedEnvelope) -> None:
             barrier.wait()
             self.rehearsal.deliver(each)
 
-        for done in [self._pool.submit(deliver, each) for each in mail]:
+        for done in [self._pool.submit(deliver, each) for each in queued]:
             done.result(timeout=scaled(30))
 
     def end(self) -> set[str]:
@@ -101,15 +101,15 @@ class RacingSagas:
         return ends
 
 
-Race = Callable[[RacingSagas], list[Mail]]
+Race = Callable[[RacingSagas], list[QueuedEnvelope]]
 
 
-def step_against_refusal(racing: RacingSagas) -> list[Mail]:
+def step_against_refusal(racing: RacingSagas) -> list[QueuedEnvelope]:
     racing.expire()
     return [racing.take("shelf", "signal.Heard0"), racing.take("shelf", "refusal.Expired")]
 
 
-def confirm_against_expire(racing: RacingSagas) -> list[Mail]:
+def confirm_against_expire(racing: RacingSagas) -> list[QueuedEnvelope]:
     racing.rehearsal.due("deadline")
     expired = racing.take(DESK, "signal.DeadlinePassed")
     racing.deliver("shelf", "signal.Heard0")
@@ -117,7 +117,7 @@ def confirm_against_expire(racing: RacingSagas) -> list[Mail]:
     return [racing.take(DESK, "signal.Heard2"), expired]
 
 
-def confirm_against_refusal(racing: RacingSagas) -> list[Mail]:
+def confirm_against_refusal(racing: RacingSagas) -> list[QueuedEnvelope]:
     racing.deliver("shelf", "signal.Heard0")
     racing.deliver("till", "signal.Heard1")
     confirmed = racing.take(DESK, "signal.Heard2")
@@ -125,7 +125,7 @@ def confirm_against_refusal(racing: RacingSagas) -> list[Mail]:
     return [confirmed, racing.take(DESK, "refusal.Expired")]
 
 
-def two_answers(racing: RacingSagas) -> list[Mail]:
+def two_answers(racing: RacingSagas) -> list[QueuedEnvelope]:
     racing.expire()
     racing.deliver(DESK, "refusal.Expired")
     racing.deliver(DESK, "answer")  # its own answer, for observers
@@ -135,22 +135,22 @@ def two_answers(racing: RacingSagas) -> list[Mail]:
     return [first, racing.take(DESK, "answer")]
 
 
-def answer_against_refusal(racing: RacingSagas) -> list[Mail]:
+def answer_against_refusal(racing: RacingSagas) -> list[QueuedEnvelope]:
     racing.expire()
     racing.deliver("shelf", "refusal.Expired")
     return [racing.take(DESK, "answer"), racing.take(DESK, "refusal.Expired")]
 
 
-def a_step_twice(racing: RacingSagas) -> list[Mail]:
-    mail = racing.take("shelf", "signal.Heard0")
-    return [mail, mail]
+def a_step_twice(racing: RacingSagas) -> list[QueuedEnvelope]:
+    queued = racing.take("shelf", "signal.Heard0")
+    return [queued, queued]
 
 
-def a_refusal_twice(racing: RacingSagas) -> list[Mail]:
+def a_refusal_twice(racing: RacingSagas) -> list[QueuedEnvelope]:
     racing.deliver("shelf", "signal.Heard0")
     racing.expire()
-    mail = racing.take("shelf", "refusal.Expired")
-    return [mail, mail]
+    queued = racing.take("shelf", "refusal.Expired")
+    return [queued, queued]
 
 
 RACES: list[Race] = [
@@ -289,17 +289,18 @@ def test_a_partly_late_confirmation_locks_all_sagas_in_one_order(url: str):
     assert racing.end() == {"CONFIRMED", "ROLLED_BACK"}
 
 
-def only(mail: Mail, sagas: list[str]) -> Mail:
+def only(queued: QueuedEnvelope, sagas: list[str]) -> QueuedEnvelope:
     """Return the envelope with the rows of these sagas only."""
     packs = [
         encode_pack(
             head,
             [encode_row(r._replace(data=orjson.dumps(r.data).decode())) for r in rows if r.saga in sagas],
         )
-        for head, rows in read_packs(mail.envelope.body)
+        for head, rows in read_packs(queued.envelope.body)
     ]
-    return Mail(
-        mail.to, mail.envelope._replace(body=encode_envelope(mail.envelope.topic, packs), signals=len(sagas))
+    return QueuedEnvelope(
+        queued.to,
+        queued.envelope._replace(body=encode_envelope(queued.envelope.topic, packs), signals=len(sagas)),
     )
 
 

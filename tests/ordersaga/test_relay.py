@@ -288,7 +288,7 @@ def test_a_sleeping_relay_wakes_only_on_its_own_notify(
 ) -> None:
     monkeypatch.setattr(Relay, "MAX_IDLE_SECONDS", 60.0)  # only a NOTIFY wakes it
     woken: list[str] = []
-    carried(broker := Broker(), turned=lambda: woken.append("turned"))
+    carried(broker := Broker(), on_round=lambda: woken.append("turned"))
     start(url, 1)
     eventually(lambda: broker.numbers == [1], 10, "the first signal is sent")
     before = asleep(woken)
@@ -379,7 +379,13 @@ def reminders(relay: Relay, broker: Broker, times: int, url: str) -> int:
 def test_a_reminder_waits_while_messages_wait_in_a_queue(url: str) -> None:
     start(url, 1)
     queued, stopped = [5], [False]
-    relay = Relay(url, "desk", broker := Broker(), waiting=lambda: queued[0], unconsumed=lambda: stopped[0])
+    relay = Relay(
+        url,
+        "desk",
+        broker := Broker(),
+        queue_depth=lambda: queued[0],
+        has_unconsumed_queue=lambda: stopped[0],
+    )
     relay.QUEUE_DEPTH_TTL = 0.0
     assert reminders(relay, broker, 2 * Relay.MAX_HELD_REMINDERS, url) == 0, "the queue stands still"
     queued[0] = 4
@@ -513,36 +519,36 @@ def test_gathering_counts_packs_whatever_the_round_takes(
     told = []
     for _ in range(40):
         now[0] += every
-        told.append(relay._gathers([OutgoingEnvelope("", "signal.Begun", None, packs, b"", packs)]))
+        told.append(relay._should_linger([OutgoingEnvelope("", "signal.Begun", None, packs, b"", packs)]))
     assert told[-1] is gathers
 
 
 def test_observer_signals_and_full_envelopes_are_not_gathered(url: str) -> None:
     relay = Relay(url, "desk", Broker())
-    assert not relay._gathers(
+    assert not relay._should_linger(
         [
             OutgoingEnvelope("", "signal.Begun", OBSERVERS, 90, b"", 90),
             OutgoingEnvelope("", "notice", None, 90, b"", 90),
         ]
     )
-    assert not relay._gathers([OutgoingEnvelope("", "signal.Begun", None, FULL_SIGNALS, b"", 90)])
-    assert relay._gathers([OutgoingEnvelope("", "signal.Begun", None, 90, b"", 90)])
+    assert not relay._should_linger([OutgoingEnvelope("", "signal.Begun", None, FULL_SIGNALS, b"", 90)])
+    assert relay._should_linger([OutgoingEnvelope("", "signal.Begun", None, 90, b"", 90)])
 
 
 def test_the_relay_gathers_while_the_workers_are_behind(url: str) -> None:
     waiting = [0]
-    relay = Relay(url, "desk", Broker(), waiting=lambda: waiting[0])
+    relay = Relay(url, "desk", Broker(), queue_depth=lambda: waiting[0])
     few = [OutgoingEnvelope("", "signal.Begun", None, 3, b"", 3)]
-    relay._gathers(few)
-    assert not relay._gathers(few)
-    waiting[0], relay._ask_again = Relay.BACKLOG_THRESHOLD, 0.0
-    assert relay._gathers(few)
+    relay._should_linger(few)
+    assert not relay._should_linger(few)
+    waiting[0], relay._query_at = Relay.BACKLOG_THRESHOLD, 0.0
+    assert relay._should_linger(few)
 
 
 def test_longer_queues_make_the_relay_gather_longer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Relay, "QUEUE_DEPTH_TTL", 0.0)  # no answer is cached
     waiting = [0]
-    relay = Relay(url, "desk", Broker(), linger=timedelta(milliseconds=25), waiting=lambda: waiting[0])
+    relay = Relay(url, "desk", Broker(), linger=timedelta(milliseconds=25), queue_depth=lambda: waiting[0])
     pauses = []
     for waiting[0] in (0, 4, 1000):
         pauses.append(relay._pause())

@@ -94,10 +94,10 @@ def reserved(database: SQLAlchemyDatabase) -> tuple[str, Any]:
     with database.begin() as tx:
         saga = SAGA.start(Ordered(), db=tx.db)
     first.rehearsal.collect()
-    [mail] = first.rehearsal.waiting("shelf", "signal.Ordered")
-    first.rehearsal.deliver(mail)
+    [queued] = first.rehearsal.waiting("shelf", "signal.Ordered")
+    first.rehearsal.deliver(queued)
     assert first.reserved_units(saga) == 1
-    return saga, mail
+    return saga, queued
 
 
 def expire(release: Release, saga: str) -> None:
@@ -111,10 +111,10 @@ def expire(release: Release, saga: str) -> None:
 
 
 def test_a_renamed_step_does_not_run_again_and_is_undone(database: SQLAlchemyDatabase) -> None:
-    saga, mail = reserved(database)
+    saga, queued = reserved(database)
     now = Release(database, "hold", formerly="reserve")
 
-    now.rehearsal.deliver(mail)
+    now.rehearsal.deliver(queued)
     assert now.reserved_units(saga) == 1
     expire(now, saga)
 
@@ -123,10 +123,10 @@ def test_a_renamed_step_does_not_run_again_and_is_undone(database: SQLAlchemyDat
 
 
 def test_a_step_with_a_name_of_its_own_may_have_another_function(database: SQLAlchemyDatabase) -> None:
-    saga, mail = reserved(database)
+    saga, queued = reserved(database)
     now = Release(database, "hold", name="reserve")
 
-    now.rehearsal.deliver(mail)
+    now.rehearsal.deliver(queued)
 
     assert now.reserved_units(saga) == 1
     assert (now.step.key, now.step.task) == ("shelf.reserve", "shelf.reserve")

@@ -11,7 +11,7 @@ import pytest
 
 from ordersaga.envelope import SignalRow, encode_envelope, encode_pack, encode_row, read_packs, read_rows
 from ordersaga.protocol.context import Context
-from ordersaga.testing import Mail, Rehearsal
+from ordersaga.testing import QueuedEnvelope, Rehearsal
 from tests.ordersaga.toy_saga import DESK, Plan, Shape, Toy, empty_outbox, toy_database
 from tests.support.postgres import Postgres
 
@@ -53,8 +53,8 @@ def sent_again(url: str, marks: Marks) -> bool:
     rehearsal.collect()
     sent = [
         row.again
-        for mail in rehearsal.waiting("till", "signal.Heard1")
-        for row in read_rows(mail.envelope.body)
+        for queued in rehearsal.waiting("till", "signal.Heard1")
+        for row in read_rows(queued.envelope.body)
     ]
     toy.database.discard()
     return sent == [AGAIN]
@@ -85,27 +85,28 @@ def began(url: str, plan: Plan) -> tuple[Toy, Rehearsal, str]:
     return toy, Rehearsal(toy.choreography), saga
 
 
-def deliver(rehearsal: Rehearsal, to: str, topic: str) -> Mail:
+def deliver(rehearsal: Rehearsal, to: str, topic: str) -> QueuedEnvelope:
     """Deliver the one envelope of a topic to a participant; return it."""
     rehearsal.collect()
-    [mail] = rehearsal.waiting(to, topic)
-    rehearsal.deliver(mail)
-    return mail
+    [queued] = rehearsal.waiting(to, topic)
+    rehearsal.deliver(queued)
+    return queued
 
 
 def lose_all(rehearsal: Rehearsal) -> None:
     """Drop all undelivered messages, including retries."""
     rehearsal.collect()
-    rehearsal.mail.clear()
+    rehearsal.queued.clear()
 
 
-def copies(mail: Mail, marks: Marks) -> Mail:
+def copies(queued: QueuedEnvelope, marks: Marks) -> QueuedEnvelope:
     """Return an envelope with two copies of a signal, with these marks."""
-    [(head, [row])] = read_packs(mail.envelope.body)
+    [(head, [row])] = read_packs(queued.envelope.body)
     data = orjson.dumps(row.data).decode()
     packs = [encode_pack(head, [encode_row(row._replace(data=data, again=again))]) for again in marks]
-    return Mail(
-        mail.to, mail.envelope._replace(body=encode_envelope(mail.envelope.topic, packs), signals=len(packs))
+    return QueuedEnvelope(
+        queued.to,
+        queued.envelope._replace(body=encode_envelope(queued.envelope.topic, packs), signals=len(packs)),
     )
 
 
@@ -140,8 +141,8 @@ def test_a_signal_still_in_the_outbox_is_not_re_sent(url: str):
         rehearsal.deliver(copies(received, (AGAIN, ORDINARY)))
 
     rehearsal.collect()
-    [mail] = rehearsal.waiting("till", "signal.Heard1")
-    assert [row.again for row in read_rows(mail.envelope.body)] == [ORDINARY]
+    [queued] = rehearsal.waiting("till", "signal.Heard1")
+    assert [row.again for row in read_rows(queued.envelope.body)] == [ORDINARY]
     toy.database.discard()
 
 
@@ -158,7 +159,7 @@ def test_a_reminder_re_sends_no_signal_still_in_the_outbox(url: str):
     rehearsal.collect()
     assert [
         row.again
-        for mail in rehearsal.waiting("shelf", "signal.Heard0")
-        for row in read_rows(mail.envelope.body)
+        for queued in rehearsal.waiting("shelf", "signal.Heard0")
+        for row in read_rows(queued.envelope.body)
     ] == [ORDINARY]
     toy.database.discard()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ordersaga.testing import Mail, Rehearsal
+from ordersaga.testing import QueuedEnvelope, Rehearsal
 from tests.support.in_process import InProcessSagas, deliver_all, to
 from tests.support.installation import Installation
 from tests.support.order_factory import ASLEEP, OrderFactory
@@ -97,12 +97,12 @@ the refusal.
 """
 
 
-def under_way(rehearsal: Rehearsal) -> list[Mail]:
+def under_way(rehearsal: Rehearsal) -> list[QueuedEnvelope]:
     """What the deciders have not yet heard, in a fixed order; the audit's turn comes at the end."""
     rehearsal.collect()
     return sorted(
-        (mail for mail in rehearsal.mail if mail.to != "audit"),
-        key=lambda mail: (mail.to, mail.envelope.topic, mail.envelope.body.count(b'"orders"')),
+        (queued for queued in rehearsal.queued if queued.to != "audit"),
+        key=lambda queued: (queued.to, queued.envelope.topic, queued.envelope.body.count(b'"orders"')),
     )
 
 
@@ -150,34 +150,34 @@ def test_cancelled_orders_end_well_in_many_delivery_orders(
 EVENTS = "SELECT event_id FROM audit_sagaevent WHERE saga_id = %s"
 
 
-def deliver_and_keep(rehearsal: Rehearsal) -> list[Mail]:
+def deliver_and_keep(rehearsal: Rehearsal) -> list[QueuedEnvelope]:
     """Deliver everything, oldest first; the envelopes of the participants with steps, for further
     deliveries.
     """
     kept = []
-    while rehearsal.collect() or rehearsal.mail or rehearsal.collect():
-        kept.append(rehearsal.mail[0])
-        rehearsal.deliver(rehearsal.mail[0])
-    return [mail for mail in kept if mail.to != "audit"]
+    while rehearsal.collect() or rehearsal.queued or rehearsal.collect():
+        kept.append(rehearsal.queued[0])
+        rehearsal.deliver(rehearsal.queued[0])
+    return [queued for queued in kept if queued.to != "audit"]
 
 
-def marked_again(mail: Mail) -> Mail:
+def marked_again(queued: QueuedEnvelope) -> QueuedEnvelope:
     """The envelope with its signals marked *again*."""
-    envelope = json.loads(mail.envelope.body)
+    envelope = json.loads(queued.envelope.body)
     for pack in envelope["packs"]:
         pack["signals"] = [[*row[:5], 1, *row[6:]] for row in pack["signals"]]
-    return mail._replace(envelope=mail.envelope._replace(body=json.dumps(envelope).encode()))
+    return queued._replace(envelope=queued.envelope._replace(body=json.dumps(envelope).encode()))
 
 
 @pytest.mark.parametrize("customer", ["ann", "poor"])
 def test_a_repeated_message_adds_no_audit_rows(in_process: InProcessSagas, customer: str) -> None:
     saga, rehearsal = in_process.factory.place("TEA", customer=customer), in_process.rehearsal()
-    repeats = [marked_again(mail) for mail in deliver_and_keep(rehearsal)]
+    repeats = [marked_again(queued) for queued in deliver_and_keep(rehearsal)]
     events = []
     for _ in range(3):
         events.append(set(in_process.probe.query("orders", EVENTS, saga)))
-        for mail in repeats:
-            rehearsal.deliver(mail)
+        for queued in repeats:
+            rehearsal.deliver(queued)
         deliver_all(rehearsal)
 
     assert events[0] < events[1], "the first repeat is emitted anew"

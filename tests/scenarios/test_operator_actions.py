@@ -1,4 +1,4 @@
-"""Operators step in: a saga is resumed, dead letters are replayed and discarded. Real participants, mail by
+"""Operators step in: a saga is resumed, dead letters are replayed and discarded. Real participants, queued by
 hand.
 """
 
@@ -69,8 +69,8 @@ def test_a_resumed_saga_tries_its_failing_undo_at_once(in_process: InProcessSaga
     with broken(probe, NO_RELEASE):
         while probe.saga(saga).attention is None:
             rehearsal.collect()
-            rehearsal.deliver(rehearsal.mail[0])
-        rehearsal.mail.clear()  # the row that would have retried the undo is lost
+            rehearsal.deliver(rehearsal.queued[0])
+        rehearsal.queued.clear()  # the row that would have retried the undo is lost
 
     resume_saga(UUID(saga), by="staff 1", reason="the door is mended")
     probe.query("orders", "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga)
@@ -97,11 +97,11 @@ def test_a_dead_message_is_replayed_once_and_its_order_confirms(
 ) -> None:
     probe, saga, rehearsal = in_process.probe, in_process.factory.place("TEA"), in_process.rehearsal()
     [lost] = [
-        mail
-        for mail in deliver_all(rehearsal, but=to("inventory"))
-        if mail.envelope.topic == "signal.OrderPlaced"
+        queued
+        for queued in deliver_all(rehearsal, but=to("inventory"))
+        if queued.envelope.topic == "signal.OrderPlaced"
     ]
-    rehearsal.mail.remove(lost)
+    rehearsal.queued.remove(lost)
     message = died(lost.envelope)
 
     assert (
@@ -124,7 +124,7 @@ def test_a_message_that_dies_twice_is_replayed_twice(
     for _ in range(2):
         rehearsal.collect("orders")
         [lost] = rehearsal.waiting("inventory", "signal.OrderPlaced")
-        rehearsal.mail.remove(lost)
+        rehearsal.queued.remove(lost)
         replay(died(lost.envelope), by="staff 1", reason="the worker is mended")
     rehearsal.run()
 
@@ -136,14 +136,14 @@ def test_a_message_that_dies_twice_is_replayed_twice(
 def test_a_dead_message_for_the_audit_is_replayed_to_it_alone(in_process: InProcessSagas, queue: str) -> None:
     probe, saga, rehearsal = in_process.probe, in_process.factory.place("TEA"), in_process.rehearsal()
     lost = deliver_all(rehearsal, but=to("audit"))
-    rehearsal.mail.clear()
+    rehearsal.queued.clear()
     probe.wait_until_confirmed([saga], timeout=0)
     assert probe.audit_trail(saga) == []
 
-    for mail in lost:
-        replay(died(mail.envelope, queue=queue), by="staff 1", reason="its database is back")
+    for queued in lost:
+        replay(died(queued.envelope, queue=queue), by="staff 1", reason="its database is back")
     rehearsal.collect()
-    assert {mail.to for mail in rehearsal.mail} == {"audit"}
+    assert {queued.to for queued in rehearsal.queued} == {"audit"}
     rehearsal.run()
 
     probe.wait_until_clean(timeout=0)
@@ -165,8 +165,8 @@ def test_a_foreign_message_for_the_audit_is_not_replayed(in_process: InProcessSa
 def test_a_foreign_message_is_not_signed_again(in_process: InProcessSagas) -> None:
     saga, rehearsal = in_process.factory.place("TEA"), in_process.rehearsal()
     rehearsal.collect("orders")
-    [mail] = rehearsal.waiting("inventory", "signal.OrderPlaced")
-    message = died(mail.envelope._replace(id=str(UUID(int=7))), FORGER)
+    [queued] = rehearsal.waiting("inventory", "signal.OrderPlaced")
+    message = died(queued.envelope._replace(id=str(UUID(int=7))), FORGER)
 
     with pytest.raises(ActionRefused, match="not one of our messages"):
         replay(message, by="staff 1", reason="looks fine")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ordersaga import Choreography
-from ordersaga.testing import Mail, Rehearsal
+from ordersaga.testing import QueuedEnvelope, Rehearsal
 from tests.support.db_probe import DatabaseProbe
 from tests.support.order_factory import OrderFactory
 
@@ -20,16 +20,18 @@ class InProcessSagas:
         return Rehearsal(self.choreography, **options)
 
 
-def deliver_all(rehearsal: Rehearsal, but: Callable[[Mail], bool] = lambda _: False) -> list[Mail]:
+def deliver_all(
+    rehearsal: Rehearsal, but: Callable[[QueuedEnvelope], bool] = lambda _: False
+) -> list[QueuedEnvelope]:
     """Deliver the oldest first, except those for which ``but`` is true; return the ones left."""
     while True:
         rehearsal.collect()
-        deliverable = [mail for mail in rehearsal.mail if not but(mail)]
+        deliverable = [queued for queued in rehearsal.queued if not but(queued)]
         if not deliverable:
-            return list(rehearsal.mail)
+            return list(rehearsal.queued)
         rehearsal.deliver(deliverable[0])
 
 
-def to(participant: str, topic: str = "") -> Callable[[Mail], bool]:
+def to(participant: str, topic: str = "") -> Callable[[QueuedEnvelope], bool]:
     """Return a filter for deliveries to this participant whose topic contains ``topic``."""
-    return lambda mail: mail.to == participant and topic in mail.envelope.topic
+    return lambda queued: queued.to == participant and topic in queued.envelope.topic

@@ -68,7 +68,7 @@ class RehearsedOrders:
         """Deliver everything except messages of this topic."""
         while True:
             self.rehearsal.collect()
-            rest = [mail for mail in self.rehearsal.mail if mail.envelope.topic != topic]
+            rest = [queued for queued in self.rehearsal.queued if queued.envelope.topic != topic]
             if not rest:
                 return
             self.rehearsal.deliver(rest[0])
@@ -110,7 +110,7 @@ def create_sample_orders(databases: Databases) -> dict[str, SampleOrder]:
 
         orders["waiting"] = rehearsed.place()
         rehearsed.rehearsal.collect()
-        rehearsed.rehearsal.mail.clear()
+        rehearsed.rehearsal.queued.clear()
         orders["paid for"] = rehearsed.place()
         rehearsed.run_all_but("signal.PaymentCharged")
         with connection.cursor() as cursor:  # no relay runs, so an overdue reminder would count as stalled

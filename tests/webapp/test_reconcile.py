@@ -315,8 +315,8 @@ def _place_some(rehearsed: RehearsedOrders) -> None:
     rehearsed.place()
     rehearsed.place("eve")
     rehearsed.rehearsal.collect()
-    while len(rehearsed.rehearsal.mail) > 8:
-        rehearsed.rehearsal.deliver(rehearsed.rehearsal.mail[0])
+    while len(rehearsed.rehearsal.queued) > 8:
+        rehearsed.rehearsal.deliver(rehearsed.rehearsal.queued[0])
         rehearsed.rehearsal.collect()
 
 

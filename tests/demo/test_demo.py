@@ -1,4 +1,4 @@
-"""``manage.py demo`` as a newcomer meets it: embedded servers, real processes, nothing left behind."""
+"""``manage.py demo``: embedded servers, real processes, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ORDERS = 60
 
 
 class Demos:
-    """Demos of one folder; ``left`` are the processes of theirs that still run."""
+    """Runs demos in one folder; ``left`` lists their processes that still run."""
 
     def __init__(self) -> None:
         self.folder: Path = janitor().folder("demo") / "run"
@@ -52,7 +52,7 @@ class Demos:
         ]
 
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
-        """To its end, with its two outputs apart."""
+        """Run a demo to its end; return its two outputs."""
         env = {**os.environ, MARK: self._mark, "COLUMNS": "120"}
         return subprocess.run(
             self.argv(*options),
@@ -94,7 +94,7 @@ def demos() -> Iterator[Demos]:
 
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """The ports that a demo would like best, taken by somebody."""
+    """Occupies the ports that a demo prefers."""
     with ExitStack() as stack:
         for port in (8000, 5555):
             taker = stack.enter_context(socket.socket())
@@ -103,7 +103,7 @@ def busy() -> Iterator[None]:
                 taker.bind(("127.0.0.1", port))
                 taker.listen()
             except OSError:
-                continue  # somebody has it already, which serves as well
+                continue  # occupied already, which serves as well
         yield
 
 
@@ -114,7 +114,7 @@ def told(process: Process, pattern: str) -> str:
 
 
 def visitor(login_page: str, password: str) -> Callable[[str], str]:
-    """A browser that has logged in."""
+    """Return a browser session that has logged in."""
     jar = CookieJar()
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
     browser.open(login_page, timeout=scaled(10)).read()
@@ -137,7 +137,7 @@ def test_the_demo_settles_all_orders_and_runs_until_ctrl_c(demos: Demos) -> None
     assert flower == f"{admin}flower/"
     visit = visitor(f"{admin}login/", told(demo, r"login +admin, password (\S+)"))
     listed = set(re.findall(r"/orders/order/(\d+)/change/", visit(f"{admin}orders/order/")))
-    assert len(listed) == 50  # a page of them
+    assert len(listed) == 50  # one page
     assert "StockReserved" in visit(f"{admin}audit/sagaevent/?q=1")
     assert all(
         f"{pool}@demo" in visit(f"{flower}workers") for pool in ("orders", "inventory", "payments", "audit")
@@ -156,7 +156,7 @@ def test_a_killed_demo_leaves_nothing_and_can_run_again(demos: Demos) -> None:
     demo = demos.start("--exit")
     eventually(lambda: len(demos.left("celery -A workers.")) >= 4, 90, "four pools")
     demo.send(signal.SIGKILL)
-    again = demos.start("--exit")  # at once: it waits until the first one has been put away
+    again = demos.start("--exit")  # at once: it waits until the first demo's folder is removed
     assert again.wait(120) == 0, again.logs()
     [readme] = [block for block in page("README.md").blocks_of("console") if "make demo" in block.text]
     assert unfulfilled(readme, again.logs().splitlines(), figures=False) == []

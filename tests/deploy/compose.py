@@ -1,6 +1,4 @@
-"""docker-compose.yml as ``docker compose`` reads it: variables put in, merges done, commands as lists of
-words.
-"""
+"""Reads docker-compose.yml as ``docker compose`` does: variables, merges, and commands as lists."""
 
 from __future__ import annotations
 
@@ -20,12 +18,12 @@ VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?:(?P<how>:[-?])(?P<more>[^}]*))
 
 
 class Missing(Exception):
-    """A variable that the file insists on is not set; the message is what the user reads."""
+    """A required variable of the file is not set; the message is the file's."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """One service with the environment that its container gets."""
+    """A service with the environment of its container."""
 
     name: str
     raw: Mapping[str, Any]
@@ -33,12 +31,12 @@ class Service:
 
     @property
     def command(self) -> list[str]:
-        """What the container runs."""
+        """The command of the container."""
         return [*self.raw.get("entrypoint", []), *self.raw.get("command", [])]
 
     @property
     def check(self) -> list[str]:
-        """What its health check runs."""
+        """The command of the health check."""
         kind, *words = self.raw["healthcheck"]["test"]
         return words if kind == "CMD" else ["sh", "-c", *words]
 
@@ -49,13 +47,13 @@ class Service:
 
 @cache
 def raw() -> dict[str, Any]:
-    """The file as it is written, its YAML merges done."""
+    """Return the file with its YAML merges resolved, and its variables as they are."""
     loaded: dict[str, Any] = yaml.safe_load(FILE.read_text())
     return loaded
 
 
 def texts(node: Any) -> Iterator[str]:
-    """Every text in a part of the file."""
+    """Yield every text in a part of the file."""
     if isinstance(node, str):
         yield node
     elif isinstance(node, Mapping):
@@ -67,9 +65,9 @@ def texts(node: Any) -> Iterator[str]:
 
 
 def services(given: Mapping[str, str]) -> dict[str, Service]:
-    """All services with the variables of ``given``, which stands for .env.
+    """Return all services, with the variables of ``given`` in place of .env.
 
-    :raises Missing: as compose refuses a file whose ``${NAME:?message}`` is not answered.
+    :raises Missing: if a ``${NAME:?message}`` is not set, as compose does.
     """
     found = {}
     for name, service in raw()["services"].items():
@@ -84,7 +82,7 @@ def services(given: Mapping[str, str]) -> dict[str, Service]:
 
 
 def secrets() -> dict[str, str]:
-    """What ``deploy/secrets.sh`` prints, read as compose reads .env."""
+    """Return the output of ``deploy/secrets.sh``, parsed as compose parses .env."""
     text = subprocess.run(
         ["sh", "deploy/secrets.sh"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout

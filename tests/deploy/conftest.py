@@ -1,4 +1,4 @@
-"""One image for these tests: an image's files in a folder, the servers of compose on private ports."""
+"""The fixture of an installed image: its files in a folder, and the servers of compose on private ports."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ DATABASES = ("ordersaga_orders", "ordersaga_inventory", "ordersaga_payments")
 
 
 def broker_tags() -> list[str]:
-    """What the image's one user may do in the management interface, by the file that compose mounts."""
+    """Return the tags of the broker's user in the management interface, from the file that compose mounts."""
     text = (ROOT / "deploy" / "rabbitmq" / "ordersaga.conf").read_text()
     return re.findall(r"^default_user_tags\.(\w+) = true$", text, re.MULTILINE)
 
 
 class InstalledImage:
-    """What docker-compose.yml describes, with this machine's addresses in place of its hosts."""
+    """The services of docker-compose.yml, with this machine's addresses in place of its hosts."""
 
     def __init__(self, postgres: Postgres, rabbitmq: RabbitMQ) -> None:
         self.given = compose.secrets()
-        # the roles are shared with all other tests of this run, which know them by this password
+        # All tests of this run share the roles, with this password.
         self.given |= dict.fromkeys(
             (f"{role}_PASSWORD" for role in ("ORDERS", "INVENTORY", "PAYMENTS", "READER")), PASSWORD
         )
@@ -61,7 +61,7 @@ class InstalledImage:
         return compose.services(self.given)
 
     def command(self, words: list[str]) -> list[str]:
-        """The words with this machine's addresses, the program by its path."""
+        """Return the words with this machine's addresses, and the program by its path."""
         first, *rest = [self.here(word) for word in words]
         return [first if "/" in first or first == "sh" else str(release.PROGRAMS / first), *rest]
 
@@ -74,7 +74,7 @@ class InstalledImage:
 def image(
     postgres: Postgres, rabbitmq: RabbitMQ, database_templates: dict[str, str]
 ) -> Iterator[InstalledImage]:
-    """Files laid out, empty databases made by compose's own script, a broker's user and virtual host."""
+    """The image's files, databases created by compose's own script, and a broker user with a virtual host."""
     postgres.ensure()
     rabbitmq.ensure()
     made = InstalledImage(postgres, rabbitmq)
@@ -85,7 +85,7 @@ def image(
         "PGPASSWORD": PASSWORD,
         "POSTGRES_USER": OWNER,
     }
-    for _ in range(2):  # the second time changes nothing
+    for _ in range(2):  # the second run changes nothing
         subprocess.run(
             ["sh", "deploy/postgres/databases.sh"],
             cwd=ROOT,

@@ -1,6 +1,4 @@
-"""What an image holds, laid out in a folder: the Dockerfile's own COPY and RUN lines, without a container
-engine.
-"""
+"""Lays out an image in a folder by the Dockerfile's COPY and RUN lines, without a container engine."""
 
 from __future__ import annotations
 
@@ -19,25 +17,25 @@ PROGRAMS = Path(sys.executable).parent
 
 
 def last_stage() -> list[str]:
-    """Its instructions, continued lines joined."""
+    """Return the instructions of the last stage, with continued lines joined."""
     text = DOCKERFILE.rpartition("\nFROM ")[2].replace("\\\n", " ")
     return [line for line in text.splitlines()[1:] if line and not line.startswith("#")]
 
 
 def environment() -> dict[str, str]:
-    """What its ENV lines say, the programs' folder being that of the tests."""
+    """Return the variables of the ENV lines, with the tests' folder of programs."""
     words = [word for line in last_stage() if line.startswith("ENV ") for word in line.split()[1:]]
     said = dict(word.split("=", 1) for word in words)
     return {name: value.strip('"') for name, value in said.items() if name not in {"PATH", "PYTHONPATH"}}
 
 
 def process_environment(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a container's process, ``folder`` being its /app."""
+    """Return the environment of a container's process whose /app is ``folder``."""
     return {**environment(), "PATH": f"{PROGRAMS}:{os.environ['PATH']}", "PYTHONPATH": str(folder), **given}
 
 
 def lay_out(folder: Path) -> None:
-    """Copy what is copied, run what is run."""
+    """Copy the files of COPY and run the commands of RUN."""
     for line in last_stage():
         if copied := re.fullmatch(r"COPY (?!--from)(\S+) (\S+)", line):
             source, target = ROOT / copied[1], folder / copied[2]

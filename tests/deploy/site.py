@@ -1,4 +1,4 @@
-"""The web as a browser behind a proxy sees it: by https, with cookies."""
+"""A client of the web behind a proxy: by https, with cookies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORIGIN = "https://localhost"
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: Message
@@ -29,7 +29,7 @@ class Answer:
 
 
 class Site:
-    """One visitor."""
+    """A client with its cookies."""
 
     def __init__(self, image: InstalledImage) -> None:
         self._port = image.web

@@ -1,4 +1,4 @@
-"""docker-compose.yml, without an engine: the specification's schema, and what an operator counts on."""
+"""docker-compose.yml follows the specification's schema, and has what an operator relies on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.processes import ROOT
 POOLS = {"orders", "inventory", "payments", "audit"}
 ALL = {*POOLS, "postgres", "rabbitmq", "migrate", "web", "flower", "manage"}
 ONCE = {"migrate", "manage"}
-"""They end by themselves."""
+"""Services that end by themselves."""
 
 
 def schema_faults(document: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""The very commands of docker-compose.yml and of the units, with the same environment, as plain processes."""
+"""Runs the commands of docker-compose.yml and of the units, with the same environment, as plain processes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ STAYING = ("orders", "inventory", "payments", "audit", "web", "flower")
 READY = 90.0
 PASSWORD = "only-for-this-test"
 FAREWELL = ("", "worker: Warm shutdown (MainProcess)")
-"""What Celery prints past all logging when it is told to stop."""
+"""The lines that Celery prints without logging when it is stopped."""
 
 
 def once(image: InstalledImage, service: str, *words: str, **more: str) -> str:
-    """What a command of compose prints that ends by itself; it must succeed."""
+    """Run a command of compose that ends by itself and must succeed; return its output."""
     found = image.services()[service]
     done = subprocess.run(
         image.command([*found.command[: len(found.command) - bool(words)], *words]),
@@ -68,7 +68,7 @@ def composed(image: InstalledImage) -> dict[str, Process]:
 
 
 def of_systemd(image: InstalledImage) -> dict[str, Process]:
-    """Their environment is what the environment file's example asks for, filled in."""
+    """Start the units, with the environment file's example filled in."""
     by_compose = {name: value for service in ("flower", "web", "manage")
                   for name, value in image.services()[service].environment.items()}  # fmt: skip
     filled = {name: value or by_compose[name] for name, value in example().items()}
@@ -84,13 +84,13 @@ def of_systemd(image: InstalledImage) -> dict[str, Process]:
 
 
 class Deployment:
-    """All that stays up, started one way."""
+    """All long-running processes, started by compose's commands or by the units'."""
 
     def __init__(self, image: InstalledImage, processes: dict[str, Process]) -> None:
         self.image, self.processes = image, processes
 
     def healthy(self, name: str) -> bool:
-        """Whether compose's health check of that service passes."""
+        """Return whether compose's health check of a service passes."""
         service = self.image.services()[name]
         done = subprocess.run(
             self.image.command(service.check), cwd=self.image.folder,
@@ -114,14 +114,14 @@ class Deployment:
         assert json.loads(said)["confirmed"] == 1, said
 
     def pleases_the_doctor(self) -> None:
-        """Not a warning: roles, queues, policies and clocks are as they should be."""
+        """Check that the doctor finds nothing: roles, queues, policies and clocks are right."""
         management = self.image.here("http://@rabbitmq:15672").replace("@", "")
         said = once(self.image, "manage", "doctor", "--json", "--rabbitmq-admin", management)
         assert json.loads(said)["findings"] == []
 
     def wrote_for_machines(self) -> None:
-        """Every line of every process is JSON, but Celery's farewell; the web's accesses are without what was
-        asked for.
+        """Check that every log line is JSON, except Celery's last lines, and that access
+        lines have no query.
         """
         lines = {
             name: [json.loads(line) for line in process.logs().splitlines() if line not in FAREWELL]
@@ -184,8 +184,8 @@ def test_systemd_units_settle_an_order_and_stop_on_term(migrated: InstalledImage
 
 
 def _serves_the_admin(image: InstalledImage) -> None:
-    """With static files of names that hold their digest, compressed and kept; https is believed
-    of the proxy.
+    """Check that static files have hashed names, are compressed and cached, and that the proxy's https is
+    trusted.
     """
     site = Site(image)
     page = site.get("/admin/login/")
@@ -212,7 +212,7 @@ def _shows_flower_to_staff(image: InstalledImage) -> None:
 
 
 def _shows_stock_to_staff(image: InstalledImage) -> None:
-    """Read from inventory's database by a role that may only read."""
+    """Check that stock is read from inventory's database by a read-only role."""
     site = Site(image)
     site.log_in("ann", PASSWORD)
     stock = site.get("/admin/mirrors/stock/")
@@ -221,9 +221,7 @@ def _shows_stock_to_staff(image: InstalledImage) -> None:
 
 
 def _queues(site: Site) -> set[str]:
-    """Those on Flower's page of the broker; it asks the pools anew, of which a busy one may
-    answer too late.
-    """
+    """Return the queues on Flower's page of the broker, which may miss a busy pool."""
     site.get("/admin/flower/workers?refresh=1")
     return set(re.findall(r'<tr id="(\w+)">', site.get("/admin/flower/broker").text))
 

@@ -1,4 +1,4 @@
-"""docs/DEPLOYING.md and the units' README say what is so."""
+"""docs/DEPLOYING.md and the units' README match the code."""
 
 from __future__ import annotations
 

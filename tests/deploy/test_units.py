@@ -1,6 +1,4 @@
-"""The systemd units: stopped politely, started again, as good as compose's, and understood by
-systemd itself.
-"""
+"""The systemd units stop gracefully, restart, match compose, and pass systemd's own check."""
 
 from __future__ import annotations
 
@@ -62,7 +60,7 @@ def test_a_unit_runs_the_command_of_compose(unit: Unit) -> None:
     assert words == [word.replace("--address=0.0.0.0", "--address=127.0.0.1") for word in expected]
 
 
-if ANALYZE:  # not everywhere; without it the tests above must do
+if ANALYZE:  # not available everywhere; the tests above cover the rest
 
     def test_systemd_finds_no_fault_in_them(tmp_path: Path) -> None:
         bin_ = tmp_path / "venv" / "bin"

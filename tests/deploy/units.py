@@ -1,4 +1,4 @@
-"""The units under deploy/systemd as systemd reads them."""
+"""Reads the units under deploy/systemd as systemd does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROGRAMS = f"{HOME}/venv/bin/"
 
 
 class Unit:
-    """One unit, or one instance of a template."""
+    """A unit, or an instance of a template."""
 
     def __init__(self, path: Path, instance: str = "") -> None:
         self.path, self.instance = path, instance
@@ -27,7 +27,7 @@ class Unit:
 
     @cached_property
     def settings(self) -> dict[str, list[str]]:
-        """Every ``Key=value``, in all sections; a key may stand several times."""
+        """Every ``Key=value`` of all sections; a key may occur several times."""
         found: dict[str, list[str]] = {}
         for line in self.path.read_text().splitlines():
             if line and line[0] not in "#;[":
@@ -41,7 +41,7 @@ class Unit:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What stands in the unit itself."""
+        """The environment in the unit itself."""
         pairs = [word for line in self.settings.get("Environment", []) for word in shlex.split(line)]
         return dict(pair.split("=", 1) for pair in pairs)
 
@@ -55,7 +55,7 @@ class Unit:
 
 
 def units() -> list[Unit]:
-    """Every service; the template once for each instance that the target wants."""
+    """Return every service; the template once for each instance that the target wants."""
     found = []
     for path in sorted(FOLDER.glob("*.service")):
         if "@" in path.name:
@@ -71,6 +71,6 @@ def instances(template: str) -> list[str]:
 
 
 def example() -> dict[str, str]:
-    """The variables of the environment file's example, those that are commented out too."""
+    """Return the variables of the environment file's example, including commented ones."""
     text = (FOLDER / "ordersaga.env.example").read_text()
     return dict(re.findall(r"^#?([A-Z_]+)=(.*)$", text, re.MULTILINE))

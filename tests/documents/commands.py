@@ -1,4 +1,4 @@
-"""What is wrong with a command of the documents, by the parsers that would read it."""
+"""Checks the commands of the documents by the parsers that would read them."""
 
 from __future__ import annotations
 
@@ -36,23 +36,21 @@ SERVICES = set(
     )
 )
 LEFT = "…"
-"""Stands for what the reader fills in; nothing is asked of a command that has it but that its
-options exist.
-"""
+"""A placeholder for what the reader fills in; only the options of such a command are checked."""
 FOREIGN = frozenset(
     """
     . cd cp curl do done echo env eval export for git grep head install jobs jq journalctl kill mkdir pg_dump pip psql
     rabbitmq-plugins rabbitmqctl sort source sudoedit systemctl tee true umask useradd wait
     """.split()  # noqa: SIM905 - read as the words they are
 )
-"""Programs that are not ours. Whatever else a document types must be one that is looked into below."""
+"""Programs of others. Every other program in a document must be one that is checked below."""
 RUNNERS = frozenset({"systemd-run", "timeout", "do"})
-"""They run what stands after their options."""
+"""Programs that run the command after their options."""
 TYPED = re.compile(
     r"(?:[A-Z_…]+=(?:\"[^\"]*\"|\S*) )*(?:\S*/)?"
     r"(?:python[\d.]*|pytest|make|celery|docker compose|manage\.py|sh|pip|systemctl|journalctl|curl|git) \S"
 )
-"""What in running text is a command."""
+"""Matches a command in running text."""
 SOURCES = "\n".join(
     Path(ROOT, name).read_text(errors="replace")
     for name in sorted(names())
@@ -70,7 +68,7 @@ def manage(name: str) -> argparse.ArgumentParser:
 
 
 def fault(command: Command, project: Page) -> str | None:
-    """What is wrong with a command."""
+    """Return what is wrong with a command, or None."""
     names_set = [variable.partition("=")[0] for variable in command.sets]
     if not project.files and (
         strange := [name for name in names_set if LEFT not in name and not _is_read(name)]
@@ -109,7 +107,7 @@ def _docker(words: Sequence[str], project: Page) -> str | None:
 
 
 def _shell(words: Sequence[str], project: Page) -> str | None:
-    """``sh FILE``: one of ours, or one that a container has."""
+    """Check ``sh FILE``: a script of the project, or one of a container."""
     file = next((word for word in words if not word.startswith("-")), "")
     return None if not file or file.startswith("/") or Path(ROOT, file).exists() else f"no {file}"
 
@@ -130,7 +128,7 @@ def _manage(words: Sequence[str], project: Page | None = None) -> str | None:
 
 
 def _option_strings(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """The options of a command and of its subcommands."""
+    """Return the options of a command and of its subcommands."""
     yield from parser._option_string_actions
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -173,7 +171,7 @@ def _make(words: Sequence[str], project: Page) -> str | None:
 
 
 def _compose(words: Sequence[str], project: Page) -> str | None:
-    """What ``run`` and ``exec`` start, and the names of services. Docker itself is not there to ask."""
+    """Check the command of ``run`` and ``exec`` and the names of services, without Docker."""
     act, *rest = [word for word in words if not word.startswith("-")] or [LEFT]
     named = (
         rest[:1]
@@ -191,7 +189,7 @@ def _compose(words: Sequence[str], project: Page) -> str | None:
 
 
 def _celery(words: Sequence[str], project: Page) -> str | None:
-    """Click's own parser for each group; the application is looked for, not loaded."""
+    """Check by Click's parser of each group; the application is found but not loaded."""
     rest, group = list(words), celery
     context = click.Context(celery, info_name="celery")
     while isinstance(group, click.Group):
@@ -258,20 +256,20 @@ READERS = {
     "sh": _shell,
     "pytest": lambda words, _: pytest_fault(words),
 }
-"""Who looks into which program's words."""
+"""The checker of each program."""
 
 
 @cache
 def every_option() -> frozenset[str]:
-    """Of all our commands, and of ``celery worker``."""
+    """Return the options of all commands of the project and of ``celery worker``."""
     worker = {option for p in celery.commands["worker"].params for option in p.opts}
     ours = [name for name, app in get_commands().items() if str(app).startswith("webapp")]
     return frozenset(option for name in ours for option in manage(name)._option_string_actions) | worker
 
 
 def faults(one: Page) -> list[str]:
-    """In the shell blocks whole commands; in running text, where one is named in part, its name
-    and options.
+    """Yield faults of whole commands in shell blocks, and of the names and options of commands in running
+    text.
     """
     typed = [c for line in one.commands for c in commands_of(line)]
     found = [f"{c.line}: {why}" for c in typed if (why := fault(c, one))]

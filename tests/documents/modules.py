@@ -1,4 +1,4 @@
-"""What is wrong with the arguments of ``python -m …`` and of pytest: asked of the programs themselves."""
+"""Checks the arguments of ``python -m …`` and of pytest by the programs themselves."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ argparse.ArgumentParser.parse_args = only
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
-"""Runs a module until it has read its arguments."""
+"""Runs a module until it has parsed its arguments."""
 
 
 @cache
 def module_fault(module: str, arguments: tuple[str, ...]) -> str | None:
-    """What the module's own parser says."""
+    """Return the error of the module's own parser, or None."""
     try:
         spec = find_spec(module)
     except ModuleNotFoundError:
@@ -47,7 +47,7 @@ def module_fault(module: str, arguments: tuple[str, ...]) -> str | None:
 
 
 def pytest_fault(arguments: Sequence[str]) -> str | None:
-    """Paths that are not there, words of ``-k`` that select nothing, options that pytest has not got here."""
+    """Return paths that do not exist, words of ``-k`` that select nothing, and unknown options."""
     words = [word for word in arguments if word != "…"]
     while words:
         word = words.pop(0)
@@ -75,7 +75,7 @@ def pytest_help() -> str:
 
 
 def selects(part: str) -> bool:
-    """Whether a word of ``-k`` is part of the name of a test, of its file or of a folder above."""
+    """Return whether a word of ``-k`` is part of the name of a test, its file or a folder above it."""
     return any(part.lower() in name for name in test_names())
 
 

@@ -1,4 +1,4 @@
-"""The documents as a reader sees them: headings, links, code blocks, inline code."""
+"""Parses the documents: headings, links, code blocks, inline code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHELLS = frozenset({"console", "sh", "bash", "shell"})
 
 
 class Block(NamedTuple):
-    """A fenced block; ``line`` is that of its fence, counted from 1."""
+    """A fenced block; ``line`` is the line of its fence, from 1."""
 
     language: str
     text: str
@@ -25,10 +25,10 @@ class Block(NamedTuple):
 
 
 class Page:
-    """One Markdown file."""
+    """A Markdown file."""
 
     def __init__(self, path: Path, text: str | None = None) -> None:
-        """:param text: of a draft, which need not be there."""
+        """:param text: the content of a draft that is not a file."""
         self.path, self.name = path, str(path.relative_to(ROOT))
         self.text = path.read_text() if text is None else text
 
@@ -49,7 +49,7 @@ class Page:
 
     @cached_property
     def links(self) -> list[str]:
-        """Where its links and pictures lead, as written."""
+        """The targets of its links and pictures, as written."""
         inline = [child for token in self.tokens for child in token.children or []]
         return [
             str(t.attrs.get("href") or t.attrs.get("src")) for t in inline if t.type in {"link_open", "image"}
@@ -57,7 +57,7 @@ class Page:
 
     @cached_property
     def anchors(self) -> set[str]:
-        """Headings by the names GitHub gives them, the second of two equal ones with ``-1``."""
+        """The anchors that GitHub gives its headings; a repeated heading gets ``-1``."""
         seen: Counter[str] = Counter()
         found = set()
         for before, token in zip(self.tokens, self.tokens[1:], strict=False):
@@ -70,30 +70,30 @@ class Page:
 
     @cached_property
     def sections(self) -> list[tuple[str, str]]:
-        """Headings below the title with what stands under each, as written."""
+        """The headings below the title, with the text of each section."""
         parts = re.split(r"^#{2,} (.+)\n", self.text, flags=re.MULTILINE)[1:]
         return list(zip(parts[::2], parts[1::2], strict=True))
 
     @cached_property
     def spans(self) -> list[str]:
-        """Inline code."""
+        """The texts of inline code."""
         return [t.content for token in self.tokens for t in token.children or [] if t.type == "code_inline"]
 
     @cached_property
     def prose(self) -> str:
-        """What a reader takes as words and names: all but the Python, which runs."""
+        """The text without Python blocks, which are run instead."""
         fences = [t.content for t in self.tokens if t.type == "fence" and t.info.split(" ")[0] != "python"]
         return "\n".join([*(t.content for t in self.tokens if t.type == "inline"), *fences])
 
     @cached_property
     def files(self) -> dict[str, str]:
-        """The files it tells its reader to write, by name: Python blocks that begin with ``# name.py``."""
+        """The files that a reader is asked to write: Python blocks that begin with ``# name.py``."""
         named = [(re.match(r"# (\w+\.py)\n", block.text), block.text) for block in self.blocks_of("python")]
         return {match[1]: text for match, text in named if match}
 
     @cached_property
     def commands(self) -> list[str]:
-        """The lines of its shell blocks that are typed: after ``$``, or all where no line has one."""
+        """The lines of its shell blocks that a reader types: those after ``$``, or all if no line has one."""
         found = []
         for block in self.blocks_of(*SHELLS):
             lines = re.sub(r"\\\n|(?<= do)\n +", " ", block.text).splitlines()
@@ -104,7 +104,7 @@ class Page:
 
 @cache
 def pages() -> list[Page]:
-    """Every document of the project."""
+    """Return every document of the project."""
     return [Page(Path(ROOT, name)) for name in sorted(names()) if name.endswith(".md")]
 
 
@@ -115,7 +115,7 @@ def page(name: str) -> Page:
 
 @cache
 def names() -> set[str]:
-    """Every file and folder of the project; environments and what is built are left out."""
+    """Return every file and folder of the project, without environments and build output."""
     made = {"build", "dist", "staticfiles", "ordersaga.egg-info"}
     top = [
         entry

@@ -1,4 +1,4 @@
-"""What a document says that a command prints, held against what it printed."""
+"""Compares the output that a document promises with the real output."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tests.documents.pages import Block
 
 
 def unfulfilled(block: Block, said: list[str], *, figures: bool = True) -> list[str]:
-    """The lines that are promised of a block and that did not come, in its order; … stands for anything.
+    """Return the promised lines of a block that are missing from the output, in order; … matches anything.
 
-    :param figures: whether figures must be the promised ones, too.
+    :param figures: whether figures must be equal too.
     """
     rest = iter(_plain(line, figures) for line in said)
     promised = [line for line in block.text.splitlines() if not line.startswith("$ ")]

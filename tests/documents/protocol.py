@@ -1,4 +1,4 @@
-"""The protocol as docs/PROTOCOL.md states it: its rules, and the moves that its diagrams allow."""
+"""Parses docs/PROTOCOL.md: its rules, and the transitions in its diagrams."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Moves = set[tuple[str, str]]
 
 
 def rules() -> list[int]:
-    """The numbers of the rules, in their order."""
+    """Return the numbers of the rules, in order."""
     return [int(number) for number in RULE.findall(page(PAGE).text)]
 
 
 def moves() -> tuple[Moves, Moves]:
-    """From and to: of a saga's status, and of a journal row's state."""
+    """Return the transitions of a saga's status, and of a journal row's state."""
     saga, journal = (set(MOVE.findall(block.text)) for block in page(PAGE).blocks_of("mermaid"))
     return saga, journal

@@ -1,4 +1,4 @@
-"""A line of a shell block, taken apart into the commands it runs."""
+"""Splits a line of a shell block into its commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REDIRECTION = re.compile(r"(?<!\S)\d?(?:>>?|<)(?:&\d|\s*[^\s|&;]+)")
 
 
 class Command(NamedTuple):
-    """One command: the variables set before it, its words, and the line it was written in."""
+    """A command: the variables before it, its words, and its line."""
 
     sets: tuple[str, ...]
     words: tuple[str, ...]
@@ -21,7 +21,7 @@ class Command(NamedTuple):
 
 
 def commands_of(line: str) -> list[Command]:
-    """The commands of a line, those inside ``$( )`` too; comments and redirections are left out."""
+    """Return the commands of a line, including those in ``$( )``, without comments and redirections."""
     inner = re.findall(r"\$\(([^()]+)\)", line)
     plain = REDIRECTION.sub("", re.sub(r"\$\([^()]+\)", "SUBSTITUTED", line))
     lexer = shlex.shlex(plain, posix=True, punctuation_chars="|&;()")

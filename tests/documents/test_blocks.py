@@ -1,4 +1,4 @@
-"""No block, heading or piece of a document escapes the checks: what nobody looks into is refused."""
+"""Every block, heading and piece of a document is covered by a check."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ LOOKED_INTO = {
     "": "a drawing in characters; names in it are those of test_names.py, and code may not hide there",
     **dict.fromkeys(SHELLS, "parsed by test_commands.py"),
 }
-"""Languages of blocks, and who looks into them."""
+"""The languages of blocks, and the check of each."""
 SINGLE = {
     ("docs/GETTING_STARTED.md", "text"): "compared by test_getting_started.py",
     ("docs/DEPLOYING.md", "text"): "below",
     ("docs/DEPLOYING.md", "nginx"): "below",
 }
-"""Blocks that are the only one of their language on their page."""
+"""Blocks that are the only ones of their language on their page."""
 
 
 def escaped(one: Page) -> list[str]:
-    """What of a page no test looks into."""
+    """Return the parts of a page that no check covers."""
     languages = [block.language for block in one.blocks]
     found = [
         f"{block.language}, line {block.line}"

@@ -1,4 +1,4 @@
-"""The Python in the documents runs."""
+"""The Python blocks of the documents run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.documents.pages import Page, pages
 
 PROJECTS = [one for one in pages() if one.files]
-"""Those that have their reader write files are followed by a test of their own."""
+"""Pages whose reader writes files; a separate test follows them."""
 SPEAKING = [one for one in pages() if one.blocks_of("python") and one not in PROJECTS]
 
 
@@ -17,7 +17,7 @@ SPEAKING = [one for one in pages() if one.blocks_of("python") and one not in PRO
 def test_the_blocks_of_a_document_run_one_after_the_other(one: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("document")
     for block in one.blocks_of("python"):
-        padded = "\n" * block.line + block.text  # so that a traceback tells the line of the document
+        padded = "\n" * block.line + block.text  # so that a traceback has the line of the document
         exec(compile(padded, one.name, "exec"), vars(module))  # noqa: S102 - our own documents
 
 

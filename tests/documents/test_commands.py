@@ -1,4 +1,4 @@
-"""Every command in the documents is one that the real parsers take."""
+"""The real parsers accept every command in the documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the architecture page draws and lists is what is there: the choreography, the rooms, the packages."""
+"""The diagrams and lists of the architecture page match the code: choreography, packages, dependencies."""
 
 from __future__ import annotations
 

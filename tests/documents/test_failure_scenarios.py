@@ -1,4 +1,4 @@
-"""The page of failures leaves none out that has a test."""
+"""The page of failure scenarios lists every scenario that has a test."""
 
 from __future__ import annotations
 

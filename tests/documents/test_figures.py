@@ -1,9 +1,8 @@
-"""No figure stands without the command that makes it.
+"""Every figure in the documents names the command that measures it.
 
-A figure is a number with a unit, or a ratio in words. In its passage (a paragraph, an item of a list, a row
-of a table with the paragraph before it) stands the command that measures it, the test that enforces it
-(*bound*), or it is no measurement but a constant, which is named here with the place in the code that holds
-it.
+A figure is a number with a unit, or a ratio in words. Its passage (a paragraph, a list item, a table row with
+the paragraph before it) contains the command that measures it, or the test that enforces it (*bound*); or it
+is a constant, listed here with its place in the code.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ MAKES = re.compile(
 )
 """The commands that print figures."""
 MEASURED = "--measured"
-"""A page that says how to make them print it, may give what each test printed after **Measured**."""
+"""A page that explains this option may give what each test printed after **Measured**."""
 
 CONSTANTS = {
     ("SECURITY.md", "8 MiB"): ("ordersaga/envelope.py", "MAX_BYTES = 8 * 1024 * 1024"),
@@ -79,7 +78,7 @@ CONSTANTS = {
     ("docs/PERFORMANCE.md", "5 %"): ("webapp/ops/demo/runner.py", "5 % out of stock"),
     ("docs/PERFORMANCE.md", "2 %"): ("webapp/ops/demo/runner.py", "2 % free of charge"),
 }
-"""Figures that nobody measures, by the page that gives them, each with the file that says so, and how."""
+"""Figures that are not measured, by page, each with the file and the expression that define it."""
 
 
 class Passage(NamedTuple):
@@ -90,8 +89,8 @@ class Passage(NamedTuple):
 
 
 def passages(one: Page) -> Iterator[Passage]:
-    """What is read together. Of a table every row; the paragraph before it and its heading hold for all of
-    its rows.
+    """Yield the passages that are read together. The paragraph before a table and its heading belong to each
+    of its rows.
     """
     before: tuple[str, ...] = ()
     row: list[Token] | None = None
@@ -136,7 +135,7 @@ def _passage(tokens: list[Token]) -> Passage:
 
 
 def unfounded(one: Page) -> list[str]:
-    """Its figures that no command, test or constant stands behind."""
+    """Return the figures that no command, test or constant supports."""
     printed = any(MEASURED in span for span in [*one.spans, *one.commands])
     found = []
     for passage in passages(one):

@@ -1,10 +1,7 @@
-"""Getting started, followed to the letter in an empty folder: its files written, its commands typed, its saga
-run.
+"""Follows the guide literally in an empty folder: writes its files, types its commands, and runs its saga.
 
-Two things differ from what a reader does: the packages are those of this run instead of pip's, and the
-addresses of the last part are those of private servers. Of this run's packages only those can be imported
-that the page's ``pip install`` brings, and of this project the engine alone (no stage, no other
-participants).
+Two things differ: the packages are those of this run, and the servers are private. Only the packages that the
+guide's ``pip install`` brings can be imported, and only the engine of this project.
 """
 
 from __future__ import annotations
@@ -45,11 +42,11 @@ class NotBrought:
             raise ModuleNotFoundError(f"{{name}} is not among what the guide installs", name=name)
 sys.meta_path.insert(0, NotBrought())
 """
-"""A newcomer's Python: it cannot import what this run has beyond what the guide installs."""
+"""Makes Python refuse to import what the guide does not install."""
 
 
 def asked_for() -> list[Requirement]:
-    """What the guide has pip install, the clone by what it requires."""
+    """Return the packages that the guide installs, and the requirements of the clone."""
     [line] = [line for line in GUIDE.commands if line.startswith("pip install ")]
     clone, *others = shlex.split(line)[2:]
     [made] = [line.split()[-1] for line in GUIDE.commands if line.startswith("git clone ")]
@@ -64,7 +61,7 @@ def asked_for() -> list[Requirement]:
 
 
 def brought() -> set[str]:
-    """All packages that come with those, as this run has them."""
+    """Return all packages that these bring, as installed in this run."""
     left, found = asked_for(), set()
     while left:
         wanted = left.pop()
@@ -81,7 +78,7 @@ def brought() -> set[str]:
 
 
 def not_brought() -> set[str]:
-    """The modules that this run could import beside them."""
+    """Return the modules of this run that the guide does not install."""
     there = brought() | {"pip", "setuptools"}
     return {
         module
@@ -92,9 +89,7 @@ def not_brought() -> set[str]:
 
 @pytest.fixture
 def project() -> Path:
-    """The newcomer's folder with the files of the guide; the engine, and only that, can be imported beside
-    the packages.
-    """
+    """The guide's folder with its files; besides its packages, only the engine can be imported."""
     folder = janitor().folder("guide")
     Path(folder, "site").mkdir()
     Path(folder, "site", "ordersaga").symlink_to(ROOT / "ordersaga")
@@ -106,7 +101,7 @@ def project() -> Path:
 
 @pytest.fixture
 def addresses(postgres: Postgres, vhost: str) -> Iterator[dict[str, str]]:
-    """Real servers, empty, by the guide's variables."""
+    """The URLs of real, empty servers, by the guide's variables."""
     postgres.ensure()
     for name in NAMES:
         postgres.create_role(name)
@@ -117,7 +112,7 @@ def addresses(postgres: Postgres, vhost: str) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def bash(project: Path) -> Iterator[Callable[..., str]]:
-    """Runs a script in the newcomer's folder; gives what it said."""
+    """Runs a script in the guide's folder; returns its output."""
     started: list[Process] = []
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     env = {
@@ -129,7 +124,9 @@ def bash(project: Path) -> Iterator[Callable[..., str]]:
     }
 
     def run(script: str, *, status: int = 0) -> str:
-        """Ended after a time that is long enough on a busy machine, with the pools' logs to tell why."""
+        """Run a script with a timeout that is long enough for a busy machine; on failure show the pools'
+        logs.
+        """
         process = Process(
             "guide", ["timeout", f"{scaled(170):.0f}", "bash", "-c", script], env=env, cwd=project
         )
@@ -147,7 +144,7 @@ def bash(project: Path) -> Iterator[Callable[..., str]]:
 
 
 def script(blocks: list[Block], addresses: dict[str, str]) -> str:
-    """All that is typed, with a line between the blocks to tell their outputs apart."""
+    """Return all typed commands, with a line between the blocks that separates their outputs."""
     lines = ["set -e"]
     for block in blocks:
         typed = [line[2:] for line in block.text.splitlines() if line.startswith("$ ")]

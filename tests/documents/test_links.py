@@ -1,4 +1,4 @@
-"""Where a document points, something is."""
+"""Every link of the documents has a target."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 
 
 def missing(one: Page) -> list[str]:
-    """Its links that lead nowhere; those to other sites are not followed."""
+    """Return links without a target; links to other sites are not followed."""
     return [link for link in one.links if not urlsplit(link).scheme and not _leads_somewhere(one, link)]
 
 
@@ -22,7 +22,7 @@ def _leads_somewhere(one: Page, link: str) -> bool:
     if parts.path and (not target.is_relative_to(ROOT) or str(target.relative_to(ROOT)) not in names()):
         return False
     if not parts.fragment or target.suffix != ".md":
-        return not parts.fragment  # nobody checks a place in another kind of file
+        return not parts.fragment  # anchors in other kinds of files are not checked
     pointed_at = one if target == one.path else page(str(target.relative_to(ROOT)))
     return parts.fragment in pointed_at.anchors
 

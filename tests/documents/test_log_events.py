@@ -1,4 +1,4 @@
-"""The table of log events in docs/DEPLOYING.md lists the events of the code, no more and no less."""
+"""The table of log events in docs/DEPLOYING.md lists exactly the events of the code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def listed() -> list[str]:
 
 
 def emitted() -> Iterator[tuple[Path, ast.Call]]:
-    """Every construction of a log event, with its file."""
+    """Yield every log event in the code, with its file."""
     for folder in ("ordersaga", "workers"):
         for path in Path(ROOT, folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):

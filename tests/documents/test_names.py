@@ -1,4 +1,4 @@
-"""The files, tests and signals a document speaks of are there."""
+"""Every file, test and signal that a document names exists."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ FILE = re.compile(
     r"(?<![\w./:@-])((?:[\w.*-]+/)*(?:[\w.*-]+\.(?:py|sql|md|toml|yml|txt|json|service|target|csv|sh|conf|svg)|[\w.*-]*\.env\.example))\b(?!\.\w)(?:::(\w+))?"
 )
 FOLDER = re.compile(r"(?:ordersaga|workers|webapp|tests|benchmarks|docs|deploy|examples)/[\w/-]*")
-"""In inline code: a folder of ours."""
+"""Matches a folder of the project in inline code."""
 MADE = frozenset({".env", "report.json", "CANCEL.json"})
 
 
 @cache
 def functions(path: str) -> frozenset[str]:
-    """The functions that a Python file defines, methods too."""
+    """Return the functions and methods that a Python file defines."""
     tree = ast.parse(Path(ROOT, path).read_text())
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
 @cache
 def found(name: str) -> list[str]:
-    """The files of the project that a name may mean: whole paths, or their ends."""
+    """Return the files of the project that a name may mean, by whole paths or their ends."""
     pattern = name.removeprefix("./")
     return [path for path in names() if PurePosixPath(path).match(pattern)]
 
 
 def wrong(one: Page) -> list[str]:
-    """Names that a document uses and that mean nothing."""
+    """Return the names in a document that mean nothing."""
     faults = [span for span in one.spans if FOLDER.fullmatch(span) and not found(span.rstrip("/"))]
     for name, test in FILE.findall(one.prose):
         if name in one.files or name in MADE:

@@ -1,4 +1,4 @@
-"""The check of what documents promise notices what does not come."""
+"""The check of promised output detects missing lines."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ FOLDERS = ("ordersaga", "workers", "webapp", "tests", "benchmarks", "examples")
 
 
 def cited(text: str) -> set[int]:
-    """The numbers of all rules that a text cites; of a range, its ends."""
+    """Return the numbers of all rules that a text cites; of a range, its ends."""
     return {int(number) for citation in CITED.findall(text) for number in re.findall(r"\d+", citation)}
 
 

@@ -1,4 +1,4 @@
-"""The README's code runs, and its saga, too."""
+"""The README's code runs, and so does its saga."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.databases import Databases
 
 
 def declared(**databases: str) -> dict[str, Any]:
-    """The names that the README's Python blocks define, its databases replaced."""
+    """Return the names that the README's Python blocks define, with test databases."""
     code = "\n".join(block.text for block in page("README.md").blocks_of("python"))
     for name, url in databases.items():
         code = code.replace(f"postgresql://{name}@localhost/{name}", url)

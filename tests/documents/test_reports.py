@@ -1,4 +1,4 @@
-"""What the pages tell of the bench is what its reports hold, and the reports are of one run."""
+"""The figures in the pages match the benchmark reports, which are of one run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def whole(value: float) -> str:
 
 
 def against(part: str, end: str = "") -> tuple[str, str]:
-    """OrderSaga's orders a second, and the best plain chain's with how many times that is."""
+    """Return OrderSaga's orders per second, those of the best plain chain, and their ratio."""
     ours, theirs = (
         figure(part, f"OrderSaga{end}"),
         max(figures(REPORTS, part, "orders_per_second", BEST, end)),
@@ -39,7 +39,7 @@ def against(part: str, end: str = "") -> tuple[str, str]:
 
 
 def first_screen() -> list[str]:
-    """The README's sentence that compares."""
+    """Return the README's sentence that compares."""
     drained = against("drain")
     return [
         f"settles **{drained[0]} waiting orders a second**",
@@ -49,7 +49,7 @@ def first_screen() -> list[str]:
 
 
 def processes() -> list[str]:
-    """The rows of one, two and four processes."""
+    """Return the rows of one, two and four processes."""
     rows = []
     for number, name in ((1, "1 process"), (2, "2 processes"), (4, "4 processes")):
         drained, placed = (
@@ -60,7 +60,7 @@ def processes() -> list[str]:
 
 
 def performance() -> list[str]:
-    """What was expected, as the reports' page has it; the audit's share; growth, and one hot product."""
+    """Return the targets as in the reports' page, the share of the audit, growth, and one hot product."""
     page = (FOLDER / "README.md").read_text().splitlines()
     later, drained = (whole(figure("drain", name)) for name in ("OrderSaga, the audit later", "OrderSaga"))
     million, few = (
@@ -103,11 +103,11 @@ def test_the_reports_are_of_one_full_run() -> None:
         )
     assert (
         len({part["commit"] for name, part in REPORTS.items() if not EXPERIMENTS[name].once}) == 1
-    )  # what is counted is not timed
+    )  # counts are not timed
     for name, part in REPORTS.items():
         rounds = 1 if EXPERIMENTS[name].once else part["rounds_wanted"]
         short = [series for series, found in part["series"].items() if len(found["rounds"]) < rounds]
-        # the best plain chain is chosen anew after each round's drain, so that others may have fewer
+        # The best plain chain is chosen again after each round's drain, so that others may have fewer rounds.
         assert [series for series in short if not series.startswith((BEST, "careful Celery"))] == []
 
 

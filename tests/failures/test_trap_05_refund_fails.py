@@ -52,7 +52,7 @@ def test_a_failing_refund_is_retried_until_it_succeeds(in_process: InProcessSaga
     assert str(probe.saga(saga).attention).startswith("undo of payments.charge keeps failing")
     assert "SQLSTATE P0001" in str(
         probe.saga(saga).attention
-    )  # the kind; an error's words may hold what the step worked on
+    )  # the exception's type; its message may contain data of the step
     assert probe.saga(saga).status == "ROLLING_BACK"
 
     rehearsal.run()

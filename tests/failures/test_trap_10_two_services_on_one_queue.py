@@ -14,5 +14,5 @@ def test_a_refusal_reaches_every_participants_own_queue(installation: Installati
     assert "payments: PaymentDeclined" in installation.probe.audit_trail(saga)
     queues = installation.rabbitmq.queues(installation.vhost)
     assert {"orders", "inventory", "payments", "audit"} <= queues.keys()
-    # both processes of inventory at the same queue: they share its messages, and take nobody else's
+    # Both processes of inventory consume one queue: they share its messages, and take no other participant's.
     assert (queues["inventory"].consumers, queues["payments"].consumers) == (2, 1)

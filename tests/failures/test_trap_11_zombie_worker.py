@@ -29,7 +29,7 @@ def test_a_resumed_process_cannot_commit_redelivered_work(
     os.kill(zombie, signal.SIGSTOP)
     try:
         installation.rabbitmq.close_connections(installation.vhost)
-        # the other process has the message, and waits for what the zombie's transaction will be
+        # The other process has the message, and waits for the outcome of the zombie's transaction.
         eventually(lambda: installation.probe.query("inventory", WAITING), 60, "the rival waits")
         installation.switches.off(PAUSES)
         installation.probe.query("inventory", CUT_OFF)

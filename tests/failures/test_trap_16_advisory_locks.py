@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 
 USES = re.compile(r"pg_(?:try_)?advisory\w*")
 EMBEDDED_BROKER = ROOT / "ordersaga/celery/pgmq"
-"""Marks there, on a connection of its own, that somebody listens; no data is guarded by it."""
+"""It takes an advisory lock on a separate connection to mark a listener; the lock guards no data."""
 
 
 def test_every_advisory_lock_ends_with_its_transaction() -> None:

@@ -20,7 +20,7 @@ RECORDED = sorted(Path(ROOT, "workers/signal_samples").glob("*.json"))
 
 
 class Parcel(Signal, version=3):
-    """Version 1 had a weight in pounds, version 2 in kilograms; since 3 it is in grams."""
+    """Version 1 had a weight in pounds, version 2 in kilograms; version 3 has grams."""
 
     grams: int
 
@@ -78,7 +78,7 @@ def test_a_newer_version_is_set_aside_with_a_remedy() -> None:
 
 
 def newer(in_process: InProcessSagas) -> tuple[Rehearsal, str, QueuedEnvelope]:
-    """An order whose first signal is of a version that inventory cannot read yet."""
+    """Place an order whose first signal has a version that inventory cannot read yet."""
     saga = in_process.factory.place("TEA")
     rehearsal = in_process.rehearsal()
     rehearsal.collect()
@@ -102,7 +102,7 @@ def test_a_newer_version_waits_without_using_an_attempt(
 
     monkeypatch.setattr(
         signals.OrderPlaced, "version", signals.OrderPlaced.version + 1
-    )  # the pool is deployed
+    )  # the new pool is deployed
     rehearsal.run()
 
     in_process.probe.wait_until_confirmed([saga], timeout=0)

@@ -36,7 +36,7 @@ def publisher(url: str, whole: Choreography) -> Publisher:
 
 @pytest.fixture
 def publish(vhost: str) -> Iterator[Publisher]:
-    """A relay's publisher on a broker where no pool has ever been."""
+    """A relay's publisher on a broker to which no pool has ever connected."""
     one = publisher(vhost, choreography())
     yield one
     one.close()

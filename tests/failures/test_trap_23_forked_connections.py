@@ -40,7 +40,7 @@ def test_prefork_children_share_no_socket(installation: Installation) -> None:
     )
 
     parents = [psutil.Process(worker.process.pid) for worker in installation.pools["inventory"]]
-    # a child born later also inherits its parent's relay's socket, and never speaks on it
+    # A child that starts later also inherits its parent's relay's socket, and never uses it.
     inherited = {socket for parent in parents for socket in sockets(parent, installation)}
     own = [sockets(child, installation) - inherited for parent in parents for child in parent.children()]
     assert any(own)
@@ -48,6 +48,6 @@ def test_prefork_children_share_no_socket(installation: Installation) -> None:
 
 
 def sockets(process: psutil.Process, installation: Installation) -> set[int]:
-    """The local ports of a process's connections to its database."""
+    """Return the local ports of a process's connections to its database."""
     database = installation.proxies["inventory"].port
     return {c.laddr.port for c in process.net_connections("tcp") if c.raddr and c.raddr.port == database}

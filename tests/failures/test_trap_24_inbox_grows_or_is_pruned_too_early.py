@@ -1,6 +1,4 @@
-"""The journal is pruned past a retention longer than anything may come back, so that it neither grows nor
-forgets too early.
-"""
+"""The journal is pruned after a retention that is longer than any message may take to return."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""The fault run: orders at an even rate while servers, networks, processes and releases fail one after
+"""The fault run: a steady load of orders while servers, networks, processes and releases fail one after
 another.
 """

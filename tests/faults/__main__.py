@@ -1,6 +1,7 @@
-"""The fault run: ``python -m tests.faults --minutes 15 --seed 1``; ``make faults MINUTES=15 SEED=1``.
+"""Runs the fault run: ``python -m tests.faults --minutes 15 --seed 1``; ``make faults MINUTES=15 SEED=1``.
 
-Reports go to ``docs/reports``. Exit status: 0 all is as it must be; 1 it is not, and the last lines say what.
+Reports go to ``docs/reports``. Exit status: 0 if every demand is met; 1 otherwise, with the reasons in the
+last lines.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 for _name in [name for name in os.environ if name.startswith("ORDERSAGA_")]:
-    del os.environ[_name]  # the caller's servers are none of the run's
+    del os.environ[_name]  # the run never uses the caller's servers
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 
 from benchmarks.report import page  # noqa: E402 - what they import reads the environment

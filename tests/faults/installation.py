@@ -1,4 +1,4 @@
-"""What a fault run works on: servers, the ways to them, two processes of each pool, and the load."""
+"""The installation of a fault run: servers, routes to them, two processes of each pool, and the load."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from tests.support.time_scale import scaled
 VHOST = "faults"
 PLAN = [Pool(name, processes=2, kind="prefork") for name in PARTICIPANTS]
 WATCHDOG = 10.0
-"""Seconds; sooner than in production, so that purged queues are made good for within a short run."""
+"""In seconds; shorter than in production, so that sagas of purged queues resume within a short run."""
 
 
 @dataclass
 class FaultInstallation:
-    """The running whole.
+    """All parts of a running installation.
 
-    :ivar isolation: None where namespaces cannot be made; then packets are not dropped and disks do not fill
+    :ivar isolation: None if namespaces cannot be created; then packets are not dropped and disks do not fill
         up.
-    :ivar restarts: pool processes that ended by themselves and were started again, by name.
+    :ivar restarts: pool processes that ended by themselves and were restarted, by name.
     """
 
     isolation: Isolation | None
@@ -61,22 +61,22 @@ class FaultInstallation:
         return list(self.pools[name])
 
     def supervise(self) -> None:
-        """Start again what has ended by itself, as systemd or compose does."""
+        """Restart processes that ended by themselves, as systemd or compose does."""
         for worker in self.pools.workers:
             if not worker.process.alive and worker.process.name not in self.away:
                 self.restarts[worker.process.name] = self.restarts.get(worker.process.name, 0) + 1
                 worker.start()
 
     def placed(self) -> list[dict[str, Any]]:
-        """Every order that was placed, as the load wrote it down."""
+        """Return every placed order, from the load's output."""
         return [json.loads(line) for line in self.load_lines.read_text().splitlines()]
 
 
 @contextmanager
 def installed(rate: float, seed: int, rabbitmq: RabbitMQ | None = None) -> Iterator[FaultInstallation]:
-    """Start everything but the load; end everything.
+    """Start everything but the load; stop everything at the end.
 
-    :param rabbitmq: a node that runs already, and goes on running; by default one is started.
+    :param rabbitmq: a running node, which is kept; by default a node is started.
     """
     with ExitStack() as stack:
         isolation = stack.enter_context(Isolation()) if isolating.possible() else None
@@ -131,7 +131,7 @@ def installed(rate: float, seed: int, rabbitmq: RabbitMQ | None = None) -> Itera
 
 
 def _environment(urls: Mapping[str, str]) -> dict[str, str]:
-    """Of every process that is under test, with the addresses that faults can hit."""
+    """Return the environment of every process under test, with addresses that faults can affect."""
     return {
         **{f"ORDERSAGA_{owner.upper()}_DATABASE_URL": urls[owner] for owner in OWNERS},
         "ORDERSAGA_ENV": "test",

@@ -1,5 +1,4 @@
-"""A network and a mount namespace of the run's own: links whose packets can be dropped, and small file
-systems.
+"""A network namespace and a mount namespace: links that can drop packets, and small file systems.
 
 Both belong to one holder process. When it ends, however that happens, the links and file systems are gone.
 """
@@ -23,7 +22,7 @@ HOLDER = ["unshare", "--mount", "--net", "--propagation", "private", "sleep", "i
 
 
 def possible() -> bool:
-    """Whether namespaces may be made here: that takes root, and the tools of util-linux and iproute2."""
+    """Return whether namespaces can be created: this needs root, and the tools of util-linux and iproute2."""
     trial = ["unshare", "--mount", "--net", "ip", "link"]
     return os.geteuid() == 0 and subprocess.run(trial, capture_output=True, check=False).returncode == 0
 
@@ -42,15 +41,15 @@ class Link:
         isolation.ip("link", "set", inner, "up")
 
     def drop(self) -> None:
-        """Drop every packet in both directions, silently, from now on."""
+        """Drop every packet in both directions, without notice."""
         self._isolation.ip("route", "add", "blackhole", f"{self._here}/32")
 
     def restore(self) -> None:
-        """Let packets pass again."""
+        """Stop dropping packets."""
         self._isolation.ip("route", "delete", "blackhole", f"{self._here}/32")
 
     def listen(self, port: int) -> socket.socket:
-        """A listening socket at ``address``, for a server of this process."""
+        """Return a listening socket at ``address``, for a server of this process."""
 
         def make() -> socket.socket:
             with Path(f"/proc/{self._isolation.pid}/ns/net").open() as namespace:
@@ -58,12 +57,13 @@ class Link:
                     raise OSError(ctypes.get_errno(), "setns failed")
             return socket.create_server((self.address, port))
 
-        with ThreadPoolExecutor(1) as thread:  # a namespace is entered by one thread; this one ends at once
+        # a thread that enters a namespace stays in it, so this one ends at once
+        with ThreadPoolExecutor(1) as thread:
             return thread.submit(make).result()
 
 
 class Isolation:
-    """Use as a context manager."""
+    """A context manager."""
 
     def __init__(self) -> None:
         self._holder = Process("namespaces", HOLDER)
@@ -92,13 +92,13 @@ class Isolation:
         self._run(f"--net=/proc/{self.pid}/ns/net", "ip", *words)
 
     def link(self) -> Link:
-        """One more link into the namespace."""
+        """Add a link into the namespace."""
         self._links += 1
         return Link(self, self._links, self._network)
 
     def mount_small(self, folder: Path, megabytes: int, user: str) -> Path:
-        """Mount a file system of that size on ``folder`` in the mount namespace; gives its path
-        from outside.
+        """Mount a file system of this size on ``folder`` in the mount namespace; return its path from
+        outside.
         """
         folder.mkdir()
         options = f"size={megabytes}m,mode=0700,uid={user},gid={user}"
@@ -108,7 +108,7 @@ class Isolation:
         return Path(f"/proc/{self.pid}/root{folder}")
 
     def inside(self, argv: list[str], user: str, group: str) -> list[str]:
-        """The command that runs ``argv`` as ``user`` in the mount namespace."""
+        """Return the command that runs ``argv`` as ``user`` in the mount namespace."""
         enter = ["nsenter", f"--mount=/proc/{self.pid}/ns/mnt"]
         return [*enter, "setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", *argv]
 

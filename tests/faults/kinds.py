@@ -1,4 +1,4 @@
-"""The kinds of faults: how each begins, what shows that it took effect, and how it ends."""
+"""The kinds of faults: how each begins, the evidence that it takes effect, and how it ends."""
 
 from __future__ import annotations
 
@@ -28,26 +28,25 @@ from tests.support.postgres import OWNER
 READ_ONLY, DISK_FULL = "25006", "53100"
 REFUSED = "SELECT count(*) FROM ordersaga_outbox WHERE (recipient = %s OR topic = %s) AND fault IS NOT NULL"
 PROBE = 2.0
-"""Seconds that a probe of a route waits for an answer."""
+"""Seconds that a probe of a route waits for a response."""
 
 
 class Fault(ABC):
-    """One fault. ``begin`` and ``end`` return at once or after a few seconds; between them ``evidence`` is
-    asked for.
+    """A fault. ``begin`` and ``end`` return within seconds; in between, ``evidence`` is called.
 
     ``end`` is called even if ``begin`` has failed halfway.
     """
 
     name: ClassVar[str]
     seconds: ClassVar[tuple[float, float]] = (15, 30)
-    """How long it lasts in a long run, at least and at most."""
+    """The minimum and maximum duration in a long run, in seconds."""
     short: ClassVar[float] = 4
-    """How long it lasts in a short run."""
+    """The duration in a short run."""
     partial: ClassVar[bool] = False
-    """Whether orders must go on being settled meanwhile."""
+    """Whether orders must still be settled during the fault."""
     needs_root: ClassVar[bool] = False
     recovers_within: ClassVar[float] = 90
-    """Seconds after its end by which all orders placed before must be settled."""
+    """Seconds after its end within which all orders placed before must be settled."""
 
     def __init__(self, installation: FaultInstallation, dice: random.Random) -> None:
         self.installation, self.dice = installation, dice
@@ -55,7 +54,7 @@ class Fault(ABC):
         self.target = self.choose()
 
     def choose(self) -> str:
-        """What it hits, for the report."""
+        """Choose the target; return it for the report."""
         return ""
 
     @abstractmethod
@@ -63,7 +62,7 @@ class Fault(ABC):
 
     @abstractmethod
     def evidence(self) -> str | None:
-        """What shows that it takes effect, once something does."""
+        """Return the evidence that the fault takes effect, or None so far."""
 
     @abstractmethod
     def end(self) -> None: ...
@@ -80,20 +79,20 @@ class DatabaseFault(Fault):
         return self.installation.databases[self.target]
 
     def refused(self, code: str) -> str | None:
-        """How often the server has refused a statement with that SQLSTATE."""
+        """Count the statements that the server has refused with this SQLSTATE."""
         count = self.server.errors_since(self.began)[code]
         return f"{count} statements refused with SQLSTATE {code}" if count else None
 
     def run(self, *statements: str) -> None:
-        """As superuser."""
+        """Run a statement as superuser."""
         with self.server.connect() as cursor:
             for statement in statements:
                 cursor.execute(statement)
 
 
 class ReadOnly(DatabaseFault):
-    """The server refuses to write, as after a fail-over; sessions that began meanwhile stay so until they are
-    dropped.
+    """The server refuses to write, as after a fail-over; sessions that began meanwhile stay read-only until
+    they are dropped.
     """
 
     name = "read-only database"
@@ -112,7 +111,7 @@ class ReadOnly(DatabaseFault):
 
 
 class DiskFull(DatabaseFault):
-    """The file system that holds the participant's tables has no room left."""
+    """The file system of the participant's tables is full."""
 
     name = "full disk"
     needs_root = True
@@ -138,7 +137,7 @@ class DiskFull(DatabaseFault):
 
 
 class HeldLock(DatabaseFault):
-    """Somebody's transaction locks the row of a popular article or wallet and does not let go."""
+    """A transaction holds the row lock of a popular product or wallet."""
 
     name = "held lock"
     seconds = (25, 40)
@@ -196,7 +195,7 @@ class DroppedPackets(RouteFault):
 
 
 class HalfOpen(RouteFault):
-    """A middlebox keeps one server's connections open, passes nothing on, and then forgets them."""
+    """A middlebox keeps one server's connections open, forwards nothing, and then forgets them."""
 
     name = "half-open connections"
     seconds = (20, 40)
@@ -205,7 +204,7 @@ class HalfOpen(RouteFault):
         self.route.proxy.stall()
 
     def evidence(self) -> str | None:
-        """Connections are accepted and bytes acknowledged; no answer ever comes."""
+        """Connections are accepted and bytes acknowledged, but no response arrives."""
         with socket.create_connection(self.route.address, timeout=PROBE) as probe:
             probe.sendall(
                 b"AMQP\x00\x00\x09\x01" if self.target == "broker" else b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
@@ -222,7 +221,7 @@ class HalfOpen(RouteFault):
 
 
 class BouncerRestart(Fault):
-    """PgBouncer, in session mode before the payments database, is stopped and started."""
+    """PgBouncer, in session mode in front of the payments database, is restarted."""
 
     name = "PgBouncer restart"
     seconds = (5, 10)
@@ -245,7 +244,7 @@ class BouncerRestart(Fault):
 
 
 class MemoryAlarm(Fault):
-    """RabbitMQ is short of memory and blocks whoever publishes."""
+    """RabbitMQ is short of memory and blocks publishers."""
 
     name = "memory alarm"
 
@@ -278,7 +277,7 @@ class StoppedProcesses(Fault):
             process.suspend()
 
     def stopped(self) -> int:
-        """How many processes are stopped."""
+        """Count the stopped processes."""
         return sum(p.is_running() and p.status() == psutil.STATUS_STOPPED for p in self._family)
 
     def resume(self) -> None:
@@ -288,9 +287,7 @@ class StoppedProcesses(Fault):
 
 
 class QueueFull(StoppedProcesses):
-    """The audit's queue takes no more, because its pool does not consume; the others' orders must
-    not mind.
-    """
+    """The audit's queue is full, because its pool does not consume; orders must still be settled."""
 
     name = "full queue"
     seconds = (25, 40)
@@ -308,8 +305,8 @@ class QueueFull(StoppedProcesses):
         self.installation.rabbitmq.request("PUT", f"policies/{VHOST}/full", policy)
 
     def evidence(self) -> str | None:
-        """What the relays keep because it was refused; a message of our own could slip in and become a dead
-        letter.
+        """Count the refused rows in outboxes. A message of the test itself could be accepted and become a
+        dead letter.
         """
         kept = 0
         for owner in OWNERS:
@@ -324,7 +321,7 @@ class QueueFull(StoppedProcesses):
 
 
 class QueuePurge(StoppedProcesses):
-    """Somebody purges a participant's queue while messages wait in it."""
+    """A participant's queue is purged while messages wait in it."""
 
     name = "queue purge"
     seconds = (1, 1)
@@ -351,11 +348,11 @@ class QueuePurge(StoppedProcesses):
         return f"{self.purged} messages purged" if self.purged else None
 
     def end(self) -> None:
-        """What was purged is lost."""
+        """Do nothing: purged messages stay lost."""
 
 
 class StoppedProcess(StoppedProcesses):
-    """One of a pool's two processes is stopped for a while and goes on where it stood."""
+    """One of a pool's two processes is stopped by SIGSTOP for a while."""
 
     name = "SIGSTOP"
     seconds = (25, 40)
@@ -375,9 +372,7 @@ class StoppedProcess(StoppedProcesses):
 
 
 class GhostTransaction(StoppedProcesses):
-    """A process vanishes in the middle of a transaction that holds locks; its session stays behind on the
-    server.
-    """
+    """A process vanishes during a transaction that holds locks; its session stays on the server."""
 
     name = "ghost transaction"
     seconds = (45, 60)
@@ -409,7 +404,7 @@ class GhostTransaction(StoppedProcesses):
         return "its session stayed idle in transaction" if count else None
 
     def end(self) -> None:
-        """The host never comes back; another takes its place."""
+        """Start a process in place of the vanished one, which never returns."""
         if self.worker is not None:
             self.installation.away.add(self.worker.process.name)
             self.worker.kill()
@@ -420,7 +415,7 @@ class GhostTransaction(StoppedProcesses):
 
 
 class Killed(Fault):
-    """One of a pool's two processes is killed with -9 and started again."""
+    """One of a pool's two processes is killed with SIGKILL and started again."""
 
     name = "kill -9"
     partial = True
@@ -444,7 +439,7 @@ class Killed(Fault):
 
 
 class BadRelease(Fault):
-    """A release whose step raises for every order; the release before it comes back."""
+    """A release whose step raises for every order; then the previous release returns."""
 
     name = "bad release"
     seconds = (120, 120)
@@ -475,7 +470,7 @@ KINDS: dict[str, type[Fault]] = {
 
 
 def _family(worker: PoolWorker) -> list[psutil.Process]:
-    """A pool process and its children."""
+    """Return a pool process and its children."""
     assert worker.process.pid is not None
     try:
         parent = psutil.Process(worker.process.pid)

@@ -1,8 +1,7 @@
-"""Orders at an even rate: ``python -m tests.faults.load --rate 30 --seed 1`` places until it is told to stop
-by SIGTERM.
+"""Places orders at an even rate: ``python -m tests.faults.load --rate 30 --seed 1`` runs until SIGTERM.
 
-It writes one JSON line for each order that was placed. What cannot be placed is tried again under the same
-key, as a customer's browser would; orders that are late are placed at once.
+It prints one JSON line for each placed order. A failed order is retried under the same key, as a browser
+would, and overdue orders are placed at once.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from typing import Any, NamedTuple
 SKUS = [f"SKU-{number}" for number in range(40)]
 CUSTOMERS = [f"customer-{number}" for number in range(60)]
 POPULAR = 0.3
-"""The share of orders that ask for the first article, and of those by the first customer: locks on these are
-met soon.
+"""The share of orders of the first product, and of orders of the first customer, so that their locks are
+contended.
 """
 DECLINED_CUSTOMERS = ["poor", "blocked"]
 CANCELLED_WITHIN = 1.0
 """Seconds after placing."""
 PAUSE = 0.2
-"""Seconds before an order that could not be placed is tried again."""
+"""Seconds before a failed order is retried."""
 
 
 class Kind(StrEnum):
-    """What becomes of an order when nothing fails."""
+    """The outcome of an order when nothing fails."""
 
     PAID = "paid"
     FREE = "free"
@@ -52,7 +51,7 @@ ENDS: dict[Kind, frozenset[tuple[str, str | None]]] = {
     Kind.SHORT: frozenset({("ROLLED_BACK", "OutOfStock")}),
     Kind.CANCELLED: frozenset({CONFIRMED, ("ROLLED_BACK", "OrderCancelled")}),
 }
-"""Status and refusal that each kind may end with; everything else is the fault of a server."""
+"""The status and refusal with which each kind may end; any other end is the fault of a server."""
 
 
 class Order(NamedTuple):
@@ -62,7 +61,7 @@ class Order(NamedTuple):
 
 
 def orders(seed: int) -> Iterator[Order]:
-    """The orders of a seed, without end."""
+    """Yield the orders of a seed without end."""
     dice = random.Random(seed)
     while True:
         [kind] = dice.choices(list(SHARES), list(SHARES.values()))
@@ -76,7 +75,7 @@ def orders(seed: int) -> Iterator[Order]:
 
 
 class Load:
-    """Places orders and cancels some of them; ``errors`` counts the attempts that failed."""
+    """Places orders and cancels some of them; ``errors`` counts failed attempts."""
 
     def __init__(self, rate: float, seed: int) -> None:
         from django.db import connection
@@ -89,7 +88,7 @@ class Load:
         self.errors = 0
 
     def run(self) -> None:
-        """Place until ``stopped``."""
+        """Place orders until ``stopped``."""
         began = time.monotonic()
         for number in itertools.count():
             while not self.stopped and (wait := began + number / self._rate - time.monotonic()) > 0:
@@ -123,7 +122,7 @@ class Load:
             self._retry_on_error(partial(cancel_order, placed, "the customer"))
 
     def _retry_on_error(self, act: Callable[[], Any]) -> Any:
-        """Try again until it works or the run is over."""
+        """Retry until it succeeds or the run ends."""
         from django.db import DatabaseError, InterfaceError
 
         while not self.stopped:

@@ -1,6 +1,4 @@
-"""A fault run's report: JSON, a picture of load, faults and open sagas over time, and its part of the
-reports' page.
-"""
+"""Writes the report of a fault run: JSON, a chart over time, and a section of the reports' page."""
 
 from __future__ import annotations
 
@@ -22,11 +20,11 @@ text { font: 12px system-ui, sans-serif; fill: #1f2933 } .title { font-weight: 6
 @media (prefers-color-scheme: dark) { text { fill: #e4e7eb } .note { fill: #9aa5b1 } svg { background: #1f2933 } }
 """
 WINDOW = 5
-"""Samples that the placed orders per second are averaged over."""
+"""The number of samples in a moving average of placed orders per second."""
 
 
 def write(folder: Path, found: Mapping[str, Any]) -> None:
-    """``faults-<seed>.json`` and ``.svg``."""
+    """Write ``faults-<seed>.json`` and ``.svg``."""
     name = f"faults-{found['seed']}"
     report = {
         "command": f"make faults MINUTES={found['seconds'] / 60:.0f} SEED={found['seed']}",
@@ -44,8 +42,8 @@ def write(folder: Path, found: Mapping[str, Any]) -> None:
 
 
 def draw(found: Mapping[str, Any]) -> str:
-    """Open sagas as an area, orders placed per second as a line, and below a row of bars for each kind of
-    fault.
+    """Return a chart: open sagas as an area, placed orders per second as a line, and a row of bars for each
+    kind of fault.
     """
     samples = found["timeline"]
     kinds = list(found["kinds"])
@@ -102,7 +100,7 @@ def draw(found: Mapping[str, Any]) -> str:
 
 
 def rates(samples: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
-    """Orders placed per second, by time."""
+    """Return the placed orders per second, by time."""
     pairs = zip(samples, samples[WINDOW:], strict=False)
     return [
         (later[0], max(0.0, (later[1] - first[1]) / max(later[0] - first[0], 0.1))) for first, later in pairs
@@ -110,13 +108,13 @@ def rates(samples: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The reports of that folder, by seed."""
+    """Return the reports of a folder, by seed."""
     found = [json.loads(path.read_text()) for path in folder.glob("faults-*.json")]
     return sorted(found, key=lambda report: report["seed"])
 
 
 def section(folder: Path) -> list[str]:
-    """The fault runs' part of the reports' page."""
+    """Return the section of the reports' page on fault runs."""
     lines: list[str] = []
     for report in read(folder):
         verdict = "all checks passed" if not report["verdict"] else f"{len(report['verdict'])} checks failed"

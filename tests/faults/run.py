@@ -1,4 +1,4 @@
-"""One fault run: faults one after another while orders come in, and what is demanded of it."""
+"""A fault run: faults one after another under load, and the demands on the result."""
 
 from __future__ import annotations
 
@@ -26,19 +26,17 @@ from tests.support.rabbitmq import RabbitMQ
 from tests.support.time_scale import scaled, time_scale
 
 WARM_UP, QUIET = 5.0, 3.0
-"""Seconds before the first fault, and between one fault's recovery and the next."""
+"""Seconds before the first fault, and between a recovery and the next fault."""
 EVIDENCE_WITHIN = 20.0
-"""Seconds that a fault is prolonged by until there is evidence that it took effect."""
+"""Seconds by which a fault is prolonged until there is evidence of its effect."""
 PROGRESS = 0.1
-"""Of the orders placed during a fault that hits one part only, this share must have been settled
-meanwhile.
-"""
+"""The share of the orders placed during a partial fault that must be settled during it."""
 PROGRESS_AFTER = 20.0
-"""Seconds that such a fault must last before progress is demanded: waits for locks and retries take that
-long.
+"""Seconds that such a fault must last before progress is demanded, as lock waits and
+retries take that long.
 """
 SETTLED_WITHIN = 180.0
-"""Seconds after the load has ended."""
+"""Seconds after the end of the load."""
 
 SAMPLE = "SELECT count(*), count(*) FILTER (WHERE ended_at IS NULL) FROM ordersaga_saga"
 OPEN_BEFORE = "SELECT count(*) FROM ordersaga_saga WHERE ended_at IS NULL AND started_at <= %s"
@@ -49,9 +47,7 @@ DEAD = "SELECT participant, step, error, message FROM ordersaga_dead_letter"
 
 
 class Planned(NamedTuple):
-    """A fault that is to come: its kind's name, how many seconds it lasts, and the seed of its
-    own choices.
-    """
+    """A planned fault: the name of its kind, its duration in seconds, and its seed."""
 
     kind: str
     seconds: float
@@ -59,7 +55,7 @@ class Planned(NamedTuple):
 
 
 def schedule(seed: int, kinds: Sequence[str], *, short: bool = False) -> Iterator[Planned]:
-    """The faults of a seed, without end: each kind once in a random order, then any. Short runs last one
+    """Yield the faults of a seed without end: each kind once in random order, then any. Short runs take one
     round.
     """
     dice = random.Random(seed)
@@ -75,10 +71,9 @@ def schedule(seed: int, kinds: Sequence[str], *, short: bool = False) -> Iterato
 
 @dataclass
 class Happened:
-    """One fault as it was; seconds count from the run's beginning.
+    """A fault that has happened; seconds count from the beginning of the run.
 
-    :ivar recovered: seconds from its end until every order placed before was settled; None when that took too
-        long.
+    :ivar recovered: seconds from its end until every order placed before was settled; None at the timeout.
     """
 
     kind: str
@@ -93,7 +88,7 @@ class Happened:
 
 
 class Sample(NamedTuple):
-    """At this second of the run so many orders had been placed, and so many of them were open."""
+    """The placed and the open orders at a second of the run."""
 
     at: float
     placed: int
@@ -101,7 +96,7 @@ class Sample(NamedTuple):
 
 
 class Sampler(threading.Thread):
-    """Counts sagas once a second, over a connection that no fault touches."""
+    """Counts sagas once a second, over a connection that no fault affects."""
 
     def __init__(self, url: str, began: float) -> None:
         super().__init__(name="sampler", daemon=True)
@@ -109,7 +104,7 @@ class Sampler(threading.Thread):
         self.samples: list[Sample] = []
 
     def run(self) -> None:
-        """Until :meth:`stop`."""
+        """Sample until :meth:`stop`."""
         while not self._ended.wait(1):
             with suppress(psycopg2.Error):
                 placed, still_open = ask(self._url, SAMPLE)[0]
@@ -121,7 +116,7 @@ class Sampler(threading.Thread):
 
 
 class Run:
-    """The whole course; :meth:`go` gives the report."""
+    """A whole run; :meth:`go` returns the report."""
 
     def __init__(
         self,
@@ -146,7 +141,7 @@ class Run:
         self.happened: list[Happened] = []
 
     def go(self) -> dict[str, Any]:
-        """Place orders and let faults happen until time is up; then look at what is left."""
+        """Place orders and run faults until the time is up; then check the result."""
         installation = self.installation
         self.began = time.monotonic()
         installation.load.start()
@@ -168,7 +163,7 @@ class Run:
         return round(time.monotonic() - self.began, 1)
 
     def _pause(self, seconds: float) -> None:
-        """Wait, and start again what ends by itself meanwhile."""
+        """Wait, and restart processes that end by themselves."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.installation.supervise()
@@ -186,7 +181,7 @@ class Run:
             [(happened.settled,)], [(happened.placed,)] = (
                 ask(self.url, q, clock) for q in (SETTLED_SINCE, PLACED_SINCE)
             )
-        except AssertionError as error:  # what it waited for did not come about
+        except AssertionError as error:  # the condition was not met in time
             happened.faults.append(str(error))
         finally:
             fault.end()
@@ -206,7 +201,7 @@ class Run:
         )
 
     def _until_evident(self, fault: Fault, seconds: float) -> str | None:
-        """Let the fault last, and longer if nothing shows yet that it takes effect."""
+        """Let the fault last until there is evidence that it takes effect."""
         evidence = None
         began = time.monotonic()
         while (took := time.monotonic() - began) < seconds or (
@@ -215,7 +210,7 @@ class Run:
             if evidence is None:
                 with suppress(
                     OSError, psycopg2.Error, amqp.AMQPError
-                ):  # a probe may fail; the next one tells
+                ):  # a probe may fail; the next one decides
                     evidence = fault.evidence()
             self._pause(min(0.5, max(0.05, seconds - took)))
         return evidence
@@ -234,7 +229,7 @@ class Run:
             )
 
     def _recover(self, fault: Fault) -> float | None:
-        """Seconds until every order placed before now is settled."""
+        """Return the seconds until every order placed before now is settled."""
         clock, began = self._clock(), time.monotonic()
 
         def recovered() -> bool:
@@ -248,7 +243,7 @@ class Run:
         return round(time.monotonic() - began, 1)
 
     def _clock(self) -> datetime:
-        """The time by the orders database, whose sagas are asked about."""
+        """Return the time by the orders database's clock."""
         at: datetime = ask(self.url, "SELECT clock_timestamp()")[0][0]
         return at
 
@@ -262,7 +257,7 @@ class Run:
     # -- verdict --------------------------------------------------------------------------------------
 
     def _verdict(self) -> list[str]:
-        """Everything that must not be; nothing when the run is right."""
+        """Return every unmet demand; empty for a good run."""
         found = [
             f"{h.kind} {h.target} at {h.began:.0f} s: {fault}" for h in self.happened for fault in h.faults
         ]
@@ -279,12 +274,12 @@ class Run:
         return found
 
     def _wrong_ends(self) -> list[str]:
-        """Orders that ended otherwise than their load wanted."""
+        """Return the orders whose end differs from their kind."""
         kinds = {line["saga"]: Kind(line["kind"]) for line in self.installation.placed()}
         wrong: Counter[str] = Counter()
         seen = 0
         for saga, status, refusal, reason, ended in ask(self.url, ENDED):
-            if saga not in kinds:  # placed while the load was told to stop, before it wrote the order down
+            if saga not in kinds:  # placed while the load was stopping, before it printed the order
                 continue
             seen += 1
             if not ended:
@@ -353,7 +348,7 @@ class Run:
 
 
 def ask(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    """The rows of one statement, directly from the server."""
+    """Return the rows of a query, directly from the server."""
     connection = psycopg2.connect(url)
     try:
         connection.autocommit = True
@@ -378,10 +373,10 @@ def run(
     short: bool = False,
     rabbitmq: RabbitMQ | None = None,
 ) -> dict[str, Any]:
-    """A whole run on servers of its own; the report, whose ``verdict`` is empty when all is as it must be.
+    """Run a whole fault run on private servers; return the report, whose ``verdict`` is empty for a good run.
 
-    :param kinds: of the faults; all by default. Those that need root are left out where there is none.
-    :param rabbitmq: a node to use instead of one of the run's own.
+    :param kinds: of the faults; all by default. Those that need root are left out without it.
+    :param rabbitmq: a node to use instead of a private one.
     """
     with installed(rate, seed, rabbitmq) as installation:
         possible = [

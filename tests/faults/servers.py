@@ -1,4 +1,4 @@
-"""The servers of a fault run: one PostgreSQL for each participant, RabbitMQ, PgBouncer, and a way into each
+"""The servers of a fault run: a PostgreSQL for each participant, RabbitMQ, PgBouncer, and a route to each
 that can fail.
 """
 
@@ -18,14 +18,12 @@ from tests.support.processes import Process, primary_group
 from tests.support.proxy import Proxy
 
 DISK_MEGABYTES = 600
-"""Of each participant's data, on a file system of its own."""
+"""The size of each participant's data, on its own file system."""
 LOG_LINE = re.compile(r"^([\d-]+ [\d:.]+ UTC) \[\d+\] (\w{5}) (\S*) (?:ERROR|FATAL):", re.MULTILINE)
 
 
 class ParticipantPostgres(Postgres):
-    """One participant's server. Its log tells SQLSTATEs; with an isolation its data is on a small file
-    system.
-    """
+    """A participant's server. It logs SQLSTATEs; with an isolation its data is on a small file system."""
 
     def __init__(self, owner: str, isolation: Isolation | None) -> None:
         super().__init__(log_line_prefix="%m [%p] %e %d ", log_timezone="UTC")
@@ -58,11 +56,11 @@ class ParticipantPostgres(Postgres):
 
     @property
     def database_url(self) -> str:
-        """The participant's database, reached directly."""
+        """The direct URL of the participant's database."""
         return self.url(self.owner, self.owner)
 
     def errors_since(self, began: datetime) -> Counter[str]:
-        """How often each SQLSTATE was logged for clients of the participant's database since then."""
+        """Count each SQLSTATE logged for clients of the participant's database since then."""
         found: Counter[str] = Counter()
         for at, code, database in LOG_LINE.findall(self.process.logs()):
             if (
@@ -73,7 +71,7 @@ class ParticipantPostgres(Postgres):
         return found
 
     def end_sessions(self) -> int:
-        """End every session of the participant's role; how many there were."""
+        """End every session of the participant's role; return their number."""
         with self.connect() as cursor:
             cursor.execute(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = %s",
@@ -82,7 +80,7 @@ class ParticipantPostgres(Postgres):
             return int(cursor.fetchone()[0])
 
     def blocked_by(self, pid: int) -> int:
-        """How many sessions wait for a lock of that server process."""
+        """Count the sessions that wait for a lock of a server process."""
         with self.connect() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))", (pid,)
@@ -91,9 +89,7 @@ class ParticipantPostgres(Postgres):
 
 
 class Route:
-    """The way to one server: through a proxy, and with an isolation over a link whose packets can
-    be dropped.
-    """
+    """The route to one server: through a proxy and, with an isolation, over a link that can drop packets."""
 
     def __init__(self, name: str, port: int, isolation: Isolation | None) -> None:
         self.name = name
@@ -105,16 +101,16 @@ class Route:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where clients connect to."""
+        """The address that clients connect to."""
         return self.proxy.host, self.proxy.port
 
     def through(self, url: str, port: int) -> str:
-        """The URL of the server at ``port``, led this way."""
+        """Return the URL of the server at ``port`` over this route."""
         host, here = self.address
         return url.replace(f"127.0.0.1:{port}", f"{host}:{here}")
 
     def connects(self, timeout: float) -> bool:
-        """Whether a new connection is accepted within so many seconds; a refusal raises."""
+        """Return whether a new connection is accepted in time; a refusal raises."""
         try:
             socket.create_connection(self.address, timeout=timeout).close()
         except TimeoutError:

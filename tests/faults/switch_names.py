@@ -1,5 +1,5 @@
-"""FaultSwitches of the faulty inventory. Importing its steps replaces the real ones in the process, so the names
-stand apart.
+"""Names of the fault switches of inventory, in their own module because importing the steps replaces the real
+ones.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""A short fault run, whose faults are decided by a seed; ``make faults`` runs for longer and with
-every kind.
-"""
+"""A short fault run with seeded faults; ``make faults`` runs longer and with every kind."""
 
 from __future__ import annotations
 
@@ -19,9 +17,9 @@ from tests.support.rabbitmq import RabbitMQ
 from tests.support.time_scale import time_scale
 
 SHORT = ("kill -9", "read-only database", "held lock", "queue purge", "PgBouncer restart", "bad release")
-"""Kinds of faults that a few seconds are enough for."""
+"""Kinds of faults that take effect within seconds."""
 RATE = 6.0
-"""Orders a second on the reference machine."""
+"""Orders per second on the reference machine."""
 
 
 def test_the_same_seed_plans_the_same_faults() -> None:
@@ -39,7 +37,9 @@ def found(rabbitmq: RabbitMQ) -> dict[str, Any]:
 
 @pytest.mark.timeout(300)
 def test_server_faults_lose_no_order(found: dict[str, Any]) -> None:
-    """Every kind took effect, orders went on where they could, all ended as wanted, and the books agree."""
+    """Every kind takes effect, orders progress where they can, all end as planned, and ``reconcile`` finds
+    nothing.
+    """
     assert found["verdict"] == []
 
 

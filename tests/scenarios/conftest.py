@@ -4,4 +4,4 @@ from tests.support.network import can_make_hosts
 __all__ = ["in_process", "installation", "shared_in_process", "shared_installation"]
 
 collect_ignore = [] if can_make_hosts() else ["test_network_loss.py"]
-"""It drops packets between network namespaces, which takes root, or CAP_NET_ADMIN and CAP_SYS_ADMIN."""
+"""The test drops packets between network namespaces, which needs root, or CAP_NET_ADMIN and CAP_SYS_ADMIN."""

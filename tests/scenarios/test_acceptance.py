@@ -1,9 +1,7 @@
-"""Many orders of every kind, and real ones, on two processes of each pool, while one process after another is
-killed.
+"""Many orders of every kind, and real ones, settle while processes are killed one after another.
 
-``ACCEPTANCE_ORDERS=10000`` in the environment makes it the long run. ``REAL_ORDERS=6919`` makes it all real
-orders, and on the embedded default, too: there a killed process's envelopes come back after half a minute,
-which is long for every day.
+``ACCEPTANCE_ORDERS=10000`` makes it a long run. ``REAL_ORDERS=6919`` places all real orders, also on the
+embedded default, where a killed process's envelopes return only after half a minute.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ from tests.support.real_orders import Workload, settle
 ORDERS = int(os.environ.get("ACCEPTANCE_ORDERS", "2000"))
 BATCH = 20
 KILLS = 4
-"""So many parts the orders are placed in; between two of them, a process is killed."""
+"""The number of parts in which the orders are placed, with a kill between two parts."""
 
 
 PLAN = [Pool(name, processes=2, kind="prefork") for name in PARTICIPANTS]
@@ -48,7 +46,7 @@ TRADE = Workload(int(os.environ["REAL_ORDERS"]), 1, 5) if WHOLE else Workload(60
 def installation(
     postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ
 ) -> Iterator[Installation]:
-    """A installation of its own, without faults and proxies."""
+    """A separate installation, without injected faults and proxies."""
     with Installation(
         "acceptance", postgres, database_templates, rabbitmq, plan=PLAN, env=PARTICIPATING, proxied=False
     ) as installation:

@@ -1,4 +1,4 @@
-"""The audit cannot write for a while; what died in its queue is replayed later and completes the trail."""
+"""The audit cannot write for a while; replaying its dead letters completes the trail."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ FOR EACH ROW WHEN (NEW.kind IN ('signal', 'refusal')) EXECUTE FUNCTION no_signal
 DEAD = "SELECT id, saga_id, body FROM audit_deadletter WHERE participant = 'audit' AND received_at >= %s"
 HEARD = "SELECT event_id::text, again FROM audit_sagaevent WHERE saga_id = ANY(%s::uuid[]) AND kind IN ('signal', 'refusal')"
 PAID, DECLINED = 5, 4
-"""Signals and refusals of an order."""
+"""The number of signals and refusals of an order."""
 OBSERVED = {"notice", "to.all-observers"}
-"""Routing keys under which only the audit's copies are published."""
+"""Routing keys that carry only the audit's copies."""
 
 
 def lost(installation: Installation, began: datetime) -> list[SignalRow]:
-    """The signals that the audit's dead letters hold."""
+    """Return the signals in the audit's dead letters."""
     return [
         row for *_, body in installation.probe.query("orders", DEAD, began) for row in read_rows(bytes(body))
     ]

@@ -1,4 +1,4 @@
-"""Many orders in one envelope, and one of them is bad."""
+"""One bad order in an envelope of many."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""RabbitMQ's memory or disk alarm: nothing can be published, all else goes on, and no order is lost or rolled
-back.
-"""
+"""RabbitMQ's memory or disk alarm blocks publishing only; no order is lost or rolled back."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ class Ran(NamedTuple):
 
 
 def run(installation: Installation, *words: str) -> Ran:
-    """A command of the project beside the pools, told to end if it takes a minute."""
+    """Run a command of the project beside the pools, with a timeout of a minute."""
     env = {
         **os.environ,
         **installation.env,
@@ -56,9 +54,7 @@ def file(tmp_path: Path) -> str:
 
 
 def test_a_memory_alarm_delays_only_publishing(installation: Installation, file: str) -> None:
-    """Pools that run consume what is in their queues; commands end in time and name the alarm; pools stop and
-    start.
-    """
+    """Running pools consume their queues; commands end in time and name the alarm; pools stop and start."""
     letters = len(installation.probe.dead_letters())
     for worker in installation.pools["inventory"]:
         worker.kill(signal="SIGSTOP")

@@ -1,6 +1,4 @@
-"""A database answers and does not work: nothing is counted as a failure of an order, and work resumes by
-itself.
-"""
+"""A database that accepts connections but fails costs no order an attempt, and work resumes by itself."""
 
 from __future__ import annotations
 
@@ -53,7 +51,9 @@ def admin(installation: Installation, owner: str, *statements: str) -> None:
 def refusing(
     installation: Installation, owner: str, state: str, table: str = "ordersaga_journal"
 ) -> Iterator[None]:
-    """Each insert into a table, by default the first that every step writes to, fails with this SQLSTATE."""
+    """Make each insert into a table fail with this SQLSTATE, by default into the first that every step
+    writes.
+    """
     admin(
         installation, owner, REFUSE.format(state=state),
         f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
@@ -66,8 +66,8 @@ def refusing(
 
 @contextmanager
 def read_only(installation: Installation, owner: str) -> Iterator[None]:
-    """As after a fail-over: sessions end, new ones may only read. Sessions of that time stay read-only after
-    it.
+    """Make the database read-only, as after a fail-over: sessions end, and sessions that begin meanwhile stay
+    read-only.
     """
     name = name_of(installation, owner)
     admin(
@@ -138,7 +138,7 @@ def test_a_read_only_database_delays_orders_only(installation: Installation, own
 
 
 def test_an_answer_that_cannot_be_recorded_is_tried_again(installation: Installation) -> None:
-    """By an error of the code: of the engine's own signals none may become a dead letter for it at once."""
+    """An error of the code itself must not dead-letter the engine's own signals at once."""
     letters = len(installation.probe.dead_letters())
     before = len(logs(installation, "orders"))
     with refusing(installation, "orders", "P0001", "ordersaga_answer"):
@@ -168,7 +168,7 @@ def test_a_held_lock_delays_only_its_own_orders(installation: Installation) -> N
 
 
 def test_orders_waiting_for_a_lock_do_not_delay_others(installation: Installation) -> None:
-    """A process that waited long for each of them would fall behind without end."""
+    """A process that waited long for each order would fall behind without limit."""
     with psycopg2.connect(installation.databases.inventory) as rival, rival.cursor() as cursor:
         cursor.execute("UPDATE product SET on_hand = on_hand WHERE sku = 'HAT'")
         held_up, others = [], []

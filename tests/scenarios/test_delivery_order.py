@@ -1,4 +1,4 @@
-"""Messages come more than once, late, and in any order."""
+"""Messages are delivered more than once, late, and in any order."""
 
 from __future__ import annotations
 
@@ -56,11 +56,9 @@ def test_an_undo_before_its_step_bars_the_step(installation: Installation) -> No
 
 
 class EveryOrder:
-    """Runs a saga again and again until each order in which its envelopes can arrive has been seen: depth
-    first.
+    """Runs a saga repeatedly until every order of delivery has been tried, depth first.
 
-    Only those orders are seen that begin with choice ``first`` where ``of`` envelopes are under way for the
-    first time.
+    Only those orders are tried that begin with choice ``first`` at the first choice among ``of`` envelopes.
     """
 
     def __init__(self, first: int, of: int) -> None:
@@ -80,7 +78,7 @@ class EveryOrder:
             self._path[-1] = (choice + 1, of)
 
     def choose(self, of: int) -> int:
-        """The next choice of this run among so many envelopes."""
+        """Return the next choice of this run among ``count`` envelopes."""
         if of == 1:
             return 0
         if self._at == len(self._path):
@@ -92,13 +90,11 @@ class EveryOrder:
 
 
 REFUSED = 3
-"""Where two envelopes or more are under way for the first time: so many participants are told of
-the refusal.
-"""
+"""The number of envelopes at the first choice: the refusal is on its way to this many participants."""
 
 
 def under_way(rehearsal: Rehearsal) -> list[QueuedEnvelope]:
-    """What the deciders have not yet heard, in a fixed order; the audit's turn comes at the end."""
+    """Return the undelivered envelopes of participants with steps in a fixed order."""
     rehearsal.collect()
     return sorted(
         (queued for queued in rehearsal.queued if queued.to != "audit"),
@@ -151,7 +147,7 @@ EVENTS = "SELECT event_id FROM audit_sagaevent WHERE saga_id = %s"
 
 
 def deliver_and_keep(rehearsal: Rehearsal) -> list[QueuedEnvelope]:
-    """Deliver everything, oldest first; the envelopes of the participants with steps, for further
+    """Deliver everything, oldest first; return the envelopes of the participants with steps, for further
     deliveries.
     """
     kept = []
@@ -162,7 +158,7 @@ def deliver_and_keep(rehearsal: Rehearsal) -> list[QueuedEnvelope]:
 
 
 def marked_again(queued: QueuedEnvelope) -> QueuedEnvelope:
-    """The envelope with its signals marked *again*."""
+    """Return the envelope with its signals marked *again*."""
     envelope = json.loads(queued.envelope.body)
     for pack in envelope["packs"]:
         pack["signals"] = [[*row[:5], 1, *row[6:]] for row in pack["signals"]]

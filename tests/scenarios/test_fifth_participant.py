@@ -1,4 +1,4 @@
-"""A fifth participant joins by the setting alone, while orders are in flight."""
+"""A fifth participant joins by a setting alone, while orders are in flight."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_participant_joins_while_orders_are_in_flight(
             paid_after = after.place_many(3)
             declined_after = after.place_many(3, customer="poor")
 
-            # begun before: nobody waits for loyalty, whose pool does not even run
+            # Sagas that started before do not wait for loyalty, whose pool does not run.
             installation.probe.wait_until_confirmed(paid_before)
             installation.probe.wait_until_rolled_back(declined_before)
             assert all(
@@ -65,7 +65,8 @@ def test_a_participant_joins_while_orders_are_in_flight(
                 for saga in [*paid_before, *declined_before]
             )
 
-            # begun after: loyalty must answer a refusal; a confirmed order does not wait for its point
+            # Of sagas that start after, loyalty must answer a refusal; a confirmed order does not wait for
+            # its point.
             installation.probe.wait_until_confirmed(paid_after)
             answered = {"orders", "inventory", "payments"}
             for saga in declined_after:

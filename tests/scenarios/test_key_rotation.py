@@ -1,4 +1,4 @@
-"""The key that signs is changed while orders are under way."""
+"""The signing key is rotated while orders are in flight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pool is killed with -9 in the middle of its work: no order is lost, and none is rolled back for it."""
+"""A pool is killed under load: no order is lost or rolled back."""
 
 from __future__ import annotations
 

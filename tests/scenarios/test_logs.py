@@ -1,4 +1,4 @@
-"""What pools write into their logs: who was at what, for which saga, for the how-manieth time."""
+"""The log lines of pools: event, saga, order, step, attempt and task."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ STEP = "inventory.reserve_stock"
 JSON = {"ORDERSAGA_LOG_FORMAT": "json"}
 
 
-@pytest.fixture(scope="module")  # from the first test on that asks for it: those for people stand before
+# module scope: tests of the text format come before the first test that uses it
+@pytest.fixture(scope="module")
 def machines(shared_installation: Installation) -> Iterator[PoolCluster]:
-    """Inventory's pool, which writes for machines; prefork, so that steps run in children."""
+    """Inventory's pool with JSON logs, in prefork mode so that steps run in children."""
     with shared_installation.instead("inventory", concurrency=2, env=JSON) as cluster:
         yield cluster
 
@@ -65,7 +66,7 @@ def test_lines_of_a_failing_step_name_saga_step_and_attempt(
 
 
 def tasks_of_failures(installation: Installation, saga: str) -> set[str]:
-    """As the audit trail tells them."""
+    """Return the tasks of failures from the audit trail."""
     statement = "SELECT task_id FROM audit_sagaevent WHERE saga_id = %s AND name = 'failed'"
     return {task for (task,) in installation.probe.query("orders", statement, saga)}
 

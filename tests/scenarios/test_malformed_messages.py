@@ -1,7 +1,6 @@
-"""Whatever reaches a pool's queues: no process ends, nothing unsigned runs, and each message is kept as a
-dead letter.
+"""No message on a pool's queue ends a process or runs unsigned, and each becomes a dead letter.
 
-``FUZZ=100000`` sends so many instead of a thousand; ``FUZZ_SEED`` makes them others.
+``FUZZ=100000`` sends that many instead of a thousand; ``FUZZ_SEED`` changes them.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ STORED = "SELECT DISTINCT digest FROM audit_deadletter WHERE digest = ANY(%s)"
 
 
 def processes(installation: Installation) -> dict[str, int | None]:
-    """The process number of each pool's processes that run."""
+    """Return the ids of each pool's running processes."""
     return {
         worker.hostname(): worker.process.pid
         for pool in installation.pools
@@ -76,7 +75,7 @@ def test_every_mutated_message_becomes_a_dead_letter(installation: Installation)
 
 
 def sagas(sender: Sender) -> list[str]:
-    """Those named in the bodies."""
+    """Return the sagas named in the bodies."""
     found = []
     for mutant in sender.accepted:
         with suppress(ValueError, KeyError, IndexError, TypeError, RecursionError):
@@ -85,7 +84,7 @@ def sagas(sender: Sender) -> list[str]:
 
 
 def received(mutant: Mutant) -> pyamqp.Message:
-    """The message as it is given to a consumer, without a broker."""
+    """Return the message as a consumer receives it, without a broker."""
     message = basic_message.Message()
     message.inbound_header(struct.pack(">HHQ", spec.Basic.CLASS_ID, 0, len(mutant.body)) + mutant.properties)
     message.body = mutant.body
@@ -100,7 +99,9 @@ def received(mutant: Mutant) -> pyamqp.Message:
 
 
 def test_no_mutated_message_is_accepted_and_all_can_be_stored(in_process: InProcessSagas) -> None:
-    """Twice as many: what reads messages and writes dead letters, without the processes around it."""
+    """Twice as many messages, through the code that reads messages and writes dead letters, without
+    processes.
+    """
     install()
     rabbitmq.install()
     mutants = list(Fuzz(SEED + 1).messages(2 * COUNT, ["inventory"]))

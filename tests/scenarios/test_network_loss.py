@@ -1,7 +1,6 @@
-"""A host vanishes without closing its connections: packets are dropped and nobody is told.
+"""A host loses its network without closing its connections: packets are dropped without notice.
 
-Processes in a network namespace stand for the host. The timeouts are shortened by the addresses, as a
-deployment may.
+Processes in a network namespace act as the host. URL options shorten the timeouts, as a deployment may.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ DATABASE_OPTIONS = (
 )
 BROKER_OPTIONS = "heartbeat=4"
 NOTICED = 15
-"""Seconds until both sides must have noticed, with these options."""
+"""Seconds within which both sides must notice, with these options."""
 FAR = (
     Pool("orders", kind="threads", concurrency=2),
     Pool("inventory", kind="prefork"),
     Pool("payments", kind="solo"),
 )
-"""Every kind of pool on the host that vanishes."""
+"""The pools on the host, one of each kind."""
 
 LOCK = "SELECT 1 FROM product WHERE sku = 'HAT' FOR UPDATE"
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE client_addr = %s::inet"
@@ -45,7 +44,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE client_addr = %s::inet AN
 
 @dataclass
 class RemoteHost:
-    """A host with pools, and the servers and links it uses."""
+    """A host with pools, and its links and servers."""
 
     to_database: Link
     to_broker: Link
@@ -107,13 +106,13 @@ def remote(rabbitmq: RabbitMQ, vhost: str) -> Iterator[RemoteHost]:
 def test_orders_settle_after_a_host_loses_its_network(
     remote: RemoteHost, rabbitmq: RabbitMQ, vhost: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """First its way to the database, then that to the broker, then both while it holds a lock and an
+    """First the link to the database, then the link to the broker, then both while it holds a lock and an
     envelope.
     """
     recovered: dict[str, float] = {}
 
     def back(way: str, began: float | None = None) -> None:
-        """All orders are confirmed within a minute."""
+        """Check that all orders are confirmed within a minute."""
         began = began or time.monotonic()
         remote.probe.wait_until_confirmed(sagas, timeout=60)
         recovered[way] = time.monotonic() - began
@@ -135,8 +134,7 @@ def test_orders_settle_after_a_host_loses_its_network(
 
     remote.to_broker.drop()
     sagas += remote.factory.place_many(5)
-    # a relay that has nothing to publish keeps its connection: TCP notices after 30 s, which no address
-    # shortens
+    # An idle relay keeps its connection: TCP notices after 30 s, which no URL option shortens.
     eventually(lambda: remote.to_broker.connections() <= len(FAR), NOTICED, "the dead broker noticed")
     eventually(
         lambda: not any(q.consumers for q in rabbitmq.queues(name).values()),
@@ -156,7 +154,7 @@ def test_orders_settle_after_a_host_loses_its_network(
     )
     for link in (remote.to_database, remote.to_broker):
         link.drop()
-    # the vanished host's transaction has the lock now, and its envelope is in nobody's hands
+    # The lost host's transaction has the lock, and no live consumer has its envelope.
     rival.rollback()
     rival.close()
     began = time.monotonic()

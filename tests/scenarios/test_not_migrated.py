@@ -1,6 +1,4 @@
-"""Pools that are started before their tables, or their database, exist: they wait, say so, and go on by
-themselves.
-"""
+"""Pools that start before their tables or their database exist wait, log it, and recover."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ PLAN = (
 
 @contextmanager
 def unfurnished(postgres: Postgres, templates: dict[str, str]) -> Iterator[Databases]:
-    """Orders' database is migrated, inventory's is empty, payments' does not exist."""
+    """Create orders' database migrated, inventory's empty, and payments' not at all."""
     postgres.ensure()
     made = copies(postgres, templates)
     empty, missing = (getattr(made, owner).rpartition("/")[2] for owner in ("inventory", "payments"))
@@ -70,8 +68,7 @@ def test_pools_started_before_the_tables_wait_and_recover(
             postgres.create_database(databases.payments.rpartition("/")[2], "payments")
             migrate(databases)
 
-            # nothing was ever received, so the order ends as it should: out of stock, and payments has
-            # answered, too
+            # No stock was ever received, so the order ends as out of stock, and payments has answered too.
             assert probe.wait_for_status(saga, "ROLLED_BACK", timeout=60).refusal == "OutOfStock"
             assert probe.dead_letters() == []
             assert not any(

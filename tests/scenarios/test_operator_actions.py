@@ -1,6 +1,4 @@
-"""Operators step in: a saga is resumed, dead letters are replayed and discarded. Real participants, queued by
-hand.
-"""
+"""Operators resume sagas, and replay and discard dead letters. The participants run in this process."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ CREATE TRIGGER no_hold BEFORE INSERT ON reservation FOR EACH ROW EXECUTE FUNCTIO
 
 @contextmanager
 def broken(probe: DatabaseProbe, how: str, owner: str = "inventory") -> Iterator[None]:
-    """While it lasts, a database refuses; ``how`` names trigger and function alike."""
+    """Make a database refuse by a trigger; ``how`` names trigger and function."""
     name = how.split("FUNCTION ")[1].split("(", maxsplit=1)[0]
     probe.query(owner, how)
     try:
@@ -47,7 +45,7 @@ def broken(probe: DatabaseProbe, how: str, owner: str = "inventory") -> Iterator
 
 
 def died(envelope: OutgoingEnvelope, keyring: Keyring = OURS, queue: str = "inventory") -> int:
-    """The broker gives an envelope up in this queue; the id of its dead letter."""
+    """Store an envelope as a message that the broker gave up in this queue; return the dead letter's id."""
     signature = keyring.sign(envelope.id, envelope.topic, envelope.signals, envelope.body)
     headers = {
         "task": envelope.topic,

@@ -1,4 +1,4 @@
-"""Commands tell what became of an order, and settle dead letters."""
+"""Commands that print an order's timeline and settle dead letters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def ended(*arguments: str) -> tuple[Any, str]:
-    """How a command ends that cannot do what was asked, and what it says."""
+    """Return the exit status and the message of a command that must fail."""
     with pytest.raises((CommandError, SystemExit)) as stopped:
         call_command(*arguments)
     return getattr(stopped.value, "returncode", getattr(stopped.value, "code", None)), str(stopped.value)

@@ -1,4 +1,4 @@
-"""What may become of an order, from its placing to the end of its saga."""
+"""Every outcome of an order, from placing to the end of its saga."""
 
 from __future__ import annotations
 

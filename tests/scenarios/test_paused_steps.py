@@ -1,4 +1,4 @@
-"""A bad release: a step fails for every order, so it is paused, and no order is rolled back for it."""
+"""A bad release: a step that fails for every order is paused, and no order rolls back."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAUSED = "SELECT probes FROM ordersaga_paused_step WHERE step = %s"
 
 @pytest.fixture(scope="module")
 def inventory(shared_installation: Installation) -> Iterator[PoolCluster]:
-    """Two processes of the inventory pool that try a failing step about as often as in production."""
+    """Two processes of the inventory pool that retry about as often as in production."""
     shared_installation.ensure()
     with shared_installation.instead("inventory", processes=2, env={"TEST_STEP_ATTEMPTS": "30"}) as cluster:
         yield cluster
@@ -36,7 +36,7 @@ def inventory(shared_installation: Installation) -> Iterator[PoolCluster]:
 
 @pytest.fixture(autouse=True)
 def mended(installation: Installation, inventory: PoolCluster) -> Iterator[None]:
-    """After each test the step works again, before the books are checked."""
+    """After each test, let the step succeed again before the databases are checked."""
     yield
     installation.switches.off(RESERVING_FAILS)
 

@@ -1,7 +1,7 @@
-"""A canary: a customer whose key, an article whose title and a reason whose words occur nowhere else go every
-way an order can.
+"""Personal data, as canaries: a customer key, a product title and a reason that occur nowhere else take every
+path of an order.
 
-Afterwards they are found in the databases and in the bodies of the signals that need them, and nowhere else.
+Afterwards they are in the databases and in the bodies that need them, and nowhere else.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ TALKATIVE = (
     Pool("payments", args=ALL, kind="solo"),
     Pool("audit", args=ALL, env=JSON, kind="threads"),
 )
-"""Every pool is asked to say all it can; one in words, the others for machines."""
+"""Every pool logs as much as possible; one as text, the others as JSON."""
 
 
 class Seen(NamedTuple):
-    """What could be seen from outside while the canary was about."""
+    """Everything that was visible from outside while the canaries were in use."""
 
     sagas: dict[str, str]
     sent: set[str]
@@ -58,8 +58,8 @@ class Seen(NamedTuple):
 def shared_installation(
     postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ
 ) -> Iterator[Installation]:
-    """Not the folder's: one of the letters begins a saga that nobody has placed, and its books
-    stay unclean.
+    """Separate from the folder's: one message starts a saga without an order, so that these databases are not
+    clean.
     """
     with Installation("canary", postgres, database_templates, rabbitmq) as installation:
         yield installation
@@ -105,8 +105,8 @@ def seen_in(flower: Flower) -> str:
 
 
 def go_every_way(installation: Installation) -> tuple[dict[str, str], set[str]]:
-    """Place and send all of it, and wait for its ends; sagas by what became of them, and the ids of
-    strangers' letters.
+    """Place and send everything, and wait for the ends; return the sagas by outcome, and the ids of foreign
+    messages.
     """
     factory, probe = installation.factory, installation.probe
     factory.add_product(ARTICLE, 1000, title=TITLE)
@@ -120,7 +120,7 @@ def go_every_way(installation: Installation) -> tuple[dict[str, str], set[str]]:
     }
     probe.wait_until_ended(list(sagas.values()))
     sent = {installation.amqp.send(topic, body, to=to) for topic, body, to in strange_letters()}
-    # where the broker puts what no queue is bound to: while the test overhears, there is one
+    # The broker's queue of unroutable messages exists while the test records.
     sent.add(
         installation.amqp.send(
             "rumour",
@@ -150,7 +150,7 @@ def cancelled_by_staff(installation: Installation) -> str:
 
 
 def strange_letters() -> list[tuple[str, bytes, str]]:
-    """What no step sees, or cannot read: topic, body and whose queue."""
+    """Yield messages that no step receives or can read: topic, body and queue."""
     malformed = {"order": CUSTOMER, "customer": TITLE, CUSTOMER: 1}
     return [
         ("signal.OrderPlaced", WORD.encode() + b"\xff", "inventory"),
@@ -160,7 +160,7 @@ def strange_letters() -> list[tuple[str, bytes, str]]:
             envelope_body("signal.Unknown", SAGA, json.dumps({"customer": CUSTOMER})),
             "inventory",
         ),
-        # whose saga is none, so that the database refuses it and tells the value
+        # Its saga id is invalid, so that the database refuses it with a message that contains the value.
         ("answer", envelope_body("answer", WORD, json.dumps({"participant": CUSTOMER})), "orders"),
         ("notice", envelope_body("notice", WORD, json.dumps({"what": TITLE})), "audit"),
     ]

@@ -1,5 +1,5 @@
-"""PgBouncer before the databases: pools, web and commands leave no session state behind, and relays have one
-of their own.
+"""PgBouncer in front of the databases: pools, web and commands leave no session state, and relays have their
+own sessions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.support.processes import ROOT, Process
 from tests.support.time_scale import scaled
 
 CLIENTS = 12
-"""Server sessions that are looked into, of each database."""
+"""The number of server sessions that are checked in each database."""
 LEAKS = (
     "enable_seqscan",
     "enable_hashjoin",
@@ -40,14 +40,14 @@ LEAKS = (
     "client_connection_check_interval",
     "bytea_output",
 )
-"""Settings that other clients of a pooler would find changed; PgBouncer itself restores time zone and date
-style.
+"""Settings that would leak to other clients of a pooler; PgBouncer itself restores time
+zone and date style.
 """
 
 
 @pytest.fixture(scope="module")
 def poolers(postgres: Postgres) -> Iterator[dict[str, PgBouncer]]:
-    """One in each mode."""
+    """A pooler in each mode."""
     started = {mode: PgBouncer(postgres.port, mode, OWNERS).start() for mode in ("transaction", "session")}
     yield started
     for pooler in started.values():
@@ -65,7 +65,7 @@ def pooled(databases: Databases, poolers: dict[str, PgBouncer]) -> Databases:
 
 @pytest.fixture
 def environment(databases: Databases, pooled: Databases, vhost: str) -> dict[str, str]:
-    """Where sessions are shared, the relays are given the server itself."""
+    """Where sessions are shared, the relays have the server's direct address."""
     direct = {
         f"ORDERSAGA_{owner.upper()}_DIRECT_URL": getattr(databases, owner) for owner in ("orders", "payments")
     }
@@ -85,7 +85,7 @@ def manage(environment: dict[str, str], *arguments: str) -> subprocess.Completed
 
 
 def found_by_others(pooler: PgBouncer, url: str) -> set[tuple[str, ...]]:
-    """What other clients find in the pooler's server sessions."""
+    """Return the settings that other clients find in the pooler's server sessions."""
     clients = pooler.held(url, CLIENTS)
     try:
         found = set()
@@ -113,8 +113,8 @@ def test_orders_settle_through_poolers_which_keep_no_state(
     pools: Pools,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """In transaction mode with a direct address, in session mode without; and while the poolers
-    are killed.
+    """In transaction mode with a direct address, in session mode without; also while the
+    poolers are killed.
     """
     factory, probe = OrderFactory(pooled), DatabaseProbe(databases)
     factory.seed()
@@ -201,7 +201,7 @@ def test_a_pool_that_needs_a_direct_address_says_so(
 def test_doctor_names_the_address_that_must_be_direct(
     environment: dict[str, str], databases: Databases, poolers: dict[str, PgBouncer]
 ) -> None:
-    """And one that leads to another database than the pooler does."""
+    """Also an address that leads to another database than the pooler."""
     env = {
         **environment,
         "ORDERSAGA_INVENTORY_DATABASE_URL": poolers["transaction"].through(databases.inventory),

@@ -1,4 +1,4 @@
-"""A pool's processes tell their domain by their names, and whether they are alive."""
+"""The processes of a pool show their domain by their names, and whether they are healthy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ POOL = [
 
 @cache
 def own_run_dir() -> str:
-    """Other tests' pools may be alive meanwhile."""
+    """Pools of other tests may run at the same time."""
     return str(janitor().folder("health"))
 
 

@@ -1,4 +1,4 @@
-"""Pools as the Celery command line starts them: every kind, several processes, and steps that hang."""
+"""Pools started by the Celery command line: every kind, several processes, and hanging steps."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def test_several_processes_of_one_pool_share_its_work(installation: Installation
 
 
 class TestInsteadOfInventory:
-    """The standing inventory is away; each test brings its own."""
+    """The shared inventory pool is stopped; each test starts its own."""
 
     @pytest.fixture
     def pools(self, inventory_away: Installation) -> Iterator[Pools]:
-        """Asked for before ``installation``, so that it still runs when the books are checked."""
+        """Requested before ``installation``, so that it still runs when the databases are checked."""
         factory = Pools(inventory_away.env)
         yield factory
         factory.teardown()

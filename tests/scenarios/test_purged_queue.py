@@ -1,4 +1,4 @@
-"""The watchdog beside a queue: it brings on what a purge has lost, and adds nothing to what only waits."""
+"""The watchdog re-sends what a purge has lost, and nothing that only waits in a queue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROUNDS = "SELECT sum(rounds) FROM ordersaga_saga WHERE id = ANY(%s::uuid[])"
 
 @contextmanager
 def not_consuming(installation: Installation, pool: str) -> Iterator[None]:
-    """The pool goes on sending, and takes nothing out of its queue."""
+    """Make the pool publish, but not consume its queue."""
     nodes = [worker.hostname() for worker in installation.pools[pool]]
     options = {"destination": nodes, "reply": True, "timeout": scaled(5), "limit": len(nodes)}
     with Celery(broker=installation.broker_url) as app:
@@ -69,7 +69,7 @@ def test_no_reminder_while_messages_wait_in_an_idle_queue(installation: Installa
 def test_no_reminder_while_a_pools_database_is_down(
     installation: Installation,
 ) -> None:
-    """The pool consumes: it holds what it has fetched, and puts it back into its queue."""
+    """The pool consumes: it requeues what it has fetched."""
     installation.proxies["inventory"].refuse()
     sagas = []
     for _ in range(50):
@@ -85,7 +85,7 @@ def test_no_reminder_while_a_pools_database_is_down(
 
 
 def assert_no_reminder(installation: Installation, sagas: list[str]) -> None:
-    """The watchdog of each saga comes due twice and reminds nobody."""
+    """The watchdog of each saga comes due twice and sends no reminder."""
     eventually(
         lambda: installation.probe.query("orders", OWED) == [(0,)], 10, "the orders have left the outbox"
     )

@@ -1,6 +1,4 @@
-"""A queue's arguments change in a release: no pool is refused, and the change keeps every message while pools
-run.
-"""
+"""A release changes a queue's arguments: no pool is refused, and no message is lost while pools run."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ SETTLED = timedelta(seconds=3)
 
 
 def declared(installation: Installation, queue: str) -> dict[str, Any]:
-    """The arguments with which a queue stands; empty when it does not."""
+    """Return the arguments of an existing queue, or an empty result."""
     found = json.loads(json.loads(json.dumps(installation.rabbitmq.described(installation.vhost))))[0]
     return next((dict(q["arguments"]) for q in found if q["name"] == queue), {})
 
@@ -40,8 +38,8 @@ def management(installation: Installation) -> str:
 
 
 def change(installation: Installation, queue: str, **arguments: Any) -> None:
-    """Change a queue as ``provision --change-queues`` does, to what the choreography's would be with these
-    arguments.
+    """Change a queue as ``provision --change-queues`` does, to the choreography's queue
+    with these arguments.
     """
     whole = choreography()
 
@@ -66,7 +64,7 @@ def change(installation: Installation, queue: str, **arguments: Any) -> None:
 
 @contextmanager
 def orders_meanwhile(installation: Installation) -> Iterator[list[str]]:
-    """Orders are placed in a steady stream while the block runs."""
+    """Place orders in a steady stream while the block runs."""
     sagas: list[str] = []
     stop = threading.Event()
 
@@ -90,7 +88,7 @@ def test_a_queue_changes_under_load_and_loses_nothing(installation: Installation
     assert declared(installation, "inventory")["x-delivery-limit"] == 20
     assert declared(installation, temporary_name("inventory")) == {}
 
-    # a pool of this release works with the other arguments, and says so
+    # A pool of this release works with the other arguments, and logs it.
     with installation.without("inventory"):
         waiting = installation.factory.place_many(20)
         eventually(
@@ -146,7 +144,7 @@ def test_an_interrupted_change_is_finished_by_the_next(installation: Installatio
 
 
 def test_dead_letters_survive_any_number_of_deliveries(installation: Installation) -> None:
-    """RabbitMQ 4.0 to 4.2 drop what was delivered more than 20 times, unless the queue says otherwise."""
+    """RabbitMQ 4.0 to 4.2 drop a message after 20 deliveries, unless the queue sets another limit."""
     assert declared(installation, "inventory.dead")["x-delivery-limit"] == UNLIMITED
     with installation.without("audit"):
         installation.amqp.send("signal.OrderPlaced", b"no envelope at all", to="inventory")

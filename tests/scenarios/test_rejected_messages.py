@@ -1,4 +1,4 @@
-"""Messages that must not be let in end as dead letters on the one desk; the pools go on."""
+"""Messages that must not be accepted become dead letters, and the pools continue."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def genuine() -> bytes:
 
 
 def on_the_desk(installation: Installation, body: bytes) -> DeadLetterRow:
-    """The dead letter with this body, which must have come from the broker and only once."""
+    """Wait for the one dead letter with this body, which must come from the broker."""
     found = eventually(
         lambda: [dead for dead in installation.probe.dead_letters() if dead.body == body],
         30,
@@ -109,7 +109,7 @@ FORGED = {
 def test_forged_properties_of_a_genuine_message_are_ignored(
     installation: Installation, count: object
 ) -> None:
-    """An envelope that a broker had really delivered seven times would be split."""
+    """A genuine envelope with seven deliveries would be split."""
     with installation.without("inventory"):
         sagas = OrderFactory(installation.databases, watchdog=ASLEEP).place_many(2)
         said = eventually(lambda: installation.amqp.take("inventory"), 30, "OrderPlaced")
@@ -199,7 +199,7 @@ def test_an_unreadable_version_is_dead_lettered(installation: Installation) -> N
         "inventory.reserve_stock",
     )
 
-    # a newer version waits for this pool's deploy, until the deadline
+    # A newer version waits for the deploy of this pool, until the deadline.
     assert installation.probe.saga(new).status == "PENDING"
     installation.probe.query("orders", DEADLINE_NOW, new)
     installation.probe.wait_until_rolled_back([new])

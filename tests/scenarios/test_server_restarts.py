@@ -1,4 +1,4 @@
-"""Servers go and come back: the pools wait, nothing is dead-lettered, and they still stop when told to."""
+"""Servers restart: the pools wait, nothing is dead-lettered, and they still stop on TERM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.installation import Installation
 from tests.support.polling import eventually, throughout
 
 OWNERS = {"orders": "orders", "inventory": "inventory", "payments": "payments", "audit": "orders"}
-"""Whose database each pool works on."""
+"""The owner of each pool's database."""
 
 
 def test_orders_settle_after_a_broker_restart(installation: Installation) -> None:
@@ -38,7 +38,7 @@ def test_orders_wait_for_a_database_that_is_down(
 
 
 def in_hand(installation: Installation, name: str) -> bool:
-    """Whether the pool has a message that is neither waiting nor acknowledged."""
+    """Return whether the pool has an unacknowledged message."""
     return (
         installation.rabbitmq.unsettled(installation.vhost)[name] > 0
         and installation.rabbitmq.queues(installation.vhost)[name].ready == 0

@@ -1,4 +1,4 @@
-"""An envelope that a process holds and does not finish returns to its queue, whatever the reason."""
+"""An envelope that a process holds without finishing returns to its queue."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.polling import eventually
 
 SECONDS = 5
 CLOSED = ("PRECONDITION_FAILED", "ConsumerCancelled", "consumer cancelled")
-"""What a pool logs when the broker has closed its channel, or, from RabbitMQ 4.3 on, has cancelled its
-consumer.
+"""The log lines of a pool whose channel the broker has closed or, from RabbitMQ 4.3, whose consumer it has
+cancelled.
 """
 
 
 @contextmanager
 def consumer_timeout(installation: Installation) -> Iterator[None]:
-    """Channels that are opened within the block may hold a message for a few seconds only."""
+    """Limit how long a channel that opens within the block may hold a message, to a few seconds."""
     installation.rabbitmq.ctl(
         "eval",
         f"application:set_env(rabbit, consumer_timeout, {SECONDS * 1000}),"
@@ -38,8 +38,8 @@ def consumer_timeout(installation: Installation) -> Iterator[None]:
 
 
 def test_an_outage_longer_than_the_consumer_timeout_loses_nothing(installation: Installation) -> None:
-    """Envelopes are published again before the broker would close the channel, more often than the delivery
-    limit allows.
+    """Envelopes are republished before the broker would close the channel, more often than the delivery limit
+    allows.
     """
     with (
         consumer_timeout(installation),
@@ -72,7 +72,7 @@ def test_a_pool_survives_a_cancelled_consumer(installation: Installation) -> Non
 
 
 def test_a_stopped_child_loses_its_envelope_and_its_locks(installation: Installation) -> None:
-    """Its parent lives, so the broker sees nothing; the parent ends the child."""
+    """Its parent lives, so the broker does not notice; the parent kills the child."""
     with installation.instead("inventory", concurrency=2, env={"TEST_CHILD_HEARTBEAT": "0.4"}) as [inventory]:
         installation.switches.on(PAUSES)
         saga = installation.factory.place(PAUSES)

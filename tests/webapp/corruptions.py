@@ -1,4 +1,4 @@
-"""One row of each kind, corrupted by hand, and what reconcile must say of it."""
+"""Corruptions of single rows, each with the violations that ``reconcile`` must report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ STRANGER = "00000000-0000-7000-8000-000000000000"
 
 
 class Corruption(NamedTuple):
-    """What is done to one database, and the violations of which order it makes.
+    """A statement in one database, and the violations it causes for an order.
 
     ``%(saga)s`` and ``%(order)s`` are the order's.
     """
@@ -19,7 +19,7 @@ class Corruption(NamedTuple):
     sql: str
     codes: str
     evidence: str = ""
-    """Words that must stand in the evidence of the first code."""
+    """A text that the evidence of the first code must contain."""
 
 
 CORRUPTIONS = [

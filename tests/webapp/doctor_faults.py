@@ -1,4 +1,4 @@
-"""Faults of PostgreSQL: what a superuser does to have one, and to be rid of it."""
+"""Faults of PostgreSQL, as statements of a superuser that cause and repair them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ordersaga.sql import schema
 
 @dataclass(frozen=True)
 class Planted:
-    """A fault: what the superuser does in a database to have it, and to be rid of it."""
+    """A fault: the statements of a superuser that cause it in a database, and those that repair it."""
 
     code: str
     plant: tuple[str, ...]
@@ -20,7 +20,7 @@ class Planted:
 
 
 def altered(code: str, what: str, owner: str = "inventory", database: str = "inventory") -> Planted:
-    """A setting of one database."""
+    """A changed setting of one database."""
     name = what.split(maxsplit=1)[0]
     return Planted(
         code,
@@ -31,7 +31,7 @@ def altered(code: str, what: str, owner: str = "inventory", database: str = "inv
 
 
 def of_server(code: str, what: str) -> Planted:
-    """A setting of the server."""
+    """A changed setting of the server."""
     name = what.split(maxsplit=1)[0]
     return Planted(code, (f"ALTER SYSTEM SET {what}", RELOAD), (f"ALTER SYSTEM RESET {name}", RELOAD))
 

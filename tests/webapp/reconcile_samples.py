@@ -195,7 +195,7 @@ INSERT_COMPLETION = (
 
 
 class SampleDatabases(NamedTuple):
-    """CorruptibleDatabases in which orders of every kind have ended, and two are open."""
+    """Databases with orders of every outcome, two of them open."""
 
     databases: Databases
     orders: dict[str, SampleOrder]

@@ -1,4 +1,4 @@
-"""The admin: people look, nobody edits, and a search finds an order by what a customer reads out."""
+"""The admin: staff may view but not edit, and a search finds an order by any id that a customer has."""
 
 from __future__ import annotations
 

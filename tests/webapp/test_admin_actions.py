@@ -1,6 +1,4 @@
-"""Operators act in the admin: each act asks for a reason, is done once, is logged, and tells what became of
-it.
-"""
+"""Operators act in the admin: each action asks for a reason, runs once, is logged, and reports its result."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ def order(orders_database: str) -> Order:
 
 @pytest.fixture
 def things(order: Order) -> dict[str, Any]:
-    """One thing for each act; the saga needs attention, and so has something to resume."""
+    """An object for each action; the saga needs attention, so that it can be resumed."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ordersaga_saga SET attention = 'stuck' WHERE id = %s", [order.saga_id])
     letters = [create_dead_letter(order), create_dead_letter(order)]
@@ -82,12 +80,12 @@ def address(act: str, *things: Any) -> str:
 
 
 def told(answer: Any) -> list[str]:
-    """The messages on the page that the answer leads to."""
+    """Return the messages on the page that the response redirects to."""
     return [f"{level}: {html.unescape(text)}" for level, text in MESSAGE.findall(answer.content.decode())]
 
 
 def notices() -> str:
-    """All that is on its way to the audit."""
+    """Return the notices in the outbox for the audit."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(string_agg(payload, ' '), '') FROM ordersaga_outbox WHERE payload IS NOT NULL"
@@ -131,7 +129,7 @@ def test_a_repeated_action_has_one_effect(act: str, things: dict[str, Any]) -> N
     client, thing = staff(ACTS[act][1]), things[act]
     client.post(address(act, thing), WHY, follow=True)
     again = told(client.post(address(act, thing), WHY, follow=True))
-    if act == "cancel":  # its signal may be said twice: the saga decides once
+    if act == "cancel":  # its signal may be emitted twice, because the saga decides once
         assert "was sent again" in again[0]
         assert CancelRequest.objects.count() == 1
     else:
@@ -302,7 +300,7 @@ def test_a_test_order_is_placed_once_however_often_it_is_sent(orders_database: s
         ({"currency": "eur"}, "Use a currency code such as EUR"),
         ({"currency": "USD"}, "TEA is sold in EUR, the order is in USD."),
         ({"customer": "Ann Smith"}, "Use the customer&#x27;s key"),
-        ({"customer": "a\ufffd"}, "Use the customer&#x27;s key"),  # what Django makes of a lone surrogate
+        ({"customer": "a\ufffd"}, "Use the customer&#x27;s key"),  # Django's replacement of a lone surrogate
         ({"customer": "c" * 65}, "at most 64 characters"),
         ({"reason": " "}, "reason"),
         ({"key": ""}, "This field is required."),

@@ -1,5 +1,5 @@
-"""Lists stay quick however long they are: nothing is counted, no table is read whole, no page asks more than
-another.
+"""Lists stay fast however long they are: no count, no full table scan, and the same number of queries on
+every page.
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ from webapp.db import to_django_config
 
 ORDERS = 20_000
 NEWEST = ORDERS + ORDERS // 100
-"""The last of those that are under way."""
+"""The last of the open orders."""
 MOST_ROWS = 2_000
-"""As many rows as one question may look at, whatever it finds; those before a status that was last seen long
-ago are 15,000.
-"""
+"""The most rows that one query may read. The rows since a status was last seen are 15,000."""
 LARGE = (
     "orders_order",
     "ordersaga_saga",
@@ -35,7 +33,7 @@ LARGE = (
     "orders_product",
 )
 GROWING = LARGE[:-1]
-"""With every order; a catalogue does not."""
+"""The tables that grow with every order, which the catalogue does not."""
 LISTS = ["orders/order", "orders/saga", "orders/product", "audit/sagaevent", "audit/deadletter"]
 FILTERS = [
     *[
@@ -67,8 +65,8 @@ FILTERS = [
     ("audit/deadletter", "error=ValueError&step=a.b&participant=loyalty"),
 ]
 FURTHER_QUERIES = {"orders/saga": 3, "audit/deadletter": 3}
-"""Which values a filter has, and where sagas stand; the session, the user and the list itself are
-three more.
+"""Queries for the values of filters and the progress of sagas, besides the three for
+session, user and list.
 """
 TASK = "01999999-9999-7999-8999-999999999999"
 SEARCHES = [
@@ -108,12 +106,12 @@ RARE = [
         for kind in ("signal", "refusal", "answer", "notice", "attention")
     ],
 ]
-"""Filters that have little in common, or nothing."""
+"""Filters that match few rows, or none."""
 
 
 @pytest.fixture(scope="module")
 def client(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Client]:
-    """Staff before a shop whose books hold 20,000 orders; nothing here changes them."""
+    """A staff user of an admin over 20,000 orders; no test here changes them."""
     made = copies(postgres, database_templates)
     bulk_data.fill_orders(ORDERS, postgres.url(made.orders.rpartition("/")[2], OWNER), rare=True)
     given = connections["default"].settings_dict
@@ -129,7 +127,7 @@ def client(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[C
 
 
 def get(client: Client, listed: str, query: str = "") -> tuple[str, list[str]]:
-    """The page, and the statements it took."""
+    """Return the page, and its statements."""
     with CaptureQueriesContext(connection) as asked:
         answer = client.get(f"/admin/{listed}/?{query}")
     assert answer.status_code == 200, answer
@@ -137,7 +135,7 @@ def get(client: Client, listed: str, query: str = "") -> tuple[str, list[str]]:
 
 
 def read_whole(statements: list[str]) -> list[str]:
-    """The large tables that were read from beginning to end."""
+    """Return the large tables that were scanned from beginning to end."""
     found = []
     for statement in statements:
         if statement.startswith(("SELECT", "WITH")) and any(table in statement for table in LARGE):
@@ -149,9 +147,7 @@ def read_whole(statements: list[str]) -> list[str]:
 
 
 def looked_at(statements: list[str]) -> dict[str, int]:
-    """How many rows each question went through, be it in a table, an index or a sort, to find
-    what it found.
-    """
+    """Return how many rows each query read from tables, indexes and sorts."""
     found = {}
     for statement in statements:
         if statement.startswith(("SELECT", "WITH")) and any(table in statement for table in GROWING):
@@ -182,8 +178,8 @@ def test_no_list_counts_or_reads_a_table_whole(listed: str, query: str, client: 
 
 @pytest.mark.parametrize(("listed", "query"), [*PAGES, *RARE])
 def test_rare_rows_are_found_however_old(listed: str, query: str, client: Client) -> None:
-    """On the first page and on the last: nothing was refused among the newest three quarters, and what is
-    open is new.
+    """On the first page and on the last: none of the newest three quarters was refused, and the open orders
+    are new.
     """
     for page in (query, f"{query}&last=1"):
         _, statements = get(client, listed, page)

@@ -1,6 +1,4 @@
-"""Stock and ledger in the admin: read through roles that may only read, and a sentence when they
-cannot be.
-"""
+"""Stock and ledger in the admin, read by read-only roles; an unreadable database shows a message."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ READER = "ordersaga_reader"
 
 @pytest.fixture(scope="module")
 def databases(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Databases]:
-    """Three databases with the books of some orders; a role that may only read two of them."""
+    """Three databases with some orders; a role that may only read two of them."""
     made = copies(postgres, database_templates)
     bulk_data.fill(ORDERS, [getattr(made, owner) for owner in OWNERS])
     postgres.create_role(READER)
@@ -179,7 +177,7 @@ def test_an_unreachable_database_shows_a_message(client: Client) -> None:
 
 
 def test_a_missing_grant_or_table_shows_a_message(client: Client, databases: Databases) -> None:
-    point({reader_alias("inventory"): reader_config(databases.orders)})  # a database without stock
+    point({reader_alias("inventory"): reader_config(databases.orders)})  # a database without stock tables
     answer = client.get("/admin/mirrors/stock/")
     assert answer.status_code == 503
     assert "manage.py migrate" in answer.content.decode()

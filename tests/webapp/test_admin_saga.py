@@ -1,4 +1,4 @@
-"""A saga's page: where it stands, whom it waits for, and its story, each event under what led to it."""
+"""A saga's page: its status, what it waits for, and its timeline, with each event below its cause."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def staff(orders_database: str) -> Client:
 
 
 def hear(order: Order, name: str, cause: UUID | None = None, **changed: Any) -> UUID:
-    """The audit hears an event; its id."""
+    """Record an event in the audit; return its id."""
     given: dict[str, Any] = {
         "event_id": UUID(new_id()), "saga_id": order.saga_id, "cause": cause, "kind": "signal", "name": name,
         "participant": "inventory", "again": False, "data": {}, "attempt": 1,
@@ -147,7 +147,7 @@ def test_notices_come_before_the_signals_of_their_transaction(order: Order, staf
         ("notice", "failed"),
         ("refusal", "StepFailed"),
     ]:
-        hear(order, name, placed, kind=kind, said_at=at)  # as the trail writes them: by kind and name
+        hear(order, name, placed, kind=kind, said_at=at)  # as the trail stores them: by kind and name
     assert names(page(staff, order)) == ["OrderPlaced", "failed", "dead letter", "StepFailed", "answer"]
 
 

@@ -1,4 +1,4 @@
-"""The HTTP API: tokens, orders and products, and what is refused."""
+"""The HTTP API: tokens, orders and products, and refused requests."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Caller:
         self.client = Client(SERVER_NAME="localhost", HTTP_AUTHORIZATION=f"Bearer {secret}")
 
     def post(self, path: str, body: Any, key: str | None = None) -> Any:
-        """The response; ``body`` is text as it is, or anything as JSON."""
+        """Post ``body``, a text as it is or anything else as JSON; return the response."""
         text = body if isinstance(body, str | bytes) else json.dumps(body)
         headers = {"Idempotency-Key": key} if key else {}
         return self.client.post(path, text, content_type="application/json", headers=headers)
@@ -47,13 +47,13 @@ class Caller:
 
 @pytest.fixture
 def caller(orders_database: str) -> Caller:
-    """With every scope, in a shop that sells tea and mugs."""
+    """A token with every scope, and the products TEA and MUG."""
     create_products()
     return Caller(create_token("web shop", Scope.values).secret)
 
 
 def problem(response: Any, status: int, code: str) -> dict[str, Any]:
-    """The problem of a response, which must have this status and code."""
+    """Return the problem of a response, which must have this status and code."""
     assert response.headers["Content-Type"] == "application/problem+json"
     found = dict(response.json())
     assert (response.status_code, found["status"], found["code"]) == (status, status, code), found
@@ -260,13 +260,13 @@ def test_a_request_waits_no_longer_than_asked(caller: Caller, monkeypatch: pytes
     assert order["ended"] is False
 
     monkeypatch.setattr(endpoints, "WAITING", threading.BoundedSemaphore(1))
-    with endpoints.WAITING:  # no thread is free to wait, so the answer comes at once
+    with endpoints.WAITING:  # no thread is free to wait, so the response comes at once
         assert caller.get(order["links"]["self"], wait=30).json()["ended"] is False
 
 
 @pytest.fixture
 def tokens(orders_database: str) -> dict[str, str]:
-    """Secrets of tokens that are not admitted, by the reason."""
+    """Invalid tokens, by the reason."""
     expired = create_token("old", Scope.values, lifetime=timedelta(seconds=-1))
     revoked = create_token("gone", Scope.values)
     assert revoke_token(revoked.token.pk)

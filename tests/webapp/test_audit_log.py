@@ -1,4 +1,4 @@
-"""The audit trail only grows and holds each event once; the desk holds each dead letter once."""
+"""The audit trail only grows, and stores each event and each dead letter once."""
 
 from __future__ import annotations
 

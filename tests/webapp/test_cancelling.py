@@ -1,4 +1,4 @@
-"""Cancelling: the wish is written down once, and the orders participant answers it."""
+"""A request to cancel is recorded once, and the orders participant answers it."""
 
 from __future__ import annotations
 

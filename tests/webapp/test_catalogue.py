@@ -1,4 +1,4 @@
-"""Products: imported from files, edited in the admin, withdrawn."""
+"""Products are imported from files, edited in the admin, and withdrawn."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def write(folder: Path, text: str, name: str = "products.csv") -> str:
 
 
 def imported(*arguments: str) -> dict[str, Any]:
-    """What the command prints as JSON."""
+    """Return the JSON output of the command."""
     out = io.StringIO()
     call_command("import_products", *arguments, "--json", stdout=out)
     return dict(json.loads(out.getvalue()))
 
 
 def refused(*arguments: str) -> str:
-    """What the command prints when it refuses the file."""
+    """Return the message with which the command refuses the file."""
     err = io.StringIO()
     with pytest.raises((SystemExit, CommandError)) as ended:
         call_command("import_products", *arguments, stderr=err)

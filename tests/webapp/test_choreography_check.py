@@ -1,4 +1,4 @@
-"""``manage.py choreography --check`` before a deploy: steps with work in progress are still declared."""
+"""``manage.py choreography --check`` before a deploy: steps with work in progress must still be declared."""
 
 from __future__ import annotations
 

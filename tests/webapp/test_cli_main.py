@@ -1,5 +1,5 @@
-"""However a command ends, it is told in a line: Ctrl-C, a reader who has left, servers away; Django's own
-commands, too.
+"""Every command ends with one clear line: on Ctrl-C, a closed pipe or an unreachable server, Django's own
+commands too.
 """
 
 from __future__ import annotations

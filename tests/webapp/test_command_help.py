@@ -1,4 +1,4 @@
-"""Every command of ours explains itself: what it does, its exit statuses, an example that can be run."""
+"""The help of every command has a description, exit statuses and an example that parses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``manage.py migrate`` and ``seed_catalog``: all three databases, and a second time changes nothing."""
+"""``manage.py migrate`` and ``seed_catalog`` cover all three databases, and a second run changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One connection string means the same to every process, and each session is set to what it depends on."""
+"""A connection string means the same to every process, and every session has the settings that the code
+needs.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ from workers.settings import PREFIX, read
 
 Ask = Callable[[str], Any]
 REFUSED = (psycopg2.OperationalError, psycopg.OperationalError, DatabaseError, DBAPIError, Unreadable)
-"""What the drivers and frameworks raise when a server is not let in."""
+"""The errors of drivers and frameworks when a server is refused."""
 
 # ------------------------------------------------------------------------------------- every way to a
 # participant's database
@@ -183,7 +185,7 @@ WAYS = {
     )
 }
 SESSIONS = {name: way for name, way in WAYS.items() if name != "the_embedded_broker"}
-"""Those that read and write what has a date or a time zone."""
+"""The processes that read and write dates or times."""
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ SESSIONS = {name: way for name, way in WAYS.items() if name != "the_embedded_bro
 
 @pytest.fixture(scope="module")
 def servers(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[str]:
-    """``host:port`` of two servers, each with the database ``same``; the first lets nobody write."""
+    """``host:port`` of two servers, each with a database ``same``; the first is read-only."""
     standby = Postgres()
     standby.start()
     for server in (standby, postgres):
@@ -211,7 +213,7 @@ def servers(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_process_refuses_a_server_without_tls(webapp_database: str, way: str) -> None:
-    """With ``sslmode=verify-full``; the tests' servers speak plain text."""
+    """With ``sslmode=verify-full``; the tests' servers have no TLS."""
     with (
         pytest.raises(REFUSED, match="does not support SSL"),
         WAYS[way](f"{webapp_database}?sslmode=verify-full") as ask,
@@ -383,7 +385,7 @@ STRANGE = {
     "default_transaction_isolation": "serializable",
     "idle_in_transaction_session_timeout": "1h",
 }
-"""What a database or a role may have as its default."""
+"""Unusual defaults that a database or a role may have."""
 WANTED = {
     "DateStyle": "ISO, MDY",
     "TimeZone": "UTC",
@@ -401,7 +403,7 @@ WANTED = {
 
 @pytest.fixture
 def strange(webapp_database: str, postgres: Postgres) -> Iterator[str]:
-    """The stage's database, whose role has other defaults than ours."""
+    """The web application's database, whose role has unusual defaults."""
     with postgres.connect() as cursor:
         for name, value in STRANGE.items():
             cursor.execute(f"ALTER ROLE orders IN DATABASE stage SET {name} = '{value}'")

@@ -1,6 +1,4 @@
-"""The doctor finds each fault planted in running servers, that fault alone, and nothing where nothing is
-wrong.
-"""
+"""The doctor finds each fault in running servers, and nothing else."""
 
 from __future__ import annotations
 
@@ -65,7 +63,7 @@ def test_a_fault_in_postgresql_is_the_only_finding(doctor_env: DoctorEnvironment
     try:
         found = eventually(
             doctor_env.examine, 5, fault.code
-        )  # the server takes a moment to read its settings again
+        )  # the server needs a moment to reload its settings
     finally:
         doctor_env.run(fault.owner, *fault.heal)
     assert [(finding.code, finding.level) for finding in found] == [(fault.code, fault.level)], found
@@ -80,7 +78,7 @@ def test_a_fault_in_postgresql_is_the_only_finding(doctor_env: DoctorEnvironment
 def queue(
     **arguments: Any,
 ) -> tuple[Callable[[DoctorEnvironment], None], Callable[[DoctorEnvironment], None]]:
-    """The inventory's queue was declared with other arguments."""
+    """Declare the inventory's queue with other arguments."""
     return lambda doctor_env: doctor_env.redeclare(
         "inventory", **arguments
     ), lambda doctor_env: doctor_env.heal_queue("inventory")
@@ -138,7 +136,7 @@ def tagged(tags: str) -> Callable[[DoctorEnvironment], None]:
 
 
 def waits(queue: str) -> tuple[Callable[[DoctorEnvironment], None], Callable[[DoctorEnvironment], None]]:
-    """A message in a queue that no process consumes."""
+    """Leave a message in a queue without a consumer."""
 
     def plant(doctor_env: DoctorEnvironment) -> None:
         doctor_env.request(
@@ -224,11 +222,11 @@ def test_a_fault_in_rabbitmq_is_the_only_finding(doctor_env: DoctorEnvironment, 
         found = eventually(doctor_env.examine, 10, fault)
     finally:
         heal(doctor_env)
-    if code == "exchange-missing":  # its bindings went with it
+    if code == "exchange-missing":  # its bindings were deleted with it
         assert codes(found) == {"exchange-missing", "binding-missing"}
     else:
         assert codes(found) == {code}, found
-    eventually(lambda: not doctor_env.examine(), 10, "health")  # policies go slowly
+    eventually(lambda: not doctor_env.examine(), 10, "health")  # policies take effect slowly
 
 
 def test_a_consumer_without_acknowledgement_is_found(doctor_env: DoctorEnvironment) -> None:
@@ -261,7 +259,7 @@ def test_the_installation_is_healthy_again(doctor_env: DoctorEnvironment) -> Non
 
 @pytest.fixture(scope="module")
 def embedded_broker(doctor_env: DoctorEnvironment) -> str:
-    """A broker in PostgreSQL, furnished; its URL."""
+    """The URL of a broker in PostgreSQL with all queues."""
     doctor_env.postgres.create_role("broker")
     doctor_env.postgres.create_database("doctors_broker", "broker")
     url = doctor_env.postgres.url("doctors_broker", "broker").replace("postgresql", "pgmq")
@@ -389,13 +387,13 @@ def test_a_wrong_host_clock_is_found(doctor_env: DoctorEnvironment, monkeypatch:
 def test_the_recorded_guards_are_those_of_a_migrated_database(
     doctor_env: DoctorEnvironment, domain: str
 ) -> None:
-    """When this fails: ``python -m webapp.ops.doctor.schema_objects`` records them again."""
+    """If this fails, ``python -m webapp.ops.doctor.schema_objects`` records the objects again."""
     with Database(domain, getattr(doctor_env.databases, domain)) as patient:
         assert sorted(load_recorded_objects(domain) - read_objects(patient)) == []
         new = read_objects(patient) - load_recorded_objects(domain)
         assert (
             sorted(guard for guard in new if not guard.startswith("index ")) == []
-        )  # lists may have indexes of their own
+        )  # lists may have additional indexes
 
 
 def test_the_report_names_each_finding_and_its_remedy() -> None:

@@ -1,6 +1,4 @@
-"""Flower inside the admin: all of it for staff, nothing of it for anybody else, and no act without permission
-and token.
-"""
+"""Flower inside the admin: staff may view all of it, and acting needs a permission and a token."""
 
 from __future__ import annotations
 
@@ -169,7 +167,7 @@ def test_without_flower_the_page_says_how_to_start_it(orders_database: str) -> N
 
 
 def test_no_cookie_and_no_user_name_reaches_flower(orders_database: str) -> None:
-    """A listener in Flower's place writes down what it is sent."""
+    """A listener in Flower's place records the requests it receives."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(scaled(10))
         visitor = client()

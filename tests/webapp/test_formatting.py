@@ -1,4 +1,4 @@
-"""Amounts of money as the pages show them."""
+"""Amounts of money on pages."""
 
 from __future__ import annotations
 

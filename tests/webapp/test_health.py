@@ -1,4 +1,4 @@
-"""The web process says whether it lives and whether it can serve, and to strangers no more than that."""
+"""The web process reports whether it lives and is ready, and tells strangers no more."""
 
 from __future__ import annotations
 
@@ -53,4 +53,4 @@ def test_with_a_missing_migration_it_is_not_ready(orders_database: str) -> None:
 
 def test_health_urls_answer_nothing_else(orders_database: str) -> None:
     assert STRANGER.post("/readyz").status_code == 405
-    assert STRANGER.get("/readyz/").status_code == 400  # a name that the site does not answer to
+    assert STRANGER.get("/readyz/").status_code == 400  # a host name that the site does not accept

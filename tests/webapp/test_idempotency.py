@@ -1,4 +1,4 @@
-"""One key, one order: however often it is placed, and from however many processes."""
+"""One key creates one order, however often and from however many processes it is placed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/admin/go/<any id>`` leads to the order, the saga, or the task."""
+"""``/admin/go/<any id>`` redirects to the order, the saga or the task."""
 
 from __future__ import annotations
 

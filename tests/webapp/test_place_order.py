@@ -1,4 +1,4 @@
-"""Placing an order: what is written, and what is refused before anything is."""
+"""Placing an order: the rows it writes, and the refusals before it writes any."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""``manage.py place_orders``: what a file may say, what is refused and how, and that nothing is
-placed twice.
-"""
+"""``manage.py place_orders``: the formats of a file, the refusals, and that it places nothing twice."""
 
 from __future__ import annotations
 
@@ -47,7 +45,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
 
 
 class Ran:
-    """How the command ended and what it said."""
+    """The exit status and the output of the command."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], *words: str) -> None:
         self.status, refused = 0, ""
@@ -133,7 +131,7 @@ def test_standard_input_is_read_to_its_end_first(
     stdin = io.TextIOWrapper(Pipe(GOOD.encode()))
     monkeypatch.setattr("sys.stdin", stdin)
     assert run("-", "--format", "csv").status == 0
-    again = run(write(GOOD), "--json")  # the same content is the same batch, wherever it comes from
+    again = run(write(GOOD), "--json")  # the same content is the same batch, from any source
     assert (again.told["placed"], again.told["placed_before"]) == (0, 3)
 
 
@@ -347,7 +345,7 @@ def test_bad_lines_can_be_skipped_with_exit_status_1(
 def test_the_same_file_again_places_nothing(run: Callable[..., Ran], write: Callable[..., str]) -> None:
     path = write(GOOD)
     assert "3 placed" in run(path).out
-    Product.objects.filter(sku="TEA").update(price=1)  # what was ordered stays what was ordered
+    Product.objects.filter(sku="TEA").update(price=1)  # placed orders do not change
     again = run(path)
     assert again.status == 0
     assert "0 placed, 3 were placed before" in again.out
@@ -480,7 +478,7 @@ def test_a_long_file_needs_no_more_memory_than_a_short_one(
         return write(f"customer,sku,quantity\n{rows}", f"{count}.csv")
 
     short, long = of(2_000), of(20_000)
-    peak(short)  # whatever is imported and cached
+    peak(short)  # imports and caches what both runs need
     assert peak(long) < 1.2 * peak(short) + 100_000
 
 

@@ -1,4 +1,4 @@
-"""How far a command is stands on a terminal, and nowhere else."""
+"""The progress of a command is shown on a terminal, and nowhere else."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def run(databases: Databases, *argv: str, stderr: int) -> subprocess.CompletedPr
 
 
 def at_a_terminal(databases: Databases, *argv: str) -> tuple[str, str]:
-    """What the command gives on standard output, which is a pipe, and shows on standard error, which is a
+    """Run a command; return its standard output, which is a pipe, and its standard error, which is a
     terminal.
     """
     ours, theirs = os.openpty()
     shown: list[bytes] = []
 
     def watch() -> None:
-        with suppress(OSError):  # how the end of a terminal is told
+        with suppress(OSError):  # the end of a terminal raises it
             while seen := os.read(ours, 4096):
                 shown.append(seen)
 
@@ -60,7 +60,7 @@ def at_a_terminal(databases: Databases, *argv: str) -> tuple[str, str]:
 
 
 def commands(postgres: Postgres) -> dict[tuple[str, ...], list[str]]:
-    """What each of the long ones shows, in its order."""
+    """The progress texts of each long command, in order."""
     admin = postgres.url("postgres", OWNER)
     return {
         ("seed_catalog", "--products", "5", "--customers", "2"): [

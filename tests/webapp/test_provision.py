@@ -1,4 +1,4 @@
-"""Fresh servers are made ready by ``provision``; after ``migrate`` the doctor finds nothing."""
+"""``provision`` prepares fresh servers, on which the doctor finds nothing after ``migrate``."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ ROLES = {
     "payments": "new_payments",
     "broker": "new_broker",
 }
-SECRET = "p%40ss%2Fw:rd"  # as it stands in an address
+SECRET = "p%40ss%2Fw:rd"  # URL-encoded
 VHOST = "new/doctor_env"
 
 
 class Site:
-    """Servers on which nothing of ours stands yet."""
+    """Servers on which nothing is provisioned."""
 
     def __init__(self, postgres: Postgres, rabbitmq: RabbitMQ) -> None:
         self.postgres, self.rabbitmq = postgres, rabbitmq
@@ -74,7 +74,7 @@ def site(postgres: Postgres, rabbitmq: RabbitMQ) -> Iterator[Site]:
 def provision(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ours: Settings, *options: str
 ) -> dict[str, Any]:
-    """What the command tells, as JSON; under ``exit`` how it ended."""
+    """Run the command; return its JSON output, with the exit status under ``exit``."""
     monkeypatch.setattr("webapp.ops.management.commands.provision.settings", lambda: ours)
     status = 0
     try:

@@ -1,4 +1,4 @@
-"""What pruning takes and leaves, interrupted, twice at once, and refused by the database itself."""
+"""What pruning deletes and keeps, interrupted, concurrent, and refused by the database."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_an_order_with_a_just_replayed_dead_letter_is_kept(
 def test_large_dead_letters_are_not_loaded_together(in_process: InProcessSagas) -> None:
     in_process.probe.query("orders", LARGE)
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak of memory use
         before = memory("VmRSS")
         pruned(in_process, MONTH, dry=True)
         assert memory("VmHWM") - before < 30 * 1024, "KiB"
@@ -157,7 +157,7 @@ def test_large_dead_letters_are_not_loaded_together(in_process: InProcessSagas) 
 
 
 def memory(what: str) -> int:
-    """Of this process, in KiB."""
+    """Return a figure of this process's memory, in KiB."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
     return int(line.split()[1])
 
@@ -317,7 +317,7 @@ def test_ctrl_c_exits_with_130_and_reports_progress(
 
 
 def test_a_window_is_read_from_the_index_alone(databases: Databases) -> None:
-    """Or pruning a million orders would read them two thousand times."""
+    """Otherwise pruning a million orders would read them two thousand times."""
     bulk_data.fill_orders(5_000, databases.orders)
     with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {NEXT_SAGAS}", [NO_SAGA, 100])
@@ -327,5 +327,5 @@ def test_a_window_is_read_from_the_index_alone(databases: Databases) -> None:
 
 
 def most_rows(node: dict[str, Any]) -> int:
-    """That a part of a plan has handed on."""
+    """Return the most rows that a node of the plan has returned."""
     return max([int(node["Actual Rows"]), *(most_rows(child) for child in node.get("Plans", []))])

@@ -1,4 +1,6 @@
-"""``manage.py reconcile``: quiet on true books, patient with what is young, plain when it cannot look."""
+"""``manage.py reconcile``: silent on consistent databases, patient with young sagas,
+clear if it cannot read.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,7 @@ def test_a_corruption_is_named(corruption: Corruption, corruptible: CorruptibleD
         assert {v.saga for v in report.violations} <= {booked.saga, None}
         assert first.saga == booked.saga
         assert first.order == (None if first.code == "saga-without-order" else booked.order)
-    if first.code != "wallet-not-its-entries":  # wallets do not tell when they changed
+    if first.code != "wallet-not-its-entries":  # wallets have no time of their last change
         assert first.age is not None
         assert first.age >= 0
 
@@ -107,7 +109,7 @@ def test_every_code_is_named_by_some_corruption() -> None:
 
 
 def test_effects_swapped_between_two_sagas_are_named_for_both(corruptible: CorruptibleDatabases) -> None:
-    """Sums per SKU do not see it."""
+    """Sums per SKU do not differ."""
     one, other = corruptible.orders["confirmed"].saga, corruptible.orders["cancelled when charged"].saga
     corruptible.corrupt("inventory", "DROP INDEX movement_once;"
         f"UPDATE movement SET saga_id = CASE saga_id WHEN '{one}' THEN '{other}'::uuid ELSE '{one}' END"
@@ -118,8 +120,8 @@ def test_effects_swapped_between_two_sagas_are_named_for_both(corruptible: Corru
 
 
 def test_unknown_steps_and_participants_are_ignored(corruptible: CorruptibleDatabases) -> None:
-    """A fifth participant's journal may stand in any database, and its answers and events among
-    the others'.
+    """The journal of a fifth participant may be in any database, and its answers and events beside the
+    others'.
     """
     saga = corruptible.orders["confirmed"].saga
     corruptible.corrupt("payments", f"INSERT INTO ordersaga_journal (saga_id, step, state, pack_id) VALUES"
@@ -263,7 +265,7 @@ def test_an_old_suspect_is_named_without_waiting(corruptible: CorruptibleDatabas
 
 
 def test_a_suspect_that_keeps_breaking_other_rules_is_not_named(corruptible: CorruptibleDatabases) -> None:
-    """Each new fault has a grace of its own; what never settles is left for the next audit."""
+    """Each new fault has its own grace period; a saga that never settles is left to the next run."""
     order = corruptible.orders["confirmed"]
     faults = iter(
         [

@@ -1,5 +1,5 @@
-"""``manage.py reconcile`` while the audit trail is behind: what is on its way is lag, what is lost is a
-violation.
+"""``manage.py reconcile`` while the audit trail is behind: pending events are lag, lost events are
+violations.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def test_another_fault_of_an_order_in_lag_is_a_violation(corruptible: Corruptibl
 
 
 def test_a_trail_that_was_complete_before_is_read_once_more(corruptible: CorruptibleDatabases) -> None:
-    """What it lacks may have been emitted after the outboxes were read."""
+    """The missing event may have been emitted after the outboxes were read."""
     order = corruptible.orders["confirmed"]
     corruptible.corrupt("orders", "UPDATE orders_order SET confirmed_at = NULL WHERE id = %(order)s", order)
 

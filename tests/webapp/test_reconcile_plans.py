@@ -1,6 +1,4 @@
-"""``manage.py reconcile`` right after a burst: PostgreSQL still takes the tables for as small as it last saw
-them.
-"""
+"""``manage.py reconcile`` right after a burst, while PostgreSQL's statistics still show small tables."""
 
 from __future__ import annotations
 
@@ -24,8 +22,8 @@ class Analysed(NamedTuple):
 
 @pytest.fixture(scope="module")
 def analysed(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[Analysed]:
-    """Few orders, and PostgreSQL knows how few they are: whatever it reads whole now, it would still read
-    whole when a burst has filled the tables.
+    """A few orders, with matching statistics: a table that is scanned now would also be scanned after a
+    burst.
     """
     postgres.ensure()
     made = copies(postgres, database_templates)
@@ -49,7 +47,7 @@ def test_no_table_is_scanned_for_each_order(
         assert next(facts)
         plan = [
             line for (line,) in snapshot.rows(f"EXPLAIN {statement(database)}", parameters)
-        ]  # as the facts are read
+        ]  # the order in which the facts are read
         assert list(facts) == []
         assert snapshot.rows("SHOW enable_seqscan") == [("on",)]
     finally:

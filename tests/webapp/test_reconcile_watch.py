@@ -1,4 +1,4 @@
-"""``manage.py reconcile --watch``: what has come and gone, until Ctrl-C."""
+"""``manage.py reconcile --watch`` reports new and resolved violations until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_watch_exits_on_ctrl_c_with_the_last_status(
         ]
 
     eventually(lambda: looks() and looks()[-1]["clean"], 20, "a clean look")
-    stock(5)  # of which no movement tells
+    stock(5)  # without a movement
     eventually(lambda: not looks()[-1]["clean"], 20, "a look that finds it")
     assert [v["code"] for look in looks() for v in look["new"]] == ["product-not-its-movements"]
     stock(0)

@@ -1,4 +1,4 @@
-"""``manage.py seed_orders``: what it refuses, what it places, and what it says of it."""
+"""``manage.py seed_orders``: its refusals, its orders, and its summary."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_seed_places_the_same_orders_again_as_new_ones(capsys: pytest.CaptureF
         (order.customer, order.amount, list(order.lines.values_list("product_id", "quantity", "amount")))
         for order in Order.objects.order_by("id")
     ]
-    # inside one transaction the numbers are given in the order of the keys
+    # In one transaction, numbers follow the order of the keys.
     assert sorted(content[:45]) == sorted(content[45:])
     assert sum(amount == 0 for _, amount, _ in content) == 8
 
@@ -177,7 +177,7 @@ def test_an_empty_catalogue_names_the_command_to_run() -> None:
 def test_the_summary_counts_orders_and_reasons_of_roll_back(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    seeded(capsys, "--count=3", "--seed=1")  # of somebody else
+    seeded(capsys, "--count=3", "--seed=1")  # other orders
     seeded(capsys, "--count=10", "--seed=1")
     ids = sorted(Order.objects.values_list("id", flat=True))[3:]
     settle = """

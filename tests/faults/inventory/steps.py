@@ -1,6 +1,4 @@
-"""The real inventory, with a release that fails for every order and a transaction that stays open, both on
-demand.
-"""
+"""The real inventory, with a bad release and an open transaction on demand."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ __all__ = ["participant"]
 
 
 class BadRelease(Exception):
-    """Raised on purpose, for every order."""
+    """Raised for every order by a bad release."""
 
 
 def _with_faults(reserve: Callable[..., Any]) -> Callable[..., Any]:

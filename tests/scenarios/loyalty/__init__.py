@@ -1,3 +1,1 @@
-"""A fifth participant, as somebody else would write it: its own module, database and queue, joined by a
-setting alone.
-"""
+"""A fifth participant in its own module, database and queue, which joins by a setting alone."""

@@ -1,4 +1,4 @@
-"""What loyalty does in the order saga: give a point for each order that was shipped."""
+"""The loyalty participant gives a point for each shipped order."""
 
 from __future__ import annotations
 
@@ -23,5 +23,4 @@ loyalty = participant = Participant(
 
 @loyalty.step
 def give_point(shipped: Batch[StockShipped], db: Session) -> None:
-    """Thank for each order."""
     db.execute(GIVE, [{"saga": saga, "order": signal.order} for saga, signal in shipped.items()])

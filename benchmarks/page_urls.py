@@ -106,7 +106,8 @@ def _search_urls(site: Website) -> Iterator[str]:
     terms = {
         "orders/order": (*known, *unknown, *customers), "orders/saga": (*known, *unknown, *customers),
         "audit/sagaevent": (*known, *unknown), "audit/deadletter": (str(middle), saga, "abc", *unknown),
-        "orders/product": ("P-77", "Thing 7", "SKU", "nothing"), "mirrors/stock": ("P-77", "SKU-7", "nothing"),
+        "orders/product": ("P-77", "Thing 7", "SKU", "nothing"),
+        "mirrors/stock": ("P-77", "SKU-7", "nothing"),
         "mirrors/movement": (str(middle), saga, *unknown), "mirrors/wallet": ("customer-7", "nobody"),
         "mirrors/ledgertransaction": (str(middle), saga, *unknown), "auth/user": ("anna", "nobody"),
     }  # fmt: skip

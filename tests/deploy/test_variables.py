@@ -151,8 +151,6 @@ def test_production_needs_no_packages_of_the_embedded_default() -> None:
 
 def test_the_demo_names_the_missing_package_and_a_remedy() -> None:
     done = without("sys.argv = ['manage.py', 'demo']; runpy.run_path('manage.py', run_name='__main__')")
-    assert (done.returncode, done.stderr.strip()) == (
-        1,
-        "CommandError: The demo needs psutil, which an installation for production leaves out. "
-        "Run it from a clone: make demo",
-    )
+    message = "CommandError: The demo needs psutil, which an installation for production leaves out. "
+    message += "Run it from a clone: make demo"
+    assert (done.returncode, done.stderr.strip()) == (1, message)

@@ -39,8 +39,8 @@ LEFT = "…"
 """A placeholder for what the reader fills in; only the options of such a command are checked."""
 FOREIGN = frozenset(
     """
-    . cd cp curl do done echo env eval export for git grep head install jobs jq journalctl kill mkdir pg_dump pip psql
-    rabbitmq-plugins rabbitmqctl sort source sudoedit systemctl tee true umask useradd wait
+    . cd cp curl do done echo env eval export for git grep head install jobs jq journalctl kill mkdir pg_dump
+    pip psql rabbitmq-plugins rabbitmqctl sort source sudoedit systemctl tee true umask useradd wait
     """.split()  # noqa: SIM905 - read as the words they are
 )
 """Programs of others. Every other program in a document must be one that is checked below."""

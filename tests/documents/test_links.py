@@ -33,8 +33,10 @@ def test_every_link_has_a_target(one: Page) -> None:
 
 
 def test_a_broken_link_is_detected() -> None:
-    good = "[a](GLOSSARY.md) [b](GLOSSARY.md#glossary) [c](https://example.org/x) [d](#one-thing-two) [e](../tests)"
-    bad = "[f](GLOSSAR.md) [g](GLOSSARY.md#nothing) [h](../../outside) ![i](picture.svg) [j](#two) [k](../.run) [l](../README#L3)"
+    good = "[a](GLOSSARY.md) [b](GLOSSARY.md#glossary) [c](https://example.org/x) [d](#one-thing-two)"
+    good += " [e](../tests)"
+    bad = "[f](GLOSSAR.md) [g](GLOSSARY.md#nothing) [h](../../outside) ![i](picture.svg) [j](#two)"
+    bad += " [k](../.run) [l](../README#L3)"
     draft = Page(Path(ROOT, "docs", "draft.md"), f"# One thing: `two`\n{good}\n\n{bad}\n")
 
     assert missing(draft) == [

@@ -59,8 +59,10 @@ def test_every_named_file_and_test_exists(one: Page) -> None:
 
 
 def test_an_unknown_name_is_detected() -> None:
-    good = "forward.py, tests/failures/test_trap_*.py, [x](../ordersaga/saga.py), `tests/ordersaga/test_relay.py::carried`"
-    text = f"{good} `ordersaga/sage.py`, ../saga.py and `test_trap_06_lost_update.py::test_nothing_of_the_kind` `webapp/pos`"
+    good = "forward.py, tests/failures/test_trap_*.py, [x](../ordersaga/saga.py),"
+    good += " `tests/ordersaga/test_relay.py::carried`"
+    text = f"{good} `ordersaga/sage.py`, ../saga.py and"
+    text += " `test_trap_06_lost_update.py::test_nothing_of_the_kind` `webapp/pos`"
 
     assert wrong(Page(Path(ROOT, "docs", "draft.md"), text)) == [
         "webapp/pos",

@@ -15,7 +15,8 @@ CREATE TRIGGER no_refunds BEFORE INSERT ON ledger_transaction FOR EACH ROW WHEN 
     EXECUTE FUNCTION no_refunds();
 """
 WAIT = """
-SELECT extract(epoch FROM due_at - created_at)::float FROM ordersaga_outbox WHERE kind = 'retry' AND participant = 'payments'
+SELECT extract(epoch FROM due_at - created_at)::float
+FROM ordersaga_outbox WHERE kind = 'retry' AND participant = 'payments'
 """
 
 

@@ -12,7 +12,8 @@ from tests.support.polling import eventually
 from webapp.orders.services import place_order
 
 COUNTS = """
-SELECT (SELECT count(*) FROM orders_order), (SELECT count(*) FROM ordersaga_saga), (SELECT count(*) FROM ordersaga_outbox)
+SELECT (SELECT count(*) FROM orders_order), (SELECT count(*) FROM ordersaga_saga),
+    (SELECT count(*) FROM ordersaga_outbox)
 """
 
 

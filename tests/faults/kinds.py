@@ -212,7 +212,8 @@ class HalfOpen(RouteFault):
             try:
                 probe.recv(1)
             except TimeoutError:
-                return f"connected, no answer within {PROBE:g} s; {self.route.proxy.connections} connections open"
+                open_ = self.route.proxy.connections
+                return f"connected, no answer within {PROBE:g} s; {open_} connections open"
         return None
 
     def end(self) -> None:
@@ -398,7 +399,8 @@ class GhostTransaction(StoppedProcesses):
     def evidence(self) -> str | None:
         with self.installation.databases[self.target].connect() as cursor:
             cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND usename = 'inventory'"
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE state = 'idle in transaction' AND usename = 'inventory'"
             )
             [count] = cursor.fetchone()
         return "its session stayed idle in transaction" if count else None

@@ -14,10 +14,15 @@ from benchmarks import machine_info
 WIDTH, LEFT, RIGHT, TOP, CHART = 860, 56, 16, 60, 190
 ROW = 18
 STYLE = """
-text { font: 12px system-ui, sans-serif; fill: #1f2933 } .title { font-weight: 600; font-size: 15px } .note { fill: #616e7c }
-.open { fill: #2f855a; fill-opacity: .35; stroke: #2f855a } .load { fill: none; stroke: #2b6cb0; stroke-width: 1.5 }
-.fault { fill: #c05621 } .band { fill: #c05621; fill-opacity: .13 } .axis { stroke: #9aa5b1 } svg { background: #fff }
-@media (prefers-color-scheme: dark) { text { fill: #e4e7eb } .note { fill: #9aa5b1 } svg { background: #1f2933 } }
+text { font: 12px system-ui, sans-serif; fill: #1f2933 }
+.title { font-weight: 600; font-size: 15px } .note { fill: #616e7c }
+.open { fill: #2f855a; fill-opacity: .35; stroke: #2f855a }
+.load { fill: none; stroke: #2b6cb0; stroke-width: 1.5 }
+.fault { fill: #c05621 } .band { fill: #c05621; fill-opacity: .13 }
+.axis { stroke: #9aa5b1 } svg { background: #fff }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e4e7eb } .note { fill: #9aa5b1 } svg { background: #1f2933 }
+}
 """
 WINDOW = 5
 """The number of samples in a moving average of placed orders per second."""
@@ -59,22 +64,26 @@ def draw(found: Mapping[str, Any]) -> str:
     def path(points: Sequence[tuple[float, float]], most: float) -> str:
         return " ".join(f"{x(at):.1f},{bottom - CHART * value / most:.1f}" for at, value in points)
 
-    note = f"seed {found['seed']}: {found['orders']['placed']:,} orders in {end:.0f} s; open sagas up to {most_open:,}"
+    def width(fault: Mapping[str, float], least: float) -> str:
+        return f"{max((fault['ended'] - fault['began']) * across, least):.1f}"
+
+    placed = found["orders"]["placed"]
+    note = f"seed {found['seed']}: {placed:,} orders in {end:.0f} s; open sagas up to {most_open:,}"
+    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f"<title>Fault run</title><style>{STYLE}</style>",
-        f'<text class="title" x="12" y="24">Load, faults and open sagas</text><text class="note" x="12" y="43">{note}</text>',
+        '<text class="title" x="12" y="24">Load, faults and open sagas</text>',
+        f'<text class="note" x="12" y="43">{note}</text>',
     ]
     parts += [
-        f'<rect class="band" x="{x(f["began"]):.1f}" y="{TOP}" width="{max((f["ended"] - f["began"]) * across, 1):.1f}" '
-        f'height="{CHART}"/>'
+        f'<rect class="band" x="{x(f["began"]):.1f}" y="{TOP}" width="{width(f, 1)}" height="{CHART}"/>'
         for f in found["faults"]
     ]
     if samples:
         area = path([(s[0], s[2]) for s in samples], most_open)
-        parts.append(
-            f'<polygon class="open" points="{x(samples[0][0]):.1f},{bottom} {area} {x(samples[-1][0]):.1f},{bottom}"/>'
-        )
+        first, last = f"{x(samples[0][0]):.1f},{bottom}", f"{x(samples[-1][0]):.1f},{bottom}"
+        parts.append(f'<polygon class="open" points="{first} {area} {last}"/>')
         parts.append(f'<polyline class="load" points="{path(rates(samples), fastest)}"/>')
     parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
     parts.append(f'<text x="{LEFT - 6}" y="{TOP + 10}" text-anchor="end">{most_open:,}</text>')
@@ -91,7 +100,7 @@ def draw(found: Mapping[str, Any]) -> str:
         y = bottom + 30 + ROW * number
         parts.append(f'<text x="{LEFT + 4}" y="{y + 12}">{escape(kind)}</text>')
         parts += [
-            f'<rect class="fault" x="{x(f["began"]):.1f}" y="{y + 3}" width="{max((f["ended"] - f["began"]) * across, 2):.1f}" '
+            f'<rect class="fault" x="{x(f["began"]):.1f}" y="{y + 3}" width="{width(f, 2)}" '
             f'height="{ROW - 7}" rx="2"/>'
             for f in found["faults"]
             if f["kind"] == kind

@@ -297,9 +297,8 @@ class Run:
             ):
                 found[f"dead letter of {participant} {step}: {error} {message[:80]}"] += 1
         for letter in self.installation.probe.dead_letters():
-            found[
-                f"dead letter in the audit: {letter.source} {letter.participant} {letter.topic} {letter.error}"
-            ] += 1
+            described = f"{letter.source} {letter.participant} {letter.topic} {letter.error}"
+            found[f"dead letter in the audit: {described}"] += 1
         queues = self.installation.rabbitmq.queues(VHOST)
         found |= {
             f"messages in {name}": q.ready

@@ -16,12 +16,16 @@ from tests.support.polling import eventually
 from tests.support.processes import ROOT
 
 NO_SIGNALS = """
-CREATE FUNCTION no_signals() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the trail is closed'; END $$;
+CREATE FUNCTION no_signals() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'the trail is closed'; END $$;
 CREATE TRIGGER no_signals BEFORE INSERT ON audit_sagaevent
 FOR EACH ROW WHEN (NEW.kind IN ('signal', 'refusal')) EXECUTE FUNCTION no_signals();
 """
 DEAD = "SELECT id, saga_id, body FROM audit_deadletter WHERE participant = 'audit' AND received_at >= %s"
-HEARD = "SELECT event_id::text, again FROM audit_sagaevent WHERE saga_id = ANY(%s::uuid[]) AND kind IN ('signal', 'refusal')"
+HEARD = """
+SELECT event_id::text, again FROM audit_sagaevent
+WHERE saga_id = ANY(%s::uuid[]) AND kind IN ('signal', 'refusal')
+"""
 PAID, DECLINED = 5, 4
 """The number of signals and refusals of an order."""
 OBSERVED = {"notice", "to.all-observers"}

@@ -74,7 +74,8 @@ def read_only(installation: Installation, owner: str) -> Iterator[None]:
         installation,
         owner,
         f'ALTER DATABASE "{name}" SET default_transaction_read_only = on',
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND pid <> pg_backend_pid()",
+        f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = '{name}' AND pid <> pg_backend_pid()""",
     )
     try:
         yield

@@ -24,8 +24,10 @@ from workers.settings import settings
 OURS = Keyring.parse(settings().signing_keys)
 FORGER = Keyring([("sample", b"a secret of somebody else's")])
 NO_RELEASE = """
-CREATE FUNCTION no_release() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the door is stuck'; END $$;
-CREATE TRIGGER no_release BEFORE UPDATE ON reservation FOR EACH ROW WHEN (NEW.state = 'released') EXECUTE FUNCTION no_release();
+CREATE FUNCTION no_release() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'releasing fails'; END $$;
+CREATE TRIGGER no_release BEFORE UPDATE ON reservation
+FOR EACH ROW WHEN (NEW.state = 'released') EXECUTE FUNCTION no_release();
 """
 NO_HOLD = """
 CREATE FUNCTION no_hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no shelf'; END $$;

@@ -14,7 +14,8 @@ from tests.support.polling import eventually
 from tests.support.time_scale import scaled
 
 LOST = """
-SELECT count(*) FROM ordersaga_outbox WHERE kind = 'watchdog' AND sent IS NOT NULL AND saga_id = ANY(%s::uuid[])
+SELECT count(*) FROM ordersaga_outbox
+WHERE kind = 'watchdog' AND sent IS NOT NULL AND saga_id = ANY(%s::uuid[])
 """
 
 DUE = """

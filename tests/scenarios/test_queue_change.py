@@ -134,8 +134,8 @@ def test_an_interrupted_change_is_finished_by_the_next(installation: Installatio
         ):
             change(installation, "inventory", delivery_limit=20 if step == "_move" else 30)
         sagas += installation.factory.place_many(10)
-        [unfinished] = [f for f in Examined(installation.broker_url, choreography(), management(installation)).examine() if
-                        f.code == "queue-change-unfinished"]  # fmt: skip
+        examined = Examined(installation.broker_url, choreography(), management(installation))
+        [unfinished] = [f for f in examined.examine() if f.code == "queue-change-unfinished"]
         assert unfinished.where == "queue inventory"
         change(installation, "inventory", delivery_limit=20)
         assert declared(installation, temporary_name("inventory")) == {}

@@ -20,7 +20,8 @@ from tests.support.polling import eventually
 
 DEADLINE_NOW = "UPDATE ordersaga_outbox SET due_at = now() WHERE saga_id = %s AND kind = 'deadline'"
 TOPIC = "signal.OrderPlaced"
-SAMPLE = '{"order":"1","customer":"ann","currency":"EUR","amount":450,"lines":[{"sku":"TEA","quantity":1,"amount":450}]}'
+LINE = '{"sku":"TEA","quantity":1,"amount":450}'
+SAMPLE = f'{{"order":"1","customer":"ann","currency":"EUR","amount":450,"lines":[{LINE}]}}'
 STRANGER = Keyring([("stranger", b"a secret that no pool here knows")])
 IMPOSTOR = Keyring([("this", b"another secret under a known name")])
 

@@ -33,7 +33,8 @@ def consumer_timeout(installation: Installation) -> Iterator[None]:
     finally:
         installation.rabbitmq.ctl(
             "eval",
-            "application:set_env(rabbit, consumer_timeout, 1800000),application:set_env(rabbit, channel_tick_interval, 60000).",
+            "application:set_env(rabbit, consumer_timeout, 1800000),"
+            "application:set_env(rabbit, channel_tick_interval, 60000).",
         )
 
 

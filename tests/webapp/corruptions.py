@@ -76,9 +76,10 @@ CORRUPTIONS = [
         "a refused saga is confirmed",
         "orders",
         "out of stock",
-        "UPDATE ordersaga_saga SET status = 'CONFIRMED', refusal = NULL, refused_by = NULL WHERE id = %(saga)s",
-        "confirmed-not-charged confirmed-not-shipped effect-without-journal refused-though-confirmed status-disagrees"
-        " audit-incomplete",
+        "UPDATE ordersaga_saga SET status = 'CONFIRMED', refusal = NULL, refused_by = NULL"
+        " WHERE id = %(saga)s",
+        "confirmed-not-charged confirmed-not-shipped effect-without-journal refused-though-confirmed"
+        " status-disagrees audit-incomplete",
         "CONFIRMED no charge",
     ),
     Corruption(
@@ -151,8 +152,9 @@ CORRUPTIONS = [
             f"a {order} order still has its {timer}",
             "orders",
             order,
-            "INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)"
-            f" VALUES ('orders', '{timer}', '{timer}', 'orders', %(saga)s, 1, '{{}}', now() + interval '1 h')",
+            "INSERT INTO ordersaga_outbox"
+            " (participant, kind, topic, recipient, saga_id, signals, payload, due_at) VALUES"
+            f" ('orders', '{timer}', '{timer}', 'orders', %(saga)s, 1, '{{}}', now() + interval '1 h')",
             "timer-left",
             f"{timer} ended",
         )
@@ -172,8 +174,8 @@ CORRUPTIONS = [
         "a rolled back saga is rolling back for hours",
         "orders",
         "declined",
-        "UPDATE ordersaga_saga SET status = 'ROLLING_BACK', ended_at = NULL, deadline_at = now() - interval '1 h',"
-        " moved_at = now() - interval '2 h' WHERE id = %(saga)s",
+        "UPDATE ordersaga_saga SET status = 'ROLLING_BACK', ended_at = NULL,"
+        " deadline_at = now() - interval '1 h', moved_at = now() - interval '2 h' WHERE id = %(saga)s",
         "overdue",
         "ROLLING_BACK",
     ),
@@ -285,7 +287,8 @@ CORRUPTIONS = [
         "the journal forgot that it released",
         "inventory",
         "declined",
-        "UPDATE ordersaga_journal SET state = 'done' WHERE saga_id = %(saga)s AND step = 'inventory.reserve_stock'",
+        "UPDATE ordersaga_journal SET state = 'done'"
+        " WHERE saga_id = %(saga)s AND step = 'inventory.reserve_stock'",
         "effect-without-journal",
         "released done",
     ),
@@ -319,7 +322,8 @@ CORRUPTIONS = [
             f"a rolled back order's {step} is not barred",
             step.partition(".")[0],
             "out of stock",
-            f"DELETE FROM ordersaga_journal WHERE saga_id = %(saga)s AND step = '{step}' AND state = 'barred'",
+            "DELETE FROM ordersaga_journal"
+            f" WHERE saga_id = %(saga)s AND step = '{step}' AND state = 'barred'",
             "step-not-barred",
             f"{step} no row",
         )
@@ -353,7 +357,8 @@ CORRUPTIONS = [
         "an undo hangs after the end",
         "payments",
         "unshippable",
-        "UPDATE ordersaga_journal SET state = 'undoing' WHERE saga_id = %(saga)s AND step = 'payments.charge'",
+        "UPDATE ordersaga_journal SET state = 'undoing'"
+        " WHERE saga_id = %(saga)s AND step = 'payments.charge'",
         "journal-left-open effect-without-journal",
         "payments.charge undoing",
     ),
@@ -611,8 +616,8 @@ CORRUPTIONS = [
             f"the relay of {database} sleeps",
             database,
             "",
-            f"INSERT INTO ordersaga_outbox (participant, topic, signals, payload, due_at) VALUES ('{database}',"
-            " 'signal.Thing', 1, '[]', now() - interval '1 h')",
+            "INSERT INTO ordersaga_outbox (participant, topic, signals, payload, due_at)"
+            f" VALUES ('{database}', 'signal.Thing', 1, '[]', now() - interval '1 h')",
             "outbox-stalled",
             f"{database} signal.Thing 1",
         )
@@ -636,13 +641,15 @@ ORPHANS = [
     (
         "orders",
         (
-            "INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)"
-            " VALUES ('orders', 'watchdog', 'watchdog', 'orders', %(saga)s, 1, '{}', now() + interval '1 h')"
+            "INSERT INTO ordersaga_outbox"
+            " (participant, kind, topic, recipient, saga_id, signals, payload, due_at) VALUES"
+            " ('orders', 'watchdog', 'watchdog', 'orders', %(saga)s, 1, '{}', now() + interval '1 h')"
         ),
     ),
     (
         "inventory",
-        "INSERT INTO ordersaga_journal (saga_id, step, state) VALUES (%(saga)s, 'inventory.refusal', 'heard')",
+        """INSERT INTO ordersaga_journal (saga_id, step, state)
+           VALUES (%(saga)s, 'inventory.refusal', 'heard')""",
     ),
     (
         "inventory",

@@ -52,7 +52,7 @@ class DoctorEnvironment:
         return str(getattr(self.databases, owner).rpartition("/")[2])
 
     def run(self, owner: str, *statements: str) -> None:
-        """Run statements as superuser; ``{orders}``, ``{inventory}`` and ``{payments}`` become database names."""
+        """Run statements as superuser; ``{orders}`` and so on are replaced by the databases' names."""
         names = {each: self.name(each) for each in ("orders", "inventory", "payments")}
         with self.postgres.connect(self.name(owner)) as cursor:
             for statement in statements:

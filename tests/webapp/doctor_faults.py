@@ -43,8 +43,9 @@ NEW_SAGA = (
     f" VALUES ('{SAGA}', 'order', ARRAY['orders'], 1, now(), 'an undo is spent')"
 )
 LETTER = (
-    "INSERT INTO audit_deadletter (source, key, participant, topic, error, message, traceback, body, digest, headers,"
-    " attempts) VALUES ('broker', 'k', 'inventory', 't', 'rejected', '', '', '', '', '{}', 1)"
+    "INSERT INTO audit_deadletter"
+    " (source, key, participant, topic, error, message, traceback, body, digest, headers, attempts)"
+    " VALUES ('broker', 'k', 'inventory', 't', 'rejected', '', '', '', '', '{}', 1)"
 )
 DUE = (
     "INSERT INTO ordersaga_outbox (participant, topic, signals, payload, due_at)"
@@ -117,7 +118,8 @@ IN_POSTGRES = [
     Planted(
         "trigger-missing",
         (
-            "CREATE TABLE kept AS SELECT pg_get_triggerdef(oid) AS text FROM pg_trigger WHERE tgname = 'movement_append_only'",
+            """CREATE TABLE kept AS SELECT pg_get_triggerdef(oid) AS text
+               FROM pg_trigger WHERE tgname = 'movement_append_only'""",
             "DROP TRIGGER movement_append_only ON movement",
         ),
         ("DO $$ BEGIN EXECUTE (SELECT text FROM kept); END $$", "DROP TABLE kept"),
@@ -157,7 +159,8 @@ IN_POSTGRES = [
         "migrations-missing",
         ("DELETE FROM django_migrations WHERE app = 'audit' AND name LIKE '0002%'",),
         (
-            "INSERT INTO django_migrations (app, name, applied) VALUES ('audit', '0002_settled_dead_letters', now())",
+            """INSERT INTO django_migrations (app, name, applied)
+               VALUES ('audit', '0002_settled_dead_letters', now())""",
         ),
         owner="orders",
     ),

@@ -292,7 +292,10 @@ def test_a_test_order_is_placed_once_however_often_it_is_sent(orders_database: s
         ({"lines-0-quantity": "1.5"}, "whole number"),
         ({"lines-0-sku": "", "lines-0-quantity": "1"}, "This field is required."),
         ({"lines-0-sku": "", "lines-0-quantity": ""}, "lines: are missing. Give 1 to 100 lines."),
-        ({"lines-1-sku": "TEA", "lines-1-quantity": "1"}, "TEA is repeated. Add up the quantities in one line."),
+        (
+            {"lines-1-sku": "TEA", "lines-1-quantity": "1"},
+            "TEA is repeated. Add up the quantities in one line.",
+        ),
         ({"lines-1-sku": "HAT", "lines-1-quantity": "1"}, "Place one order for each currency."),
         ({"lines-0-sku": "GOLD", "lines-0-quantity": "2"}, "from 0 to 10**12"),
         ({"lines-TOTAL_FORMS": "6"}, "at most 5 forms"),

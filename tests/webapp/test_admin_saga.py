@@ -216,11 +216,13 @@ def test_the_saga_list_shows_progress_and_deadline(order: Order, staff: Client) 
         cursor.execute("INSERT INTO ordersaga_answer VALUES (%s, 'orders')", [turned.saga_id])
     html = staff.get("/admin/orders/saga/").content.decode()
     cells = re.findall(r'<td class="field-status_and_stand">(.*?)</td>', html)
+    deadline = f"{order.saga.deadline_at:%d %b %Y| |%H:%M:%S}"
+    refused = "reached: OrderPlaced, then PaymentDeclined by payments"
     assert sorted(re.sub(r"(<[^>]*>)+", "|", cell).strip("|") for cell in cells) == [
         "confirmed|reached: StockShipped",
         "confirmed|reached: not in the audit trail",
-        f"pending|reached: StockReserved|waits for payments.charge until |{order.saga.deadline_at:%d %b %Y| |%H:%M:%S}",
-        "rolling back|reached: OrderPlaced, then PaymentDeclined by payments|waits for the answer of inventory, payments",
+        f"pending|reached: StockReserved|waits for payments.charge until |{deadline}",
+        f"rolling back|{refused}|waits for the answer of inventory, payments",
     ]
 
 

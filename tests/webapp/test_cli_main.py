@@ -56,8 +56,8 @@ def test_ctrl_c_while_loading_exits_silently(spawn: Callable[..., Process]) -> N
 
 @pytest.mark.parametrize(
     "words",
-    ["choreography", "choreography --check --json", "migrate", "reconcile --grace 0", "prune --json", "dead_letters list",
-     "doctor --json", "seed_catalog", "help"],
+    ["choreography", "choreography --check --json", "migrate", "reconcile --grace 0", "prune --json",
+     "dead_letters list", "doctor --json", "seed_catalog", "help"],
 )  # fmt: skip
 def test_a_closed_output_pipe_is_not_an_error(words: str, environment: dict[str, str]) -> None:
     reader, writer = os.pipe()

@@ -271,7 +271,8 @@ def embedded_broker(doctor_env: DoctorEnvironment) -> str:
 UNHEARD_TABLE = table_name("ordersaga.unheard")
 IN_PGMQ = {
     "messages-unrouted": f"""
-        SELECT pgmq.send('{UNHEARD_TABLE}', '{{}}'); UPDATE pgmq.q_{UNHEARD_TABLE} SET enqueued_at = now() - interval '2 min'
+        SELECT pgmq.send('{UNHEARD_TABLE}', '{{}}');
+        UPDATE pgmq.q_{UNHEARD_TABLE} SET enqueued_at = now() - interval '2 min'
     """,
     "queue-missing": "DELETE FROM ordersaga_broker.queue WHERE name = 'payments.dead'",
     "binding-missing": "DELETE FROM ordersaga_broker.binding WHERE key = 'signal.StockReserved'",

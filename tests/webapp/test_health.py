@@ -37,7 +37,8 @@ def test_without_its_database_it_is_not_ready(away: None) -> None:
 def test_with_a_missing_migration_it_is_not_ready(orders_database: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM django_migrations WHERE app = 'audit' AND name = '0001_initial' RETURNING id, applied"
+            "DELETE FROM django_migrations WHERE app = 'audit' AND name = '0001_initial'"
+            " RETURNING id, applied"
         )
         [row] = cursor.fetchall()
     try:

@@ -95,7 +95,8 @@ def test_a_csv_row_is_an_order_and_equal_rows_are_two(
 def test_adjacent_rows_are_one_order_with_amount_and_currency(
     run: Callable[..., Ran], write: Callable[..., str]
 ) -> None:
-    text = '\ufefforder,currency,customer,sku,quantity,amount\r\nA,EUR,ann,TEA,1,5\r\nA,,ann,"MUG",2,\r\n\r\nB,GBP,bob,HAT,1,0\r\n'
+    text = "\ufefforder,currency,customer,sku,quantity,amount\r\n"
+    text += 'A,EUR,ann,TEA,1,5\r\nA,,ann,"MUG",2,\r\n\r\nB,GBP,bob,HAT,1,0\r\n'
     assert run(write(text)).status == 0
     assert content() == [
         ("ann", "EUR", 2405, [("TEA", 1, 5), ("MUG", 2, 2400)]),

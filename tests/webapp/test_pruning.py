@@ -43,13 +43,14 @@ INSERT INTO audit_deadletter
 VALUES ('broker', %s, 'inventory', %s, 't', 'rejected', '', '', '', '', '{}', 1)
 """
 LARGE = """
-INSERT INTO audit_deadletter (source, key, participant, topic, error, message, traceback, body, digest, headers, attempts)
+INSERT INTO audit_deadletter
+    (source, key, participant, topic, error, message, traceback, body, digest, headers, attempts)
 SELECT 'broker', n, 'audit', 't', 'rejected', '', '', repeat('x', 1024 * 1024)::bytea, '', '{}', 1
 FROM generate_series(1, 100) AS n
 """
 SETTLED = (
-    "UPDATE audit_deadletter SET outcome = 'discarded', settled_at = now() - interval '40 days', settled_by = 'staff 1',"
-    " settled_why = 'a test' WHERE saga_id = %s"
+    "UPDATE audit_deadletter SET outcome = 'discarded', settled_at = now() - interval '40 days',"
+    " settled_by = 'staff 1', settled_why = 'a test' WHERE saga_id = %s"
 )
 
 
@@ -237,7 +238,8 @@ def test_the_audit_trail_refuses_to_delete_young_events(in_process: InProcessSag
         with pytest.raises(psycopg2.errors.RestrictViolation, match=refusal):
             in_process.probe.query(
                 "orders",
-                "SELECT set_config('ordersaga.pruning', %s, true); DELETE FROM audit_sagaevent WHERE saga_id = %s",
+                "SELECT set_config('ordersaga.pruning', %s, true);"
+                " DELETE FROM audit_sagaevent WHERE saga_id = %s",
                 pruning,
                 saga,
             )

@@ -267,13 +267,15 @@ def test_an_old_suspect_is_named_without_waiting(corruptible: CorruptibleDatabas
 def test_a_suspect_that_keeps_breaking_other_rules_is_not_named(corruptible: CorruptibleDatabases) -> None:
     """Each new fault has its own grace period; a saga that never settles is left to the next run."""
     order = corruptible.orders["confirmed"]
+    charge_row = "WHERE saga_id = %(saga)s AND step = 'payments.charge'"
     faults = iter(
         [
-            "UPDATE ordersaga_journal SET state = 'intent' WHERE saga_id = %(saga)s AND step = 'payments.charge'",
+            f"UPDATE ordersaga_journal SET state = 'intent' {charge_row}",
             "UPDATE ledger_transaction SET order_number = '77' WHERE saga_id = %(saga)s",
-            "INSERT INTO ordersaga_journal (saga_id, step, state) VALUES (%(saga)s, 'payments.refusal', 'heard')",
+            """INSERT INTO ordersaga_journal (saga_id, step, state)
+               VALUES (%(saga)s, 'payments.refusal', 'heard')""",
             "DELETE FROM ledger_transaction WHERE saga_id = %(saga)s",
-            "UPDATE ordersaga_journal SET state = 'barred', pack_id = NULL WHERE saga_id = %(saga)s AND step = 'payments.charge'",
+            f"UPDATE ordersaga_journal SET state = 'barred', pack_id = NULL {charge_row}",
         ]
     )
     corruptible.corrupt("orders", DELETE_COMPLETION, order)

@@ -43,7 +43,8 @@ __all__ = ["corruptible", "samples"]
 
 OWED = (
     "INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, signals, payload, created_at, due_at)"
-    " VALUES ('orders', '{kind}', 'notice', {recipient}, 1, '{payload}', now() - interval '1 h', now() + interval '1 h')"
+    " VALUES ('orders', '{kind}', 'notice', {recipient}, 1, '{payload}',"
+    " now() - interval '1 h', now() + interval '1 h')"
 )
 IN_A_PACK = (
     "INSERT INTO ordersaga_pack VALUES (-1, 'signal.Thing', '{payload}');"

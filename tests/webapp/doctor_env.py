@@ -45,7 +45,8 @@ class DoctorEnvironment:
     def examine(self, management: str | None = None, **changed: Any) -> list[Finding]:
         """Run the doctor, with some settings changed."""
         ours = self.settings.model_copy(update=changed)
-        return examine(ours, choreography(), management=self.management if management is None else management)
+        address = self.management if management is None else management
+        return examine(ours, choreography(), management=address, pools_running=False)
 
     def name(self, owner: str) -> str:
         """Return the name of a participant's database."""

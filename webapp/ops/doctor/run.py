@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import psycopg2
 import psycopg2.errors
@@ -14,7 +14,7 @@ from ordersaga.database import first_line
 from ordersaga.errors import PoolerRefused
 from ordersaga.sessions import connect
 from webapp.ops import broker
-from webapp.ops.doctor import backlog, pg_settings, pgmq, roles, schema_objects
+from webapp.ops.doctor import backlog, pg_settings, pgmq, pools, roles, schema_objects
 from webapp.ops.doctor.configuration import check_settings
 from webapp.ops.doctor.database import IDENTITY, Database
 from webapp.ops.doctor.finding import Finding, error, warning
@@ -22,14 +22,19 @@ from webapp.ops.doctor.rabbitmq import RabbitMQ
 from workers.settings import DOMAINS, PREFIX, Domain, Settings
 
 
-def examine(ours: Settings, choreography: Choreography, *, management: str = "") -> list[Finding]:
+def examine(
+    ours: Settings, choreography: Choreography, *, management: str = "", pools_running: bool = True
+) -> list[Finding]:
     """Everything that is not as it should be; errors first.
 
     :param management: the address of RabbitMQ's management interface, if it is not at the usual place.
+    :param pools_running: report pools that are not running.
     :raises psycopg2.Error: when a database that was reached refuses to be read.
     """
     with ExitStack() as stack:
         findings = list(_examine(ours, choreography, management, stack))
+        if pools_running:
+            findings += _check_pools(ours, choreography)
     return sorted(findings, key=lambda finding: finding.level != "error")
 
 
@@ -90,6 +95,22 @@ def _examine(
                 first_line(fault),
                 f"Whoever owns them: GRANT {database.role} …, or migrate with the role that the pools use",
             )
+
+
+def _check_pools(ours: Settings, choreography: Choreography) -> list[Finding]:
+    """Find pools that are not running; servers that cannot be reached are reported elsewhere."""
+    examined: set[str] = set()
+    running: set[str] = set()
+    for domain in DOMAINS:
+        with suppress(PoolerRefused, psycopg2.Error), Database(domain, ours.direct_url(domain)) as database:
+            running |= pools.running_pools(database)
+            examined.add(domain)
+    if ours.broker_url.startswith(broker.AMQP_SCHEMES):
+        connection = broker.open_connection(ours.broker_url)
+        with suppress(*connection.connection_errors), connection:
+            connection.connect()
+            running |= pools.consumed_queues(connection, list(choreography.participants))
+    return list(pools.check_pools(choreography, examined, running)) if examined else []
 
 
 def _connect_databases(ours: Settings, databases: list[Database], stack: ExitStack) -> Iterator[Finding]:

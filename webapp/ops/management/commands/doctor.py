@@ -28,6 +28,7 @@ exit status:
   130  Ctrl-C
 
 examples:
+  manage.py doctor --no-pools                           before the pools are started
   manage.py doctor                                      after a deploy
   manage.py doctor --json | jq -r '.findings[].code'    for a monitor
   manage.py doctor --rabbitmq-admin http://mq:15672     where it is elsewhere
@@ -46,6 +47,11 @@ class Command(command.Command):
             "--rabbitmq-admin", metavar="URL", default="",
             help="RabbitMQ's management interface (http://<the broker's host>:15672, with the broker's user)",
         )  # fmt: skip
+        parser.add_argument(
+            "--no-pools",
+            action="store_true",
+            help="do not report pools that are not running, as before their first start",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -55,7 +61,12 @@ class Command(command.Command):
         try:
             if options["rabbitmq_admin"]:
                 Management(options["rabbitmq_admin"])
-            findings = examine(settings(), choreography(), management=options["rabbitmq_admin"])
+            findings = examine(
+                settings(),
+                choreography(),
+                management=options["rabbitmq_admin"],
+                pools_running=not options["no_pools"],
+            )
         except ValueError as error:
             raise CommandError(f"--rabbitmq-admin: {error}", returncode=FAILED) from error
         except OrderSagaError as error:

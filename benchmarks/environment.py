@@ -168,9 +168,9 @@ class Placers:
         """
         until = time.monotonic() + timeout
         for process in self._processes:
-            said, _ = process.communicate(timeout=max(0.1, until - time.monotonic()))
+            output, _ = process.communicate(timeout=max(0.1, until - time.monotonic()))
             assert process.returncode == 0, "a placer failed"
-            self.cpu += float(said)
+            self.cpu += float(output)
 
 
 @contextmanager

@@ -151,13 +151,13 @@ def _object_urls(site: Website) -> Iterator[str]:
                 f"/admin/orders/saga/act/resume/?id={saga}",
                 f"/admin/orders/order/act/cancel/?id={order}",
             )
-    letters = re.findall(
+    dead_letters = re.findall(
         r"/admin/audit/deadletter/(\d+)/change/", site.site.get("/admin/audit/deadletter/").text
     )
-    chosen = "&".join(f"id={letter}" for letter in dict.fromkeys(letters))
+    chosen = "&".join(f"id={dead_letter}" for dead_letter in dict.fromkeys(dead_letters))
     for act in ("replay", "discard"):
         yield from (
-            f"/admin/audit/deadletter/act/{act}/?id={letters[0]}",
+            f"/admin/audit/deadletter/act/{act}/?id={dead_letters[0]}",
             f"/admin/audit/deadletter/act/{act}/?{chosen}",
         )
     open_letter = site.query_value(

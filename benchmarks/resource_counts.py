@@ -80,8 +80,8 @@ def _published(servers: Servers, run: Run) -> dict[str, int]:
     call and before the last.
     """
     time.sleep(LATE)
-    told = servers.rabbitmq.vhost(run.vhost)
-    return {"messages": told.get("message_stats", {}).get("publish", 0), "bytes": told.get("recv_oct", 0)}
+    result = servers.rabbitmq.vhost(run.vhost)
+    return {"messages": result.get("message_stats", {}).get("publish", 0), "bytes": result.get("recv_oct", 0)}
 
 
 def _each(before: dict[str, int], after: dict[str, int], orders: int) -> Figures:

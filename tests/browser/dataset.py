@@ -43,10 +43,10 @@ class Dataset:
     forged: list[int]
 
     def dead_letter_id(self, installation: Installation, saga: str) -> int:
-        [(letter,)] = installation.probe.query(
+        [(dead_letter,)] = installation.probe.query(
             "orders", "SELECT id FROM audit_deadletter WHERE saga_id = %s", saga
         )
-        return int(letter)
+        return int(dead_letter)
 
 
 def order_number(installation: Installation, saga: str) -> int:
@@ -81,8 +81,8 @@ def build(installation: Installation) -> Dataset:
     retried, gone = factory.place(skus.FAILS_TWICE), factory.place("GONE", "TEA")
     declined = factory.place("TEA", "MUG", customer="poor")
     confirmed = factory.place_many(MANY, "TEA", "MUG", customer="bob")
-    strange = [b"\xff\xfe not an envelope" + os.urandom(8) for _ in range(3)]
-    for body in strange:
+    foreign = [b"\xff\xfe not an envelope" + os.urandom(8) for _ in range(3)]
+    for body in foreign:
         installation.amqp.send("signal.OrderPlaced", body, to="inventory")
 
     probe.wait_until_confirmed([*confirmed, retried])
@@ -92,7 +92,7 @@ def build(installation: Installation) -> Dataset:
         eventually(lambda saga=saga: probe.query("inventory", DEFER_RETRY, saga), 30, "the retry of an undo")  # type: ignore[misc]
     statement = "SELECT id FROM audit_deadletter WHERE body = ANY(%s) ORDER BY id"
     forged = eventually(
-        lambda: [id_ for (id_,) in probe.query("orders", statement, strange)], 30, "dead letters"
+        lambda: [id_ for (id_,) in probe.query("orders", statement, foreign)], 30, "dead letters"
     )
     for saga in (*given_up, *lost):
         eventually(lambda saga=saga: probe.dead_letters(saga), 30, "a dead letter")  # type: ignore[misc]

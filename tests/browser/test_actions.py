@@ -39,16 +39,16 @@ def assert_in_timeline(window: PageDriver, saga: str, event: str) -> None:
     """The saga's page shows ``event`` with reason and user, once the audit has recorded it."""
     window.open(f"/admin/orders/saga/{saga}/change/")
     line = window.page.locator("#timeline tbody tr").filter(has=window.page.get_by_text(event, exact=True))
-    window.until(lambda _: line.count() >= 1, f"{event!r} in the story")
+    window.until(lambda _: line.count() >= 1, f"{event!r} in the timeline")
     assert WHY in line.first.inner_text()
     assert "(olga)" in line.first.inner_text()
 
 
-def apply_to_selection(window: PageDriver, action: str, *letters: int) -> None:
+def apply_to_selection(window: PageDriver, action: str, *dead_letters: int) -> None:
     """Select these dead letters in their list, and choose an action for them."""
     window.open("/admin/audit/deadletter/")
-    for letter in letters:
-        window.page.locator(f'input[name="_selected_action"][value="{letter}"]').check()
+    for dead_letter in dead_letters:
+        window.page.locator(f'input[name="_selected_action"][value="{dead_letter}"]').check()
     window.page.locator("select[name=action]").select_option(label=action)
     window.press("Go")
 
@@ -68,9 +68,9 @@ def test_a_test_order_is_placed_once_and_settles(operator: PageDriver, site: Sit
     key = operator.page.locator("#id_key").input_value()
     operator.press("Place the order")
 
-    [told] = operator.messages()
+    [result] = operator.messages()
     order = int(operator.field("id"))
-    assert told == f"Order {order} was placed."
+    assert result == f"Order {order} was placed."
     assert operator.field("total") == "9.00 EUR"
     assert_in_history(operator, WHY)
     operator.until(lambda _: operator.field("status") == "confirmed", "the order confirmed")
@@ -141,19 +141,19 @@ def test_a_dead_letter_is_replayed_once_and_its_order_confirms(
     operator: PageDriver, site: Site, dataset: Dataset
 ) -> None:
     saga = dataset.lost[0]
-    letter = dataset.dead_letter_id(site.installation, saga)
-    operator.open(f"/admin/audit/deadletter/{letter}/change/")
+    dead_letter = dataset.dead_letter_id(site.installation, saga)
+    operator.open(f"/admin/audit/deadletter/{dead_letter}/change/")
     operator.follow("Replay …")
     address = operator.page.url
     assert_reason_required(operator, "Replay")
     submit_reason(operator, "Replay")
-    assert operator.messages() == [f"Dead letter {letter}: 1 signal goes to inventory."]
+    assert operator.messages() == [f"Dead letter {dead_letter}: 1 signal goes to inventory."]
     assert "replayed by" in operator.field("settled")
     assert "(olga)" in operator.field("settled")
     assert operator.page.get_by_role("link", name="Replay …").count() == 0
     assert_in_history(operator, WHY)
     assert operator.post(address, reason=WHY) == 302
-    operator.open(f"/admin/audit/deadletter/{letter}/change/")
+    operator.open(f"/admin/audit/deadletter/{dead_letter}/change/")
     assert "was replayed before, by" in operator.messages()[0]
     assert_in_timeline(operator, saga, "sent again")
     operator.until(lambda _: operator.field("shown_status") == "confirmed", "the order confirmed")
@@ -162,42 +162,47 @@ def test_a_dead_letter_is_replayed_once_and_its_order_confirms(
 def test_a_selection_is_replayed_despite_a_settled_dead_letter(
     operator: PageDriver, site: Site, dataset: Dataset
 ) -> None:
-    letters = [
+    dead_letters = [
         dataset.dead_letter_id(site.installation, saga) for saga in (*dataset.lost[1:3], dataset.given_up[0])
     ]
-    apply_to_selection(operator, "Replay …", *letters)
-    assert all(str(letter) in operator.page.locator("#content-main").inner_text() for letter in letters)
+    apply_to_selection(operator, "Replay …", *dead_letters)
+    assert all(
+        str(dead_letter) in operator.page.locator("#content-main").inner_text()
+        for dead_letter in dead_letters
+    )
     submit_reason(operator, "Replay")
-    told = operator.messages()
-    assert sum("1 signal goes to inventory." in line for line in told) == 2
-    assert sum("has ended, so that replaying it would do nothing. Discard it" in line for line in told) == 1
+    result = operator.messages()
+    assert sum("1 signal goes to inventory." in line for line in result) == 2
+    assert sum("has ended, so that replaying it would do nothing. Discard it" in line for line in result) == 1
     site.installation.probe.wait_until_confirmed(dataset.lost[1:3], timeout=30)
 
 
 @pytest.mark.parametrize("forged", [True, False], ids=["of the broker", "of a participant"])
 def test_a_selection_is_discarded(forged: bool, operator: PageDriver, site: Site, dataset: Dataset) -> None:
-    letters = (
+    dead_letters = (
         dataset.forged[:2]
         if forged
         else [dataset.dead_letter_id(site.installation, saga) for saga in dataset.given_up[:2]]
     )
-    apply_to_selection(operator, "Discard …", *letters)
+    apply_to_selection(operator, "Discard …", *dead_letters)
     address = operator.page.url
     assert_reason_required(operator, "Discard")
     submit_reason(operator, "Discard")
-    assert sorted(operator.messages()) == sorted(f"Dead letter {letter} was discarded." for letter in letters)
-    assert not set(map(str, letters)) & set(operator.column("id"))
+    assert sorted(operator.messages()) == sorted(
+        f"Dead letter {dead_letter} was discarded." for dead_letter in dead_letters
+    )
+    assert not set(map(str, dead_letters)) & set(operator.column("id"))
     assert operator.post(address, reason=WHY) == 302
     operator.open("/admin/audit/deadletter/?outcome=discarded")
     assert all("was discarded before, by" in line for line in operator.messages())
-    assert set(map(str, letters)) <= set(operator.column("id"))
+    assert set(map(str, dead_letters)) <= set(operator.column("id"))
     if not forged:
         assert_in_timeline(operator, dataset.given_up[0], "dead letter discarded")
 
 
 def test_a_forged_dead_letter_is_discarded_and_not_replayed(operator: PageDriver, dataset: Dataset) -> None:
-    letter = dataset.forged[2]
-    operator.open(f"/admin/audit/deadletter/{letter}/change/")
+    dead_letter = dataset.forged[2]
+    operator.open(f"/admin/audit/deadletter/{dead_letter}/change/")
     operator.follow("Replay …")
     submit_reason(operator, "Replay")
     assert "not one of our messages" in operator.messages()[0]
@@ -223,5 +228,5 @@ def test_a_double_click_acts_once(operator: PageDriver, site: Site, dataset: Dat
     button.dblclick()
     # Not by expect_navigation: the second click aborts the navigation of the first.
     operator.page.wait_for_function("location.pathname.endsWith('/change/')")
-    operator.until(lambda _: "discarded by" in operator.field("settled"), "the letter settled")
+    operator.until(lambda _: "discarded by" in operator.field("settled"), "the dead letter settled")
     assert_in_history(operator, WHY)

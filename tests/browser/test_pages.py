@@ -52,8 +52,8 @@ PAGES: dict[str, tuple[str | UrlOf, str]] = {
     "an event": ("/admin/audit/sagaevent/1/change/", "Said at"),
     "letters": ("/admin/audit/deadletter/", "Dead letters"),
     "letters in groups": ("/admin/audit/deadletter/groups/", "inventory.reserve_stock"),
-    "a step's letter": (lambda site, dataset: dead_letter_url(site, dataset.given_up[2]), "Traceback"),
-    "a forged letter": (
+    "a step's dead letter": (lambda site, dataset: dead_letter_url(site, dataset.given_up[2]), "Traceback"),
+    "a forged dead letter": (
         lambda _, dataset: f"/admin/audit/deadletter/{dataset.forged[0]}/change/",
         "not an envelope",
     ),
@@ -106,7 +106,7 @@ def test_the_login_accepts_staff_and_explains_a_failure(open_as: OpenAs) -> None
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "says"),
+    ("path", "status", "message"),
     [
         ("/admin/nowhere/", 404, "leads nowhere"),
         ("/nowhere", 404, "Page not found"),
@@ -116,10 +116,10 @@ def test_the_login_accepts_staff_and_explains_a_failure(open_as: OpenAs) -> None
     ],
 )
 def test_missing_and_forbidden_pages_explain_themselves(
-    path: str, status: int, says: str, operator: PageDriver
+    path: str, status: int, message: str, operator: PageDriver
 ) -> None:
     operator.open(path, status)
-    assert says in operator.page.locator("body").inner_text()
+    assert message in operator.page.locator("body").inner_text()
 
 
 def test_an_order_links_to_its_saga_timeline_stock_and_ledger(
@@ -151,9 +151,9 @@ def test_an_order_links_to_its_saga_timeline_stock_and_ledger(
         "StockShipped",
         "complete",
     ]
-    told = operator.page.locator("#timeline tbody tr").nth(2)
-    assert "InjectedFault: not yet" in told.inner_text()
-    assert told.locator("td").nth(4).inner_text() == "2"
+    messages = operator.page.locator("#timeline tbody tr").nth(2)
+    assert "InjectedFault: not yet" in messages.inner_text()
+    assert messages.locator("td").nth(4).inner_text() == "2"
     assert operator.page.locator("#timeline tbody td:first-child").first.inner_text().startswith("+0.")
 
     operator.follow("movements of stock")

@@ -15,19 +15,19 @@ BUTTONS = ("Place a test order", "Cancel …", "Resume …", "Replay …", "Disc
 @pytest.fixture
 def action_urls(site: Site, dataset: Dataset) -> dict[str, str]:
     """The URL of each action, on an object that allows it."""
-    order, letter = order_number(site.installation, dataset.stuck[1]), dataset.forged[0]
+    order, dead_letter = order_number(site.installation, dataset.stuck[1]), dataset.forged[0]
     return {
         "place": "/admin/orders/order/place/",
         "cancel": f"/admin/orders/order/act/cancel/?id={order}",
         "resume": f"/admin/orders/saga/act/resume/?id={dataset.stuck[1]}",
-        "replay": f"/admin/audit/deadletter/act/replay/?id={letter}",
-        "discard": f"/admin/audit/deadletter/act/discard/?id={letter}",
+        "replay": f"/admin/audit/deadletter/act/replay/?id={dead_letter}",
+        "discard": f"/admin/audit/deadletter/act/discard/?id={dead_letter}",
     }
 
 
 def test_a_reader_is_offered_no_action(open_as: OpenAs, site: Site, dataset: Dataset) -> None:
     rita = open_as(READER)
-    for name in ("orders", "order", "sagas", "a saga in need", "letters", "a forged letter"):
+    for name in ("orders", "order", "sagas", "a saga in need", "letters", "a forged dead letter"):
         rita.open(url_of(PAGES[name][0], site, dataset))
         words = rita.page.locator("#content").inner_text()
         assert not [button for button in BUTTONS if button in words], name

@@ -107,7 +107,7 @@ def busy() -> Iterator[None]:
         yield
 
 
-def told(process: Process, pattern: str) -> str:
+def result(process: Process, pattern: str) -> str:
     found = re.search(pattern, process.logs())
     assert found, process.logs()
     return found[1]
@@ -131,11 +131,11 @@ def test_the_demo_settles_all_orders_and_runs_until_ctrl_c(demos: Demos) -> None
     assert f"{ORDERS} settled in" in demo.logs()
     assert "no violation" in demo.logs()
 
-    admin = told(demo, r"(http://127\.0\.0\.1:\d+/admin/)orders/order/")
-    flower = told(demo, r"Flower, the pools +(http://127\.0\.0\.1:\d+/admin/flower/)")
+    admin = result(demo, r"(http://127\.0\.0\.1:\d+/admin/)orders/order/")
+    flower = result(demo, r"Flower, the pools +(http://127\.0\.0\.1:\d+/admin/flower/)")
     assert ":8000/" not in admin
     assert flower == f"{admin}flower/"
-    visit = visitor(f"{admin}login/", told(demo, r"login +admin, password (\S+)"))
+    visit = visitor(f"{admin}login/", result(demo, r"login +admin, password (\S+)"))
     listed = set(re.findall(r"/orders/order/(\d+)/change/", visit(f"{admin}orders/order/")))
     assert len(listed) == 50  # one page
     assert "StockReserved" in visit(f"{admin}audit/sagaevent/?q=1")
@@ -176,18 +176,18 @@ def test_an_unreachable_server_is_named_with_a_remedy(demos: Demos, monkeypatch:
 def test_json_output_is_one_object_and_the_rest_goes_to_stderr(demos: Demos) -> None:
     demo = demos.run("--json")
     assert demo.returncode == 0, demo.stderr
-    told = json.loads(demo.stdout)
-    assert (told["clean"], told["fault"]) == (True, None)
+    result = json.loads(demo.stdout)
+    assert (result["clean"], result["fault"]) == (True, None)
     assert (
-        told["orders"]["placed"]
-        == told["orders"]["settled"]
-        == told["books"]["looked_at"]["orders"]
+        result["orders"]["placed"]
+        == result["orders"]["settled"]
+        == result["books"]["looked_at"]["orders"]
         == ORDERS
     )
-    assert told["books"]["clean"] is True
-    steps = [step["step"] for step in told["steps"]]
+    assert result["books"]["clean"] is True
+    steps = [step["step"] for step in result["steps"]]
     assert (steps[0], steps[-1]) == ("servers", "put away")
-    assert sum(step["seconds"] for step in told["steps"]) < told["seconds"]
+    assert sum(step["seconds"] for step in result["steps"]) < result["seconds"]
     assert "Every order has settled and the books agree" in demo.stderr
     assert demos.left() == []
 
@@ -195,8 +195,8 @@ def test_json_output_is_one_object_and_the_rest_goes_to_stderr(demos: Demos) -> 
 def test_json_output_contains_a_fault(demos: Demos, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORDERSAGA_PAYMENTS_DATABASE_URL", "postgresql://me@127.0.0.1:1/away")
     demo = demos.run("--json")
-    told = json.loads(demo.stdout)
-    assert (demo.returncode, told["clean"], told["orders"], told["books"]) == (1, False, None, None)
-    assert told["fault"].startswith("The payments database does not answer")
-    assert told["fault"] in re.sub(r"\s+", " ", demo.stderr)
+    result = json.loads(demo.stdout)
+    assert (demo.returncode, result["clean"], result["orders"], result["books"]) == (1, False, None, None)
+    assert result["fault"].startswith("The payments database does not answer")
+    assert result["fault"] in re.sub(r"\s+", " ", demo.stderr)
     assert demos.left() == []

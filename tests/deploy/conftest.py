@@ -65,8 +65,8 @@ class InstalledImage:
         first, *rest = [self.here(word) for word in words]
         return [first if "/" in first or first == "sh" else str(release.PROGRAMS / first), *rest]
 
-    def environment(self, said: Mapping[str, str]) -> dict[str, str]:
-        here = {name: self.here(value) for name, value in said.items()}
+    def environment(self, variables: Mapping[str, str]) -> dict[str, str]:
+        here = {name: self.here(value) for name, value in variables.items()}
         return release.process_environment(self.folder, {**here, "HOSTNAME": os.uname().nodename})
 
 

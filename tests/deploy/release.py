@@ -25,8 +25,8 @@ def last_stage() -> list[str]:
 def environment() -> dict[str, str]:
     """Return the variables of the ENV lines, with the tests' folder of programs."""
     words = [word for line in last_stage() if line.startswith("ENV ") for word in line.split()[1:]]
-    said = dict(word.split("=", 1) for word in words)
-    return {name: value.strip('"') for name, value in said.items() if name not in {"PATH", "PYTHONPATH"}}
+    variables = dict(word.split("=", 1) for word in words)
+    return {name: value.strip('"') for name, value in variables.items() if name not in {"PATH", "PYTHONPATH"}}
 
 
 def process_environment(folder: Path, given: Mapping[str, str]) -> dict[str, str]:

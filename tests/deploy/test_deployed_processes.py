@@ -76,10 +76,10 @@ def of_systemd(image: InstalledImage) -> dict[str, Process]:
     for unit in units():
         if unit.settings.get("Type") == ["oneshot"]:
             continue
-        said = {**unit.environment, **filled}
+        output = {**unit.environment, **filled}
         name = unit.instance or unit.name.removeprefix("ordersaga-").removesuffix(".service")
-        words = image.command(unit.command(said))
-        found[name] = Process(f"systemd-{name}", words, env=image.environment(said), cwd=image.folder)
+        words = image.command(unit.command(output))
+        found[name] = Process(f"systemd-{name}", words, env=image.environment(output), cwd=image.folder)
     return found
 
 
@@ -100,7 +100,7 @@ class Deployment:
         return done.returncode == 0
 
     def settles_an_order(self) -> None:
-        said = once(
+        output = once(
             self.image,
             "manage",
             "seed_orders",
@@ -111,13 +111,13 @@ class Deployment:
             f"{scaled(60):g}",
             "--json",
         )
-        assert json.loads(said)["confirmed"] == 1, said
+        assert json.loads(output)["confirmed"] == 1, output
 
     def pleases_the_doctor(self) -> None:
         """Check that the doctor finds nothing: roles, queues, policies and clocks are right."""
         management = self.image.here("http://@rabbitmq:15672").replace("@", "")
-        said = once(self.image, "manage", "doctor", "--json", "--rabbitmq-admin", management)
-        assert json.loads(said)["findings"] == []
+        output = once(self.image, "manage", "doctor", "--json", "--rabbitmq-admin", management)
+        assert json.loads(output)["findings"] == []
 
     def wrote_for_machines(self) -> None:
         """Check that every log line is JSON, except Celery's last lines, and that access

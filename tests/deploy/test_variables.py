@@ -40,9 +40,9 @@ OURS = sorted(name for name, service in services(secrets()).items() if service.o
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_service_sets_required_and_no_unread_variables(name: str) -> None:
-    said = set_by(services(secrets())[name].raw["environment"])
-    assert said <= READ
-    assert said >= SAFE
+    variables = set_by(services(secrets())[name].raw["environment"])
+    assert variables <= READ
+    assert variables >= SAFE
 
 
 @pytest.mark.parametrize("name", OURS)

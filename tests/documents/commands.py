@@ -71,9 +71,9 @@ def fault(command: Command, project: Page) -> str | None:
     """Return what is wrong with a command, or None."""
     names_set = [variable.partition("=")[0] for variable in command.sets]
     if not project.files and (
-        strange := [name for name in names_set if LEFT not in name and not _is_read(name)]
+        foreign := [name for name in names_set if LEFT not in name and not _is_read(name)]
     ):
-        return f"nobody reads {strange[0]}"
+        return f"no parser reads {foreign[0]}"
     words = list(command.words)
     if not words:
         return None
@@ -93,7 +93,7 @@ def fault(command: Command, project: Page) -> str | None:
         return fault(Command((), tuple(rest), command.line), project) if rest else None
     if name.endswith(".py"):
         return None if name in project.files or Path(ROOT, words[0]).exists() else f"no {name}"
-    return None if name in FOREIGN or name == LEFT else f"nobody looks into {name}"
+    return None if name in FOREIGN or name == LEFT else f"no check covers {name}"
 
 
 def _is_read(name: str) -> bool:
@@ -178,8 +178,8 @@ def _compose(words: Sequence[str], project: Page) -> str | None:
         if act in {"run", "exec"}
         else [w.partition("=")[0] for w in rest if re.fullmatch(r"[a-z]+(=\d+)?", w)]
     )
-    if strange := [name for name in named if name not in SERVICES]:
-        return f"no service {strange[0]}"
+    if foreign := [name for name in named if name not in SERVICES]:
+        return f"no service {foreign[0]}"
     if act not in {"run", "exec"} or not rest:
         return None
     inner = list(words[list(words).index(rest[0]) + 1 :])
@@ -244,8 +244,8 @@ def _module(words: Sequence[str], project: Page) -> str | None:
 
 
 def _options(words: Sequence[str], known: set[str]) -> str | None:
-    strange = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
-    return f"no option {strange[0]}" if strange else None
+    foreign = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+    return f"no option {foreign[0]}" if foreign else None
 
 
 READERS = {
@@ -283,8 +283,8 @@ def _spoken(span: str, one: Page) -> str | None:
     if re.fullmatch(r"--[a-z-]+", first):
         return None if first in every_option() or pytest_fault([first]) is None else f"no option {first}"
     if VARIABLE.fullmatch(span):
-        return None if one.files or _is_read(span) else f"nobody reads {span}"
+        return None if one.files or _is_read(span) else f"no parser reads {span}"
     if TYPED.match(span):
-        said = [c._replace(words=(*c.words, LEFT)) for c in commands_of(span)]
-        return next((why for c in said if (why := fault(c, one))), None)
+        output = [c._replace(words=(*c.words, LEFT)) for c in commands_of(span)]
+        return next((why for c in output if (why := fault(c, one))), None)
     return None

@@ -8,12 +8,12 @@ import re
 from tests.documents.pages import Block
 
 
-def unfulfilled(block: Block, said: list[str], *, figures: bool = True) -> list[str]:
+def unfulfilled(block: Block, output: list[str], *, figures: bool = True) -> list[str]:
     """Return the promised lines of a block that are missing from the output, in order; … matches anything.
 
     :param figures: whether figures must be equal too.
     """
-    rest = iter(_plain(line, figures) for line in said)
+    rest = iter(_plain(line, figures) for line in output)
     promised = [line for line in block.text.splitlines() if not line.startswith("$ ")]
     return [
         line

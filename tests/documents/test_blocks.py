@@ -33,9 +33,9 @@ def escaped(one: Page) -> list[str]:
         for block in one.blocks
         if not _is_known(one, block.language, languages)
     ]
-    strange = {"code_block": "an indented block", "html_block": "HTML", "html_inline": "HTML"}
+    foreign = {"code_block": "an indented block", "html_block": "HTML", "html_inline": "HTML"}
     everywhere = [child for token in one.tokens for child in (token, *(token.children or []))]
-    found += [strange[token.type] for token in everywhere if token.type in strange]
+    found += [foreign[token.type] for token in everywhere if token.type in foreign]
     words = [child.content for token in one.tokens for child in token.children or [] if child.type == "text"]
     return found + [
         f"a link that is none: {text}" for text in words if re.search(r"\]\[|\]\(|\[[^\]]+\]:", text)

@@ -29,7 +29,7 @@ def test_every_command_parses(one: Page) -> None:
         ("python manage.py seed_orders --count many", "not a whole number"),
         ("make tset", "no make"),
         ("make test AGRS=-x", "does not read AGRS"),
-        ("ORDERSAGA_BROKER=amqp:// python manage.py migrate | tee log", "nobody reads"),
+        ("ORDERSAGA_BROKER=amqp:// python manage.py migrate | tee log", "no parser reads"),
         ("celery -A workers.order worker", "no module"),
         ("celery -A workers.orders wrker -c 2", "no celery wrker"),
         ("celery -A workers.orders worker --concurency 2", "concurency"),
@@ -52,8 +52,8 @@ def test_a_mistyped_command_is_detected(line: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("span", "why"),
     [
-        ("NOBODY_READS_THIS=1 make test", "nobody reads"),
-        ("NOBODY_READS_THIS", "nobody reads"),
+        ("NOBODY_READS_THIS=1 make test", "no parser reads"),
+        ("NOBODY_READS_THIS", "no parser reads"),
         ('make test ARGS="-k nothing_of_the_kind"', "selects nothing"),
         ('make test ARGS="tests/falures"', "no tests/falures"),
         ('make test ARGS="tests/failures --mesured"', "pytest has no --mesured"),
@@ -75,4 +75,4 @@ def test_a_mistyped_command_in_text_is_detected(span: str, why: str) -> None:
 @pytest.mark.parametrize("line", ["pyhton manage.py reconcile", "frobnicate --all"])
 def test_an_unchecked_program_is_detected(line: str) -> None:
     [found] = faults(Page(Path(ROOT, "draft.md"), f"```console\n$ {line}\n```\n"))
-    assert "nobody looks into" in found
+    assert "no check covers" in found

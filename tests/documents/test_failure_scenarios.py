@@ -24,7 +24,7 @@ def test_every_trap_and_scenario_that_is_tested_is_linked() -> None:
     linked = {Path(FAILURES.path.parent, link).resolve() for link in FAILURES.links}
 
     missing = sorted(file.name for file in tested - linked)
-    assert missing == [], "docs/FAILURE_SCENARIOS.md tells of every trap and scenario: add a line with a link"
+    assert missing == [], "docs/FAILURE_SCENARIOS.md lists every trap and scenario: add a line with a link"
 
 
 TRAPS = [(name, text) for name, text in FAILURES.sections if re.match(r"\d+\. ", name)]

@@ -165,9 +165,11 @@ def test_following_the_guide_gives_a_running_saga(
     output = bash(script(blocks, addresses))
 
     parts = re.split(r"^--- line (\d+)\n", output, flags=re.MULTILINE)[1:]
-    said = {int(line): text.splitlines() for line, text in zip(parts[::2], parts[1::2], strict=True)}
-    assert set(said) == {block.line for block in blocks}
-    assert {block.line: broken for block in blocks if (broken := unfulfilled(block, said[block.line]))} == {}
+    outputs = {int(line): text.splitlines() for line, text in zip(parts[::2], parts[1::2], strict=True)}
+    assert set(outputs) == {block.line for block in blocks}
+    assert {
+        block.line: broken for block in blocks if (broken := unfulfilled(block, outputs[block.line]))
+    } == {}
     ends = re.findall(r"^(ann|bob|cid|dot) (\w+ .*)$", output, re.MULTILINE)
     both_times = ["CONFIRMED", "CONFIRMED", "ROLLED_BACK Hotel full", "ROLLED_BACK Plane full"]
     assert sorted(end.strip() for _, end in ends) == sorted(both_times * 2)
@@ -183,11 +185,11 @@ def test_a_missing_undo_fails_with_the_guides_message(bash: Callable[..., str], 
     trip = Path(project, "trip.py")
     trip.write_text(re.sub(r"@hold_room\.undo\n(?:.*\n){2}", "", trip.read_text()))
     urls = "".join(f"export {name.upper()}_DATABASE_URL=postgresql://nowhere/{name}\n" for name in NAMES)
-    [told] = GUIDE.blocks_of("text")
+    [expected] = GUIDE.blocks_of("text")
 
-    said = bash(f"{urls}python -c 'import trip'", status=1)
+    message = bash(f"{urls}python -c 'import trip'", status=1)
 
-    assert said.splitlines()[-1] == told.text.strip()
+    assert message.splitlines()[-1] == expected.text.strip()
 
 
 def test_the_saga_takes_no_more_than_forty_lines() -> None:

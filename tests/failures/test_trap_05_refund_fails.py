@@ -10,7 +10,7 @@ from tests.support.time_scale import scaled
 
 NO_REFUNDS = """
 CREATE FUNCTION no_refunds() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN RAISE EXCEPTION 'the bank says no'; END $$;
+$$ BEGIN RAISE EXCEPTION 'refunding fails'; END $$;
 CREATE TRIGGER no_refunds BEFORE INSERT ON ledger_transaction FOR EACH ROW WHEN (NEW.kind = 'refund')
     EXECUTE FUNCTION no_refunds();
 """
@@ -21,7 +21,7 @@ FROM ordersaga_outbox WHERE kind = 'retry' AND participant = 'payments'
 
 
 @contextmanager
-def the_bank_says_no(probe: DatabaseProbe) -> Iterator[None]:
+def failing_refunds(probe: DatabaseProbe) -> Iterator[None]:
     probe.query("payments", NO_REFUNDS)
     try:
         yield
@@ -37,7 +37,7 @@ def test_a_failing_refund_is_retried_until_it_succeeds(in_process: InProcessSaga
     in_process.factory.cancel(saga)
 
     waits: list[float] = []
-    with the_bank_says_no(probe):
+    with failing_refunds(probe):
         while probe.saga(saga).attention is None:
             while rehearsal.collect(retries=False) or rehearsal.queued:
                 rehearsal.deliver(rehearsal.queued[0])

@@ -49,8 +49,12 @@ def test_a_signal_that_kills_workers_is_dead_lettered_alone(
 
         installation.probe.wait_until_confirmed(innocent)
 
-        [letter] = eventually(lambda: installation.probe.dead_letters(poison), 120, "the dead letter")
-        assert (letter.source, letter.participant, letter.error) == ("broker", "inventory", "delivery_limit")
+        [dead_letter] = eventually(lambda: installation.probe.dead_letters(poison), 120, "the dead letter")
+        assert (dead_letter.source, dead_letter.participant, dead_letter.error) == (
+            "broker",
+            "inventory",
+            "delivery_limit",
+        )
         assert all(installation.probe.dead_letters(saga) == [] for saga in innocent)
         assert inventory.process.alive
         assert installation.probe.saga(poison).status == "PENDING"

@@ -8,7 +8,7 @@ from tests.support.in_process import InProcessSagas, deliver_all, to
 
 def test_the_first_of_cancel_and_confirm_wins(in_process: InProcessSagas) -> None:
     factory, probe = in_process.factory, in_process.probe
-    for winner, status, told in [
+    for winner, status, outcome in [
         ("Charged", "CONFIRMED", "too_late"),
         ("Cancel", "ROLLED_BACK", "cancelled"),
     ]:
@@ -23,7 +23,7 @@ def test_the_first_of_cancel_and_confirm_wins(in_process: InProcessSagas) -> Non
         rehearsal.deliver(next(queued for queued in rivals if winner in queued.envelope.topic))
         rehearsal.run()
 
-        assert (probe.saga(saga).status, factory.cancel_outcome(saga)) == (status, told)
+        assert (probe.saga(saga).status, factory.cancel_outcome(saga)) == (status, outcome)
 
 
 def test_cancel_and_confirm_run_in_two_threads(in_process: InProcessSagas) -> None:

@@ -13,12 +13,12 @@ def test_an_undecodable_message_is_kept_and_only_its_digest_logged(installation:
 
     installation.amqp.send("signal.StockReserved", body, to="payments", content_type="application/json")
 
-    [letter] = eventually(
+    [dead_letter] = eventually(
         lambda: [dead for dead in installation.probe.dead_letters() if dead.body == body],
         30,
         "the dead letter",
     )
-    assert (letter.source, letter.participant) == ("broker", "payments")
+    assert (dead_letter.source, dead_letter.participant) == ("broker", "payments")
     [payments] = installation.pools["payments"]
     eventually(lambda: hashlib.sha256(body).hexdigest()[:16] in payments.logs(), 10, "the digest in the log")
     assert secret not in payments.logs()

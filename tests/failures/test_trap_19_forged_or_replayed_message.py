@@ -10,7 +10,9 @@ def test_a_signature_is_not_valid_for_another_topic(installation: Installation) 
     with installation.amqp.recording() as letters:
         saga = installation.factory.place("TEA")
         installation.probe.wait_until_confirmed([saga])
-    genuine = next(letter for letter in letters if _header(letter, "task") == "signal.StockReserved")
+    genuine = next(
+        dead_letter for dead_letter in letters if _header(dead_letter, "task") == "signal.StockReserved"
+    )
     dead = len(installation.probe.dead_letters())
 
     genuine.properties["application_headers"]["task"] = "refusal.StockReserved"
@@ -27,10 +29,10 @@ def test_a_replay_is_harmless(installation: Installation) -> None:
         installation.probe.wait_until_clean()
     story = installation.probe.audit_trail(saga)
 
-    for letter in list(letters):
+    for dead_letter in list(letters):
         for name in ("orders", "inventory", "payments", "audit"):
-            if _heard_by(letter, name):
-                installation.amqp.deliver(letter, name)
+            if _heard_by(dead_letter, name):
+                installation.amqp.deliver(dead_letter, name)
     installation.probe.wait_until_confirmed([installation.factory.place("TEA")])
 
     eventually(
@@ -41,16 +43,16 @@ def test_a_replay_is_harmless(installation: Installation) -> None:
     assert installation.probe.movements(saga) == [("TEA", "held", 1), ("TEA", "shipped", 1)]
 
 
-def _header(letter: Any, name: str) -> Any:
-    return letter.properties["application_headers"][name]
+def _header(dead_letter: Any, name: str) -> Any:
+    return dead_letter.properties["application_headers"][name]
 
 
-def _heard_by(letter: Any, name: str) -> bool:
-    hears = {
+def _heard_by(dead_letter: Any, name: str) -> bool:
+    consumes = {
         "signal.OrderPlaced": {"inventory"},
         "signal.StockReserved": {"payments"},
         "signal.PaymentCharged": {"orders"},
         "signal.OrderConfirmed": {"inventory"},
         "signal.StockShipped": {"orders"},
     }
-    return name == "audit" or name in hears.get(_header(letter, "task"), set())
+    return name == "audit" or name in consumes.get(_header(dead_letter, "task"), set())

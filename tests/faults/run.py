@@ -296,8 +296,10 @@ class Run:
                 getattr(self.installation.probe.databases, owner), DEAD
             ):
                 found[f"dead letter of {participant} {step}: {error} {message[:80]}"] += 1
-        for letter in self.installation.probe.dead_letters():
-            described = f"{letter.source} {letter.participant} {letter.topic} {letter.error}"
+        for dead_letter in self.installation.probe.dead_letters():
+            described = (
+                f"{dead_letter.source} {dead_letter.participant} {dead_letter.topic} {dead_letter.error}"
+            )
             found[f"dead letter in the audit: {described}"] += 1
         queues = self.installation.rabbitmq.queues(VHOST)
         found |= {

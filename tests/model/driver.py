@@ -70,7 +70,7 @@ class ModelDriver:
 
     @contextmanager
     def inject_faults(self) -> Iterator[None]:
-        """Make steps and undos raise as often as ``failing`` tells, just before the commit."""
+        """Make steps and undos raise as often as ``failing`` sets, just before the commit."""
         run = forward.run
 
         def run_and_raise(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> forward.Ran:

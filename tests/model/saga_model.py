@@ -161,8 +161,8 @@ def _wrong_in_one(saga: SagaState) -> str:
         "both shipped and refused": "StockShipped" in saga.emitted and bool(saga.emitted & REFUSED_BY.keys()),
     }
     for step, row in zip(NAMES, saga.rows, strict=True):
-        said = STEPS[step].emits in saga.emitted
-        rules[f"{STEPS[step].emits} emitted, but {step} is {row}"] = said and row not in (
+        output = STEPS[step].emits in saga.emitted
+        rules[f"{STEPS[step].emits} emitted, but {step} is {row}"] = output and row not in (
             DONE,
             UNDOING,
             UNDONE,

@@ -24,7 +24,7 @@ def test_the_checker_finds_a_flaw(flaw: str, scenario: Scenario):
 
 @pytest.mark.parametrize("flaw", HIDDEN)
 def test_a_second_guard_hides_the_flaw_without_loss(flaw: str):
-    """If this fails, the checker finds the flaw, and the guard needs no test of its own."""
+    """If this fails, the checker finds the flaw, and the guard needs no separate test."""
     assert not Checker(NO_CANCEL, {flaw}).check().fault
 
 

@@ -1,4 +1,4 @@
-"""Sagas are found by their ids, whatever PostgreSQL's statistics tell about open sagas."""
+"""Sagas are found by their ids, whatever PostgreSQL's statistics contain on open sagas."""
 
 from __future__ import annotations
 

@@ -282,7 +282,7 @@ def test_a_sleeping_relay_wakes_on_notify_and_survives_no_broker(url: str, carri
     assert rows(url, "deadline") == 1
 
 
-@pytest.mark.parametrize("call", ["desk", ""], ids=["by its name", "by a release that names nobody"])
+@pytest.mark.parametrize("call", ["desk", ""], ids=["by its name", "by a release without names"])
 def test_a_sleeping_relay_wakes_only_on_its_own_notify(
     call: str, url: str, carried: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +294,7 @@ def test_a_sleeping_relay_wakes_only_on_its_own_notify(
     before = asleep(woken)
     insert_pack(url, "notice")
     written(url, "NOTIFY ordersaga_outbox, 'till'")
-    eventually(lambda: len(woken) > before, 10, "it hears the call for another")
+    eventually(lambda: len(woken) > before, 10, "a NOTIFY for another participant wakes it")
     asleep(woken)
     assert len(broker.envelopes) == 1, "it looked, though another was called"
     written(url, f"SELECT pg_notify('ordersaga_outbox', '{call}')")
@@ -387,13 +387,13 @@ def test_a_reminder_waits_while_messages_wait_in_a_queue(url: str) -> None:
         has_unconsumed_queue=lambda: stopped[0],
     )
     relay.QUEUE_DEPTH_TTL = 0.0
-    assert reminders(relay, broker, 2 * Relay.MAX_HELD_REMINDERS, url) == 0, "the queue stands still"
+    assert reminders(relay, broker, 2 * Relay.MAX_HELD_REMINDERS, url) == 0, "the queue does not change"
     queued[0] = 4
     assert reminders(relay, broker, 1, url) == 1, "the queue is consumed, and never empty"
     assert reminders(relay, broker, Relay.MAX_HELD_REMINDERS - 1, url) == Relay.MAX_HELD_REMINDERS - 1
 
     stopped[0] = True
-    assert reminders(relay, broker, 5, url) == 0, "nobody consumes it"
+    assert reminders(relay, broker, 5, url) == 0, "no consumer is connected"
 
     queued[0] = 0
     assert reminders(relay, broker, 1, url) == 1
@@ -516,11 +516,11 @@ def test_gathering_counts_packs_whatever_the_round_takes(
     now = [100.0]
     monkeypatch.setattr("ordersaga.leaky_bucket.time", SimpleNamespace(monotonic=lambda: now[0]))
     relay = Relay(url, "desk", Broker())
-    told = []
+    result = []
     for _ in range(40):
         now[0] += every
-        told.append(relay._should_linger([OutgoingEnvelope("", "signal.Begun", None, packs, b"", packs)]))
-    assert told[-1] is gathers
+        result.append(relay._should_linger([OutgoingEnvelope("", "signal.Begun", None, packs, b"", packs)]))
+    assert result[-1] is gathers
 
 
 def test_observer_signals_and_full_envelopes_are_not_gathered(url: str) -> None:

@@ -191,14 +191,14 @@ def test_a_saga_has_one_deadline_and_a_dead_letter_once(cursor: Any) -> None:
     cursor.execute(timer, [saga])
     with pytest.raises(UniqueViolation):
         cursor.execute(timer, [saga])
-    letter = (
+    dead_letter = (
         "INSERT INTO ordersaga_dead_letter"
         " (participant, saga_id, step, topic, signal, error, message, traceback, attempts) "
         "VALUES ('p', %s, 's', 't', '{}', 'E', '', '', 1)"
     )
-    cursor.execute(letter, [saga])
+    cursor.execute(dead_letter, [saga])
     with pytest.raises(UniqueViolation):
-        cursor.execute(letter, [saga])
+        cursor.execute(dead_letter, [saga])
 
 
 def test_an_answer_belongs_to_a_saga_and_counts_once(cursor: Any) -> None:

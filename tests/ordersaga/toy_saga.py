@@ -79,7 +79,7 @@ class Shape:
 
 
 class Raised(Exception):
-    """Raised by a step because its plan tells so."""
+    """Raised by a step as its plan requires."""
 
 
 class ErrorRecordingDatabase(SQLAlchemyDatabase):
@@ -134,21 +134,21 @@ class Toy:
         self.choreography = Choreography(self.saga, list(self.participants.values()))
 
     def _step(
-        self, owner: str, name: str, hears: type[Number], says: type[Number] | None, *,
+        self, owner: str, name: str, consumes: type[Number], message: type[Number] | None, *,
         refusal: type[Refusal] | None = None, batched: bool = False, decides: bool = False, undo: bool = True,
     ) -> None:  # fmt: skip
         def one(signal: Number, saga: str, db: Any) -> Signal | None:
-            return self._do(name, says, refusal, {saga: signal}, db)[saga]
+            return self._do(name, message, refusal, {saga: signal}, db)[saga]
 
         def many(signals: Batch[Number], db: Any) -> Batch[Any]:
-            return Batch(self._do(name, says, refusal, dict(signals), db))
+            return Batch(self._do(name, message, refusal, dict(signals), db))
 
         function = many if batched else one
-        said: Any = says if refusal is None else says | Aside | refusal | None
+        emitted: Any = message if refusal is None else message | Aside | refusal | None
         function.__name__ = name
         function.__annotations__ = {
-            "signals" if batched else "signal": Batch[hears] if batched else hears,  # type: ignore[valid-type]
-            "return": Batch[said] if batched else said,
+            "signals" if batched else "signal": Batch[consumes] if batched else consumes,  # type: ignore[valid-type]
+            "return": Batch[emitted] if batched else emitted,
         }
         step: Step = self.participants[owner].step(
             function,
@@ -157,15 +157,15 @@ class Toy:
             max_signals=self.shape.max_signals if name == "step0" else None,
         )
         if undo:
-            self._undo(step, name, says if refusal is None else says | Aside)
+            self._undo(step, name, message if refusal is None else message | Aside)
 
-    def _undo(self, step: Step, name: str, said: Any) -> None:
+    def _undo(self, step: Step, name: str, emitted: Any) -> None:
         def undo(signal: Number, saga: str, db: Any) -> None:
             self._change(db, f"{name}", -1, [saga])
             self._raise(self._undo_failures, name, [signal])
 
         undo.__name__ = f"undo_{name}"
-        undo.__annotations__ = {"signal": said, "return": None}
+        undo.__annotations__ = {"signal": emitted, "return": None}
         step.undo(undo, retry=Retry(attempts=2))
 
     def _expire(self) -> None:
@@ -177,7 +177,7 @@ class Toy:
     def _do(
         self,
         name: str,
-        says: type[Number] | None,
+        message: type[Number] | None,
         refusal: type[Refusal] | None,
         signals: dict[str, Number],
         db: Any,
@@ -189,16 +189,16 @@ class Toy:
         without = {saga for saga, plan in plans.items() if plan.refuses or plan.emits == "nothing"}
         self._change(db, name, 1, [saga for saga in signals if saga not in without])
         self._raise(self._failures, name, list(signals.values()))
-        said: dict[str, Signal | None] = {}
+        emitted: dict[str, Signal | None] = {}
         for saga, signal in signals.items():
             plan = plans[saga]
             if refusal and plan.refuses:
-                said[saga] = refusal()
-            elif says is None or plan.emits == "nothing":
-                said[saga] = None
+                emitted[saga] = refusal()
+            elif message is None or plan.emits == "nothing":
+                emitted[saga] = None
             else:
-                said[saga] = (Aside if plan.emits == "aside" else says)(number=signal.number)
-        return said
+                emitted[saga] = (Aside if plan.emits == "aside" else message)(number=signal.number)
+        return emitted
 
     def _change(self, db: Any, name: str, change: int, sagas: list[str]) -> None:
         db.execute(text(EFFECT), {"step": name, "change": change, "sagas": sagas})

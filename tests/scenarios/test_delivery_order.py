@@ -176,7 +176,7 @@ def test_a_repeated_message_adds_no_audit_rows(in_process: InProcessSagas, custo
             rehearsal.deliver(queued)
         deliver_all(rehearsal)
 
-    assert events[0] < events[1], "the first repeat is emitted anew"
+    assert events[0] < events[1], "the first repeat is emitted again"
     assert events[1] == events[2] == set(in_process.probe.query("orders", EVENTS, saga))
     in_process.probe.wait_until_ended([saga], timeout=0)
 

@@ -30,7 +30,7 @@ def test_a_step_that_always_fails_is_given_up(installation: Installation) -> Non
     [(step, traceback, attempts)] = installation.probe.participant_dead_letters("inventory", saga)
     assert (step, attempts) == (STEP, 3)
     assert "InjectedFault: this never works" in traceback
-    [message] = eventually(lambda: installation.probe.dead_letters(saga), 30, "the desk's copy")
+    [message] = eventually(lambda: installation.probe.dead_letters(saga), 30, "the audit's copy")
     assert (message.source, message.step, message.topic) == ("participant", STEP, "signal.OrderPlaced")
     assert message.traceback == traceback
 

@@ -127,7 +127,7 @@ def test_orders_settle_after_a_host_loses_its_network(
     eventually(
         lambda: remote.to_database.connections() == remote.sessions() == 0,
         NOTICED,
-        "dead sessions noticed on both sides",
+        "both sides to detect dead sessions",
     )
     remote.to_database.flow()
     back("the way to the database")
@@ -135,11 +135,11 @@ def test_orders_settle_after_a_host_loses_its_network(
     remote.to_broker.drop()
     sagas += remote.factory.place_many(5)
     # An idle relay keeps its connection: TCP notices after 30 s, which no URL option shortens.
-    eventually(lambda: remote.to_broker.connections() <= len(FAR), NOTICED, "the dead broker noticed")
+    eventually(lambda: remote.to_broker.connections() <= len(FAR), NOTICED, "the dead broker to be detected")
     eventually(
         lambda: not any(q.consumers for q in rabbitmq.queues(name).values()),
         NOTICED,
-        "the dead consumers noticed",
+        "the dead consumers to be detected",
     )
     remote.to_broker.flow()
     back("the way to the broker")

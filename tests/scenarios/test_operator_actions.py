@@ -22,7 +22,7 @@ from workers.audit.dead_letters import keep
 from workers.settings import settings
 
 OURS = Keyring.parse(settings().signing_keys)
-FORGER = Keyring([("sample", b"a secret of somebody else's")])
+FORGER = Keyring([("sample", b"a secret of another system")])
 NO_RELEASE = """
 CREATE FUNCTION no_release() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'releasing fails'; END $$;
@@ -72,7 +72,7 @@ def test_a_resumed_saga_tries_its_failing_undo_at_once(in_process: InProcessSaga
             rehearsal.deliver(rehearsal.queued[0])
         rehearsal.queued.clear()  # the row that would have retried the undo is lost
 
-    resume_saga(UUID(saga), by="staff 1", reason="the door is mended")
+    resume_saga(UUID(saga), by="staff 1", reason="the worker is fixed")
     probe.query("orders", "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga)
     rehearsal.run()
 
@@ -105,7 +105,7 @@ def test_a_dead_message_is_replayed_once_and_its_order_confirms(
     message = died(lost.envelope)
 
     assert (
-        replay(message, by="staff 1", reason="the worker is mended")
+        replay(message, by="staff 1", reason="the worker is fixed")
         == f"Dead letter {message}: 1 signal goes to inventory."
     )
     with pytest.raises(ActionRefused, match="was replayed before, by staff 1"):
@@ -125,7 +125,7 @@ def test_a_message_that_dies_twice_is_replayed_twice(
         rehearsal.collect("orders")
         [lost] = rehearsal.waiting("inventory", "signal.OrderPlaced")
         rehearsal.queued.remove(lost)
-        replay(died(lost.envelope), by="staff 1", reason="the worker is mended")
+        replay(died(lost.envelope), by="staff 1", reason="the worker is fixed")
     rehearsal.run()
 
     in_process.probe.wait_until_confirmed([saga], timeout=0)

@@ -22,7 +22,7 @@ def declined(in_process: InProcessSagas) -> str:
     return saga
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def result(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
     call_command(*arguments)
     return capsys.readouterr().out
@@ -38,7 +38,7 @@ def ended(*arguments: str) -> tuple[Any, str]:
 def test_a_timeline_is_a_tree_with_causes_above_effects(
     declined: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = told(capsys, "saga", declined).splitlines()
+    lines = result(capsys, "saga", declined).splitlines()
     assert "rolled back: Payment declined: not enough money" in lines[1]
     depth = {
         name: line.index(name)
@@ -56,11 +56,11 @@ def test_every_id_of_a_saga_finds_it(declined: str, capsys: pytest.CaptureFixtur
     order = Order.objects.get(saga_id=declined)
     event = SagaEvent.objects.filter(saga_id=declined, task_id__isnull=False).latest("id")
     for term in (str(order.id), declined, str(event.event_id), str(event.task_id), order.idempotency_key):
-        assert json.loads(told(capsys, "saga", term, "--json"))["saga"] == declined, term
+        assert json.loads(result(capsys, "saga", term, "--json"))["saga"] == declined, term
 
 
 def test_the_json_timeline_has_every_event_once(declined: str, capsys: pytest.CaptureFixture[str]) -> None:
-    story = json.loads(told(capsys, "saga", declined, "--json"))
+    story = json.loads(result(capsys, "saga", declined, "--json"))
     ids = [event["event"] for event in story["events"]]
     assert len(ids) == len(set(ids)) == SagaEvent.objects.filter(saga_id=declined).count()
     assert (story["status"], story["refused_by"], story["waits_for"]) == ("ROLLED_BACK", "payments", [])
@@ -84,15 +84,15 @@ def test_dead_letters_are_listed_shown_and_settled_once(
     message = str(DeadLetter.objects.get(saga_id=saga).id)
 
     assert message in [
-        str(json.loads(line)["id"]) for line in told(capsys, "dead_letters", "list", "--json").splitlines()
+        str(json.loads(line)["id"]) for line in result(capsys, "dead_letters", "list", "--json").splitlines()
     ]
-    assert "no shelf" in told(capsys, "dead_letters", "list", "--participant", "inventory")
-    assert "Traceback" in told(capsys, "dead_letters", "show", message)
+    assert "no shelf" in result(capsys, "dead_letters", "list", "--participant", "inventory")
+    assert "Traceback" in result(capsys, "dead_letters", "show", message)
     assert ended("dead_letters", "replay", message, "--reason", "the shelf is there")[0] == 1
-    assert "is discarded" in told(capsys, "dead_letters", "discard", message, "--reason", "known")
+    assert "is discarded" in result(capsys, "dead_letters", "discard", message, "--reason", "known")
     assert ended("dead_letters", "discard", message, "--reason", "known")[0] == 1
     assert "was discarded before, by command line: known" in capsys.readouterr().err
-    assert message not in [line.split()[0] for line in told(capsys, "dead_letters", "list").splitlines()]
+    assert message not in [line.split()[0] for line in result(capsys, "dead_letters", "list").splitlines()]
     assert ended("dead_letters", "show", "999999999")[0] == 1
 
 

@@ -72,7 +72,9 @@ def test_an_expired_order_refunds_a_late_payment(installation: Installation) -> 
         saga = installation.factory.place("TEA", deadline=timedelta(seconds=1))
         installation.probe.wait_for_status(saga, "ROLLING_BACK")
         eventually(
-            lambda: installation.probe.reservations(saga) == {"TEA": "released"}, 30, "the goods back on hand"
+            lambda: installation.probe.reservations(saga) == {"TEA": "released"},
+            30,
+            "the stock on hand again",
         )
         assert installation.probe.saga(saga).reason == "Expired: the deadline passed"
         assert installation.probe.ledger(saga) == []
@@ -86,11 +88,13 @@ def test_an_expired_order_refunds_a_late_payment(installation: Installation) -> 
 def test_an_order_cancelled_before_confirmation_rolls_back(installation: Installation) -> None:
     installation.proxies["payments"].refuse()
     saga = installation.factory.place("TEA")
-    eventually(lambda: installation.probe.reservations(saga) == {"TEA": "held"}, 30, "the goods held")
+    eventually(lambda: installation.probe.reservations(saga) == {"TEA": "held"}, 30, "the stock held")
 
     installation.factory.cancel(saga)
 
-    eventually(lambda: installation.factory.cancel_outcome(saga) == "cancelled", 30, "the customer told")
+    eventually(
+        lambda: installation.factory.cancel_outcome(saga) == "cancelled", 30, "the outcome of the request"
+    )
     installation.proxies["payments"].accept()
     installation.probe.wait_until_rolled_back([saga])
     assert installation.probe.saga(saga).reason == "Cancelled by customer"
@@ -107,7 +111,9 @@ def test_an_order_cancelled_during_confirmation_ends_well(installation: Installa
     installation.probe.wait_until_ended(sagas)
 
     eventually(
-        lambda: all(installation.factory.cancel_outcome(saga) for saga in sagas), 30, "all customers told"
+        lambda: all(installation.factory.cancel_outcome(saga) for saga in sagas),
+        30,
+        "the outcomes of all requests",
     )
     expected = {"CONFIRMED": "too_late", "ROLLED_BACK": "cancelled"}
     assert all(
@@ -122,7 +128,9 @@ def test_a_confirmed_order_cannot_be_cancelled(installation: Installation) -> No
 
     installation.factory.cancel(saga)
 
-    eventually(lambda: installation.factory.cancel_outcome(saga) == "too_late", 30, "the customer told")
+    eventually(
+        lambda: installation.factory.cancel_outcome(saga) == "too_late", 30, "the outcome of the request"
+    )
     assert installation.probe.saga(saga).status == "CONFIRMED"
 
 

@@ -182,8 +182,8 @@ def test_logs_still_show_what_happened(seen: Seen) -> None:
 
 
 def test_flower_and_its_events_contain_no_personal_data(seen: Seen) -> None:
-    told = [json.loads(event.body) for event in seen.events]
-    kinds = {each["type"] for some in told for each in (some if isinstance(some, list) else [some])}
+    result = [json.loads(event.body) for event in seen.events]
+    kinds = {each["type"] for some in result for each in (some if isinstance(some, list) else [some])}
     assert {"task-received", "task-succeeded", "task-failed", "task-rejected"} <= kinds
     assert [event.body for event in seen.events if WORD in event.body] == []
     assert WORD not in seen.flower

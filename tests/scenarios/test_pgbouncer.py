@@ -192,9 +192,9 @@ def test_a_pool_that_needs_a_direct_address_says_so(
     )
     worker.start()
     assert worker.wait(60) == 1
-    *_, said = worker.logs().strip().splitlines()
-    assert said.startswith(f"{name} leads to a connection pooler in transaction mode")
-    assert "ORDERSAGA_INVENTORY_DIRECT_URL" in said
+    *_, line = worker.logs().strip().splitlines()
+    assert line.startswith(f"{name} leads to a connection pooler in transaction mode")
+    assert "ORDERSAGA_INVENTORY_DIRECT_URL" in line
     assert "Traceback" not in worker.logs()
 
 

@@ -74,7 +74,7 @@ def health(*options: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def told(status: int, text: str) -> Any:
+def result(status: int, text: str) -> Any:
     found = health("inventory")
     assert found[0] == status, found
     assert text in found[1], found
@@ -98,7 +98,7 @@ def test_the_health_check_follows_a_pool_from_start_to_end(
         names += re.findall(r"(inventory-\d+@\S+) ready", process.logs())
     assert [name.partition("@")[0] for name in names] == [f"inventory-{first.pid}", f"inventory-{second.pid}"]
     assert "already using this process mailbox" not in first.logs() + second.logs()
-    eventually(lambda: told(0, f"{names[0]} (process {first.pid}) is alive\n"), 20, "alive")
+    eventually(lambda: result(0, f"{names[0]} (process {first.pid}) is alive\n"), 20, "alive")
     alive = json.loads(health("inventory", "--json")[1])
     assert sorted(process["node"] for process in alive["processes"]) == sorted(names)
     assert health("orders")[0] == 1
@@ -106,19 +106,23 @@ def test_the_health_check_follows_a_pool_from_start_to_end(
     database_proxy.refuse()
     database_proxy.cut()
     eventually(
-        lambda: told(0, "is alive, though its relay: the last round failed: OperationalError"), 20, "waiting"
+        lambda: result(0, "is alive, though its relay: the last round failed: OperationalError"),
+        20,
+        "waiting",
     )
     database_proxy.accept()
 
     broker_proxy.refuse()
     broker_proxy.cut()
     eventually(
-        lambda: told(1, "is not well: its consumer has not begun or lost its connection"), 20, "not connected"
+        lambda: result(1, "is not well: its consumer has not begun or lost its connection"),
+        20,
+        "not connected",
     )
     broker_proxy.accept()
-    eventually(lambda: told(0, f"{names[1]} (process {second.pid}) is alive\n"), 30, "connected again")
+    eventually(lambda: result(0, f"{names[1]} (process {second.pid}) is alive\n"), 30, "connected again")
 
     first.kill()
     assert health("inventory") == (0, f"{names[1]} (process {second.pid}) is alive\n")
     assert second.terminate() == 0
-    assert told(1, "no process of inventory runs here")
+    assert result(1, "no process of inventory runs here")

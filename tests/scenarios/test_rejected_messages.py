@@ -113,10 +113,10 @@ def test_forged_properties_of_a_genuine_message_are_ignored(
     """A genuine envelope with seven deliveries would be split."""
     with installation.without("inventory"):
         sagas = OrderFactory(installation.databases, watchdog=ASLEEP).place_many(2)
-        said = eventually(lambda: installation.amqp.take("inventory"), 30, "OrderPlaced")
+        original = eventually(lambda: installation.amqp.take("inventory"), 30, "OrderPlaced")
         installation.amqp.send(
             TOPIC,
-            said.body,
+            original.body,
             signals=2,
             to="inventory",
             headers={"x-delivery-count": count},
@@ -135,11 +135,11 @@ def test_a_dead_letter_without_a_saga_does_not_block_others(installation: Instal
         "attempt": 1,
         "signals": [[new_id(), saga, *[None] * 7]],
     }
-    strange, other = json.dumps({"packs": [pack]}).encode(), genuine()
-    for each in (strange, other):
+    foreign, other = json.dumps({"packs": [pack]}).encode(), genuine()
+    for each in (foreign, other):
         installation.amqp.send(TOPIC, each, to="inventory", keyring=None, headers={"x-delivery-count": 2**40})
     assert on_the_desk(installation, other)
-    assert on_the_desk(installation, strange)
+    assert on_the_desk(installation, foreign)
 
 
 def test_an_oversized_message_is_dead_lettered(installation: Installation) -> None:
@@ -182,12 +182,12 @@ def test_a_message_for_another_celery_task_is_dead_lettered(installation: Instal
 def test_an_unreadable_version_is_dead_lettered(installation: Installation) -> None:
     with installation.without("inventory"):
         sagas = OrderFactory(installation.databases, watchdog=ASLEEP).place_many(3)
-        said = read_rows(eventually(lambda: installation.amqp.take("inventory"), 30, "OrderPlaced").body)
-        for row, version in zip(said, (1, 0, 99), strict=True):
+        original = read_rows(eventually(lambda: installation.amqp.take("inventory"), 30, "OrderPlaced").body)
+        for row, version in zip(original, (1, 0, 99), strict=True):
             installation.amqp.send(
                 TOPIC, envelope_body(TOPIC, row.saga, json.dumps(row.data), version=version), to="inventory"
             )
-    current, old, new = (row.saga for row in said)
+    current, old, new = (row.saga for row in original)
     assert {current, old, new} == set(sagas)
 
     installation.probe.wait_until_confirmed([current])

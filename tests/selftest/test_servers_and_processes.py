@@ -84,8 +84,8 @@ class TestRabbitMQ:
         rabbitmq.kill()
         rabbitmq.start()
         # The queue's Raft leader is elected only after the node has reported that it is ready.
-        eventually(lambda: rabbitmq.queues(name)["letters"].ready == 1, 20, "the letter")
-        eventually(lambda: rabbitmq.unsettled(name) == {"letters": 1}, 5, "the letter in the queue's report")
+        eventually(lambda: rabbitmq.queues(name)["letters"].ready == 1, 20, "the message")
+        eventually(lambda: rabbitmq.unsettled(name) == {"letters": 1}, 5, "the message in the queue's report")
 
 
 class TestProxy:
@@ -146,7 +146,7 @@ class TestProcesses:
     def test_an_early_exit_raises_with_the_log(self) -> None:
         process = Process("early", [sys.executable, "-c", "print('last words'); raise SystemExit(3)"]).start()
         with pytest.raises(RuntimeError, match=r"ended with 3[\s\S]*last words"):
-            process.wait_for_log("never said")
+            process.wait_for_log("never logged")
 
     def test_a_run_that_is_killed_leaves_neither_processes_nor_folders(self) -> None:
         code = (

@@ -39,10 +39,10 @@ def test_the_factor_is_measured_once_and_inherited(monkeypatch: pytest.MonkeyPat
     with busy_loops(2):
         assert time_scale() == factor
         code = "from tests.support.time_scale import scaled; print(scaled(1))"
-        said = subprocess.run(
+        output = subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
-    assert float(said) == factor
+    assert float(output) == factor
 
 
 @pytest.mark.parametrize("value", ["0.5", "0", "nan", "inf", "-3", "slow", ""])

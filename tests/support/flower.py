@@ -1,4 +1,4 @@
-"""Starts a real Flower, as the documents tell."""
+"""Starts a real Flower, as the documents describe."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Postgres:
         programs = postgres_programs()
         if programs is None:
             raise RuntimeError(
-                "PostgreSQL's programs are not here; python -m tests.support.programs says what to do"
+                "PostgreSQL's programs are not installed; run python -m tests.support.programs"
             )
         self.port = free_port()
         self.folder = janitor().folder("pg")

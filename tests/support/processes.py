@@ -162,16 +162,16 @@ class Process:
     def wait_for_log(self, text: str, timeout: float = 30) -> None:
         """Wait until ``text`` is logged after the last start; fail at once if the process ends first."""
 
-        def said() -> bool:
+        def logged() -> bool:
             if text in self.logs():
                 return True
             if not self.alive:
                 raise RuntimeError(
-                    f"{self.name} ended with {self.returncode} before it said {text!r}:\n{self.tail()}"
+                    f"{self.name} ended with {self.returncode} before it logged {text!r}:\n{self.tail()}"
                 )
             return False
 
-        eventually(said, timeout, f"{text!r} in the log of {self.name}")
+        eventually(logged, timeout, f"{text!r} in the log of {self.name}")
 
     def tail(self, lines: int = 60) -> str:
         return "\n".join(self.logs().splitlines()[-lines:])

@@ -69,9 +69,7 @@ class RabbitMQ:
         programs = rabbitmq_programs()
         mapper: Path | str | None = epmd() if programs is None or programs.root is None else "/usr/bin/epmd"
         if programs is None or mapper is None:
-            raise RuntimeError(
-                "RabbitMQ's programs are not here; python -m tests.support.programs says what to do"
-            )
+            raise RuntimeError("RabbitMQ's programs are not installed; run python -m tests.support.programs")
         self.port, self.management_port, distribution, mapper_port = (free_port() for _ in range(4))
         self.folder = janitor().folder("mq")
         self.node = f"{self.folder.name}@localhost"
@@ -205,8 +203,8 @@ class RabbitMQ:
 
     def vhost(self, vhost: str) -> dict[str, Any]:
         """Return the management interface's statistics of a virtual host, some hundred milliseconds old."""
-        told: dict[str, Any] = self._ask("GET", f"vhosts/{quote(vhost, safe='')}")
-        return told
+        result: dict[str, Any] = self._ask("GET", f"vhosts/{quote(vhost, safe='')}")
+        return result
 
     def delete_vhost(self, vhost: str) -> None:
         self._ask("DELETE", f"vhosts/{quote(vhost, safe='')}")
@@ -230,8 +228,8 @@ class RabbitMQ:
         with self.connect(vhost) as connection:
             for row in rows:
                 with suppress(amqp.ResourceLocked, amqp.NotFound), connection.channel() as channel:
-                    told = channel.queue_declare(row["name"], passive=True)
-                    found[told.queue] = Queue(told.queue, told.message_count, told.consumer_count)
+                    result = channel.queue_declare(row["name"], passive=True)
+                    found[result.queue] = Queue(result.queue, result.message_count, result.consumer_count)
         return found
 
     def unsettled(self, vhost: str) -> dict[str, int]:
@@ -295,9 +293,9 @@ class RabbitMQ:
         request.add_header("Content-Type", "application/json")
         try:
             with urllib.request.urlopen(request, timeout=scaled(20)) as answer:
-                told = answer.read()
+                result = answer.read()
         except urllib.error.HTTPError as error:
             if method == "DELETE" and error.code == 404:  # already deleted
                 return None
             raise
-        return json.loads(told) if told else None
+        return json.loads(result) if result else None

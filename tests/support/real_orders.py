@@ -57,14 +57,14 @@ def settle(trade: Workload, env: dict[str, str], pools: Pools, probe: DatabasePr
         while process.poll() is None:
             killer.kill_when_due()
             time.sleep(0.05)
-        said = process.stdout.read() if process.stdout else ""
+        output = process.stdout.read() if process.stdout else ""
     killer.start_all()
 
-    assert process.returncode == 0, said
-    told = json.loads(said)
-    sys.stdout.write(f"{killer.kills} kills\n{said}\n")  # pytest -s shows the figures
-    assert (told["placed"], told["money"]) == (len(lines), {"USD": cents})
-    assert (told["outcomes"]["confirmed"], told["outcomes"]["rolled_back"]) == (len(lines), 0)
+    assert process.returncode == 0, output
+    result = json.loads(output)
+    sys.stdout.write(f"{killer.kills} kills\n{output}\n")  # pytest -s shows the figures
+    assert (result["placed"], result["money"]) == (len(lines), {"USD": cents})
+    assert (result["outcomes"]["confirmed"], result["outcomes"]["rolled_back"]) == (len(lines), 0)
     assert killer.kills >= len(list(pools))
     probe.wait_until_clean(timeout=60)
     report = _manage(env, "reconcile", "--grace=0", "--json")

@@ -205,7 +205,7 @@ CORRUPTIONS = [
         "refused",
     ),
     Corruption(
-        "who came too late was told cancelled",
+        "a late request has the outcome cancelled",
         "orders",
         "confirmed",
         "UPDATE orders_cancelrequest SET outcome = 'cancelled' WHERE order_id = %(order)s",
@@ -310,7 +310,7 @@ CORRUPTIONS = [
         "PaymentDeclined by payments",
     ),
     Corruption(
-        "a participant has not heard the refusal",
+        "a participant has not received the refusal",
         "inventory",
         "declined",
         "DELETE FROM ordersaga_journal WHERE saga_id = %(saga)s AND step = 'inventory.refusal'",
@@ -337,7 +337,7 @@ CORRUPTIONS = [
         )
     ),
     Corruption(
-        "a participant heard a refusal of a confirmed saga",
+        "a participant received a refusal of a confirmed saga",
         "payments",
         "confirmed",
         "INSERT INTO ordersaga_journal (saga_id, step, state) VALUES (%(saga)s, 'payments.refusal', 'heard')",
@@ -430,7 +430,7 @@ CORRUPTIONS = [
         "ledger-names-other-order",
         "77",
     ),
-    # goods
+    # stock
     Corruption(
         "a line is still held",
         "inventory",
@@ -540,7 +540,7 @@ CORRUPTIONS = [
         )
     ),
     Corruption(
-        "a sale goes to an account that nobody has",
+        "a sale goes to an unknown account",
         "payments",
         "confirmed",
         "UPDATE ledger_entry SET account = 'safe' FROM ledger_transaction t"

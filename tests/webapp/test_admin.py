@@ -120,11 +120,11 @@ def test_sagas_are_filtered_by_status_open_and_attention(order: Order, staff: Cl
 
 
 def test_an_undecodable_dead_letter_is_shown_unchanged(staff: Client) -> None:
-    letter = DeadLetter.objects.create(
+    dead_letter = DeadLetter.objects.create(
         source="broker", key="k", participant="inventory", topic="", error="", message="", traceback="",
         body=b"\xff<script>", digest="d" * 64, headers={}, attempts=1,
     )  # fmt: skip
-    shown = staff.get(f"/admin/audit/deadletter/{letter.id}/change/").content.decode()
+    shown = staff.get(f"/admin/audit/deadletter/{dead_letter.id}/change/").content.decode()
     assert "\\xff&lt;script&gt;" in shown
 
 

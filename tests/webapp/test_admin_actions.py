@@ -28,7 +28,7 @@ ACTS = {
     "discard": ("audit_deadletter", "discard_deadletter"),
 }
 MESSAGE = re.compile(r'<li class="(success|error|warning)">(.*?)</li>', re.DOTALL)
-WHY = {"reason": "the shelf is mended"}
+WHY = {"reason": "the worker is fixed"}
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def things(order: Order) -> dict[str, Any]:
     """An object for each action; the saga needs attention, so that it can be resumed."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE ordersaga_saga SET attention = 'stuck' WHERE id = %s", [order.saga_id])
-    letters = [create_dead_letter(order), create_dead_letter(order)]
-    return {"cancel": order, "resume": order.saga, "replay": letters[0], "discard": letters[1]}
+    dead_letters = [create_dead_letter(order), create_dead_letter(order)]
+    return {"cancel": order, "resume": order.saga, "replay": dead_letters[0], "discard": dead_letters[1]}
 
 
 def create_dead_letter(order: Order, **changed: Any) -> DeadLetter:
@@ -79,7 +79,7 @@ def address(act: str, *things: Any) -> str:
     return f"{page}?{'&'.join(f'id={thing.pk}' for thing in things)}"
 
 
-def told(answer: Any) -> list[str]:
+def result(answer: Any) -> list[str]:
     """Return the messages on the page that the response redirects to."""
     return [f"{level}: {html.unescape(text)}" for level, text in MESSAGE.findall(answer.content.decode())]
 
@@ -103,12 +103,12 @@ def test_an_action_requires_a_reason_runs_and_is_logged(act: str, things: dict[s
     done = client.post(address(act, thing), WHY, follow=True)
 
     assert done.redirect_chain[-1][0] == reverse(f"admin:{ACTS[act][0]}_change", args=[thing.pk])
-    assert [line.split(":")[0] for line in told(done)] == ["success"]
+    assert [line.split(":")[0] for line in result(done)] == ["success"]
     entry = LogEntry.objects.get()
     assert entry.object_id == str(thing.pk)
-    assert "the shelf is mended" in entry.change_message
+    assert "the worker is fixed" in entry.change_message
     assert f'"by":"staff {entry.user_id}"' in notices()
-    assert "the shelf is mended" in notices()
+    assert "the worker is fixed" in notices()
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -128,7 +128,7 @@ def test_an_action_without_a_readable_reason_does_nothing(
 def test_a_repeated_action_has_one_effect(act: str, things: dict[str, Any]) -> None:
     client, thing = staff(ACTS[act][1]), things[act]
     client.post(address(act, thing), WHY, follow=True)
-    again = told(client.post(address(act, thing), WHY, follow=True))
+    again = result(client.post(address(act, thing), WHY, follow=True))
     if act == "cancel":  # its signal may be emitted twice, because the saga decides once
         assert "was sent again" in again[0]
         assert CancelRequest.objects.count() == 1
@@ -172,25 +172,27 @@ def test_an_action_needs_a_login(things: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("act", ["replay", "discard"])
 def test_selected_dead_letters_are_settled_with_one_reason(act: str, order: Order) -> None:
-    letters = [create_dead_letter(order) for _ in range(3)]
+    dead_letters = [create_dead_letter(order) for _ in range(3)]
     client, where = staff(ACTS[act][1]), reverse("admin:audit_deadletter_changelist")
     chosen = client.post(
-        where, {"action": act, "index": "0", "_selected_action": [row.pk for row in letters[:2]]}, follow=True
+        where,
+        {"action": act, "index": "0", "_selected_action": [row.pk for row in dead_letters[:2]]},
+        follow=True,
     )
     assert chosen.redirect_chain
     assert not LogEntry.objects.exists()
     confirm = chosen.redirect_chain[-1][0]
     done = client.post(confirm, WHY, follow=True)
-    assert len(told(done)) == 2
-    assert list(DeadLetter.objects.filter(outcome=None)) == [letters[2]]
+    assert len(result(done)) == 2
+    assert list(DeadLetter.objects.filter(outcome=None)) == [dead_letters[2]]
     assert LogEntry.objects.count() == 2
 
 
 def test_a_settled_dead_letter_does_not_stop_a_selection(order: Order) -> None:
-    letters = [create_dead_letter(order) for _ in range(3)]
+    dead_letters = [create_dead_letter(order) for _ in range(3)]
     client = staff("discard_deadletter")
-    client.post(address("discard", letters[1]), WHY, follow=True)
-    lines = told(client.post(address("discard", *letters), WHY, follow=True))
+    client.post(address("discard", dead_letters[1]), WHY, follow=True)
+    lines = result(client.post(address("discard", *dead_letters), WHY, follow=True))
     assert sorted(line.split(":")[0] for line in lines) == ["error", "success", "success"]
     assert not DeadLetter.objects.filter(outcome=None).exists()
 
@@ -221,7 +223,7 @@ def test_a_dead_letter_of_an_ended_order_goes_to_the_audit_only(
         address("replay", dead) in client.get(f"/admin/audit/deadletter/{dead.pk}/change/").content.decode()
     )
 
-    [line] = told(client.post(address("replay", dead), WHY, follow=True))
+    [line] = result(client.post(address("replay", dead), WHY, follow=True))
 
     assert line.startswith(level)
     assert ("as it was" in notices()) == (level == "success")
@@ -247,7 +249,7 @@ def test_a_confirmed_order_is_too_late_to_cancel(order: Order) -> None:
     assert (
         address("cancel", order) not in client.get(f"/admin/orders/order/{order.id}/change/").content.decode()
     )
-    assert told(client.post(address("cancel", order), WHY, follow=True)) == [
+    assert result(client.post(address("cancel", order), WHY, follow=True)) == [
         f"error: Order {order.id} is confirmed: it is too late to cancel it."
     ]
     assert not CancelRequest.objects.exists()
@@ -272,8 +274,8 @@ def test_a_test_order_is_placed_once_however_often_it_is_sent(orders_database: s
     first, second = (client.post(PLACE, FORM, follow=True) for _ in range(2))
     order = Order.objects.get()
     assert order.amount == 900
-    assert told(first) == [f"success: Order {order.id} was placed."]
-    assert told(second) == [f"success: This form has already placed order {order.id}."]
+    assert result(first) == [f"success: Order {order.id} was placed."]
+    assert result(second) == [f"success: This form has already placed order {order.id}."]
     assert "to see" in LogEntry.objects.get().change_message
     assert notices().count("test order placed") == 1
     assert "9.00 EUR" in second.content.decode()

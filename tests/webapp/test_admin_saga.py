@@ -130,9 +130,9 @@ def test_the_timeline_is_in_causal_order_with_attempts_and_users(order: Order, s
     )
     hear(order, "StockReserved", placed, attempt=3, task_id="5c3b1e70-9f34-4f5e-8d3c-3b8f3a0c2d11")
     html = page(staff, order)
-    told = re.findall(r'padding-left: ([\d.]+)em"><span class="name">(.*?)</span>', html)
-    assert [name for _, name in told] == ["OrderPlaced", "failed", "StockReserved", "resumed"]
-    assert [float(indent) > 1 for indent, _ in told] == [False, True, True, False]
+    result = re.findall(r'padding-left: ([\d.]+)em"><span class="name">(.*?)</span>', html)
+    assert [name for _, name in result] == ["OrderPlaced", "failed", "StockReserved", "resumed"]
+    assert [float(indent) > 1 for indent, _ in result] == [False, True, True, False]
     assert "RuntimeError: no shelf" in html
     assert f"staff {by.pk} (berta)" in html
     assert "/admin/flower/task/5c3b1e70-9f34-4f5e-8d3c-3b8f3a0c2d11" in html
@@ -227,9 +227,9 @@ def test_the_saga_list_shows_progress_and_deadline(order: Order, staff: Client) 
 
 
 def test_the_page_lists_the_sagas_dead_letters(order: Order, staff: Client) -> None:
-    letter = dead(saga_id=order.saga_id)
+    dead_letter = dead(saga_id=order.saga_id)
     html = page(staff, order)
-    assert f"/admin/audit/deadletter/{letter.pk}/change/" in html
+    assert f"/admin/audit/deadletter/{dead_letter.pk}/change/" in html
     assert "RuntimeError: no shelf" in html
 
 

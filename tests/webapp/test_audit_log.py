@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("orders_database")
 
 
 def event(topic: str = "signal.StockReserved", *, data: str = '{"order": "1"}', **changed: Any) -> Event:
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "id": new_id(),
         "saga": new_id(),
         "cause": new_id(),
@@ -36,7 +36,7 @@ def event(topic: str = "signal.StockReserved", *, data: str = '{"order": "1"}', 
         "reason": None,
         "data": data,
     }
-    return Event(**{**told, **changed})
+    return Event(**{**result, **changed})
 
 
 def heard(*events: Event) -> None:
@@ -59,10 +59,10 @@ def buried(**changed: Any) -> Event:
 
 
 def test_an_event_is_stored_with_cause_task_attempt_and_times() -> None:
-    told = event(again=True, attempt=3)
-    heard(told)
+    result = event(again=True, attempt=3)
+    heard(result)
     row = SagaEvent.objects.get()
-    assert (str(row.event_id), str(row.saga_id), str(row.cause)) == (told.id, told.saga, told.cause)
+    assert (str(row.event_id), str(row.saga_id), str(row.cause)) == (result.id, result.saga, result.cause)
     assert (row.kind, row.name, row.participant, row.step) == (
         "signal", "StockReserved", "inventory", "inventory.reserve_stock",
     )  # fmt: skip
@@ -144,24 +144,28 @@ def test_text_that_postgresql_rejects_does_not_stop_the_trail(data: str) -> None
 
 
 def test_a_given_up_signal_is_in_the_trail_and_the_dead_letters() -> None:
-    told = buried()
-    heard(told, event())
-    heard(told)
-    letter = DeadLetter.objects.get()
-    assert (letter.source, letter.participant, str(letter.saga_id)) == ("participant", "inventory", told.saga)
-    assert (letter.topic, letter.step, letter.attempts) == (
+    result = buried()
+    heard(result, event())
+    heard(result)
+    dead_letter = DeadLetter.objects.get()
+    assert (dead_letter.source, dead_letter.participant, str(dead_letter.saga_id)) == (
+        "participant",
+        "inventory",
+        result.saga,
+    )
+    assert (dead_letter.topic, dead_letter.step, dead_letter.attempts) == (
         "signal.OrderPlaced",
         "inventory.reserve_stock",
         5,
     )
-    assert (letter.error, letter.message) == ("builtins.ValueError", "ValueError: no")
-    assert bytes(letter.body) == b'{"order":"1"}'
+    assert (dead_letter.error, dead_letter.message) == ("builtins.ValueError", "ValueError: no")
+    assert bytes(dead_letter.body) == b'{"order":"1"}'
     assert SagaEvent.objects.filter(name="dead letter").count() == 1
 
 
 def test_a_dead_message_is_stored_unchanged_for_each_delivery() -> None:
     body = bytes(range(256))
-    letter = Letter(
+    dead_letter = Letter(
         "broker",
         "message-1",
         "inventory",
@@ -169,7 +173,7 @@ def test_a_dead_message_is_stored_unchanged_for_each_delivery() -> None:
         headers={"x-death": [{"count": 1, "odd": b"\x00"}], "n\0": 1},
     )
     for _ in range(2):
-        write_dead_letters([letter, letter], connection)
+        write_dead_letters([dead_letter, dead_letter], connection)
     write_dead_letters([Letter("broker", "message-2", "inventory", body)], connection)
     assert [bytes(row.body) for row in DeadLetter.objects.all()] == [body, body]
     assert len({row.digest for row in DeadLetter.objects.all()}) == 1

@@ -118,24 +118,24 @@ def test_decimal_prices_become_minor_units(tmp_path: Path, price: str, currency:
 def test_a_bad_line_is_named_and_nothing_is_written(
     tmp_path: Path, row: str, options: tuple[str, ...], words: str
 ):
-    said = refused(write(tmp_path, f"{HEADER}{row}\nCAKE,Cake,350,,\n"), *options)
+    output = refused(write(tmp_path, f"{HEADER}{row}\nCAKE,Cake,350,,\n"), *options)
 
-    assert words in said
-    assert "One line is bad, and nothing was written." in said
+    assert words in output
+    assert "One line is bad, and nothing was written." in output
     assert not Product.objects.exists()
 
 
 def test_every_bad_line_is_counted(tmp_path: Path):
-    said = refused(write(tmp_path, HEADER + "TEA,Tea,x,,\n" * 30))
+    output = refused(write(tmp_path, HEADER + "TEA,Tea,x,,\n" * 30))
 
-    assert "30 lines are bad" in said
-    assert "… and 10 more" in said
+    assert "30 lines are bad" in output
+    assert "… and 10 more" in output
 
 
 def test_a_product_in_two_lines_is_refused(tmp_path: Path):
-    said = refused(write(tmp_path, HEADER + "TEA,Tea,450,,\nTEA,Tea,500,,\n"))
+    output = refused(write(tmp_path, HEADER + "TEA,Tea,450,,\nTEA,Tea,500,,\n"))
 
-    assert "line 3: sku: TEA is in line 2 already. Keep one of the two lines." in said
+    assert "line 3: sku: TEA is in line 2 already. Keep one of the two lines." in output
 
 
 @pytest.mark.parametrize(
@@ -153,10 +153,10 @@ def test_a_file_that_is_not_a_list_is_refused(tmp_path: Path, text: str, name: s
 
 
 def test_a_line_that_is_not_an_object_is_refused(tmp_path: Path):
-    said = refused(write(tmp_path, '[1]\n{"sku": "TEA", "colour": "red"}\n', "products.jsonl"))
+    output = refused(write(tmp_path, '[1]\n{"sku": "TEA", "colour": "red"}\n', "products.jsonl"))
 
-    assert "line 1: line: is not a JSON object" in said
-    assert "line 2: colour: is an unknown field" in said
+    assert "line 1: line: is not a JSON object" in output
+    assert "line 2: colour: is an unknown field" in output
 
 
 def test_a_new_price_holds_for_later_orders_only(tmp_path: Path):

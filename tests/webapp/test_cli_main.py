@@ -117,7 +117,7 @@ def test_a_database_error_is_shown_with_a_remedy(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (("dead_letters", "list", "--participant", "\udcff"), "--participant: use printable characters"),
         (("prune", "--retention", "P99999999D"), "is longer than 36,500 days"),
@@ -130,10 +130,10 @@ def test_a_database_error_is_shown_with_a_remedy(
         ),
     ],
 )
-def test_invalid_options_are_refused_before_any_query(words: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused_before_any_query(words: tuple[str, ...], expected: str) -> None:
     refused = manage(NOWHERE, *words)
     assert refused.returncode == (1 if words[0] == "demo" else 2)
-    assert said in refused.stderr + refused.stdout
+    assert expected in refused.stderr + refused.stdout
     assert "Traceback" not in refused.stderr
 
 

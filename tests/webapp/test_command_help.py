@@ -18,25 +18,25 @@ NAMES = sorted(path.stem for path in Path(str(commands.__path__[0])).glob("[a-z]
 @pytest.mark.parametrize("name", NAMES)
 def test_help_ends_with_exit_statuses_and_examples(name: str) -> None:
     parser = load_command_class("webapp.ops", name).create_parser("manage.py", name)
-    told = parser.format_help()
-    assert re.search(r"^exit status:\n  0    ", told, re.MULTILINE)
-    assert f"\nexamples:\n  manage.py {name}" in told
+    result = parser.format_help()
+    assert re.search(r"^exit status:\n  0    ", result, re.MULTILINE)
+    assert f"\nexamples:\n  manage.py {name}" in result
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_help_fits_80_columns_with_own_options_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     parser = load_command_class("webapp.ops", name).create_parser("manage.py", name)
-    told = parser.format_help()
-    assert [line for line in told.splitlines() if len(line) > 80] == []
+    result = parser.format_help()
+    assert [line for line in result.splitlines() if len(line) > 80] == []
     examples = [
         line for line in (parser.epilog or "").splitlines() if line.startswith("  ") and "manage.py" in line
     ]
-    assert [line for line in examples if line not in told] == [], "an example is broken in two"
+    assert [line for line in examples if line not in result] == [], "an example is broken in two"
     ours = [option for action in parser._actions for option in action.option_strings if option == "--json"]
-    assert [told.index(f"\n  {option} ") < told.index("\n  --settings ") for option in ours] == [True] * len(
-        ours
-    )
+    assert [result.index(f"\n  {option} ") < result.index("\n  --settings ") for option in ours] == [
+        True
+    ] * len(ours)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -243,10 +243,10 @@ def test_options_of_the_string_reach_every_session(webapp_database: str, way: st
 def test_passwords_and_services_can_be_in_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, webapp_database: str, way: str
 ) -> None:
-    told = parse(webapp_database)
+    result = parse(webapp_database)
     services, passwords = tmp_path / "services", tmp_path / "passwords"
     services.write_text(
-        f"[shop]\nhost={told['host']}\nport={told['port']}\nuser={told['user']}\ndbname={told['dbname']}\n"
+        f"[shop]\nhost={result['host']}\nport={result['port']}\nuser={result['user']}\ndbname={result['dbname']}\n"
     )
     passwords.write_text(f"*:*:*:*:{PASSWORD}\n")
     passwords.chmod(0o600)
@@ -325,11 +325,11 @@ def test_a_malformed_url_is_refused_without_printing_it(monkeypatch: pytest.Monk
             patch.setenv(PREFIX + name, url)
             with pytest.raises(ConfigurationError) as refused:
                 read()
-        said = str(refused.value)
-        assert f"{PREFIX}{name}: " in said
-        assert MALFORMED[url] in said
-        assert "hunter2" not in said
-        assert len(said.splitlines()) == 2, "a head, and one sentence"
+        output = str(refused.value)
+        assert f"{PREFIX}{name}: " in output
+        assert MALFORMED[url] in output
+        assert "hunter2" not in output
+        assert len(output.splitlines()) == 2, "a head, and one sentence"
     with pytest.raises(ValueError, match="a database address"):
         to_django_config(url)
 
@@ -402,7 +402,7 @@ WANTED = {
 
 
 @pytest.fixture
-def strange(webapp_database: str, postgres: Postgres) -> Iterator[str]:
+def foreign(webapp_database: str, postgres: Postgres) -> Iterator[str]:
     """The web application's database, whose role has unusual defaults."""
     with postgres.connect() as cursor:
         for name, value in STRANGE.items():
@@ -415,11 +415,11 @@ def strange(webapp_database: str, postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("way", SESSIONS)
-def test_a_session_ignores_the_roles_defaults(strange: str, way: str) -> None:
+def test_a_session_ignores_the_roles_defaults(foreign: str, way: str) -> None:
     isolation, wanted = "read committed", dict(WANTED)
     if way == "reconcile":  # one snapshot, which waits for the other databases' rows
         isolation, wanted["idle_in_transaction_session_timeout"] = "repeatable read", "0"
-    with SESSIONS[way](strange) as ask:
+    with SESSIONS[way](foreign) as ask:
         assert {name: ask(f"SELECT current_setting('{name}')") for name in WANTED} == wanted
         assert ask("SELECT current_setting('transaction_isolation')") == isolation
 
@@ -430,7 +430,7 @@ def test_the_reader_of_pages_only_reads(webapp_database: str) -> None:
         assert ask("SELECT current_setting('statement_timeout')") == "5s"
 
 
-def test_pages_and_orders_work_with_any_role_defaults(orders_database: str, strange: str) -> None:
+def test_pages_and_orders_work_with_any_role_defaults(orders_database: str, foreign: str) -> None:
     create_products()
     order = place()
     client = Client(SERVER_NAME="localhost")
@@ -440,7 +440,7 @@ def test_pages_and_orders_work_with_any_role_defaults(orders_database: str, stra
     assert client.get(f"/admin/orders/order/{order.pk}/change/").status_code == 200
 
 
-def test_the_outbox_is_read_with_any_role_defaults(orders_database: str, strange: str) -> None:
+def test_the_outbox_is_read_with_any_role_defaults(orders_database: str, foreign: str) -> None:
     create_products()
     place()
     sent: list[Any] = []

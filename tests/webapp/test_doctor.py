@@ -407,8 +407,8 @@ def test_the_report_names_each_finding_and_its_remedy() -> None:
         text in written.getvalue()
         for text in ("fsync", "may lose [it]", "ALTER SYSTEM …", "1 error, no warnings")
     )
-    told = json.loads(findings_as_json([finding]))
-    assert (told["healthy"], told["errors"], told["findings"][0]["code"]) == (False, 1, "fsync")
+    result = json.loads(findings_as_json([finding]))
+    assert (result["healthy"], result["errors"], result["findings"][0]["code"]) == (False, 1, "fsync")
 
 
 def test_the_exit_status_is_1_for_findings_and_2_if_it_cannot_check(

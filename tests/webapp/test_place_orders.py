@@ -59,7 +59,7 @@ class Ran:
         self.err = " ".join(f"{err} {refused}".split())
 
     @property
-    def told(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.out)
         return found
 
@@ -133,7 +133,7 @@ def test_standard_input_is_read_to_its_end_first(
     monkeypatch.setattr("sys.stdin", stdin)
     assert run("-", "--format", "csv").status == 0
     again = run(write(GOOD), "--json")  # the same content is the same batch, from any source
-    assert (again.told["placed"], again.told["placed_before"]) == (0, 3)
+    assert (again.result["placed"], again.result["placed_before"]) == (0, 3)
 
 
 # ------------------------------------------------------------------------------------------------- bad lines
@@ -330,12 +330,12 @@ def test_bad_lines_can_be_skipped_with_exit_status_1(
     done = run(path, "--skip-bad", "--json")
     assert done.status == 1
     assert "line 5: sku: NONE is not in the catalogue" in done.err
-    assert {name: done.told[name] for name in ("ended", "good", "bad", "placed", "skipped", "money")} == {
+    assert {name: done.result[name] for name in ("ended", "good", "bad", "placed", "skipped", "money")} == {
         "ended": "placed", "good": 3, "bad": 1, "placed": 3, "skipped": 1, "money": {"EUR": 3000},
     }  # fmt: skip
-    assert done.told["faults"][0]["line"] == 5
+    assert done.result["faults"][0]["line"] == 5
     again = run(path, "--skip-bad", "--json")
-    assert (again.told["placed"], again.told["placed_before"]) == (0, 3)
+    assert (again.result["placed"], again.result["placed_before"]) == (0, 3)
     assert Order.objects.count() == 3
 
 
@@ -386,7 +386,7 @@ def test_an_interrupted_file_continues(run: Callable[..., Ran], write: Callable[
     path = write(f"customer,sku,quantity\n{rows}")
     assert run(path, "--batch=b").status == 0
     Order.objects.filter(idempotency_key__in=[f"b:{line}" for line in range(10, 40)]).delete()
-    again = run(path, "--batch=b", "--json", "--at-once=7").told
+    again = run(path, "--batch=b", "--json", "--at-once=7").result
     assert (again["placed"], again["placed_before"]) == (30, 20)
     assert Order.objects.count() == OrderLine.objects.count() == 50
 
@@ -494,8 +494,8 @@ def test_the_real_orders_are_unchanged_and_valid(run: Callable[..., Ran]) -> Non
     Product.objects.create(sku=needs.sku, name=needs.name, price=needs.price, currency=needs.currency)
     done = run(str(demo_data.CDNOW), "--format", "cdnow", "--json")
     assert done.status == 0, done.err
-    assert done.told["sha256"] == "6fae10155c0b0ba363c2c386e30f77990d22328220efd862a5edd1443420d94a"
-    assert (done.told["placed"], done.told["money"]) == (6919, {"USD": 24_409_194})
+    assert done.result["sha256"] == "6fae10155c0b0ba363c2c386e30f77990d22328220efd862a5edd1443420d94a"
+    assert (done.result["placed"], done.result["money"]) == (6919, {"USD": 24_409_194})
     assert Order.objects.filter(amount=0).count() == 8
     quantities = OrderLine.objects.filter(product_id=needs.sku).values_list("quantity", "amount")
     assert sum(quantity for quantity, _ in quantities) == 16_479

@@ -219,10 +219,10 @@ def test_a_dry_run_names_a_role_once(
         f"{n}_reader_url": site.urls[n].replace(f"//{ROLES[n]}:", "//new_reader:")
         for n in ("inventory", "payments")
     }
-    told = provision(
+    result = provision(
         monkeypatch, capsys, site.settings(**readers), "--postgres-admin", site.postgres_admin, "--dry-run"
     )
-    assert told["missing"].count("role new_reader") == 1
+    assert result["missing"].count("role new_reader") == 1
 
 
 def migrate(ours: Settings) -> None:
@@ -239,7 +239,7 @@ def migrate(ours: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "output"),
     [
         ([], "Nothing to do"),
         (["--postgres-admin", "mysql://x"], "write postgresql://"),
@@ -250,10 +250,10 @@ def migrate(ours: Settings) -> None:
     ],
 )
 def test_an_impossible_change_is_reported_with_a_remedy(
-    site: Site, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+    site: Site, monkeypatch: pytest.MonkeyPatch, options: list[str], output: str
 ) -> None:
     monkeypatch.setattr("webapp.ops.management.commands.provision.settings", site.settings)
-    with pytest.raises(CommandError, match=said) as refused:
+    with pytest.raises(CommandError, match=output) as refused:
         call_command("provision", *options)
     assert refused.value.returncode == 2
 

@@ -83,7 +83,7 @@ def test_packs_are_deleted_when_unreferenced(in_process: InProcessSagas, old: li
     gone = pruned(in_process, MONTH)
     assert gone["packs"] > 0
     kept = sum(in_process.probe.query(owner, PACKS)[0][0] for owner in ("orders", "inventory", "payments"))
-    assert kept >= 3, "what the other order has said is kept"
+    assert kept >= 3, "the packs of the other order are kept"
 
     age(in_process, together[1:], days=31)
     pruned(in_process, MONTH)
@@ -108,22 +108,22 @@ def test_an_order_with_an_open_dead_letter_is_kept(in_process: InProcessSagas, o
 def test_orders_that_share_a_dead_letter_are_kept(in_process: InProcessSagas, old: list[str]) -> None:
     together, rehearsal = in_process.factory.place_many(2), in_process.rehearsal()
     rehearsal.collect("orders")
-    [said] = rehearsal.waiting("inventory", "signal.OrderPlaced")
+    [output] = rehearsal.waiting("inventory", "signal.OrderPlaced")
     rehearsal.run()
-    keep(DeadMessage("audit", said.envelope.body, {}, {}))
+    keep(DeadMessage("audit", output.envelope.body, {}, {}))
     age(in_process, together, days=31)
-    [letter] = DeadLetter.objects.filter(outcome=None)
-    assert letter.saga_id is None
+    [dead_letter] = DeadLetter.objects.filter(outcome=None)
+    assert dead_letter.saga_id is None
 
     assert pruned(in_process, MONTH, batch=1)["sagas"] == len(old)
-    discard(letter.id, by="staff 1", reason="a test")
+    discard(dead_letter.id, by="staff 1", reason="a test")
     assert pruned(in_process, MONTH)["sagas"] == 0
     assert all(rows(in_process, saga) for saga in together)
 
     in_process.probe.query(
         "orders",
         "UPDATE audit_deadletter SET settled_at = now() - interval '40 days' WHERE id = %s",
-        letter.id,
+        dead_letter.id,
     )
     counted = pruned(in_process, MONTH, dry=True)
     gone = pruned(in_process, MONTH)
@@ -183,11 +183,11 @@ def test_old_keys_are_pruned_and_cannot_be_looked_up(in_process: InProcessSagas,
 def test_interrupted_pruning_leaves_whole_batches(
     in_process: InProcessSagas, old: list[str], after: int
 ) -> None:
-    told = Counter[str]()
+    calls = Counter[str]()
 
     def interrupt(_: Pruned) -> None:
-        told["times"] += 1
-        if told["times"] == after:
+        calls["times"] += 1
+        if calls["times"] == after:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -280,8 +280,8 @@ def test_the_command_reports_what_was_deleted(
     )
     monkeypatch.setattr("webapp.ops.management.commands.prune.settings", lambda: ours)
     call_command("prune", "--retention", "P30D", "--json")
-    told = json.loads(capsys.readouterr().out)
-    assert told["gone"]["sagas"] == 5
+    calls = json.loads(capsys.readouterr().out)
+    assert calls["gone"]["sagas"] == 5
     call_command("prune", "--retention", "P30D")
     assert "nothing gone" in capsys.readouterr().out
 
@@ -313,9 +313,9 @@ def test_ctrl_c_exits_with_130_and_reports_progress(
     with pytest.raises(SystemExit) as ended:
         call_command("prune", "--retention", "P30D", "--batch", "2", "--json")
     assert ended.value.code == 130
-    told = json.loads(capsys.readouterr().out)
-    assert told["interrupted"]
-    assert 0 < told["gone"]["sagas"] <= 2
+    calls = json.loads(capsys.readouterr().out)
+    assert calls["interrupted"]
+    assert 0 < calls["gone"]["sagas"] <= 2
 
 
 def test_a_window_is_read_from_the_index_alone(databases: Databases) -> None:

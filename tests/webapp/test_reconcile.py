@@ -83,7 +83,7 @@ def test_a_corruption_is_named(corruption: Corruption, corruptible: CorruptibleD
     codes = corruption.codes.split()
     assert sorted(set(report.counts)) == sorted(codes)
     first = next(violation for violation in report.violations if violation.code == codes[0])
-    words = " ".join(f"{side} {said}" for side, said in first.evidence.items())
+    words = " ".join(f"{side} {output}" for side, output in first.evidence.items())
     assert [word for word in corruption.evidence.split() if word not in words] == [], words
     if booked is not None and first.code != "pack-missing":  # sagas share packs
         assert {v.saga for v in report.violations} <= {booked.saga, None}
@@ -169,17 +169,17 @@ def test_a_violation_exits_with_1_and_its_evidence(samples: SampleDatabases) -> 
     change(samples.databases.orders, "UPDATE orders_order SET amount = amount + 1 WHERE id = %s", order)
     try:
         shown = reconcile(samples.databases, "--grace", "0")
-        told = json.loads(reconcile(samples.databases, "--grace", "0", "--json").stdout)
+        result = json.loads(reconcile(samples.databases, "--grace", "0", "--json").stdout)
     finally:
         change(samples.databases.orders, "UPDATE orders_order SET amount = amount - 1 WHERE id = %s", order)
     assert shown.returncode == 1, shown.stderr
     assert "charge-not-as-ordered: wallet, amount or currency charged are not the order's" in shown.stdout
     assert f"order {order} · saga {saga}" in shown.stdout
     assert "2 violations" in shown.stdout
-    assert told["counts"] == {"charge-not-as-ordered": 1, "order-not-its-lines": 1}
-    assert told["checks"]["money"] == 1
-    assert told["violations"][0]["evidence"]["ledger"] == "charged wallet:ann 1350 EUR"
-    assert (told["violations"][0]["order"], told["violations"][0]["saga"]) == (order, saga)
+    assert result["counts"] == {"charge-not-as-ordered": 1, "order-not-its-lines": 1}
+    assert result["checks"]["money"] == 1
+    assert result["violations"][0]["evidence"]["ledger"] == "charged wallet:ann 1350 EUR"
+    assert (result["violations"][0]["order"], result["violations"][0]["saga"]) == (order, saga)
 
 
 def test_an_unreadable_database_exits_with_2(samples: SampleDatabases) -> None:

@@ -44,11 +44,11 @@ def test_each_run_prints_a_line_with_changes_below() -> None:
     console = Console(width=200, record=True, force_terminal=False)
     show_changes(console, AT, report(lost("TEA", 1)), [lost("TEA", 1)], [])
     show_changes(console, AT, report(), [], [lost("TEA", 1)])
-    told = console.export_text().splitlines()
-    assert told[0].startswith("03:04:05 13 checks, 3 orders, 1 violation")
-    assert told[1].startswith("  new stock-lost: ")
-    assert "SKU: TEA" in told[3]
-    assert any(line.startswith("  gone stock-lost: ") for line in told)
+    result = console.export_text().splitlines()
+    assert result[0].startswith("03:04:05 13 checks, 3 orders, 1 violation")
+    assert result[1].startswith("  new stock-lost: ")
+    assert "SKU: TEA" in result[3]
+    assert any(line.startswith("  gone stock-lost: ") for line in result)
 
 
 def test_watch_exits_on_ctrl_c_with_the_last_status(

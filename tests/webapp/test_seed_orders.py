@@ -68,7 +68,7 @@ def test_an_invalid_share_is_refused_with_an_example(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "output"),
     [
         (["--count", "0"], "'0' is not a whole number from 1 to 10,000,000"),
         (["--batch", "many"], "'many' is not a whole number from 1 to 1,000"),
@@ -77,10 +77,10 @@ def test_an_invalid_share_is_refused_with_an_example(text: str) -> None:
         (["--timeout", "5"], "say --wait, too"),
     ],
 )
-def test_an_invalid_option_is_refused_with_a_reason(words: list[str], said: str) -> None:
+def test_an_invalid_option_is_refused_with_a_reason(words: list[str], output: str) -> None:
     with pytest.raises(CommandError, match=r".") as refused:
         call_command("seed_orders", *words)
-    assert said in str(refused.value)
+    assert output in str(refused.value)
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -117,15 +117,15 @@ def test_kinds_are_shuffled() -> None:
 
 def seeded(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     call_command("seed_orders", "--json", *words)
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return told
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
 
 
 @pytest.mark.usefixtures("shop")
 def test_a_seed_places_the_same_orders_again_as_new_ones(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
-        told = seeded(capsys, "--count=45", "--seed=7", "--decline=10%", "--free=10%", "--out-of-stock=10%")
-        assert (told["placed"], told["open"], told["settled"]) == (45, {"PENDING": 45}, 0)
+        result = seeded(capsys, "--count=45", "--seed=7", "--decline=10%", "--free=10%", "--out-of-stock=10%")
+        assert (result["placed"], result["open"], result["settled"]) == (45, {"PENDING": 45}, 0)
     content = [
         (order.customer, order.amount, list(order.lines.values_list("product_id", "quantity", "amount")))
         for order in Order.objects.order_by("id")
@@ -137,16 +137,16 @@ def test_a_seed_places_the_same_orders_again_as_new_ones(capsys: pytest.CaptureF
 
 @pytest.mark.usefixtures("shop")
 def test_cancellations_follow_the_placing(capsys: pytest.CaptureFixture[str]) -> None:
-    told = seeded(capsys, "--count=30", "--cancel=20%", "--seed=1")
-    assert told["cancels"] == {"unanswered": 6}
+    result = seeded(capsys, "--count=30", "--cancel=20%", "--seed=1")
+    assert result["cancels"] == {"unanswered": 6}
     assert CancelRequest.objects.filter(asked_by="seed_orders", outcome=None).count() == 6
 
 
 @pytest.mark.usefixtures("shop")
 def test_a_rate_is_respected(capsys: pytest.CaptureFixture[str]) -> None:
-    told = seeded(capsys, "--count=11", "--rate=20", "--seed=1")
-    assert told["placed"] == 11
-    assert told["placing"] >= 0.5
+    result = seeded(capsys, "--count=11", "--rate=20", "--seed=1")
+    assert result["placed"] == 11
+    assert result["placing"] >= 0.5
 
 
 @pytest.mark.usefixtures("shop")
@@ -156,10 +156,10 @@ def test_orders_not_settled_in_time_are_named_with_a_hint(
     monkeypatch.setattr(seed_orders, "explain_waiting", lambda: "No pool answers.")
     with pytest.raises(SystemExit) as ended:
         call_command("seed_orders", "--count=5", "--wait", "--timeout=0.1")
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert ended.value.code == 1
-    assert "5 of 5 orders have not settled in time. No pool answers." in " ".join(said.err.split())
-    assert "under way, pending" in said.out
+    assert "5 of 5 orders have not settled in time. No pool answers." in " ".join(output.err.split())
+    assert "under way, pending" in output.out
 
 
 @pytest.mark.usefixtures("orders_database")
@@ -225,10 +225,11 @@ def test_missing_tables_name_the_command_to_run(postgres: Any) -> None:
 def test_without_pools_it_names_those_to_start(environment: dict[str, str]) -> None:
     assert manage(environment, "seed_catalog", "--products=3", "--stock=9", "--customers=1").returncode == 0
     ended = manage(environment, "seed_orders", "--count=2", "--customers=1", "--wait", "--timeout=0")
-    said = " ".join(ended.stderr.split())
+    output = " ".join(ended.stderr.split())
     assert ended.returncode == 1, ended.stderr
     assert (
-        "No pool answers for orders, inventory, payments. Start: celery -A workers.orders worker and" in said
+        "No pool answers for orders, inventory, payments. Start: celery -A workers.orders worker and"
+        in output
     )
 
 

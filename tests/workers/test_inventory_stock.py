@@ -170,11 +170,11 @@ def test_seeding_twice_only_refills_missing_units(inventory_session: Session) ->
 
 def test_the_steps_return_the_outcome_of_each_saga(inventory_session: Session) -> None:
     add_stock(inventory_session, tea=1)
-    said = reserve_stock.function(
+    output = reserve_stock.function(
         Batch({saga_id(1): order_placed(("tea", 1)), saga_id(2): order_placed(("tea", 1))}), inventory_session
     )
     reserved = StockReserved(order="O-1", customer="ada", currency="EUR", amount=100)
-    assert dict(said) == {saga_id(1): reserved, saga_id(2): OutOfStock(order="O-1", sku="tea")}
+    assert dict(output) == {saga_id(1): reserved, saga_id(2): OutOfStock(order="O-1", sku="tea")}
     undone = release_stock.function(Batch({saga_id(1): reserved}), inventory_session)
     assert dict(undone) == {saga_id(1): StockReleased(order="O-1")}
     reserve_stock.function(Batch({saga_id(3): order_placed(("tea", 1))}), inventory_session)

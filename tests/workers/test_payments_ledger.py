@@ -210,8 +210,8 @@ def test_the_step_returns_the_outcome_of_each_saga(payments_session: Session) ->
     def reserved(amount: int) -> StockReserved:
         return StockReserved(order="O-1", customer="ada", currency="EUR", amount=amount)
 
-    said = charge.function(Batch({saga_id(2): reserved(60), saga_id(1): reserved(60)}), payments_session)
-    assert dict(said) == {
+    output = charge.function(Batch({saga_id(2): reserved(60), saga_id(1): reserved(60)}), payments_session)
+    assert dict(output) == {
         saga_id(1): PaymentCharged(order="O-1", currency="EUR", amount=60),
         saga_id(2): PaymentDeclined(order="O-1", cause=Decline.NO_MONEY),
     }

@@ -37,5 +37,5 @@ def tell(app: Celery, task: str, *args: object) -> None:
     app.send_task(task, args, exchange="ordersaga", routing_key="to.inventory", declare=[])
 
 
-def words(book: Path) -> list[str]:
-    return book.read_text().splitlines() if book.exists() else []
+def words(log_file: Path) -> list[str]:
+    return log_file.read_text().splitlines() if log_file.exists() else []

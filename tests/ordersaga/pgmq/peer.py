@@ -131,12 +131,12 @@ app.steps["worker"].add(child_heartbeat.EndSilentChildren)
 
 
 @app.task(name="peer.note")
-def note(book: str, word: str, seconds: float = 0) -> None:
-    """Append ``word`` to the file ``book`` at the start and the end of a task of ``seconds``."""
-    with Path(book).open("a") as file:
+def note(path: str, word: str, seconds: float = 0) -> None:
+    """Append ``word`` to the file ``log_file`` at the start and the end of a task of ``seconds``."""
+    with Path(path).open("a") as file:
         file.write(f"{word} begun\n")
     time.sleep(seconds)
-    with Path(book).open("a") as file:
+    with Path(path).open("a") as file:
         file.write(f"{word} done\n")
 
 

@@ -30,7 +30,7 @@ def test_a_signal_reaches_all_bound_queues_of_all_processes(connection: Connecti
 
 
 @pytest.mark.parametrize(
-    ("pattern", "hears", "ignores"),
+    ("pattern", "consumes", "ignores"),
     [
         ("refusal.#", ["refusal", "refusal.a", "refusal.a.b"], ["refusals", "a.refusal"]),
         ("*.placed", ["order.placed"], ["placed", "a.order.placed", "orderXplaced"]),
@@ -41,14 +41,14 @@ def test_a_signal_reaches_all_bound_queues_of_all_processes(connection: Connecti
     ],
 )
 def test_binding_patterns_match_as_in_amqp(
-    connection: Connection, pattern: str, hears: list[str], ignores: list[str]
+    connection: Connection, pattern: str, consumes: list[str], ignores: list[str]
 ) -> None:
     channel = connection.default_channel
     queue = Queue("listener", Exchange("topics", type="topic"), routing_key=pattern)(channel)
     queue.declare()
-    for key in hears + ignores:
+    for key in consumes + ignores:
         publish(connection, "topics", key, 1)
-    assert size(connection, "listener") == len(hears)
+    assert size(connection, "listener") == len(consumes)
 
 
 def test_a_process_that_declared_nothing_knows_a_direct_exchange(broker: BrokerDatabase, peer: Peer) -> None:
@@ -109,7 +109,7 @@ def test_ten_processes_can_install_and_declare_concurrently(broker: BrokerDataba
     def declare() -> None:
         try:
             connect(broker.url).release()
-        except BaseException as error:  # noqa: BLE001 - told by the assertion below
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion below
             failures.append(error)
 
     threads = [threading.Thread(target=declare) for _ in range(10)]

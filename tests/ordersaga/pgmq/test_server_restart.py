@@ -24,19 +24,23 @@ from webapp.ops import embedded
 def test_a_worker_survives_a_restart_of_the_database(
     broker: BrokerDatabase, app: Celery, worker: Peer, tmp_path: Path
 ) -> None:
-    book = tmp_path / "book"
+    log_file = tmp_path / "book"
     process = worker()
-    tell(app, "peer.note", str(book), "before")
-    eventually(lambda: "before done" in words(book), 10, "the first task")
+    tell(app, "peer.note", str(log_file), "before")
+    eventually(lambda: "before done" in words(log_file), 10, "the first task")
     broker.postgres.stop()
     process.wait_for_log("Connection to broker lost")
     with pytest.raises((OperationalError, psycopg2.OperationalError)):
         app.send_task(
-            "peer.note", [str(book), "lost"], exchange="ordersaga", routing_key="to.inventory", retry=False
+            "peer.note",
+            [str(log_file), "lost"],
+            exchange="ordersaga",
+            routing_key="to.inventory",
+            retry=False,
         )
     broker.postgres.start()
-    tell(app, "peer.note", str(book), "after")
-    eventually(lambda: "after done" in words(book), 40, "the task after the restart")
+    tell(app, "peer.note", str(log_file), "after")
+    eventually(lambda: "after done" in words(log_file), 40, "the task after the restart")
     assert process.alive
     assert process.terminate() == 0
 

@@ -22,12 +22,12 @@ from tests.support.time_scale import scaled
 def test_a_worker_runs_tasks_and_stops_cleanly(
     connection: Connection, app: Celery, worker: Peer, tmp_path: Path, pool: str
 ) -> None:
-    book = tmp_path / "book"
+    log_file = tmp_path / "log_file"
     process = worker(pool)
     for n in range(20):
-        tell(app, "peer.note", str(book), f"quick{n}")
+        tell(app, "peer.note", str(log_file), f"quick{n}")
     tell(app, "peer.fail")
-    eventually(lambda: len(words(book)) == 40, 20, "twenty tasks")
+    eventually(lambda: len(words(log_file)) == 40, 20, "twenty tasks")
     assert get(connection, "inventory.dead").headers["x-first-death-reason"] == "rejected"
     is_empty(connection, "inventory")
     assert process.terminate() == 0
@@ -37,43 +37,43 @@ def test_a_worker_runs_tasks_and_stops_cleanly(
 def test_a_stopping_worker_ends_its_task_and_requeues_the_rest(
     connection: Connection, app: Celery, worker: Peer, tmp_path: Path, pool: str, ending: int
 ) -> None:
-    book = tmp_path / "book"
+    log_file = tmp_path / "log_file"
     process = worker(pool, "--prefetch-multiplier=4", concurrency=1)
-    tell(app, "peer.note", str(book), "long", 3)
-    eventually(lambda: words(book) == ["long begun"], 10, "the long task's beginning")
-    tell(app, "peer.note", str(book), "later")
+    tell(app, "peer.note", str(log_file), "long", 3)
+    eventually(lambda: words(log_file) == ["long begun"], 10, "the long task's beginning")
+    tell(app, "peer.note", str(log_file), "later")
     process.send(ending)
     assert process.wait() == (1 if ending == signal.SIGINT else 0)  # Celery's own exit statuses
-    assert words(book)[:2] == ["long begun", "long done"]
+    assert words(log_file)[:2] == ["long begun", "long done"]
     worker(pool)
-    eventually(lambda: words(book)[-1] == "later done", 10, "the other task, elsewhere")
+    eventually(lambda: words(log_file)[-1] == "later done", 10, "the other task, elsewhere")
     is_empty(connection, "inventory")
-    assert words(book).count("long begun") == 1
+    assert words(log_file).count("long begun") == 1
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_task_longer_than_the_visibility_timeout_runs_once(
     connection: Connection, app: Celery, worker: Peer, tmp_path: Path, pool: str
 ) -> None:
-    book = tmp_path / "book"
+    log_file = tmp_path / "log_file"
     worker(pool), worker(pool)
-    tell(app, "peer.note", str(book), "long", 3 * VISIBILITY)
-    eventually(lambda: "long done" in words(book), 4 * VISIBILITY + 5, "the long task's end")
+    tell(app, "peer.note", str(log_file), "long", 3 * VISIBILITY)
+    eventually(lambda: "long done" in words(log_file), 4 * VISIBILITY + 5, "the long task's end")
     is_empty(connection, "inventory")
-    assert words(book) == ["long begun", "long done"]
+    assert words(log_file) == ["long begun", "long done"]
 
 
 def test_another_worker_runs_the_task_of_a_killed_one(
     connection: Connection, app: Celery, worker: Peer, tmp_path: Path
 ) -> None:
-    book = tmp_path / "book"
+    log_file = tmp_path / "book"
     first = worker()
-    tell(app, "peer.note", str(book), "task", 3)
-    eventually(lambda: words(book) == ["task begun"], 10, "the task's beginning")
+    tell(app, "peer.note", str(log_file), "task", 3)
+    eventually(lambda: words(log_file) == ["task begun"], 10, "the task's beginning")
     first.kill()
     worker("threads")
     eventually(
-        lambda: words(book) == ["task begun", "task begun", "task done"],
+        lambda: words(log_file) == ["task begun", "task begun", "task done"],
         VISIBILITY + 10,
         "the second attempt",
     )
@@ -84,15 +84,15 @@ def test_another_child_runs_the_task_of_a_stopped_one(
     connection: Connection, app: Celery, worker: Peer, tmp_path: Path
 ) -> None:
     """The parent lives and keeps the message invisible, so it must kill the child."""
-    book = tmp_path / "book"
+    log_file = tmp_path / "book"
     process = worker("prefork", concurrency=1)
-    tell(app, "peer.note", str(book), "task", 3)
-    eventually(lambda: words(book) == ["task begun"], 10, "the task's beginning")
+    tell(app, "peer.note", str(log_file), "task", 3)
+    eventually(lambda: words(log_file) == ["task begun"], 10, "the task's beginning")
     assert process.pid is not None
     [child] = psutil.Process(process.pid).children()
     child.send_signal(signal.SIGSTOP)
 
-    eventually(lambda: words(book) == ["task begun", "task begun", "task done"], 20, "the second attempt")
+    eventually(lambda: words(log_file) == ["task begun", "task begun", "task done"], 20, "the second attempt")
     assert not child.is_running()
     is_empty(connection, "inventory")
 

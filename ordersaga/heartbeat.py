@@ -1,9 +1,7 @@
-"""A process's sign of life: a small file, locked while its process live_processes, that tells when each part
-last turned round.
+"""A process's heartbeat: a small locked file with the time at which each part of the process last worked.
 
-The lock is the kernel's (``flock``), so a process that was killed leaves nothing that could be mistaken for
-life, and no process number that is given away again misleads. Times are seconds since the machine's start,
-which no clock change moves.
+The kernel releases the lock (``flock``) when the process ends, so that neither a killed process nor a reused
+process id counts as alive. Times are seconds since the machine's start and do not depend on the clock.
 """
 
 from __future__ import annotations
@@ -21,18 +19,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 EVERY = 2.0
-"""Seconds between two writings."""
+"""Seconds between two writes."""
 STALE = 30.0
-"""Seconds after which a part that has not turned round is held to hang. The slowest honest turn, the wait for
-a broker's confirm and then for a connection, takes less.
+"""Seconds without a beat after which a part counts as hanging. The slowest regular round, a wait for a
+confirm and for a connection, takes less.
 """
 
 
 class ProcessStatus(NamedTuple):
-    """What a process last wrote of itself.
+    """The last state that a process wrote.
 
-    :ivar ages: seconds since each part last turned round; None when it has not begun or says that it cannot.
-    :ivar words: what a part has to say of itself, such as an error.
+    :ivar ages: the seconds since each part's last beat; None for a part that has not begun or cannot work.
+    :ivar words: a sentence for each part with a problem.
     """
 
     pid: int
@@ -42,21 +40,21 @@ class ProcessStatus(NamedTuple):
 
     @property
     def faults(self) -> dict[str, str]:
-        """Parts that do not work, with what is wrong."""
+        """The parts that do not work, with their problems."""
         found = {}
         for part, age in self.ages.items():
             if age is None or age > STALE:
                 since = (
                     "has not begun or lost its connection"
                     if age is None
-                    else f"has not turned round for {age:.0f} s"
+                    else f"has not made a round for {age:.0f} s"
                 )
                 found[part] = f"{since}{': ' if part in self.words else ''}{self.words.get(part, '')}"
         return found
 
 
 class Heartbeat:
-    """The writer's side: parts call :meth:`beat` whenever they turn round; a thread writes it down."""
+    """Writes the heartbeat: parts call :meth:`beat` in each round, and a thread writes the file."""
 
     def __init__(self, folder: Path, participant: str, node: str, parts: tuple[str, ...]) -> None:
         self._path = folder / f"{participant}.{socket.gethostname()}.{os.getpid()}.json"
@@ -67,12 +65,12 @@ class Heartbeat:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.occupied: Callable[[], tuple[str, ...]] = tuple
-        """Names the parts that cannot turn round because they are at work, and are none the worse for it."""
+        """Returns the parts that are busy with work and therefore count as alive."""
         self.conditions: Callable[[], dict[str, str]] = dict
-        """What is in the way of the process's children, by part."""
+        """Returns the problems of the process's children, by part."""
 
     def beat(self, part: str, words: str = "") -> None:
-        """``part`` has turned round; ``words`` tell what is in its way, if anything is."""
+        """Record a round of ``part``, with its problem if there is one."""
         self._beats[part] = time.monotonic()
         if words:
             self._words[part] = words
@@ -80,22 +78,21 @@ class Heartbeat:
             self._words.pop(part, None)
 
     def rest(self, part: str) -> None:
-        """``part`` cannot work for now."""
+        """Record that ``part`` cannot work now."""
         self._beats[part] = None
 
     def note(self, subject: str, words: str) -> None:
-        """Show ``words`` about something that is not a part of the process, such as its broker, until they
-        are empty.
-        """
+        """Show a problem of something outside the process, such as its broker; empty ``words`` end it."""
         if words:
             self._words[subject] = words
         else:
             self._words.pop(subject, None)
 
     def start(self) -> None:
-        """Begin to write.
+        """Create the file and the thread that writes it.
 
-        :raises OSError: when the folder cannot be made, is another user's, or the file cannot be written.
+        :raises OSError: when the folder cannot be created or belongs to another user, or the file cannot be
+            written.
         """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._path.parent.stat().st_uid != os.geteuid():
@@ -108,7 +105,7 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """Leave nothing behind."""
+        """End the thread and remove the file."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
@@ -117,7 +114,7 @@ class Heartbeat:
             self._forget()
 
     def _locked(self) -> int:
-        """The file, locked; -1 when a reader took it for a dead one's and removed it before it was."""
+        """Open and lock the file; -1 if a reader removed it as a dead process's before the lock."""
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,7 +130,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY):
-            with suppress(OSError):  # a full disk: what stands there grows old, and says so
+            with suppress(OSError):  # on a full disk, the last state becomes stale
                 self._write()
 
     def _write(self) -> None:
@@ -148,7 +145,7 @@ class Heartbeat:
         os.ftruncate(self._file, len(body))
 
     def _forget(self) -> None:
-        """A forked child may live a little longer than its parent, and must not hold the lock for it."""
+        """Close the file in a forked child, which may outlive its parent and must not hold the lock."""
         self._thread = None
         if self._file >= 0:
             os.close(self._file)
@@ -156,11 +153,9 @@ class Heartbeat:
 
 
 def live_processes(folder: Path, participant: str) -> list[ProcessStatus]:
-    """The processes of a participant's pool that live on this machine; what dead ones have left
-    is removed.
-    """
+    """The live processes of a participant's pool on this machine; files of dead ones are removed."""
     files = sorted(folder.glob(f"{participant}.{socket.gethostname()}.*.json"))
-    return [life for file in files for life in _status(file)]
+    return [status for file in files for status in _status(file)]
 
 
 def _status(path: Path) -> Iterator[ProcessStatus]:
@@ -177,7 +172,7 @@ def _status(path: Path) -> Iterator[ProcessStatus]:
             try:
                 found = json.loads(os.pread(file, 65536, 0))
                 break
-            except ValueError:  # read between writing and cutting off
+            except ValueError:  # read between the write and the truncation
                 time.sleep(0.01)
         if found:
             now = time.monotonic()
@@ -196,5 +191,5 @@ def _dead(file: int) -> bool:
 
 
 def default_folder() -> Path:
-    """Where signs of life are written unless the settings say otherwise."""
+    """The default folder of heartbeat files."""
     return Path(tempfile.gettempdir()) / f"ordersaga-{os.geteuid()}"

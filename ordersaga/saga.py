@@ -179,9 +179,7 @@ class Saga:
         self._check(first)
         own = {**self._parameters({saga: first}, trace), "mark": mark}
         if reserved := own.keys() & values.keys():
-            raise ValueError(
-                f"parameters reserved by the engine: {', '.join(sorted(reserved))}: rename yours"
-            )
+            raise ValueError(f"the engine has parameters named {', '.join(sorted(reserved))}: rename yours")
         cursor = borrow(db, planned=True, alone=True)
         self._check_database(cursor)
         cursor.execute(sql.start_with(writing), {**values, **own})
@@ -247,8 +245,8 @@ class Saga:
         cursor.execute(sql.STATUS, [saga])
         if cursor.fetchone() is None:
             raise UnknownSaga(
-                f"this database has no saga {saga}: check the id, and that `db` is a connection of "
-                f"{self.initiator}"
+                f"this database has no saga {saga}: check the id, and that `db` is a connection to the "
+                f"database of {self.initiator}"
             )
         outbox = Outbox(PackHeader(self.initiator, None, None, 1), notices=False)
         outbox.emit(saga, signal)

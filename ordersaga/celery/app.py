@@ -1,4 +1,4 @@
-"""A participant's pool: a Celery application that `celery -A … worker` runs with its ordinary options."""
+"""A participant's pool: the Celery application for ``celery -A … worker`` with its usual options."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ from ordersaga.signing import Keyring
 logger = logging.getLogger(__name__)
 
 HARD_FACTOR = 2
-"""A prefork child is ended when one transaction takes so many times its step's time limit."""
+"""A prefork child is killed when a transaction takes this many times its step's time limit."""
 
 
 class WorkerContext:
-    """What the worker's parts need to know: hangs on the Celery application as ``app.ordersaga``."""
+    """The state that the worker's parts share, as ``app.ordersaga`` on the Celery application."""
 
     def __init__(
         self,
@@ -55,7 +55,6 @@ class WorkerContext:
         background: BackgroundPublisher,
         shutdown: ShutdownFlag,
     ) -> None:
-        """:param background: sends Celery's own messages."""
         self.background = background
         self.participant, self.choreography, self.keyring, self.linger = (
             participant,
@@ -70,17 +69,17 @@ class WorkerContext:
         self.heartbeat: Heartbeat | None = None
 
     def beat(self, part: str, words: str = "") -> None:
-        """A part of the process has turned round."""
+        """Record a round of a part of the process, with its problem if there is one."""
         if (heartbeat := self.heartbeat) is not None:
             heartbeat.beat(part, words)
 
     def rest(self, part: str) -> None:
-        """A part of the process cannot work for now."""
+        """Record that a part of the process cannot work now."""
         if (heartbeat := self.heartbeat) is not None:
             heartbeat.rest(part)
 
     def note(self, subject: str, words: str) -> None:
-        """Show ``words`` about something that is not a part of the process, until they are empty."""
+        """Show a problem of something outside the process; empty ``words`` end it."""
         if (heartbeat := self.heartbeat) is not None:
             heartbeat.note(subject, words)
 
@@ -96,17 +95,17 @@ def create_app(
     run_dir: Path | None = None,
     bootsteps: Sequence[type] = (),
 ) -> Celery:
-    """The Celery application of one participant.
+    """Create the Celery application of one participant.
 
     :param broker_url: ``amqp://…`` (RabbitMQ) or ``pgmq://…`` (the embedded broker).
-    :param hold: how long an envelope is held while the participant's database is away, before it is published
-        again; must be shorter than RabbitMQ's ``consumer_timeout``.
-    :param run_dir: where its processes show that they are alive; a folder under the temporary one by default.
-    :param bootsteps: more worker bootsteps, such as the audit's drain of dead letters.
+    :param linger: how long the relay waits for more rows in a stream.
+    :param hold: how long an envelope is held while the participant's database is not available, before it is
+        published again; must be shorter than RabbitMQ's ``consumer_timeout``.
+    :param run_dir: the folder of the heartbeat files; by default in the temporary folder.
+    :param bootsteps: further worker bootsteps, such as the audit's for dead letters.
     """
     install()
-    # At DEBUG it would tell the arguments of tasks: whole envelopes. Said here, it holds whoever sets up
-    # logging, and how.
+    # At DEBUG this logger logs the arguments of tasks, which are whole envelopes.
     logging.getLogger("celery.pool").setLevel(logging.INFO)
     app = Celery(participant.name, set_as_current=True, fixups=[])
     app.conf.update(broker(broker_url))
@@ -155,7 +154,7 @@ def create_app(
 
 
 def broker(url: str) -> dict[str, Any]:
-    """Celery's settings for a broker by its URL. Nothing but the relay has its publishing confirmed."""
+    """Celery's settings for a broker URL. Only the relay uses publisher confirms."""
     if url.startswith("pgmq"):
         from ordersaga.celery import pgmq
 
@@ -166,7 +165,7 @@ def broker(url: str) -> dict[str, Any]:
 
 
 def _names(participant: Participant, choreography: Choreography) -> list[tuple[str, str]]:
-    """Topics (or their beginnings, ending in a dot) and the task that handles each."""
+    """Topics, or their beginnings with a dot, and the Celery task of each."""
     name = participant.name
     if participant.observer is not None:
         topics = ["signal.", "refusal.", ANSWER, ATTENTION, "notice"]
@@ -190,7 +189,7 @@ def _names(participant: Participant, choreography: Choreography) -> list[tuple[s
 def _publisher(
     app: Celery, choreography: Choreography, keyring: Keyring
 ) -> Callable[[OutgoingEnvelope], None]:
-    """Publishes one envelope on a connection of its own, which a forked child may use."""
+    """A function that publishes one envelope on a new connection, which a forked child may use."""
 
     def publish(envelope: OutgoingEnvelope) -> None:
         publisher = Publisher(app.connection_for_write(), choreography, keyring)
@@ -208,9 +207,9 @@ def _task(app: Celery, name: str, receiver: Receiver, requeue: Requeue) -> str:
         return name
 
     def handle(self: Any, body: bytes) -> None:
-        # What is raised here Celery logs, and tells to whoever watches its events: no more than may be told.
+        # Celery logs exceptions and sends them as events, so those raised here contain only safe messages.
         request = self.request
-        # the receiver binds for those who have no Celery; what is logged here is logged after its block
+        # the receiver sets the same log fields, but its block has ended when the errors are logged here
         topic, to = request.ordersaga_topic, receiver.participant.name
         envelope = OutgoingEnvelope(request.root_id, topic, to, request.ordersaga_signals, body)
         with (
@@ -227,7 +226,7 @@ def _task(app: Celery, name: str, receiver: Receiver, requeue: Requeue) -> str:
                 event = LogEvent("envelope_refused", sentence, error=safe_message(error))
                 logger.log(logging.ERROR, event)
                 raise Reject(error, requeue=False) from None
-            except Exception as error:  # noqa: BLE001 - raised anew, without its words
+            except Exception as error:  # noqa: BLE001 - replaced by its safe message
                 sentence = "The envelope could not be handled; it becomes a dead letter."
                 event = LogEvent("envelope_not_handled", sentence, **failure(error, whole=True))
                 logger.log(logging.ERROR, event)
@@ -239,12 +238,10 @@ def _task(app: Celery, name: str, receiver: Receiver, requeue: Requeue) -> str:
 
 
 def _limit_children(receiver: Receiver) -> None:
-    """In each forked child, end transactions that take too long."""
+    """Kill each forked child whose transaction takes too long."""
 
     def arm(**_: Any) -> None:
-        if (
-            current_process().name == "MainProcess"
-        ):  # a solo pool says the same, and must not end the whole worker
+        if current_process().name == "MainProcess":  # a solo pool must not end the worker
             return
         receiver.transactions.guard = lambda limit: time_limit.hard(limit.total_seconds() * HARD_FACTOR)
 

@@ -1,8 +1,8 @@
-"""Celery's own messages, sent from a thread: events, heartbeats, remote-control requests and replies.
+"""Send Celery's events, heartbeats and remote-control messages from a separate thread and connection.
 
-RabbitMQ stops reading from a connection that publishes while its memory or disk alarm is on. Were these
-messages published on the consumer's connection, or by the thread that consumes, nothing would be consumed
-either. They are worth nothing later and nothing waits for them, so what cannot be sent at once is dropped.
+While its memory or disk alarm is on, RabbitMQ stops reading from connections that publish. If the consumer
+published these messages, it could not consume either. Messages that cannot be sent at once are dropped,
+because they are useless later.
 """
 
 from __future__ import annotations
@@ -24,19 +24,17 @@ from ordersaga.log_throttle import LogThrottle
 logger = logging.getLogger(__name__)
 
 BUFFER = 1_000
-"""Messages that wait to be sent; more are dropped."""
+"""The number of messages that may wait; more are dropped."""
 POLL_SECONDS = 1.0
-"""How often the connection is read: for heartbeats, and for the broker's word that it accepts
-messages again.
-"""
+"""Seconds between two reads of the connection, for heartbeats and for the end of an alarm."""
 CLOSE_SECONDS = 1.0
-"""How long the last messages, such as a worker's farewell, may take when the process stops."""
+"""Seconds for the last messages, such as ``worker-offline``, when the process stops."""
 
 
 class BackgroundPublisher:
-    """Has a producer's ``publish`` and never waits: a thread sends, on a connection of its own.
+    """A producer whose ``publish`` does not block: a thread sends on a separate connection.
 
-    It takes the place of the producers that Celery's event dispatcher and mailbox use.
+    It replaces the producers of Celery's event dispatcher and mailbox.
     """
 
     def __init__(self, new_connection: Callable[[], Connection]) -> None:
@@ -49,7 +47,7 @@ class BackgroundPublisher:
         self._throttle = LogThrottle()
 
     def publish(self, body: Any, **options: Any) -> None:
-        """Send it soon, or drop it; options are those of kombu's ``Producer.publish``."""
+        """Send soon, or drop; options as of kombu's ``Producer.publish``."""
         self._waiting.append((body, options))
         self._wake.set()
         if self._thread is None:
@@ -57,11 +55,11 @@ class BackgroundPublisher:
 
     @contextmanager
     def acquire(self, *_: object, **__: object) -> Iterator[BackgroundPublisher]:
-        """As a pool of producers gives one."""
+        """The interface of a pool of producers."""
         yield self
 
     def close(self) -> None:
-        """Send what waits if the broker takes it, and end the thread."""
+        """Send waiting messages if the broker accepts them, and end the thread."""
         self._stop.set()
         self._wake.set()
         thread, self._thread = self._thread, None
@@ -80,7 +78,7 @@ class BackgroundPublisher:
             try:
                 self._serve()
                 wait = 0.5
-            except Exception as error:  # noqa: BLE001 - whatever it was, it must end neither the thread nor the process
+            except Exception as error:  # noqa: BLE001 - no error may end the thread
                 self._waiting.clear()
                 sentence = "The connection for Celery's own messages failed; they are dropped until it works."
                 self._log(LogEvent("background_publisher_failed", sentence, error=safe_message(error)))
@@ -109,13 +107,13 @@ class BackgroundPublisher:
                 return
             try:
                 body, options = self._waiting.popleft()
-            except IndexError:  # the oldest was pushed out meanwhile
+            except IndexError:  # the buffer dropped it meanwhile
                 return
             try:
                 producer.publish(body, **{**options, "retry": False})
             except (*connection.connection_errors, *connection.channel_errors):
                 raise
-            except Exception as error:  # noqa: BLE001 - a reply that cannot be written concerns nobody else
+            except Exception as error:  # noqa: BLE001 - other messages can still be sent
                 sentence = "An event or a reply of Celery cannot be encoded and is dropped."
                 self._log(LogEvent("background_message_dropped", sentence, error=safe_message(error)))
 
@@ -125,13 +123,13 @@ class BackgroundPublisher:
 
 
 class Dispatcher(EventDispatcher):
-    """Celery's event dispatcher, over the background publisher instead of a connection."""
+    """Celery's event dispatcher with the background publisher instead of a connection."""
 
     def __init__(self, connection: Any = None, **options: Any) -> None:
         super().__init__(None, **options)
 
     def enable(self) -> None:
-        """Begin to send."""
+        """Use the background publisher."""
         with self.mutex:
             self.producer = self.app.ordersaga.background
             self._closed, self.enabled = False, True
@@ -140,13 +138,13 @@ class Dispatcher(EventDispatcher):
 
 
 class NoConnection:
-    """Stands where Celery connects for its event dispatcher."""
+    """Replaces the connection that Celery opens for its event dispatcher."""
 
     supports_heartbeats = False
 
 
 def _read(connection: Connection) -> None:
-    """Take in what the broker has sent: heartbeats, and whether it reads from this connection."""
+    """Read heartbeats and alarms from the broker."""
     if connection.transport.driver_type != "amqp":
         return
     with suppress(TimeoutError):

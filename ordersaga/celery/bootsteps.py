@@ -1,6 +1,4 @@
-"""What every pool carries beside its tasks, as Celery bootsteps: its relay, and the flag that it
-is to stop.
-"""
+"""Celery bootsteps of every pool: the relay, background messages, visibility, and the shutdown flag."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ logger = get_logger(__name__)
 
 
 class ShutdownFlag:
-    """Tells the children of a prefork pool, too, that the worker is to stop: one shared byte, made before the
-    fork.
-    """
+    """A shared byte, created before the fork, that informs the children of a prefork pool of a shutdown."""
 
     def __init__(self) -> None:
         self._byte = mmap.mmap(-1, 1)
@@ -38,7 +34,7 @@ class ShutdownFlag:
         self._byte[0] = 1
 
     def sleep(self, seconds: float) -> bool:
-        """Wait; False when the worker is to stop instead."""
+        """Wait; return False if the worker must stop."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if self._byte[0]:
@@ -58,7 +54,7 @@ class RelayStep(bootsteps.StartStopStep):
         self._throttle = LogThrottle()
 
     def start(self, worker: Any) -> None:
-        """Begin to carry."""
+        """Start the relay's thread."""
         context = worker.app.ordersaga
         publisher = Publisher(worker.app.connection_for_write(), context.choreography, context.keyring)
         database = context.participant.database
@@ -81,7 +77,7 @@ class RelayStep(bootsteps.StartStopStep):
         self._thread.start()
 
     def stop(self, worker: Any) -> None:
-        """Finish the round under way."""
+        """End the thread after the current round."""
         if self._relay is not None and self._thread is not None:
             self._relay.stop()
             self._thread.join(timeout=15)
@@ -114,31 +110,29 @@ class RelayStep(bootsteps.StartStopStep):
 
 
 class SideMessages(bootsteps.StartStopStep):
-    """Ends the sending of Celery's own messages with the worker, and shows the broker's alarm as long as it
-    lasts.
-    """
+    """Closes the background publisher with the worker, and reports the broker's alarm in the heartbeat."""
 
     requires = {"celery.worker.components:Pool"}
 
     def __init__(self, worker: Any, **_: Any) -> None:
-        """Nothing to prepare."""
+        """Accept Celery's arguments."""
 
     def start(self, worker: Any) -> None:
-        """Begin to show."""
+        """Report alarms from now on."""
         context = worker.app.ordersaga
         alarm.listen(
             lambda reason: context.note("broker", f"accepts no messages: {reason}" if reason else "")
         )
 
     def stop(self, worker: Any) -> None:
-        """Send the last messages."""
+        """Send the last messages and close."""
         worker.app.ordersaga.background.close()
 
     terminate = stop
 
 
 class KeepVisible(bootsteps.StartStopStep):
-    """On the embedded broker: keeps messages out of others' sight while this process works on them."""
+    """Extends the visibility timeout of messages in progress on the embedded broker."""
 
     requires = {"celery.worker.consumer.tasks:Tasks"}
     EVERY = 10.0
@@ -147,11 +141,11 @@ class KeepVisible(bootsteps.StartStopStep):
         self._entry: Any = None
 
     def include_if(self, consumer: Any) -> bool:
-        """Only where messages come back by a time-out instead of by a closed connection."""
+        """Whether the broker returns messages after a timeout, not when the connection closes."""
         return bool(consumer.app.connection_for_read().transport.driver_type == "pgmq")
 
     def start(self, consumer: Any) -> None:
-        """Begin to extend."""
+        """Extend periodically."""
         from ordersaga.celery.pgmq import extend_visibility
 
         def extend() -> None:
@@ -164,7 +158,7 @@ class KeepVisible(bootsteps.StartStopStep):
         self._entry = consumer.timer.call_repeatedly(self.EVERY, extend)
 
     def stop(self, consumer: Any) -> None:
-        """Stop extending: what is left comes back to another worker."""
+        """Stop extending; other workers receive the remaining messages."""
         if self._entry is not None:
             self._entry.cancel()
             self._entry = None

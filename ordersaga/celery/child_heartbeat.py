@@ -1,9 +1,9 @@
-"""A prefork child that has stopped running is ended by its parent, and its envelope returns to the queue.
+"""Kill a prefork child that does not run, so that its envelope returns to the queue.
 
-A child that was stopped (SIGSTOP, a debugger) or hangs in code that never lets another thread run holds its
-envelope and its database's locks without end: no time limit inside the child can act. So a thread of each
-child counts in memory that it shares with its parent, and the parent kills a child whose count stands still.
-A child that waits for its database counts.
+A child that was stopped (SIGSTOP, a debugger), or hangs in code that never releases the GIL, would hold its
+envelope and its locks without end, and no time limit inside the child can act. A thread of each child
+increments a counter in shared memory, and the parent kills a child whose counter does not change. A child
+that waits for its database counts on.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from ordersaga.log import LogEvent
 logger = get_logger(__name__)
 
 EVERY = 3.0
-"""Seconds between two counts of a child, and between two looks of its parent."""
+"""Seconds between two increments of a child, and between two checks of its parent."""
 SILENT_ROUNDS = 15
-"""A child whose count stands still for so many looks is ended. Looks are counted instead of seconds, so that
-a parent that was itself stopped for a while ends nobody.
+"""The number of checks with an unchanged counter after which a child is killed. Checks are counted instead of
+seconds, so that a parent that was stopped itself kills no child.
 """
 CHILDREN = 1024
-"""The largest number of children that are watched."""
+"""The largest number of watched children."""
 SLOT = struct.Struct("=QQ")
 
 
 class Beat(NamedTuple):
-    """What a child last wrote: its process number and how often it has counted."""
+    """A child's process id and counter."""
 
     pid: int
     beats: int
 
 
 class ChildHeartbeats:
-    """Shared memory with a slot for each child, made before the fork."""
+    """Shared memory with a slot for each child, created before the fork."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, SLOT.size * CHILDREN)
@@ -75,11 +75,11 @@ class EndSilentChildren(bootsteps.StartStopStep):
         self._seen: dict[int, tuple[Beat, int]] = {}
 
     def include_if(self, worker: Any) -> bool:
-        """Only in pools of processes."""
+        """Whether this is a pool of processes."""
         return bool(getattr(worker.pool_cls, "uses_semaphore", False))
 
     def start(self, worker: Any) -> None:
-        """Begin to watch, until the process ends: a warm stop must not wait for a child that does not run."""
+        """Watch until the process ends, because a warm shutdown must not wait for a child that hangs."""
         args = (worker.pool, worker.app.ordersaga.children)
         threading.Thread(target=self._run, args=args, name="children", daemon=True).start()
 
@@ -88,11 +88,11 @@ class EndSilentChildren(bootsteps.StartStopStep):
             children = {child.index: child.pid for child in list(children_of._pool) if child.index < CHILDREN}
             self._seen = {index: seen for index, seen in self._seen.items() if index in children}
             for index, pid in children.items():
-                self._look(pid, index, beats[index])
+                self._check(pid, index, beats[index])
             time.sleep(EVERY)
 
-    def _look(self, pid: int, index: int, beat: Beat) -> None:
-        if beat.pid != pid:  # it has not begun to count
+    def _check(self, pid: int, index: int, beat: Beat) -> None:
+        if beat.pid != pid:  # the child has not begun to count
             return
         before, rounds = self._seen.get(index, (None, 0))
         rounds = rounds + 1 if beat == before else 0

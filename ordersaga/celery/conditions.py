@@ -1,8 +1,7 @@
-"""What is in the way of a pool's work, reported by the processes that do it to the one that health checks
-ask.
+"""Report problems of a pool's children to the parent process, which writes the heartbeat.
 
-The children of a prefork pool share with their parent only what was made before the fork: here a pipe. Each
-report is a line shorter than ``PIPE_BUF``, so that lines of several children do not mix (POSIX, ``write``).
+The children of a prefork pool share a pipe with their parent. Each report is a line shorter than
+``PIPE_BUF``, so that lines of several children do not mix (POSIX, ``write``).
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ import time
 REPEAT = 10.0
 """Seconds between two reports of the same condition."""
 LIFETIME = 60.0
-"""Seconds after which a condition that was not reported again no longer holds: its process may have died."""
+"""Seconds after which a condition expires unless it is reported again: its process may have died."""
 LONGEST = 500
-"""Characters of a sentence that are reported."""
+"""The longest reported sentence, in characters."""
 
 
 class Conditions:
-    """One for each pool process, made before it forks."""
+    """The conditions of one pool; created before it forks."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
@@ -35,20 +34,18 @@ class Conditions:
         self._rest = b""
 
     def report(self, part: str, sentence: str) -> None:
-        """Report what is in the way of a part of the work; an empty sentence: nothing any more. Never blocks,
-        never raises.
-        """
+        """Report a problem of a part; an empty sentence ends it. Never blocks, never raises."""
         with self._lock:
             before, at = self._reported.get(part, ("", 0.0))
             if sentence == before and (not sentence or time.monotonic() - at < REPEAT):
                 return
             self._reported[part] = sentence, time.monotonic()
         line = json.dumps([os.getpid(), part, sentence[:LONGEST]]) + "\n"
-        with contextlib.suppress(OSError):  # nobody reads where no sign of life is written
+        with contextlib.suppress(OSError):  # without a heartbeat the pipe has no reader and fills up
             os.write(self._write, line.encode())
 
     def read(self) -> dict[str, str]:
-        """What is in the way now, by part. Called by one thread of the parent."""
+        """The current problems by part. Only one thread of the parent may call this."""
         while select.select([self._read], [], [], 0)[0]:
             *lines, self._rest = (self._rest + os.read(self._read, 65536)).split(b"\n")
             for line in lines:

@@ -1,6 +1,4 @@
-"""Celery's consumer with a guarded context: what must not be let in goes to the dead letters, never
-acknowledged away.
-"""
+"""Celery's consumer with a check of every message: refused messages become dead letters."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ from ordersaga.log_throttle import LogThrottle
 logger = get_logger(__name__)
 
 MAX_NUMBER = 2**53
-"""Numbers in Celery's own messages are smaller: clocks are counted on from the largest one seen, and must fit
+"""The limit for numbers in Celery's messages. Celery adopts the largest clock that it receives, which must fit
 into a header.
 """
 COMMAND_FIELDS = frozenset({"method", "arguments", "destination", "pattern", "matcher", "ticket", "reply_to"})
@@ -35,14 +33,14 @@ EVENT_NUMBERS = ("clock", "timestamp", "utcoffset", "pid", "freq", "local_receiv
 
 
 class Consumer(consumer.Consumer):
-    """Checks every message before Celery sees it, and calls tasks by the participant's own names.
+    """Validates every message before Celery handles it, and maps topics to the participant's tasks.
 
-    Nothing is published on its connection: a broker whose alarm is on stops reading from connections that
-    publish, and so would take no acknowledgement either.
+    It does not publish on its connection: during an alarm the broker stops reading from connections that
+    publish, and would not read acknowledgements either.
     """
 
     class Blueprint(consumer.Consumer.Blueprint):
-        """Without delayed delivery: deadlines and retries are rows in PostgreSQL, not ETAs in the broker."""
+        """Without delayed delivery, because deadlines and retries are rows in PostgreSQL."""
 
         default_steps = [s for s in consumer.Consumer.Blueprint.default_steps if "delayed_delivery" not in s]
 
@@ -52,7 +50,7 @@ class Consumer(consumer.Consumer):
         self._heartbeats: Heartbeats | None = None
         mailbox = self.app.control.mailbox
         mailbox._producer_pool = self.app.ordersaga.background
-        vars(mailbox).pop("producer_pool", None)  # cached by whatever has asked before
+        vars(mailbox).pop("producer_pool", None)  # remove a cached value
         for step in self.steps:
             if isinstance(step, Gossip):
                 self._guard_events(step)
@@ -60,9 +58,7 @@ class Consumer(consumer.Consumer):
                 self._guard_commands(step.box)
 
     def connect(self) -> Any:
-        """The connection to consume from, with heartbeats in every kind of pool; exchanges and queues are
-        declared.
-        """
+        """Connect with heartbeats in every kind of pool, and declare exchanges and queues."""
         if self.hub is not None or self.amqheartbeat:
             connection = super().connect()
         else:
@@ -78,9 +74,7 @@ class Consumer(consumer.Consumer):
         return connection
 
     def _declare(self, connection: Any) -> None:
-        """Instead of Celery, which would end the worker where a queue of another release has
-        other arguments.
-        """
+        """Declare all queues; Celery would end the worker if a queue has the arguments of another release."""
         try:
             declare(connection, self.app.ordersaga.choreography)
         except OtherSaga as refused:
@@ -93,18 +87,18 @@ class Consumer(consumer.Consumer):
             raise WorkerShutdown(1) from refused
 
     def connection_for_write(self, url: str | None = None, heartbeat: float | None = None) -> Any:
-        """Celery asks for its event dispatcher, which here has a connection of its own."""
+        """Replace the connection of Celery's event dispatcher, which uses the background publisher."""
         return NoConnection()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
-        """The function called with each message."""
+        """The function that receives each message."""
         handle = super().create_task_handler(*args, **kwargs)
         context = self.app.ordersaga
 
         def on_message(message: Any) -> Any:
             try:
                 headers = validate(message, context.keyring, context.tasks)
-            except Exception as error:  # noqa: BLE001 - no message may end the process, whatever it is made of
+            except Exception as error:  # noqa: BLE001 - no message may end the process
                 self._refuse(message, error)
                 return None
             message._raw_headers, message.headers = message.headers, headers
@@ -116,7 +110,7 @@ class Consumer(consumer.Consumer):
         return on_message
 
     def perform_pending_operations(self) -> None:
-        """Called at each turn where there is no event loop."""
+        """Celery calls this in each round of a pool without an event loop."""
         super().perform_pending_operations()
         if self._heartbeats is not None:
             self._heartbeats.turn()
@@ -124,7 +118,7 @@ class Consumer(consumer.Consumer):
             self.app.ordersaga.beat(CONSUMER)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Celery would log the body and acknowledge it; we keep it and log its digest."""
+        """Reject the message; Celery would acknowledge it and log its body."""
         self._refuse(message, exc)
 
     def _refuse(self, message: Any, error: Exception) -> None:
@@ -140,11 +134,11 @@ class Consumer(consumer.Consumer):
         message.reject_log_error(logger, self.connection_errors)
 
     # -- Celery's own messages: other workers' events, and remote control
-    # -------------------------------------------
 
     def _guard_events(self, gossip: Gossip) -> None:
-        """Drop events that are none: Celery lets what they raise end the worker. Nobody is elected: the
-        winner of an election would publish whatever task the event names.
+        """Drop malformed events, which would end the worker, and disable elections.
+
+        The winner of an election would publish any task that the event names.
         """
         gossip.event_handlers.clear()
         get_consumers = gossip.get_consumers
@@ -159,7 +153,7 @@ class Consumer(consumer.Consumer):
         gossip.get_consumers = guarded
 
     def _guard_commands(self, box: Any) -> None:
-        """Drop commands that are none: Celery would open its channel anew for each, and believe any clock."""
+        """Drop malformed commands: Celery would reopen its channel for each, and adopt any clock."""
         handle, replies = box.on_message, self.app.control.mailbox.reply_exchange.name
         known = frozenset(box.node.handlers)
 
@@ -189,26 +183,24 @@ class Consumer(consumer.Consumer):
         return on_message
 
     def _drop(self, what: str, fault: str) -> None:
-        if self._throttle.due(f"{what} {fault.partition(':')[0]}"):  # the rest may be anything
+        if self._throttle.due(f"{what} {fault.partition(':')[0]}"):  # the rest is untrusted text
             sentence = "A malformed message of Celery is dropped."
             logger.warning(LogEvent("celery_message_dropped", sentence, kind=what, fault=_shown(fault)))
 
 
 def _shown(fault: str) -> str:
-    """A fault that may quote what a stranger wrote, fit for a log."""
+    """Make a fault with untrusted text printable and short."""
     return "".join(each if each.isprintable() else "?" for each in fault[:200])
 
 
 def _needs_no_answer(message: Any) -> bool:
-    """Whether it counts as acknowledged by having been delivered; to reject it would be an error of the
-    channel.
-    """
+    """Whether its consumer does not acknowledge, so that rejecting the message would be a channel error."""
     tags = getattr(message.channel, "no_ack_consumers", None) or ()
     return (message.delivery_info or {}).get("consumer_tag") in tags
 
 
 def event_fault(message: Any) -> str:
-    """What is wrong with another worker's event; empty when nothing is."""
+    """The fault of another worker's event, or an empty text."""
     event = message.payload
     if (
         not isinstance(event, dict)
@@ -223,10 +215,10 @@ def event_fault(message: Any) -> str:
 
 
 def command_fault(body: Any, headers: Mapping[Any, Any], known: frozenset[str], replies: str) -> str:
-    """What is wrong with a remote-control command; empty when nothing is.
+    """The fault of a remote-control command, or an empty text.
 
-    :param known: the commands that there are.
-    :param replies: the exchange to which alone replies are sent.
+    :param known: the existing commands.
+    :param replies: the only exchange to which replies may be sent.
     """
     if not isinstance(body, dict) or not body.keys() <= COMMAND_FIELDS:
         return "not a command"

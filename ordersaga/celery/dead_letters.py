@@ -1,4 +1,4 @@
-"""The broker's dead letters, taken out raw: what no worker could read, or what killed its workers."""
+"""Consume the broker's dead letters: messages that no worker could read, or that killed workers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True)
 class DeadMessage:
-    """A message as it died.
+    """A dead message, undecoded.
 
-    :ivar queue: where it was to be heard; that of all unheard messages when no queue was bound to it.
-    :ivar properties: AMQP's, and the ``routing_key`` under which it was published to the queue it was taken
-        from.
+    :ivar queue: the queue where it died; for unroutable messages, the queue for those.
+    :ivar properties: of AMQP, and the ``routing_key`` of its publication to the dead-letter queue.
     """
 
     queue: str
@@ -35,12 +34,12 @@ class DeadMessage:
 
     @property
     def unheard(self) -> bool:
-        """Whether it died because nobody hears it."""
+        """Whether no queue was bound to its topic."""
         return self.queue == unheard_queue().name
 
     @property
     def reason(self) -> str:
-        """Why the broker gave it up: ``rejected``, ``delivery_limit``, ``expired``, ``maxlen`` or
+        """The broker's reason: ``rejected``, ``delivery_limit``, ``expired``, ``maxlen`` or
         ``unheard``.
         """
         return "unheard" if self.unheard else str(self.headers.get("x-first-death-reason", "rejected"))
@@ -60,14 +59,14 @@ class Drain(bootsteps.StartStopStep):
         self._thread: threading.Thread | None = None
 
     def start(self, worker: Any) -> None:
-        """Begin to drain."""
+        """Start the thread."""
         self._thread = threading.Thread(
             target=self._run, args=(worker.app,), name="dead letters", daemon=True
         )
         self._thread.start()
 
     def stop(self, worker: Any) -> None:
-        """Finish the message under way."""
+        """End the thread after the current message."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
@@ -80,7 +79,7 @@ class Drain(bootsteps.StartStopStep):
             try:
                 self._drain(app)
                 wait = 0.5
-            except Exception as error:  # noqa: BLE001 - told, and tried again: dead letters must not be lost
+            except Exception as error:  # noqa: BLE001 - logged and retried
                 sentence = "Dead letters cannot be read or stored; they stay in the broker."
                 fields = {"error": safe_message(error), "wait": wait}
                 logger.warning(LogEvent("dead_letters_waiting", sentence, **fields))
@@ -121,15 +120,15 @@ class Drain(bootsteps.StartStopStep):
 
 
 def drain(keep: Keep) -> type[Drain]:
-    """A worker bootstep that gives every dead message to ``keep`` and acknowledges it once that has returned.
+    """A worker bootstep that passes each dead message to ``keep``, and acknowledges it when that returns.
 
-    ``keep`` may be given the same message again after a crash, and is called again after it raised.
+    After a crash or an exception, ``keep`` receives the same message again.
     """
     return type("Drain", (Drain,), {"keep": staticmethod(keep)})
 
 
 def dead_message(message: Any, queue: str) -> DeadMessage:
-    """A message taken from the dead-letter queue of ``queue``, whatever it is made of."""
+    """Convert a message from the dead-letter queue of ``queue``, which may have any content."""
     properties = {k: v for k, v in (message.properties or {}).items() if k != "application_headers"}
     properties |= {
         "content_type": message.content_type,

@@ -1,4 +1,4 @@
-"""The garbage collector leaves alone what was there before the first envelope."""
+"""Exclude the objects that exist before the first envelope from garbage collection."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 from celery import signals
 
 YOUNG = 50_000
-"""Objects made before the youngest are looked through: an envelope of 400 signals makes some tens of
-thousands, all of which die with it.
+"""The threshold of the youngest generation: an envelope of 400 signals creates tens of thousands of objects,
+all short-lived.
 """
 
 
-def settle(**_: Any) -> None:
-    """Put all that lives now out of the collector's sight: it stays to the end, and looking through it costs
-    more than most steps (a third of the CPU of a pool that has Django and SQLAlchemy loaded).
+def freeze(**_: Any) -> None:
+    """Freeze all present objects, which live as long as the process.
+
+    Scanning them costs more than most steps: a third of the CPU of a pool with Django and SQLAlchemy.
     """
     gc.collect()
     gc.freeze()
@@ -23,6 +24,6 @@ def settle(**_: Any) -> None:
 
 
 def connect() -> None:
-    """Settle the worker's process before it forks and once it is ready, and each child when it begins."""
+    """Freeze before the fork, when the worker is ready, and at the start of each child."""
     for moment in (signals.worker_init, signals.worker_process_init, signals.worker_ready):
-        moment.connect(settle, weak=False)
+        moment.connect(freeze, weak=False)

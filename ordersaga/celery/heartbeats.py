@@ -1,7 +1,6 @@
-"""AMQP heartbeats of pools without an event loop (``-P threads``, ``-P solo``), which Celery leaves out.
+"""AMQP heartbeats for pools without an event loop (``-P threads``, ``-P solo``), where Celery sends none.
 
-Without them the broker never notices that a host is gone whose connection was not closed, and keeps what its
-workers held.
+Without them the broker does not notice a lost host, and keeps the messages that its workers held.
 """
 
 from __future__ import annotations
@@ -11,22 +10,19 @@ import time
 from typing import Any
 
 HEARTBEAT = 20.0
-"""Seconds between heartbeats, unless the broker's URL says otherwise. After twice as many either side counts
-as gone.
-"""
+"""Seconds between heartbeats, unless the broker's URL sets them. A peer is lost after twice the time."""
 FRAME = bytes([8, 0, 0, 0, 0, 0, 0, 0xCE])
 """An AMQP frame of type 8, on channel 0, of no length."""
 
 
 class Heartbeats:
-    """The heartbeats of one connection: :meth:`turn` at each turn of the loop, and a thread while a task
-    keeps it from turning.
+    """The heartbeats of one connection, from :meth:`turn` in each round, and from a thread while a task runs.
 
-    The thread writes only then, so that it never meets the loop's reading on one TLS connection.
+    The thread writes only then, so that it never uses a TLS connection at the same time as the loop.
     """
 
     def __init__(self, connection: Any) -> None:
-        """:param connection: kombu's, connected."""
+        """:param connection: an open connection of kombu."""
         self._connection, self._raw = connection, connection.connection
         self._interval = (
             float(connection.get_heartbeat_interval() or 0) if connection.supports_heartbeats else 0.0
@@ -37,14 +33,14 @@ class Heartbeats:
             threading.Thread(target=self._while_busy, name="heartbeats", daemon=True).start()
 
     def turn(self) -> None:
-        """Send a heartbeat when one is due.
+        """Send a heartbeat if one is due.
 
-        :raises amqp.ConnectionForced: when nothing came from the broker for twice the interval.
+        :raises amqp.ConnectionForced: when the broker sent nothing for twice the interval.
         """
         if not self._interval:
             return
         now = time.monotonic()
-        if now - self._turned > self._interval / 2:  # what came meanwhile has not been read yet
+        if now - self._turned > self._interval / 2:  # pending data has not been read yet
             self._raw.last_heartbeat_received = now
         self._turned = now
         self._connection.heartbeat_check()
@@ -61,5 +57,5 @@ class Heartbeats:
             if time.monotonic() - self._turned > self._interval / 2:
                 try:
                     transport.write(FRAME)
-                except OSError:  # the loop finds out by itself
+                except OSError:  # the loop notices it, too
                     return

@@ -1,4 +1,4 @@
-"""An envelope as a Celery message, and back: what is published, and what is let in."""
+"""The AMQP messages of envelopes: content type, and validation of received messages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ from ordersaga.signing import Keyring
 CONTENT_TYPE = "application/vnd.ordersaga+json"
 SERIALIZER = "ordersaga"
 MAX_HEADER = 255
-"""Characters of a header that the signature covers, and of the signature itself."""
-MANY = 10**6
-"""More deliveries than that nobody has counted."""
+"""The longest signed header and the longest signature, in characters."""
+MAX_REDELIVERIES = 10**6
+"""Redelivery counts at or above this are invalid and read as 0."""
 
 
 def install() -> None:
-    """Teach kombu the envelope's content type, and make it forget how to inflate: a header must not unpack a
-    bomb.
-    """
+    """Register the content type with kombu, and disable decompression, which an attacker could abuse."""
     register(SERIALIZER, _no_encoder, _decode, content_type=CONTENT_TYPE, content_encoding="binary")
     kombu.compression._decoders.clear()
 
@@ -34,30 +32,29 @@ def _no_encoder(_: Any) -> bytes:
 
 
 def _decode(body: bytes | memoryview | str) -> tuple[tuple[bytes], dict[str, Any], dict[str, None]]:
-    """The body is the task's one argument, unparsed: the receiver knows its types."""
+    """Pass the unparsed body as the only argument of the task."""
     raw = body.encode() if isinstance(body, str) else bytes(body)
     return (raw,), {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 def raw_body(message: Any) -> bytes:
-    """The body as bytes, whatever the transport made of it."""
+    """The body as bytes, for every transport."""
     body = message.body
     return body.encode(errors="surrogateescape") if isinstance(body, str) else bytes(body or b"")
 
 
 def validate(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, Any]:
-    """The Celery headers of a message that may be let in, made anew from what is signed.
+    """Validate a message; return Celery headers built from its signed headers only.
 
-    Nothing of the message's own headers is trusted but what the signature covers: no eta, no expiry, no other
-    task's name.
+    The signature covers all that is used, so that a sender cannot set an ETA, an expiry or another task.
 
-    :param tasks: the task for each topic that this participant hears; a key ending in ``.`` stands for all
-        that begin so.
-    :raises EnvelopeError: when it must not be let in.
+    :param tasks: the task for each topic that this participant consumes; a key that ends with a dot matches
+        all topics with this beginning.
+    :raises EnvelopeError: when the message must be refused.
     """
     body = raw_body(message)
     headers = message.headers or {}
-    if not body:  # kombu would not decode it, and the worker die of what it gives instead
+    if not body:  # kombu would not decode it, and the worker would crash
         raise EnvelopeError("empty", digest(body))
     if len(body) > MAX_BYTES:
         raise EnvelopeError(f"{len(body):,} bytes are over the limit of {MAX_BYTES:,}", digest(body))
@@ -68,11 +65,11 @@ def validate(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str,
     topic, id_, signature = (_text(headers, name, body) for name in ("task", "id", "ordersaga-signature"))
     signals = headers.get("ordersaga-signals")
     if not isinstance(signals, int) or isinstance(signals, bool):
-        raise EnvelopeError("does not tell how many signals it holds", digest(body))
+        raise EnvelopeError("its number of signals is missing", digest(body))
     keyring.verify(signature, id_, topic, signals, body)
     task = tasks.get(topic) or tasks.get(topic.partition(".")[0] + ".")
     if task is None:
-        raise EnvelopeError(f"nobody here hears {topic[:80]!r}", digest(body))
+        raise EnvelopeError(f"{topic[:80]!r} is not consumed here", digest(body))
     return {
         "lang": "py",
         "task": task,
@@ -90,7 +87,7 @@ def validate(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str,
 
 
 def _text(headers: Mapping[str, Any], name: str, body: bytes) -> str:
-    """A header's text; empty when there is none."""
+    """The text of a header; empty if it is missing."""
     value = headers.get(name, "")
     if not isinstance(value, str) or not value.isprintable() or len(value) > MAX_HEADER:
         raise EnvelopeError(f"its header {name} is not a short printable text", digest(body))
@@ -98,6 +95,10 @@ def _text(headers: Mapping[str, Any], name: str, body: bytes) -> str:
 
 
 def redeliveries(headers: Mapping[str, Any]) -> int:
-    """As the broker counts them; at its first delivery the header is the sender's, who may write anything."""
+    """The broker's count; at the first delivery the sender wrote the header, so it is not trusted."""
     count = headers.get("x-delivery-count")
-    return count if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < MANY else 0
+    return (
+        count
+        if isinstance(count, int) and not isinstance(count, bool) and 0 <= count < MAX_REDELIVERIES
+        else 0
+    )

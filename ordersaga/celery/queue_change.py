@@ -107,8 +107,8 @@ class QueueChange:
             if attempts == ATTEMPTS:
                 self._give_back()
                 raise QueueChangeError(
-                    f"Queue {self._queue.name} was declared with the old arguments again. Stop the pools of the release "
-                    "before this one, then run this again."
+                    f"Queue {self._queue.name} was declared with the old arguments again. "
+                    "Stop the pools of the previous release, then run this again."
                 )
             attempts += 1
             self._empty()
@@ -187,7 +187,8 @@ class QueueChange:
             except amqp.exceptions.MessageNacked:  # the queue is full: its consumers will make room
                 if time.monotonic() > deadline:
                     raise QueueChangeError(
-                        f"Queue {self._queue.name} is full; {self._temporary.name} holds the rest. Run this again."
+                        f"Queue {self._queue.name} is full; {self._temporary.name} holds the rest. "
+                        "Run this again."
                     ) from None
                 time.sleep(0.5)
                 continue

@@ -71,8 +71,7 @@ def install() -> None:
     serialization.PROPERTY_CLASSES[spec.Basic.CLASS_ID] = decode_properties
 
 
-# -------------------------------------------------------------------------------------------------------------
-# alarm
+# -- alarm
 
 
 class Alarm:

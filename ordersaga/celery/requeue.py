@@ -1,9 +1,9 @@
-"""Publishes an envelope once more instead of holding it while its database is away.
+"""Publish an envelope again instead of holding it while its database is not available.
 
 RabbitMQ closes the channel of a consumer that holds a message for longer than ``consumer_timeout`` (30
 minutes by default), and most versions count that as a delivery. An envelope that waits for its database is
-therefore published again, to the end of its participant's queue, and the first copy is acknowledged: it is
-never held for long, and its count starts again.
+therefore published again to its participant's queue, and the first copy is acknowledged; the count of
+deliveries starts again.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ordersaga.log import LogEvent, safe_message
 logger = logging.getLogger(__name__)
 
 HOLD = timedelta(seconds=60)
-"""How long an envelope is held while its database is away."""
+"""How long an envelope is held while its database is not available."""
 
 
 class Held(threading.local):
-    """The envelope that this thread works on.
+    """The envelope that this thread handles.
 
-    :ivar until: when it is to be published again, by the monotonic clock.
-    :ivar requeued: whether it has been.
+    :ivar until: when to publish it again, by the monotonic clock.
+    :ivar requeued: whether it was published again.
     """
 
     envelope: OutgoingEnvelope | None = None
@@ -37,7 +37,7 @@ class Held(threading.local):
 
 
 class Requeue:
-    """One for all threads of a process; a forked child publishes on a connection of its own."""
+    """Serves all threads of a process; a forked child publishes on a new connection."""
 
     def __init__(
         self,
@@ -45,16 +45,15 @@ class Requeue:
         sleep: Callable[[float], bool],
         hold: timedelta = HOLD,
     ) -> None:
-        """:param publish: returns once the broker has confirmed it, else raises; from any thread and in a
-        forked child.
-        :param sleep: waits so many seconds; False when the process is to stop instead.
+        """:param publish: returns when the broker has confirmed, or raises; works in threads and children.
+        :param sleep: waits the given seconds; returns False if the process must stop instead.
         """
         self._publish, self._sleep, self._hold = publish, sleep, hold.total_seconds()
         self._held = Held()
 
     @contextmanager
     def holding(self, envelope: OutgoingEnvelope) -> Iterator[Held]:
-        """Within the block, this thread works on ``envelope``."""
+        """Register ``envelope`` as the one that this thread handles."""
         held = self._held
         held.envelope, held.until, held.requeued = envelope, time.monotonic() + self._hold, False
         try:
@@ -63,10 +62,10 @@ class Requeue:
             held.envelope = None
 
     def sleep(self, seconds: float) -> bool:
-        """Wait for the database; False when the envelope was published again, or the process is to stop.
+        """Wait for the database; False when the envelope was published again, or the process must stop.
 
-        A process that is to stop publishes its envelope again, too: restarts during an outage are no
-        deliveries.
+        A process that must stop also publishes its envelope again, so that restarts during an outage do not
+        count as deliveries.
         """
         if self._sleep(seconds):
             return not (time.monotonic() >= self._held.until and self._requeue())
@@ -79,7 +78,7 @@ class Requeue:
             return False
         try:
             self._publish(held.envelope)
-        except Exception as error:  # noqa: BLE001 - the envelope is still held, and nothing is lost
+        except Exception as error:  # noqa: BLE001 - the envelope is still held
             sentence = "The broker did not confirm the held envelope; it is still held."
             logger.warning(LogEvent("envelope_not_requeued", sentence, error=safe_message(error)))
             held.until = time.monotonic() + self._hold

@@ -1,4 +1,4 @@
-"""A hard time limit for one transaction, where the pool can give it."""
+"""A hard time limit for one transaction in a prefork child."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def hard(seconds: float) -> Iterator[None]:
-    """End this process if the block takes longer, even inside C code that never returns.
+    """Kill this process with SIGALRM if the block takes longer, even inside C code that never returns.
 
-    For prefork children only (the alarm belongs to the process): Celery gives the envelope back to the
-    broker, which counts the delivery, so that the receiver takes it apart at the third. Waiting for a
-    database outside the block costs no time.
+    For prefork children only. Celery returns the envelope to the broker, which counts the delivery, and the
+    receiver splits the envelope at the third. Waiting for a database outside the block does not count.
     """
     before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,7 +1,7 @@
 """Exchanges and queues, the same on RabbitMQ and on the embedded broker.
 
-Every pool declares all of it before its relay publishes, so that no signal is sent while a listener's queue
-is missing.
+Every pool declares all of them before its relay publishes, so that no signal is published while a consumer's
+queue is missing.
 """
 
 from __future__ import annotations
@@ -24,32 +24,31 @@ logger = get_logger(__name__)
 _differences = LogThrottle(every=600)
 
 DELIVERY_LIMIT = 10
-"""A message redelivered more often dies into the dead letters; every stop of a worker counts as one."""
+"""A message with more redeliveries becomes a dead letter; each stop of a worker counts."""
 UNLIMITED = 1_000_000_000
-"""The delivery limit of queues that never drop a message. RabbitMQ 4.0 and newer give a queue without one a
-limit of 20, where -1 means no limit; with -1, 3.10 drops a message at its first return.
+"""The delivery limit of queues that must not drop a message. RabbitMQ 4.0 and newer default to 20, and -1
+means no limit there; with -1, version 3.10 drops a message at its first return.
 """
 QUEUE_BYTES = 2 * 1024**3
-"""A queue that holds so much refuses more, and the outbox keeps it."""
+"""A queue of this size refuses further messages, and the outbox keeps them."""
 
 UNHEARD = Exchange("ordersaga.unheard", type="fanout", durable=True)
 SIGNALS = Exchange("ordersaga", type="topic", durable=True, arguments={"alternate-exchange": UNHEARD.name})
 DEAD = Exchange("ordersaga.dead", type="direct", durable=True)
 KIND = "ordersaga.kind"
-"""An exchange that carries no message: its alternate exchange is the name of the saga that this virtual host
-is for. A broker refuses to declare it with another one, so that two kinds of saga never receive each other's
-signals.
+"""An exchange without messages, whose alternate exchange names the saga of this virtual host. The broker
+refuses another declaration, so that two kinds of saga never receive each other's signals.
 """
 DEAD_SUFFIX = ".dead"
 QUORUM = {"x-queue-type": "quorum"}
 STRUCTURE = (None, "x-queue-type", "durable", "exclusive", "auto_delete")
-"""Differences that are not only arguments: such a queue is not used."""
+"""Properties in which a queue may not differ."""
 KEEPING = {**QUORUM, "x-delivery-limit": UNLIMITED}
-"""Arguments of queues whose messages end nowhere else: the same on RabbitMQ 3.10, 4.0 and 4.3."""
+"""Arguments of queues that must not drop messages; they behave the same on RabbitMQ 3.10, 4.0 and 4.3."""
 
 
 def queue_of(participant: Participant, choreography: Choreography) -> Queue:
-    """The one queue of a participant, bound to all that it hears."""
+    """The queue of a participant, bound to all that it consumes."""
     return Queue(
         participant.name,
         bindings=[binding(SIGNALS, routing_key=key) for key in choreography.bindings(participant)],
@@ -67,16 +66,14 @@ def queue_of(participant: Participant, choreography: Choreography) -> Queue:
 
 
 def used_queue(participant: Participant, choreography: Choreography) -> Any:
-    """The queue as its consumers use it, which :func:`declare` has declared: a second declaration might be
-    refused.
-    """
+    """The queue for consumers, without a second declaration, which the broker might refuse."""
     queue: Any = queue_of(participant, choreography)
     queue.no_declare = True
     return queue
 
 
 def dead_queue_of(participant: Participant) -> Queue:
-    """Where the messages die that a participant could not read, or that killed its workers."""
+    """The dead-letter queue of a participant."""
     return Queue(
         f"{participant.name}{DEAD_SUFFIX}",
         DEAD,
@@ -87,12 +84,12 @@ def dead_queue_of(participant: Participant) -> Queue:
 
 
 def unheard_queue() -> Queue:
-    """Where signals end that no queue is bound to."""
+    """The queue for messages that no other queue is bound to."""
     return Queue(UNHEARD.name, UNHEARD, durable=True, queue_arguments=KEEPING)
 
 
 def queues(choreography: Choreography) -> Iterator[Queue]:
-    """All queues: dead letters first, so that nothing dies before it has where to go."""
+    """All queues; dead-letter queues first, because other queues refer to them."""
     yield unheard_queue()
     for participant in choreography.participants.values():
         yield dead_queue_of(participant)
@@ -101,13 +98,13 @@ def queues(choreography: Choreography) -> Iterator[Queue]:
 
 
 def declare(connection: Connection, choreography: Choreography) -> None:
-    """Declare everything; safe to repeat and from many processes at once.
+    """Declare all exchanges and queues; idempotent, also from several processes at once.
 
-    A queue that stands with other arguments, such as those of another release, is bound and used as it is;
-    the log says so.
+    A queue with other arguments, such as those of another release, is bound and used as it is, with a
+    warning.
 
-    :raises OtherSaga: the virtual host carries the signals of another kind of saga.
-    :raises amqp.PreconditionFailed: an exchange or a queue stands that is of another type.
+    :raises OtherSaga: when the virtual host carries another kind of saga.
+    :raises amqp.PreconditionFailed: when an exchange or a queue exists with another type.
     """
     declare_kind(connection, choreography)
     channel = connection.channel()
@@ -117,7 +114,7 @@ def declare(connection: Connection, choreography: Choreography) -> None:
         for queue in queues(choreography):
             try:
                 queue(channel).declare()
-            except amqp.PreconditionFailed as refused:  # it has closed the channel
+            except amqp.PreconditionFailed as refused:  # the broker has closed the channel
                 differs = difference(refused)
                 if differs in STRUCTURE:
                     raise
@@ -132,16 +129,16 @@ def declare(connection: Connection, choreography: Choreography) -> None:
 
 
 def kind_of(choreography: Choreography) -> Exchange:
-    """The exchange that says whose signals a virtual host carries."""
+    """The exchange that names the saga of a virtual host."""
     return Exchange(
         KIND, type="direct", durable=True, arguments={"alternate-exchange": choreography.saga.name}
     )
 
 
 def declare_kind(connection: Connection, choreography: Choreography) -> None:
-    """Declare whose signals the virtual host carries; :func:`declare` does so first.
+    """Declare the saga of the virtual host; :func:`declare` calls this first.
 
-    :raises OtherSaga: those of another kind.
+    :raises OtherSaga: when it is another one.
     """
     channel = connection.channel()
     try:
@@ -156,13 +153,13 @@ def declare_kind(connection: Connection, choreography: Choreography) -> None:
 
 
 def difference(refused: amqp.ChannelError) -> str | None:
-    """The argument because of which the broker refused a declaration; None: it refused for another reason."""
+    """The argument that made the broker refuse a declaration; None for another reason."""
     found = re.search(r"inequivalent arg '([\w-]+)'", refused.reply_text or "")
     return found[1] if found else None
 
 
 def bind(queue: Any) -> None:
-    """Bind a queue that stands; it must be bound to a channel."""
+    """Create the bindings of an existing queue; the object must be bound to a channel."""
     if queue.exchange is not None and queue.exchange.name:
         queue.queue_bind()
     for each in queue.bindings:
@@ -170,7 +167,7 @@ def bind(queue: Any) -> None:
 
 
 def bindings_of(queue: Any) -> set[tuple[str, str]]:
-    """Exchange and key of each binding that a queue declares."""
+    """Exchange and key of each declared binding of a queue."""
     bound = {(b.exchange.name, b.routing_key or "") for b in queue.bindings}
     if queue.exchange is not None and queue.exchange.name:
         bound.add((queue.exchange.name, queue.routing_key or ""))

@@ -1,4 +1,4 @@
-"""A pool's process shows that it is alive, and tells its domain by its name."""
+"""Worker names, and bootsteps that write the heartbeat of a pool's process."""
 
 from __future__ import annotations
 
@@ -19,24 +19,23 @@ from ordersaga.log import LogEvent, safe_message
 logger = get_logger(__name__)
 
 CONSUMER, RELAY = "consumer", "relay"
-"""The parts of a process that must turn round."""
+"""The parts of a process that must make regular rounds."""
 
 
 class NamedWorker(Worker):
-    """A worker named by its participant unless ``-n`` says otherwise: ``inventory-4711@host``.
+    """A worker named ``inventory-4711@host`` by its participant and process id, unless ``-n`` is given.
 
-    The process number keeps several of one pool on one host apart: two of one name would answer for each
-    other.
+    Two workers of the same name on a host would answer each other's remote-control requests.
     """
 
     def __init__(self, app: Any = None, hostname: str | None = None, **options: Any) -> None:
-        if hostname in (None, host_format(default_nodename(None))):  # Celery's own, which says nothing
+        if hostname in (None, host_format(default_nodename(None))):  # Celery's default
             hostname = f"{self.app.ordersaga.participant.name}-{os.getpid()}@{socket.gethostname()}"
         super().__init__(app, hostname, **options)
 
 
 class HeartbeatStep(bootsteps.StartStopStep):
-    """Writes the process's sign of life while it runs; see :mod:`ordersaga.heartbeat`."""
+    """Writes the heartbeat of the process; see :mod:`ordersaga.heartbeat`."""
 
     requires = {"celery.worker.components:Pool"}
 
@@ -44,10 +43,10 @@ class HeartbeatStep(bootsteps.StartStopStep):
         self._heartbeat: Heartbeat | None = None
 
     def start(self, worker: Any) -> None:
-        """Begin to write; a pool that cannot works as well, and says that nobody will see it."""
+        """Start to write; if that fails, log a warning and work without a heartbeat."""
         context = worker.app.ordersaga
         heartbeat = Heartbeat(context.run_dir, context.participant.name, worker.hostname, (CONSUMER, RELAY))
-        if isinstance(worker.pool, solo.TaskPool):  # its one thread does the work and hears nobody meanwhile
+        if isinstance(worker.pool, solo.TaskPool):  # its only thread cannot beat while it works
             heartbeat.occupied = lambda: (CONSUMER,) if state.active_requests else ()
         heartbeat.conditions = context.conditions.read
         try:
@@ -59,7 +58,7 @@ class HeartbeatStep(bootsteps.StartStopStep):
         context.heartbeat = self._heartbeat = heartbeat
 
     def stop(self, worker: Any) -> None:
-        """Leave nothing behind."""
+        """Remove the heartbeat."""
         if self._heartbeat is not None:
             worker.app.ordersaga.heartbeat = None
             self._heartbeat.stop()
@@ -69,9 +68,9 @@ class HeartbeatStep(bootsteps.StartStopStep):
 
 
 class ConsumerHeartbeatStep(bootsteps.StartStopStep):
-    """Tells that the consumer is connected and turns round, wherever Celery runs an event loop.
+    """Beats for the consumer while it is connected, in pools with an event loop.
 
-    Where it does not, :class:`ordersaga.celery.consumer.Consumer` tells.
+    In others, :class:`ordersaga.celery.consumer.Consumer` does.
     """
 
     requires = {"celery.worker.consumer.tasks:Tasks"}
@@ -80,14 +79,14 @@ class ConsumerHeartbeatStep(bootsteps.StartStopStep):
         self._entry: Any = None
 
     def start(self, consumer: Any) -> None:
-        """The consumer listens."""
+        """The consumer is connected."""
         context = consumer.app.ordersaga
         context.beat(CONSUMER)
         if consumer.hub is not None:
             self._entry = consumer.timer.call_repeatedly(EVERY, context.beat, (CONSUMER,))
 
     def stop(self, consumer: Any) -> None:
-        """The connection is lost, or the process is to end."""
+        """The connection is lost, or the process stops."""
         if self._entry is not None:
             self._entry.cancel()
             self._entry = None

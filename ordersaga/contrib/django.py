@@ -15,7 +15,7 @@ from ordersaga.database import Transaction
 from ordersaga.sessions import prepare_session
 
 SESSION = "ORDERSAGA_SESSION"
-"""A key of an entry of ``DATABASES``: settings of its sessions beside ours, by name."""
+"""A key of an entry of ``DATABASES``: further settings of its sessions, by name."""
 
 
 class DjangoDatabase:
@@ -25,18 +25,14 @@ class DjangoDatabase:
     """
 
     def __init__(self, alias: str = "default", *, direct: str = "") -> None:
-        """:param direct: the server's own address, for the relay, where the alias leads to a connection
-        pooler.
-        """
+        """:param direct: the server's direct URL for the relay, if the alias leads to a connection pooler."""
         self.alias, self._direct = alias, direct
         prepare_sessions()
         os.register_at_fork(after_in_child=self._forget)
 
     @property
     def dsn(self) -> str:
-        """See :attr:`ordersaga.database.Database.dsn`; otherwise of Django's settings, as Django itself
-        connects.
-        """
+        """See :attr:`ordersaga.database.Database.dsn`; by default from Django's settings."""
         if self._direct:
             return self._direct
         given: dict[str, Any] = connections[self.alias].get_connection_params()
@@ -61,9 +57,7 @@ class DjangoDatabase:
 
 
 def prepare_sessions() -> None:
-    """From now on each new connection of Django's to PostgreSQL has its session prepared. A second time does
-    nothing.
-    """
+    """Prepare the session of each new connection of Django to PostgreSQL; idempotent."""
     connection_created.connect(_prepare, dispatch_uid="ordersaga.sessions")
 
 
@@ -72,7 +66,7 @@ def _prepare(connection: Any, **_: Any) -> None:
         return
     driver, settings = connection.connection, connection.settings_dict
     if not prepare_session(driver, settings.get(SESSION, {})):
-        # behind a pooler: what is prepared, held or set for a session would be another's next
+        # behind a pooler, prepared statements and server-side cursors would affect the next client
         if hasattr(driver, "prepare_threshold"):  # psycopg 3
             from psycopg import IsolationLevel
 

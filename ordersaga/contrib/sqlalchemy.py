@@ -17,36 +17,32 @@ from ordersaga.database import Transaction, borrow
 from ordersaga.sessions import prepare_session
 
 DRIVER = "postgresql+psycopg2://"
-"""SQLAlchemy's dialect and driver; where to connect stands in the connection string alone."""
+"""SQLAlchemy's dialect and driver; the address comes from the connection string."""
 
 
 class SQLAlchemyDatabase:
     """A PostgreSQL database by its connection string; a step's ``db`` is a :class:`sqlalchemy.orm.Session`.
 
-    The string is read by :mod:`ordersaga.conninfo`. Connects when first used. A
-    forked child forgets its parent's connections without closing them.
+    :mod:`ordersaga.conninfo` parses the string. The first use connects. A forked child forgets its parent's
+    connections without closing them.
     """
 
     def __init__(self, url: str, *, direct: str = "") -> None:
-        """:param direct: the server's own address, for the relay, where ``url`` leads to a
-        connection pooler.
-        """
+        """:param direct: the server's direct URL for the relay, if ``url`` leads to a connection pooler."""
         self._options = connection_options(url)
         self._direct = connection_options(direct) if direct else self._options
         os.register_at_fork(after_in_child=self._forget)
 
     @property
     def dsn(self) -> str:
-        """See :attr:`ordersaga.database.Database.dsn`; with the defaults that the connection
-        string left out.
-        """
+        """See :attr:`ordersaga.database.Database.dsn`; with default options."""
         return connection_string(self._direct)
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine of this process; each thread holds at most one connection of it while a step runs."""
+        """The engine of this process; a thread uses at most one connection while a step runs."""
         connect = partial(psycopg2.connect, connection_string(self._options))
-        # errors do not tell the parameters of a statement, which are those of a whole batch
+        # errors must not contain the parameters of a statement, which are those of a whole batch
         engine = create_engine(DRIVER, creator=connect, pool_size=64, max_overflow=-1, hide_parameters=True)
         event.listen(engine, "connect", _prepare)
         return engine
@@ -58,9 +54,7 @@ class SQLAlchemyDatabase:
             yield Transaction(session, borrow(session))
 
     def discard(self) -> None:
-        """See :meth:`ordersaga.database.Database.discard`. Idle connections are closed; others stay with
-        their threads.
-        """
+        """See :meth:`ordersaga.database.Database.discard`; only idle connections are closed."""
         self.engine.dispose()
 
     def _forget(self) -> None:
@@ -70,7 +64,6 @@ class SQLAlchemyDatabase:
 
 
 def _prepare(connection: Any, _record: Any) -> None:
-    if not prepare_session(
-        connection
-    ):  # behind a pooler: said at each BEGIN, as the session's default is not ours to set
+    # behind a pooler the session's default cannot be set, so each BEGIN names the isolation level
+    if not prepare_session(connection):
         connection.set_session(isolation_level="READ COMMITTED")

@@ -1,8 +1,8 @@
-"""structlog as the writer of the log: every line as JSON for machines, or as words for people.
+"""Format all log lines with structlog, as JSON for programs or as text for people.
 
-All that is logged passes here, whoever logs it: the engine's lines, structlog's, and those of Celery, Django
-and gunicorn. Each carries what is under way (:func:`ordersaga.log.current_context`); of exceptions no line
-tells more than :func:`ordersaga.log.safe_message`, and of addresses not the query.
+This applies to the lines of the engine, structlog, Celery, Django and gunicorn. Each line has the fields of
+:func:`ordersaga.log.current_context`. Exceptions appear only as :func:`ordersaga.log.safe_message`, and URLs
+without their query.
 """
 
 from __future__ import annotations
@@ -22,30 +22,26 @@ Event = MutableMapping[str, Any]
 
 QUERY = re.compile(r"\?\S*")
 WEB = ("django.server", "django.request", "django.security", "gunicorn")
-"""Loggers that tell addresses of pages: what was searched for stands in their query."""
+"""Loggers that log URLs, whose query may contain searched personal data."""
 ACCESS = "gunicorn.access"
 SERVERS = ("django", "django.server", "gunicorn.error", ACCESS)
-"""Loggers that bring handlers of their own."""
+"""Loggers with their own handlers, which are removed."""
 SECRETIVE = "django.db.backends"
-"""A logger that at DEBUG tells the parameters of statements. Celery's, of arguments, each pool silences
-itself.
-"""
+"""A logger that logs parameters of statements at DEBUG. Each pool silences Celery's, which logs arguments."""
 REPEATING = ("celery.app.trace", "celery.worker.strategy", "alembic.runtime.plugins")
-"""Loggers whose INFO says less than what is said anyway: of each task the engine has a line."""
+"""Loggers whose INFO events repeat those of the engine."""
 ACCESS_FORMAT = "%(m)s %(U)s"
-"""Gunicorn's ``access_log_format``, the rest being fields of their own; without query, referer, user and
-host.
-"""
+"""Gunicorn's ``access_log_format`` without query, referer, user and host; the rest are fields."""
 
 
 def configuration(
     *, json: bool, level: int | str = "INFO", file: str | None = None, words: bool = False
 ) -> dict[str, Any]:
-    """What :func:`logging.config.dictConfig`, Django's ``LOGGING`` and gunicorn's ``logconfig_dict`` take.
+    """The configuration for :func:`logging.config.dictConfig`, Django's ``LOGGING`` and gunicorn.
 
     :param level: of the root logger.
-    :param file: where lines go instead of standard error; one that is moved away is begun anew.
-    :param words: tell exceptions whole, with their words: for development alone.
+    :param file: the log file, instead of standard error; it is reopened after a rotation.
+    :param words: log exceptions with their messages; for development only.
     """
     output = {"class": "logging.handlers.WatchedFileHandler", "filename": file, "encoding": "utf-8"}
     return {
@@ -75,9 +71,7 @@ def configuration(
 
 
 def formatter(*, json: bool, words: bool = False, colors: bool = False) -> logging.Formatter:
-    """The formatter of all lines. Makes structlog's own loggers write through the standard library, and so
-    through here.
-    """
+    """The formatter of all lines; this also routes structlog's loggers through the standard library."""
     first: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -105,7 +99,7 @@ def formatter(*, json: bool, words: bool = False, colors: bool = False) -> loggi
 
 
 def _take_apart(_: Any, __: str, event: Event) -> Event:
-    """A line of the engine, an access of gunicorn's, and whatever else names an address."""
+    """Extract the fields of an engine event or a gunicorn access, and remove the query of a URL."""
     record: logging.LogRecord = event["_record"]
     atoms = event.pop("positional_args")
     if isinstance(record.msg, LogEvent):
@@ -126,7 +120,7 @@ def _fields(_: Any, __: str, event: Event) -> Event:
 
 
 def _errors(_: Any, __: str, event: Event) -> Event:
-    """Exceptions without their words."""
+    """Replace exceptions by their safe tracebacks."""
     given = event.pop("exc_info", None)
     if given is True:
         given = sys.exc_info()

@@ -1,4 +1,4 @@
-"""The embedded default: PostgreSQL and a broker in it, brought by wheels; nothing else to install."""
+"""The embedded default: PostgreSQL from a wheel, and a broker in it."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""``python -m ordersaga.embedded``: databases and a broker for a saga of one's own."""
+"""``python -m ordersaga.embedded``: start and stop databases and a broker for development."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ordersaga.participant import NAME
 EXAMPLE = """
 examples:
   eval "$(python -m ordersaga.embedded start .postgres desk hotel)"
-      makes or starts the server whose data is in .postgres, and sets DESK_DATABASE_URL, HOTEL_DATABASE_URL
+      creates or starts the server with its data in .postgres, and sets DESK_DATABASE_URL, HOTEL_DATABASE_URL
       and ORDERSAGA_BROKER_URL
   python -m ordersaga.embedded stop .postgres
-      ends it; the data stays
+      stops it and keeps the data
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0, 1 when the server cannot be had (the reason on stderr), 2 for wrong arguments."""
+    """Return 0, or 1 when the server cannot start (reason on stderr); exit with 2 for wrong arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m ordersaga.embedded",
-        description="PostgreSQL for development and tests: no port, only a socket that its own user may open.",
+        description="PostgreSQL for development and tests, on a socket that only its user may open.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="start|stop")
-    starting = commands.add_parser("start", help="print the addresses as variables for a shell")
-    starting.add_argument("folder", type=Path, help="where the server keeps its data")
+    starting = commands.add_parser("start", help="start the server and print its URLs as shell variables")
+    starting.add_argument("folder", type=Path, help="the server's data folder")
     starting.add_argument(
-        "participants", nargs="+", type=_name, help="each gets a database and a role of its name"
+        "participants", nargs="+", type=_name, help="names of the databases and roles to create"
     )
     starting.set_defaults(act=lambda given: _start(given.folder, given.participants))
-    stopping = commands.add_parser("stop", help="end the server, its data stays")
+    stopping = commands.add_parser("stop", help="stop the server and keep its data")
     stopping.add_argument("folder", type=Path)
     stopping.set_defaults(act=lambda given: stop(given.folder))
     given = parser.parse_args(arguments)
@@ -49,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 BROKER_VARIABLE = "ORDERSAGA_BROKER_URL"
-"""Not ``BROKER_URL``: Celery's command line takes that one for its own, and cannot read a
-socket's address.
-"""
+"""Not ``BROKER_URL``, which Celery's command line reads and cannot parse with a socket."""
 
 
 def _start(folder: Path, names: Sequence[str]) -> None:
@@ -62,10 +60,10 @@ def _start(folder: Path, names: Sequence[str]) -> None:
 
 def _name(text: str) -> str:
     if text in {BROKER, SUPERUSER}:
-        raise argparse.ArgumentTypeError(f"{text!r} is taken, the server itself uses it: choose another name")
+        raise argparse.ArgumentTypeError(f"{text!r} is reserved for the server: choose another name")
     if not NAME.match(text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} cannot be a participant: use lower-case letters, digits and _"
+            f"{text!r} is not a valid name of a participant: use lower-case characters, digits and _"
         )
     return text
 

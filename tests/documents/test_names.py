@@ -60,7 +60,7 @@ def test_every_named_file_and_test_exists(one: Page) -> None:
 
 def test_an_unknown_name_is_detected() -> None:
     good = "forward.py, tests/failures/test_trap_*.py, [x](../ordersaga/saga.py),"
-    good += " `tests/ordersaga/test_relay.py::carried`"
+    good += " `tests/ordersaga/test_relay.py::test_a_crash_after_the_confirm_publishes_twice`"
     text = f"{good} `ordersaga/sage.py`, ../saga.py and"
     text += " `test_trap_06_lost_update.py::test_nothing_of_the_kind` `webapp/pos`"
 

@@ -136,8 +136,8 @@ def test_a_traceparent_of_any_version_but_ff_is_valid() -> None:
     assert is_traceparent(f"fe{TRACE[2:]}")
 
 
-# ------------------------------------------------------------------------------------------------- sagas that
-# these start sagas
+# ----------------------------------------------------------------------------------------------------
+# traces of started sagas
 
 
 class Named(Signal):

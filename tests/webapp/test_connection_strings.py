@@ -44,8 +44,8 @@ Ask = Callable[[str], Any]
 REFUSED = (psycopg2.OperationalError, psycopg.OperationalError, DatabaseError, DBAPIError, Unreadable)
 """The errors of drivers and frameworks when a server is refused."""
 
-# ------------------------------------------------------------------------------------- every way to a
-# participant's database
+# ----------------------------------------------------------------------------------------------------
+# every way to a participant's database
 
 
 @contextmanager
@@ -371,8 +371,8 @@ def test_a_process_exits_at_once_with_the_variables_name(name: str) -> None:
     assert "hunter2" not in done.stderr
 
 
-# ---------------------------------------------------------------------------------------------------- the
-# session's settings
+# ----------------------------------------------------------------------------------------------------
+# the session's settings
 
 STRANGE = {
     "DateStyle": "German",

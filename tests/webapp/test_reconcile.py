@@ -152,8 +152,8 @@ def test_an_ended_sagas_first_pack_may_be_pruned_first(
     assert corruptible.audit().clean
 
 
-# ------------------------------------------------------------------------------------------------------ the
-# command
+# ----------------------------------------------------------------------------------------------------
+# the command
 
 
 def test_a_clean_result_exits_with_0_and_a_summary(samples: SampleDatabases) -> None:
@@ -215,8 +215,8 @@ def test_an_invalid_grace_period_is_refused(text: str) -> None:
         grace(text)
 
 
-# -------------------------------------------------------------------------------------------------------- the
-# grace
+# ----------------------------------------------------------------------------------------------------
+# the grace
 
 
 MOVES = "UPDATE ordersaga_saga SET moved_at = now() WHERE id = %(saga)s"

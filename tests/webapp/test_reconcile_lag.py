@@ -66,8 +66,8 @@ def owed(
     corruptible.corrupt(database, sql.format(kind=kind, recipient=recipient, payload=payload))
 
 
-# ------------------------------------------------------------------------------------------------------ the
-# outboxes
+# ----------------------------------------------------------------------------------------------------
+# the outboxes
 
 
 @pytest.mark.parametrize("database", OWNERS)
@@ -255,8 +255,8 @@ def test_the_broker_is_not_queried_without_lag(corruptible: CorruptibleDatabases
     assert not [warning for warning in report.warnings if "outboxes" in warning]
 
 
-# ------------------------------------------------------------------------------------------------------- the
-# command
+# ----------------------------------------------------------------------------------------------------
+# the command
 
 
 def test_a_stopped_audit_pool_is_lag_until_it_catches_up(

@@ -201,8 +201,8 @@ def test_the_summary_counts_orders_and_reasons_of_roll_back(
     assert figures.settling >= figures.slowest >= figures.median > 0
 
 
-# ----------------------------------------------------------------------------------------------- as a user
-# meets it
+# ----------------------------------------------------------------------------------------------------
+# as a user meets it
 
 
 def test_an_unreachable_database_is_named_with_its_address() -> None:

@@ -107,8 +107,8 @@ def test_a_batch_of_very_many_skus_does_not_exhaust_the_lock_table(inventory_ses
     assert 0 < held <= stock.LOCK_SLOTS
 
 
-# ------------------------------------------------------------------------------------------------- releasing,
-# shipping
+# ----------------------------------------------------------------------------------------------------
+# releasing, shipping
 
 
 def test_released_units_are_on_hand_again(inventory_session: Session) -> None:

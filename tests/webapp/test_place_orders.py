@@ -149,7 +149,7 @@ ORDER_FAULTS = [
     ("A,ann,euros,TEA,1,", "line 2: currency: String should match pattern"),
     (
         "\n".join(f"A,ann,EUR,SKU-{n},1," for n in range(500)),
-        "line 2: lines: are too many. Order 1 to 100 lines.",
+        "line 2: lines: are too many. Give 1 to 100 lines.",
     ),
 ]
 
@@ -170,7 +170,7 @@ JSON_FAULTS = [
     (DEEP, "line 1: line: is not JSON: nested too deeply or a number too long"),
     ("[1]", "line 1: line: is no object. Write one object like"),
     ('{"customer": "ann"}', "line 1: lines: is missing"),
-    ({"customer": "ann", "lines": []}, "line 1: lines: are none"),
+    ({"customer": "ann", "lines": []}, "line 1: lines: are missing"),
     (
         {"customer": "ann", "lines": [{"sku": f"S{n}", "quantity": 1} for n in range(101)]},
         "line 1: lines: are too many",

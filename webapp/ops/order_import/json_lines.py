@@ -54,7 +54,7 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise MalformedLine(name[:40], "stands twice")
+            raise MalformedLine(name[:40], "is repeated")
         found[name] = value
     return found
 

@@ -1,7 +1,6 @@
-"""A participant's Celery application, made from the settings.
+"""Create a participant's Celery application from the settings.
 
-Settings that are refused end the process here, with the message alone: Celery would put thirty lines of
-traceback around it.
+Invalid settings end the process with their message alone; Celery would add thirty lines of traceback.
 """
 
 from __future__ import annotations
@@ -27,23 +26,21 @@ from workers.settings import DOMAINS, PREFIX, Domain, settings
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _exit_on_refusal() -> Iterator[None]:
     try:
         yield
     except (ConfigurationError, DeclarationError) as refused:
         sys.exit(str(refused))
 
 
-with _told():
-    from workers.choreography import choreography  # the saga's contract is made of the settings
+with _exit_on_refusal():
+    from workers.choreography import choreography  # its import reads the settings
 
 
 def pool(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
-    """The pool of the participant of that name, for Celery's command line; its log is as the
-    settings wish.
-    """
+    """The application of a participant for Celery's command line, with logging by the settings."""
     app = application(name, bootsteps=bootsteps)
-    set_up_logs()  # Celery asks only where a worker starts; Flower would be left with Django's
+    set_up_logs()  # for Flower, where Celery does not send setup_logging
     signals.setup_logging.connect(set_up_logs)
     signals.celeryd_init.connect(_without_banner)
     signals.celeryd_init.connect(partial(_refuse_poolers, choreography().participants[name]), weak=False)
@@ -51,8 +48,8 @@ def pool(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
 
 
 def application(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
-    """The Celery application of the participant of that name."""
-    with _told():
+    """The Celery application of a participant."""
+    with _exit_on_refusal():
         whole = choreography()
     return create_app(
         whole.participants[name],
@@ -67,7 +64,7 @@ def application(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
 
 
 def set_up_logs(loglevel: int | str | None = logging.INFO, logfile: str | None = None, **_: Any) -> None:
-    """Celery's ``setup_logging``: its options ``--loglevel`` and ``--logfile`` hold, its formats do not."""
+    """Handle ``setup_logging``: apply ``--loglevel`` and ``--logfile``, and replace Celery's formats."""
     ours = settings()
     logging.captureWarnings(True)
     dictConfig(
@@ -76,9 +73,7 @@ def set_up_logs(loglevel: int | str | None = logging.INFO, logfile: str | None =
 
 
 def _refuse_poolers(participant: Participant, **_: Any) -> None:
-    """End a worker whose relay, or broker, would fail forever; one that cannot connect yet
-    starts, and waits.
-    """
+    """End a worker whose relay or broker is behind a pooler; one that cannot connect yet starts and waits."""
     ours = settings()
     domain: Domain = participant.name if participant.name in DOMAINS else "orders"
     addresses = {ours.direct_variable(domain): participant.database.dsn}
@@ -90,13 +85,13 @@ def _refuse_poolers(participant: Participant, **_: Any) -> None:
             connect(address, session_for="a relay", application_name=f"start of {participant.name}").close()
         except PoolerRefused:
             sys.exit(
-                f"{variable} leads to a connection pooler in transaction mode, such as PgBouncer's, where its sessions are "
-                f"others' as well: {remedy} the server itself."
+                f"{variable} leads to a connection pooler in transaction mode, such as PgBouncer, which "
+                f"shares sessions between clients: {remedy} the server itself."
             )
         except psycopg2.Error:
             continue
 
 
 def _without_banner(instance: Any, **_: Any) -> None:
-    """What a machine reads is lines of JSON and nothing else."""
+    """Suppress Celery's banner, which is not JSON."""
     instance.quiet = instance.quiet or settings().logs_json

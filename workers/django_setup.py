@@ -1,4 +1,4 @@
-"""Django for the participants that stand on the stage's models: orders and audit."""
+"""Set up Django for the participants that use its models: orders and audit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.apps import apps
 
 
 def setup() -> None:
-    """Load Django's apps once; call it before importing a module that uses models."""
+    """Load Django's apps once, before a module with models is imported."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
     if not apps.ready:
         django.setup()

@@ -1,12 +1,12 @@
-"""Whether this machine's pool of a participant is alive: for compose, systemd timers and people.
+"""Check whether a participant's pool on this machine is alive, for compose, systemd and people.
 
     python -m workers.health inventory
 
-It asks neither broker nor database, takes a fraction of a second and says one line for each process. A pool
-whose database is away is alive: it waits and goes on by itself, and the line says so.
+The check reads heartbeat files only, takes a fraction of a second, and prints one line for each process. A
+pool whose database is not available is alive, because it waits and continues by itself; its line shows this.
 
-Exit status: 0 all processes of the pool here are alive; 1 one of them is not, or there is none; 2 it cannot
-be told (no such pool, settings refused).
+Exit status: 0 all processes of the pool on this machine are alive; 1 one of them is not, or there is none; 2
+the check failed (unknown pool, invalid settings).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALIVE, DEAD, UNKNOWN = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; see the head of this module."""
+    """Run the command; see the module's docstring."""
     parser = argparse.ArgumentParser(
         prog="python -m workers.health",
         description=__doc__,
@@ -39,14 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigurationError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return UNKNOWN
-    alive = bool(found) and not any(life.faults for life in found)
+    alive = bool(found) and not any(status.faults for status in found)
     if options.json:
         processes = [
-            {"node": life.node, "pid": life.pid, "faults": life.faults, "words": life.words} for life in found
+            {"node": status.node, "pid": status.pid, "faults": status.faults, "words": status.words}
+            for status in found
         ]
         lines = [json.dumps({"pool": options.pool, "alive": alive, "processes": processes})]
     else:
-        lines = [_line(life) for life in found]
+        lines = [_line(status) for status in found]
         lines = lines or [
             f"no process of {options.pool} runs here (looked in {folder}; ORDERSAGA_RUN_DIR says where)"
         ]
@@ -62,13 +63,13 @@ def _known(pool: str) -> str:
     return pool
 
 
-def _line(life: ProcessStatus) -> str:
-    name = f"{life.node} (process {life.pid})"
-    if life.faults:
+def _line(status: ProcessStatus) -> str:
+    name = f"{status.node} (process {status.pid})"
+    if status.faults:
         return f"{name} is not well: " + "; ".join(
-            f"its {part} {fault}" for part, fault in life.faults.items()
+            f"its {part} {fault}" for part, fault in status.faults.items()
         )
-    words = "; ".join(f"its {part}: {text}" for part, text in life.words.items())
+    words = "; ".join(f"its {part}: {text}" for part, text in status.words.items())
     return f"{name} is alive" + (f", though {words}" if words else "")
 
 

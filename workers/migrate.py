@@ -1,11 +1,11 @@
-"""The schemas of inventory and payments: brought up to date by Alembic, each from its own ``migrations/``.
+"""Migrate the schemas of inventory and payments with Alembic, each from its ``migrations/``.
 
-There is no ``alembic.ini``: the database's URL comes from the settings. After changing ``models.py``, write a
-new revision against a database that is up to date, read what was found, and complete it by hand (triggers are
-not found)::
+There is no ``alembic.ini``: the database URL comes from the settings. After changing ``models.py``, create a
+revision against a migrated database, check it, and add by hand what Alembic does not detect, such as
+triggers::
 
-    python -m workers.migrate inventory                             # up to date
-    python -m workers.migrate inventory --revision "Add suppliers"  # a new file in its migrations/versions
+    python -m workers.migrate inventory                             # migrate
+    python -m workers.migrate inventory --revision "Add suppliers"  # create a file in migrations/versions
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from alembic.script.revision import RevisionError
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, MetaData, NullPool, create_engine, text
 
+from ordersaga.contrib.sqlalchemy import DRIVER
 from ordersaga.sessions import connect
 from workers.settings import settings
 
@@ -32,10 +33,10 @@ LOCK = 0x6D696772  # "migr"
 
 
 def migrate(which: Domain, *, url: str | None = None) -> None:
-    """Bring the schema of ``which`` up to date; the settings' URL is used unless one is given.
+    """Migrate the schema of ``which``; ``url`` overrides the settings.
 
-    All outstanding revisions are one transaction. Of several processes that start together, one does the work
-    and the others wait for it.
+    All pending revisions are one transaction. If several processes start together, one migrates and the
+    others wait for it.
     """
     command.upgrade(configuration(which, url=url), "head")
 
@@ -43,8 +44,7 @@ def migrate(which: Domain, *, url: str | None = None) -> None:
 def pending(which: Domain, *, url: str | None = None) -> list[str]:
     """The revisions that :func:`migrate` would run, oldest first, as ``0001 words``.
 
-    :raises alembic.util.exc.CommandError: when the database stands at a revision that this program does not
-        know.
+    :raises alembic.util.exc.CommandError: when this program does not know the database's revision.
     """
     config = configuration(which, url=url)
     with _connect(config) as connection:
@@ -52,7 +52,7 @@ def pending(which: Domain, *, url: str | None = None) -> list[str]:
     try:
         revisions = list(ScriptDirectory.from_config(config).iterate_revisions("head", done or "base"))
     except RevisionError as error:
-        raise CommandError(f"it stands at {', '.join(done)}, which is no revision of this program") from error
+        raise CommandError(f"its revision {', '.join(done)} is unknown to this program") from error
     return [f"{r.revision} {r.doc}" for r in reversed(revisions)]
 
 
@@ -65,7 +65,7 @@ def check(which: Domain, *, url: str | None = None) -> None:
 
 
 def run(models: MetaData) -> None:
-    """What a ``migrations/env.py`` does: run Alembic in one transaction over ``models``' database."""
+    """Run Alembic in one transaction, for ``migrations/env.py``."""
     with _connect(context.config) as connection:
         context.configure(
             connection=connection, target_metadata=models, include_name=_ours, compare_type=True
@@ -76,13 +76,13 @@ def run(models: MetaData) -> None:
 
 
 def _ours(name: str | None, kind: str, _parents: object) -> bool:
-    """The engine's tables are not of the models: comparing must not drop them."""
+    """Exclude the engine's tables, which have no models, from the comparison."""
     return not (kind == "table" and name is not None and name.startswith("ordersaga_"))
 
 
 def configuration(which: Domain, *, url: str | None = None) -> Config:
-    """Alembic's configuration, for its commands that have no function here."""
-    # attributes, not options: an option's % would be read as an interpolation, and passwords may have one
+    """Alembic's configuration, for further commands."""
+    # an attribute, because a % in an option, as in a password, would be an interpolation
     config = Config(attributes={"url": url or settings().direct_url(which)})
     config.set_main_option("script_location", f"workers.{which}:migrations")
     config.set_main_option("path_separator", "os")
@@ -92,14 +92,14 @@ def configuration(which: Domain, *, url: str | None = None) -> Config:
 
 def _connect(config: Config) -> Connection:
     creator = partial(connect, config.attributes["url"], application_name="migrate")
-    return create_engine("postgresql+psycopg2://", creator=creator, poolclass=NullPool).connect()
+    return create_engine(DRIVER, creator=creator, poolclass=NullPool).connect()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The developer's command; see the head of this module."""
+    """Run the command; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m workers.migrate", description=migrate.__doc__)
     parser.add_argument("which", choices=DOMAINS)
-    parser.add_argument("--revision", metavar="WORDS", help="write a new revision instead")
+    parser.add_argument("--revision", metavar="WORDS", help="create a new revision instead")
     options = parser.parse_args(arguments)
     if options.revision is None:
         migrate(options.which)

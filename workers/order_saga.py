@@ -1,6 +1,4 @@
-"""The contract of the order saga: what begins it, who takes part, how long it may take; and its desk for
-operators.
-"""
+"""The contract of the order saga, and the actions of its operators."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from workers.signals import CancelAsked, OrderPlaced
 
 
 def _names(modules: Sequence[str]) -> tuple[str, ...]:
-    """Participants are named as their packages."""
+    """Each participant has the name of its package."""
     return tuple(module.rsplit(".", 1)[-1] for module in modules)
 
 
@@ -30,7 +28,6 @@ order_saga = Saga(
 )
 
 step_retry = Retry.within(settings().step_retry_horizon)
-"""How often a step that raises is tried before its order is rolled back."""
+"""The retries of a step that raises, before its order is rolled back."""
 
 order_operations = Operations(order_saga, observers=_names(settings().observers))
-"""What operators may do to sagas and dead letters."""

@@ -1,4 +1,4 @@
-"""What production refuses: the defaults that make one machine in development easy."""
+"""Refuse development defaults in production."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ordersaga.conninfo import parse
 if TYPE_CHECKING:
     from workers.settings import Settings
 
-SAMPLE_SECRET = "sample-secret-change-me-0123456789abcdef"  # noqa: S105 - the one that production refuses
+SAMPLE_SECRET = "sample-secret-change-me-0123456789abcdef"  # noqa: S105 - production refuses it
 MIN_SECRET_BYTES = 32
 MAKE_ONE = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
@@ -19,7 +19,7 @@ MAKE_ONE = "make one with: python -c 'import secrets; print(secrets.token_urlsaf
 def signing_pairs(text: str) -> dict[str, str]:
     """Secrets by key id, in the order written.
 
-    :raises ValueError: when a pair lacks its id or secret, or an id stands twice.
+    :raises ValueError: when a pair has no id or no secret, or an id is repeated.
     """
     pairs: dict[str, str] = {}
     for number, pair in enumerate(text.split(","), start=1):
@@ -29,13 +29,13 @@ def signing_pairs(text: str) -> dict[str, str]:
                 f"pair {number} is not id:secret; write id:secret,id:secret, the first one signs"
             )
         if key in pairs:
-            raise ValueError(f"pair {number} repeats a key id; give each secret an id of its own")
+            raise ValueError(f"pair {number} repeats a key id; give each secret a different id")
         pairs[key] = secret
     return pairs
 
 
 def unsafe_defaults(settings: Settings) -> list[tuple[str, str]]:
-    """What stands in the way of production: ``(field, what is wrong and what to do)``."""
+    """The unsafe settings as ``(field, fault and remedy)``."""
     return list(_faults(settings))
 
 
@@ -51,11 +51,11 @@ def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
     if any(_guest(url) or _same(url) for url in settings.broker_url.split(";")):
         yield (
             "broker_url",
-            "uses guest:guest or a password equal to its user; give the broker a user of its own",
+            "uses guest:guest or a password equal to its user; create a separate user of the broker",
         )
     for name in type(settings).model_fields:
         if name.endswith(("_database_url", "_direct_url", "_reader_url")) and _same(getattr(settings, name)):
-            yield name, "has a password equal to its user; give the role a password of its own"
+            yield name, "has a password equal to its user; give the role a random password"
 
 
 def _weak(secret: str) -> str:
@@ -67,7 +67,7 @@ def _weak(secret: str) -> str:
 
 
 def _guest(url: str) -> bool:
-    """An AMQP address without a user means guest:guest to kombu."""
+    """Whether an AMQP URL uses guest:guest, kombu's default."""
     parts = urlsplit(url)
     known = (parts.username or "guest") == "guest" and (parts.password or "guest") == "guest"
     return known and parts.scheme in {"amqp", "amqps", "pyamqp"}

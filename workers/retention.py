@@ -1,4 +1,4 @@
-"""How long the house must remember what it has done, so that nothing that comes back is taken for new."""
+"""The minimum retention of ended sagas, so that no late message is handled as new."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ if TYPE_CHECKING:
     from workers.settings import Settings
 
 BROKER_KEEPS = timedelta(days=7)
-"""How long a message may lie in a queue, or in a backup of the broker, and still be delivered."""
+"""How long the broker, or a restored backup of it, may delay a message."""
 RETRIES = timedelta(hours=1)
-"""How long a step or an undo may be tried again before it is given up; generous."""
+"""An upper estimate of the time for retries of a step or an undo."""
 
 
 def minimum_retention(ours: Settings) -> timedelta:
-    """The longest time after which a message of an ended saga may still arrive.
+    """The longest time after which a message of an ended saga may arrive.
 
-    What may be said of a saga is said until its deadline, by all its reminders, and by retries; after that
-    only the broker can hold it. Dead letters that are open keep their sagas from being forgotten, however old
-    they are.
+    Messages of a saga are emitted until its deadline, by its reminders and by retries; then only the broker
+    can delay them. Sagas with open dead letters are never pruned.
     """
-    dog = Watchdog(ours.watchdog, ours.watchdog_cap, ours.watchdog_rounds)
-    reminders = sum((dog.wait(rounds) for rounds in range(ours.watchdog_rounds)), timedelta(0))
+    watchdog = Watchdog(ours.watchdog, ours.watchdog_cap, ours.watchdog_rounds)
+    reminders = sum((watchdog.wait(rounds) for rounds in range(ours.watchdog_rounds)), timedelta(0))
     return ours.deadline + reminders + RETRIES + BROKER_KEEPS

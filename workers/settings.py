@@ -1,6 +1,4 @@
-"""The environment, read once: ``ORDERSAGA_*`` variables, and ``.env`` or the file that ``ORDERSAGA_DOTENV``
-names.
-"""
+"""The settings: ``ORDERSAGA_*`` variables, from the environment and ``.env`` (or ``ORDERSAGA_DOTENV``)."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ def _database(value: str) -> str:
 
 
 def _broker(value: str) -> str:
-    """The servers of a broker; which kinds there are is the application's business."""
+    """Check the addresses of a broker's servers; the application checks the kind of broker."""
     if value.startswith("pgmq"):
         return _database(value)
     try:
@@ -90,11 +88,11 @@ Pause = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), l
 
 Domain = Literal["orders", "inventory", "payments"]
 DOMAINS: tuple[Domain, ...] = get_args(Domain)
-"""Whose databases the settings name."""
+"""The participants whose databases are settings."""
 
 
 class Settings(BaseSettings):
-    """What the environment decides; every default serves one machine in development.
+    """The settings; the defaults are for development on one machine.
 
     Durations are read as seconds (``900``), ``[days ]HH:MM:SS`` or ISO 8601 (``PT15M``).
     """
@@ -115,73 +113,61 @@ class Settings(BaseSettings):
     orders_direct_url: OptionalDatabaseUrl = ""
     inventory_direct_url: OptionalDatabaseUrl = ""
     payments_direct_url: OptionalDatabaseUrl = ""
-    """The servers themselves, where the database URLs lead to a connection pooler. Empty: see
-    :meth:`direct_url`.
-    """
+    """Direct URLs of the servers, if the database URLs lead to a connection pooler; see :meth:`direct_url`."""
     inventory_reader_url: OptionalDatabaseUrl = ""
     payments_reader_url: OptionalDatabaseUrl = ""
-    """Roles that may only read, for the pages on stock and ledger. Empty: see :meth:`reader_url`."""
+    """Read-only roles for the pages on stock and ledger; see :meth:`reader_url`."""
     broker_url: BrokerUrl = "amqp://guest:guest@127.0.0.1:5672//"
     signing_keys: Annotated[str, AfterValidator(_pairs)] = f"sample:{SAMPLE_SECRET}"
     """``id:secret`` pairs, comma separated; the first signs, all are accepted."""
     participants: SomeNames = ("workers.orders", "workers.inventory", "workers.payments")
-    """Modules that hold a participant, comma separated in the environment; frozen into each saga when it
-    starts.
-    """
+    """Packages of participants with steps, comma separated; stored in each saga when it starts."""
     observers: Names = ("workers.audit",)
-    """Modules that hold a participant which only listens; may be none."""
+    """Packages of observers; may be empty."""
     deadline: Duration = timedelta(minutes=15)
     watchdog: Duration = timedelta(seconds=30)
     watchdog_cap: Duration = timedelta(minutes=10)
     watchdog_rounds: Annotated[int, Field(ge=1)] = 5
     retry_horizon: Annotated[Duration | None, BeforeValidator(_nothing)] = None
-    """How long a step that raises is tried before its order is rolled back; see
+    """How long a step that raises is retried before its order is rolled back; see
     :attr:`step_retry_horizon`.
     """
     linger: Pause = timedelta(milliseconds=100)
     hold: Duration = timedelta(seconds=60)
-    """How long a pool holds an envelope while its database is away, before it publishes it again."""
+    """How long a pool holds an envelope while its database is not available; then it publishes it again."""
     run_dir: Annotated[Path | None, BeforeValidator(_nothing)] = None
-    """Where the pools' processes show that they are alive; None: ``ordersaga-<user's number>`` in the
-    temporary folder.
-    """
+    """The folder of heartbeat files; None: ``ordersaga-<user id>`` in the temporary folder."""
     flower_url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:5555"
-    """Where the web process reaches Flower; with the name and password of its basic auth, if it asks for
-    them.
-    """
+    """Flower's URL for the web process, with the name and password of its basic auth, if any."""
     retention: Duration = timedelta(days=90)
-    """How long ended sagas are remembered in full; ``manage.py prune`` refuses less than messages may come
-    back.
-    """
+    """How long ended sagas are kept; ``manage.py prune`` refuses less than the minimum retention."""
     log_format: Annotated[Literal["json", "console"] | None, BeforeValidator(_nothing)] = None
-    """How pools, web and Flower write their logs; None: json in production, console elsewhere."""
+    """The log format of pools, web and Flower; None: json in production, console elsewhere."""
 
     @property
     def step_retry_horizon(self) -> timedelta:
-        """``retry_horizon``; by default four and a quarter minutes, or a third of a deadline that is shorter
-        than 12:45.
-        """
+        """``retry_horizon``; by default four and a quarter minutes, at most a third of the deadline."""
         return self.retry_horizon or min(Retry().horizon, self.deadline / 3)
 
     @property
     def logs_json(self) -> bool:
-        """Whether logs are for machines."""
+        """Whether logs are JSON."""
         return (self.log_format or ("json" if self.env == "production" else "console")) == "json"
 
     def direct_url(self, domain: Domain) -> str:
-        """Where a process connects that needs a session of its own: a relay, migrations, the operators'
-        checks.
-        """
+        """The URL for relays, migrations and operators' checks, which need a session."""
         direct: str = getattr(self, f"{domain}_direct_url")
         return direct or str(getattr(self, f"{domain}_database_url"))
 
     def direct_variable(self, domain: Domain) -> str:
         """The name of the variable that :meth:`direct_url` reads."""
-        return f"{PREFIX}{domain.upper()}_{'DIRECT' if getattr(self, f'{domain}_direct_url') else 'DATABASE'}_URL"
+        kind = "DIRECT" if getattr(self, f"{domain}_direct_url") else "DATABASE"
+        return f"{PREFIX}{domain.upper()}_{kind}_URL"
 
     def reader_url(self, domain: Literal["inventory", "payments"]) -> str | None:
-        """How the web process reads a participant's database: by the participant's own role, except in
-        production.
+        """The URL with which the web process reads a participant's database.
+
+        By default the participant's role, and None in production.
         """
         url: str = getattr(self, f"{domain}_reader_url")
         own: str = getattr(self, f"{domain}_database_url")
@@ -191,8 +177,8 @@ class Settings(BaseSettings):
     def _retries_end_before_the_deadline(self) -> Self:
         if self.retry_horizon is not None and self.retry_horizon >= self.deadline:
             raise ValueError(
-                f"{PREFIX}RETRY_HORIZON is not shorter than {PREFIX}DEADLINE, so that orders would expire before a failing step"
-                " is given up; choose a shorter one"
+                f"{PREFIX}RETRY_HORIZON is not shorter than {PREFIX}DEADLINE, so that orders would expire "
+                "before a failing step is given up; choose a shorter one"
             )
         return self
 
@@ -204,10 +190,10 @@ class Settings(BaseSettings):
 
 
 def read(**overrides: Any) -> Settings:
-    """Read the environment afresh; ``overrides`` stand before it.
+    """Read the environment again; ``overrides`` take precedence.
 
-    :raises ConfigurationError: when variables are malformed or unsafe; the message names each and its remedy,
-        and prints no value, since values may be secrets.
+    :raises ConfigurationError: when variables are malformed or unsafe; the message names each with its
+        remedy, and contains no values, because they may be secrets.
     """
     dotenv = os.environ.get(f"{PREFIX}DOTENV", ".env")
     try:

@@ -1,7 +1,7 @@
-"""The published language of the order saga: everything its participants say to one another.
+"""The signals of the order saga.
 
 Money is an integer number of minor units with its currency. ``order`` is the order's number, ``customer`` an
-opaque key: no names or addresses travel.
+opaque key: signals contain no names or addresses.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ MAX_QUANTITY = 10_000
 
 
 class Line(Part):
-    """One line of an order; ``amount`` is for the whole line (real amounts do not always divide by the
-    quantity).
-    """
+    """One line of an order; ``amount`` is for the whole line, as it may not be divisible by the quantity."""
 
     sku: Sku
     quantity: Annotated[int, Field(ge=1, le=MAX_QUANTITY)]
@@ -33,11 +31,9 @@ class Line(Part):
 
 
 def _each_sku_once(lines: tuple[Line, ...]) -> tuple[Line, ...]:
-    """Two lines of one SKU may mean two prices, or a mistake: whoever orders says which, by
-    adding them up.
-    """
+    """Refuse repeated SKUs, which may be a mistake."""
     if len(lines) > 1 and len({line.sku for line in lines}) < len(lines):
-        raise ValueError("a SKU stands twice; add its quantities up in one line")
+        raise ValueError("a SKU is repeated; add its quantities up in one line")
     return lines
 
 
@@ -104,7 +100,7 @@ class StockShipped(Signal):
 
 
 class CancelAsked(Signal):
-    """The customer's wish; the orders pool decides."""
+    """The customer's request to cancel; ``orders`` decides on it."""
 
     order: OrderNumber
 

@@ -25,8 +25,8 @@ from ordersaga.log_throttle import LogThrottle
 logger = get_logger(__name__)
 
 MAX_NUMBER = 2**53
-"""The limit for numbers in Celery's messages. Celery adopts the largest clock that it receives, which must fit
-into a header.
+"""The limit for numbers in Celery's messages. Celery adopts the largest clock that it receives, which must
+fit into a header.
 """
 COMMAND_FIELDS = frozenset({"method", "arguments", "destination", "pattern", "matcher", "ticket", "reply_to"})
 EVENT_NUMBERS = ("clock", "timestamp", "utcoffset", "pid", "freq", "local_received")

@@ -60,7 +60,7 @@ def _start(folder: Path, names: Sequence[str]) -> None:
 
 def _name(text: str) -> str:
     if text in {BROKER, SUPERUSER}:
-        raise argparse.ArgumentTypeError(f"{text!r} is reserved for the server: choose another name")
+        raise argparse.ArgumentTypeError(f"{text!r} is taken by the server: choose another name")
     if not NAME.match(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a valid name of a participant: use lower-case characters, digits and _"

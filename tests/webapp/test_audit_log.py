@@ -14,7 +14,7 @@ from ordersaga.ids import new_id
 from ordersaga.participant import Event
 from tests.support.time_scale import scaled
 from webapp.audit.models import DeadLetter, SagaEvent
-from workers.audit.writer import Letter, write, write_dead_letters, write_events
+from workers.audit.writer import NewDeadLetter, write, write_dead_letters, write_events
 
 AT = "2026-01-02T03:04:05.678+00:00"
 
@@ -165,7 +165,7 @@ def test_a_given_up_signal_is_in_the_trail_and_the_dead_letters() -> None:
 
 def test_a_dead_message_is_stored_unchanged_for_each_delivery() -> None:
     body = bytes(range(256))
-    dead_letter = Letter(
+    dead_letter = NewDeadLetter(
         "broker",
         "message-1",
         "inventory",
@@ -174,6 +174,6 @@ def test_a_dead_message_is_stored_unchanged_for_each_delivery() -> None:
     )
     for _ in range(2):
         write_dead_letters([dead_letter, dead_letter], connection)
-    write_dead_letters([Letter("broker", "message-2", "inventory", body)], connection)
+    write_dead_letters([NewDeadLetter("broker", "message-2", "inventory", body)], connection)
     assert [bytes(row.body) for row in DeadLetter.objects.all()] == [body, body]
     assert len({row.digest for row in DeadLetter.objects.all()}) == 1

@@ -59,7 +59,7 @@ def test_a_late_cancel_gets_its_final_outcome() -> None:
     order = place()
     cancel_order(order, "ann")
     asked = Batch({str(order.saga_id): CancelAsked(order=str(order.id))})
-    steps.tell_too_late(asked)
+    steps.record_too_late(asked)
     steps.cancel.function(asked)
     request = CancelRequest.objects.get()
     assert request.outcome == "too_late"

@@ -1,4 +1,4 @@
-"""What the broker gave up comes to the one desk too, raw."""
+"""Store the broker's dead letters with those of the participants, undecoded."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from ordersaga.celery.dead_letters import DeadMessage
 from ordersaga.celery.messages import redeliveries
 from ordersaga.envelope import digest, read_rows
 from ordersaga.errors import EnvelopeError
-from workers.audit.writer import Letter, audit, write_dead_letters
+from workers.audit.writer import NewDeadLetter, audit, write_dead_letters
 
 
 def keep(message: DeadMessage) -> None:
-    """Write a dead message down; returns once it is committed, so that the broker may forget it."""
-    letter = Letter(
+    """Store a dead message; when this returns, it is committed and may be acknowledged."""
+    message_id = message.properties.get("message_id") or ""
+    dead_letter = NewDeadLetter(
         source="unheard" if message.unheard else "broker",
-        key=f"{message.properties.get('message_id') or ''} {message.headers.get('id') or ''} {digest(message.body)}",
+        key=f"{message_id} {message.headers.get('id') or ''} {digest(message.body)}",
         participant=message.queue,
         body=message.body,
         topic=str(message.headers.get("task") or "")[:200],
@@ -26,13 +27,11 @@ def keep(message: DeadMessage) -> None:
         attempts=redeliveries(message.headers) + 1,
     )
     with audit.database.begin() as tx:
-        write_dead_letters([letter], tx.db)
+        write_dead_letters([dead_letter], tx.db)
 
 
 def _saga(body: bytes) -> str | None:
-    """The saga of a lone signal, if it is an id at all: nothing vouches for what died here. Of many it is in
-    the body.
-    """
+    """The saga of an envelope with one signal, if it is a valid id: the message is not verified."""
     try:
         [row] = read_rows(body)
         return str(UUID(row.saga))

@@ -1,8 +1,7 @@
-"""What the audit participant does with what it hears: the trail of every saga, and the one desk of dead
-letters.
+"""The participant ``audit``: it stores the events of every saga, and all dead letters.
 
-Both writers give the same result however often they are called with the same things, and never raise for what
-a signal says: text that PostgreSQL cannot hold (NUL, lone surrogates) is written with replacement characters.
+Both writers are idempotent, and do not raise for the content of a signal: text that PostgreSQL cannot store
+(NUL, lone surrogates) is written with replacement characters.
 """
 
 from __future__ import annotations
@@ -24,39 +23,40 @@ from ordersaga.sql import array
 from webapp.audit.models import SagaEvent
 from workers.settings import settings
 
-# Events of one pack have most in common, and ids need no quoting: that costs PostgreSQL half of what a JSON
-# object for each event does. As arrays of their own the texts would cost the driver five times as much, so
-# they travel as one JSON array.
+# Events of a pack share most values, and ids need no quoting: this costs PostgreSQL half as much as a JSON
+# object for each event. The texts are one JSON array: separate arrays cost the driver five times more.
 EVENTS = """
     INSERT INTO audit_sagaevent
-        (kind, name, participant, step, task_id, attempt, event_id, saga_id, cause, said_at, again, reason, data)
-    SELECT %s, %s, %s, nullif(%s, ''), nullif(%s, ''), %s, event.id, event.saga, event.cause, event.at, event.again,
-        event.told ->> 0, (event.told -> 1)::jsonb
+        (kind, name, participant, step, task_id, attempt,
+        event_id, saga_id, cause, said_at, again, reason, data)
+    SELECT %s, %s, %s, nullif(%s, ''), nullif(%s, ''), %s,
+        event.id, event.saga, event.cause, event.at, event.again, event.texts ->> 0, (event.texts -> 1)::jsonb
     FROM ROWS FROM (unnest(%s::uuid[]), unnest(%s::uuid[]), unnest(%s::uuid[]), unnest(%s::timestamptz[]),
-        unnest(%s::bool[]), json_array_elements(%s::json)) AS event (id, saga, cause, at, again, told)
+        unnest(%s::bool[]), json_array_elements(%s::json)) AS event (id, saga, cause, at, again, texts)
     ON CONFLICT (event_id) DO NOTHING
 """
-LETTERS = """
+DEAD_LETTERS = """
     INSERT INTO audit_deadletter
-        (key, source, participant, saga_id, step, topic, error, message, traceback, body, digest, headers, attempts)
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[],
-                         %s::text[], %s::bytea[], %s::text[], %s::jsonb[], %s::int[])
+        (key, source, participant, saga_id, step, topic, error, message, traceback,
+        body, digest, headers, attempts)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::uuid[], %s::text[], %s::text[], %s::text[],
+        %s::text[], %s::text[], %s::bytea[], %s::text[], %s::jsonb[], %s::int[])
     ON CONFLICT (key) DO NOTHING
 """
 KINDS = frozenset(SagaEvent.Kind.values)
 NAME = 200
-"""Characters of a step's or an exception's name: both stand in indexes, which hold no long texts."""
+"""The longest name of a step or an exception in characters, because both are indexed."""
 DEAD_LETTER = "dead letter"
-"""What the engine's notice of a buried signal is called."""
+"""The engine's notice of a dead dead_letter."""
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A dead letter on its way to the desk.
+class NewDeadLetter:
+    """A dead letter to store.
 
-    :ivar key: the same text for each delivery of the same dead letter, so that it makes one row.
-    :ivar participant: who gave it up, or the queue where it died.
-    :ivar body: as it came, undecoded.
+    :ivar key: identifies the dead letter, so that repeated deliveries are one row.
+    :ivar participant: the participant that gave it up, or the queue where it died.
+    :ivar body: undecoded.
     """
 
     source: Literal["participant", "broker", "unheard"]
@@ -74,14 +74,14 @@ class Letter:
 
 
 def write(events: Sequence[Event], db: BaseDatabaseWrapper) -> None:
-    """Write the trail and, for those that tell of a buried signal, the desk."""
+    """Store events, and the dead letters among them."""
     write_events(events, db)
-    write_dead_letters(letters_of(events), db)
+    write_dead_letters(dead_letters_of(events), db)
 
 
 def write_events(events: Iterable[Event], db: BaseDatabaseWrapper) -> None:
-    """Add ``events`` to the trail, those of one pack in one statement; those it has are passed over."""
-    # a fixed order, so that two workers with the same events wait for one another and never deadlock
+    """Insert ``events``, one statement for each pack; existing events are skipped."""
+    # a fixed order, so that two workers with the same events do not deadlock
     ordered = sorted(
         ((_common(event), event.at, event.id, event) for event in events), key=itemgetter(0, 1, 2)
     )
@@ -90,41 +90,39 @@ def write_events(events: Iterable[Event], db: BaseDatabaseWrapper) -> None:
             cursor.execute(EVENTS, [*common, *_columns([event for *_, event in pack])])
 
 
-def write_dead_letters(letters: Iterable[Letter], db: BaseDatabaseWrapper) -> None:
-    """Add ``letters`` to the desk in one statement; those it has are passed over."""
-    rows = sorted((_letter(letter) for letter in letters), key=lambda row: str(row[0]))
+def write_dead_letters(dead_letters: Iterable[NewDeadLetter], db: BaseDatabaseWrapper) -> None:
+    """Insert ``dead_letters`` with one statement; existing ones are skipped."""
+    rows = sorted((_row(dead_letter) for dead_letter in dead_letters), key=lambda row: str(row[0]))
     if rows:
         with db.cursor() as cursor:
-            cursor.execute(LETTERS, [list(column) for column in zip(*rows, strict=True)])
+            cursor.execute(DEAD_LETTERS, [list(column) for column in zip(*rows, strict=True)])
 
 
-def letters_of(events: Iterable[Event]) -> list[Letter]:
-    """The buried signals that ``events`` tell of."""
-    letters = []
+def dead_letters_of(events: Iterable[Event]) -> list[NewDeadLetter]:
+    """The dead letters that notices among ``events`` contain."""
+    dead_letters = []
     for event in events:
-        told = json.loads(event.data) if event.topic == "notice" else {}
-        if told.get("what") == DEAD_LETTER:
-            letter = Letter(
+        notice = json.loads(event.data) if event.topic == "notice" else {}
+        if notice.get("what") == DEAD_LETTER:
+            dead_letter = NewDeadLetter(
                 source="participant",
                 key=event.id,
                 participant=event.participant,
-                body=str(told["signal"]).encode(errors="replace"),
-                topic=told["topic"],
+                body=str(notice["signal"]).encode(errors="replace"),
+                topic=notice["topic"],
                 saga=event.saga,
-                step=told["step"],
-                error=told["error"],
+                step=notice["step"],
+                error=notice["error"],
                 message=event.reason or "",
-                traceback=told["traceback"],
-                attempts=told["attempts"],
+                traceback=notice["traceback"],
+                attempts=notice["attempts"],
             )
-            letters.append(letter)
-    return letters
+            dead_letters.append(dead_letter)
+    return dead_letters
 
 
 def _common(event: Event) -> tuple[str, str, str, str, str, int]:
-    """What the events of a pack share: kind, name, participant, step, task, attempt; "" where
-    there is none.
-    """
+    """The values that events of a pack share: kind, name, participant, step, task, attempt; "" if missing."""
     kind, _, name = event.topic.partition(".")
     if kind == "notice":
         name = str(json.loads(event.data).get("what", kind))
@@ -133,13 +131,11 @@ def _common(event: Event) -> tuple[str, str, str, str, str, int]:
 
 
 def _columns(events: Sequence[Event]) -> list[str]:
-    """Ids, sagas, causes, times and repeats as arrays, which need no quotes; reasons and data as one JSON
-    text.
-    """
-    told = [
+    """Ids, sagas, causes, times and ``again`` as arrays without quotes; reasons and data as one JSON text."""
+    texts = [
         (
             _clean(e.reason),
-            orjson.Fragment(e.data if _holds(e.data) else json.dumps(_clean(json.loads(e.data)))),
+            orjson.Fragment(e.data if _is_storable(e.data) else json.dumps(_clean(json.loads(e.data)))),
         )
         for e in events
     ]
@@ -150,34 +146,34 @@ def _columns(events: Sequence[Event]) -> list[str]:
         (e.at for e in events),
         ("t" if e.again else "f" for e in events),
     )
-    return [*map(array, columns), orjson.dumps(told).decode()]
+    return [*map(array, columns), orjson.dumps(texts).decode()]
 
 
-def _letter(letter: Letter) -> tuple[Any, ...]:
-    name = f"{letter.source}\0{letter.participant}\0{letter.key}".encode(errors="replace")
-    texts = (letter.topic, letter.error[:NAME], letter.message, letter.traceback)
-    headers = json.dumps(_clean(dict(letter.headers)), default=lambda value: _clean(str(value)))
-    digest = hashlib.sha256(letter.body).hexdigest()
+def _row(dead_letter: NewDeadLetter) -> tuple[Any, ...]:
+    name = f"{dead_letter.source}\0{dead_letter.participant}\0{dead_letter.key}".encode(errors="replace")
+    texts = (dead_letter.topic, dead_letter.error[:NAME], dead_letter.message, dead_letter.traceback)
+    headers = json.dumps(_clean(dict(dead_letter.headers)), default=lambda value: _clean(str(value)))
+    digest = hashlib.sha256(dead_letter.body).hexdigest()
     return (
         *(
             hashlib.sha256(name).hexdigest(),
-            letter.source,
-            letter.participant,
-            letter.saga,
-            letter.step and letter.step[:NAME],
+            dead_letter.source,
+            dead_letter.participant,
+            dead_letter.saga,
+            dead_letter.step and dead_letter.step[:NAME],
         ),
         *(_clean(text) for text in texts),
-        *(letter.body, digest, headers, letter.attempts),
+        *(dead_letter.body, digest, headers, dead_letter.attempts),
     )
 
 
-def _holds(text: str) -> bool:
-    """Whether PostgreSQL's jsonb surely holds this JSON text as it is."""
+def _is_storable(text: str) -> bool:
+    """Whether PostgreSQL's jsonb can certainly store this JSON text."""
     return "\\u0000" not in text and "\\ud" not in text and "\\uD" not in text
 
 
 def _clean(value: Any) -> Any:
-    """``value`` without what PostgreSQL cannot hold: NUL and lone surrogates, in texts however deep."""
+    """Replace NUL and lone surrogates, which PostgreSQL cannot store, in all nested texts."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What the inventory database holds. The rules that are triggers stand in the first migration."""
+"""The tables of the inventory database; the first migration also creates triggers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """Constraints have names, so that an error names the rule."""
+    """Gives each constraint a name, which errors then show."""
 
     metadata = MetaData(
         naming_convention={
@@ -34,7 +34,7 @@ class Base(DeclarativeBase):
 
 
 class State(StrEnum):
-    """Of a reservation: held, and then either."""
+    """The state of a reservation: held, then released or shipped."""
 
     HELD = "held"
     RELEASED = "released"
@@ -42,9 +42,7 @@ class State(StrEnum):
 
 
 class Kind(StrEnum):
-    """Of a movement: ``received`` adds to what is on hand; the others take a saga's goods where the word
-    says.
-    """
+    """The kind of a movement: ``received`` adds stock, the others change the state of a saga's units."""
 
     RECEIVED = "received"
     HELD = "held"
@@ -53,7 +51,7 @@ class Kind(StrEnum):
 
 
 class Product(Base):
-    """Where every unit ever received is now. Rows are added and counted, never deleted."""
+    """The counters of an SKU: the state of all units ever received. Rows are never deleted."""
 
     __tablename__ = "product"
     __table_args__ = (
@@ -62,7 +60,7 @@ class Product(Base):
         CheckConstraint("held >= 0", "held_not_negative"),
         CheckConstraint("sold >= 0", "sold_not_negative"),
         CheckConstraint("on_hand + held + sold = received", "nothing_lost"),
-        # counters change all the time: room in the page keeps the index out of it
+        # free space in each page allows HOT updates of counters, which change no index
         {"postgresql_with": {"fillfactor": 50}},
     )
 
@@ -74,9 +72,9 @@ class Product(Base):
 
 
 class Reservation(Base):
-    """What a saga has of one line of its order (lines count from 1), and since when.
+    """The reserved stock of one line of a saga's order; lines count from 1.
 
-    A trigger lets it end once: released or shipped.
+    A trigger allows one end: released or shipped.
     """
 
     __tablename__ = "reservation"
@@ -84,8 +82,7 @@ class Reservation(Base):
         CheckConstraint("line > 0", "line_counts_from_one"),
         CheckConstraint("quantity > 0", "quantity_positive"),
         CheckConstraint("state IN ('held', 'released', 'shipped')", "state_known"),
-        # a reservation ends once, most on a page together: half a page of room keeps the index out of that
-        # too
+        # a reservation is updated once: free space in its page allows a HOT update
         {"postgresql_with": {"fillfactor": 50}},
     )
 
@@ -102,10 +99,10 @@ SAGAS_ONLY = text("saga_id IS NOT NULL")
 
 
 class Movement(Base):
-    """The append-only ledger of units: per SKU its sums explain the product's counters.
+    """The append-only ledger of units; its sums by SKU equal the product's counters.
 
     received = Σ received · held = Σ held - Σ released - Σ shipped · sold = Σ shipped · on hand = the rest.
-    A saga's lines of one SKU move together, as one row; ``saga_id`` is null for receipts only.
+    A saga's lines of one SKU are one row; ``saga_id`` is null only for receipts.
     """
 
     __tablename__ = "movement"
@@ -113,7 +110,7 @@ class Movement(Base):
         CheckConstraint("kind IN ('received', 'held', 'released', 'shipped')", "kind_known"),
         CheckConstraint("(kind = 'received') = (saga_id IS NULL)", "receipts_have_no_saga"),
         CheckConstraint("quantity > 0", "quantity_positive"),
-        # a saga's units of one SKU are held once, and leave once: released or shipped
+        # a saga's units of one SKU are held once, and are released or shipped once
         Index(
             "movement_once",
             "saga_id",

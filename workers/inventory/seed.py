@@ -1,4 +1,4 @@
-"""Stock to begin with."""
+"""Create sample stock."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from workers.signals import Sku
 
 
 def receive(session: Session, goods: Mapping[Sku, int]) -> int:
-    """Fill each SKU up to so many units *on hand*, and give the number of units that had to arrive for it.
+    """Fill each SKU up to the given units *on hand*; return the number of added units.
 
-    Doing it twice adds nothing, and nothing is taken away where more is there. An SKU of 0 becomes known and
-    is out of stock; to add units to what is there, use :func:`workers.inventory.stock.receive`.
+    Idempotent; larger stock is not reduced. An SKU with 0 units is created and is out of stock. To add units,
+    use :func:`workers.inventory.stock.receive`.
     """
-    stock.receive(session, dict.fromkeys(goods, 0))  # known, and locked for the rest of the transaction
+    stock.receive(session, dict.fromkeys(goods, 0))  # creates and locks the SKUs
     there = session.execute(
         text("SELECT sku, on_hand FROM product WHERE sku = ANY(:skus)"), {"skus": sorted(goods)}
     )

@@ -1,6 +1,4 @@
-"""What inventory does in the order saga: hold goods when an order is placed, ship them when it is
-confirmed.
-"""
+"""The steps of ``inventory``: reserve stock when an order is placed, and ship it when it is confirmed."""
 
 from __future__ import annotations
 
@@ -26,28 +24,28 @@ inventory = participant = Participant("inventory", database=database)
 
 @inventory.step(retry=step_retry)
 def reserve_stock(orders: Batch[OrderPlaced], db: Session) -> Batch[StockReserved | OutOfStock]:
-    """Hold every line of each order, or none of it."""
+    """Reserve all lines of each order, or refuse the order."""
     lacking = stock.hold(db, orders)
-    said: dict[str, StockReserved | OutOfStock] = {}
+    results: dict[str, StockReserved | OutOfStock] = {}
     for saga, placed in orders.items():
         if saga in lacking:
-            said[saga] = OutOfStock(order=placed.order, sku=lacking[saga])
+            results[saga] = OutOfStock(order=placed.order, sku=lacking[saga])
         else:
-            said[saga] = StockReserved(
+            results[saga] = StockReserved(
                 order=placed.order, customer=placed.customer, currency=placed.currency, amount=placed.amount
             )
-    return Batch(said)
+    return Batch(results)
 
 
 @reserve_stock.undo
 def release_stock(held: Batch[StockReserved], db: Session) -> Batch[StockReleased]:
-    """Put what was held back on hand."""
+    """Release the reserved stock."""
     stock.release(db, held)
     return Batch({saga: StockReleased(order=reserved.order) for saga, reserved in held.items()})
 
 
 @inventory.step(retry=step_retry)
 def ship_stock(confirmed: Batch[OrderConfirmed], db: Session) -> Batch[StockShipped]:
-    """Count what was held as sold; nothing may refuse any more."""
+    """Count the reserved stock as sold (the pivot)."""
     stock.ship(db, confirmed)
     return Batch({saga: StockShipped(order=order.order) for saga, order in confirmed.items()})

@@ -1,8 +1,8 @@
-"""Stock: a whole batch of orders in a handful of statements, however many they are.
+"""Reserve, release, ship and receive stock; each function handles a batch in a few statements.
 
-Every function here first takes the locks of the SKUs it will touch, in sorted order, so that batches which
-compete take turns and never wait for one another in a circle. Behind the locks stand conditional statements
-whose rows are counted, and behind those the CHECK constraints of :mod:`workers.inventory.models`.
+Each function first locks the SKUs that it changes, in sorted order, so that batches do not deadlock.
+Conditional updates, whose rows are counted, and the CHECK constraints of :mod:`workers.inventory.models`
+protect the counters even without the locks.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from ordersaga.sql import array
 from workers.inventory.models import Kind, State
 from workers.signals import OrderPlaced, Sku
 
-LOCK_CLASS = 0x534B55  # "SKU": keeps these locks apart from anybody else's
+LOCK_CLASS = 0x534B55  # "SKU": the namespace of these advisory locks
 LOCK_SLOTS = 1024
 
-# Rows travel as one JSON text: PostgreSQL reads it in half the time of arrays of as many constants.
+# Rows are one JSON parameter, which PostgreSQL reads in half the time of arrays.
 ON_HAND = text("SELECT sku, on_hand FROM product WHERE sku = ANY(:skus)")
 KNOW = text("INSERT INTO product (sku) SELECT unnest(CAST(:skus AS text[])) ON CONFLICT DO NOTHING")
 RESERVE = text("""
     INSERT INTO reservation (saga_id, line, order_number, sku, quantity) SELECT saga, n, "of", sku, quantity
     FROM json_to_recordset(:rows) AS row (saga uuid, n smallint, "of" text, sku text, quantity int)
 """)
-# The bounds add nothing to what is found: they keep PostgreSQL on the index while it has no statistics of the
-# table (0.6 ms instead of 36 for 400 sagas among 240,000).
+# The bounds do not change the result: they make PostgreSQL use the index without statistics of the table
+# (0.6 ms instead of 36 for 400 sagas among 240,000).
 RESERVED = text("""
     SELECT DISTINCT sku FROM reservation
     WHERE saga_id = ANY(CAST(:sagas AS uuid[])) AND saga_id BETWEEN :first AND :last
@@ -63,13 +63,13 @@ LOCK = text("SELECT count(pg_advisory_xact_lock(:space, slot)) FROM unnest(CAST(
 
 
 class StockError(Exception):
-    """Stock is not what a step needs it to be; nothing was changed."""
+    """Stock is not in the state that a step needs; nothing was changed."""
 
 
 class NotHeld(StockError):
-    """Goods are to be released or shipped that are not held.
+    """Sagas without held stock cannot release or ship it.
 
-    :ivar sagas: whose.
+    :ivar sagas: their ids.
     """
 
     def __init__(self, kind: Kind, sagas: Collection[SagaId]) -> None:
@@ -79,9 +79,9 @@ class NotHeld(StockError):
 
 
 class StockMoved(StockError):
-    """Somebody changed stock without taking its lock; trying again will see it.
+    """Another transaction changed stock without the lock; a retry will see the change.
 
-    :ivar skus: of what.
+    :ivar skus: the changed SKUs.
     """
 
     def __init__(self, kind: Kind, skus: Collection[Sku]) -> None:
@@ -92,11 +92,10 @@ class StockMoved(StockError):
 
 
 def hold(session: Session, orders: Mapping[SagaId, OrderPlaced]) -> dict[SagaId, Sku]:
-    """Hold all lines of each order, or none of it; give the first SKU lacking for each order that was
-    refused.
+    """Hold all lines of each order, or none; return the first missing SKU of each refused order.
 
-    Orders are served in the order of their sagas' ids: one that does not fit takes nothing, and a later one
-    may still fit. An SKU that inventory does not know is lacking.
+    Orders are handled in the order of their sagas' ids; after a refused order, a later one may still fit. An
+    unknown SKU counts as missing.
     """
     wanted = {line.sku for order in orders.values() for line in order.lines}
     _lock(session, wanted)
@@ -126,7 +125,7 @@ def hold(session: Session, orders: Mapping[SagaId, OrderPlaced]) -> dict[SagaId,
 
 
 def release(session: Session, sagas: Collection[SagaId]) -> None:
-    """Put what these sagas hold back on hand.
+    """Return the held stock of these sagas.
 
     :raises NotHeld: when one of them holds nothing.
     """
@@ -134,7 +133,7 @@ def release(session: Session, sagas: Collection[SagaId]) -> None:
 
 
 def ship(session: Session, sagas: Collection[SagaId]) -> None:
-    """Count what these sagas hold as sold.
+    """Count the held stock of these sagas as sold.
 
     :raises NotHeld: when one of them holds nothing.
     """
@@ -142,7 +141,7 @@ def ship(session: Session, sagas: Collection[SagaId]) -> None:
 
 
 def receive(session: Session, goods: Mapping[Sku, int]) -> None:
-    """Add units that have arrived; an SKU not yet known becomes so, be it with none."""
+    """Add received units; unknown SKUs are created, also with 0 units."""
     _lock(session, goods)
     session.execute(KNOW, {"skus": sorted(goods)})
     arrived: dict[tuple[SagaId | None, Sku], int] = {(None, sku): n for sku, n in goods.items() if n}
@@ -151,11 +150,11 @@ def receive(session: Session, goods: Mapping[Sku, int]) -> None:
 
 
 def _lock(session: Session, skus: Iterable[Sku]) -> None:
-    """Wait for the SKUs; the locks go with the transaction.
+    """Lock the SKUs until the transaction ends.
 
-    PostgreSQL keeps the locks of all sessions in one table of fixed size (64 for each connection allowed),
-    and a batch of 400 orders of 100 lines could ask for 40,000. Hashed into slots, all batches together never
-    hold more than there are slots; two SKUs that share one only wait for each other now and then.
+    PostgreSQL keeps the locks of all sessions in a table of fixed size (64 for each allowed connection), and
+    a batch of 400 orders of 100 lines could need 40,000. SKUs are therefore hashed into slots, which limits
+    the locks of all batches; two SKUs that share a slot sometimes wait for each other.
     """
     slots = sorted({crc32(sku.encode()) % LOCK_SLOTS for sku in skus})
     session.execute(LOCK, {"space": LOCK_CLASS, "slots": slots})
@@ -166,9 +165,8 @@ def _end(session: Session, kind: Kind, sagas: Collection[SagaId]) -> None:
         return
     ids = sorted(sagas)
     these = {"sagas": array(ids), "first": ids[0], "last": ids[-1]}
-    _lock(
-        session, session.scalars(RESERVED, these)
-    )  # a reservation's SKU never changes, so the lock may come after
+    # a reservation's SKU never changes, so it may be read before the lock
+    _lock(session, session.scalars(RESERVED, these))
     ended = session.execute(END, {**these, "state": State(kind).value}).all()
     if missing := set(sagas) - {saga for saga, _, _ in ended}:
         raise NotHeld(kind, missing)
@@ -179,7 +177,7 @@ def _end(session: Session, kind: Kind, sagas: Collection[SagaId]) -> None:
 
 
 def _move(session: Session, kind: Kind, units: Mapping[tuple[SagaId | None, Sku], int]) -> None:
-    """Change the products' counters, and write the movements that explain it."""
+    """Change the products' counters and insert the movements."""
     totals: dict[Sku, int] = defaultdict(int)
     for (_, sku), n in units.items():
         totals[sku] += n

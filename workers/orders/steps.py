@@ -1,7 +1,7 @@
 """The participant ``orders``: it holds the order's status and decides between confirm, expire and cancel.
 
-The engine has moved the saga's status, by compare-and-set, before a deciding step runs; the step is given
-only the sagas that this very transaction has moved. Import after :func:`workers.django_setup.setup`.
+Before a deciding step runs, the engine changes the saga's status by compare-and-set; the step receives only
+the sagas that its transaction has changed. Import after :func:`workers.django_setup.setup`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ orders = participant = Participant(
 )
 
 
-# As one array: the ORM would prepare each of 400 ids by itself, which costs more than the update.
+# With one array parameter: the ORM would adapt each of 400 ids, which costs more than the update.
 CONFIRM = "UPDATE orders_order SET confirmed_at = statement_timestamp() WHERE saga_id = ANY(%s::uuid[])"
 
 
 @orders.step(decides=True, retry=step_retry)
 def confirm_order(charged: Batch[PaymentCharged], db: BaseDatabaseWrapper) -> Batch[OrderConfirmed]:
-    """Confirm the orders that are paid and still PENDING."""
+    """Confirm the charged orders that are still PENDING."""
     with db.cursor() as cursor:
         cursor.execute(CONFIRM, [array(charged)])
     return Batch({saga: OrderConfirmed(order=signal.order) for saga, signal in charged.items()})
@@ -44,33 +44,33 @@ def confirm_order(charged: Batch[PaymentCharged], db: BaseDatabaseWrapper) -> Ba
 
 @confirm_order.undo
 def cancel_order(confirmed: Batch[OrderConfirmed]) -> None:
-    """Take the confirmation back: shipping has failed for good."""
+    """Revoke the confirmation, after shipping has failed for the last time."""
     Order.objects.filter(saga_id__in=confirmed).update(confirmed_at=None)
 
 
 @orders.step(decides=True)
 def expire_order(passed: Batch[DeadlinePassed]) -> Batch[OrderExpired]:
-    """Refuse the orders that are still PENDING when their time is up."""
+    """Expire the orders that are still PENDING at their deadline."""
     numbers = Order.objects.filter(saga_id__in=passed).values_list("saga_id", "id")
     return Batch({str(saga): OrderExpired(order=str(number)) for saga, number in numbers})
 
 
 @orders.step(decides=True)
 def cancel(asked: Batch[CancelAsked]) -> Batch[OrderCancelled]:
-    """Refuse the orders that are still PENDING when their customer cancels."""
+    """Cancel the orders that are still PENDING, at the customer's request."""
     _answer(asked, CancelRequest.Outcome.CANCELLED)
     return Batch({saga: OrderCancelled(order=signal.order) for saga, signal in asked.items()})
 
 
 @cancel.too_late
-def tell_too_late(asked: Batch[CancelAsked]) -> None:
-    """Tell whoever asked that the order was no longer PENDING."""
+def record_too_late(asked: Batch[CancelAsked]) -> None:
+    """Record in the requests that their orders are no longer PENDING."""
     _answer(asked, CancelRequest.Outcome.TOO_LATE)
 
 
 @orders.step
 def complete_order(shipped: Batch[StockShipped]) -> None:
-    """Hear that the goods are gone; the engine completes the saga."""
+    """Consume the pivot's signal; the engine then completes the saga."""
 
 
 def _answer(asked: Batch[CancelAsked], outcome: CancelRequest.Outcome) -> None:

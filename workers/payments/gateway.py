@@ -1,4 +1,4 @@
-"""Who takes and returns the money: a port, and its first form, the customers' wallets."""
+"""The payment gateway: its interface, and an implementation with customers' wallets."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from workers.signals import Currency, Customer, Decline, OrderNumber
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What an order costs, in integer minor units of ``currency``. The saga is the key that no two charges
-    share.
-    """
+    """The amount of an order in integer minor units of ``currency``; a saga has at most one charge."""
 
     saga: SagaId
     order: OrderNumber
@@ -30,27 +28,26 @@ class Charge:
 
 
 class Gateway(Protocol):
-    """Takes money for orders and gives it back, by the batch; who raises has changed nothing."""
+    """Charges and refunds batches of orders; a method that raises has changed nothing."""
 
     def charge(self, charges: Sequence[Charge]) -> dict[SagaId, Decline]:
-        """Take the money of each order; give why for each that was declined."""
+        """Charge each order; return the reason for each declined one."""
 
     def refund(self, sagas: Collection[SagaId]) -> None:
-        """Give back what was taken for these sagas, however much it was."""
+        """Refund the full charges of these sagas."""
 
 
 class WalletGateway:
-    """The customers' wallets in the caller's transaction: nothing is taken or returned unless it commits."""
+    """Moves money between wallets and accounts in the caller's transaction."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
 
     def charge(self, charges: Sequence[Charge]) -> dict[SagaId, Decline]:
-        """See :meth:`Gateway.charge`. Orders are served in the order of their sagas' ids: one that is
-        declined takes nothing, and a later, smaller one of the same customer may still be paid.
+        """See :meth:`Gateway.charge`. Orders are charged in the order of their sagas' ids.
 
-        An order that costs nothing needs neither wallet nor money, only a customer who is not blocked. It
-        leaves a charge without entries: it was charged, and no money moved.
+        After a declined order, a smaller one of the same customer may still be charged. A free order needs no
+        wallet, only a customer who is not blocked; its charge has no entries.
         """
         wallets = ledger.lock(self.session, (c.customer for c in charges))
         left = {customer: wallet.balance for customer, wallet in wallets.items()}
@@ -71,9 +68,9 @@ class WalletGateway:
         return declined
 
     def refund(self, sagas: Collection[SagaId]) -> None:
-        """See :meth:`Gateway.refund`. A blocked customer is refunded too.
+        """See :meth:`Gateway.refund`. Blocked customers are refunded, too.
 
-        :raises workers.payments.ledger.NotCharged: when there is no charge for one of them.
+        :raises workers.payments.ledger.NotCharged: when a saga has no charge.
         """
         back = [replace(c, source=c.target, target=c.source) for c in ledger.charges(self.session, sagas)]
         ledger.lock(self.session, (t.target.removeprefix(WALLET) for t in back if t.amount))
@@ -81,7 +78,7 @@ class WalletGateway:
 
 
 def _decline(charge: Charge, wallet: WalletSnapshot | None, left: int) -> Decline | None:
-    """Why an order cannot be paid from a wallet with so much left in it, if it cannot."""
+    """The reason to decline a charge, if ``left`` is the available balance; None to accept it."""
     if wallet is not None and wallet.blocked:
         return Decline.BLOCKED
     if charge.amount == 0:

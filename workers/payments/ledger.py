@@ -1,8 +1,6 @@
-"""The double-entry ledger and the wallets it feeds: a whole batch in a handful of statements, however many
-they are.
+"""The double-entry ledger and the wallets' balances; each function handles a batch in a few statements.
 
-Whoever moves money locks the wallets first, in sorted order, so that batches which compete take turns and
-never wait for one another in a circle.
+Functions that move money lock the wallets first, in sorted order, so that competing batches do not deadlock.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ LOCK = text("""
     SELECT customer, currency, balance, blocked, order_limit FROM wallet
     WHERE customer = ANY(:customers) ORDER BY customer FOR UPDATE
 """)
-# Rows travel as one JSON text: PostgreSQL reads it in half the time of arrays of as many constants.
+# Rows are one JSON parameter, which PostgreSQL reads in half the time of arrays.
 POST = text("""
     WITH given AS MATERIALIZED (
         SELECT nextval('ledger_transaction_id_seq') AS id, row.* FROM json_to_recordset(:rows)
@@ -48,8 +46,7 @@ BALANCE = text("""
     WHERE wallet.customer = row.customer AND wallet.currency = row.currency AND balance + n >= 0
     RETURNING wallet.customer
 """)
-# The bounds add nothing to what is found: they keep PostgreSQL on the index while it has no statistics of the
-# table.
+# The bounds do not change the result: they make PostgreSQL use the index without statistics of the table.
 CHARGES = text("""
     SELECT CAST(saga_id AS text), order_number, source, target, currency, amount
     FROM ledger_transaction AS charge CROSS JOIN LATERAL (
@@ -64,7 +61,7 @@ CHARGES = text("""
 
 
 class WalletSnapshot(NamedTuple):
-    """A wallet as it was when it was locked; money is integer minor units of ``currency``."""
+    """A wallet at the time of its lock; money is in integer minor units of ``currency``."""
 
     customer: Customer
     currency: Currency
@@ -75,9 +72,9 @@ class WalletSnapshot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A ledger transaction to be: ``amount`` minor units leave one account for another.
+    """A ledger transaction: ``amount`` minor units move from ``source`` to ``target``.
 
-    A transfer of 0 is a transaction without entries, and its accounts and currency do not matter.
+    A transfer of 0 is a transaction without entries; its accounts and currency have no effect.
     """
 
     saga: SagaId | None
@@ -89,13 +86,13 @@ class Transfer:
 
 
 class LedgerError(Exception):
-    """The ledger or a wallet is not what a step needs it to be; nothing was changed."""
+    """The ledger or a wallet is not in the state that a step needs; nothing was changed."""
 
 
 class NotCharged(LedgerError):
-    """Money is to be given back that was never taken.
+    """Sagas without a charge cannot be refunded.
 
-    :ivar sagas: whose.
+    :ivar sagas: their ids.
     """
 
     def __init__(self, sagas: Collection[SagaId]) -> None:
@@ -104,9 +101,9 @@ class NotCharged(LedgerError):
 
 
 class WalletUnfit(LedgerError):
-    """A wallet is missing, has too little, or holds another currency than an entry on it.
+    """A wallet is missing, has too little money, or has another currency.
 
-    :ivar customers: whose.
+    :ivar customers: the owners of such wallets.
     """
 
     def __init__(self, customers: Collection[Customer]) -> None:
@@ -117,14 +114,13 @@ class WalletUnfit(LedgerError):
 
 
 def lock(session: Session, customers: Iterable[Customer]) -> dict[Customer, WalletSnapshot]:
-    """Wait for these customers' wallets, and read those that exist; the locks go with the transaction."""
+    """Lock these customers' wallets until the transaction ends; return those that exist."""
     rows = session.execute(LOCK, {"customers": sorted(set(customers))})
     return {row.customer: WalletSnapshot(*row) for row in rows}
 
 
 def post(session: Session, kind: Kind, transfers: Sequence[Transfer]) -> None:
-    """Write the transactions with their entries, and change the wallets by them. :func:`lock` these wallets
-    before.
+    """Insert the transactions with their entries, and change the balances of wallets, which must be locked.
 
     :raises WalletUnfit: when a wallet cannot take its entries.
     """
@@ -146,9 +142,9 @@ def post(session: Session, kind: Kind, transfers: Sequence[Transfer]) -> None:
 
 
 def charges(session: Session, sagas: Collection[SagaId]) -> list[Transfer]:
-    """What was taken for these sagas, as the ledger has it, in the order of their ids.
+    """The charges of these sagas in the order of their ids.
 
-    :raises NotCharged: when there is no charge for one of them.
+    :raises NotCharged: when a saga has no charge.
     """
     if not sagas:
         return []

@@ -1,4 +1,4 @@
-"""What the payments database holds. The rules that are triggers stand in the first migration."""
+"""The tables of the payments database; the first migration also creates triggers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Base(DeclarativeBase):
-    """Constraints have names, so that an error names the rule."""
+    """Gives each constraint a name, which errors then show."""
 
     metadata = MetaData(
         naming_convention={
@@ -33,7 +33,7 @@ class Base(DeclarativeBase):
 
 
 class Kind(StrEnum):
-    """Of a ledger transaction."""
+    """The kind of a ledger transaction."""
 
     TOP_UP = "top_up"
     CHARGE = "charge"
@@ -41,16 +41,14 @@ class Kind(StrEnum):
 
 
 class Wallet(Base):
-    """A customer's money, in one currency; ``balance`` is the sum of the ledger's entries on
-    ``wallet:<customer>``.
-    """
+    """A customer's money in one currency; ``balance`` is the sum of the entries on ``wallet:<customer>``."""
 
     __tablename__ = "wallet"
     __table_args__ = (
         CheckConstraint("balance >= 0", "balance_not_negative"),
         CheckConstraint("currency ~ '^[A-Z]{3}$'", "currency_is_a_code"),
         CheckConstraint("order_limit >= 0", "order_limit_not_negative"),
-        # balances change all the time: room in the page keeps the index out of it
+        # free space in each page allows HOT updates of balances, which change no index
         {"postgresql_with": {"fillfactor": 50}},
     )
 
@@ -59,13 +57,13 @@ class Wallet(Base):
     balance: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     blocked: Mapped[bool] = mapped_column(server_default=text("false"))
     order_limit: Mapped[int | None] = mapped_column(BigInteger)
-    """The most that one order may cost, if there is a most."""
+    """The largest amount of one order; NULL: no limit."""
 
 
 class LedgerTransaction(Base):
-    """One movement of money, append-only; its entries sum to zero. A free order's charge has no entries.
+    """A movement of money, append-only; its entries sum to zero. A free order's charge has no entries.
 
-    Top-ups belong to no saga and no order; a saga is charged once at most, and refunded once at most.
+    Top-ups have no saga and no order; a saga has at most one charge and one refund.
     """
 
     __tablename__ = "ledger_transaction"
@@ -84,10 +82,9 @@ class LedgerTransaction(Base):
 
 
 class LedgerEntry(Base):
-    """What a transaction adds to an account, append-only: ``wallet:<customer>``, ``sales`` or ``funding``.
+    """The change of an account: ``wallet:<customer>``, ``sales`` or ``funding``; append-only.
 
-    A transaction's entries are inserted by one statement, at whose end a trigger has them sum to zero per
-    currency.
+    One statement inserts all entries of a transaction; a trigger checks that they sum to zero by currency.
     """
 
     __tablename__ = "ledger_entry"

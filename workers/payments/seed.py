@@ -1,4 +1,4 @@
-"""Wallets to begin with."""
+"""Create sample wallets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPEN = text("""
 
 @dataclass(frozen=True, slots=True)
 class NewWallet:
-    """A wallet to open; money is integer minor units of ``currency``."""
+    """A wallet to open; money is in integer minor units of ``currency``."""
 
     customer: Customer
     currency: Currency
@@ -35,12 +35,12 @@ class NewWallet:
 
 
 def open_wallets(session: Session, wallets: Collection[NewWallet]) -> int:
-    """Open each wallet and fill it up to ``balance``; give the number of those that money had to be added to.
+    """Open each wallet and top it up to ``balance``; return the number of wallets that were topped up.
 
-    Doing it twice adds nothing, and nothing is taken away where more is there. Of a wallet that is open
-    already, ``blocked`` and ``order_limit`` become those given. The money comes from the account ``funding``.
+    Idempotent; a larger balance is not reduced. For an existing wallet, ``blocked`` and ``order_limit`` are
+    updated. The money comes from the account ``funding``.
 
-    :raises workers.payments.ledger.WalletUnfit: when a wallet is open already in another currency.
+    :raises workers.payments.ledger.WalletUnfit: when a wallet exists in another currency.
     """
     session.execute(OPEN, {"rows": orjson.dumps([asdict(wallet) for wallet in wallets]).decode()})
     opened = ledger.lock(session, (wallet.customer for wallet in wallets))

@@ -1,6 +1,4 @@
-"""What payments does in the order saga: charge an order whose goods are held, refund it when the saga is
-refused.
-"""
+"""The steps of ``payments``: charge an order whose stock is reserved, and refund it on a refusal."""
 
 from __future__ import annotations
 
@@ -18,27 +16,26 @@ payments = participant = Participant("payments", database=database)
 
 
 def gateway(db: Session) -> Gateway:
-    """The gateway in use."""
     return WalletGateway(db)
 
 
 @payments.step(retry=step_retry)
 def charge(reserved: Batch[StockReserved], db: Session) -> Batch[PaymentCharged | PaymentDeclined]:
-    """Take what each order costs, or say why not."""
+    """Charge each order, or decline it."""
     declined = gateway(db).charge(
         [Charge(saga, s.order, s.customer, s.currency, s.amount) for saga, s in reserved.items()]
     )
-    said: dict[str, PaymentCharged | PaymentDeclined] = {}
+    results: dict[str, PaymentCharged | PaymentDeclined] = {}
     for saga, stock in reserved.items():
         if saga in declined:
-            said[saga] = PaymentDeclined(order=stock.order, cause=declined[saga])
+            results[saga] = PaymentDeclined(order=stock.order, cause=declined[saga])
         else:
-            said[saga] = PaymentCharged(order=stock.order, currency=stock.currency, amount=stock.amount)
-    return Batch(said)
+            results[saga] = PaymentCharged(order=stock.order, currency=stock.currency, amount=stock.amount)
+    return Batch(results)
 
 
 @charge.undo
 def refund(charged: Batch[PaymentCharged], db: Session) -> Batch[PaymentRefunded]:
-    """Give back what the ledger says was taken."""
+    """Refund the amounts that the ledger recorded."""
     gateway(db).refund(charged.keys())
     return Batch({saga: PaymentRefunded(order=payment.order) for saga, payment in charged.items()})

@@ -12,7 +12,8 @@ down_revision = None
 REFUSE = """
 CREATE FUNCTION inventory_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION '%: % refused, %', TG_TABLE_NAME, lower(TG_OP), TG_ARGV[0] USING ERRCODE = 'restrict_violation';
+    RAISE EXCEPTION '%: % refused, %', TG_TABLE_NAME, lower(TG_OP), TG_ARGV[0]
+        USING ERRCODE = 'restrict_violation';
 END $$
 """
 
@@ -84,7 +85,8 @@ def upgrade() -> None:
         sa.CheckConstraint("quantity > 0", op.f("movement_quantity_positive")),
     )
     op.execute(
-        "CREATE UNIQUE INDEX movement_once ON movement (saga_id, sku, (kind = 'held')) WHERE saga_id IS NOT NULL"
+        "CREATE UNIQUE INDEX movement_once ON movement (saga_id, sku, (kind = 'held'))"
+        " WHERE saga_id IS NOT NULL"
     )
     for statement in (REFUSE, APPEND_ONLY, ENDS_ONCE, KEPT):
         op.execute(statement)

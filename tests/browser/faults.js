@@ -21,13 +21,13 @@
   for (const image of document.querySelectorAll('img:not([alt])')) faults.push(`has no alt: ${name(image)}`);
   for (const link of document.querySelectorAll('a[href], button'))
     if (shown(link) && !(link.innerText.trim() || link.title || link.getAttribute('aria-label') || link.querySelector('img[alt]')))
-      faults.push(`says nothing: ${name(link)}`);
+      faults.push(`has no text: ${name(link)}`);
 
   const ids = [...document.querySelectorAll('[id]')].map(element => element.id);
-  for (const id of new Set(ids.filter((id, n) => ids.indexOf(id) !== n))) faults.push(`stands twice: #${id}`);
+  for (const id of new Set(ids.filter((id, n) => ids.indexOf(id) !== n))) faults.push(`is repeated: #${id}`);
   for (const element of document.querySelectorAll('[aria-describedby], [aria-labelledby]'))
     for (const id of `${element.getAttribute('aria-describedby') ?? ''} ${element.getAttribute('aria-labelledby') ?? ''}`.split(/\s+/))
-      if (id && !document.getElementById(id)) faults.push(`refers to what is not there, #${id}: ${name(element)}`);
+      if (id && !document.getElementById(id)) faults.push(`refers to a missing element, #${id}: ${name(element)}`);
   if ([...document.querySelectorAll('td, .readonly')].some(cell => cell.innerText.trim() === 'None')) faults.push('shows None');
   return faults;
 }

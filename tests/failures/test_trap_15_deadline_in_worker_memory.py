@@ -13,7 +13,7 @@ TIMERS = "SELECT kind FROM ordersaga_outbox WHERE saga_id = %s ORDER BY kind"
 
 
 def test_a_deadline_is_a_row_that_is_deleted_when_obsolete(installation: Installation) -> None:
-    with installation.amqp.recording() as dead_letters:
+    with installation.amqp.recording() as messages:
         installation.proxies["payments"].refuse()
         saga = installation.factory.place("TEA")
         assert installation.probe.query("orders", TIMERS, saga) == [("deadline",), ("watchdog",)]
@@ -22,7 +22,7 @@ def test_a_deadline_is_a_row_that_is_deleted_when_obsolete(installation: Install
         installation.probe.wait_until_confirmed([saga])
 
     assert installation.probe.query("orders", TIMERS, saga) == []
-    headers = [dead_letter.properties["application_headers"] for dead_letter in dead_letters]
+    headers = [message.properties["application_headers"] for message in messages]
     assert headers
     assert all(not {"eta", "expires", "retries", "x-delay"} & header.keys() for header in headers)
 

@@ -7,12 +7,10 @@ from tests.support.polling import eventually
 
 
 def test_a_signature_is_not_valid_for_another_topic(installation: Installation) -> None:
-    with installation.amqp.recording() as letters:
+    with installation.amqp.recording() as messages:
         saga = installation.factory.place("TEA")
         installation.probe.wait_until_confirmed([saga])
-    genuine = next(
-        dead_letter for dead_letter in letters if _header(dead_letter, "task") == "signal.StockReserved"
-    )
+    genuine = next(message for message in messages if _header(message, "task") == "signal.StockReserved")
     dead = len(installation.probe.dead_letters())
 
     genuine.properties["application_headers"]["task"] = "refusal.StockReserved"
@@ -23,16 +21,16 @@ def test_a_signature_is_not_valid_for_another_topic(installation: Installation) 
 
 
 def test_a_replay_is_harmless(installation: Installation) -> None:
-    with installation.amqp.recording() as letters:
+    with installation.amqp.recording() as messages:
         saga = installation.factory.place("TEA")
         installation.probe.wait_until_confirmed([saga])
         installation.probe.wait_until_clean()
     story = installation.probe.audit_trail(saga)
 
-    for dead_letter in list(letters):
+    for message in list(messages):
         for name in ("orders", "inventory", "payments", "audit"):
-            if _heard_by(dead_letter, name):
-                installation.amqp.deliver(dead_letter, name)
+            if _is_consumed_by(message, name):
+                installation.amqp.deliver(message, name)
     installation.probe.wait_until_confirmed([installation.factory.place("TEA")])
 
     eventually(
@@ -43,11 +41,11 @@ def test_a_replay_is_harmless(installation: Installation) -> None:
     assert installation.probe.movements(saga) == [("TEA", "held", 1), ("TEA", "shipped", 1)]
 
 
-def _header(dead_letter: Any, name: str) -> Any:
-    return dead_letter.properties["application_headers"][name]
+def _header(message: Any, name: str) -> Any:
+    return message.properties["application_headers"][name]
 
 
-def _heard_by(dead_letter: Any, name: str) -> bool:
+def _is_consumed_by(message: Any, name: str) -> bool:
     consumes = {
         "signal.OrderPlaced": {"inventory"},
         "signal.StockReserved": {"payments"},
@@ -55,4 +53,4 @@ def _heard_by(dead_letter: Any, name: str) -> bool:
         "signal.OrderConfirmed": {"inventory"},
         "signal.StockShipped": {"orders"},
     }
-    return name == "audit" or name in consumes.get(_header(dead_letter, "task"), set())
+    return name == "audit" or name in consumes.get(_header(message, "task"), set())

@@ -8,7 +8,7 @@ from tests.support.installation import Installation
 
 def test_two_keys_are_accepted_while_one_signs(installation: Installation) -> None:
     with (
-        installation.amqp.recording() as dead_letters,
+        installation.amqp.recording() as messages,
         installation.instead("inventory", env={"ORDERSAGA_SIGNING_KEYS": f"{NEXT_KEY},{THIS_KEY}"}),
     ):
         sagas = installation.factory.place_many(5)
@@ -20,7 +20,7 @@ def test_two_keys_are_accepted_while_one_signs(installation: Installation) -> No
             message.properties["application_headers"]["task"],
             message.properties["application_headers"]["ordersaga-signature"][:4],
         )
-        for message in dead_letters
+        for message in messages
     }
     assert {
         ("signal.OrderPlaced", "this"),

@@ -66,9 +66,9 @@ def settle(databases: Databases, server: Postgres, *, orders: int, at_once: int)
                 messages, size = messages + len(sent), size + sum(sent.values())
                 for queued in list(rehearsal.queued):
                     rehearsal.deliver(queued)
-        asked = statements() - before
+        statement_count = statements() - before
     probe.wait_until_clean()
-    return {"statements": asked / orders, "messages": messages / orders, "bytes": size / orders}
+    return {"statements": statement_count / orders, "messages": messages / orders, "bytes": size / orders}
 
 
 @pytest.mark.parametrize(

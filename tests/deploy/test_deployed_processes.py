@@ -127,9 +127,9 @@ class Deployment:
             name: [json.loads(line) for line in process.logs().splitlines() if line not in FAREWELL]
             for name, process in self.processes.items()
         }
-        asked = [line for line in lines["web"] if line["event"] == "GET /admin/flower/workers"]
-        assert {line["status"] for line in asked} == {200}
-        assert all(line["logger"] == "gunicorn.access" and line["seconds"] > 0 for line in asked)
+        accesses = [line for line in lines["web"] if line["event"] == "GET /admin/flower/workers"]
+        assert {line["status"] for line in accesses} == {200}
+        assert all(line["logger"] == "gunicorn.access" and line["seconds"] > 0 for line in accesses)
         assert [
             line
             for line in lines["inventory"]

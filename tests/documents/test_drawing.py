@@ -40,11 +40,11 @@ def test_the_package_map_is_complete() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads(Path(ROOT, "pyproject.toml").read_text())["project"]
-    asked = [
+    declared = [
         *project["dependencies"],
         *(one for group in project["optional-dependencies"].values() for one in group),
     ]
-    packages = {re.split(r"[\[<>=]", one)[0] for one in asked} - {project["name"]}
+    packages = {re.split(r"[\[<>=]", one)[0] for one in declared} - {project["name"]}
     table = page("docs/decisions/dependencies.md").text
     given = {
         name for first in re.findall(r"^\| ([\w, -]+) \|", table, re.MULTILINE) for name in first.split(", ")

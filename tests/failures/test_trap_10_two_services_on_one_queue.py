@@ -9,8 +9,8 @@ def test_a_refusal_reaches_every_participants_own_queue(installation: Installati
     installation.probe.wait_until_rolled_back([saga])
     installation.probe.wait_until_clean()
 
-    heard = {step for step, state in installation.probe.journal(saga).items() if state == "heard"}
-    assert heard == {"orders.refusal", "inventory.refusal", "payments.refusal"}
+    bound = {step for step, state in installation.probe.journal(saga).items() if state == "heard"}
+    assert bound == {"orders.refusal", "inventory.refusal", "payments.refusal"}
     assert "payments: PaymentDeclined" in installation.probe.audit_trail(saga)
     queues = installation.rabbitmq.queues(installation.vhost)
     assert {"orders", "inventory", "payments", "audit"} <= queues.keys()

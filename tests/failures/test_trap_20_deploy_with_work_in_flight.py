@@ -45,7 +45,7 @@ def test_current_code_reads_every_recorded_signal(path: Path) -> None:
 
 
 def test_every_consumed_signal_has_a_recorded_sample() -> None:
-    heard = {
+    consumed = {
         "OrderPlaced",
         "StockReserved",
         "PaymentCharged",
@@ -53,7 +53,7 @@ def test_every_consumed_signal_has_a_recorded_sample() -> None:
         "StockShipped",
         "CancelAsked",
     }
-    assert heard <= {path.stem.rsplit(".", 1)[0] for path in RECORDED}
+    assert consumed <= {path.stem.rsplit(".", 1)[0] for path in RECORDED}
 
 
 @pytest.mark.parametrize(

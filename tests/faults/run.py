@@ -107,7 +107,7 @@ class Sampler(threading.Thread):
         """Sample until :meth:`stop`."""
         while not self._ended.wait(1):
             with suppress(psycopg2.Error):
-                placed, still_open = ask(self._url, SAMPLE)[0]
+                placed, still_open = query(self._url, SAMPLE)[0]
                 self.samples.append(Sample(round(time.monotonic() - self._began, 1), placed, still_open))
 
     def stop(self) -> None:
@@ -179,7 +179,7 @@ class Run:
             fault.begin()
             happened.evidence = self._until_evident(fault, planned.seconds)
             [(happened.settled,)], [(happened.placed,)] = (
-                ask(self.url, q, clock) for q in (SETTLED_SINCE, PLACED_SINCE)
+                query(self.url, q, clock) for q in (SETTLED_SINCE, PLACED_SINCE)
             )
         except AssertionError as error:  # the condition was not met in time
             happened.faults.append(str(error))
@@ -234,7 +234,7 @@ class Run:
 
         def recovered() -> bool:
             self.installation.supervise()
-            return ask(self.url, OPEN_BEFORE, clock) == [(0,)]
+            return query(self.url, OPEN_BEFORE, clock) == [(0,)]
 
         try:
             eventually(recovered, fault.recovers_within, "all orders settled")
@@ -244,13 +244,13 @@ class Run:
 
     def _clock(self) -> datetime:
         """Return the time by the orders database's clock."""
-        at: datetime = ask(self.url, "SELECT clock_timestamp()")[0][0]
+        at: datetime = query(self.url, "SELECT clock_timestamp()")[0][0]
         return at
 
     def _until_settled(self) -> float | None:
         began = time.monotonic()
         with suppress(AssertionError):
-            eventually(lambda: ask(self.url, SAMPLE)[0][1] == 0, SETTLED_WITHIN, "all orders settled")
+            eventually(lambda: query(self.url, SAMPLE)[0][1] == 0, SETTLED_WITHIN, "all orders settled")
             return round(time.monotonic() - began, 1)
         return None
 
@@ -278,7 +278,7 @@ class Run:
         kinds = {line["saga"]: Kind(line["kind"]) for line in self.installation.placed()}
         wrong: Counter[str] = Counter()
         seen = 0
-        for saga, status, refusal, reason, ended in ask(self.url, ENDED):
+        for saga, status, refusal, reason, ended in query(self.url, ENDED):
             if saga not in kinds:  # placed while the load was stopping, before it printed the order
                 continue
             seen += 1
@@ -292,7 +292,7 @@ class Run:
     def _dead_letters(self) -> list[str]:
         found: Counter[str] = Counter()
         for owner in OWNERS:
-            for participant, step, error, message in ask(
+            for participant, step, error, message in query(
                 getattr(self.installation.probe.databases, owner), DEAD
             ):
                 found[f"dead letter of {participant} {step}: {error} {message[:80]}"] += 1
@@ -310,7 +310,7 @@ class Run:
         return [f"{count} × {what}" for what, count in found.most_common()]
 
     def _report(self, samples: list[Sample], after: float | None, verdict: list[str]) -> dict[str, Any]:
-        statuses = dict(ask(self.url, "SELECT status, count(*) FROM ordersaga_saga GROUP BY status"))
+        statuses = dict(query(self.url, "SELECT status, count(*) FROM ordersaga_saga GROUP BY status"))
         lasted = samples[-1].at if samples else 0
         return {
             "seed": self.seed,
@@ -348,7 +348,7 @@ class Run:
                 yield name, "needs root, for namespaces" if needs_root else "not asked for"
 
 
-def ask(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+def query(url: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
     """Return the rows of a query, directly from the server."""
     connection = psycopg2.connect(url)
     try:

@@ -70,8 +70,8 @@ def receive_without_marks(context: Context, rows: Sequence[SignalRow[Any]]) -> N
     rollback.receive_refusals(context, [row._replace(again=0) for row in rows])
 
 
-def repeat_without_marks(context: Context, heard: dict[str, SignalRow[Any]], found: Any) -> None:
-    repeat(context, {saga: row._replace(again=0) for saga, row in heard.items()}, found)
+def repeat_without_marks(context: Context, received: dict[str, SignalRow[Any]], found: Any) -> None:
+    repeat(context, {saga: row._replace(again=0) for saga, row in received.items()}, found)
 
 
 def defer_without_marks(context: Context, rows: Sequence[SignalRow[Any]], *wait: Any) -> None:

@@ -147,8 +147,8 @@ def run_relay(url: str) -> Iterator[Any]:
         assert not thread.is_alive()
 
 
-def choreography_with_observer(*heard: str) -> Choreography:
+def choreography_with_observer(*consumed: str) -> Choreography:
     """The part of a choreography that the relay reads: the observers, and the consumed topics."""
     whole = Choreography.__new__(Choreography)
-    whole.observed, whole._consumed, whole.saga = True, set(heard), SAGA
+    whole.observed, whole._consumed, whole.saga = True, set(consumed), SAGA
     return whole

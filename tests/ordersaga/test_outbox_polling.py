@@ -194,7 +194,7 @@ def test_signals_of_transactions_of_any_length_are_published(
         writer.join(60)
     wanted = [first + n for first, waits in zip(starts, lengths, strict=True) for n in range(len(waits))]
     try:
-        eventually(lambda: sorted(broker.numbers) == wanted, 10, "every signal is carried once")
+        eventually(lambda: sorted(broker.numbers) == wanted, 10, "every signal published once")
     finally:
         relay.stop()
         thread.join(10)
@@ -211,7 +211,7 @@ def test_a_long_transactions_rows_are_found_when_it_ends(url: str, monkeypatch: 
         for number in (2, 3, 4):
             SAGA.start(Begun(number=number), db=short)
             short.commit()
-            eventually(relay.drain, 5, "what is committed meanwhile is carried")
+            eventually(relay.drain, 5, "rows committed meanwhile published")
         with long.cursor() as cursor:
             cursor.execute(
                 "SELECT extract(epoch FROM due_at)::float8 FROM ordersaga_outbox WHERE kind = 'said'"
@@ -219,7 +219,7 @@ def test_a_long_transactions_rows_are_found_when_it_ends(url: str, monkeypatch: 
             [(due,)] = cursor.fetchall()
         assert relay._bound.since > due, "the scans have gone past the row that is not committed"
         long.commit()
-        eventually(lambda: relay.drain() or 1 in broker.numbers, 5, "the late row is carried")
+        eventually(lambda: relay.drain() or 1 in broker.numbers, 5, "the late row published")
     finally:
         relay.close()
         long.close()
@@ -236,4 +236,4 @@ def test_a_row_moved_back_in_time_is_found_by_a_full_scan() -> None:
     bound._full_scan_at = 0.0
     assert bound.since == 0.0
     bound.record(Poll(50.0, 103.0, 103.0, 200, 201))
-    assert bound.since == 50.0 - ScanBound.EPSILON, "until it is carried"
+    assert bound.since == 50.0 - ScanBound.EPSILON, "until it is published"

@@ -77,7 +77,7 @@ class RelayAndQueues:
         while self.relay.drain():
             pass
 
-    def carried(self) -> bool:
+    def all_published(self) -> bool:
         """Return whether the outbox is empty after the rounds that publish."""
         self.drain()
         return not self.owed()
@@ -181,7 +181,7 @@ def test_a_full_queue_delays_only_its_own_messages(
 
     in_queue = setup.arrived("inventory")
     began = time.monotonic()
-    eventually(setup.carried, 20, "all has left")
+    eventually(setup.all_published, 20, "all rows to be published")
     assert time.monotonic() - began < 10
     assert setup.relay.problem == ""
     assert set(setup.arrived("inventory") + in_queue) == set(range(1001))
@@ -209,7 +209,7 @@ def test_a_queue_without_confirms_delays_no_other(
         assert time.monotonic() - began < scaled(3)
     finally:
         setup.rabbitmq.ctl("eval", suspend.replace("suspend", "resume"))
-    eventually(setup.carried, 15, "all has left")
+    eventually(setup.all_published, 15, "all rows to be published")
     assert set(setup.arrived("inventory")) == {1}
 
 
@@ -362,7 +362,9 @@ def test_a_memory_alarm_keeps_the_rows_and_is_reported(
     finally:
         setup.rabbitmq.ctl("set_vm_memory_high_watermark", "0.4")
 
-    eventually(setup.carried, 20, "the signal leaves when the alarm is over", ignoring=(PublishFailed,))
+    eventually(
+        setup.all_published, 20, "the signal to be published after the alarm", ignoring=(PublishFailed,)
+    )
     assert set(setup.arrived("payments")) == {1}
 
 
@@ -385,7 +387,7 @@ def test_a_vanished_relay_releases_its_rows(setup: RelayAndQueues) -> None:
     thread.start()
     try:
         assert claimed.wait(10)
-        eventually(setup.carried, 10, "another relay carries it")
+        eventually(setup.all_published, 10, "another relay to publish it")
     finally:
         gone.set()
         thread.join(10)

@@ -91,7 +91,7 @@ def test_any_text_in_a_signature_is_refused(signature: str, id_: str, topic: str
 
 
 @pytest.fixture(scope="module")
-def ask(postgres: Postgres) -> Iterator[Callable[..., Any]]:
+def query(postgres: Postgres) -> Iterator[Callable[..., Any]]:
     """Returns the only value of a query."""
     with postgres.connect("postgres") as cursor:
 
@@ -103,17 +103,17 @@ def ask(postgres: Postgres) -> Iterator[Callable[..., Any]]:
 
 
 @given(participant=ANY_TEXT)
-def test_a_timer_is_an_envelope_for_any_participant_name(ask: Callable[..., Any], participant: str) -> None:
+def test_a_timer_is_an_envelope_for_any_participant_name(query: Callable[..., Any], participant: str) -> None:
     text = timer_text(participant)
     saga = new_id()
-    filled = ask("SELECT format(%s, %s, %s)", text, "0-0", saga)
+    filled = query("SELECT format(%s, %s, %s)", text, "0-0", saga)
     [(head, [row])] = read_packs(encode_envelope("watchdog", [filled]))
     assert (head.participant, row.id, row.saga, row.data) == (kept(participant), "0-0", saga, {})
 
 
 @given(texts=st.lists(ANY_TEXT.filter(lambda text: "\0" not in text and kept(text) == text)))
-def test_an_array_of_texts_keeps_its_texts(ask: Callable[..., Any], texts: list[str]) -> None:
-    assert ask("SELECT %s::text[]", text_array(texts)) == texts
+def test_an_array_of_texts_keeps_its_texts(query: Callable[..., Any], texts: list[str]) -> None:
+    assert query("SELECT %s::text[]", text_array(texts)) == texts
 
 
 @pytest.mark.parametrize("value", ["a,b", "{", "}", '"', "\\", ""])

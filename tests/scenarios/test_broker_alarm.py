@@ -55,7 +55,7 @@ def file(tmp_path: Path) -> str:
 
 def test_a_memory_alarm_delays_only_publishing(installation: Installation, file: str) -> None:
     """Running pools consume their queues; commands end in time and name the alarm; pools stop and start."""
-    letters = len(installation.probe.dead_letters())
+    dead_letter_count = len(installation.probe.dead_letters())
     for worker in installation.pools["inventory"]:
         worker.kill(signal="SIGSTOP")
     queued = [installation.factory.place() for _ in range(6)]
@@ -102,7 +102,7 @@ def test_a_memory_alarm_delays_only_publishing(installation: Installation, file:
 
     installation.pools["inventory"].start()
     installation.probe.wait_until_confirmed([*queued, *meanwhile], timeout=60)
-    assert len(installation.probe.dead_letters()) == letters
+    assert len(installation.probe.dead_letters()) == dead_letter_count
     for worker in installation.pools["orders"]:
         assert worker.process.logs().count(ALARM) == 1
     assert LOW not in run(installation, "-m", "workers.health", "orders").text

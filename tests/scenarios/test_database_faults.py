@@ -101,7 +101,7 @@ def logs(installation: Installation, pool: str) -> str:
 
 
 def test_a_server_fault_costs_no_attempt(installation: Installation) -> None:
-    letters = len(installation.probe.dead_letters())
+    dead_letter_count = len(installation.probe.dead_letters())
     sagas = []
     for state, what in STATES.items():
         began = time.monotonic()
@@ -113,12 +113,12 @@ def test_a_server_fault_costs_no_attempt(installation: Installation) -> None:
         assert time.monotonic() - began < 60
 
     assert [line for saga in sagas for line in installation.probe.audit_trail(saga) if "failed" in line] == []
-    assert len(installation.probe.dead_letters()) == letters
+    assert len(installation.probe.dead_letters()) == dead_letter_count
 
 
 @pytest.mark.parametrize("owner", ["orders", "inventory", "payments"])
 def test_a_read_only_database_delays_orders_only(installation: Installation, owner: str) -> None:
-    letters = len(installation.probe.dead_letters())
+    dead_letter_count = len(installation.probe.dead_letters())
     sagas = installation.factory.place_many(10)
     with read_only(installation, owner):
         if owner != "orders":
@@ -135,19 +135,19 @@ def test_a_read_only_database_delays_orders_only(installation: Installation, own
         throughout(lambda: all(w.process.alive for w in installation.pools.workers), 3, "all pools run")
     installation.probe.wait_until_confirmed(sagas)
 
-    assert len(installation.probe.dead_letters()) == letters
+    assert len(installation.probe.dead_letters()) == dead_letter_count
 
 
 def test_an_answer_that_cannot_be_recorded_is_tried_again(installation: Installation) -> None:
     """An error of the code itself must not dead-letter the engine's own signals at once."""
-    letters = len(installation.probe.dead_letters())
+    dead_letter_count = len(installation.probe.dead_letters())
     before = len(logs(installation, "orders"))
     with refusing(installation, "orders", "P0001", "ordersaga_answer"):
         saga = installation.factory.place(customer="poor")
         eventually(lambda: "step_failed_retrying" in logs(installation, "orders")[before:], 30, "a retry")
     installation.probe.wait_until_rolled_back([saga])
 
-    assert len(installation.probe.dead_letters()) == letters
+    assert len(installation.probe.dead_letters()) == dead_letter_count
 
 
 def test_a_held_lock_delays_only_its_own_orders(installation: Installation) -> None:

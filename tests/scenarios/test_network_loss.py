@@ -120,7 +120,7 @@ def test_orders_settle_after_a_host_loses_its_network(
     name = vhost.rpartition("/")[2]
     sagas = remote.factory.place_many(5)
     remote.probe.wait_until_confirmed(sagas)
-    letters = len(remote.probe.dead_letters())
+    dead_letter_count = len(remote.probe.dead_letters())
 
     remote.to_database.drop()
     sagas += remote.factory.place_many(5)
@@ -169,7 +169,7 @@ def test_orders_settle_after_a_host_loses_its_network(
     sagas += remote.factory.place_many(5)
     back("the host that came back")
     assert all(process.alive for process in remote.processes), "none was restarted"
-    assert len(remote.probe.dead_letters()) == letters
+    assert len(remote.probe.dead_letters()) == dead_letter_count
     record_property(
         MEASURED, "recovered: " + ", ".join(f"{way} {seconds:.1f} s" for way, seconds in recovered.items())
     )

@@ -52,7 +52,7 @@ def words() -> str:
 
 
 def test_a_bad_release_rolls_no_order_back(installation: Installation, inventory: PoolCluster) -> None:
-    letters = len(installation.probe.dead_letters())
+    dead_letter_count = len(installation.probe.dead_letters())
     installation.switches.on(RESERVING_FAILS)
     sagas = [saga for _ in range(3) for saga in installation.factory.place_many(7)]
     eventually(lambda: paused(installation), 30, "the step is paused")
@@ -84,7 +84,7 @@ def test_a_bad_release_rolls_no_order_back(installation: Installation, inventory
     installation.probe.wait_until_confirmed(kept, timeout=90)
 
     assert not paused(installation)
-    assert len(installation.probe.dead_letters()) == letters
+    assert len(installation.probe.dead_letters()) == dead_letter_count
     assert installation.probe.saga(cancelled).refusal == "OrderCancelled"
 
 

@@ -42,12 +42,12 @@ TALKATIVE = (
 """Every pool logs as much as possible; one as text, the others as JSON."""
 
 
-class Seen(NamedTuple):
+class Visible(NamedTuple):
     """Everything that was visible from outside while the canaries were in use."""
 
     sagas: dict[str, str]
     sent: set[str]
-    letters: list[Any]
+    messages: list[Any]
     events: list[Any]
     flower: str
     broker: str
@@ -66,7 +66,7 @@ def shared_installation(
 
 
 @pytest.fixture(scope="module")
-def seen(shared_installation: Installation) -> Iterator[Seen]:
+def seen(shared_installation: Installation) -> Iterator[Visible]:
     installation = shared_installation
     installation.ensure()
     flower = Flower(installation.env)
@@ -77,7 +77,7 @@ def seen(shared_installation: Installation) -> Iterator[Seen]:
         pools = others.launch(*TALKATIVE)
         stack.callback(flower.process.stop)
         flower.start()
-        letters = stack.enter_context(installation.amqp.recording())
+        messages = stack.enter_context(installation.amqp.recording())
         events = stack.enter_context(installation.amqp.recording("celeryev"))
         sagas, sent = go_every_way(installation)
         eventually(lambda: shows_all_ends(flower), 30, "all ends of tasks in Flower")
@@ -86,7 +86,7 @@ def seen(shared_installation: Installation) -> Iterator[Seen]:
         logs = {
             name: "\n".join(worker.process.logs() for worker in cluster) for name, cluster in pools.items()
         }
-        yield Seen(sagas, sent, letters, events, found, broker, {**logs, "flower": flower.process.logs()})
+        yield Visible(sagas, sent, messages, events, found, broker, {**logs, "flower": flower.process.logs()})
     installation.rabbitmq.ctl("set_log_level", "error")
 
 
@@ -119,7 +119,7 @@ def go_every_way(installation: Installation) -> tuple[dict[str, str], set[str]]:
         "cancelled": cancelled_by_staff(installation),
     }
     probe.wait_until_ended(list(sagas.values()))
-    sent = {installation.amqp.send(topic, body, to=to) for topic, body, to in strange_letters()}
+    sent = {installation.amqp.send(topic, body, to=to) for topic, body, to in foreign_messages()}
     # The broker's queue of unroutable messages exists while the test records.
     sent.add(
         installation.amqp.send(
@@ -149,7 +149,7 @@ def cancelled_by_staff(installation: Installation) -> str:
     return saga
 
 
-def strange_letters() -> list[tuple[str, bytes, str]]:
+def foreign_messages() -> list[tuple[str, bytes, str]]:
     """Yield messages that no step receives or can read: topic, body and queue."""
     malformed = {"order": CUSTOMER, "customer": TITLE, CUSTOMER: 1}
     return [
@@ -167,11 +167,11 @@ def strange_letters() -> list[tuple[str, bytes, str]]:
 
 
 @pytest.mark.parametrize("name", [*PARTICIPANTS, "flower"])
-def test_no_log_contains_personal_data(seen: Seen, name: str) -> None:
+def test_no_log_contains_personal_data(seen: Visible, name: str) -> None:
     assert WORD not in seen.logs[name]
 
 
-def test_logs_still_show_what_happened(seen: Seen) -> None:
+def test_logs_still_show_what_happened(seen: Visible) -> None:
     assert "DataError: SQLSTATE 22P02" in seen.logs["inventory"]
     assert (
         "ValidationError: OrderPlaced: customer string_pattern_mismatch, currency missing"
@@ -181,7 +181,7 @@ def test_logs_still_show_what_happened(seen: Seen) -> None:
     assert "envelope_refused" in seen.logs["audit"]
 
 
-def test_flower_and_its_events_contain_no_personal_data(seen: Seen) -> None:
+def test_flower_and_its_events_contain_no_personal_data(seen: Visible) -> None:
     result = [json.loads(event.body) for event in seen.events]
     kinds = {each["type"] for some in result for each in (some if isinstance(some, list) else [some])}
     assert {"task-received", "task-succeeded", "task-failed", "task-rejected"} <= kinds
@@ -189,13 +189,13 @@ def test_flower_and_its_events_contain_no_personal_data(seen: Seen) -> None:
     assert WORD not in seen.flower
 
 
-def test_names_and_logs_of_the_broker_contain_no_personal_data(seen: Seen) -> None:
+def test_names_and_logs_of_the_broker_contain_no_personal_data(seen: Visible) -> None:
     assert '"orders"' in seen.broker
     assert WORD not in seen.broker
 
 
-def test_personal_data_is_only_in_bodies_that_need_it(seen: Seen) -> None:
-    ours = [each for each in seen.letters if each.properties["message_id"] not in seen.sent]
+def test_personal_data_is_only_in_bodies_that_need_it(seen: Visible) -> None:
+    ours = [each for each in seen.messages if each.properties["message_id"] not in seen.sent]
     outside = [(each.delivery_info["routing_key"], each.properties) for each in ours]
     assert WORD not in repr(outside)
     topics = {json.loads(each.body)["topic"] for each in ours if WORD.encode() in raw(each)}
@@ -203,7 +203,7 @@ def test_personal_data_is_only_in_bodies_that_need_it(seen: Seen) -> None:
 
 
 def test_a_dead_letter_keeps_the_message_for_authorised_users(
-    shared_installation: Installation, seen: Seen
+    shared_installation: Installation, seen: Visible
 ) -> None:
     [dead] = shared_installation.probe.dead_letters(seen.sagas["failed"])
     assert CUSTOMER in dead.message

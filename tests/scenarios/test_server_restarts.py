@@ -25,7 +25,7 @@ def test_orders_settle_after_a_broker_restart(installation: Installation) -> Non
 def test_orders_wait_for_a_database_that_is_down(
     installation: Installation, owner: str, seconds: float
 ) -> None:
-    letters = len(installation.probe.dead_letters())
+    dead_letter_count = len(installation.probe.dead_letters())
     before = installation.factory.place_many(10)
     installation.proxies[owner].refuse()
     meanwhile = installation.factory.place_many(10)
@@ -34,7 +34,7 @@ def test_orders_wait_for_a_database_that_is_down(
 
     installation.probe.wait_until_confirmed([*before, *meanwhile], timeout=120)
 
-    assert len(installation.probe.dead_letters()) == letters
+    assert len(installation.probe.dead_letters()) == dead_letter_count
 
 
 def in_hand(installation: Installation, name: str) -> bool:

@@ -128,10 +128,10 @@ def client(postgres: Postgres, database_templates: dict[str, str]) -> Iterator[C
 
 def get(client: Client, listed: str, query: str = "") -> tuple[str, list[str]]:
     """Return the page, and its statements."""
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         answer = client.get(f"/admin/{listed}/?{query}")
     assert answer.status_code == 200, answer
-    return answer.content.decode(), [query["sql"] for query in asked.captured_queries]
+    return answer.content.decode(), [query["sql"] for query in queries.captured_queries]
 
 
 def read_whole(statements: list[str]) -> list[str]:
@@ -183,7 +183,7 @@ def test_rare_rows_are_found_however_old(listed: str, query: str, client: Client
     """
     for page in (query, f"{query}&last=1"):
         _, statements = get(client, listed, page)
-        assert {rows: asked for asked, rows in looked_at(statements).items() if rows > MOST_ROWS} == {}
+        assert {rows: queries for queries, rows in looked_at(statements).items() if rows > MOST_ROWS} == {}
 
 
 @pytest.mark.parametrize("listed", LISTS)

@@ -50,14 +50,14 @@ REFUSED = (psycopg2.OperationalError, psycopg.OperationalError, DatabaseError, D
 
 @contextmanager
 def by_django(url: str) -> Iterator[Ask]:
-    def ask(statement: str) -> Any:
+    def query(statement: str) -> Any:
         with connection.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchone()[0]
 
     with django_at(url):
         DjangoDatabase()
-        yield ask
+        yield query
 
 
 @contextmanager
@@ -67,13 +67,13 @@ def by_the_reader_of_pages(url: str) -> Iterator[Ask]:
     connections["inventory_reader"].close()
     given.update(reader_config(url))
 
-    def ask(statement: str) -> Any:
+    def query(statement: str) -> Any:
         with connections["inventory_reader"].cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchone()[0]
 
     try:
-        yield ask
+        yield query
     finally:
         connections["inventory_reader"].close()
         given.update(before)
@@ -83,12 +83,12 @@ def by_the_reader_of_pages(url: str) -> Iterator[Ask]:
 def by_sqlalchemy(url: str) -> Iterator[Ask]:
     database = SQLAlchemyDatabase(url)
 
-    def ask(statement: str) -> Any:
+    def query(statement: str) -> Any:
         with database.begin() as tx:
             return tx.db.execute(text(statement)).scalar()
 
     try:
-        yield ask
+        yield query
     finally:
         database.discard()
 
@@ -97,36 +97,36 @@ def by_sqlalchemy(url: str) -> Iterator[Ask]:
 def _by_relay(dsn: str) -> Iterator[Ask]:
     relay = Relay(dsn, "orders", lambda _: None)
 
-    def ask(statement: str) -> Any:
+    def query(statement: str) -> Any:
         with relay._connect().cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchone()[0]
 
     try:
-        yield ask
+        yield query
     finally:
         relay.close()
 
 
 @contextmanager
 def by_djangos_relay(url: str) -> Iterator[Ask]:
-    with django_at(url), _by_relay(DjangoDatabase().dsn) as ask:
-        yield ask
+    with django_at(url), _by_relay(DjangoDatabase().dsn) as query:
+        yield query
 
 
 @contextmanager
 def by_sqlalchemys_relay(url: str) -> Iterator[Ask]:
-    with _by_relay(SQLAlchemyDatabase(url).dsn) as ask:
-        yield ask
+    with _by_relay(SQLAlchemyDatabase(url).dsn) as query:
+        yield query
 
 
 @contextmanager
 def by_migrate(url: str) -> Iterator[Ask]:
-    def ask(statement: str) -> Any:
+    def query(statement: str) -> Any:
         with _connect(configuration("inventory", url=url)) as made:
             return made.execute(text(statement)).scalar()
 
-    yield ask
+    yield query
 
 
 @contextmanager
@@ -148,12 +148,12 @@ def by_reconcile(url: str) -> Iterator[Ask]:
 def by_prune(url: str) -> Iterator[Ask]:
     with Pruned(url, {}) as databases:
 
-        def ask(statement: str) -> Any:
+        def query(statement: str) -> Any:
             with databases.orders.cursor() as cursor:
                 cursor.execute(statement)
                 return cursor.fetchone()[0]
 
-        yield ask
+        yield query
 
 
 @contextmanager
@@ -162,11 +162,11 @@ def by_the_embedded_broker(url: str) -> Iterator[Ask]:
     settings = broker_settings(url.replace("postgresql", "pgmq", 1))
     with Connection(settings["broker_url"], transport_options=settings["broker_transport_options"]) as client:
 
-        def ask(statement: str) -> Any:
+        def query(statement: str) -> Any:
             with client.transport._connect() as made:
                 return made.execute(statement).fetchone()[0]
 
-        yield ask
+        yield query
 
 
 WAYS = {
@@ -216,25 +216,25 @@ def test_every_process_refuses_a_server_without_tls(webapp_database: str, way: s
     """With ``sslmode=verify-full``; the tests' servers have no TLS."""
     with (
         pytest.raises(REFUSED, match="does not support SSL"),
-        WAYS[way](f"{webapp_database}?sslmode=verify-full") as ask,
+        WAYS[way](f"{webapp_database}?sslmode=verify-full") as query,
     ):
-        ask("SELECT 1")
+        query("SELECT 1")
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_process_finds_the_primary_server(servers: str, postgres: Postgres, way: str) -> None:
     url = f"postgresql://orders:{PASSWORD}@{servers}/same?target_session_attrs=read-write"
-    with WAYS[way](url) as ask:
-        assert ask("SELECT inet_server_port()") == postgres.port
+    with WAYS[way](url) as query:
+        assert query("SELECT inet_server_port()") == postgres.port
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_options_of_the_string_reach_every_session(webapp_database: str, way: str) -> None:
     with WAYS[way](
         f"{webapp_database}?options=-c%20geqo_seed%3D0.7%20-c%20idle_in_transaction_session_timeout%3D7s"
-    ) as ask:
-        assert ask("SELECT current_setting('geqo_seed')") == "0.7"
-        assert ask("SELECT current_setting('idle_in_transaction_session_timeout')") == (
+    ) as query:
+        assert query("SELECT current_setting('geqo_seed')") == "0.7"
+        assert query("SELECT current_setting('idle_in_transaction_session_timeout')") == (
             "0" if way == "reconcile" else "7s"
         )
 
@@ -251,8 +251,8 @@ def test_passwords_and_services_can_be_in_files(
     passwords.write_text(f"*:*:*:*:{PASSWORD}\n")
     passwords.chmod(0o600)
     monkeypatch.setenv("PGSERVICEFILE", str(services))
-    with WAYS[way](f"postgresql://?service=shop&passfile={passwords}") as ask:
-        assert ask("SELECT current_database()") == "stage"
+    with WAYS[way](f"postgresql://?service=shop&passfile={passwords}") as query:
+        assert query("SELECT current_database()") == "stage"
 
 
 @pytest.mark.parametrize("driver", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"])
@@ -419,15 +419,15 @@ def test_a_session_ignores_the_roles_defaults(foreign: str, way: str) -> None:
     isolation, wanted = "read committed", dict(WANTED)
     if way == "reconcile":  # one snapshot, which waits for the other databases' rows
         isolation, wanted["idle_in_transaction_session_timeout"] = "repeatable read", "0"
-    with SESSIONS[way](foreign) as ask:
-        assert {name: ask(f"SELECT current_setting('{name}')") for name in WANTED} == wanted
-        assert ask("SELECT current_setting('transaction_isolation')") == isolation
+    with SESSIONS[way](foreign) as query:
+        assert {name: query(f"SELECT current_setting('{name}')") for name in WANTED} == wanted
+        assert query("SELECT current_setting('transaction_isolation')") == isolation
 
 
 def test_the_reader_of_pages_only_reads(webapp_database: str) -> None:
-    with by_the_reader_of_pages(webapp_database) as ask:
-        assert ask("SELECT current_setting('default_transaction_read_only')") == "on"
-        assert ask("SELECT current_setting('statement_timeout')") == "5s"
+    with by_the_reader_of_pages(webapp_database) as query:
+        assert query("SELECT current_setting('default_transaction_read_only')") == "on"
+        assert query("SELECT current_setting('statement_timeout')") == "5s"
 
 
 def test_pages_and_orders_work_with_any_role_defaults(orders_database: str, foreign: str) -> None:

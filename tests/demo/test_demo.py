@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from tests.documents.pages import page
-from tests.documents.promises import unfulfilled
+from tests.documents.promises import missing_lines
 from tests.support.janitor import janitor
 from tests.support.polling import eventually
 from tests.support.processes import ROOT, Process
@@ -159,7 +159,7 @@ def test_a_killed_demo_leaves_nothing_and_can_run_again(demos: Demos) -> None:
     again = demos.start("--exit")  # at once: it waits until the first demo's folder is removed
     assert again.wait(120) == 0, again.logs()
     [readme] = [block for block in page("README.md").blocks_of("console") if "make demo" in block.text]
-    assert unfulfilled(readme, again.logs().splitlines(), figures=False) == []
+    assert missing_lines(readme, again.logs().splitlines(), figures=False) == []
     assert demos.left() == []
 
 

@@ -22,11 +22,11 @@ from tests.support.time_scale import scaled
 STAYING = ("orders", "inventory", "payments", "audit", "web", "flower")
 READY = 90.0
 PASSWORD = "only-for-this-test"
-FAREWELL = ("", "worker: Warm shutdown (MainProcess)")
+LAST_LINES = ("", "worker: Warm shutdown (MainProcess)")
 """The lines that Celery prints without logging when it is stopped."""
 
 
-def once(image: InstalledImage, service: str, *words: str, **more: str) -> str:
+def run_once(image: InstalledImage, service: str, *words: str, **more: str) -> str:
     """Run a command of compose that ends by itself and must succeed; return its output."""
     found = image.services()[service]
     done = subprocess.run(
@@ -40,9 +40,9 @@ def once(image: InstalledImage, service: str, *words: str, **more: str) -> str:
 
 @pytest.fixture(scope="module")
 def migrated(image: InstalledImage) -> InstalledImage:
-    once(image, "migrate")
-    once(image, "manage", "seed_catalog")
-    once(
+    run_once(image, "migrate")
+    run_once(image, "manage", "seed_catalog")
+    run_once(
         image,
         "manage",
         "createsuperuser",
@@ -99,8 +99,8 @@ class Deployment:
         )  # fmt: skip
         return done.returncode == 0
 
-    def settles_an_order(self) -> None:
-        output = once(
+    def settle_an_order(self) -> None:
+        output = run_once(
             self.image,
             "manage",
             "seed_orders",
@@ -113,18 +113,18 @@ class Deployment:
         )
         assert json.loads(output)["confirmed"] == 1, output
 
-    def pleases_the_doctor(self) -> None:
+    def assert_doctor_finds_nothing(self) -> None:
         """Check that the doctor finds nothing: roles, queues, policies and clocks are right."""
         management = self.image.here("http://@rabbitmq:15672").replace("@", "")
-        output = once(self.image, "manage", "doctor", "--json", "--rabbitmq-admin", management)
+        output = run_once(self.image, "manage", "doctor", "--json", "--rabbitmq-admin", management)
         assert json.loads(output)["findings"] == []
 
-    def wrote_for_machines(self) -> None:
+    def assert_json_logs(self) -> None:
         """Check that every log line is JSON, except Celery's last lines, and that access
         lines have no query.
         """
         lines = {
-            name: [json.loads(line) for line in process.logs().splitlines() if line not in FAREWELL]
+            name: [json.loads(line) for line in process.logs().splitlines() if line not in LAST_LINES]
             for name, process in self.processes.items()
         }
         accesses = [line for line in lines["web"] if line["event"] == "GET /admin/flower/workers"]
@@ -136,7 +136,7 @@ class Deployment:
             if line.get("step") == "inventory.reserve_stock" and line.get("order")
         ]
 
-    def ends_on_term(self) -> None:
+    def assert_ends_on_term(self) -> None:
         for process in self.processes.values():
             process.send(signal.SIGTERM)
         assert {name: process.wait(60) for name, process in self.processes.items()} == dict.fromkeys(
@@ -165,13 +165,13 @@ def test_compose_services_settle_an_order_and_stop_on_term(migrated: InstalledIm
     with running(migrated, composed) as deployment:
         for name in STAYING:
             eventually(partial(deployment.healthy, name), READY, f"{name} healthy")
-        deployment.settles_an_order()
-        deployment.pleases_the_doctor()
+        deployment.settle_an_order()
+        deployment.assert_doctor_finds_nothing()
         _serves_the_admin(migrated)
         _shows_flower_to_staff(migrated)
         _shows_stock_to_staff(migrated)
-        deployment.ends_on_term()
-        deployment.wrote_for_machines()
+        deployment.assert_ends_on_term()
+        deployment.assert_json_logs()
         assert [name for name in ("web", "flower", "inventory") if deployment.healthy(name)] == []
 
 
@@ -179,8 +179,8 @@ def test_systemd_units_settle_an_order_and_stop_on_term(migrated: InstalledImage
     with running(migrated, of_systemd) as deployment:
         for name in STAYING:
             eventually(partial(deployment.healthy, name), READY, f"{name} healthy")
-        deployment.settles_an_order()
-        deployment.ends_on_term()
+        deployment.settle_an_order()
+        deployment.assert_ends_on_term()
 
 
 def _serves_the_admin(image: InstalledImage) -> None:

@@ -8,7 +8,7 @@ import re
 from tests.documents.pages import Block
 
 
-def unfulfilled(block: Block, output: list[str], *, figures: bool = True) -> list[str]:
+def missing_lines(block: Block, output: list[str], *, figures: bool = True) -> list[str]:
     """Return the promised lines of a block that are missing from the output, in order; … matches anything.
 
     :param figures: whether figures must be equal too.

@@ -10,7 +10,7 @@ import pytest
 from tests.documents.pages import SHELLS, Page, page, pages
 from tests.support.processes import ROOT
 
-LOOKED_INTO = {
+CHECKED_LANGUAGES = {
     "python": "run by test_code.py, or written and run by test_getting_started.py",
     "mermaid": "compared by test_drawing.py",
     "": "a drawing in characters; names in it are those of test_names.py, and code may not hide there",
@@ -25,7 +25,7 @@ SINGLE = {
 """Blocks that are the only ones of their language on their page."""
 
 
-def escaped(one: Page) -> list[str]:
+def unchecked_parts(one: Page) -> list[str]:
     """Return the parts of a page that no check covers."""
     languages = [block.language for block in one.blocks]
     found = [
@@ -43,12 +43,14 @@ def escaped(one: Page) -> list[str]:
 
 
 def _is_known(one: Page, language: str, all_of_them: list[str]) -> bool:
-    return language in LOOKED_INTO or ((one.name, language) in SINGLE and all_of_them.count(language) == 1)
+    return language in CHECKED_LANGUAGES or (
+        (one.name, language) in SINGLE and all_of_them.count(language) == 1
+    )
 
 
 @pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
 def test_every_block_and_heading_is_checked(one: Page) -> None:
-    assert escaped(one) == []
+    assert unchecked_parts(one) == []
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_every_block_and_heading_is_checked(one: Page) -> None:
     ],
 )
 def test_an_unchecked_block_is_detected(planted: str) -> None:
-    assert len(escaped(Page(Path(ROOT, "draft.md"), f"Words.\n\n{planted}\n"))) == 1
+    assert len(unchecked_parts(Page(Path(ROOT, "draft.md"), f"Words.\n\n{planted}\n"))) == 1
 
 
 def test_both_proxy_examples_match_the_webs_port_and_headers() -> None:

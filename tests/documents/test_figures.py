@@ -134,7 +134,7 @@ def _passage(tokens: list[Token]) -> Passage:
     return Passage((tokens[0].map or [0])[0] + 1 if tokens else 0, text, commands, tests)
 
 
-def unfounded(one: Page) -> list[str]:
+def unsupported_figures(one: Page) -> list[str]:
     """Return the figures that no command, test or constant supports."""
     printed = any(MEASURED in span for span in [*one.spans, *one.commands])
     found = []
@@ -153,7 +153,7 @@ def unfounded(one: Page) -> list[str]:
 
 @pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
 def test_every_figure_names_the_command_that_makes_it(one: Page) -> None:
-    assert unfounded(one) == []
+    assert unsupported_figures(one) == []
 
 
 @pytest.mark.parametrize("figure", CONSTANTS, ids=" ".join)
@@ -176,7 +176,7 @@ def test_a_constant_matches_the_code(figure: tuple[str, str]) -> None:
     ],
 )
 def test_a_figure_without_a_command_is_detected(planted: str) -> None:
-    assert len(unfounded(Page(Path(ROOT, "draft.md"), f"{planted}\n"))) == 1
+    assert len(unsupported_figures(Page(Path(ROOT, "draft.md"), f"{planted}\n"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -189,4 +189,4 @@ def test_a_figure_without_a_command_is_detected(planted: str) -> None:
     ],
 )
 def test_a_figure_with_a_command_bound_or_constant_passes(founded: str) -> None:
-    assert unfounded(Page(Path(ROOT, "draft.md"), f"{founded}\n")) == []
+    assert unsupported_figures(Page(Path(ROOT, "draft.md"), f"{founded}\n")) == []

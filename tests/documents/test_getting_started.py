@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.documents.pages import Block, page
-from tests.documents.promises import unfulfilled
+from tests.documents.promises import missing_lines
 from tests.support.janitor import janitor
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, Process
@@ -36,16 +36,16 @@ NAMES = ("desk", "hotel", "airline")
 REFUSE = """
 import sys
 REFUSED = set({})
-class NotBrought:
+class NotInstalled:
     def find_spec(self, name, path=None, target=None):
         if name in REFUSED:
             raise ModuleNotFoundError(f"{{name}} is not among what the guide installs", name=name)
-sys.meta_path.insert(0, NotBrought())
+sys.meta_path.insert(0, NotInstalled())
 """
 """Makes Python refuse to import what the guide does not install."""
 
 
-def asked_for() -> list[Requirement]:
+def required_packages() -> list[Requirement]:
     """Return the packages that the guide installs, and the requirements of the clone."""
     [line] = [line for line in GUIDE.commands if line.startswith("pip install ")]
     clone, *others = shlex.split(line)[2:]
@@ -60,9 +60,9 @@ def asked_for() -> list[Requirement]:
     return [Requirement(text) for text in [*own, *others]]
 
 
-def brought() -> set[str]:
+def installed() -> set[str]:
     """Return all packages that these bring, as installed in this run."""
-    left, found = asked_for(), set()
+    left, found = required_packages(), set()
     while left:
         wanted = left.pop()
         name = canonicalize_name(wanted.name)
@@ -77,9 +77,9 @@ def brought() -> set[str]:
     return {name for name, _ in found}
 
 
-def not_brought() -> set[str]:
+def not_installed() -> set[str]:
     """Return the modules of this run that the guide does not install."""
-    there = brought() | {"pip", "setuptools"}
+    there = installed() | {"pip", "setuptools"}
     return {
         module
         for module, dists in metadata.packages_distributions().items()
@@ -93,7 +93,7 @@ def project() -> Path:
     folder = janitor().folder("guide")
     Path(folder, "site").mkdir()
     Path(folder, "site", "ordersaga").symlink_to(ROOT / "ordersaga")
-    Path(folder, "site", "sitecustomize.py").write_text(REFUSE.format(sorted(not_brought())))
+    Path(folder, "site", "sitecustomize.py").write_text(REFUSE.format(sorted(not_installed())))
     for name, text in GUIDE.files.items():
         Path(folder, name).write_text(text)
     return folder
@@ -168,7 +168,7 @@ def test_following_the_guide_gives_a_running_saga(
     outputs = {int(line): text.splitlines() for line, text in zip(parts[::2], parts[1::2], strict=True)}
     assert set(outputs) == {block.line for block in blocks}
     assert {
-        block.line: broken for block in blocks if (broken := unfulfilled(block, outputs[block.line]))
+        block.line: broken for block in blocks if (broken := missing_lines(block, outputs[block.line]))
     } == {}
     ends = re.findall(r"^(ann|bob|cid|dot) (\w+ .*)$", output, re.MULTILINE)
     both_times = ["CONFIRMED", "CONFIRMED", "ROLLED_BACK Hotel full", "ROLLED_BACK Plane full"]
@@ -177,8 +177,8 @@ def test_following_the_guide_gives_a_running_saga(
 
 def test_the_guide_needs_neither_django_nor_test_tools(bash: Callable[..., str]) -> None:
     assert "not among what the guide installs" in bash("python -c 'import django'", status=1)
-    assert {"django", "structlog", "rich", "hypothesis", "playwright"} <= not_brought()
-    assert not {"celery", "kombu", "sqlalchemy", "psycopg2", "pgmq", "pytest", "pydantic"} & not_brought()
+    assert {"django", "structlog", "rich", "hypothesis", "playwright"} <= not_installed()
+    assert not {"celery", "kombu", "sqlalchemy", "psycopg2", "pgmq", "pytest", "pydantic"} & not_installed()
 
 
 def test_a_missing_undo_fails_with_the_guides_message(bash: Callable[..., str], project: Path) -> None:

@@ -53,11 +53,7 @@ def main() -> int:
     page(wanted.reports)
     for line in found["verdict"]:
         say(f"WRONG  {line}")
-    say(
-        "all is as it must be"
-        if not found["verdict"]
-        else f"{len(found['verdict'])} things are not as they must be"
-    )
+    say("all is as it must be" if not found["verdict"] else f"{len(found['verdict'])} demands are not met")
     return 1 if found["verdict"] else 0
 
 

@@ -46,7 +46,7 @@ ENDED = "SELECT id::text, status, refusal, reason, ended_at IS NOT NULL FROM ord
 DEAD = "SELECT participant, step, error, message FROM ordersaga_dead_letter"
 
 
-class Planned(NamedTuple):
+class PlannedFault(NamedTuple):
     """A planned fault: the name of its kind, its duration in seconds, and its seed."""
 
     kind: str
@@ -54,7 +54,7 @@ class Planned(NamedTuple):
     seed: int
 
 
-def schedule(seed: int, kinds: Sequence[str], *, short: bool = False) -> Iterator[Planned]:
+def schedule(seed: int, kinds: Sequence[str], *, short: bool = False) -> Iterator[PlannedFault]:
     """Yield the faults of a seed without end: each kind once in random order, then any. Short runs take one
     round.
     """
@@ -63,14 +63,14 @@ def schedule(seed: int, kinds: Sequence[str], *, short: bool = False) -> Iterato
     dice.shuffle(first)
     for kind in first:
         seconds = KINDS[kind].short if short else dice.uniform(*KINDS[kind].seconds)
-        yield Planned(kind, seconds, dice.getrandbits(32))
+        yield PlannedFault(kind, seconds, dice.getrandbits(32))
     while not short:
         kind = dice.choice(list(kinds))
-        yield Planned(kind, dice.uniform(*KINDS[kind].seconds), dice.getrandbits(32))
+        yield PlannedFault(kind, dice.uniform(*KINDS[kind].seconds), dice.getrandbits(32))
 
 
 @dataclass
-class Happened:
+class FaultRecord:
     """A fault that has happened; seconds count from the beginning of the run.
 
     :ivar recovered: seconds from its end until every order placed before was settled; None at the timeout.
@@ -138,7 +138,7 @@ class Run:
         self.kinds = kinds
         self.url = installation.databases["orders"].database_url
         self.began = time.monotonic()
-        self.happened: list[Happened] = []
+        self.happened: list[FaultRecord] = []
 
     def go(self) -> dict[str, Any]:
         """Place orders and run faults until the time is up; then check the result."""
@@ -169,9 +169,9 @@ class Run:
             self.installation.supervise()
             time.sleep(min(0.25, left))
 
-    def _happen(self, planned: Planned) -> None:
+    def _happen(self, planned: PlannedFault) -> None:
         fault = KINDS[planned.kind](self.installation, random.Random(planned.seed))
-        happened = Happened(fault.name, fault.target, self._now())
+        happened = FaultRecord(fault.name, fault.target, self._now())
         self.happened.append(happened)
         say(f"{happened.began:6.1f} s  {fault.name} {fault.target}")
         clock = self._clock()
@@ -215,7 +215,7 @@ class Run:
             self._pause(min(0.5, max(0.05, seconds - took)))
         return evidence
 
-    def _judge(self, fault: Fault, happened: Happened) -> None:
+    def _judge(self, fault: Fault, happened: FaultRecord) -> None:
         lasted = happened.ended - happened.began
         if happened.evidence is None:
             happened.faults.append("nothing shows that it took effect")

@@ -9,7 +9,7 @@ import sys
 from datetime import datetime
 
 from ordersaga.envelope import SignalRow, read_rows
-from tests.scenarios.test_operator_actions import broken
+from tests.scenarios.test_operator_actions import failing_database
 from tests.support.installation import Installation
 from tests.support.order_factory import ASLEEP, OrderFactory
 from tests.support.polling import eventually
@@ -32,7 +32,7 @@ OBSERVED = {"notice", "to.all-observers"}
 """Routing keys that carry only the audit's copies."""
 
 
-def lost(installation: Installation, began: datetime) -> list[SignalRow]:
+def read_dead_signals(installation: Installation, began: datetime) -> list[SignalRow]:
     """Return the signals in the audit's dead letters."""
     return [
         row for *_, body in installation.probe.query("orders", DEAD, began) for row in read_rows(bytes(body))
@@ -43,12 +43,12 @@ def test_dead_audit_messages_are_replayed_after_their_sagas_end(
     installation: Installation,
 ) -> None:
     factory, began = OrderFactory(installation.databases, watchdog=ASLEEP), installation.probe.now()
-    with broken(installation.probe, NO_SIGNALS, "orders"):
+    with failing_database(installation.probe, NO_SIGNALS, "orders"):
         paid, declined = factory.place_many(5, "TEA"), factory.place_many(3, "TEA", customer="poor")
         installation.probe.wait_until_confirmed(paid)
         installation.probe.wait_until_rolled_back(declined)
         eventually(
-            lambda: len(lost(installation, began)) == 5 * PAID + 3 * DECLINED,
+            lambda: len(read_dead_signals(installation, began)) == 5 * PAID + 3 * DECLINED,
             30,
             "all signals to the audit dead",
         )
@@ -76,5 +76,5 @@ def test_dead_audit_messages_are_replayed_after_their_sagas_end(
     assert all(json.loads(line)["done"] for line in done.stdout.splitlines())
     assert {message.delivery_info["routing_key"] for message in published} - OBSERVED == {"to.audit"}
     assert sorted(installation.probe.query("orders", HEARD, sagas)) == sorted(
-        (row.id, bool(row.again)) for row in lost(installation, began)
+        (row.id, bool(row.again)) for row in read_dead_signals(installation, began)
     )

@@ -111,7 +111,7 @@ def test_orders_settle_after_a_host_loses_its_network(
     """
     recovered: dict[str, float] = {}
 
-    def back(way: str, began: float | None = None) -> None:
+    def assert_all_confirmed(way: str, began: float | None = None) -> None:
         """Check that all orders are confirmed within a minute."""
         began = began or time.monotonic()
         remote.probe.wait_until_confirmed(sagas, timeout=60)
@@ -130,7 +130,7 @@ def test_orders_settle_after_a_host_loses_its_network(
         "both sides to detect dead sessions",
     )
     remote.to_database.flow()
-    back("the way to the database")
+    assert_all_confirmed("the way to the database")
 
     remote.to_broker.drop()
     sagas += remote.factory.place_many(5)
@@ -142,7 +142,7 @@ def test_orders_settle_after_a_host_loses_its_network(
         "the dead consumers to be detected",
     )
     remote.to_broker.flow()
-    back("the way to the broker")
+    assert_all_confirmed("the way to the broker")
 
     rival = psycopg2.connect(remote.databases.inventory)
     rival.cursor().execute(LOCK)
@@ -160,14 +160,14 @@ def test_orders_settle_after_a_host_loses_its_network(
     began = time.monotonic()
     sagas.append(remote.factory.place("HAT"))
     remote.here.start_all("orders", "inventory", "payments", kind="threads", concurrency=2)
-    back("another host", began)
+    assert_all_confirmed("another host", began)
 
     for link in (remote.to_database, remote.to_broker):
         link.flow()
     for cluster in remote.here:
         cluster.terminate()
     sagas += remote.factory.place_many(5)
-    back("the host that came back")
+    assert_all_confirmed("the host that came back")
     assert all(process.alive for process in remote.processes), "none was restarted"
     assert len(remote.probe.dead_letters()) == dead_letter_count
     record_property(

@@ -28,7 +28,7 @@ PLAN = (
 
 
 @contextmanager
-def unfurnished(postgres: Postgres, templates: dict[str, str]) -> Iterator[Databases]:
+def create_unmigrated_databases(postgres: Postgres, templates: dict[str, str]) -> Iterator[Databases]:
     """Create orders' database migrated, inventory's empty, and payments' not at all."""
     postgres.ensure()
     made = copies(postgres, templates)
@@ -44,7 +44,7 @@ def test_pools_started_before_the_tables_wait_and_recover(
     postgres: Postgres, database_templates: dict[str, str], rabbitmq: RabbitMQ, vhost: str
 ) -> None:
     name = vhost.rpartition("/")[2]
-    with unfurnished(postgres, database_templates) as databases:
+    with create_unmigrated_databases(postgres, database_templates) as databases:
         env = {**databases.env, "ORDERSAGA_BROKER_URL": vhost}
         pools, probe = Pools(env), DatabaseProbe(databases)
         try:

@@ -36,7 +36,7 @@ CREATE TRIGGER no_hold BEFORE INSERT ON reservation FOR EACH ROW EXECUTE FUNCTIO
 
 
 @contextmanager
-def broken(probe: DatabaseProbe, how: str, owner: str = "inventory") -> Iterator[None]:
+def failing_database(probe: DatabaseProbe, how: str, owner: str = "inventory") -> Iterator[None]:
     """Make a database refuse by a trigger; ``how`` names trigger and function."""
     name = how.split("FUNCTION ")[1].split("(", maxsplit=1)[0]
     probe.query(owner, how)
@@ -46,7 +46,7 @@ def broken(probe: DatabaseProbe, how: str, owner: str = "inventory") -> Iterator
         probe.query(owner, f"DROP FUNCTION {name} CASCADE")
 
 
-def died(envelope: OutgoingEnvelope, keyring: Keyring = OURS, queue: str = "inventory") -> int:
+def store_dead_letter(envelope: OutgoingEnvelope, keyring: Keyring = OURS, queue: str = "inventory") -> int:
     """Store an envelope as a message that the broker gave up in this queue; return the dead letter's id."""
     signature = keyring.sign(envelope.id, envelope.topic, envelope.signals, envelope.body)
     headers = {
@@ -66,7 +66,7 @@ def test_a_resumed_saga_tries_its_failing_undo_at_once(in_process: InProcessSaga
         in_process.factory.place("TEA", customer="poor"),
         in_process.rehearsal(),
     )
-    with broken(probe, NO_RELEASE):
+    with failing_database(probe, NO_RELEASE):
         while probe.saga(saga).attention is None:
             rehearsal.collect()
             rehearsal.deliver(rehearsal.queued[0])
@@ -102,7 +102,7 @@ def test_a_dead_message_is_replayed_once_and_its_order_confirms(
         if queued.envelope.topic == "signal.OrderPlaced"
     ]
     rehearsal.queued.remove(lost)
-    message = died(lost.envelope)
+    message = store_dead_letter(lost.envelope)
 
     assert (
         replay(message, by="staff 1", reason="the worker is fixed")
@@ -125,7 +125,7 @@ def test_a_message_that_dies_twice_is_replayed_twice(
         rehearsal.collect("orders")
         [lost] = rehearsal.waiting("inventory", "signal.OrderPlaced")
         rehearsal.queued.remove(lost)
-        replay(died(lost.envelope), by="staff 1", reason="the worker is fixed")
+        replay(store_dead_letter(lost.envelope), by="staff 1", reason="the worker is fixed")
     rehearsal.run()
 
     in_process.probe.wait_until_confirmed([saga], timeout=0)
@@ -141,7 +141,7 @@ def test_a_dead_message_for_the_audit_is_replayed_to_it_alone(in_process: InProc
     assert probe.audit_trail(saga) == []
 
     for queued in lost:
-        replay(died(queued.envelope, queue=queue), by="staff 1", reason="its database is back")
+        replay(store_dead_letter(queued.envelope, queue=queue), by="staff 1", reason="its database is back")
     rehearsal.collect()
     assert {queued.to for queued in rehearsal.queued} == {"audit"}
     rehearsal.run()
@@ -153,7 +153,7 @@ def test_a_dead_message_for_the_audit_is_replayed_to_it_alone(in_process: InProc
 def test_a_foreign_message_for_the_audit_is_not_replayed(in_process: InProcessSagas) -> None:
     saga, rehearsal = in_process.factory.place("TEA"), in_process.rehearsal()
     lost, *_ = deliver_all(rehearsal, but=to("audit"))
-    message = died(lost.envelope._replace(id=str(UUID(int=8))), FORGER, "audit")
+    message = store_dead_letter(lost.envelope._replace(id=str(UUID(int=8))), FORGER, "audit")
 
     with pytest.raises(ActionRefused, match="not one of our messages"):
         replay(message, by="staff 1", reason="looks fine")
@@ -166,7 +166,7 @@ def test_a_foreign_message_is_not_signed_again(in_process: InProcessSagas) -> No
     saga, rehearsal = in_process.factory.place("TEA"), in_process.rehearsal()
     rehearsal.collect("orders")
     [queued] = rehearsal.waiting("inventory", "signal.OrderPlaced")
-    message = died(queued.envelope._replace(id=str(UUID(int=7))), FORGER)
+    message = store_dead_letter(queued.envelope._replace(id=str(UUID(int=7))), FORGER)
 
     with pytest.raises(ActionRefused, match="not one of our messages"):
         replay(message, by="staff 1", reason="looks fine")
@@ -184,7 +184,7 @@ def test_a_dead_letter_of_an_ended_saga_is_not_replayed(
         [in_process.factory.place("TEA") for _ in range(2)],
         in_process.rehearsal(),
     )
-    with broken(probe, NO_HOLD):
+    with failing_database(probe, NO_HOLD):
         deliver_all(rehearsal)
     probe.wait_until_rolled_back(sagas, timeout=0)
     first, second = (DeadLetter.objects.get(saga_id=saga).id for saga in sagas)
@@ -205,7 +205,7 @@ def test_a_dead_letter_of_an_ended_saga_is_not_replayed(
 
 def test_a_replay_while_the_saga_rolls_back_runs_nothing(in_process: InProcessSagas) -> None:
     probe, saga, rehearsal = in_process.probe, in_process.factory.place("TEA"), in_process.rehearsal()
-    with broken(probe, NO_HOLD):
+    with failing_database(probe, NO_HOLD):
         waiting = deliver_all(rehearsal, but=to("payments", "refusal"))
     assert probe.saga(saga).status == "ROLLING_BACK"
     assert waiting

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from tests.scenarios.test_operator_actions import NO_HOLD, broken
+from tests.scenarios.test_operator_actions import NO_HOLD, failing_database
 from tests.support.in_process import InProcessSagas, deliver_all
 from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.orders.models import Order
@@ -28,7 +28,7 @@ def result(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def ended(*arguments: str) -> tuple[Any, str]:
+def run_failing_command(*arguments: str) -> tuple[Any, str]:
     """Return the exit status and the message of a command that must fail."""
     with pytest.raises((CommandError, SystemExit)) as stopped:
         call_command(*arguments)
@@ -70,7 +70,7 @@ def test_the_json_timeline_has_every_event_once(declined: str, capsys: pytest.Ca
     "term", ["0", "nobody knows it", "00000000-0000-0000-0000-000000000000", "\0", "9" * 30]
 )
 def test_an_unknown_id_exits_with_1_and_lists_what_was_tried(in_process: InProcessSagas, term: str) -> None:
-    code, message = ended("saga", term)
+    code, message = run_failing_command("saga", term)
     assert code == 1
     assert "order number, saga id" in message
 
@@ -79,7 +79,7 @@ def test_dead_letters_are_listed_shown_and_settled_once(
     in_process: InProcessSagas, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saga = in_process.factory.place("TEA")
-    with broken(in_process.probe, NO_HOLD):
+    with failing_database(in_process.probe, NO_HOLD):
         deliver_all(in_process.rehearsal())
     message = str(DeadLetter.objects.get(saga_id=saga).id)
 
@@ -88,17 +88,18 @@ def test_dead_letters_are_listed_shown_and_settled_once(
     ]
     assert "no shelf" in result(capsys, "dead_letters", "list", "--participant", "inventory")
     assert "Traceback" in result(capsys, "dead_letters", "show", message)
-    assert ended("dead_letters", "replay", message, "--reason", "the shelf is there")[0] == 1
+    assert run_failing_command("dead_letters", "replay", message, "--reason", "the shelf is there")[0] == 1
     assert "is discarded" in result(capsys, "dead_letters", "discard", message, "--reason", "known")
-    assert ended("dead_letters", "discard", message, "--reason", "known")[0] == 1
+    assert run_failing_command("dead_letters", "discard", message, "--reason", "known")[0] == 1
     assert "was discarded before, by command line: known" in capsys.readouterr().err
     assert message not in [line.split()[0] for line in result(capsys, "dead_letters", "list").splitlines()]
-    assert ended("dead_letters", "show", "999999999")[0] == 1
+    assert run_failing_command("dead_letters", "show", "999999999")[0] == 1
 
 
 def test_a_missing_reason_or_an_invalid_id_is_refused(in_process: InProcessSagas) -> None:
-    assert "--reason" in ended("dead_letters", "discard", "1")[1]
+    assert "--reason" in run_failing_command("dead_letters", "discard", "1")[1]
     assert (
         "no number from 1 up"
-        in ended("dead_letters", "show", "-1")[1] + ended("dead_letters", "show", "x")[1]
+        in run_failing_command("dead_letters", "show", "-1")[1]
+        + run_failing_command("dead_letters", "show", "x")[1]
     )

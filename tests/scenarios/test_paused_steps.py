@@ -35,7 +35,7 @@ def inventory(shared_installation: Installation) -> Iterator[PoolCluster]:
 
 
 @pytest.fixture(autouse=True)
-def mended(installation: Installation, inventory: PoolCluster) -> Iterator[None]:
+def repaired(installation: Installation, inventory: PoolCluster) -> Iterator[None]:
     """After each test, let the step succeed again before the databases are checked."""
     yield
     installation.switches.off(RESERVING_FAILS)
@@ -120,7 +120,7 @@ def test_an_operator_resumes_a_paused_step(installation: Installation, inventory
 
     with django_at(installation.databases.orders), transaction.atomic():
         order_operations.resume_step(
-            STEP, participant="inventory", db=connection, by="a test", reason="mended"
+            STEP, participant="inventory", db=connection, by="a test", reason="repaired"
         )
 
     installation.probe.wait_until_confirmed(sagas)

@@ -79,7 +79,7 @@ def seen(shared_installation: Installation) -> Iterator[Visible]:
         flower.start()
         messages = stack.enter_context(installation.amqp.recording())
         events = stack.enter_context(installation.amqp.recording("celeryev"))
-        sagas, sent = go_every_way(installation)
+        sagas, sent = send_everything(installation)
         eventually(lambda: shows_all_ends(flower), 30, "all ends of tasks in Flower")
         broker = installation.rabbitmq.described(installation.vhost) + installation.rabbitmq.process.logs()
         found = seen_in(flower)
@@ -104,7 +104,7 @@ def seen_in(flower: Flower) -> str:
     return "\n".join(flower.get(page) for page in pages)
 
 
-def go_every_way(installation: Installation) -> tuple[dict[str, str], set[str]]:
+def send_everything(installation: Installation) -> tuple[dict[str, str], set[str]]:
     """Place and send everything, and wait for the ends; return the sagas by outcome, and the ids of foreign
     messages.
     """

@@ -84,7 +84,7 @@ def manage(environment: dict[str, str], *arguments: str) -> subprocess.Completed
     )
 
 
-def found_by_others(pooler: PgBouncer, url: str) -> set[tuple[str, ...]]:
+def settings_of_other_clients(pooler: PgBouncer, url: str) -> set[tuple[str, ...]]:
     """Return the settings that other clients find in the pooler's server sessions."""
     clients = pooler.held(url, CLIENTS)
     try:
@@ -123,8 +123,8 @@ def test_orders_settle_through_poolers_which_keep_no_state(
     probe.wait_until_confirmed(sagas, timeout=90)
 
     untouched = {("on", "on", "0", "0", "0", "read committed", "off", "0", "hex", "0", "0")}
-    assert found_by_others(poolers["transaction"], databases.orders) == untouched
-    assert found_by_others(poolers["transaction"], databases.payments) == untouched
+    assert settings_of_other_clients(poolers["transaction"], databases.orders) == untouched
+    assert settings_of_other_clients(poolers["transaction"], databases.payments) == untouched
 
     done = manage(environment, "migrate", "--check")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -138,7 +138,7 @@ def test_orders_settle_through_poolers_which_keep_no_state(
     probe.wait_until_confirmed(sagas, timeout=90)
     record_property(MEASURED, f"recovered: {time.monotonic() - began:.1f} s after the last pooler's restart")
     assert not probe.dead_letters()
-    assert found_by_others(poolers["transaction"], databases.orders) == untouched
+    assert settings_of_other_clients(poolers["transaction"], databases.orders) == untouched
 
 
 def test_a_relay_without_a_direct_address_is_refused(

@@ -27,7 +27,7 @@ SETTLED = timedelta(seconds=3)
 """The tests' node reports twice a second."""
 
 
-def declared(installation: Installation, queue: str) -> dict[str, Any]:
+def read_arguments(installation: Installation, queue: str) -> dict[str, Any]:
     """Return the arguments of an existing queue, or an empty result."""
     found = json.loads(json.loads(json.dumps(installation.rabbitmq.described(installation.vhost))))[0]
     return next((dict(q["arguments"]) for q in found if q["name"] == queue), {})
@@ -37,7 +37,7 @@ def management(installation: Installation) -> str:
     return f"http://{USER}:{PASSWORD}@127.0.0.1:{installation.rabbitmq.management_port}"
 
 
-def change(installation: Installation, queue: str, **arguments: Any) -> None:
+def change_queue(installation: Installation, queue: str, **arguments: Any) -> None:
     """Change a queue as ``provision --change-queues`` does, to the choreography's queue
     with these arguments.
     """
@@ -83,10 +83,10 @@ def orders_meanwhile(installation: Installation) -> Iterator[list[str]]:
 
 def test_a_queue_changes_under_load_and_loses_nothing(installation: Installation) -> None:
     with orders_meanwhile(installation) as sagas:
-        change(installation, "inventory", delivery_limit=20, max_length_bytes=10**8)
+        change_queue(installation, "inventory", delivery_limit=20, max_length_bytes=10**8)
     installation.probe.wait_until_confirmed(sagas)
-    assert declared(installation, "inventory")["x-delivery-limit"] == 20
-    assert declared(installation, temporary_name("inventory")) == {}
+    assert read_arguments(installation, "inventory")["x-delivery-limit"] == 20
+    assert read_arguments(installation, temporary_name("inventory")) == {}
 
     # A pool of this release works with the other arguments, and logs it.
     with installation.without("inventory"):
@@ -106,7 +106,7 @@ def test_a_queue_changes_under_load_and_loses_nothing(installation: Installation
         )
     installation.probe.wait_until_confirmed(sagas)
     assert [what for what in work.missing if "x-delivery-limit = 20, not 10" in what]
-    assert declared(installation, "inventory")["x-delivery-limit"] == 10
+    assert read_arguments(installation, "inventory")["x-delivery-limit"] == 10
 
 
 def test_messages_wait_in_a_queue_that_no_pool_consumes(installation: Installation) -> None:
@@ -117,8 +117,8 @@ def test_messages_wait_in_a_queue_that_no_pool_consumes(installation: Installati
             20,
             "messages in the queue",
         )
-        change(installation, "payments", delivery_limit=20)
-        change(installation, "payments")
+        change_queue(installation, "payments", delivery_limit=20)
+        change_queue(installation, "payments")
     installation.probe.wait_until_confirmed(sagas)
 
 
@@ -132,20 +132,20 @@ def test_an_interrupted_change_is_finished_by_the_next(installation: Installatio
             patch.object(queue_change.QueueChange, step, side_effect=Interrupted),
             pytest.raises(Interrupted),
         ):
-            change(installation, "inventory", delivery_limit=20 if step == "_move" else 30)
+            change_queue(installation, "inventory", delivery_limit=20 if step == "_move" else 30)
         sagas += installation.factory.place_many(10)
         examined = Examined(installation.broker_url, choreography(), management(installation))
         [unfinished] = [f for f in examined.examine() if f.code == "queue-change-unfinished"]
         assert unfinished.where == "queue inventory"
-        change(installation, "inventory", delivery_limit=20)
-        assert declared(installation, temporary_name("inventory")) == {}
-    change(installation, "inventory")
+        change_queue(installation, "inventory", delivery_limit=20)
+        assert read_arguments(installation, temporary_name("inventory")) == {}
+    change_queue(installation, "inventory")
     installation.probe.wait_until_confirmed(sagas)
 
 
 def test_dead_letters_survive_any_number_of_deliveries(installation: Installation) -> None:
     """RabbitMQ 4.0 to 4.2 drop a message after 20 deliveries, unless the queue sets another limit."""
-    assert declared(installation, "inventory.dead")["x-delivery-limit"] == UNLIMITED
+    assert read_arguments(installation, "inventory.dead")["x-delivery-limit"] == UNLIMITED
     with installation.without("audit"):
         installation.amqp.send("signal.OrderPlaced", b"no envelope at all", to="inventory")
         eventually(

@@ -30,7 +30,7 @@ def genuine() -> bytes:
     return envelope_body(TOPIC, new_id(), SAMPLE)
 
 
-def on_the_desk(installation: Installation, body: bytes) -> DeadLetterRow:
+def wait_for_dead_letter(installation: Installation, body: bytes) -> DeadLetterRow:
     """Wait for the one dead letter with this body, which must come from the broker."""
     found = eventually(
         lambda: [dead for dead in installation.probe.dead_letters() if dead.body == body],
@@ -43,7 +43,7 @@ def on_the_desk(installation: Installation, body: bytes) -> DeadLetterRow:
 
 
 @pytest.fixture(autouse=True)
-def _the_pools_go_on(installation: Installation) -> Iterator[None]:
+def _pools_continue(installation: Installation) -> Iterator[None]:
     yield
     installation.probe.wait_until_confirmed([installation.factory.place("TEA")])
 
@@ -51,19 +51,19 @@ def _the_pools_go_on(installation: Installation) -> Iterator[None]:
 def test_an_undecodable_message_is_dead_lettered(installation: Installation) -> None:
     body = b"\xff\xfe not an envelope" + os.urandom(16)
     installation.amqp.send(TOPIC, body, to="inventory")
-    assert on_the_desk(installation, body).error == "rejected"
+    assert wait_for_dead_letter(installation, body).error == "rejected"
 
 
 def test_an_unknown_content_type_is_dead_lettered(installation: Installation) -> None:
     body = b"\x80\x04pickled" + os.urandom(16)
     installation.amqp.send(TOPIC, body, to="inventory", content_type="application/x-python-serialize")
-    on_the_desk(installation, body)
+    wait_for_dead_letter(installation, body)
 
 
 def test_an_unsigned_message_is_dead_lettered(installation: Installation) -> None:
     body = genuine()
     installation.amqp.send(TOPIC, body, to="inventory", keyring=None)
-    on_the_desk(installation, body)
+    wait_for_dead_letter(installation, body)
 
 
 @pytest.mark.parametrize("saga", ["no saga", "7"])
@@ -72,14 +72,14 @@ def test_an_unsigned_message_with_a_bad_saga_id_is_dead_lettered(
 ) -> None:
     body = envelope_body(TOPIC, saga, SAMPLE).replace(b'"7"', b"7")
     installation.amqp.send(TOPIC, body, to="inventory", keyring=None)
-    on_the_desk(installation, body)
+    wait_for_dead_letter(installation, body)
 
 
 @pytest.mark.parametrize("keyring", [STRANGER, IMPOSTOR], ids=["unknown key", "wrong secret"])
 def test_a_wrongly_signed_message_is_dead_lettered(installation: Installation, keyring: Keyring) -> None:
     body = genuine()
     installation.amqp.send(TOPIC, body, to="inventory", keyring=keyring)
-    on_the_desk(installation, body)
+    wait_for_dead_letter(installation, body)
 
 
 def test_an_empty_message_is_dead_lettered(installation: Installation) -> None:
@@ -138,26 +138,26 @@ def test_a_dead_letter_without_a_saga_does_not_block_others(installation: Instal
     foreign, other = json.dumps({"packs": [pack]}).encode(), genuine()
     for each in (foreign, other):
         installation.amqp.send(TOPIC, each, to="inventory", keyring=None, headers={"x-delivery-count": 2**40})
-    assert on_the_desk(installation, other)
-    assert on_the_desk(installation, foreign)
+    assert wait_for_dead_letter(installation, other)
+    assert wait_for_dead_letter(installation, foreign)
 
 
 def test_an_oversized_message_is_dead_lettered(installation: Installation) -> None:
     body = b" " * MAX_BYTES + genuine()
     installation.amqp.send(TOPIC, body, to="inventory")
-    on_the_desk(installation, body)
+    wait_for_dead_letter(installation, body)
 
 
 def test_a_compression_bomb_is_dead_lettered(installation: Installation) -> None:
     bomb = zlib.compress(b"0" * 64 * 1024 * 1024 + os.urandom(16))
     installation.amqp.send(TOPIC, bomb, to="inventory", headers={"compression": "application/x-gzip"})
-    on_the_desk(installation, bomb)
+    wait_for_dead_letter(installation, bomb)
 
 
 def test_a_topic_of_another_participant_is_dead_lettered(installation: Installation) -> None:
     body = envelope_body("signal.Unknown", new_id(), "{}")
     installation.amqp.send("signal.Unknown", body, to="inventory")
-    assert on_the_desk(installation, body).participant == "inventory"
+    assert wait_for_dead_letter(installation, body).participant == "inventory"
 
 
 def test_an_unroutable_topic_is_dead_lettered(installation: Installation) -> None:
@@ -176,7 +176,7 @@ def test_an_unroutable_topic_is_dead_lettered(installation: Installation) -> Non
 def test_a_message_for_another_celery_task_is_dead_lettered(installation: Installation) -> None:
     body = b'[[], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
     installation.amqp.send("celery.backend_cleanup", body, to="inventory", content_type="application/json")
-    on_the_desk(installation, body)
+    wait_for_dead_letter(installation, body)
 
 
 def test_an_unreadable_version_is_dead_lettered(installation: Installation) -> None:

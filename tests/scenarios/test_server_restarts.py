@@ -37,7 +37,7 @@ def test_orders_wait_for_a_database_that_is_down(
     assert len(installation.probe.dead_letters()) == dead_letter_count
 
 
-def in_hand(installation: Installation, name: str) -> bool:
+def has_unacknowledged(installation: Installation, name: str) -> bool:
     """Return whether the pool has an unacknowledged message."""
     return (
         installation.rabbitmq.unsettled(installation.vhost)[name] > 0
@@ -50,7 +50,7 @@ def test_a_pool_stops_on_term_while_its_database_is_down(installation: Installat
     installation.proxies[OWNERS[name]].refuse()
     saga = installation.factory.place("TEA")
     if name in ("inventory", "payments"):
-        eventually(lambda: in_hand(installation, name), 30, "a message in hand")
+        eventually(lambda: has_unacknowledged(installation, name), 30, "a message in hand")
 
     installation.pools[name].terminate(timeout=30)
 

@@ -9,7 +9,7 @@ from ordersaga.sql import schema
 
 
 @dataclass(frozen=True)
-class Planted:
+class Fault:
     """A fault: the statements of a superuser that cause it in a database, and those that repair it."""
 
     code: str
@@ -19,10 +19,10 @@ class Planted:
     level: str = "error"
 
 
-def altered(code: str, what: str, owner: str = "inventory", database: str = "inventory") -> Planted:
+def altered(code: str, what: str, owner: str = "inventory", database: str = "inventory") -> Fault:
     """A changed setting of one database."""
     name = what.split(maxsplit=1)[0]
-    return Planted(
+    return Fault(
         code,
         (f"ALTER DATABASE {{{database}}} SET {what}",),
         (f"ALTER DATABASE {{{database}}} RESET {name}",),
@@ -30,10 +30,10 @@ def altered(code: str, what: str, owner: str = "inventory", database: str = "inv
     )
 
 
-def of_server(code: str, what: str) -> Planted:
+def of_server(code: str, what: str) -> Fault:
     """A changed setting of the server."""
     name = what.split(maxsplit=1)[0]
-    return Planted(code, (f"ALTER SYSTEM SET {what}", RELOAD), (f"ALTER SYSTEM RESET {name}", RELOAD))
+    return Fault(code, (f"ALTER SYSTEM SET {what}", RELOAD), (f"ALTER SYSTEM RESET {name}", RELOAD))
 
 
 RELOAD = "SELECT pg_reload_conf()"
@@ -66,38 +66,38 @@ IN_POSTGRES = [
     altered("default-transaction-read-only", "default_transaction_read_only = on"),
     altered("lock-timeout", "lock_timeout = '2s'"),
     altered("idle-in-transaction-session-timeout", "idle_in_transaction_session_timeout = '5s'"),
-    Planted(
+    Fault(
         "session-replication-role",
         ("ALTER ROLE inventory IN DATABASE {inventory} SET session_replication_role = replica",),
         ("ALTER ROLE inventory IN DATABASE {inventory} RESET session_replication_role",),
     ),
-    Planted(
+    Fault(
         "connection-limit",
         ("ALTER DATABASE {inventory} CONNECTION LIMIT 3",),
         ("ALTER DATABASE {inventory} CONNECTION LIMIT -1",),
     ),
-    Planted("role-too-strong", ("ALTER ROLE payments SUPERUSER",), ("ALTER ROLE payments NOSUPERUSER",)),
-    Planted("role-too-strong", ("ALTER ROLE payments CREATEDB",), ("ALTER ROLE payments NOCREATEDB",)),
-    Planted("role-too-strong", ("ALTER ROLE payments CREATEROLE",), ("ALTER ROLE payments NOCREATEROLE",)),
-    Planted(
+    Fault("role-too-strong", ("ALTER ROLE payments SUPERUSER",), ("ALTER ROLE payments NOSUPERUSER",)),
+    Fault("role-too-strong", ("ALTER ROLE payments CREATEDB",), ("ALTER ROLE payments NOCREATEDB",)),
+    Fault("role-too-strong", ("ALTER ROLE payments CREATEROLE",), ("ALTER ROLE payments NOCREATEROLE",)),
+    Fault(
         "role-member-of", ("GRANT pg_read_all_data TO payments",), ("REVOKE pg_read_all_data FROM payments",)
     ),
-    Planted(
+    Fault(
         "database-open",
         ("GRANT CONNECT ON DATABASE {inventory} TO PUBLIC",),
         ("REVOKE ALL ON DATABASE {inventory} FROM PUBLIC",),
     ),
-    Planted(
+    Fault(
         "database-entered",
         ("GRANT CONNECT ON DATABASE {inventory} TO payments",),
         ("REVOKE ALL ON DATABASE {inventory} FROM payments",),
     ),
-    Planted(
+    Fault(
         "database-of-another",
         ("ALTER DATABASE {inventory} OWNER TO payments", "GRANT ALL ON DATABASE {inventory} TO inventory"),
         ("ALTER DATABASE {inventory} OWNER TO inventory",),
     ),
-    Planted(
+    Fault(
         "clock-apart",
         (
             "CREATE SCHEMA fast",
@@ -110,12 +110,12 @@ IN_POSTGRES = [
         ),
         ("ALTER DATABASE {inventory} RESET search_path", "DROP SCHEMA fast CASCADE"),
     ),
-    Planted(
+    Fault(
         "trigger-disabled",
         ("ALTER TABLE ordersaga_journal DISABLE TRIGGER ordersaga_journal_moves",),
         ("ALTER TABLE ordersaga_journal ENABLE TRIGGER ordersaga_journal_moves",),
     ),
-    Planted(
+    Fault(
         "trigger-missing",
         (
             """CREATE TABLE kept AS SELECT pg_get_triggerdef(oid) AS text
@@ -124,38 +124,38 @@ IN_POSTGRES = [
         ),
         ("DO $$ BEGIN EXECUTE (SELECT text FROM kept); END $$", "DROP TABLE kept"),
     ),
-    Planted(
+    Fault(
         "function-changed",
         (f"{schema.JOURNAL_MOVES.partition('$$')[0].replace('CREATE', REPLACE)}$$ BEGIN RETURN NEW; END $$",),
         (schema.JOURNAL_MOVES.replace("CREATE", REPLACE),),
     ),
-    Planted(
+    Fault(
         "constraint-missing",
         ("ALTER TABLE product DROP CONSTRAINT product_nothing_lost",),
         ("ALTER TABLE product ADD CONSTRAINT product_nothing_lost CHECK (on_hand + held + sold = received)",),
     ),
-    Planted(
+    Fault(
         "index-missing",
         ("DROP INDEX ordersaga_outbox_due",),
         ("CREATE INDEX ordersaga_outbox_due ON ordersaga_outbox (participant, due_at, id)",),
     ),
-    Planted(
+    Fault(
         "index-missing",
         ("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ordersaga_outbox_timer'::regclass",),
         ("UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'ordersaga_outbox_timer'::regclass",),
     ),
-    Planted(
+    Fault(
         "autovacuum-disabled",
         ("ALTER TABLE ordersaga_outbox SET (autovacuum_enabled = false)",),
         ("ALTER TABLE ordersaga_outbox RESET (autovacuum_enabled)",),
         level="warning",
     ),
-    Planted(
+    Fault(
         "migrations-missing",
         ("DELETE FROM alembic_version",),
         ("INSERT INTO alembic_version VALUES ((SELECT max(v) FROM kept_version))", "DROP TABLE kept_version"),
     ),
-    Planted(
+    Fault(
         "migrations-missing",
         ("DELETE FROM django_migrations WHERE app = 'audit' AND name LIKE '0002%'",),
         (
@@ -164,32 +164,32 @@ IN_POSTGRES = [
         ),
         owner="orders",
     ),
-    Planted(
+    Fault(
         "migrations-unknown",
         ("INSERT INTO django_migrations (app, name, applied) VALUES ('audit', '9999_tomorrow', now())",),
         ("DELETE FROM django_migrations WHERE name = '9999_tomorrow'",),
         owner="orders",
         level="warning",
     ),
-    Planted(
+    Fault(
         "migrations-unknown",
         ("UPDATE alembic_version SET version_num = '9999'",),
         ("UPDATE alembic_version SET version_num = '0001'",),
         owner="payments",
         level="warning",
     ),
-    Planted(
+    Fault(
         "table-unlogged",
         ("ALTER TABLE ordersaga_outbox SET UNLOGGED",),
         ("ALTER TABLE ordersaga_outbox SET LOGGED",),
     ),
-    Planted(
+    Fault(
         "participant-absent",
         (NEW_SAGA.replace("'orders'", "'orders', 'loyalty'").replace("'an undo is spent'", "NULL"),),
         ("DELETE FROM ordersaga_saga",),
         owner="orders",
     ),
-    Planted(
+    Fault(
         "step-paused",
         (
             (
@@ -199,23 +199,21 @@ IN_POSTGRES = [
         ),
         ("DELETE FROM ordersaga_paused_step",),
     ),
-    Planted(
+    Fault(
         "database-refuses-writes",
         ("REVOKE INSERT ON ordersaga_pack FROM inventory",),
         ("GRANT INSERT ON ordersaga_pack TO inventory",),
     ),
-    Planted("outbox-old", (DUE,), ("DELETE FROM ordersaga_outbox",), level="warning"),
-    Planted("outbox-row-refused", (REFUSED.format(3),), ("DELETE FROM ordersaga_outbox",)),
-    Planted(
+    Fault("outbox-old", (DUE,), ("DELETE FROM ordersaga_outbox",), level="warning"),
+    Fault("outbox-row-refused", (REFUSED.format(3),), ("DELETE FROM ordersaga_outbox",)),
+    Fault(
         "outbox-address-refused",
         (REFUSED.format("NULL"),),
         ("DELETE FROM ordersaga_outbox",),
         level="warning",
     ),
-    Planted(
+    Fault(
         "sagas-need-attention", (NEW_SAGA,), ("DELETE FROM ordersaga_saga",), owner="orders", level="warning"
     ),
-    Planted(
-        "dead-letters-open", (LETTER,), ("DELETE FROM audit_deadletter",), owner="orders", level="warning"
-    ),
+    Fault("dead-letters-open", (LETTER,), ("DELETE FROM audit_deadletter",), owner="orders", level="warning"),
 ]

@@ -134,7 +134,7 @@ def get(client: Client, listed: str, query: str = "") -> tuple[str, list[str]]:
     return answer.content.decode(), [query["sql"] for query in queries.captured_queries]
 
 
-def read_whole(statements: list[str]) -> list[str]:
+def scanned_tables(statements: list[str]) -> list[str]:
     """Return the large tables that were scanned from beginning to end."""
     found = []
     for statement in statements:
@@ -146,7 +146,7 @@ def read_whole(statements: list[str]) -> list[str]:
     return found
 
 
-def looked_at(statements: list[str]) -> dict[str, int]:
+def rows_read(statements: list[str]) -> dict[str, int]:
     """Return how many rows each query read from tables, indexes and sorts."""
     found = {}
     for statement in statements:
@@ -173,7 +173,7 @@ def test_no_list_counts_or_reads_a_table_whole(listed: str, query: str, client: 
     html, statements = get(client, listed, query)
     assert "_facets" not in html, "a link that counts"
     assert not [statement for statement in statements if "COUNT(" in statement.upper()]
-    assert not read_whole(statements)
+    assert not scanned_tables(statements)
 
 
 @pytest.mark.parametrize(("listed", "query"), [*PAGES, *RARE])
@@ -183,7 +183,7 @@ def test_rare_rows_are_found_however_old(listed: str, query: str, client: Client
     """
     for page in (query, f"{query}&last=1"):
         _, statements = get(client, listed, page)
-        assert {rows: queries for queries, rows in looked_at(statements).items() if rows > MOST_ROWS} == {}
+        assert {rows: queries for queries, rows in rows_read(statements).items() if rows > MOST_ROWS} == {}
 
 
 @pytest.mark.parametrize("listed", LISTS)
@@ -274,9 +274,9 @@ def test_an_objects_page_reads_no_table_whole(listed: str, client: Client) -> No
     [link] = re.findall(rf'/admin/({listed}/[^/"]+/change)/"', html)[:1]
     _, statements = get(client, link)
     assert not [statement for statement in statements if "COUNT(" in statement.upper()]
-    assert not read_whole(statements)
+    assert not scanned_tables(statements)
 
 
 def test_groups_are_read_from_their_index_alone(client: Client) -> None:
     _, statements = get(client, "audit/deadletter/groups")
-    assert not read_whole(statements)
+    assert not scanned_tables(statements)

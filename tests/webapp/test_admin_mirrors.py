@@ -46,14 +46,14 @@ def client(databases: Databases, postgres: Postgres) -> Iterator[Client]:
         database = getattr(databases, domain).rpartition("/")[2]
         aliases[reader_alias(domain)] = reader_config(postgres.url(database, READER))
     before = {name: dict(connections[name].settings_dict) for name in aliases}
-    point(aliases)
+    set_connections(aliases)
     client = Client(SERVER_NAME="localhost")
     client.force_login(User.objects.get_or_create(username="anna", is_staff=True, is_superuser=True)[0])
     yield client
-    point(before)
+    set_connections(before)
 
 
-def point(aliases: dict[str, dict[str, object]]) -> None:
+def set_connections(aliases: dict[str, dict[str, object]]) -> None:
     for name, given in aliases.items():
         connections[name].close()
         connections[name].settings_dict.update(given)
@@ -149,7 +149,7 @@ def test_mirrors_cannot_be_written_by_django_or_sql(client: Client, databases: D
 
 
 def test_a_participants_own_role_can_only_read_here(client: Client, databases: Databases) -> None:
-    point({reader_alias("payments"): reader_config(databases.payments)})
+    set_connections({reader_alias("payments"): reader_config(databases.payments)})
     with (
         pytest.raises(InternalError, match="read-only"),
         connections[reader_alias("payments")].cursor() as cursor,
@@ -158,7 +158,7 @@ def test_a_participants_own_role_can_only_read_here(client: Client, databases: D
 
 
 def test_an_unreachable_database_shows_a_message(client: Client) -> None:
-    point(
+    set_connections(
         {
             reader_alias("inventory"): reader_config(
                 f"postgresql://nobody:secret-word@127.0.0.1:{free_port()}/stock"
@@ -177,7 +177,9 @@ def test_an_unreachable_database_shows_a_message(client: Client) -> None:
 
 
 def test_a_missing_grant_or_table_shows_a_message(client: Client, databases: Databases) -> None:
-    point({reader_alias("inventory"): reader_config(databases.orders)})  # a database without stock tables
+    set_connections(
+        {reader_alias("inventory"): reader_config(databases.orders)}
+    )  # a database without stock tables
     answer = client.get("/admin/mirrors/stock/")
     assert answer.status_code == 503
     assert "manage.py migrate" in answer.content.decode()

@@ -34,7 +34,7 @@ def staff(orders_database: str) -> Client:
     return client
 
 
-def hear(order: Order, name: str, cause: UUID | None = None, **changed: Any) -> UUID:
+def record_event(order: Order, name: str, cause: UUID | None = None, **changed: Any) -> UUID:
     """Record an event in the audit; return its id."""
     given: dict[str, Any] = {
         "event_id": UUID(new_id()), "saga_id": order.saga_id, "cause": cause, "kind": "signal", "name": name,
@@ -75,7 +75,7 @@ def test_a_pending_saga_waits_for_the_next_step_until_its_deadline(order: Order,
     html = page(staff, order)
     assert field(html, "waits_for") == "inventory.reserve_stock"
     assert "Check that the audit pool is running" in html
-    hear(order, "StockReserved", hear(order, "OrderPlaced", participant="orders"))
+    record_event(order, "StockReserved", record_event(order, "OrderPlaced", participant="orders"))
     html = page(staff, order)
     assert field(html, "reached") == "StockReserved"
     assert field(html, "waits_for") == "payments.charge"
@@ -110,8 +110,8 @@ def test_an_ended_saga_waits_for_nothing(order: Order, staff: Client) -> None:
 
 def test_the_timeline_is_in_causal_order_with_attempts_and_users(order: Order, staff: Client) -> None:
     by = User.objects.create_user("berta")
-    placed = hear(order, "OrderPlaced", participant="orders")
-    other = hear(
+    placed = record_event(order, "OrderPlaced", participant="orders")
+    other = record_event(
         order,
         "resumed",
         kind="notice",
@@ -119,7 +119,7 @@ def test_the_timeline_is_in_causal_order_with_attempts_and_users(order: Order, s
         reason="looked at it",
         data={"by": f"staff {by.pk}"},
     )
-    failed = hear(
+    failed = record_event(
         order,
         "failed",
         placed,
@@ -128,7 +128,7 @@ def test_the_timeline_is_in_causal_order_with_attempts_and_users(order: Order, s
         attempt=2,
         step="inventory.reserve_stock",
     )
-    hear(order, "StockReserved", placed, attempt=3, task_id="5c3b1e70-9f34-4f5e-8d3c-3b8f3a0c2d11")
+    record_event(order, "StockReserved", placed, attempt=3, task_id="5c3b1e70-9f34-4f5e-8d3c-3b8f3a0c2d11")
     html = page(staff, order)
     result = re.findall(r'padding-left: ([\d.]+)em"><span class="name">(.*?)</span>', html)
     assert [name for _, name in result] == ["OrderPlaced", "failed", "StockReserved", "resumed"]
@@ -140,21 +140,27 @@ def test_the_timeline_is_in_causal_order_with_attempts_and_users(order: Order, s
 
 
 def test_notices_come_before_the_signals_of_their_transaction(order: Order, staff: Client) -> None:
-    placed, at = hear(order, "OrderPlaced", participant="orders"), order.placed_at + timedelta(seconds=1)
+    placed, at = (
+        record_event(order, "OrderPlaced", participant="orders"),
+        order.placed_at + timedelta(seconds=1),
+    )
     for kind, name in [
         ("answer", "answer"),
         ("notice", "dead letter"),
         ("notice", "failed"),
         ("refusal", "StepFailed"),
     ]:
-        hear(order, name, placed, kind=kind, said_at=at)  # as the trail stores them: by kind and name
+        record_event(order, name, placed, kind=kind, said_at=at)  # as the trail stores them: by kind and name
     assert names(page(staff, order)) == ["OrderPlaced", "failed", "dead letter", "StepFailed", "answer"]
 
 
 def test_a_saga_is_rolled_back_after_the_last_answer_of_its_initiator(order: Order, staff: Client) -> None:
-    refused, at = hear(order, "PaymentDeclined", kind="refusal"), order.placed_at + timedelta(seconds=1)
+    refused, at = (
+        record_event(order, "PaymentDeclined", kind="refusal"),
+        order.placed_at + timedelta(seconds=1),
+    )
     for kind, name in [("answer", "answer"), ("notice", "rolled back"), ("notice", "undone")]:
-        hear(order, name, refused, kind=kind, said_at=at, participant="orders")
+        record_event(order, name, refused, kind=kind, said_at=at, participant="orders")
     assert names(page(staff, order)) == ["PaymentDeclined", "undone", "answer", "rolled back"]
 
 
@@ -165,10 +171,10 @@ def test_the_timeline_starts_with_the_first_signal_or_row(
     order: Order, staff: Client, capsys: pytest.CaptureFixture[str], milliseconds: int, after: list[str]
 ) -> None:
     began = order.saga.started_at
-    placed = hear(
+    placed = record_event(
         order, "OrderPlaced", participant="orders", said_at=began + timedelta(milliseconds=milliseconds)
     )
-    hear(order, "StockReserved", placed, said_at=began + timedelta(milliseconds=100))
+    record_event(order, "StockReserved", placed, said_at=began + timedelta(milliseconds=100))
     assert re.findall(r"[+-]\d\.\d{3} s", page(staff, order)) == after
     call_command("saga", str(order.saga_id))
     assert re.findall(r"[+-]+\d\.\d{3} s", capsys.readouterr().out) == after
@@ -179,10 +185,10 @@ def names(html: str) -> list[str]:
 
 
 def test_repeated_events_are_grouped(order: Order, staff: Client) -> None:
-    placed = hear(order, "OrderPlaced", participant="orders")
+    placed = record_event(order, "OrderPlaced", participant="orders")
     for n in range(1, 31):
-        hear(order, "undo failed", placed, kind="notice", reason="stuck", data={"attempt": n})
-        hear(order, "attention", placed, kind="attention", reason="keeps failing")
+        record_event(order, "undo failed", placed, kind="notice", reason="stuck", data={"attempt": n})
+        record_event(order, "attention", placed, kind="attention", reason="keeps failing")
     html = page(staff, order)
     assert (
         html.count('<span class="name">undo failed</span>')
@@ -195,8 +201,8 @@ def test_repeated_events_are_grouped(order: Order, staff: Client) -> None:
 
 def test_the_saga_list_shows_progress_and_deadline(order: Order, staff: Client) -> None:
     turned, ended, pruned = (place(idempotency_key=key) for key in ("turned", "ended", "pruned"))
-    hear(order, "StockReserved", hear(order, "OrderPlaced", participant="orders"))
-    hear(turned, "OrderPlaced", participant="orders")
+    record_event(order, "StockReserved", record_event(order, "OrderPlaced", participant="orders"))
+    record_event(turned, "OrderPlaced", participant="orders")
     for name in (
         "StockShipped",
         "OrderPlaced",
@@ -204,8 +210,8 @@ def test_the_saga_list_shows_progress_and_deadline(order: Order, staff: Client) 
         "PaymentCharged",
         "OrderConfirmed",
     ):  # in no order
-        hear(ended, name)
-    hear(ended, "complete", kind="notice")
+        record_event(ended, name)
+    record_event(ended, "complete", kind="notice")
     move(
         turned,
         "status = 'ROLLING_BACK', refusal = 'PaymentDeclined', refused_by = 'payments', reason = 'no money'",
@@ -235,7 +241,7 @@ def test_the_page_lists_the_sagas_dead_letters(order: Order, staff: Client) -> N
 
 def test_a_saga_is_found_by_the_task_that_handled_it(order: Order, staff: Client) -> None:
     task = new_id()
-    hear(order, "StockReserved", task_id=task)
+    record_event(order, "StockReserved", task_id=task)
     other = place(idempotency_key="k2")
     for listed in ("saga", "order"):
         html = staff.get(f"/admin/orders/{listed}/", {"q": task}).content.decode()
@@ -244,7 +250,7 @@ def test_a_saga_is_found_by_the_task_that_handled_it(order: Order, staff: Client
 
 
 def test_a_superuser_cannot_change_the_audit_trail(order: Order, staff: Client) -> None:
-    hear(order, "OrderPlaced")
+    record_event(order, "OrderPlaced")
     event = SagaEvent.objects.get()
     where = f"/admin/audit/sagaevent/{event.pk}/"
     for address in ("/admin/audit/sagaevent/add/", f"{where}delete/"):

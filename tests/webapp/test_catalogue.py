@@ -33,14 +33,14 @@ def write(folder: Path, text: str, name: str = "products.csv") -> str:
     return str(path)
 
 
-def imported(*arguments: str) -> dict[str, Any]:
+def import_products(*arguments: str) -> dict[str, Any]:
     """Return the JSON output of the command."""
     out = io.StringIO()
     call_command("import_products", *arguments, "--json", stdout=out)
     return dict(json.loads(out.getvalue()))
 
 
-def refused(*arguments: str) -> str:
+def import_refused(*arguments: str) -> str:
     """Return the message with which the command refuses the file."""
     err = io.StringIO()
     with pytest.raises((SystemExit, CommandError)) as ended:
@@ -61,25 +61,25 @@ def test_a_file_adds_and_changes_products(tmp_path: Path):
     create_products()
     file = write(tmp_path, HEADER + "TEA,Tea,500,,\nMUG,Mug,1200,EUR,yes\nCAKE,Cake,350,GBP,no\n")
 
-    found = imported(file)
+    found = import_products(file)
 
     assert (found["new"], found["changed"], found["unchanged"]) == (1, 1, 1)
     assert columns("TEA") == ("Tea", 500, "EUR", True)
     assert columns("CAKE") == ("Cake", 350, "GBP", False)
     assert columns("HAT") == ("Hat", 2500, "GBP", True), "products that the file does not name stay"
-    assert imported(file)["unchanged"] == 3
+    assert import_products(file)["unchanged"] == 3
 
 
 def test_json_lines_say_the_same(tmp_path: Path):
     row = {"sku": "TEA", "name": "Grüner Tee", "price": 450, "active": False}
-    imported(write(tmp_path, json.dumps(row), "products.jsonl"))
+    import_products(write(tmp_path, json.dumps(row), "products.jsonl"))
 
     assert columns("TEA") == ("Grüner Tee", 450, "EUR", False)
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path):
     create_products()
-    found = imported(write(tmp_path, HEADER + "TEA,Tea,500,,\nCAKE,Cake,350,,\n"), "--dry-run")
+    found = import_products(write(tmp_path, HEADER + "TEA,Tea,500,,\nCAKE,Cake,350,,\n"), "--dry-run")
 
     assert found == {"written": False, "new": 1, "changed": 1, "unchanged": 0, "examples": ["CAKE", "TEA"]}
     assert columns("TEA") == ("Tea", 450, "EUR", True)
@@ -91,7 +91,9 @@ def test_a_dry_run_writes_nothing(tmp_path: Path):
     [("4.50", "EUR", 450), ("7", "EUR", 700), ("1.234", "KWD", 1234), ("9", "JPY", 9)],
 )
 def test_decimal_prices_become_minor_units(tmp_path: Path, price: str, currency: str, minor: int):
-    imported(write(tmp_path, f"sku,name,price,currency\nTEA,Tea,{price},{currency}\n"), "--decimal-prices")
+    import_products(
+        write(tmp_path, f"sku,name,price,currency\nTEA,Tea,{price},{currency}\n"), "--decimal-prices"
+    )
 
     assert columns("TEA")[1] == minor
 
@@ -118,7 +120,7 @@ def test_decimal_prices_become_minor_units(tmp_path: Path, price: str, currency:
 def test_a_bad_line_is_named_and_nothing_is_written(
     tmp_path: Path, row: str, options: tuple[str, ...], words: str
 ):
-    output = refused(write(tmp_path, f"{HEADER}{row}\nCAKE,Cake,350,,\n"), *options)
+    output = import_refused(write(tmp_path, f"{HEADER}{row}\nCAKE,Cake,350,,\n"), *options)
 
     assert words in output
     assert "One line is bad, and nothing was written." in output
@@ -126,14 +128,14 @@ def test_a_bad_line_is_named_and_nothing_is_written(
 
 
 def test_every_bad_line_is_counted(tmp_path: Path):
-    output = refused(write(tmp_path, HEADER + "TEA,Tea,x,,\n" * 30))
+    output = import_refused(write(tmp_path, HEADER + "TEA,Tea,x,,\n" * 30))
 
     assert "30 lines are bad" in output
     assert "… and 10 more" in output
 
 
 def test_a_product_in_two_lines_is_refused(tmp_path: Path):
-    output = refused(write(tmp_path, HEADER + "TEA,Tea,450,,\nTEA,Tea,500,,\n"))
+    output = import_refused(write(tmp_path, HEADER + "TEA,Tea,450,,\nTEA,Tea,500,,\n"))
 
     assert "line 3: sku: TEA is in line 2 already. Keep one of the two lines." in output
 
@@ -149,11 +151,11 @@ def test_a_product_in_two_lines_is_refused(tmp_path: Path):
     ],
 )
 def test_a_file_that_is_not_a_list_is_refused(tmp_path: Path, text: str, name: str, words: str):
-    assert words in refused(write(tmp_path, text, name))
+    assert words in import_refused(write(tmp_path, text, name))
 
 
 def test_a_line_that_is_not_an_object_is_refused(tmp_path: Path):
-    output = refused(write(tmp_path, '[1]\n{"sku": "TEA", "colour": "red"}\n', "products.jsonl"))
+    output = import_refused(write(tmp_path, '[1]\n{"sku": "TEA", "colour": "red"}\n', "products.jsonl"))
 
     assert "line 1: line: is not a JSON object" in output
     assert "line 2: colour: is an unknown field" in output
@@ -162,7 +164,7 @@ def test_a_line_that_is_not_an_object_is_refused(tmp_path: Path):
 def test_a_new_price_holds_for_later_orders_only(tmp_path: Path):
     create_products()
     before = place(idempotency_key="before")
-    imported(write(tmp_path, HEADER + "TEA,Tea,500,,\n"))
+    import_products(write(tmp_path, HEADER + "TEA,Tea,500,,\n"))
 
     after = place(idempotency_key="after")
 

@@ -61,7 +61,7 @@ def by_django(url: str) -> Iterator[Ask]:
 
 
 @contextmanager
-def by_the_reader_of_pages(url: str) -> Iterator[Ask]:
+def by_page_reader(url: str) -> Iterator[Ask]:
     given = connections["inventory_reader"].settings_dict
     before = dict(given)
     connections["inventory_reader"].close()
@@ -157,7 +157,7 @@ def by_prune(url: str) -> Iterator[Ask]:
 
 
 @contextmanager
-def by_the_embedded_broker(url: str) -> Iterator[Ask]:
+def by_embedded_broker(url: str) -> Iterator[Ask]:
     install()
     settings = broker_settings(url.replace("postgresql", "pgmq", 1))
     with Connection(settings["broker_url"], transport_options=settings["broker_transport_options"]) as client:
@@ -173,7 +173,7 @@ WAYS = {
     way.__name__.removeprefix("by_"): way
     for way in (
         by_django,
-        by_the_reader_of_pages,
+        by_page_reader,
         by_sqlalchemy,
         by_djangos_relay,
         by_sqlalchemys_relay,
@@ -181,7 +181,7 @@ WAYS = {
         by_doctor,
         by_reconcile,
         by_prune,
-        by_the_embedded_broker,
+        by_embedded_broker,
     )
 }
 SESSIONS = {name: way for name, way in WAYS.items() if name != "the_embedded_broker"}
@@ -425,7 +425,7 @@ def test_a_session_ignores_the_roles_defaults(foreign: str, way: str) -> None:
 
 
 def test_the_reader_of_pages_only_reads(webapp_database: str) -> None:
-    with by_the_reader_of_pages(webapp_database) as query:
+    with by_page_reader(webapp_database) as query:
         assert query("SELECT current_setting('default_transaction_read_only')") == "on"
         assert query("SELECT current_setting('statement_timeout')") == "5s"
 

@@ -22,7 +22,7 @@ from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.time_scale import scaled
 from tests.webapp.doctor_env import VHOST, DoctorEnvironment, healthy
-from tests.webapp.doctor_faults import IN_POSTGRES, Planted
+from tests.webapp.doctor_faults import IN_POSTGRES, Fault
 from webapp.ops import broker
 from webapp.ops.doctor import Finding
 from webapp.ops.doctor.database import Database
@@ -54,7 +54,7 @@ def test_a_healthy_installation_has_no_finding(doctor_env: DoctorEnvironment) ->
 
 
 @pytest.mark.parametrize("fault", IN_POSTGRES, ids=lambda fault: f"{fault.code}: {fault.plant[0][:40]}")
-def test_a_fault_in_postgresql_is_the_only_finding(doctor_env: DoctorEnvironment, fault: Planted) -> None:
+def test_a_fault_in_postgresql_is_the_only_finding(doctor_env: DoctorEnvironment, fault: Fault) -> None:
     if fault.plant[0] == "DELETE FROM alembic_version":
         doctor_env.run(
             fault.owner, "CREATE TABLE kept_version AS SELECT version_num AS v FROM alembic_version"
@@ -135,7 +135,9 @@ def tagged(tags: str) -> Callable[[DoctorEnvironment], None]:
     )
 
 
-def waits(queue: str) -> tuple[Callable[[DoctorEnvironment], None], Callable[[DoctorEnvironment], None]]:
+def leave_message(
+    queue: str,
+) -> tuple[Callable[[DoctorEnvironment], None], Callable[[DoctorEnvironment], None]]:
     """Leave a message in a queue without a consumer."""
 
     def plant(doctor_env: DoctorEnvironment) -> None:
@@ -194,8 +196,8 @@ IN_RABBITMQ = {
         exchange_that_goes_with_its_queues,
         exchange_anew,
     ),
-    "a message reached no queue": ("messages-unrouted", *waits("ordersaga.unheard")),
-    "dead letters wait": ("dead-letters-waiting", *waits("payments.dead")),
+    "a message reached no queue": ("messages-unrouted", *leave_message("ordersaga.unheard")),
+    "dead letters wait": ("dead-letters-waiting", *leave_message("payments.dead")),
     "dead letters may be dropped": (
         "delivery-limit",
         lambda doctor_env: doctor_env.redeclare("payments.dead", delivery_limit=20),

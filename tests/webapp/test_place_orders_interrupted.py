@@ -160,7 +160,7 @@ def test_a_product_removed_between_readings_stops_at_its_line(
 def test_a_long_file_needs_no_more_memory_than_a_short_one(
     write: Callable[..., str], orders_database: str
 ) -> None:
-    def peak(path: str) -> int:
+    def peak_memory(path: str) -> int:
         tracemalloc.start()
         try:
             with source.open_source(path) as found:
@@ -174,8 +174,8 @@ def test_a_long_file_needs_no_more_memory_than_a_short_one(
         return write(f"customer,sku,quantity\n{rows}", f"{count}.csv")
 
     short, long = of(2_000), of(20_000)
-    peak(short)  # imports and caches what both runs need
-    assert peak(long) < 1.2 * peak(short) + 100_000
+    peak_memory(short)  # imports and caches what both runs need
+    assert peak_memory(long) < 1.2 * peak_memory(short) + 100_000
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ IN_A_PACK = (
 )
 
 
-def owed(
+def insert_outbox_row(
     corruptible: CorruptibleDatabases,
     database: str,
     saga: str,
@@ -77,7 +77,7 @@ def test_rows_in_an_outbox_are_lag_with_their_age(
 ) -> None:
     order = corruptible.orders["confirmed"]
     corruptible.corrupt("orders", DELETE_COMPLETION, order)
-    owed(corruptible, database, order.saga, recipient=recipient)
+    insert_outbox_row(corruptible, database, order.saga, recipient=recipient)
     waits = RecordedWaits()
     report = corruptible.audit(grace=60, wait=waits)
     assert report.clean
@@ -90,7 +90,7 @@ def test_rows_in_an_outbox_are_lag_with_their_age(
 def test_events_in_a_pack_are_lag(corruptible: CorruptibleDatabases) -> None:
     order = corruptible.orders["confirmed"]
     corruptible.corrupt("orders", DELETE_COMPLETION, order)
-    owed(corruptible, "inventory", order.saga, sql=IN_A_PACK)
+    insert_outbox_row(corruptible, "inventory", order.saga, sql=IN_A_PACK)
     report = corruptible.audit()
     assert report.clean
     assert report.lag is not None
@@ -111,7 +111,7 @@ def test_an_event_that_no_row_owes_is_a_violation(
 ) -> None:
     order = corruptible.orders["confirmed"]
     corruptible.corrupt("orders", DELETE_COMPLETION, order)
-    owed(corruptible, "orders", **{"saga": order.saga, **row})
+    insert_outbox_row(corruptible, "orders", **{"saga": order.saga, **row})
     report = corruptible.audit()
     assert [(v.code, v.saga) for v in report.violations] == [("audit-incomplete", order.saga)]
     assert report.lag is None
@@ -121,7 +121,7 @@ def test_another_fault_of_an_order_in_lag_is_a_violation(corruptible: Corruptibl
     order = corruptible.orders["confirmed"]
     corruptible.corrupt("orders", DELETE_COMPLETION, order)
     corruptible.corrupt("orders", "UPDATE orders_order SET confirmed_at = NULL WHERE id = %(order)s", order)
-    owed(corruptible, "orders", order.saga)
+    insert_outbox_row(corruptible, "orders", order.saga)
     report = corruptible.audit()
     assert report.counts == {"journal-without-effect": 1}
     assert report.lag is not None

@@ -115,7 +115,7 @@ def test_kinds_are_shuffled() -> None:
 # placing
 
 
-def seeded(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+def run_seed_orders(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     call_command("seed_orders", "--json", *words)
     result: dict[str, Any] = json.loads(capsys.readouterr().out)
     return result
@@ -124,7 +124,9 @@ def seeded(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 @pytest.mark.usefixtures("shop")
 def test_a_seed_places_the_same_orders_again_as_new_ones(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
-        result = seeded(capsys, "--count=45", "--seed=7", "--decline=10%", "--free=10%", "--out-of-stock=10%")
+        result = run_seed_orders(
+            capsys, "--count=45", "--seed=7", "--decline=10%", "--free=10%", "--out-of-stock=10%"
+        )
         assert (result["placed"], result["open"], result["settled"]) == (45, {"PENDING": 45}, 0)
     content = [
         (order.customer, order.amount, list(order.lines.values_list("product_id", "quantity", "amount")))
@@ -137,14 +139,14 @@ def test_a_seed_places_the_same_orders_again_as_new_ones(capsys: pytest.CaptureF
 
 @pytest.mark.usefixtures("shop")
 def test_cancellations_follow_the_placing(capsys: pytest.CaptureFixture[str]) -> None:
-    result = seeded(capsys, "--count=30", "--cancel=20%", "--seed=1")
+    result = run_seed_orders(capsys, "--count=30", "--cancel=20%", "--seed=1")
     assert result["cancels"] == {"unanswered": 6}
     assert CancelRequest.objects.filter(asked_by="seed_orders", outcome=None).count() == 6
 
 
 @pytest.mark.usefixtures("shop")
 def test_a_rate_is_respected(capsys: pytest.CaptureFixture[str]) -> None:
-    result = seeded(capsys, "--count=11", "--rate=20", "--seed=1")
+    result = run_seed_orders(capsys, "--count=11", "--rate=20", "--seed=1")
     assert result["placed"] == 11
     assert result["placing"] >= 0.5
 
@@ -177,8 +179,8 @@ def test_an_empty_catalogue_names_the_command_to_run() -> None:
 def test_the_summary_counts_orders_and_reasons_of_roll_back(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    seeded(capsys, "--count=3", "--seed=1")  # other orders
-    seeded(capsys, "--count=10", "--seed=1")
+    run_seed_orders(capsys, "--count=3", "--seed=1")  # other orders
+    run_seed_orders(capsys, "--count=10", "--seed=1")
     ids = sorted(Order.objects.values_list("id", flat=True))[3:]
     settle = """
         UPDATE ordersaga_saga s SET status = %s, refusal = %s, reason = %s, ended_at = now(), attention = %s
@@ -260,6 +262,6 @@ def test_ctrl_c_leaves_no_partial_transaction(databases: Databases, spawn: Calla
 
 @pytest.mark.usefixtures("shop")
 def test_an_out_of_stock_order_has_one_such_line(capsys: pytest.CaptureFixture[str]) -> None:
-    seeded(capsys, "--count=20", "--out-of-stock=100%", "--seed=5")
+    run_seed_orders(capsys, "--count=20", "--out-of-stock=100%", "--seed=5")
     short = OrderLine.objects.filter(product__sku__startswith="SCARCE-").count()
     assert short == 20

@@ -50,8 +50,8 @@ PAGES: dict[str, tuple[str | UrlOf, str]] = {
     "a saga in need": (lambda _, dataset: f"/admin/orders/saga/{dataset.stuck[0]}/change/", "the undo fails"),
     "events": ("/admin/audit/sagaevent/", "Saga events"),
     "an event": ("/admin/audit/sagaevent/1/change/", "Said at"),
-    "letters": ("/admin/audit/deadletter/", "Dead letters"),
-    "letters in groups": ("/admin/audit/deadletter/groups/", "inventory.reserve_stock"),
+    "dead letters": ("/admin/audit/deadletter/", "Dead letters"),
+    "dead letters in groups": ("/admin/audit/deadletter/groups/", "inventory.reserve_stock"),
     "a step's dead letter": (lambda site, dataset: dead_letter_url(site, dataset.given_up[2]), "Traceback"),
     "a forged dead letter": (
         lambda _, dataset: f"/admin/audit/deadletter/{dataset.forged[0]}/change/",

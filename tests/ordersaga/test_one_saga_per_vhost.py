@@ -27,8 +27,8 @@ def trip(name: str = "trip") -> Choreography:
 def refused(connection: Connection) -> None:
     declare(connection, trip())
     declare(connection, trip())
-    with pytest.raises(OtherSaga, match="carries saga trip, and not parcel"):
-        declare(connection, trip("parcel"))
+    with pytest.raises(OtherSaga, match="carries saga trip, and not delivery"):
+        declare(connection, trip("delivery"))
 
 
 def test_a_second_kind_of_saga_is_refused_on_rabbitmq(vhost: str) -> None:

@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.documents.pages import page
-from tests.documents.promises import missing_lines
+from tests.documents.expected_output import missing_lines
+from tests.documents.markdown import page
 from tests.support.janitor import janitor
 from tests.support.polling import eventually
 from tests.support.processes import ROOT, Process

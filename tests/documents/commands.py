@@ -15,9 +15,9 @@ from celery.bin.celery import celery
 from django.core.management import CommandError, get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
+from tests.documents.markdown import Page, names
 from tests.documents.modules import module_fault, pytest_fault
-from tests.documents.pages import Page, names
-from tests.documents.shells import Command, commands_of
+from tests.documents.shell_parser import Command, commands_of
 from tests.support.processes import ROOT
 from workers.django_setup import setup
 

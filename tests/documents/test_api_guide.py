@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tests.documents.pages import page
+from tests.documents.markdown import page
 from tests.support.polling import eventually
 from tests.support.pools import Pools
 from tests.support.ports import free_port, listens

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.pages import SHELLS, Page, page, pages
+from tests.documents.markdown import SHELLS, Page, page, pages
 from tests.support.processes import ROOT
 
 CHECKED_LANGUAGES = {
     "python": "run by test_code.py, or written and run by test_getting_started.py",
-    "mermaid": "compared by test_drawing.py",
-    "": "a drawing in characters; names in it are those of test_names.py, and code may not hide there",
+    "mermaid": "compared by test_architecture.py",
+    "": "a drawing in characters; names in it are those of test_references.py, and code may not hide there",
     **dict.fromkeys(SHELLS, "parsed by test_commands.py"),
 }
 """The languages of blocks, and the check of each."""

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.documents.pages import Page, pages
+from tests.documents.markdown import Page, pages
 
 PROJECTS = [one for one in pages() if one.files]
 """Pages whose reader writes files; a separate test follows them."""

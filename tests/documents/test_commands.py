@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.documents.commands import SERVICES, TARGETS, faults
-from tests.documents.pages import Page, pages
+from tests.documents.markdown import Page, pages
 from tests.support.processes import ROOT
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.pages import page
+from tests.documents.markdown import page
 from tests.support.processes import ROOT
 
 FAILURES = page("docs/FAILURE_SCENARIOS.md")

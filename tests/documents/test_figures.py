@@ -16,7 +16,7 @@ import pytest
 from markdown_it.token import Token
 
 from tests.documents.commands import TYPED
-from tests.documents.pages import Page, pages
+from tests.documents.markdown import Page, pages
 from tests.support.processes import ROOT
 
 NUMBER = r"(?<![\w.,/#-])\d[\d,.]*(?:[–-]\d[\d,.]*)?"

@@ -20,8 +20,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.documents.pages import Block, page
-from tests.documents.promises import missing_lines
+from tests.documents.expected_output import missing_lines
+from tests.documents.markdown import Block, page
 from tests.support.janitor import janitor
 from tests.support.postgres import Postgres
 from tests.support.processes import ROOT, Process

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.documents.pages import Page, names, page, pages
+from tests.documents.markdown import Page, names, page, pages
 from tests.support.processes import ROOT
 
 

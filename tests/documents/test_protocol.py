@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.pages import Page, pages
-from tests.documents.protocol import PAGE, rules
+from tests.documents.markdown import Page, pages
+from tests.documents.protocol_parser import PAGE, rules
 from tests.support.processes import ROOT
 
 CITED = re.compile(r"\brules? (\d+(?:(?:, | and | to )\d+)*)", re.IGNORECASE)

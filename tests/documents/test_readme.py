@@ -8,7 +8,7 @@ from ordersaga import create_tables
 from ordersaga.contrib.sqlalchemy import SQLAlchemyDatabase
 from ordersaga.ids import new_id
 from ordersaga.testing import Rehearsal
-from tests.documents.pages import page
+from tests.documents.markdown import page
 from tests.support.databases import Databases
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import ordersaga
-from tests.documents.pages import Page, pages
+from tests.documents.markdown import Page, pages
 
 IMPORTED = re.compile(r"^\s*(?:from (ordersaga[\w.]*) import|import (ordersaga[\w.]*))", re.MULTILINE)
 ADAPTERS = re.compile(r"ordersaga|ordersaga\.celery\.app|ordersaga\.contrib\.\w+|ordersaga\.testing")

@@ -105,7 +105,10 @@ def test_messages_of_connection_and_engine_errors_are_shown() -> None:
 
 
 def test_a_safe_message_is_one_line_without_a_full_stop() -> None:
-    assert first_line(ValueError("\nthe broker does not answer.\nDETAIL: at 10.0.0.1")) == "the broker does not answer"
+    assert (
+        first_line(ValueError("\nthe broker does not answer.\nDETAIL: at 10.0.0.1"))
+        == "the broker does not answer"
+    )
     assert first_line(ValueError()) == "ValueError"
 
 

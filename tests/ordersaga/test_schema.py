@@ -10,7 +10,7 @@ import pytest
 from psycopg2.errors import CheckViolation, NotNullViolation, UniqueViolation
 
 from ordersaga.ids import new_id
-from tests.documents.protocol import moves
+from tests.documents.protocol_parser import moves
 from tests.support.postgres import Postgres
 
 SAGA = """

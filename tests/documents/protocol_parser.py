@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.documents.pages import page
+from tests.documents.markdown import page
 
 PAGE = "docs/PROTOCOL.md"
 RULE = re.compile(r"^## Rule (\d+): ", re.MULTILINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 
-from tests.documents.pages import Block
+from tests.documents.markdown import Block
 
 
 def missing_lines(block: Block, output: list[str], *, figures: bool = True) -> list[str]:

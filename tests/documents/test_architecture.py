@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from ordersaga.diagram import draw
-from tests.documents.pages import names, page, pages
+from tests.documents.markdown import names, page, pages
 from tests.support.processes import ROOT
 from workers.choreography import choreography
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.documents.pages import Page, names, pages
+from tests.documents.markdown import Page, names, pages
 from tests.support.processes import ROOT
 
 FILE = re.compile(

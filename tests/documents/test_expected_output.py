@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.documents.pages import Block
-from tests.documents.promises import missing_lines
+from tests.documents.expected_output import missing_lines
+from tests.documents.markdown import Block
 
 
 def test_missing_output_is_detected() -> None:

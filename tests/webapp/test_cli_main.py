@@ -45,7 +45,7 @@ def test_ctrl_c_during_a_statement_writes_nothing(
 
 
 def test_ctrl_c_while_loading_exits_silently(spawn: Callable[..., Process]) -> None:
-    hangs = "import webapp.ops.cli.main as e; e._run = {hang}; e.enter(['manage.py'])"
+    hangs = "import webapp.ops.cli.main as e; e._execute = {hang}; e.run_command(['manage.py'])"
     hang = "lambda argv, listening: (print('loading', flush=True), __import__('time').sleep(60))"
     process = spawn("loads", [sys.executable, "-c", hangs.format(hang=hang)])
     process.wait_for_log("loading", 10)

@@ -1,6 +1,4 @@
-"""The operators' commands: their own options first, then exit statuses and examples, readable in eighty
-columns.
-"""
+"""The base of all commands; ``--help`` prints options, exit statuses and examples in 80 columns."""
 
 from __future__ import annotations
 
@@ -14,27 +12,25 @@ from django.core.management.base import BaseCommand, DjangoHelpFormatter
 
 
 class HelpFormatter(DjangoHelpFormatter):
-    """Keeps the lines of tables and examples, and folds what is too long for the terminal."""
+    """Keeps the lines of tables and examples, and folds lines that are too long for the terminal."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return "\n".join(indent + line for line in fold_text(text, width - len(indent)))
 
 
 class Command(BaseCommand):
-    """``epilog`` is shown below the options."""
+    """A command whose ``epilog`` is printed below its options."""
 
     epilog = ""
     requires_system_checks = []
 
     def create_parser(self, *args: Any, **kwargs: Any) -> Any:
-        """Django's, with the epilog."""
+        """Add the epilog to Django's parser."""
         return super().create_parser(*args, epilog=self.epilog, formatter_class=HelpFormatter, **kwargs)
 
 
 def fold_text(text: str, width: int) -> Iterator[str]:
-    """Lines of at most ``width``: paragraphs are filled, an indented line is folded by itself under its last
-    column.
-    """
+    """Yield lines of at most ``width``: paragraphs are filled, an indented line is folded below its last column."""
     paragraph: list[str] = []
     for line in [*text.splitlines(), ""]:
         if line and not line.startswith(" "):
@@ -70,7 +66,7 @@ def _wrap(text: str, width: int, before: str, hanging: int) -> list[str]:
 
 
 def number_between(low: float, high: float, kind: type[int | float] = int) -> Callable[[str], float]:
-    """An option's type: a number from ``low`` to ``high``."""
+    """Return the type of an option: a number from ``low`` to ``high``."""
 
     def read(text: str) -> float:
         try:

@@ -1,4 +1,4 @@
-"""The terminal, or whatever the output goes to instead."""
+"""Terminal output: rich's console and progress bars."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from rich.text import Text
 
 
 class Console(rich.console.Console):
-    """Rich's, where a reader who has left is an error like any other: :mod:`webapp.ops.cli.main` gives it its
-    status.
-    """
+    """Rich's console, but a broken pipe raises; :mod:`webapp.ops.cli.main` maps it to an exit status."""
 
     def on_broken_pipe(self) -> NoReturn:
-        """Called while the error is being handled."""
+        """Re-raise the error that is being handled."""
         raise  # noqa: PLE0704 - see above
 
 
 def escape_unprintable(text: str, *, keep: str = "") -> str:
-    """``text`` with escapes for what a terminal should not be given: control characters, lone surrogates.
+    """Escape the unprintable characters of ``text``, such as control characters and lone surrogates.
 
-    :param keep: characters that are let through all the same, such as line ends.
+    :param keep: characters that stay unescaped, such as line ends.
     """
     return "".join(
         char if char.isprintable() or char in keep else char.encode("unicode_escape").decode()
@@ -33,7 +31,7 @@ def escape_unprintable(text: str, *, keep: str = "") -> str:
 
 
 MAX_STEPS = 10
-"""Up to so many are steps: how many of them go into a second tells nobody anything."""
+"""Up to this total the speed is not shown, because it says nothing about a few steps."""
 
 
 class CountColumn(ProgressColumn):
@@ -49,7 +47,7 @@ class CountColumn(ProgressColumn):
 
 
 def progress_bars(console: rich.console.Console) -> Progress:
-    """Bars that go away when all is done; on a terminal only."""
+    """Return progress bars that are removed at the end; they are shown only on a terminal."""
     return Progress(
         TextColumn("  {task.description:9}"), BarColumn(bar_width=32), CountColumn(),
         console=console, transient=True, disable=not console.is_terminal,
@@ -57,7 +55,7 @@ def progress_bars(console: rich.console.Console) -> Progress:
 
 
 class Bar:
-    """One bar, of what is under way now; without a terminal it is not there."""
+    """One progress bar for the current phase; without a terminal it does nothing."""
 
     def __init__(self, bars: Progress | None) -> None:
         self._bars = bars
@@ -65,12 +63,12 @@ class Bar:
         self._task: TaskID | None = None
 
     def __call__(self, what: str, done: int, of: int) -> None:
-        """So many of them are done, of so many."""
+        """Show that ``done`` of ``of`` are done."""
         if self._bars is None:
             return
         if self._task is None:
             self._task = self._bars.add_task(what, total=of, completed=done)
-        elif what != self._what:  # a clock of its own: what was before has no part in the speed
+        elif what != self._what:  # restarts the clock, so that the speed is that of this phase
             self._bars.reset(self._task, total=of, completed=done, description=what)
         else:
             self._bars.update(self._task, completed=done, total=of)
@@ -78,7 +76,7 @@ class Bar:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Take it away while something is printed: standard output may be the same terminal."""
+        """Hide the bar while other output is printed, perhaps on the same terminal."""
         if self._bars is None:
             yield
             return
@@ -89,7 +87,7 @@ class Bar:
 
 @contextmanager
 def show_bar(console: rich.console.Console, *, hidden: bool = False) -> Iterator[Bar]:
-    """A bar on ``console``'s terminal, unless it has none or the command speaks to a machine."""
+    """Show a bar on the terminal of ``console``, unless it has none or ``hidden`` is set."""
     if hidden or not console.is_terminal:
         yield Bar(None)
         return

@@ -1,4 +1,4 @@
-"""What goes wrong with a database, said without a traceback and with what to do."""
+"""Turn database errors into messages with a remedy, without a traceback."""
 
 from __future__ import annotations
 
@@ -11,49 +11,48 @@ from django.db.utils import InterfaceError
 from sqlalchemy import exc
 
 from ordersaga.database import first_line
-from webapp.ops.cli.main import FAILED
+from webapp.ops.cli import FAILED
 
 MISSING_OBJECT = {"42P01", "42703", "42883", "3F000"}
-"""No such table, column, function, schema: the migrations are missing."""
+"""SQLSTATEs of a missing table, column, function or schema: migrations are missing."""
 DENIED, READ_ONLY = "42501", "25006"
 TRANSIENT = ("40", "53", "55", "57")
-"""Classes of what may be otherwise in a moment: conflicts, a full disk or no connection left, locks, an
-operator's act.
-"""
+"""SQLSTATE classes of transient errors: conflicts, exhausted resources, locks, operator intervention."""
 UNREACHABLE = ("08", "28", "3D", "57P")
-"""Classes of what keeps one from coming in at all; the drivers give most of these no code."""
+"""SQLSTATE classes of errors while connecting; the drivers set no code for most of them."""
 
 
 @contextmanager
 def explain_orders_errors() -> Iterator[None]:
-    """:raises CommandError: instead of what the orders database raises through Django, when it is no fault of
-    ours.
+    """Turn errors of the orders database that come through Django into CommandError; faults of this program stay.
+
+    :raises CommandError: with the explanation and the exit status FAILED.
     """
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
-        told = explain("orders", error, error.__cause__ or error, at=_address())
-        if told is None:
+        message = explain("orders", error, error.__cause__ or error, at=_address())
+        if message is None:
             raise
-        raise CommandError(told, returncode=FAILED) from error
+        raise CommandError(message, returncode=FAILED) from error
 
 
 @contextmanager
 def explain_errors(domain: str) -> Iterator[None]:
-    """As :func:`explain_orders_errors`, for the database of ``inventory`` or ``payments`` and SQLAlchemy."""
+    """Do as :func:`explain_orders_errors` for SQLAlchemy and the database of ``inventory`` or ``payments``."""
     try:
         yield
     except exc.DBAPIError as error:
-        told = explain(domain, error.orig or error, error.orig or error)
-        if told is None:
+        message = explain(domain, error.orig or error, error.orig or error)
+        if message is None:
             raise
-        raise CommandError(told, returncode=FAILED) from error
+        raise CommandError(message, returncode=FAILED) from error
 
 
 def explain(domain: str, error: BaseException, cause: BaseException, *, at: str = "") -> str | None:
-    """What ``error`` means for the people who run the house; None when it is a fault of this program.
+    """Explain ``error`` to operators; None when it is a fault of this program.
 
-    :param cause: what the driver, psycopg or psycopg2, has raised.
+    :param cause: the error of the driver, psycopg or psycopg2.
     """
     code = str(getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or "")
     said = first_line(error)
@@ -61,8 +60,8 @@ def explain(domain: str, error: BaseException, cause: BaseException, *, at: str 
         return f"The {domain} database lacks tables ({said}). Run: manage.py migrate"
     if code == DENIED:
         return (
-            f"The {domain} database refused: {said}. Its tables belong to another role: migrate with the one that "
-            f"{_variable_of(domain)} names, or have their owner GRANT it what it needs."
+            f"The {domain} database denied access: {said}. Its tables belong to another role: migrate with the "
+            f"role that {_variable_of(domain)} names, or GRANT it the privileges."
         )
     if code == READ_ONLY:
         return f"The {domain} database cannot be written to: {said}. {_variable_of(domain)} must name the primary server."
@@ -71,16 +70,19 @@ def explain(domain: str, error: BaseException, cause: BaseException, *, at: str 
     ):
         where = f" at {at}" if at else ""
         return (
-            f"The {domain} database does not answer{where}: {said}. Is PostgreSQL running? "
-            f"{_variable_of(domain)} says where it should be."
+            f"The {domain} database does not answer{where}: {said}. Check that PostgreSQL is running, and "
+            f"correct {_variable_of(domain)} if it names the wrong server."
         )
     if code.startswith(TRANSIENT):
-        return f"The {domain} database could not do it now: {said}. What was done stands whole; run the command again."
+        return (
+            f"The {domain} database failed temporarily: {said}. Completed transactions are kept; "
+            "run the command again."
+        )
     return None
 
 
 def explain_read_error(domain: str, error: BaseException) -> str:
-    """What a driver's ``error`` means for somebody who only reads."""
+    """Explain a driver's ``error`` to operators of a command that only reads."""
     return explain(domain, error, error) or f"The {domain} database cannot be read: {first_line(error)}."
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish, heard where nothing is half done."""
+"""Stop a command between two transactions on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from contextlib import contextmanager
 from typing import Any
 
 SLICE = 0.05
-"""Seconds after which a wait looks up."""
+"""Seconds between two checks of a wait."""
 
 
 class StopRequest:
-    """The wish to stop, heard between two transactions: nothing is left half done. Set it from a signal's
-    handler.
-    """
+    """A request to stop between two transactions; a signal handler sets ``requested``."""
 
     def __init__(self) -> None:
         self.requested = False
 
     def wait_until(self, moment: float) -> bool:
-        """Until ``time.monotonic()`` is there; False when it is to stop instead."""
+        """Wait until ``time.monotonic()`` reaches ``moment``; return False as soon as a stop is requested."""
         while not self.requested and (left := moment - time.monotonic()) > 0:
             time.sleep(min(left, SLICE))
         return not self.requested
@@ -29,14 +27,14 @@ class StopRequest:
 
 @contextmanager
 def catch_interrupt(stop: StopRequest) -> Iterator[None]:
-    """Let the first Ctrl-C be a wish, heard between two transactions; the second one ends at once."""
+    """Turn the first Ctrl-C into a request to stop; the second one raises KeyboardInterrupt."""
 
-    def wish(number: int, frame: Any) -> None:
+    def request_stop(number: int, frame: Any) -> None:
         if stop.requested:
             signal.default_int_handler(number, frame)
         stop.requested = True
 
-    before = signal.signal(signal.SIGINT, wish)
+    before = signal.signal(signal.SIGINT, request_stop)
     try:
         yield
     finally:

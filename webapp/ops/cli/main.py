@@ -1,8 +1,7 @@
-"""The way into ``manage.py``: how a command ends when it does not end by itself.
+"""The entry point of ``manage.py``: runs a command and maps errors to messages and exit statuses.
 
-A traceback is for faults of this program. Ctrl-C, a reader who has left, settings that are refused, and a
-database that is away or not migrated are none: each is told in a line and ends with a status of its own, for
-Django's commands as for ours.
+Only faults of this program print a traceback. Ctrl-C, a closed pipe, invalid settings and a database that
+is unreachable or not migrated print one line, for Django's commands too.
 """
 
 from __future__ import annotations
@@ -13,17 +12,16 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-FAILED, INTERRUPTED, CLOSED = 2, 130, 141
-"""It could not do its work; Ctrl-C; nobody reads its output any more. The last two are 128 and the signal, as
-in a shell.
-"""
+from webapp.ops.cli import CLOSED, FAILED, INTERRUPTED
 
 
 def run_command(argv: list[str]) -> int:
-    """Run the command of ``argv``; its exit status."""
+    """Run the command of ``argv``; return its exit status."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webapp.settings")
     loading = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if loading:  # nothing has begun yet that Ctrl-C could leave half done, and imports swallow what it raises
+    if (
+        loading
+    ):  # while modules load, Ctrl-C may end the process at once; some imports swallow KeyboardInterrupt
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         try:
@@ -36,10 +34,10 @@ def run_command(argv: list[str]) -> int:
         _discard_output()
         return CLOSED
     except Exception as error:
-        told = None if "--traceback" in argv else _explain(error)
-        if told is None:
+        message = None if "--traceback" in argv else _explain(error)
+        if message is None:
             raise
-        return _exit_with(*told)
+        return _exit_with(*message)
     return 0
 
 
@@ -47,7 +45,7 @@ def _execute(argv: list[str], *, listening: bool) -> None:
     from django.core.management import ManagementUtility
 
     class Utility(ManagementUtility):
-        """Django's own, which lets Ctrl-C in once the command is loaded."""
+        """Django's utility, but Ctrl-C raises KeyboardInterrupt once the command is loaded."""
 
         def fetch_command(self, subcommand: str) -> Any:
             command = super().fetch_command(subcommand)
@@ -59,20 +57,20 @@ def _execute(argv: list[str], *, listening: bool) -> None:
 
 
 def _explain(error: Exception) -> tuple[str, int] | None:
-    """The message and status of what is no fault of the program."""
+    """Return the message and status of an error that is not a fault of the program."""
     from django.core.management.base import CommandError
 
     from ordersaga.errors import ConfigurationError
     from webapp.ops.cli.db_errors import explain_orders_errors
 
-    if isinstance(error, ConfigurationError):  # the message says which variable, and what to do
+    if isinstance(error, ConfigurationError):  # its message names the variable and the remedy
         return str(error), FAILED
     with suppress(Exception):
         try:
             with explain_orders_errors():
                 raise error
-        except CommandError as told:
-            return str(told), told.returncode
+        except CommandError as explained:
+            return str(explained), explained.returncode
     return None
 
 
@@ -83,6 +81,6 @@ def _exit_with(text: str, status: int) -> int:
 
 
 def _discard_output() -> None:
-    """The interpreter would try once more to write what is left, and complain."""
+    """Redirect standard output to /dev/null, because the interpreter flushes it once more at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from webapp.ops.cli import INTERRUPTED
 from webapp.ops.demo import paths, prepare, reaper
 from webapp.ops.demo.output import DemoFailed, Output, Result, read_result
 from webapp.ops.demo.paths import Paths, display_path, write_private
@@ -41,7 +42,7 @@ READY, SETTLED = 180.0, 300
 """Seconds granted to the pools and pages to be ready, and to the orders to settle; a loaded machine needs
 some.
 """
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 
 
 class Interrupted(BaseException):

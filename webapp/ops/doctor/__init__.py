@@ -1,18 +1,17 @@
-"""The doctor reads the running servers and says what is not as it should be.
+"""The doctor checks the running servers and reports findings, each with evidence and a remedy.
 
-==================  =========================================================================================
-``database``         one database, read over one connection
-``servers``         PostgreSQL's settings: is a commit kept, a lock waited for, a trigger fired
-``roles``           each owns its own database and is nobody anywhere else
-``clocks``          the databases' against this host's
-``migrations``      whether each database is as new as this program
-``guards``          constraints, triggers and indexes, against a record of freshly migrated databases
-``waiting``         what waits for a person
-``rabbitmq pgmq``   the broker: queues, their arguments, bindings
-``configuration``   the settings themselves
-``examination``     all of it, in order
-``report``          for people, and as JSON
-==================  =========================================================================================
+==================  ==============================================================================
+``configuration``   the settings of this process
+``database``        one read-only connection to a database
+``pg_settings``     PostgreSQL's settings, connections and clocks
+``roles``           each role has access to its own database only
+``schema_objects``  migrations, constraints, triggers and indexes
+``backlog``         overdue outboxes, dead letters, paused steps, refused writes
+``rabbitmq pgmq``   the broker: exchanges, queues, bindings
+``queues``          shared by both brokers
+``finding``         a finding, printed and as JSON
+``run``             all checks in their order
+==================  ==============================================================================
 """
 
 from webapp.ops.doctor.finding import Finding

@@ -1,4 +1,4 @@
-"""What is no fault of the house and yet waits for a person."""
+"""Checks of work in progress: overdue outboxes, paused steps, dead letters, refused writes, idle transactions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from webapp.ops.doctor.database import Database
 from webapp.ops.doctor.finding import Finding, error, warning
 
 OVERDUE_SECONDS = 300
-"""Seconds after which what is due should long have left."""
+"""Seconds after which a due outbox row counts as overdue."""
 
 OVERDUE_ROWS = """
 SELECT participant, count(*), extract(epoch FROM clock_timestamp() - min(due_at))::float8 FROM ordersaga_outbox
@@ -39,17 +39,17 @@ OPEN_DEAD_LETTERS = "SELECT id, error FROM audit_deadletter WHERE outcome IS NUL
 
 
 def check_backlog(database: Database, participants: Sequence[str]) -> Iterator[Finding]:
-    """Of a database whose tables stand.
+    """Check a database that has tables.
 
-    :param participants: those of the settings; what an open saga waits for was frozen when it began.
+    :param participants: those of the settings; a saga keeps the list of its start.
     """
     for participant, rows, age in database.rows(OVERDUE_ROWS, OVERDUE_SECONDS):
         yield warning(
             "outbox-old",
             database.name,
-            f"what {participant} has said does not leave",
+            f"the outbox of {participant} is not being relayed",
             f"{rows:,} row(s), due for up to {age / 60:,.0f} min",
-            f"Start the {participant} pool; its log tells more",
+            f"Start the {participant} pool, or read its log",
         )
     for participant, alone, address, rows, fault, age in database.rows(REFUSED_ROWS):
         evidence = f"{rows:,} row(s), the oldest {age / 60:,.0f} min old: {fault}"
@@ -59,15 +59,15 @@ def check_backlog(database: Database, participants: Sequence[str]) -> Iterator[F
                 database.name,
                 f"{participant} cannot publish a signal to {address[:80]}",
                 evidence,
-                "Its row stands in ordersaga_outbox; correct or delete it, then its saga's watchdog repeats what is missing",
+                "Correct or delete its row in ordersaga_outbox; the saga's watchdog then re-sends what is missing",
             )
         else:
             yield warning(
                 "outbox-address-refused",
                 database.name,
-                f"queues of {address[:80]} take no messages of {participant}",
+                f"the queues of {address[:80]} refuse messages of {participant}",
                 evidence,
-                "Start the pool that consumes them, or make room; what waits is sent by itself then",
+                "Start the pool that consumes them, or free space; waiting messages are then sent",
             )
     if database.domain != "orders":
         return
@@ -75,25 +75,25 @@ def check_backlog(database: Database, participants: Sequence[str]) -> Iterator[F
         yield error(
             "participant-absent",
             database.name,
-            "open sagas wait for who is no participant of the settings, and never end",
+            "open sagas wait for a participant that is not in the settings, so they never end",
             ", ".join(absent),
-            "Name its module in ORDERSAGA_PARTICIPANTS, and run its pool, until they have ended",
+            "Add its module to ORDERSAGA_PARTICIPANTS and run its pool until these sagas have ended",
         )
     if sagas := database.rows(SAGAS_NEEDING_ATTENTION):
         yield warning(
             "sagas-need-attention",
             database.name,
-            "sagas cannot go on by themselves",
+            "sagas need attention: they cannot continue by themselves",
             f"{_count(sagas)}, such as {sagas[0][0]}: {sagas[0][1]}",
-            "Mend the cause, then resume them in the admin",
+            "Correct the cause, then resume them in the admin",
         )
     if letters := database.rows(OPEN_DEAD_LETTERS):
         yield warning(
             "dead-letters-open",
             database.name,
-            "dead letters wait on the desk",
+            "dead letters are open",
             f"{_count(letters)}, such as number {letters[0][0]}: {letters[0][1]}",
-            "Replay or discard each: manage.py dead_letters list, or the admin",
+            "Replay or discard each in the admin or with manage.py dead_letters",
         )
 
 
@@ -115,9 +115,9 @@ class PausedStep(NamedTuple):
     """One paused step.
 
     :ivar key: ``participant.step``.
-    :ivar process: that paused it or probed last.
-    :ivar seconds: for how long it is paused.
-    :ivar signals: how many wait for it.
+    :ivar process: the process that paused it or probed it last.
+    :ivar seconds: how long it has been paused.
+    :ivar signals: how many signals wait for it.
     """
 
     key: str
@@ -132,17 +132,20 @@ class PausedStep(NamedTuple):
 
 
 def find_paused_steps(database: Database, choreography: Choreography) -> Iterator[PausedStep]:
-    """By name; raises psycopg2.Error when the database cannot be read."""
+    """Yield the paused steps by name.
+
+    :raises psycopg2.Error: when the database cannot be read.
+    """
     topics = {step.key: topic_of(step.signature.consumes) for step in choreography.steps}
     for row in database.rows(PAUSED_STEPS, list(topics), list(topics.values())):
         yield PausedStep(*row)
 
 
 IDLE_SECONDS = 60
-"""Seconds after which a transaction that does nothing is a finding."""
+"""Seconds after which an idle transaction is a finding."""
 
-# 128 kB that cannot be compressed, so that the table has to grow: a full disk does not refuse a row that
-# finds room in a page.
+# 128 kB that cannot be compressed, so that the table must grow: a full disk still accepts a row that fits
+# into an existing page.
 WRITE_PROBE = """
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = '10s';
@@ -150,7 +153,7 @@ INSERT INTO ordersaga_pack (id, topic, payload)
 SELECT -1, 'probe', string_agg(md5(random()::text), '') FROM generate_series(1, 4000)
 """
 
-# Of other roles' sessions PostgreSQL shows no state to a role without pg_read_all_stats.
+# PostgreSQL shows the state of other roles' sessions only to members of pg_read_all_stats.
 IDLE_TRANSACTIONS = """
 SELECT a.pid, coalesce(nullif(a.application_name, ''), a.usename::text),
     extract(epoch FROM pg_catalog.clock_timestamp() - a.state_change)::int,
@@ -161,14 +164,14 @@ AND a.state_change < pg_catalog.clock_timestamp() - make_interval(secs => %s) OR
 
 
 def check_obstacles(database: Database, choreography: Choreography) -> Iterator[Finding]:
-    """Of a database whose tables stand, and that is not read-only by its settings."""
+    """Check for conditions that block work in a database that has tables."""
     if fault := _write_refusal(database):
         yield error(
             "database-refuses-writes",
             database.name,
             f"the role {database.role} cannot write to it",
             fault,
-            "See the server's log; free its disk, give the role its privileges, or end the session that holds the lock",
+            "Read the server's log; free disk space, grant the privileges, or end the session that holds the lock",
         )
     for step in find_paused_steps(database, choreography):
         yield error(
@@ -176,21 +179,21 @@ def check_obstacles(database: Database, choreography: Choreography) -> Iterator[
             database.name,
             f"{step.key} failed for every saga and is paused",
             f"for {step.seconds:,} s, last by process {step.process}: {step.error}; {step.signals:,} signal(s) wait",
-            f"Mend the cause: it resumes by itself, or at once with manage.py paused_steps resume {step.key}",
+            f"Correct the cause; the step then resumes, or at once: manage.py paused_steps resume {step.key}",
         )
     for pid, who, seconds, blocks in database.rows(IDLE_TRANSACTIONS, IDLE_SECONDS):
-        harm = "others wait for its locks" if blocks else "dead rows stay"
+        harm = "other sessions wait for its locks" if blocks else "dead rows cannot be removed"
         yield warning(
             "transaction-left-open",
             database.name,
-            f"a transaction does nothing, and {harm}",
+            f"a transaction is idle, and {harm}",
             f"process {pid} of {who}, for {seconds:,} s",
-            f"End its client, or SELECT pg_terminate_backend({pid})",
+            f"End its client, or run: SELECT pg_terminate_backend({pid})",
         )
 
 
 def _write_refusal(database: Database) -> str:
-    """Why the engine's tables take no rows; empty when they do. What is tried is rolled back."""
+    """Return why the engine's tables refuse a row, or "". The test insert is rolled back."""
     try:
         connection = connect(database.url, application_name="doctor")
     except psycopg2.Error as fault:
@@ -199,7 +202,7 @@ def _write_refusal(database: Database) -> str:
         with connection.cursor() as cursor:
             cursor.execute(WRITE_PROBE)
     except psycopg2.errors.ReadOnlySqlTransaction:
-        return ""  # a finding of its own: a standby, or default_transaction_read_only
+        return ""  # reported separately: a standby, or default_transaction_read_only
     except psycopg2.Error as fault:
         return first_line(fault)
     finally:

@@ -1,4 +1,4 @@
-"""What the settings themselves get wrong."""
+"""Checks of the settings of this process."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ URLS = ("orders_database_url", "inventory_database_url", "payments_database_url"
 
 
 def check_settings(ours: Settings) -> Iterator[Finding]:
-    """Unsafe defaults where they would do harm, and a memory shorter than what may come back."""
+    """Check for unsafe defaults on other hosts, and for a retention shorter than redelivery."""
     away = [name for name in URLS if not _is_on_this_host(getattr(ours, name))]
     if ours.env == "production":
         for name, fault in unsafe_defaults(ours):
             yield error(
                 "unsafe-default",
                 f"{PREFIX}{name.upper()}",
-                "production refuses it",
+                "production refuses this value",
                 fault.partition(";")[0],
                 _remedy(fault),
             )
@@ -31,16 +31,16 @@ def check_settings(ours: Settings) -> Iterator[Finding]:
         yield warning(
             "not-called-production",
             f"{PREFIX}ENV",
-            "servers on other hosts, and nothing refuses unsafe defaults",
-            f"{ours.env}, with {', '.join(away)} elsewhere",
-            f"Set {PREFIX}ENV=production; what is unsafe is named then",
+            "servers run on other hosts, and unsafe defaults are allowed",
+            f"{ours.env}, with {', '.join(away)} on other hosts",
+            f"Set {PREFIX}ENV=production; it reports unsafe defaults",
         )
     if ours.retention <= (needed := minimum_retention(ours)):
         yield error(
             "retention-too-short",
             f"{PREFIX}RETENTION",
-            "a message that comes back later would be taken for a new one",
-            f"{ours.retention}, while messages may come back for {needed}",
+            "a message that is redelivered later would count as new",
+            f"{ours.retention}, while messages may be redelivered for {needed}",
             f"Set it to more than {needed} (default: 90 days)",
         )
 
@@ -50,7 +50,7 @@ def _remedy(fault: str) -> str:
 
 
 def _is_on_this_host(url: str) -> bool:
-    """Whether a server runs on this machine, as far as its address tells."""
+    """Return whether an address names this host."""
     if url.startswith(("postgres", "pgmq")):
         return all(_is_local(host) for host in hosts(parse(url)))
     return all(_is_local(urlsplit(node).hostname or "") for node in url.split(";"))

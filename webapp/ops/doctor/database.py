@@ -1,4 +1,4 @@
-"""A database that is examined: one connection, by the address of the settings, which only reads."""
+"""One read-only connection to a database of the settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Database:
     """One database.
 
     :ivar domain: ``orders``, ``inventory``, ``payments``, or ``broker`` for the embedded one.
-    :ivar server: the same text for all databases of one server.
+    :ivar server: the system identifier, equal for all databases of one server.
     """
 
     def __init__(self, domain: str, url: str) -> None:
@@ -37,25 +37,25 @@ class Database:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name in findings."""
         return f"{self.domain} database"
 
     def rows(self, statement: str, *values: object) -> list[Any]:
-        """Run one statement; its rows."""
+        """Run a statement; return its rows."""
         with self._connection.cursor() as cursor:
             cursor.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def row(self, statement: str, *values: object) -> Any:
-        """Run one statement; its only row."""
+        """Run a statement; return its only row."""
         return self.rows(statement, *values)[0]
 
     def one(self, statement: str, *values: object) -> Any:
-        """Run one statement; the only column of its only row."""
+        """Run a statement; return the only column of its only row."""
         return self.row(statement, *values)[0]
 
     def close(self) -> None:
-        """Leave it as it was."""
+
         self._connection.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What the doctor says."""
+"""A finding of the doctor, printed and as JSON."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One fault.
 
-    :ivar code: its name, stable: scripts may rely on it.
-    :ivar level: an ``error`` makes the house wrong, or not work; a ``warning`` waits for a person.
-    :ivar where: which server, database, role or queue.
-    :ivar evidence: what was read there.
-    :ivar remedy: what to do.
+    :ivar code: a stable code for scripts.
+    :ivar level: an ``error`` causes wrong results or stops work; a ``warning`` asks an operator to act.
+    :ivar where: the server, database, role or queue.
+    :ivar evidence: the value that was read.
     """
 
     code: str
@@ -32,12 +31,12 @@ class Finding:
 
 
 def error(code: str, where: str, what: str, evidence: str, remedy: str) -> Finding:
-    """The house is wrong, or does not work."""
+
     return Finding(code, "error", where, what, evidence, remedy)
 
 
 def warning(code: str, where: str, what: str, evidence: str, remedy: str) -> Finding:
-    """A person should look."""
+
     return Finding(code, "warning", where, what, evidence, remedy)
 
 
@@ -45,14 +44,14 @@ STYLE = {"error": "bold red", "warning": "yellow"}
 
 
 def findings_as_json(findings: Sequence[Finding]) -> str:
-    """Everything, for scripts."""
+    """Return all findings for scripts."""
     errors = sum(f.level == "error" for f in findings)
-    told = {"healthy": not errors, "errors": errors, "warnings": len(findings) - errors}
-    return json.dumps({**told, "findings": [asdict(finding) for finding in findings]}, indent=2)
+    counts = {"healthy": not errors, "errors": errors, "warnings": len(findings) - errors}
+    return json.dumps({**counts, "findings": [asdict(finding) for finding in findings]}, indent=2)
 
 
 def show_findings(findings: Sequence[Finding], console: Console) -> None:
-    """One row each, then one line that says it all."""
+    """Print a table of findings, then a summary."""
     if findings:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 1, 0))
         table.add_column("finding", no_wrap=True)
@@ -74,7 +73,7 @@ def show_findings(findings: Sequence[Finding], console: Console) -> None:
     else:
         console.print(
             Text(
-                "nothing found: settings, servers, roles, clocks, tables and queues are as they should be",
+                "no findings: settings, servers, roles, clocks, tables and queues are correct",
                 "green",
             )
         )

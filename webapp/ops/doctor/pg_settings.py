@@ -1,4 +1,4 @@
-"""PostgreSQL's settings that decide whether a commit is kept, a lock waited for, a trigger fired."""
+"""Checks of PostgreSQL's settings, connections and clocks."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from webapp.ops.doctor.database import Database
 from webapp.ops.doctor.finding import Finding, error, warning
 
 MIN_VERSION = 15
-"""PostgreSQL's oldest major version that the tests run on."""
+"""The oldest major version of PostgreSQL that is tested."""
 MIN_CONNECTIONS = 15
-"""What a database needs at least: a pool of several processes, its relay, the web and a command."""
+"""The connections that a database needs: a pool of several processes, its relay, the web and a command."""
 MAX_CONNECTION_SHARE = 0.85
-"""The share of a server's connections in use that worries."""
+"""The share of a server's connections in use above which a warning is reported."""
 LONGEST_TRANSACTION = 60_000
-"""Milliseconds that a transaction of a relay, the web or a command may take. The pools' transactions set
-their own limits.
-"""
+"""Milliseconds that a transaction of a relay, the web or a command may take; pools set their own limits."""
 
 SERVER_SETTINGS = {
     "fsync": ("on", "a power cut may lose what was committed"),
     "full_page_writes": ("on", "a power cut may tear pages"),
-    "autovacuum": ("on", "tables that are all churn, such as the outbox, grow and slow down for ever"),
-    "track_counts": ("on", "autovacuum does not know what to do"),
+    "autovacuum": ("on", "tables with much churn, such as the outbox, grow and slow down without limit"),
+    "track_counts": ("on", "autovacuum lacks the statistics that start it"),
 }
-"""What a server must be set to, and what happens otherwise."""
+"""The required value of each setting, and the consequence of another."""
 SESSION_SETTINGS = {
     "synchronous_commit": (
         ("on", "local", "remote_write", "remote_apply"),
@@ -34,16 +32,16 @@ SESSION_SETTINGS = {
     ),
     "default_transaction_isolation": (
         ("read committed",),
-        "the engine reads again what a rival has committed, which is not seen so: sagas fail, or never end",
+        "the engine cannot see rows that concurrent transactions commit, so sagas fail or never end",
     ),
     "default_transaction_read_only": (("off",), "nothing can be written"),
     "session_replication_role": (
         ("origin", "local"),
-        "triggers and foreign keys do not guard what is written",
+        "triggers and foreign keys are not enforced",
     ),
-    "server_encoding": (("UTF8",), "texts of signals cannot be held"),
+    "server_encoding": (("UTF8",), "texts of signals cannot be stored"),
 }
-"""What must hold for each database and role, which may both set them for themselves."""
+"""The allowed values of settings that a database or role may override, and the consequence of others."""
 TIMEOUTS = (
     "lock_timeout",
     "idle_in_transaction_session_timeout",
@@ -52,12 +50,12 @@ TIMEOUTS = (
     "idle_session_timeout",
 )
 
-# What new sessions of this role get; our own session has set some of them for itself.
+# The values that new sessions of this role get; this session has changed some of them.
 SESSION_DEFAULTS = "SELECT name, reset_val FROM pg_settings WHERE name = ANY(%s)"
 
 
 def check_server_settings(databases: Iterable[Database]) -> Iterator[Finding]:
-    """What holds for a whole server, told once for all databases that it holds."""
+    """Check each server once for all its databases."""
     for _, group in groupby(sorted(databases, key=lambda p: p.server), key=lambda p: p.server):
         members = list(group)
         where = f"PostgreSQL of {' and '.join(p.domain for p in members)}"
@@ -95,7 +93,7 @@ def _check_connections(one: Database, where: str, databases: int) -> Iterator[Fi
         yield error(
             "connections-too-few",
             where,
-            f"{databases} database(s) need {databases * MIN_CONNECTIONS} connections at least",
+            f"{databases} database(s) need at least {databases * MIN_CONNECTIONS} connections",
             f"{total} are allowed",
             "Raise max_connections and restart PostgreSQL",
         )
@@ -103,20 +101,20 @@ def _check_connections(one: Database, where: str, databases: int) -> Iterator[Fi
         yield warning(
             "connections-nearly-spent",
             where,
-            "the next pool may find no connection",
+            "another pool may get no connection",
             f"{used} of {total} in use",
             "Raise max_connections, or run fewer processes",
         )
 
 
 def check_database_settings(database: Database) -> Iterator[Finding]:
-    """What holds for new sessions of one role in one database."""
+    """Check the settings of new sessions of a role in its database."""
     values = dict(database.rows(SESSION_DEFAULTS, [*SESSION_SETTINGS, *TIMEOUTS]))
     place = f"ALTER ROLE {database.role} RESET {{0}}; ALTER DATABASE {database.dbname} RESET {{0}}, or the server's configuration"
     for name, (allowed, otherwise) in SESSION_SETTINGS.items():
         if values.get(name) not in allowed:
             remedy = (
-                "Make the database anew with ENCODING 'UTF8'"
+                "Create the database again with ENCODING 'UTF8'"
                 if name == "server_encoding"
                 else place.format(name)
             )
@@ -126,7 +124,8 @@ def check_database_settings(database: Database) -> Iterator[Finding]:
     for name in TIMEOUTS:
         milliseconds = int(values.get(name) or 0)
         if 0 < milliseconds < LONGEST_TRANSACTION:
-            what = f"transactions of relays, the web and commands, which may take {LONGEST_TRANSACTION // 1000} s, are cut short"
+            seconds = LONGEST_TRANSACTION // 1000
+            what = f"it interrupts transactions of relays, the web and commands, which may take {seconds} s"
             yield error(
                 name.replace("_", "-"), database.name, what, f"{name} = {milliseconds} ms", place.format(name)
             )
@@ -141,7 +140,7 @@ def _check_connection_limits(database: Database) -> Iterator[Finding]:
     for kind, name, limit in (("ROLE", database.role, of_role), ("DATABASE", database.dbname, of_database)):
         if 0 <= limit < MIN_CONNECTIONS:
             yield error(
-                "connection-limit", database.name, f"its pools need {MIN_CONNECTIONS} connections at least",
+                "connection-limit", database.name, f"its pools need at least {MIN_CONNECTIONS} connections",
                 f"{kind.lower()} {name} allows {limit}", f"ALTER {kind} {name} CONNECTION LIMIT -1",
             )  # fmt: skip
 
@@ -152,7 +151,7 @@ CLOCK_SAMPLES = 3
 
 
 def check_clocks(databases: Iterable[Database]) -> Iterator[Finding]:
-    """Each server's clock against this host's; what the question takes on its way is granted."""
+    """Compare the clock of each database with this host's; the round trip does not count."""
     for database in databases:
         ahead = min((_measure_clock_offset(database) for _ in range(CLOCK_SAMPLES)), key=abs)
         if abs(ahead) > MAX_CLOCK_OFFSET:
@@ -160,14 +159,14 @@ def check_clocks(databases: Iterable[Database]) -> Iterator[Finding]:
             yield error(
                 "clock-apart",
                 database.name,
-                f"its clock and this host's are more than {MAX_CLOCK_OFFSET:g} s apart",
+                f"its clock and that of this host differ by more than {MAX_CLOCK_OFFSET:g} s",
                 f"{abs(ahead):,.1f} s {word} this host",
-                "Let NTP keep the time of both hosts (timedatectl, chronyc tracking)",
+                "Synchronize both hosts with NTP (timedatectl, chronyc tracking)",
             )
 
 
 def _measure_clock_offset(database: Database) -> float:
-    """Seconds that surely are not the network's."""
+    """Return the offset in seconds that the network's delay cannot explain."""
     before = time.time()
     theirs: float = database.one("SELECT extract(epoch FROM clock_timestamp())::float8")
     after = time.time()

@@ -1,6 +1,4 @@
-"""The embedded broker: its own tables in PostgreSQL say which queue hears what, and what becomes of dead
-letters.
-"""
+"""Checks of the embedded broker by its tables in PostgreSQL: exchanges, queues, bindings."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from webapp.ops.doctor.queues import (
     other_saga_finding,
 )
 
-DECLARE = "manage.py provision, or start any pool: it declares what is missing"
+DECLARE = "Run manage.py provision, or start any pool: both declare what is missing"
 
 QUEUES = """
 SELECT name, coalesce(delivery_limit, 0), coalesce(dead_exchange, ''), coalesce(dead_key, ''), transient,
@@ -31,7 +29,7 @@ UNCONSUMED = """
 SELECT m.queue_length FROM ordersaga_broker.queue q, pgmq.metrics(q.table_name) m
 WHERE q.name = %s AND m.oldest_msg_age_sec > 60
 """
-"""A drain would have taken what is older than a minute."""
+"""A queue with a consumer holds no message older than a minute."""
 
 
 def check_topology(database: Database, choreography: Choreography) -> Iterator[Finding]:
@@ -47,8 +45,8 @@ def check_topology(database: Database, choreography: Choreography) -> Iterator[F
         return
     if (stamp := database.one("SELECT max(stamp) FROM ordersaga_broker.installed")) != STAMP:
         yield error(
-            "broker-other-version", "embedded broker", "its functions are not those of this program",
-            f"{stamp}, not {STAMP}", "Start any pool of this program: it installs its own",
+            "broker-other-version", "embedded broker", "its functions belong to another release",
+            f"{stamp}, not {STAMP}", "Start any pool of this release: it installs its functions",
         )  # fmt: skip
     yield from _check_exchanges(database, choreography.saga.name)
     found = {name: rest for name, *rest in database.rows(QUEUES)}
@@ -70,14 +68,14 @@ def check_topology(database: Database, choreography: Choreography) -> Iterator[F
         }
         for code, (is_, should) in needed.items():
             if is_ != should:
-                what = "messages may be lost, or come back for ever"
+                what = "messages may be lost or redelivered without limit"
                 yield error(code, where, what, f"{is_ or 'none'}, not {should or 'none'}", DECLARE)
         if stands and is_dead_letter_queue(queue.name):
             for (messages,) in database.rows(UNCONSUMED, queue.name):
                 yield from check_unconsumed(queue.name, messages)
         there = {(exchange, key) for name, exchange, key in bound if name == queue.name}
         if missing := sorted(bindings_of(queue) - there):
-            what = "it does not hear what its participant waits for"
+            what = "it does not receive all signals that its participant consumes"
             yield error("binding-missing", where, what, format_bindings(missing), DECLARE)
 
 
@@ -102,13 +100,13 @@ def _check_exchanges(database: Database, saga: str) -> Iterator[Finding]:
                 where,
                 f"a {exchange.type} exchange is needed",
                 kind,
-                "Delete it; " + DECLARE,
+                "Delete it. " + DECLARE,
             )
         if alternate != (exchange.arguments or {}).get("alternate-exchange"):
             yield error(
                 "alternate-exchange",
                 where,
-                "signals that nobody hears are lost",
+                "signals without a consumer are lost",
                 f"{alternate or 'none'}",
                 DECLARE,
             )

@@ -1,4 +1,4 @@
-"""RabbitMQ: reachable, furnished, and every argument of its queues as the saga needs it."""
+"""Checks of RabbitMQ: exchanges, queues with their arguments, bindings, consumers, permissions."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from webapp.ops.doctor.queues import (
 )
 
 MIN_VERSION = (3, 10)
-"""The first version that moves dead letters of quorum queues without losing any."""
-DECLARE = "manage.py provision, or start any pool: it declares what is missing"
-CHANGE = "manage.py provision --change-queues: it keeps the messages and declares the queue again while the pools run"
+"""The first version that dead-letters from quorum queues without loss."""
+DECLARE = "Run manage.py provision, or start any pool: both declare what is missing"
+CHANGE = "Run manage.py provision --change-queues: it keeps the messages, and the pools may run"
 EXCESSIVE_TAGS = ("administrator", "policymaker")
 ARGUMENTS = (
     "x-queue-type",
@@ -41,9 +41,9 @@ ARGUMENTS = (
     "x-max-length-bytes",
 )
 PLACEMENT_ARGUMENTS = {"x-queue-leader-locator", "x-quorum-initial-group-size", "x-quorum-target-group-size"}
-"""Arguments that say on which nodes a queue lives, not what becomes of its messages."""
+"""Arguments that decide on which nodes a queue is placed; they do not affect its messages."""
 HARMLESS_POLICIES = {"ha-mode", "ha-sync-mode", "queue-leader-locator", "target-group-size", "queue-version"}
-"""What a policy may say of a queue without losing or changing a message."""
+"""Keys of policies that do not affect messages."""
 
 
 class RabbitMQ:
@@ -64,7 +64,7 @@ class RabbitMQ:
         self.management = Management.beside(url, management)
 
     def examine(self) -> Iterator[Finding]:
-        """All of it."""
+        """Run all checks."""
         with broker.open_connection(self.url) as connection:
             try:
                 connection.connect()
@@ -82,22 +82,22 @@ class RabbitMQ:
             yield warning(
                 "management-away",
                 self.where,
-                "bindings and policies could not be looked at",
+                "bindings and policies cannot be checked",
                 str(fault),
                 "Enable the plugin (rabbitmq-plugins enable rabbitmq_management), give the user the tag management, "
-                "or name the address: --rabbitmq-admin http://user:password@host:15672",
+                "or give the address: --rabbitmq-admin http://user:password@host:15672",
             )
             yield from self._check_by_amqp(connection)
 
     def _check_alarm(self) -> Iterator[Finding]:
-        """Asked on a connection that is used for nothing else: one that is blocked is not read from."""
+        """Check for an alarm on a separate connection, because a blocked connection is not read."""
         if reason := broker.why_blocked_at(self.url):
             yield error(
                 "broker-alarm",
                 self.where,
                 "the broker accepts no messages, so orders wait in the outboxes",
                 reason,
-                "Free memory or disk space on its host, or raise the limit there; rabbitmq-diagnostics alarms tells more",
+                "Free memory or disk space on its host, or raise the limit; see rabbitmq-diagnostics alarms",
             )
 
     def _check_version(self, version: tuple[int, ...]) -> Iterator[Finding]:
@@ -106,7 +106,7 @@ class RabbitMQ:
             yield error("broker-too-old", self.where, "RabbitMQ 3.10 or newer is needed", shown, "Upgrade it")
 
     def _unreachable(self, fault: Exception) -> Finding:
-        remedy = "Start RabbitMQ; ORDERSAGA_BROKER_URL says where it should be, manage.py provision makes user and virtual host"
+        remedy = "Start RabbitMQ, correct ORDERSAGA_BROKER_URL, or create user and virtual host: manage.py provision"
         return error("broker-unreachable", "broker", "it cannot be reached", safe_message(fault), remedy)
 
     # -- with the management interface
@@ -140,14 +140,14 @@ class RabbitMQ:
                 yield error(
                     "queue-change-unfinished",
                     f"queue {queue.name}",
-                    "a change of it was interrupted",
+                    "a change of its arguments was interrupted",
                     evidence,
                     CHANGE,
                 )
         yield from self._check_user(tags if isinstance(tags, list) else tags.split(","))
 
     def _check_saga_kind(self, found: dict[str, Any] | None) -> Iterator[Finding]:
-        """Whose signals the virtual host carries; one that no pool of this release has used says nothing."""
+        """Check that the virtual host is not used by another kind of saga."""
         other = found and found["arguments"].get("alternate-exchange")
         if other and other != self.choreography.saga.name:
             yield other_saga_finding(OtherSaga(self.choreography.saga.name, other))
@@ -157,22 +157,24 @@ class RabbitMQ:
         if found is None:
             yield error("exchange-missing", where, "there is no such exchange", "not found", DECLARE)
             return
-        anew = "Stop the pools, delete the exchange, and start them again: a pool declares it anew"
+        redeclare = "Stop the pools, delete the exchange, and start the pools: they declare it again"
         wrong = {
             "not durable": not found["durable"],
-            "gone when unbound": found["auto_delete"],
+            "auto-delete": found["auto_delete"],
             "internal": found["internal"],
         }
         marks = [word for word, is_so in wrong.items() if is_so]
         if marks or found["type"] != wanted.type:
             evidence = ", ".join([found["type"], *marks])
             yield error(
-                "exchange-differs", where, f"a durable {wanted.type} exchange is needed", evidence, anew
+                "exchange-differs", where, f"a durable {wanted.type} exchange is needed", evidence, redeclare
             )
         needed = (wanted.arguments or {}).get("alternate-exchange")
         if found["arguments"].get("alternate-exchange") != needed:
             evidence = f"alternate-exchange = {found['arguments'].get('alternate-exchange')}"
-            yield error("alternate-exchange", where, "signals that nobody hears are lost", evidence, anew)
+            yield error(
+                "alternate-exchange", where, "signals without a consumer are lost", evidence, redeclare
+            )
 
     def _check_queue(self, wanted: Any, found: dict[str, Any]) -> Iterator[Finding]:
         where = f"queue {wanted.name}"
@@ -181,15 +183,15 @@ class RabbitMQ:
             if found["arguments"].get(name) != needed.get(name):
                 evidence = f"{name} = {found['arguments'].get(name)}, not {needed.get(name)}"
                 code = "queue-type" if name == "x-queue-type" else name.removeprefix("x-")
-                yield error(code, where, "messages may be lost, or come back for ever", evidence, CHANGE)
+                yield error(
+                    code, where, "messages may be lost or redelivered without limit", evidence, CHANGE
+                )
                 if name == "x-queue-type":
                     break  # the other arguments are those of its type
         else:
             for name in sorted(found["arguments"].keys() - {*ARGUMENTS, *PLACEMENT_ARGUMENTS}):
-                evidence = f"{name} = {found['arguments'][name]}, which no pool has asked for"
-                yield error(
-                    "queue-argument", where, "it changes what becomes of its messages", evidence, CHANGE
-                )
+                evidence = f"{name} = {found['arguments'][name]}, which no pool declares"
+                yield error("queue-argument", where, "the argument affects its messages", evidence, CHANGE)
         if not found["durable"]:
             yield error(
                 "queue-not-durable", where, "a restart of the broker loses it", "durable = false", CHANGE
@@ -204,7 +206,7 @@ class RabbitMQ:
             yield error(
                 "queue-policy",
                 where,
-                "a policy changes what becomes of its messages",
+                "a policy affects its messages",
                 f"{names}: {', '.join(f'{k} = {v}' for k, v in sorted(ruled.items()))}",
                 f"rabbitmqctl clear_policy -p {self.vhost} {found.get('policy') or '…'}, or narrow its pattern",
             )
@@ -217,7 +219,7 @@ class RabbitMQ:
             yield error(
                 "binding-missing",
                 where,
-                "it does not hear what its participant waits for",
+                "it does not receive all signals that its participant consumes",
                 format_bindings(missing),
                 DECLARE,
             )
@@ -225,7 +227,7 @@ class RabbitMQ:
             yield warning(
                 "binding-unknown",
                 where,
-                "it hears what its participant does not: each such message is dead-lettered",
+                "it receives signals that its participant does not consume, and dead-letters them",
                 format_bindings(strange),
                 "Remove the binding once no older pool runs",
             )
@@ -233,8 +235,8 @@ class RabbitMQ:
     def _check_consumers(self, wanted: Any, found: list[dict[str, Any]]) -> Iterator[Finding]:
         if hasty := sorted(_connection_of(c) or c["consumer_tag"] for c in found if not c["ack_required"]):
             yield error(
-                "consumer-without-ack", f"queue {wanted.name}", "what it has taken is lost when it ends",
-                ", ".join(hasty), "End whatever has opened that connection: it is no pool",
+                "consumer-without-ack", f"queue {wanted.name}", "its messages are lost when it ends",
+                ", ".join(hasty), "Close that connection: it does not belong to a pool",
             )  # fmt: skip
 
     def _check_user(self, tags: list[str]) -> Iterator[Finding]:
@@ -243,15 +245,15 @@ class RabbitMQ:
             yield say(
                 "broker-user-too-strong",
                 f"user {self.user}",
-                "a fault in a pool could reach the whole broker",
+                "a fault in a pool could affect the whole broker",
                 ", ".join(strong),
                 f"rabbitmqctl set_user_tags {self.user} management, or manage.py provision",
             )
 
     def queue_changes(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Each queue that differs or whose change was interrupted, and what changes it while pools run.
+        """Yield each queue that differs or whose change was interrupted, and a function that changes it.
 
-        :raises ManagementError: when the management interface cannot be asked.
+        :raises ManagementError: when the management interface does not answer.
         """
         found = {q["name"]: q for q in self.management.get("queues", self.vhost) or []}
         for queue in queues(self.choreography):
@@ -261,7 +263,7 @@ class RabbitMQ:
                 f.evidence for f in self._check_queue(queue, found[queue.name]) if f.code != "queue-policy"
             ]
             if wrong or temporary_name(queue.name) in found:
-                what = "; ".join(wrong) or f"{temporary_name(queue.name)} is left of an earlier change"
+                what = "; ".join(wrong) or f"{temporary_name(queue.name)} remains from an earlier change"
                 yield f"queue {queue.name} ({what})", partial(self._change, queue)
 
     def _change(self, queue: Any) -> None:
@@ -271,34 +273,34 @@ class RabbitMQ:
             QueueChange(connection, queue, self).run()
 
     def bindings(self, queue: str) -> list[tuple[str, str]]:
-        """Exchange and key of each of a queue's bindings."""
+        """Return exchange and key of each binding of a queue."""
         found = self.management.get("bindings", self.vhost) or []
         return [(b["source"], b["routing_key"]) for b in found if b["destination"] == queue]
 
     def messages(self, queue: str) -> int | None:
-        """How many messages a queue holds; None while nothing is reported."""
+        """Return how many messages a queue holds; None while it is not reported."""
         counted: int | None = (self.management.get("queues", self.vhost, queue) or {}).get("messages")
         return counted
 
     def consuming(self, queue: str) -> list[str]:
-        """The connections that consume a queue, as far as they are reported."""
+        """Return the reported connections that consume a queue."""
         found = self.management.get("consumers", self.vhost) or []
         return [name for each in found if each["queue"]["name"] == queue and (name := _connection_of(each))]
 
     def connections(self) -> list[str]:
-        """Every connection of the virtual host but the one that changes a queue."""
+        """Return all connections of the virtual host except the one that changes a queue."""
         found = self.management.get("vhosts", self.vhost, "connections") or []
         return [each["name"] for each in found if each.get("user_provided_name") != self._own_name]
 
     def disconnect(self, connection: str) -> None:
-        """Close a connection."""
+
         self.management.delete("connections", connection)
 
     # -- without it
     # --------------------------------------------------------------------------------------------------
 
     def _check_by_amqp(self, connection: Connection) -> Iterator[Finding]:
-        """What is missing, passively; then what differs: the broker refuses to declare it as it should be."""
+        """Check by passive declarations; then by declarations, which the broker refuses if arguments differ."""
         missing = False
         try:
             declare_kind(connection, self.choreography)
@@ -325,7 +327,7 @@ class RabbitMQ:
                 yield from self._check_declaration(connection, queue)
 
     def _check_declaration(self, connection: Connection, queue: Any) -> Iterator[Finding]:
-        """Whether the broker takes the declaration of a queue that stands."""
+        """Check whether the broker accepts the declaration of an existing queue."""
         try:
             with connection.channel() as channel:
                 queue(channel).queue_declare()
@@ -340,9 +342,7 @@ class RabbitMQ:
 
 
 def _connection_of(consumer: dict[str, Any]) -> str:
-    """Its name; "" while the channel is so new that the management interface knows nothing of it, and gives
-    an empty list.
-    """
+    """Return the connection's name, or "" for a channel that is not reported yet (details are a list then)."""
     details = consumer["channel_details"]
     return str(details.get("connection_name", "")) if isinstance(details, dict) else ""
 

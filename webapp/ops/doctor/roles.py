@@ -1,4 +1,4 @@
-"""Roles: each owns its own database and is nobody anywhere else."""
+"""Checks of roles: each has access to its own database and no rights elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ATTRIBUTES = {
     "rolreplication": "REPLICATION",
 }
 
-# Memberships at any depth, that of a superuser aside: it is a member of everything.
+# Memberships at any depth.
 MEMBERSHIPS = """
 WITH RECURSIVE member AS (
     SELECT roleid FROM pg_auth_members WHERE member = (SELECT oid FROM pg_roles WHERE rolname = current_user)
@@ -38,7 +38,7 @@ FROM pg_database d, pg_roles r WHERE d.datname = %s AND r.rolname = current_user
 
 
 def check_role_attributes(database: Database, others: Sequence[str]) -> Iterator[Finding]:
-    """What a role is beyond its own database.
+    """Check for attributes and memberships that a role should not have.
 
     :param others: the roles of other domains.
     """
@@ -48,7 +48,7 @@ def check_role_attributes(database: Database, others: Sequence[str]) -> Iterator
     if too_much:
         no = " ".join(f"NO{word}" for word in too_much)
         yield error(
-            "role-too-strong", f"role {role}", f"a fault in the {database.domain} pool could reach everything",
+            "role-too-strong", f"role {role}", f"a fault in the {database.domain} pool could affect every database",
             " ".join(too_much), f"ALTER ROLE {role} {no}",
         )  # fmt: skip
     groups = [name for (name,) in database.rows(MEMBERSHIPS, list(others))]
@@ -56,14 +56,14 @@ def check_role_attributes(database: Database, others: Sequence[str]) -> Iterator
         yield error(
             "role-member-of",
             f"role {role}",
-            "it may do what these roles may",
+            "it has the privileges of these roles",
             ", ".join(groups),
             f"REVOKE {', '.join(groups)} FROM {role}",
         )
 
 
 def check_isolation(databases: Sequence[Database]) -> Iterator[Finding]:
-    """Whether domains share a database or a role, and who may enter another's database."""
+    """Check that no two domains share a database or role, and that no role may connect to another's database."""
     neighbours = [(one, other) for one, other in combinations(databases, 2) if one.server == other.server]
     for one, other in neighbours:
         if one.dbname == other.dbname:
@@ -73,7 +73,7 @@ def check_isolation(databases: Sequence[Database]) -> Iterator[Finding]:
     for database in databases:
         if database.one(PUBLIC_MAY_CONNECT):
             yield error(
-                "database-open", database.name, "whoever may log in may enter it", "PUBLIC has CONNECT",
+                "database-open", database.name, "every role may connect to it", "PUBLIC has CONNECT",
                 f"REVOKE ALL ON DATABASE {database.dbname} FROM PUBLIC",
             )  # fmt: skip
     for one, other in neighbours:
@@ -90,11 +90,11 @@ AND has_table_privilege(oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
 
 
 def check_reader_role(database: Database) -> Iterator[Finding]:
-    """The role of the web's pages on another domain's database: it may only read."""
+    """Check that the role of the admin's pages may only read another domain's database."""
     yield from check_role_attributes(database, [])
     if tables := database.one(MAY_WRITE):
         yield error(
-            "reader-may-write", f"role {database.role}", f"it may change the {database.name}", tables,
+            "reader-may-write", f"role {database.role}", f"it may write to the {database.name}", tables,
             f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {database.role}; then: manage.py provision",
         )  # fmt: skip
 
@@ -102,7 +102,7 @@ def check_reader_role(database: Database) -> Iterator[Finding]:
 def _check_foreign_access(one: Database, other: Database) -> Iterator[Finding]:
     owns, enters = one.row(RIGHTS_ELSEWHERE, other.dbname)
     if one.one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") or other.one(PUBLIC_MAY_CONNECT):
-        return  # told by itself
+        return  # reported separately
     if owns:
         yield error(
             "database-of-another",
@@ -115,7 +115,7 @@ def _check_foreign_access(one: Database, other: Database) -> Iterator[Finding]:
         yield error(
             "database-entered",
             f"role {one.role}",
-            f"it may enter the {other.name}",
+            f"it may connect to the {other.name}",
             f"CONNECT on {other.dbname}",
             f"REVOKE ALL ON DATABASE {other.dbname} FROM {one.role}",
         )
@@ -124,5 +124,5 @@ def _check_foreign_access(one: Database, other: Database) -> Iterator[Finding]:
 def _shared_finding(code: str, what: str, one: Database, other: Database, name: str) -> Finding:
     return error(
         code, f"{one.domain} and {other.domain}", f"two participants share one {what}", name,
-        "Give each domain a database and a role of its own: manage.py provision",
+        "Give each domain a separate database and role: manage.py provision",
     )  # fmt: skip

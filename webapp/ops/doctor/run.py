@@ -1,4 +1,4 @@
-"""All areas in their order; what cannot be reached is one finding, and the rest is looked at all the same."""
+"""Run all checks in their order; a server that cannot be reached is one finding and does not stop the others."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from workers.settings import DOMAINS, PREFIX, Domain, Settings
 def examine(
     ours: Settings, choreography: Choreography, *, management: str = "", pools_running: bool = True
 ) -> list[Finding]:
-    """Everything that is not as it should be; errors first.
+    """Return all findings, errors first.
 
-    :param management: the address of RabbitMQ's management interface, if it is not at the usual place.
+    :param management: the address of RabbitMQ's management interface, if it is not the default.
     :param pools_running: report pools that are not running.
-    :raises psycopg2.Error: when a database that was reached refuses to be read.
+    :raises psycopg2.Error: when a connected database cannot be read.
     """
     with ExitStack() as stack:
         findings = list(_examine(ours, choreography, management, stack))
@@ -54,9 +54,9 @@ def _examine(
             yield error(
                 "database-pooled",
                 "embedded broker",
-                "no consumer can listen behind a connection pooler in transaction mode",
+                "LISTEN does not work behind a connection pooler in transaction mode",
                 f"{PREFIX}BROKER_URL leads to one",
-                "Name the server itself",
+                "Use the server's direct address",
             )
         except psycopg2.Error as fault:
             yield _unreachable_finding("embedded broker", f"{PREFIX}BROKER_URL", fault)
@@ -64,7 +64,7 @@ def _examine(
         yield error(
             "broker-unknown",
             f"{PREFIX}BROKER_URL",
-            "it names a broker of another kind",
+            "it names an unsupported broker",
             broker.scheme_of(ours.broker_url),
             broker.SUPPORTED,
         )
@@ -93,7 +93,7 @@ def _examine(
                 database.name,
                 f"the role {database.role} may not read its tables",
                 first_line(fault),
-                f"Whoever owns them: GRANT {database.role} …, or migrate with the role that the pools use",
+                f"Let their owner GRANT privileges to {database.role}, or migrate with the role of the pools",
             )
 
 
@@ -114,7 +114,7 @@ def _check_pools(ours: Settings, choreography: Choreography) -> list[Finding]:
 
 
 def _connect_databases(ours: Settings, databases: list[Database], stack: ExitStack) -> Iterator[Finding]:
-    """Adds each participant's database that can be reached to ``databases``."""
+    """Connect to each participant's database and append it to ``databases``."""
     for domain in DOMAINS:
         try:
             databases.append(stack.enter_context(Database(domain, ours.direct_url(domain))))
@@ -122,9 +122,9 @@ def _connect_databases(ours: Settings, databases: list[Database], stack: ExitSta
             yield error(
                 "database-pooled",
                 f"{domain} database",
-                "no relay can work behind a connection pooler in transaction mode",
+                "a relay does not work behind a connection pooler in transaction mode",
                 f"{ours.direct_variable(domain)} leads to one",
-                f"Set {PREFIX}{domain.upper()}_DIRECT_URL to the server itself",
+                f"Set {PREFIX}{domain.upper()}_DIRECT_URL to the server's direct address",
             )
         except psycopg2.Error as fault:
             yield _unreachable_finding(f"{domain} database", ours.direct_variable(domain), fault)
@@ -133,9 +133,7 @@ def _connect_databases(ours: Settings, databases: list[Database], stack: ExitSta
 
 
 def _check_direct_url(ours: Settings, database: Database) -> Iterator[Finding]:
-    """A relay carries the outbox that its direct address leads to, so it must be the one that is
-    written to.
-    """
+    """Check that the direct address leads to the database of the database URL, whose outbox is relayed."""
     domain: Domain = database.domain  # type: ignore[assignment]
     url = getattr(ours, f"{domain}_database_url")
     if ours.direct_url(domain) == url:
@@ -152,9 +150,9 @@ def _check_direct_url(ours: Settings, database: Database) -> Iterator[Finding]:
         yield error(
             "direct-elsewhere",
             database.name,
-            "its relay carries away another database's outbox",
-            f"{ours.direct_variable(domain)} leads to {database.dbname} of another server or name than {variable}",
-            f"Name the server behind {variable}, and the same database",
+            "its relay publishes the outbox of another database",
+            f"{ours.direct_variable(domain)} leads to {database.dbname}, which is not the database of {variable}",
+            f"Use the server behind {variable}, and the same database",
         )
 
 
@@ -168,9 +166,9 @@ def _check_reader_roles(ours: Settings) -> Iterator[Finding]:
                 yield warning(
                     "reader-pooled",
                     f"{domain} database, for readers",
-                    "its rights cannot be examined through a pooler",
+                    "its privileges cannot be checked through a pooler",
                     f"{PREFIX}{domain.upper()}_READER_URL leads to one in transaction mode",
-                    "Examine it once with the server's own address in that variable",
+                    "Run the doctor once with the server's direct address in that variable",
                 )
             except psycopg2.OperationalError as fault:
                 yield _unreachable_finding(
@@ -187,7 +185,5 @@ def _check_tables(database: Database, choreography: Choreography) -> Iterator[Fi
 
 
 def _unreachable_finding(where: str, variable: str, fault: psycopg2.Error) -> Finding:
-    remedy = (
-        f"Start PostgreSQL; {variable} says where it should be, manage.py provision makes database and role"
-    )
+    remedy = f"Start PostgreSQL, correct {variable}, or create database and role: manage.py provision"
     return error("database-unreachable", where, "it cannot be reached", first_line(fault), remedy)

@@ -1,8 +1,7 @@
-"""What PostgreSQL itself guards: constraints, triggers, their functions, and the indexes that the engine
-leans on.
+"""Checks of migrations, constraints, triggers, trigger functions, and the indexes that the engine needs.
 
-``schema_objects.txt`` beside this module records those of freshly migrated databases, a line each. After a
-migration that adds or changes one, record them again from migrated databases of the settings::
+``schema_objects.txt`` records the objects of freshly migrated databases. After a migration that changes one,
+record them again from migrated databases of the settings::
 
     python -m webapp.ops.doctor.schema_objects > new.txt && mv new.txt webapp/ops/doctor/schema_objects.txt
 """
@@ -24,8 +23,7 @@ from workers.migrate import Domain, pending
 
 RECORD = Path(__file__).with_name("schema_objects.txt")
 
-# Names, which do not change between PostgreSQL's versions, as the texts of constraints do; of functions the
-# very text.
+# Names, because the texts of constraints differ between PostgreSQL versions; a digest of functions' texts.
 OBJECTS = """
 WITH ours AS (
     SELECT oid, relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace
@@ -61,30 +59,30 @@ ORDER BY 1
 
 
 def read_objects(database: Database) -> frozenset[str]:
-    """The guards of a database, as the record writes them."""
+    """Read the objects of a database, in the format of the record."""
     return frozenset(line for (line,) in database.rows(OBJECTS))
 
 
 @cache
 def load_recorded_objects(domain: str) -> frozenset[str]:
-    """The guards that a migrated database has."""
+    """Load the objects that a migrated database has."""
     lines = (line.partition(" ") for line in RECORD.read_text().splitlines())
     return frozenset(guard for owner, _, guard in lines if owner == domain)
 
 
 def check_schema_objects(database: Database) -> Iterator[Finding]:
-    """What is missing, changed, or asleep; what stands besides is nobody's concern."""
+    """Check for objects that are missing, changed or disabled; additional objects are ignored."""
     missing = load_recorded_objects(database.domain) - read_objects(database)
     gone = {guard.split()[1] for guard in missing if guard.startswith("trigger ")}
     for guard in sorted(missing):
         kind, table, name = guard.split()
         if kind == "index" and f"constraint {table} {name}" in missing:
-            continue  # it went with its constraint
+            continue  # reported with its constraint
         if kind == "function":
-            if not gone:  # a function is found by its triggers
+            if not gone:  # a function is found only by its triggers
                 yield error(
-                    "function-changed", database.name, f"{table} is not the function that the migrations made",
-                    "its text differs", f"Create {table} anew as the migrations have it",
+                    "function-changed", database.name, f"the function {table} differs from the migrations",
+                    "its text differs", f"Create {table} again as in the migrations",
                 )  # fmt: skip
             continue
         yield error(
@@ -92,32 +90,32 @@ def check_schema_objects(database: Database) -> Iterator[Finding]:
             database.name,
             f"{table} has no {kind} {name}",
             "not found, or not valid",
-            f"Create it anew as the migrations have it, once 'manage.py reconcile' is clean; an index: REINDEX INDEX {name}",
+            f"Create it as in the migrations, once 'manage.py reconcile' is clean; an index: REINDEX INDEX {name}",
         )
     for (name,) in database.rows(DISABLED_TRIGGERS):
         table = name.split()[0]
         yield error(
             "trigger-disabled",
             database.name,
-            "a guard sleeps",
+            "a trigger is disabled",
             name,
             f"ALTER TABLE {table} ENABLE TRIGGER ALL (as superuser)",
         )
     for (table,) in database.rows(UNLOGGED_TABLES):
-        what = "a crash of the server empties it, and what it held was acknowledged"
+        what = "a crash of the server empties it, although its rows were acknowledged"
         yield error("table-unlogged", database.name, what, table, f"ALTER TABLE {table} SET LOGGED")
     for (table,) in database.rows(AUTOVACUUM_OFF):
         yield warning(
             "autovacuum-disabled",
             database.name,
-            f"{table} grows for ever",
+            f"{table} grows without limit",
             "autovacuum_enabled = false",
             f"ALTER TABLE {table} RESET (autovacuum_enabled)",
         )
 
 
 def main() -> None:
-    """Print the record, from the databases of the settings."""
+    """Print the record from the databases of the settings."""
     from workers.settings import settings
 
     for domain in ("orders", "inventory", "payments"):
@@ -133,12 +131,12 @@ MIGRATE = "Run: manage.py migrate"
 
 
 def has_tables(database: Database) -> bool:
-    """Whether the engine's tables stand at all."""
+    """Return whether the engine's tables exist."""
     return bool(database.one("SELECT to_regclass('ordersaga_outbox') IS NOT NULL"))
 
 
 def check_migrations(database: Database) -> Iterator[Finding]:
-    """Which are missing, and which this program does not know."""
+    """Check for missing migrations, and for migrations that this program does not know."""
     if database.domain in get_args(Domain):
         yield from _check_alembic_migrations(database)
     elif database.domain == "orders":
@@ -160,7 +158,7 @@ def _check_django_migrations(database: Database) -> Iterator[Finding]:
 def _check_alembic_migrations(database: Database) -> Iterator[Finding]:
     try:
         missing = pending(cast("Domain", database.domain), url=database.url)
-    except CommandError as fault:  # the revision it stands at is not in this program
+    except CommandError as fault:  # its revision is unknown to this program
         yield _unknown_migrations(database, str(fault))
         return
     if missing:
@@ -170,7 +168,7 @@ def _check_alembic_migrations(database: Database) -> Iterator[Finding]:
 def _missing_migrations(database: Database, which: list[str]) -> Finding:
     shown = ", ".join(which[:3]) + (f" and {len(which) - 3} more" if len(which) > 3 else "")
     return error(
-        "migrations-missing", database.name, "its tables are not those of this program", shown, MIGRATE
+        "migrations-missing", database.name, "migrations of this program are missing", shown, MIGRATE
     )
 
 
@@ -178,7 +176,7 @@ def _unknown_migrations(database: Database, evidence: str) -> Finding:
     return warning(
         "migrations-unknown",
         database.name,
-        "a newer program has migrated it",
+        "a newer release has migrated it",
         evidence,
-        "Deploy the newer program everywhere",
+        "Deploy the newer release everywhere",
     )

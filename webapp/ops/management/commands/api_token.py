@@ -11,9 +11,8 @@ from django.core.management.base import CommandError
 
 from webapp.api.models import DEFAULT_PER_MINUTE, MAX_PER_MINUTE, Scope, Token
 from webapp.api.tokens import create_token, revoke_token
-from webapp.ops.cli import command
+from webapp.ops.cli import FAILED, command
 from webapp.ops.cli.command import number_between
-from webapp.ops.cli.main import FAILED
 
 EPILOG = f"""
 scopes: {", ".join(Scope.values)}

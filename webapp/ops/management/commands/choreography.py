@@ -1,4 +1,4 @@
-"""``manage.py choreography``: check the saga's declarations, and draw them."""
+"""``manage.py choreography``: validate the saga's declarations, and draw them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,21 @@ from webapp.ops.undeclared import find_undeclared_steps
 
 EPILOG = """
 exit status:
-  0    done; with --check: it can work
-  1    it cannot work, recorded signals can no longer be read, or work is in progress of a step that is
-       not declared; the message says what to do
+  0    done; with --check: the choreography is valid
+  1    the choreography is invalid, a recorded signal can no longer be read, or an undeclared step has work in
+       progress; the message names the remedy
   130  Ctrl-C
 
 examples:
-  manage.py choreography                       the saga as text
-  manage.py choreography --format mermaid      for a document
+  manage.py choreography                       print the saga as text
+  manage.py choreography --format mermaid      draw it for a document
   manage.py choreography --check               before a deploy
   manage.py choreography --record              after a new version of a signal
 """
 
 
 class Command(command.Command):
-    """Draw and check the choreography of the settings."""
-
-    help = "Check the saga's declarations before the first message, and draw them."
+    help = "Validate the saga's declarations, and draw them."
     epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -41,20 +39,21 @@ class Command(command.Command):
         parser.add_argument(
             "--check",
             action="store_true",
-            help="only check, work in progress in the databases included; exit 1 at a fault",
+            help="only validate, including work in progress in the databases; exit 1 on a fault",
         )
         parser.add_argument(
-            "--record", action="store_true", help="record one signal of each kind as it is written today"
+            "--record", action="store_true", help="record a sample of each signal's current version"
         )
         parser.add_argument(
-            "--format", choices=("text", "mermaid", "json"), default="text", help="of the drawing (text)"
+            "--format",
+            choices=("text", "mermaid", "json"),
+            default="text",
+            help="the format of the drawing (text)",
         )
-        parser.add_argument(
-            "--json", action="store_true", help="print one JSON object, whatever was asked for"
-        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Load (which checks), then do what was asked."""
+
         from workers.choreography import choreography
 
         as_json = options["json"]
@@ -85,11 +84,11 @@ class Command(command.Command):
             )
             return
         self.stdout.write(
-            f"The choreography holds: {steps} steps, {signals} signals heard, every recorded signal is readable."
+            f"The choreography is valid: {steps} steps consume {signals} signals; every recorded signal is readable."
         )
         for name, error in found.unread.items():
             self.stdout.write(
-                f"Not compared with the work in progress at {name}, whose database cannot be read: {error}."
+                f"Not compared with the work in progress of {name}: its database cannot be read: {error}."
             )
 
     def _fail(self, faults: list[str], *, as_json: bool) -> NoReturn:

@@ -1,4 +1,4 @@
-"""``manage.py dead_letters``: what was given up, looked at and settled."""
+"""``manage.py dead_letters``: list dead letters, and replay or discard them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ BY = "command line"
 
 
 def positive(text: str) -> int:
-    """A number that an id or a limit can be."""
+    """Parse an id or a limit."""
     if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) < 2**63):
-        raise ArgumentTypeError(f"{text!r} is no number from 1 up")
+        raise ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
 
 
 def plain(text: str) -> str:
-    """A text that a database can be asked for."""
+    """Parse a text that a query can contain."""
     if not text.isprintable():
         raise ArgumentTypeError("use printable characters")
     return text
@@ -39,16 +39,16 @@ def plain(text: str) -> str:
 EPILOG = """
 exit status:
   0    done
-  1    a letter was not found, or an act was refused; the others were done
-  2    the database cannot be read; the message says what to do
-  130  Ctrl-C: each act is done or not begun
+  1    a dead letter was not found or an action was refused; the others were done
+  2    the database cannot be read; the message names the remedy
+  130  Ctrl-C; no action is left half done
 
 examples:
   manage.py dead_letters list
   manage.py dead_letters list --all --participant inventory --json
   manage.py dead_letters show 17
-  manage.py dead_letters replay 17 18 --reason "the worker is mended"
-  manage.py dead_letters discard 19 --reason "a test's"
+  manage.py dead_letters replay 17 18 --reason "the worker is repaired"
+  manage.py dead_letters discard 19 --reason "from a test"
 """
 
 
@@ -58,23 +58,23 @@ class Command(command.Command):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         acts = parser.add_subparsers(dest="act", required=True, metavar="list|show|replay|discard")
-        listing = acts.add_parser("list", help="the open ones, newest first")
-        listing.add_argument("--all", action="store_true", help="the settled ones too")
-        listing.add_argument("--participant", type=plain, help="of this participant or queue")
-        listing.add_argument("--error", type=plain, help="of this exception or reason")
-        listing.add_argument("--limit", type=positive, default=50, help="at most so many (50)")
-        listing.add_argument("--json", action="store_true", help="one JSON object a line")
-        showing = acts.add_parser("show", help="one of them, with traceback and body")
+        listing = acts.add_parser("list", help="list open dead letters, newest first")
+        listing.add_argument("--all", action="store_true", help="include settled ones")
+        listing.add_argument("--participant", type=plain, help="only of this participant or queue")
+        listing.add_argument("--error", type=plain, help="only with this exception or reason")
+        listing.add_argument("--limit", type=positive, default=50, help="the most that are listed (50)")
+        listing.add_argument("--json", action="store_true", help="one JSON object per line")
+        showing = acts.add_parser("show", help="show one with traceback and body")
         showing.add_argument("ids", metavar="ID", type=positive, nargs=1)
         showing.add_argument("--json", action="store_true", help="one JSON object")
         for act, what in (
-            ("replay", "have them heard once more"),
-            ("discard", "settle them without replaying"),
+            ("replay", "deliver them again"),
+            ("discard", "settle them without a replay"),
         ):
             settling = acts.add_parser(act, help=what)
             settling.add_argument("ids", metavar="ID", type=positive, nargs="+")
-            settling.add_argument("--reason", required=True, help="why; stands in the saga's story")
-            settling.add_argument("--json", action="store_true", help="one JSON object a letter and line")
+            settling.add_argument("--reason", required=True, help="recorded in the saga's timeline")
+            settling.add_argument("--json", action="store_true", help="one JSON object per line")
 
     def handle(self, *_: Any, **options: Any) -> None:
         with explain_orders_errors():
@@ -100,16 +100,17 @@ class Command(command.Command):
                 self.stdout.write(json.dumps(rendering.dead_letter_record(letter, complete=False)))
         elif not rendering.list_dead_letters(found, Console(highlight=False)):
             self.stdout.write(
-                "No dead letters."
+                "There are no dead letters."
                 if options["all"]
-                else "No open dead letters. --all lists the settled ones."
+                else "There are no open dead letters. --all lists settled ones too."
             )
 
     def _show(self, letter: int, *, as_json: bool) -> None:
         found = DeadLetter.objects.filter(id=letter).first()
         if found is None:
             raise CommandError(
-                f"There is no dead letter {letter}. manage.py dead_letters list --all", returncode=REFUSED
+                f"There is no dead letter {letter}. List them: manage.py dead_letters list --all",
+                returncode=REFUSED,
             )
         if as_json:
             self.stdout.write(json.dumps(rendering.dead_letter_record(found, complete=True), indent=2))
@@ -117,17 +118,17 @@ class Command(command.Command):
             rendering.show_dead_letter(found, Console(highlight=False))
 
     def _settle(self, act: Callable[..., str], options: dict[str, Any]) -> None:
-        """Each by itself: one that is refused does not keep the others."""
+        """Settle each independently: a refusal does not stop the others."""
         refused = False
         for letter in options["ids"]:
             try:
-                done, told = True, act(letter, by=BY, reason=options["reason"])
+                done, result = True, act(letter, by=BY, reason=options["reason"])
             except ActionRefused as error:
-                done, told = False, str(error)
+                done, result = False, str(error)
                 refused = True
             if options["json"]:
-                self.stdout.write(json.dumps({"id": letter, "done": done, "told": told}))
+                self.stdout.write(json.dumps({"id": letter, "done": done, "told": result}))
             else:
-                (self.stdout if done else self.stderr).write(told)
+                (self.stdout if done else self.stderr).write(result)
         if refused:
             sys.exit(REFUSED)

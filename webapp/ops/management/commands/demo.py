@@ -1,4 +1,4 @@
-"""``manage.py demo``: the whole house on this machine."""
+"""``manage.py demo``: run the complete system on this machine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from webapp.ops.cli import command
 from webapp.ops.cli.command import number_between
 
 EPILOG = """
-With --json it ends by itself, as with --exit: an object that comes after Ctrl-C would reach no script. It tells whether all
-is clean, else what was at fault; how the orders settled (as seed_orders --json), what the auditor found (as reconcile
---json), and how long each step took. The rest is said on standard error.
+--json implies --exit. The object says whether the result is clean or what failed, how the orders settled (as
+seed_orders --json), what reconcile found (as reconcile --json), and how long each step took. Other output goes to
+standard error.
 
-Everything is bound to the loopback and lies under .run/. Servers of your own are used where they are named, in BROKER
-and in ORDERSAGA_ORDERS_DATABASE_URL and its two sisters.
+All servers listen on the loopback, and all files are below .run/. To use your own servers, set BROKER, or
+ORDERSAGA_ORDERS_DATABASE_URL, ORDERSAGA_INVENTORY_DATABASE_URL and ORDERSAGA_PAYMENTS_DATABASE_URL.
 
 exit status:
-  0    every order has settled, and the books agree
-  1    not so, or something failed: the message says what to do
-  130  Ctrl-C before that was known
+  0    every order has settled, and the databases agree
+  1    some order has not settled, the databases disagree, or a step failed; the message names the remedy
+  130  Ctrl-C before the result was known
 
 examples:
   manage.py demo
@@ -34,30 +34,40 @@ examples:
 
 
 class Command(command.Command):
-    help = "Start servers, pools and pages, run orders, compare the books, and stay until Ctrl-C."
+    help = "Start servers, pools and the admin, run orders, reconcile the databases, and wait for Ctrl-C."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """The options."""
+
         parser.add_argument(
-            "--exit", action="store_true", help="end when the orders have settled and the books are compared"
+            "--exit",
+            action="store_true",
+            help="end once the orders have settled and the databases are reconciled",
         )
         parser.add_argument(
-            "--orders", type=number_between(1, 1_000_000), default=1000, metavar="N", help="how many (1000)"
+            "--orders",
+            type=number_between(1, 1_000_000),
+            default=1000,
+            metavar="N",
+            help="the number of orders (1000)",
         )
-        parser.add_argument("--seed", type=int, default=7, metavar="N", help="decides all that is random (7)")
         parser.add_argument(
-            "--folder", type=Path, metavar="FOLDER", help="where data and logs are kept (.run)"
+            "--seed", type=int, default=7, metavar="N", help="the seed of all random choices (7)"
+        )
+        parser.add_argument(
+            "--folder", type=Path, metavar="FOLDER", help="the folder of data and logs (.run)"
         )
         parser.add_argument(
             "--json",
             action="store_true",
-            help="print one JSON object in the end, and nothing else (implies --exit)",
+            help="print one JSON object at the end (implies --exit)",
         )
-        parser.add_argument("--since", type=float, help=argparse.SUPPRESS)  # when make began, for the clock
+        parser.add_argument(
+            "--since", type=float, help=argparse.SUPPRESS
+        )  # the start of make, for the elapsed time
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Play."""
+
         try:
             from webapp.ops.demo.paths import Paths
             from webapp.ops.demo.runner import Demo

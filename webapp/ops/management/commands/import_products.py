@@ -9,10 +9,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from webapp.ops.cli import command
+from webapp.ops.cli import FAILED, command
 from webapp.ops.cli.console import Console, escape_unprintable
 from webapp.ops.cli.db_errors import explain_orders_errors
-from webapp.ops.cli.main import FAILED
 from webapp.ops.order_import.record import FileRefused
 from webapp.ops.order_import.source import FORMAT_OF_SUFFIX, STDIN, guess_format, open_source
 from webapp.ops.product_import import read_products

@@ -1,4 +1,4 @@
-"""``manage.py migrate``: all three databases, Django's by Django and the participants' by Alembic."""
+"""``manage.py migrate``: migrate all three databases, with Django's migrations and with Alembic."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from webapp.db import to_django_config
-from webapp.ops.cli import command
+from webapp.ops.cli import FAILED, command
 from webapp.ops.cli.db_errors import explain_errors, explain_orders_errors
-from webapp.ops.cli.main import FAILED
 from workers.migrate import DOMAINS, Domain, pending
 from workers.migrate import migrate as migrate_domain
 from workers.settings import settings
@@ -26,32 +25,31 @@ MISSING = 1
 EPILOG = """
 exit status:
   0    the databases are up to date
-  1    with --check, some migration is missing; or Django refused
+  1    with --check: a migration is missing; or Django refused
   2    a database does not answer, or is newer than this program
-  130  Ctrl-C: whole migrations stand, run it again for the rest
+  130  Ctrl-C; finished migrations are kept, run it again for the rest
 
 examples:
-  manage.py migrate                  all three databases
-  manage.py migrate --check          is anything missing? for a deploy
-  manage.py migrate --plan           what would be done
+  manage.py migrate                  migrate all three databases
+  manage.py migrate --check          check for missing migrations before a deploy
+  manage.py migrate --plan           list the missing migrations
 """
 
 
 class Command(migrate.Command, command.Command):
-    help = "Bring all three databases up to date; with an app's name, or another --database, only what Django keeps."
+    help = "Migrate all three databases. With an app label or --database, only Django's migrations are run."
     epilog = EPILOG
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Django's, and one more."""
+
         super().add_arguments(parser)
         parser.add_argument(
-            "--json", action="store_true", help="print one JSON object: what was missing, by database"
+            "--json", action="store_true", help="print one JSON object: the missing migrations by database"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """All three, unless an option asks for a part."""
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # what it does is told here
-        if settings().orders_direct_url:  # a pooler may give each of its transactions another session
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # this command prints what it applies
+        if settings().orders_direct_url:  # behind a pooler each transaction may get another session
             connection.close()
             connection.settings_dict.update(to_django_config(settings().orders_direct_url))
         as_json = options["json"]
@@ -63,7 +61,8 @@ class Command(migrate.Command, command.Command):
         ):
             if as_json:
                 raise CommandError(
-                    "--json tells of all three databases: leave out what asks for a part", returncode=FAILED
+                    "--json covers all three databases: omit the options that select a part",
+                    returncode=FAILED,
                 )
             self._django(*args, **options)
             return
@@ -86,8 +85,8 @@ class Command(migrate.Command, command.Command):
 
     def _bring(self, domain: Domain, missing: list[str], *, quiet: bool) -> None:
         if not quiet:
-            self.stdout.write(self.style.MIGRATE_HEADING(f"Bringing {domain} up to date"))
-        with _told(domain):
+            self.stdout.write(self.style.MIGRATE_HEADING(f"Migrating {domain}"))
+        with _explain_migration_errors(domain):
             migrate_domain(domain)
         if not quiet:
             self.stdout.write(
@@ -106,23 +105,23 @@ class Command(migrate.Command, command.Command):
 
 
 def _missing() -> dict[str, list[str]]:
-    """What would be run, by database."""
+    """Return the missing migrations by database."""
     with explain_orders_errors():
         executor = MigrationExecutor(connection)
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     found = {"orders": [f"{migration.app_label} {migration.name}" for migration, _ in plan]}
     for domain in DOMAINS:
-        with _told(domain):
+        with _explain_migration_errors(domain):
             found[domain] = pending(domain)
     return found
 
 
 @contextmanager
-def _told(domain: Domain) -> Iterator[None]:
-    """As ``explain_errors``; and a database of a newer program is said to be that."""
+def _explain_migration_errors(domain: Domain) -> Iterator[None]:
+    """Extend :func:`explain_errors` to a database that a newer program has migrated."""
     try:
         with explain_errors(domain):
             yield
     except AlembicError as error:
-        told = f"The {domain} database is newer than this program: {error}. Run the newer program."
-        raise CommandError(told, returncode=FAILED) from error
+        message = f"The {domain} database is newer than this program: {error}. Use the newer program."
+        raise CommandError(message, returncode=FAILED) from error

@@ -1,4 +1,4 @@
-"""``manage.py paused_steps``: steps that failed for every saga, looked at and resumed."""
+"""``manage.py paused_steps``: list and resume steps that are paused because they failed for every saga."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from ordersaga.database import first_line
 from webapp.operators import ActionRefused, required_reason
-from webapp.ops.cli import command
+from webapp.ops.cli import FAILED, command
 from webapp.ops.cli.db_errors import explain_orders_errors
 from webapp.ops.doctor.backlog import find_paused_steps
 from webapp.ops.doctor.database import Database
@@ -21,18 +21,19 @@ from workers.choreography import choreography
 from workers.order_saga import order_operations
 from workers.settings import DOMAINS, PREFIX, settings
 
-REFUSED, UNREADABLE = 1, 2
+REFUSED = 1
 BY = "command line"
 
 EPILOG = """
 exit status:
   0    done
-  1    there is no such step, or no reason is given; nothing was done
-  2    a database cannot be read; the message says what to do
-  130  Ctrl-C: a step is asked to resume or it is not
+  1    the step does not exist, or no reason is given; nothing was done
+  2    a database cannot be read; the message names the remedy
+  130  Ctrl-C; no action is left half done
 
-A step is paused when it fails for five sagas and succeeds for none: its orders wait instead of being rolled back. One saga is
-tried after 1, 2, 4 ... 30 seconds, and when it succeeds all go on. So resuming by hand only saves that wait.
+A step is paused when it fails for five sagas and succeeds for none. Its orders then wait instead of being rolled
+back. One saga tests it after 1, 2, 4 ... 30 seconds; when that succeeds, the others follow. Resuming by hand only
+shortens the wait.
 
 examples:
   manage.py paused_steps list
@@ -47,11 +48,11 @@ class Command(command.Command):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         acts = parser.add_subparsers(dest="act", required=True, metavar="list|resume")
-        listing = acts.add_parser("list", help="what is paused, since when and why")
-        listing.add_argument("--json", action="store_true", help="one JSON object a line")
-        resuming = acts.add_parser("resume", help="let its signals come back at once")
+        listing = acts.add_parser("list", help="list paused steps, with time and error")
+        listing.add_argument("--json", action="store_true", help="one JSON object per line")
+        resuming = acts.add_parser("resume", help="retry its signals now")
         resuming.add_argument("step", metavar="STEP", help="such as payments.charge")
-        resuming.add_argument("--reason", required=True, help="why; stands in the participant's log")
+        resuming.add_argument("--reason", required=True, help="recorded in the participant's log")
         resuming.add_argument("--json", action="store_true", help="one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -72,7 +73,7 @@ class Command(command.Command):
         steps = {each.key: each.participant for each in choreography().steps}
         if step not in steps:
             raise CommandError(
-                f"There is no step {step[:80]!r}. There are: {', '.join(sorted(steps))}", returncode=REFUSED
+                f"There is no step {step[:80]!r}. Steps: {', '.join(sorted(steps))}", returncode=REFUSED
             )
         try:
             why = required_reason(reason)
@@ -80,7 +81,7 @@ class Command(command.Command):
             raise CommandError(str(error), returncode=REFUSED) from error
         with transaction.atomic():
             order_operations.resume_step(step, participant=steps[step], db=connection, by=BY, reason=why)
-        sentence = f"{steps[step]} is asked to resume {step}; if it still fails, it is paused again."
+        sentence = f"{steps[step]} will resume {step}. If the step still fails, it is paused again."
         self.stdout.write(json.dumps({"step": step, "done": True, "told": sentence}) if as_json else sentence)
 
 
@@ -91,8 +92,8 @@ def _paused() -> Iterator[dict[str, Any]]:
                 found = list(find_paused_steps(database, choreography()))
         except psycopg2.Error as error:
             variable = f"{PREFIX}{domain.upper()}_DATABASE_URL"
-            fault = f"The {domain} database cannot be read: {first_line(error)}. {variable} says where it is."
-            raise CommandError(fault, returncode=UNREADABLE) from error
+            fault = f"The {domain} database cannot be read: {first_line(error)}. Its address is {variable}."
+            raise CommandError(fault, returncode=FAILED) from error
         for step in found:
             yield {
                 "step": step.key,

@@ -1,4 +1,4 @@
-"""``manage.py place_orders``: real orders from a file."""
+"""``manage.py place_orders``: place the orders of a file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from typing import Any
 from django.core.management.base import CommandError
 from rich.progress import Progress
 
-from webapp.ops.cli import command
+from webapp.ops.cli import FAILED, INTERRUPTED, command
 from webapp.ops.cli.command import number_between
 from webapp.ops.cli.console import Console, escape_unprintable, progress_bars
 from webapp.ops.cli.db_errors import explain_orders_errors
 from webapp.ops.cli.graceful_stop import StopRequest, catch_interrupt
-from webapp.ops.cli.main import FAILED
 from webapp.ops.loadgen import TIMEOUT, Figures, SettlementProgress, Stats
 from webapp.ops.loadgen.wait import explain_waiting
 from webapp.ops.order_import.load import LineRefused, Loader
@@ -25,38 +24,38 @@ from webapp.ops.order_import.report import as_json, show_faults, show_result
 from webapp.ops.order_import.source import READERS, STDIN, guess_format, open_source
 from webapp.ops.order_import.validate import BATCH_SIZE, Findings, Job, validate
 
-NOT_ALL, INTERRUPTED = 1, 130
-"""How the command ends when something of the file is missing or unsettled, and after Ctrl-C."""
+INCOMPLETE = 1
+"""The exit status when orders of the file are missing or have not settled."""
 LONGEST_NAME = 100
-AGAIN = "Run the same command again: it places what is missing, and nothing twice."
-HELP = "Place the orders of a file, each once, however often the command runs."
+AGAIN = "Run the same command again: it places the missing orders, and none twice."
+HELP = "Place the orders of a file. Each order is placed once, even if the command runs again."
 EPILOG = """
-Two readings: first every line is judged, and nothing is placed if one is bad (unless --skip-bad); then the orders are
-placed, some hundred to a transaction. An order's place in the file (batch and line) is what tells it apart: the same
-file again places nothing twice, and two equal lines are two orders. The batch is the content's SHA-256 unless --batch
-names it; then a line that was placed may not change. A file of a million lines needs no more memory than a short one.
+The file is read twice. The first pass validates every line; if one is bad, nothing is placed (unless --skip-bad). The
+second pass places the orders, some hundred in each transaction. An order is identified by its batch and line: the same
+file places nothing twice, and two equal lines are two orders. The batch is the SHA-256 of the content unless --batch
+names it; then lines that were placed must not change. Memory use does not depend on the length of the file.
 
 formats, all UTF-8; money is in minor units (900 is 9.00 EUR):
-  csv    the first line names the columns: customer,sku,quantity and, if you
-         like, amount,currency,order
+  csv    the first line names the columns: customer,sku,quantity and, optionally,
+         amount,currency,order
            customer  the customer's key: letters, digits and . _ : -
-           sku       of the catalogue; only once in an order
+           sku       a SKU of the catalogue; once in each order
            quantity  1 to 10000
            amount    for the whole line, instead of price x quantity
            currency  EUR unless given
-           order     rows that follow one another with the same name here are
-                     one order; without it each row is one
-  jsonl  one object a line; currency and amount may be left out:
+           order     consecutive rows with the same value are one order; without
+                     this column each row is an order
+  jsonl  one object per line; currency and amount are optional:
            {"customer": "c-1", "currency": "EUR",
             "lines": [{"sku": "TEA", "quantity": 2, "amount": 900}]}
-  cdnow  the sample in examples/cdnow: customer, number, date, CDs, dollars
-         for all of them, separated by blanks
+  cdnow  the sample in examples/cdnow: customer, number, date, number of CDs,
+         total in dollars, separated by blanks
 
 exit status:
   0    every order of the file is placed and, with --wait, has settled
-  1    some were skipped as bad (--skip-bad) or, with --wait, have not settled in time
-  2    the file was refused, or something failed; the message says what to do
-  130  Ctrl-C: whole transactions stand; run the same command again to go on
+  1    bad lines were skipped (--skip-bad) or, with --wait, orders have not settled in time
+  2    the file was refused, or the command failed; the message names the remedy
+  130  Ctrl-C; committed orders are kept, run the same command again to continue
 
 examples:
   manage.py place_orders orders.csv
@@ -71,40 +70,40 @@ class Command(command.Command):
     epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The options."""
+
         add = parser.add_argument
         add("file", metavar="FILE|-", help="the file, or - for standard input")
         add(
             "--format",
             choices=sorted(READERS),
-            help="told by the ending .csv, .jsonl or .ndjson unless given",
+            help="the format; by default given by the suffix .csv, .jsonl or .ndjson",
         )
         add(
             "--batch",
             metavar="NAME",
-            help="the name under which these orders are known (the content's SHA-256)",
+            help="the name that identifies these orders (the SHA-256 of the content)",
         )
-        add("--skip-bad", action="store_true", help="place the good orders, leave the bad ones out")
+        add("--skip-bad", action="store_true", help="place the valid orders and skip the bad lines")
         add(
             "--at-once",
             type=number_between(1, 1000),
             default=BATCH_SIZE,
             metavar="N",
-            help=f"orders in one transaction ({BATCH_SIZE})",
+            help=f"orders in each transaction ({BATCH_SIZE})",
         )
         add("--wait", action="store_true", help="wait until these orders have settled")
         add(
             "--timeout",
             type=number_between(0, 1e6, float),
             metavar="SECONDS",
-            help=f"with --wait: how long ({TIMEOUT:g})",
+            help=f"how long --wait waits ({TIMEOUT:g})",
         )
         add("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Judge, place, wait, tell."""
+
         if options["timeout"] is not None and not options["wait"]:
-            raise CommandError("--timeout says how long to wait: say --wait, too", returncode=FAILED)
+            raise CommandError("--timeout needs --wait", returncode=FAILED)
         batch = options["batch"]
         if batch is not None and not (0 < len(batch) <= LONGEST_NAME and batch.isprintable()):
             raise CommandError(f"--batch: use 1 to {LONGEST_NAME} printable characters", returncode=FAILED)
@@ -122,7 +121,7 @@ class Command(command.Command):
 
 
 class _Import:
-    """One file from its first reading to its last order's end."""
+    """One import: validate the file, place its orders, wait, report."""
 
     def __init__(self, job: Job, stop: StopRequest, options: dict[str, Any]) -> None:
         self.job, self._stop, self._options = job, stop, options
@@ -164,7 +163,7 @@ class _Import:
             placing.run(self._options["at_once"])
         except LineRefused as error:
             raise CommandError(
-                f"{self._so_far} Then one was refused. {error} {AGAIN}", returncode=FAILED
+                f"{self._so_far} Then an order was refused. {error} {AGAIN}", returncode=FAILED
             ) from error
         if following and not self._stop.requested:
             timeout = TIMEOUT if self._options["timeout"] is None else self._options["timeout"]
@@ -173,11 +172,10 @@ class _Import:
             self.figures = Stats(prefix, placing.first).figures()
 
     def end(self) -> int:
-        """Tell how it went; the exit status."""
+        """Print the result; return the exit status."""
         ended = "interrupted" if self._stop.requested else "refused" if self._refused else "placed"
         if self._options["json"]:
-            told = as_json(self.job, self.findings, self.placing, self.figures, ended=ended)
-            print(told)  # noqa: T201 - this is what was asked for
+            print(as_json(self.job, self.findings, self.placing, self.figures, ended=ended))  # noqa: T201 - output
         elif ended == "placed":
             show_result(Console(highlight=False), self.job, self.findings, self.placing, self.figures)
         if self.findings.bad:
@@ -188,15 +186,15 @@ class _Import:
         if self._refused:
             count = "One line is" if self.findings.bad == 1 else f"{self.findings.bad:,} lines are"
             self._told.print(
-                f"  [bold red]{count} bad, and nothing was placed.[/] Mend the file, or say --skip-bad."
+                f"  [bold red]{count} bad, and nothing was placed.[/] Correct the file, or use --skip-bad."
             )
             return FAILED
         if self.figures and (left := sum(self.figures.open.values())):
             self._told.print(
                 f"  [bold red]{left:,} of {self.figures.placed:,} orders have not settled in time.[/] {explain_waiting()}"
             )
-            return NOT_ALL
-        return NOT_ALL if self.placing.skipped else 0
+            return INCOMPLETE
+        return INCOMPLETE if self.placing.skipped else 0
 
     @property
     def _so_far(self) -> str:
@@ -206,7 +204,7 @@ class _Import:
 
 @contextmanager
 def _named(file: str) -> Iterator[None]:
-    """:raises CommandError: instead of ``FileRefused``, with the file's name."""
+    """Turn ``FileRefused`` into CommandError with the name of the file."""
     try:
         yield
     except FileRefused as error:
@@ -216,9 +214,9 @@ def _named(file: str) -> Iterator[None]:
 
 @contextmanager
 def _or_nothing() -> Iterator[None]:
-    """Ctrl-C before the first reading, or a second one later."""
+    """Exit on a Ctrl-C before the first pass, or on a second Ctrl-C."""
     try:
         yield
     except KeyboardInterrupt:
-        Console(stderr=True).print(f"  Stopped. What was placed stands in whole transactions. {AGAIN}")
+        Console(stderr=True).print(f"  Stopped. Committed orders are kept. {AGAIN}")
         sys.exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""``manage.py provision``: given servers are made ready for the addresses of the settings."""
+"""``manage.py provision``: create databases, roles, virtual host and queues on existing servers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from ordersaga.database import first_line
 from ordersaga.errors import OrderSagaError
 from webapp.ops import broker
 from webapp.ops.broker import Management, ManagementError
-from webapp.ops.cli import command
+from webapp.ops.cli import FAILED, command
 from webapp.ops.cli.console import Bar, Console, show_bar
-from webapp.ops.cli.main import FAILED
 from webapp.ops.provision import CannotProvision, Plan
 from webapp.ops.provision.broker import ensure_broker, ensure_topology, find_other_vhosts, require_broker
 from webapp.ops.provision.postgres import Target, ensure_database
@@ -28,56 +27,56 @@ MISSING = 1
 READERS = ("inventory", "payments")
 ALL = ""
 EPILOG = """
-Names and passwords of what is made are those of ORDERSAGA_…_DATABASE_URL, ORDERSAGA_…_READER_URL and
-ORDERSAGA_BROKER_URL. A part whose administrator is not given is left alone. Then: manage.py migrate, and manage.py doctor.
+Names and passwords come from ORDERSAGA_…_DATABASE_URL, ORDERSAGA_…_READER_URL and ORDERSAGA_BROKER_URL. A server
+without an administrator's address is skipped. Afterwards run manage.py migrate and manage.py doctor.
 
 exit status:
-  0    all is there
-  1    with --dry-run, something is missing
-  2    it could not do its plan; the message says what to do
-  130  Ctrl-C: what was made stands, run it again for the rest
+  0    everything exists
+  1    with --dry-run: something is missing
+  2    provisioning failed; the message names the remedy
+  130  Ctrl-C; what was created is kept, run it again for the rest
 
 examples:
   manage.py provision --dry-run --postgres-admin postgresql://me:a@db/postgres
   manage.py provision --change-queues
-      only changes queues, as the pools' user; RabbitMQ's management interface is at port 15672 of the broker's host
+      only changes queues, with the pools' user and the management interface at port 15672 of the broker's host
   manage.py provision --postgres-admin orders=postgresql://me:a@db1/postgres \\
       --postgres-admin inventory=postgresql://me:b@db2/postgres \\
       --postgres-admin payments=postgresql://me:c@db3/postgres
   PROVISION_POSTGRES_ADMIN=postgresql://… manage.py provision
-      keeps the password out of the list of processes
+      keeps the password out of the process list
 """
 
 
 class Command(command.Command):
     help = (
-        "Make given servers ready: databases, roles that own theirs and nothing else, virtual host, user, queues. What is "
-        "there is left alone, so it may be run again at any time."
+        "Create what is missing on existing servers: databases, roles with access to their own database only, "
+        "virtual host, user, queues. Existing objects are kept, so it can run again at any time."
     )
     epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--postgres-admin", action="append", default=[], metavar="[DOMAIN=]URL",
-            help="a superuser of the server of all databases, or of one: orders, inventory, payments, broker "
-            "(PROVISION_POSTGRES_ADMIN in the environment, for all)",
+            help="the address of a superuser, for all databases or for one domain: orders, inventory, payments or "
+            "broker (default: PROVISION_POSTGRES_ADMIN)",
         )  # fmt: skip
         parser.add_argument(
             "--rabbitmq-admin", metavar="URL", default="",
             help="RabbitMQ's management interface with an administrator, http://admin:password@host:15672 "
-            "(PROVISION_RABBITMQ_ADMIN in the environment)",
+            "(default: PROVISION_RABBITMQ_ADMIN)",
         )  # fmt: skip
         parser.add_argument(
             "--change-queues",
             action="store_true",
-            help="also change the arguments of queues that another release has declared otherwise; messages are kept and "
-            "pools may run, a participant pauses for some 20 seconds",
+            help="also change the arguments of queues that another release declared; messages are kept, pools may "
+            "run, and each participant pauses for about 20 seconds",
         )
-        parser.add_argument("--dry-run", action="store_true", help="say what is missing and change nothing")
+        parser.add_argument("--dry-run", action="store_true", help="list what is missing and change nothing")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        word = "missing" if options["dry_run"] else "made"
+        word = "missing" if options["dry_run"] else "created"
         quiet = options["json"] or not options["verbosity"]
         try:
             with show_bar(Console(stderr=True), hidden=quiet) as under_way:
@@ -92,11 +91,18 @@ class Command(command.Command):
             raise CommandError(f"PostgreSQL refused: {first_line(error)}", returncode=FAILED) from error
         if options["json"]:
             self.stdout.write(
-                json.dumps({"dry_run": plan.dry, word: plan.missing, "left_alone": left_alone}, indent=2)
+                json.dumps(
+                    {
+                        "dry_run": plan.dry,
+                        "missing" if plan.dry else "made": plan.missing,
+                        "left_alone": left_alone,
+                    },
+                    indent=2,
+                )
             )
         elif not quiet:
             for part in left_alone:
-                self.stdout.write(f"left alone: {part}")
+                self.stdout.write(f"skipped: {part}")
             self.stdout.write(f"{len(plan.missing)} {word}" if plan.missing else "nothing is missing")
         if plan.dry and plan.missing:
             sys.exit(MISSING)
@@ -106,13 +112,15 @@ class Command(command.Command):
             self.stdout.write(line)
 
     def _provision(self, plan: Plan, ours: Settings, options: dict[str, Any], under_way: Bar) -> list[str]:
-        """What was left alone."""
+        """Return what was skipped."""
         admins = _admins(
             options["postgres_admin"] or [a for a in [os.environ.get("PROVISION_POSTGRES_ADMIN", "")] if a]
         )
         management = options["rabbitmq_admin"] or os.environ.get("PROVISION_RABBITMQ_ADMIN", "")
         if not admins and not management and not options["change_queues"]:
-            raise CannotProvision("Nothing to do: give --postgres-admin URL, --rabbitmq-admin URL, or both")
+            raise CannotProvision(
+                "There is nothing to do: use --postgres-admin URL, --rabbitmq-admin URL, or both"
+            )
         left_alone = []
         for done, domain in enumerate(DOMAINS):
             under_way(domain, done, len(DOMAINS) + 1)
@@ -126,7 +134,7 @@ class Command(command.Command):
 
 
 def _admins(given: list[str]) -> dict[str, str]:
-    """Addresses by domain; one for all the others under :data:`ALL`."""
+    """Return the addresses by domain; the one for all other domains under :data:`ALL`."""
     found = {}
     for each in given:
         domain, equals, url = each.partition("=")
@@ -134,7 +142,7 @@ def _admins(given: list[str]) -> dict[str, str]:
             domain, url = ALL, each
         if domain not in (*DOMAINS, "broker", ALL) or not url.startswith(("postgresql://", "postgres://")):
             raise CannotProvision(
-                "--postgres-admin: write postgresql://… or DOMAIN=postgresql://…, DOMAIN being "
+                "--postgres-admin: write postgresql://… or DOMAIN=postgresql://…, where DOMAIN is "
                 f"{', '.join(DOMAINS)} or broker"
             )
         found[domain] = url
@@ -171,9 +179,10 @@ def _rabbitmq(plan: Plan, ours: Settings, management: str, *, change_queues: boo
 
     if not ours.broker_url.startswith(broker.AMQP_SCHEMES):
         raise CannotProvision(
-            f"{PREFIX}BROKER_URL names a broker of another kind: {broker.scheme_of(ours.broker_url)}. {broker.SUPPORTED}"
+            f"{PREFIX}BROKER_URL names an unsupported broker: {broker.scheme_of(ours.broker_url)}. "
+            f"{broker.SUPPORTED}"
         )
-    if not management and change_queues:  # this takes no administrator: the pools' user may declare
+    if not management and change_queues:  # needs no administrator: the pools' user may declare queues
         ensure_topology(plan, ours.broker_url, choreography(), change_queues=True)
         return []
     if not management:
@@ -189,7 +198,7 @@ def _rabbitmq(plan: Plan, ours: Settings, management: str, *, change_queues: boo
         plan.ensure("exchanges, queues and bindings", lambda: None)
     try:
         return [
-            f"{vhost}, which the broker's user may enter, too"
+            f"virtual host {vhost}, to which the broker's user also has access"
             for vhost in find_other_vhosts(host, ours.broker_url)
         ]
     except ManagementError:

@@ -1,4 +1,4 @@
-"""``manage.py prune``: forget what ended longer ago than the retention."""
+"""``manage.py prune``: delete the journals and audit events of orders that ended before the retention."""
 
 from __future__ import annotations
 
@@ -15,57 +15,55 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ordersaga.database import first_line
 from ordersaga.errors import OrderSagaError
-from webapp.ops.cli import command
+from webapp.ops.cli import FAILED, INTERRUPTED, command
 from webapp.ops.cli.console import Console
-from webapp.ops.cli.main import FAILED
 from webapp.ops.prune import Databases, Pruned, prune
 from workers.retention import minimum_retention
 from workers.settings import Duration, Settings, settings
 
-INTERRUPTED = 130
 LONGEST = timedelta(days=36_500)
 UNDEFINED_TABLE = "42P01"
 EPILOG = """
-What goes: journals, packs, answers, audit events and settled dead letters of orders that ended longer ago, and their
-idempotency keys. What stays: orders and lines, sagas with their status, reservations, movements, the ledger; and everything
-of an order that is open, or has a dead letter that is open or was settled since. A retention that is not longer than
-messages may come back is refused.
+Deleted are journals, packs, answers, audit events and settled dead letters of orders that ended longer ago than the
+retention, and their idempotency keys. Kept are orders and lines, sagas with their status, reservations, movements and
+the ledger; also everything of an order that is open, or whose dead letter is open or was settled since. The retention
+must be longer than the time for which a message may be redelivered.
 
 exit status:
   0    done
-  2    it could not do its work, or the retention is too short
-  130  Ctrl-C: whole batches are gone, the rest stands
+  2    pruning failed, or the retention is too short
+  130  Ctrl-C; finished batches stay deleted
 
 examples:
-  manage.py prune --dry-run           what would go
+  manage.py prune --dry-run           count what would be deleted
   manage.py prune                     each night, from cron or a systemd timer
   manage.py prune --retention P30D --batch 200
-                                      a month; smaller batches in a busy house
+                                      keep 30 days; smaller batches for a busy system
 """
 
 
 def duration(text: str) -> timedelta:
-    """As in the settings: seconds, ``[days ]HH:MM:SS`` or ISO 8601."""
+    """Parse seconds, ``[days ]HH:MM:SS`` or ISO 8601, as in the settings."""
     try:
         given: timedelta = TypeAdapter(Duration).validate_python(text)
     except ValidationError as error:
-        raise ArgumentTypeError(f"{text[:40]!r} is no duration; write P90D, or seconds") from error
+        raise ArgumentTypeError(f"{text[:40]!r} is not a duration; write P90D, or seconds") from error
     if given > LONGEST:
         raise ArgumentTypeError(f"{text[:40]!r} is longer than {LONGEST.days:,} days")
     return given
 
 
 def size(text: str) -> int:
-    """From 1 to 10,000."""
+    """Parse a whole number from 1 to 10,000."""
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= 10_000:
-        raise ArgumentTypeError(f"{text!r} is no number from 1 to 10000")
+        raise ArgumentTypeError(f"{text!r} is not a number from 1 to 10000")
     return int(text)
 
 
 class Command(command.Command):
     help = (
-        "Forget what ended longer ago than the retention: journals, packs, the audit trail, spent keys. Safe while the house "
-        "works, twice at once, and interrupted: every batch is a transaction of its own."
+        "Delete journals, packs, audit events and idempotency keys of orders that ended before the retention. It can "
+        "run beside the pools and beside another prune, and be interrupted: each batch is one transaction."
     )
     epilog = EPILOG
 
@@ -74,9 +72,11 @@ class Command(command.Command):
             "--retention", type=duration, metavar="DURATION", help="instead of ORDERSAGA_RETENTION (P90D)"
         )
         parser.add_argument(
-            "--batch", type=size, default=500, metavar="N", help="orders of one transaction (500)"
+            "--batch", type=size, default=500, metavar="N", help="orders in each transaction (500)"
         )
-        parser.add_argument("--dry-run", action="store_true", help="count what would go and change nothing")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="count what would be deleted and change nothing"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -84,8 +84,9 @@ class Command(command.Command):
         retention = options["retention"] or ours.retention
         if retention <= (needed := minimum_retention(ours)):
             raise CommandError(
-                f"A retention of {retention} is too short: a message may come back for {needed} (deadline, reminders, retries, "
-                "and a week in the broker), and would be taken for a new one. Set ORDERSAGA_RETENTION or --retention to more.",
+                f"A retention of {retention} is too short: a message may be redelivered for {needed} (deadline, "
+                "reminders, retries, and a week in the broker) and would then count as new. "
+                "Set ORDERSAGA_RETENTION or --retention to more.",
                 returncode=FAILED,
             )
         pruned: Pruned | None = None
@@ -135,7 +136,7 @@ class Command(command.Command):
 
 
 def _databases(ours: Settings) -> Databases:
-    """Of all participants, those of other packages too."""
+    """Connect to the databases of all participants, including those of other packages."""
     from workers.choreography import choreography
 
     others = {
@@ -148,8 +149,8 @@ def _databases(ours: Settings) -> Databases:
 
 def _sentence(pruned: Pruned, *, dry: bool) -> str:
     gone = ", ".join(f"{count:,} {kind}" for kind, count in pruned.gone.items() if count) or "nothing"
-    verb = "would go, and the packs that nobody would point at" if dry else "gone"
-    return f"of what ended before {pruned.horizon:%Y-%m-%d %H:%M}: {gone} {verb}"
+    verb = "would be deleted, and the packs that nothing refers to" if dry else "deleted"
+    return f"ended before {pruned.horizon:%Y-%m-%d %H:%M}: {gone} {verb}"
 
 
 def _fault(error: psycopg2.Error) -> str:
@@ -157,5 +158,8 @@ def _fault(error: psycopg2.Error) -> str:
     if error.pgcode == UNDEFINED_TABLE:
         return f"A database lacks tables ({text}). Run: manage.py migrate"
     if error.pgcode is None:
-        return f"A database does not answer: {text}. Is PostgreSQL running? ORDERSAGA_…_DATABASE_URL say where it should be."
-    return f"A database refused: {text}"
+        return (
+            f"A database does not answer: {text}. Check that PostgreSQL is running, and correct "
+            "ORDERSAGA_…_DATABASE_URL if it names the wrong server."
+        )
+    return f"A database refused a statement: {text}"

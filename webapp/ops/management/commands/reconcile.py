@@ -1,4 +1,4 @@
-"""``manage.py reconcile``: an auditor that trusts nobody compares the three databases."""
+"""``manage.py reconcile``: compare the three databases independently of the engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from webapp.ops.cli import command
+from webapp.ops.cli import FAILED, INTERRUPTED, command
 from webapp.ops.cli.command import number_between
 from webapp.ops.cli.console import Bar, Console, show_bar
 from webapp.ops.reconcile import Auditor, Report, Unreadable, audit_queue
@@ -19,22 +19,22 @@ from webapp.ops.reconcile.audit_lag import AuditQueue
 from webapp.ops.reconcile.report import Watch, report_as_json, show_changes, show_report, watch_as_json
 from workers.settings import settings
 
-VIOLATIONS, UNREADABLE, INTERRUPTED = 1, 2, 130
-"""How the command ends when something is wrong, when it could not look, and after Ctrl-C without --watch."""
+VIOLATIONS = 1
 GRACE = timedelta(seconds=60)
 EVERY = 60.0
 EPILOG = """
-With --watch every look is one line; below it stands what has come and what has gone since the look before. While a
-database cannot be read it says so and looks again. Ctrl-C ends it, with the status of the last look.
+With --watch each comparison prints one line, followed by the violations that are new or gone since the one before. If
+a database cannot be read, that is reported and the comparison is repeated. Ctrl-C ends it with the status of the last
+comparison.
 
-Audit events that are still in an outbox or in the audit's queue are lag: the report says how much and how old, and the
-exit status does not tell.
+Audit events that are still in an outbox or in the audit's queue are lag. The report shows their number and age; they
+do not change the exit status.
 
 exit status:
-  0    nothing disagrees
-  1    something does; the evidence is printed
+  0    the databases agree
+  1    they disagree; the evidence is printed
   2    a database cannot be read
-  130  Ctrl-C before that was known
+  130  Ctrl-C before the result was known
 
 examples:
   manage.py reconcile
@@ -44,47 +44,47 @@ examples:
 
 
 def grace(text: str) -> timedelta:
-    """Seconds, 0 or more."""
+    """Parse a number of seconds from 0 to one day."""
     try:
         given = timedelta(seconds=float(text))
     except (ValueError, OverflowError):
         given = timedelta(-1)
     if not timedelta(0) <= given <= timedelta(days=1):
-        raise ArgumentTypeError(f"{text!r} is no number of seconds from 0 to 86400")
+        raise ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 86400")
     return given
 
 
 class Command(command.Command):
-    help = "Compare the three databases, order by order, and name what disagrees."
+    help = "Compare the three databases, order by order, and report each disagreement."
     epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The options."""
+
         parser.add_argument(
             "--grace",
             type=grace,
             default=GRACE,
             metavar="SECONDS",
-            help="how old a disagreement must be before it is called a violation (60); what is younger is read again",
+            help="the age from which a disagreement is a violation (60); younger ones are read again",
         )
         parser.add_argument(
             "--watch", type=number_between(0.1, 86_400, float), nargs="?", const=EVERY, metavar="SECONDS",
-            help=f"look again so many seconds after each look ({EVERY:g}), until Ctrl-C",
+            help=f"repeat the comparison after this many seconds ({EVERY:g}), until Ctrl-C",
         )  # fmt: skip
         parser.add_argument(
             "--rabbitmq-admin", metavar="URL", default="",
-            help="RabbitMQ's management interface (http://<the broker's host>:15672, with the broker's user)",
+            help="RabbitMQ's management interface (port 15672 of the broker's host, with the broker's user)",
         )  # fmt: skip
         parser.add_argument(
-            "--json", action="store_true", help="print one JSON object; with --watch one line for each look"
+            "--json", action="store_true", help="print one JSON object; with --watch one per line"
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Look once, or again and again."""
+
         try:
             queue = audit_queue(settings().broker_url, options["rabbitmq_admin"])
         except ValueError as error:
-            raise CommandError(f"--rabbitmq-admin: {error}", returncode=UNREADABLE) from error
+            raise CommandError(f"--rabbitmq-admin: {error}", returncode=FAILED) from error
         looking = _Looking(options["grace"], queue, as_json=options["json"])
         try:
             if options["watch"] is None:
@@ -100,7 +100,7 @@ class Command(command.Command):
 
 
 class _Looking:
-    """``status`` is how the last look ended, None before the first."""
+    """:ivar status: the exit status of the last comparison; None before the first."""
 
     def __init__(self, grace: timedelta, queue: AuditQueue, *, as_json: bool) -> None:
         self.told = Console(stderr=True)
@@ -144,13 +144,13 @@ class _Looking:
             time.sleep(seconds)
 
     def _look(self) -> Report | None:
-        """None when a database cannot be read; that is told."""
+        """Compare once; None, after an error message, when a database cannot be read."""
         try:
             with show_bar(self.told, hidden=self._json) as self._bar:
                 report = self._auditor.audit()
         except Unreadable as error:
             self.told.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
-            self.status = UNREADABLE
+            self.status = FAILED
             return None
         self.status = 0 if report.clean else VIOLATIONS
         return report
@@ -160,6 +160,6 @@ class _Looking:
 
     def _wait(self, seconds: float, suspects: int) -> None:
         self.told.print(
-            f"{suspects:,} suspect(s) may be on their way to agreement; reading them again in {seconds:.0f} s"
+            f"{suspects:,} suspect(s) may still be in progress; reading them again in {seconds:.0f} s"
         )
         time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""``manage.py saga``: the story of one saga, as a tree with times."""
+"""``manage.py saga``: print the timeline of one saga as a tree."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ NOT_FOUND = 1
 
 EPILOG = """
 exit status:
-  0    told
-  1    nothing has this id
-  2    the database cannot be read; the message says what to do
+  0    printed
+  1    the id does not exist
+  2    the database cannot be read; the message names the remedy
   130  Ctrl-C
 
 examples:
-  manage.py saga 4711                     by the order's number
+  manage.py saga 4711                     by order number
   manage.py saga 0198c5a0-6f3e-7cc1-9d4e-2f6b1d1f0a11
-                                          by an id: of it, a signal, a task
+                                          by the id of a saga, signal or task
   manage.py saga 4711 --json | jq '.events[].name'
 """
 
 
 class Command(command.Command):
-    help = "Tell the story of one saga: what was said, each line under what led to it."
+    help = "Print the timeline of one saga: each event below its cause."
     epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -43,12 +43,12 @@ class Command(command.Command):
     def handle(self, *_: Any, **options: Any) -> None:
         with explain_orders_errors():
             saga = find_saga(options["id"])
-            story = load_timeline(saga) if saga else None
-        if story is None:
+            timeline = load_timeline(saga) if saga else None
+        if timeline is None:
             raise CommandError(
-                f"Nothing has this id: {options['id'][:80]!r}. Tried: {ID_KINDS}.", returncode=NOT_FOUND
+                f"No saga has the id {options['id'][:80]!r}. Accepted: {ID_KINDS}.", returncode=NOT_FOUND
             )
         if options["json"]:
-            print(saga_as_json(story))  # noqa: T201 - this is what was asked for
+            print(saga_as_json(timeline))  # noqa: T201 - output
         else:
-            show_saga(story, Console(highlight=False))
+            show_saga(timeline, Console(highlight=False))

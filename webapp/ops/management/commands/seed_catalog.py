@@ -1,4 +1,4 @@
-"""``manage.py seed_catalog``: goods, stock and wallets, so that orders can be placed."""
+"""``manage.py seed_catalog``: create products, stock and wallets for test orders."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from webapp.ops import demo_data
-from webapp.ops.cli import command
+from webapp.ops.cli import FAILED, command
 from webapp.ops.cli.command import number_between
 from webapp.ops.cli.console import Console, show_bar
 from webapp.ops.cli.db_errors import explain_errors, explain_orders_errors
-from webapp.ops.cli.main import FAILED
 from webapp.ops.demo_data import EXAMPLES
 from webapp.ops.order_import.record import FileRefused
 from webapp.orders.models import Product
@@ -25,18 +24,18 @@ from workers.payments.seed import NewWallet, open_wallets
 from workers.payments.steps import payments
 
 PARTS = 3
-"""Each is filled in one transaction of its database."""
+"""Catalogue, stock and wallets: each is filled in one transaction of its database."""
 MOST = 10**12
 PLENTY = 1_000_000
 EPILOG = f"""
-Besides come {demo_data.SCARCE_ARTICLES} articles without stock (SCARCE-0001 …), and {demo_data.DECLINED_CUSTOMERS} customers each who are
-poor, blocked or limited (poor-0001 …), whose payments are declined. With --example there is only what those orders
-need; the other options do not matter then.
+It also creates {demo_data.SCARCE_ARTICLES} products without stock (SCARCE-0001 …), and {demo_data.DECLINED_CUSTOMERS}
+customers of each kind whose payments are declined: poor, blocked and limited (poor-0001 …). With --example it creates
+only what those orders need and ignores the other options.
 
 exit status:
-  0    all is there
-  2    a database does not answer or lacks its tables, or an option makes no sense; the message says what to do
-  130  Ctrl-C: run it again, it adds what is missing
+  0    everything exists
+  2    a database does not answer or is not migrated, or an option is invalid; the message names the remedy
+  130  Ctrl-C; run it again for the rest
 
 examples:
   manage.py seed_catalog
@@ -46,32 +45,32 @@ examples:
 
 
 class Command(command.Command):
-    help = "Fill the catalogue, the stock and the wallets up to what is asked for; again adds only what is missing."
+    help = "Fill up catalogue, stock and wallets. Running it again adds only what is missing."
     epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The options."""
+
         add = parser.add_argument
         add(
             "--products",
             type=number_between(0, PLENTY),
             default=50,
             metavar="N",
-            help="articles, SKU-0001 and on (50)",
+            help="products SKU-0001 … (50)",
         )
         add(
             "--stock",
             type=number_between(0, MOST),
             default=1_000_000,
             metavar="N",
-            help="units on hand of each (1000000)",
+            help="units on hand of each product (1000000)",
         )
         add(
             "--customers",
             type=number_between(0, PLENTY),
             default=100,
             metavar="N",
-            help="customers, customer-0001 and on (100)",
+            help="customers customer-0001 … (100)",
         )
         add(
             "--balance",
@@ -83,12 +82,12 @@ class Command(command.Command):
         add(
             "--example",
             choices=sorted(EXAMPLES),
-            help="what the real orders of that folder under examples/ need",
+            help="create what the orders of this folder in examples/ need",
         )
         add("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Fill up, tell."""
+
         products, goods, wallets = _example(options["example"]) if options["example"] else _shop(options)
         with show_bar(Console(stderr=True), hidden=options["json"] or not options["verbosity"]) as under_way:
             under_way("catalogue", 0, PARTS)
@@ -103,7 +102,7 @@ class Command(command.Command):
             self.stdout.write(json.dumps(told))
         elif options["verbosity"]:
             self.stdout.write(
-                f"{len(goods)} articles, {units} units received; {len(wallets)} customers, {filled} wallets filled up"
+                f"{len(goods)} products, {units} units received; {len(wallets)} customers, {filled} wallets filled up"
             )
 
 
@@ -151,4 +150,4 @@ def _funded(wallets: Collection[NewWallet]) -> int:
         try:
             return open_wallets(money.db, wallets)
         except WalletUnfit as error:
-            raise CommandError(f"Wallets are open in another currency: {error}", returncode=FAILED) from error
+            raise CommandError(f"Wallets exist in another currency: {error}", returncode=FAILED) from error

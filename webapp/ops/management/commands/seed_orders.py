@@ -1,4 +1,4 @@
-"""``manage.py seed_orders``: random orders over the catalogue, followed until they have settled."""
+"""``manage.py seed_orders``: place random orders and measure how they settle."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from django.core.management.base import CommandError
 from rich.progress import Progress
 
 from ordersaga.ids import new_id
-from webapp.ops.cli import command
+from webapp.ops.cli import FAILED, INTERRUPTED, command
 from webapp.ops.cli.command import number_between
 from webapp.ops.cli.console import Console, progress_bars
 from webapp.ops.cli.db_errors import explain_orders_errors
 from webapp.ops.cli.graceful_stop import StopRequest, catch_interrupt
-from webapp.ops.cli.main import FAILED
 from webapp.ops.loadgen import (
     TIMEOUT,
     Catalog,
@@ -32,36 +31,36 @@ from webapp.ops.loadgen.report import as_json, show_figures
 from webapp.ops.loadgen.wait import explain_waiting
 from webapp.orders.exceptions import OrderError
 
-OPEN, INTERRUPTED = 1, 130
-"""How the command ends when orders had not settled in time, and after Ctrl-C."""
+OPEN = 1
+"""The exit status when orders have not settled in time."""
 MOST = 10_000_000
-HELP = "Place random orders over the catalogue, and say how fast they settle and how."
+HELP = "Place random orders for products of the catalogue, and report how fast and how they settle."
 EPILOG = """
-A share is written 0.1 or 10%. The same --seed gives the same orders; they are new ones each time.
-Orders that are declined come from customers without money, who are blocked, or over their limit; those out of
-stock have one line of an article that is never there. Who cancels does so within a second: some come too late.
+A share is written 0.1 or 10%. The same --seed gives orders with the same content, which are placed as new orders.
+Declined orders come from customers who are poor, blocked or over their limit; orders out of stock have a line for a
+product without stock. Cancel requests are sent within a second after placing, so that some are too late.
 
 exit status:
-  0    all were placed and, with --wait, have settled
-  1    with --wait: some had not settled in time
-  2    orders could not be placed; the message says what to do
-  130  Ctrl-C: what was placed is told, and goes on its way
+  0    all orders were placed and, with --wait, have settled
+  1    with --wait: some orders had not settled in time
+  2    orders could not be placed; the message names the remedy
+  130  Ctrl-C; orders that were placed continue
 
 examples:
   manage.py seed_orders --count 1000 --wait
   manage.py seed_orders --decline 10% --out-of-stock 5% --cancel 5% --seed 7
-  manage.py seed_orders --count 6000 --rate 20     five minutes of trade
+  manage.py seed_orders --count 6000 --rate 20     for five minutes
   manage.py seed_orders --count 50000 --batch 200 --wait --timeout 600 --json
 """
 
 
 def share(text: str) -> float:
-    """``0.1`` or ``10%``."""
+    """Parse ``0.1`` or ``10%``."""
     number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
     try:
         value = float(number) / (100 if percent else 1)
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no share: for a tenth write 0.1 or 10%") from None
+        raise ArgumentTypeError(f"{text!r} is not a share: for a tenth write 0.1 or 10%") from None
     if not 0 <= value <= 1:
         raise ArgumentTypeError(
             f"{text!r} is not between 0 and 1 (0% and 100%): for a tenth write 0.1 or 10%"
@@ -74,57 +73,65 @@ class Command(command.Command):
     epilog = EPILOG
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The options."""
+
         add = parser.add_argument
-        add("--count", type=number_between(1, MOST), default=1000, metavar="N", help="how many orders (1000)")
+        add(
+            "--count",
+            type=number_between(1, MOST),
+            default=1000,
+            metavar="N",
+            help="the number of orders (1000)",
+        )
         add(
             "--rate",
             type=number_between(0, 1e6, float),
             default=0.0,
             metavar="R",
-            help="orders a second; 0: all it can (0)",
+            help="orders per second; 0 is as fast as possible (0)",
         )
         add(
             "--batch",
             type=number_between(1, 1000),
             default=20,
             metavar="N",
-            help="most orders in one transaction (20)",
+            help="the most orders in one transaction (20)",
         )
-        add("--decline", type=share, default=0.0, metavar="SHARE", help="whose payment is declined (0)")
+        add(
+            "--decline", type=share, default=0.0, metavar="SHARE", help="orders whose payment is declined (0)"
+        )
         add(
             "--out-of-stock",
             type=share,
             default=0.0,
             metavar="SHARE",
-            help="with a line that is out of stock (0)",
+            help="orders with a line that is out of stock (0)",
         )
-        add("--free", type=share, default=0.0, metavar="SHARE", help="that cost nothing (0)")
-        add("--cancel", type=share, default=0.0, metavar="SHARE", help="whose customer asks to cancel (0)")
+        add("--free", type=share, default=0.0, metavar="SHARE", help="orders that are free of charge (0)")
+        add("--cancel", type=share, default=0.0, metavar="SHARE", help="orders with a cancel request (0)")
         add(
             "--seed",
             type=int,
             metavar="N",
-            help="the number that decides all that is random (another one each time)",
+            help="the seed of all random choices (random)",
         )
         add(
             "--customers",
             type=number_between(1, MOST),
             default=100,
             metavar="N",
-            help="as many as seed_catalog made (100)",
+            help="the number of customers that seed_catalog created (100)",
         )
         add("--wait", action="store_true", help="wait until these orders have settled")
         add(
             "--timeout",
             type=number_between(0, 1e6, float),
             metavar="SECONDS",
-            help=f"with --wait: how long ({TIMEOUT:g})",
+            help=f"how long --wait waits ({TIMEOUT:g})",
         )
         add("--json", action="store_true", help="print one JSON object instead of the table")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Place, wait, tell."""
+
         seed = SystemRandom().randrange(10**6) if options["seed"] is None else options["seed"]
         mix = _mix(options)
         stop = StopRequest()
@@ -140,7 +147,7 @@ class Command(command.Command):
                         seeding.wait(TIMEOUT if options["timeout"] is None else options["timeout"])
                 except OrderError as error:
                     raise CommandError(
-                        f"{_placed(seeding.run, mix)} Then one was refused. {error}", returncode=FAILED
+                        f"{_placed(seeding.run, mix)} Then an order was refused. {error}", returncode=FAILED
                     ) from error
             figures = seeding.figures()
         if options["json"]:
@@ -152,7 +159,7 @@ class Command(command.Command):
     def _end(self, stop: StopRequest, run: Run, figures: Figures, mix: Mix, *, waited: bool) -> None:
         told = Console(stderr=True, highlight=False)
         if stop.requested:
-            told.print(f"\n  Stopped. {_placed(run, mix)} What was placed goes on its way.")
+            told.print(f"\n  Stopped. {_placed(run, mix)} These orders continue.")
             sys.exit(INTERRUPTED)
         if waited and (left := sum(figures.open.values())):
             told.print(
@@ -162,7 +169,7 @@ class Command(command.Command):
 
 
 class _Seeding:
-    """A run, its tally and its bars."""
+    """A run with its progress bars."""
 
     def __init__(self, key: str, bars: Progress, count: int, *, follow: bool, stop: StopRequest) -> None:
         self.run = Run(stop, self._show)
@@ -172,7 +179,7 @@ class _Seeding:
         self._key = key
 
     def wait(self, seconds: float) -> None:
-        """Until all that was placed has settled, for so many seconds at most."""
+        """Wait until all placed orders have settled, for at most ``seconds``."""
         self._bars.update(self._placing, total=self.run.placed)
         if self._following:
             self._following.wait(self.run.first, self.run.placed, seconds)
@@ -188,11 +195,11 @@ class _Seeding:
 
 def _mix(options: dict[str, Any]) -> Mix:
     if options["timeout"] is not None and not options["wait"]:
-        raise CommandError("--timeout says how long to wait: say --wait, too", returncode=FAILED)
+        raise CommandError("--timeout needs --wait", returncode=FAILED)
     try:
         return Mix(**{name: options[name] for name in ("count", "decline", "out_of_stock", "free", "cancel")})
     except ValueError as error:
-        raise CommandError(f"{error}. Make the shares smaller.", returncode=FAILED) from error
+        raise CommandError(f"{error}. Reduce the shares.", returncode=FAILED) from error
 
 
 def _shelf(mix: Mix) -> Catalog:

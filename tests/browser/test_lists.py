@@ -79,7 +79,7 @@ def test_events_and_dead_letters_are_filtered_and_found(
     operator.open(f"/admin/audit/sagaevent/?q={order_number(site.installation, dataset.gone)}")
     assert "OutOfStock" in operator.column("what")
     operator.open("/admin/audit/deadletter/")
-    operator.follow("the broker gave the message up")
+    operator.follow("message given up by the broker")
     assert set(operator.column("where")) == {"OrderPlaced"}
     operator.open(f"/admin/audit/deadletter/?q={dataset.given_up[2]}")
     assert operator.rows() == 1

@@ -1,6 +1,6 @@
-"""What was heard of every saga, and the one desk of dead letters. Written by the audit participant alone."""
+"""Audit events of all sagas, and all dead letters. Only the audit participant inserts rows."""
 
-# ruff: noqa: DJ001 - a text that is NULL has not happened; an empty one would have happened and be empty
+# ruff: noqa: DJ001 - NULL marks a text that does not exist yet; "" would be a text
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 
 class SagaEvent(models.Model):
-    """One thing that was said of one saga. Rows are only ever added; a trigger refuses the rest."""
+    """One event of a saga. The table is append-only; a trigger enforces it."""
 
     class Kind(models.TextChoices):
         SIGNAL = "signal", "signal"
@@ -25,12 +25,12 @@ class SagaEvent(models.Model):
     cause = models.UUIDField(null=True, help_text="the signal that led to it")
     kind = models.TextField(choices=Kind)
     name = models.TextField(help_text="the signal's or notice's name")
-    participant = models.TextField(help_text="who said it")
+    participant = models.TextField(help_text="emitted it")
     step = models.TextField(null=True)
     task_id = models.TextField(null=True)
     attempt = models.IntegerField(null=True)
-    again = models.BooleanField(help_text="said once more, after it had been said before")
-    reason = models.TextField(null=True, help_text="a refusal's, for people")
+    again = models.BooleanField(help_text="re-sent")
+    reason = models.TextField(null=True, help_text="why it was refused")
     said_at = models.DateTimeField()
     heard_at = models.DateTimeField(db_default=Now())
     data = models.JSONField()
@@ -40,9 +40,8 @@ class SagaEvent(models.Model):
         indexes = [
             models.Index(fields=["saga_id", "id"], name="saga_event_story"),
             models.Index(fields=["task_id"], name="saga_event_task", condition=Q(task_id__isnull=False)),
-            # What is rare is found by these, one for each: an index of kind and id would look dearer to
-            # PostgreSQL than to walk back along the key, which is long when the last of a kind is old.
-            # Signals and notices are never far.
+            # One index for each rare kind. PostgreSQL estimates an index on kind and id as more expensive than
+            # a backward scan of the primary key, which is slow when the last event of a kind is old.
             models.Index(fields=["id"], name="saga_event_refusal", condition=Q(kind="refusal")),
             models.Index(fields=["id"], name="saga_event_answer", condition=Q(kind="answer")),
             models.Index(fields=["id"], name="saga_event_attention", condition=Q(kind="attention")),
@@ -60,12 +59,12 @@ class SagaEvent(models.Model):
 
 
 class DeadLetter(models.Model):
-    """A message or signal that was given up, wherever that was; a repeated delivery makes no second row."""
+    """A signal whose step was given up, or a message that the broker gave up; redelivery adds no second row."""
 
     class Source(models.TextChoices):
-        PARTICIPANT = "participant", "a participant gave the step up"
-        BROKER = "broker", "the broker gave the message up"
-        UNHEARD = "unheard", "nobody listens to it"
+        PARTICIPANT = "participant", "step given up by a participant"
+        BROKER = "broker", "message given up by the broker"
+        UNHEARD = "unheard", "message without a consumer"
 
     class Outcome(models.TextChoices):
         REPLAYED = "replayed", "replayed"
@@ -74,21 +73,21 @@ class DeadLetter(models.Model):
     id = models.BigAutoField(primary_key=True)
     source = models.TextField(choices=Source)
     key = models.CharField(max_length=64, help_text="the same for each delivery of the same dead letter")
-    participant = models.TextField(help_text="the participant, or the queue where it died")
+    participant = models.TextField(help_text="the participant, or the queue that dead-lettered it")
     saga_id = models.UUIDField(null=True)
     step = models.TextField(null=True)
-    topic = models.TextField(help_text="the signal's topic, as far as it can be told")
+    topic = models.TextField(help_text="the signal's topic, if it is known")
     error = models.TextField()
     message = models.TextField()
     traceback = models.TextField()
-    body = models.BinaryField(help_text="as it came, undecoded")
+    body = models.BinaryField(help_text="the undecoded message")
     digest = models.CharField(
         max_length=64, help_text="SHA-256 of the body; the logs print its first 16 digits"
     )
     headers = models.JSONField()
     attempts = models.IntegerField()
     received_at = models.DateTimeField(db_default=Now())
-    outcome = models.TextField(choices=Outcome, null=True, help_text="what an operator decided")
+    outcome = models.TextField(choices=Outcome, null=True, help_text="the operator's decision")
     settled_at = models.DateTimeField(null=True)
     settled_by = models.TextField(null=True)
     settled_why = models.TextField(null=True)
@@ -110,7 +109,7 @@ class DeadLetter(models.Model):
             models.Index(fields=["step", "id"], name="dead_letter_step"),
             models.Index(fields=["error", "id"], name="dead_letter_error"),
             models.Index(fields=["digest"], name="dead_letter_digest", opclasses=["varchar_pattern_ops"]),
-            models.Index(  # groups are counted from it alone
+            models.Index(  # answers the grouped list alone
                 fields=["participant", "step", "error", "received_at"],
                 name="dead_letter_groups",
                 condition=Q(outcome__isnull=True),

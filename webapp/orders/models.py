@@ -1,6 +1,6 @@
-"""What the shop keeps of an order. Money is an integer number of minor units with its currency."""
+"""Products, orders and their sagas. Money is an integer number of minor units with its currency."""
 
-# ruff: noqa: DJ001 - a text that is NULL has not happened; an empty one would have happened and be empty
+# ruff: noqa: DJ001 - NULL marks a text that does not exist yet; "" would be a text
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workers.signals import MAX_QUANTITY
 KEY_LENGTH = 128
 """The longest idempotency key, in characters."""
 PRUNED_KEY_PREFIX = "forgotten:"
-"""How a key begins that was spent and pruned; the order's number follows."""
+"""The prefix of a pruned key; the order's number follows."""
 
 
 NAME_LENGTH = 200
@@ -22,11 +22,11 @@ NAME_LENGTH = 200
 
 
 class Product(models.Model):
-    """One article of the catalogue; its stock is the inventory's business."""
+    """A product of the catalogue; inventory keeps its stock."""
 
     sku = models.CharField(primary_key=True, max_length=64)
     name = models.CharField(max_length=NAME_LENGTH)
-    price = models.BigIntegerField(help_text="minor units, for one")
+    price = models.BigIntegerField(help_text="minor units, for one unit")
     currency = models.CharField(max_length=3)
     active = models.BooleanField(default=True, db_default=True, help_text="whether it can be ordered")
 
@@ -39,7 +39,7 @@ class Product(models.Model):
 
 
 class Saga(models.Model):
-    """The engine's row of one saga, read here and written by the engine alone."""
+    """The engine's row of a saga; only the engine writes it."""
 
     class Status(models.TextChoices):
         PENDING = "PENDING", "pending"
@@ -50,16 +50,16 @@ class Saga(models.Model):
     id = models.UUIDField(primary_key=True)
     name = models.TextField()
     status = models.TextField(choices=Status)
-    participants = ArrayField(models.TextField(), help_text="those who must answer a refusal")
-    refusal = models.TextField(null=True, help_text="the refusal that turned the saga round")
+    participants = ArrayField(models.TextField(), help_text="must answer a refusal")
+    refusal = models.TextField(null=True, help_text="the refusal that rolled the saga back")
     refused_by = models.TextField(null=True)
     reason = models.TextField(null=True)
     deadline_at = models.DateTimeField()
     started_at = models.DateTimeField()
     moved_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
-    rounds = models.IntegerField(help_text="reminders in vain")
-    attention = models.TextField(null=True, help_text="why a human should look")
+    rounds = models.IntegerField("reminders", help_text="since the saga moved last")
+    attention = models.TextField("needs attention", null=True, help_text="why it cannot continue by itself")
 
     class Meta:
         managed = False
@@ -71,7 +71,7 @@ class Saga(models.Model):
 
 
 class Order(models.Model):
-    """An order; ``id`` is the number shown to people. Its status is its saga's, nowhere else."""
+    """An order; ``id`` is its number, and its status is that of its saga."""
 
     id = models.BigAutoField(primary_key=True)
     # checked at commit, so order and saga may be written in either order of one transaction
@@ -81,20 +81,20 @@ class Order(models.Model):
     amount = models.BigIntegerField(help_text="minor units, the sum of its lines")
     placed_at = models.DateTimeField(db_default=Now())
     idempotency_key = models.CharField(max_length=KEY_LENGTH)
-    content_digest = models.CharField(max_length=64, help_text="SHA-256 of what was ordered")
+    content_digest = models.CharField(max_length=64, help_text="SHA-256 of the order's content")
     confirmed_at = models.DateTimeField(null=True)
 
     class Meta:
         permissions = [
             ("place_order", "Can place orders"),
-            ("cancel_order", "Can ask for orders to be cancelled"),
+            ("cancel_order", "Can request cancellations"),
         ]
-        # one index each, where unique=True and db_index=True on text would make two
+        # a single index; unique=True or db_index=True on text would create two
         indexes = [
             models.Index(fields=["customer"], name="order_customer", opclasses=["varchar_pattern_ops"])
         ]
         constraints = [
-            # decides between two processes that place the same order
+            # of two processes that place the same order, one succeeds
             models.UniqueConstraint(fields=["idempotency_key"], name="order_key_once"),
             models.CheckConstraint(condition=Q(amount__gte=0), name="order_amount_not_negative"),
             models.CheckConstraint(condition=~Q(idempotency_key=""), name="order_key_not_empty"),
@@ -110,7 +110,7 @@ class Order(models.Model):
 
 
 class OrderLine(models.Model):
-    """So many of one article; ``amount`` is for the whole line."""
+    """A quantity of one product; ``amount`` is for the whole line."""
 
     order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines", db_index=False)
     number = models.PositiveSmallIntegerField()
@@ -137,7 +137,7 @@ class OrderLine(models.Model):
 
 
 class CancelRequest(models.Model):
-    """The customer's wish to cancel, and what became of it."""
+    """A request to cancel an order, and its outcome."""
 
     class Outcome(models.TextChoices):
         CANCELLED = "cancelled", "cancelled"
@@ -153,7 +153,7 @@ class CancelRequest(models.Model):
 
     class Meta:
         constraints = [
-            # an answer has its time, and a time its answer
+            # outcome and time are set together
             models.CheckConstraint(
                 condition=Q(outcome__isnull=True, answered_at__isnull=True)
                 | Q(outcome__isnull=False, answered_at__isnull=False),

@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name_plural": "Pools and tasks, in Flower",
+                "verbose_name_plural": "Pools and tasks (Flower)",
                 "permissions": [("control_pool", "Can control pools through Flower")],
                 "managed": False,
                 "default_permissions": (),

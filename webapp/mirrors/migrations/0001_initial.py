@@ -1,4 +1,4 @@
-"""No table is made here: what the admin shows of inventory's and payments' databases, and who may see it."""
+"""The read-only models of other databases; no table is created."""
 
 from django.db import migrations, models
 
@@ -60,8 +60,8 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField()),
             ],
             options={
-                "verbose_name": "movement of stock",
-                "verbose_name_plural": "movements of stock",
+                "verbose_name": "stock movement",
+                "verbose_name_plural": "stock movements",
                 "db_table": "movement",
                 "managed": False,
                 "default_permissions": ("view",),
@@ -95,13 +95,13 @@ class Migration(migrations.Migration):
             fields=[
                 ("sku", models.TextField(primary_key=True, serialize=False, verbose_name="SKU")),
                 ("on_hand", models.BigIntegerField()),
-                ("held", models.BigIntegerField(help_text="for orders that are not settled yet")),
+                ("held", models.BigIntegerField(help_text="reserved for open orders")),
                 ("sold", models.BigIntegerField()),
                 ("received", models.BigIntegerField()),
             ],
             options={
-                "verbose_name": "article in stock",
-                "verbose_name_plural": "articles in stock",
+                "verbose_name": "stock item",
+                "verbose_name_plural": "stock items",
                 "db_table": "product",
                 "managed": False,
                 "default_permissions": ("view",),

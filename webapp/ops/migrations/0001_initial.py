@@ -1,8 +1,7 @@
-"""The horizon: what ended before it may be forgotten, and nothing else, whoever asks.
+"""The horizon of pruning, and the trigger that keeps audit events recorded after it.
 
-The audit trail stays append-only: a row may go only when it was heard before the horizon and the transaction
-says that it prunes. The horizon never goes back, and never comes nearer than a week, in which any message may
-still come back.
+The horizon only moves forward, and stays at least a week in the past, because a message may be redelivered for
+that long.
 """
 
 from django.db import migrations
@@ -34,15 +33,7 @@ DROP TABLE ops_horizon;
 DROP FUNCTION ops_horizon_moves();
 """
 
-APPEND_ONLY = """
-CREATE OR REPLACE FUNCTION audit_sagaevent_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF TG_OP = 'DELETE' AND current_setting('ordersaga.pruning', true) = 'on' THEN
-        RETURN NULL;  -- each row is looked at by the other trigger
-    END IF;
-    RAISE EXCEPTION 'the audit trail is append-only: % refused', TG_OP USING ERRCODE = 'restrict_violation';
-END $$;
-
+KEEP_EVENTS = """
 CREATE FUNCTION audit_sagaevent_forgotten() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.heard_at >= (SELECT forgotten FROM ops_horizon) THEN
@@ -54,21 +45,17 @@ END $$;
 CREATE TRIGGER audit_sagaevent_forgotten BEFORE DELETE ON audit_sagaevent
     FOR EACH ROW EXECUTE FUNCTION audit_sagaevent_forgotten();
 """
-APPEND_ONLY_AS_BEFORE = """
+DROP_KEEP_EVENTS = """
 DROP TRIGGER audit_sagaevent_forgotten ON audit_sagaevent;
 DROP FUNCTION audit_sagaevent_forgotten();
-CREATE OR REPLACE FUNCTION audit_sagaevent_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION 'the audit trail is append-only: % refused', TG_OP USING ERRCODE = 'restrict_violation';
-END $$;
 """
 
 
 class Migration(migrations.Migration):
     initial = True
-    dependencies = [("audit", "0002_settled_dead_letters"), ("orders", "0001_initial")]
+    dependencies = [("audit", "0001_initial"), ("orders", "0001_initial")]
 
     operations = [
         migrations.RunSQL([HORIZON], [DROP_HORIZON]),
-        migrations.RunSQL([APPEND_ONLY], [APPEND_ONLY_AS_BEFORE]),
+        migrations.RunSQL([KEEP_EVENTS], [DROP_KEEP_EVENTS]),
     ]

@@ -157,10 +157,10 @@ IN_POSTGRES = [
     ),
     Fault(
         "migrations-missing",
-        ("DELETE FROM django_migrations WHERE app = 'audit' AND name LIKE '0002%'",),
+        ("DELETE FROM django_migrations WHERE app = 'audit' AND name LIKE '0001%'",),
         (
             """INSERT INTO django_migrations (app, name, applied)
-               VALUES ('audit', '0002_settled_dead_letters', now())""",
+               VALUES ('audit', '0001_initial', now())""",
         ),
         owner="orders",
     ),

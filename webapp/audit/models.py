@@ -40,8 +40,8 @@ class SagaEvent(models.Model):
         indexes = [
             models.Index(fields=["saga_id", "id"], name="saga_event_story"),
             models.Index(fields=["task_id"], name="saga_event_task", condition=Q(task_id__isnull=False)),
-            # One index for each rare kind. PostgreSQL estimates an index on kind and id as more expensive than
-            # a backward scan of the primary key, which is slow when the last event of a kind is old.
+            # One index for each rare kind. PostgreSQL estimates an index on kind and id as more expensive
+            # than a backward scan of the primary key, which is slow when the last event of a kind is old.
             models.Index(fields=["id"], name="saga_event_refusal", condition=Q(kind="refusal")),
             models.Index(fields=["id"], name="saga_event_answer", condition=Q(kind="answer")),
             models.Index(fields=["id"], name="saga_event_attention", condition=Q(kind="attention")),
@@ -59,7 +59,7 @@ class SagaEvent(models.Model):
 
 
 class DeadLetter(models.Model):
-    """A signal whose step was given up, or a message that the broker gave up; redelivery adds no second row."""
+    """A signal whose step was given up, or a message that the broker gave up; one row for each."""
 
     class Source(models.TextChoices):
         PARTICIPANT = "participant", "step given up by a participant"

@@ -1,4 +1,4 @@
-"""The broker of the settings, and RabbitMQ's management interface, as the operators' commands use them."""
+"""Connections of the commands to the broker and to RabbitMQ's management interface."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TIMEOUT_SECONDS = 10
 
 
 class ManagementError(Exception):
-    """The management interface cannot be asked, or says no.
+    """The management interface does not answer, or refuses a request.
 
-    :ivar status: the HTTP status; 0 when nobody answers.
+    :ivar status: the HTTP status; 0 without an answer.
     """
 
     def __init__(self, text: str, status: int = 0) -> None:
@@ -30,16 +30,16 @@ class ManagementError(Exception):
 
 
 class Management:
-    """One user's view of one node."""
+    """A client of the management interface."""
 
     def __init__(self, url: str, user: str = "", password: str = "") -> None:
-        """:param url: ``http(s)://host:port``; a user and password in it stand before those given.
+        """:param url: ``http(s)://host:port``; a user and password in it take precedence.
 
-        :raises ValueError: when it is no such address.
+        :raises ValueError: when it is another kind of address.
         """
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("the management address begins with http:// or https:// and names a host")
+            raise ValueError("the management address must begin with http:// or https:// and name a host")
         user, password = unquote(parts.username or user), unquote(parts.password or password)
         port = f":{parts.port}" if parts.port else ""
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -48,10 +48,10 @@ class Management:
 
     @classmethod
     def beside(cls, broker_url: str, address: str = "") -> Management:
-        """The interface of the broker at an AMQP address, with its user: at ``address``, by default at the
-        usual place.
+        """Return a client for the broker at an AMQP address, with its user.
 
-        :raises ValueError: when ``address`` is no such address.
+        :param address: by default port 15672 of the broker's host.
+        :raises ValueError: when ``address`` is another kind of address.
         """
         parts = urlsplit(broker_url.split(";", maxsplit=1)[0])
         host = parts.hostname or "localhost"
@@ -59,18 +59,18 @@ class Management:
         return cls(address, unquote(parts.username or "guest"), unquote(parts.password or "guest"))
 
     def get(self, *path: str) -> Any:
-        """What stands under ``/api/…``; None when there is nothing.
+        """Return the resource at ``/api/…``; None when it does not exist.
 
-        :raises ManagementError: when nobody answers, or this user may not know.
+        :raises ManagementError: when the interface does not answer, or denies access.
         """
         return self._ask("GET", path)
 
     def put(self, *path: str, **body: Any) -> None:
-        """Make it, or make it so; raises as :meth:`get`."""
+        """Create or change a resource; raises as :meth:`get`."""
         self._ask("PUT", path, body)
 
     def delete(self, *path: str) -> None:
-        """Have it gone; raises as :meth:`get`."""
+        """Delete a resource; raises as :meth:`get`."""
         self._ask("DELETE", path)
 
     def _ask(self, method: str, path: tuple[str, ...], body: dict[str, Any] | None = None) -> Any:
@@ -88,7 +88,7 @@ class Management:
             raise ManagementError(
                 f"{method} {address} was answered with {error.code} {error.reason}", error.code
             ) from error
-        except (OSError, ValueError) as error:  # ValueError: whoever answers speaks no HTTP
+        except (OSError, ValueError) as error:  # ValueError: the answer is not HTTP
             raise ManagementError(f"{self.url} does not answer: {getattr(error, 'reason', error)}") from error
         try:
             return json.loads(text) if text else {}
@@ -97,7 +97,7 @@ class Management:
 
 
 def vhost_of(broker_url: str) -> str:
-    """The virtual host that an AMQP address names, as kombu reads it: nothing is ``/``."""
+    """Return the virtual host of an AMQP address, as kombu reads it: none means ``/``."""
     path = urlsplit(broker_url.split(";", maxsplit=1)[0]).path
     return unquote(path.removeprefix("/")) or "/"
 
@@ -108,14 +108,14 @@ SUPPORTED = "Use amqp://… (RabbitMQ) or pgmq://… (PostgreSQL)"
 
 
 def scheme_of(url: str) -> str:
-    """The address without what may be secret."""
+    """Return the scheme of an address, without its secrets."""
     return f"{url.partition('://')[0][:20]}://…"
 
 
 def why_blocked_at(url: str) -> str | None:
-    """Why the broker accepts no messages at the moment; None when it does.
+    """Return why the broker accepts no messages now; None when it accepts them.
 
-    :raises Exception: what connecting raises, and TimeoutError when the broker does not answer.
+    :raises Exception: an error of connecting; TimeoutError when the broker does not answer.
     """
     with open_connection(url) as one:
         one.connect()
@@ -123,14 +123,17 @@ def why_blocked_at(url: str) -> str | None:
 
 
 def describe_alarm(reason: str) -> str:
-    """One sentence about a broker that accepts no messages."""
-    return f"The broker accepts no messages because of an alarm: {reason}. `rabbitmq-diagnostics alarms` on its host tells more."
+    """Describe a broker that accepts no messages."""
+    return (
+        f"The broker accepts no messages because of an alarm: {reason}. "
+        "Details: rabbitmq-diagnostics alarms, on its host."
+    )
 
 
 def open_connection(url: str) -> Connection:
-    """Not yet connected; a context manager.
+    """Return a connection, not yet established, that is a context manager.
 
-    :raises ConfigurationError: when the address is of no broker that can be used.
+    :raises ConfigurationError: when the address names an unsupported broker.
     """
     given = broker(url)
     options = given["broker_transport_options"]

@@ -1,4 +1,4 @@
-"""The goods and customers of the demonstration, and what the real orders under ``examples/`` need."""
+"""The products and customers of test orders, and what the orders in ``examples/`` need."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from workers.payments.seed import NewWallet
 
 CURRENCY = "EUR"
 SCARCE_ARTICLES = 3
-"""How many articles the shop lists and never has."""
+"""The number of products without stock."""
 DECLINED_CUSTOMERS = 10
-"""How many customers of each kind that is declined: poor, blocked, limited."""
+"""The number of customers of each kind that is declined: poor, blocked, limited."""
 ORDER_LIMIT = 100
-"""The most a limited customer may spend on one order, in minor units: less than any article costs."""
+"""The limit per order of a limited customer, in minor units: less than any price."""
 
 
 def stocked_skus(count: int) -> list[str]:
-    """``SKU-0001`` and on: articles in stock."""
+    """Return ``SKU-0001`` …: products in stock."""
     return [f"SKU-{number:04}" for number in range(1, count + 1)]
 
 
 def scarce_skus() -> list[str]:
-    """``SCARCE-0001`` and on: articles that are out of stock."""
+    """Return ``SCARCE-0001`` …: products out of stock."""
     return [f"SCARCE-{number:04}" for number in range(1, SCARCE_ARTICLES + 1)]
 
 
 def price_of(sku: str) -> int:
-    """Of one, in minor units: between 1.99 and 99.99."""
+    """Return the price of one unit in minor units: between 1.99 and 99.99."""
     return 199 + int(sku.rpartition("-")[2]) * 3137 % 9801
 
 
 def customer_names(kind: str, count: int = DECLINED_CUSTOMERS) -> list[str]:
-    """``customer-0001`` and on, or another kind: ``poor``, ``blocked``, ``limited``."""
+    """Return ``customer-0001`` …, or another kind: ``poor``, ``blocked``, ``limited``."""
     return [f"{kind}-{number:04}" for number in range(1, count + 1)]
 
 
 FOLDER = Path(__file__).parent.parent.parent / "examples"
 CDNOW = FOLDER / "cdnow" / "cdnow_sample.txt"
 PRICE = 1499
-"""Of one CD in the catalogue, in cents; each purchase brings an amount of its own."""
+"""The price of a CD in the catalogue, in cents; each purchase has a separate amount."""
 STOCK = 20_000
-"""CDs; the purchases take 16,479 of them."""
+"""CDs in stock; the purchases need 16,479."""
 
 
 @dataclass(frozen=True)
 class ExampleData:
-    """One article, and a wallet for each customer."""
+    """A product with stock, and a wallet for each customer."""
 
     sku: str
     name: str
@@ -61,9 +61,9 @@ class ExampleData:
 
 
 def read_cdnow_example(path: Path = CDNOW) -> ExampleData:
-    """For all purchases of the sample: every customer has to the cent what the file charges them.
+    """Return what the purchases of the sample need: each wallet holds exactly the sum of its purchases.
 
-    :raises FileRefused: when the file is not there.
+    :raises FileRefused: when the file does not exist.
     """
     spent: Counter[str] = Counter()
     with open_source(str(path)) as source:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL of this house: three databases and a broker.
+"""An embedded PostgreSQL with the three databases and a broker.
 
 python -m webapp.ops.embedded start .run/postgres     prints the URLs as environment variables
 python -m webapp.ops.embedded stop .run/postgres
@@ -19,7 +19,7 @@ DATABASES = {
     "inventory": "ordersaga_inventory",
     "payments": "ordersaga_payments",
 }
-"""Each role and the one database it owns."""
+"""By role, the database that it owns."""
 
 
 def start(folder: Path) -> Embedded:

@@ -1,8 +1,7 @@
-"""Signals as they were once written, to prove that today's code still reads them.
+"""Samples of each version of each signal, which the current code must be able to read.
 
-``workers/signal_samples/<Signal>.<version>.json`` holds one signal of each version that was ever in use. A
-deploy meets such signals in queues, outboxes and journals, so a change that cannot read them is refused by
-``choreography --check``.
+``workers/signal_samples/<Signal>.<version>.json`` holds one signal of each version that was in use. Queues,
+outboxes and journals may contain such signals during a deploy, so ``choreography --check`` reads them all.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ FOLDER = Path(__file__).resolve().parents[2] / "workers" / "signal_samples"
 
 
 def signals_by_name(choreography: Choreography) -> dict[str, type[Signal]]:
-    """Every signal of the choreography by its name."""
+    """Return the signals of the choreography by name."""
     return {
         s.__name__: s for step in choreography.steps for s in (step.signature.consumes, *step.signature.emits)
     }
 
 
 def find_unreadable_samples(choreography: Choreography, folder: Path = FOLDER) -> list[str]:
-    """What is wrong: recorded signals that cannot be read, and present versions that nobody has recorded."""
+    """Return a message for each sample that cannot be read, and each current version without a sample."""
     signals = signals_by_name(choreography)
     found = []
     for path in sorted(folder.glob("*.json")):
         name, version = path.stem.rsplit(".", 1)
         if name not in signals:
-            continue  # a participant that is not part of these settings
+            continue  # of a participant that is not in the settings
         row: SignalRow[Any] = SignalRow(
             "", "", None, int(version), "", 0, None, None, json.loads(path.read_text())
         )
@@ -41,7 +40,8 @@ def find_unreadable_samples(choreography: Choreography, folder: Path = FOLDER) -
             Reader(signals[name]).signal_of(row)
         except (ValueError, KeyError, TypeError) as error:
             found.append(
-                f"{name} version {version}, as recorded, cannot be read by version {signals[name].version}: {error}. "
+                f"{name} version {version}, as recorded, cannot be read by version {signals[name].version}: "
+                f"{error}. "
                 f"Raise the version and translate in {name}.upcast()."
             )
     for name, signal in signals.items():
@@ -53,9 +53,7 @@ def find_unreadable_samples(choreography: Choreography, folder: Path = FOLDER) -
 
 
 def write_samples(choreography: Choreography, folder: Path = FOLDER) -> Iterator[Path]:
-    """Write an example of each signal's present version where none is recorded; what is recorded is never
-    changed.
-    """
+    """Write a sample of each signal's current version unless one exists; existing samples stay unchanged."""
     folder.mkdir(exist_ok=True)
     for signal in signals_by_name(choreography).values():
         path = _path(folder, signal)
@@ -69,9 +67,7 @@ def _path(folder: Path, signal: type[Signal]) -> Path:
 
 
 def example_of(schema: dict[str, Any], definitions: dict[str, Any] | None = None) -> Any:
-    """The least value that a JSON schema of a signal allows (those keywords that pydantic writes for
-    signals).
-    """
+    """Return a minimal value of a signal's JSON schema, for the keywords that pydantic generates."""
     known = definitions if definitions is not None else schema.get("$defs", {})
     if "$ref" in schema:
         return example_of(known[schema["$ref"].rsplit("/", 1)[-1]], known)

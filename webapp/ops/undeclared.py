@@ -1,6 +1,4 @@
-"""Work in progress of steps that are not declared any more, as after a rename: found before a deploy, not by
-it.
-"""
+"""Find work in progress of steps that are no longer declared, such as renamed steps, before a deploy."""
 
 from __future__ import annotations
 
@@ -14,14 +12,14 @@ from ordersaga.sql import among, journal
 
 OPEN_SAGAS = "SELECT id::text FROM ordersaga_saga WHERE ended_at IS NULL"
 BATCH = 10_000
-"""Sagas asked for in one statement."""
+"""Sagas in one statement."""
 
 
 class UndeclaredSteps(NamedTuple):
-    """What was found.
+    """The result.
 
-    :ivar faults: a sentence for each step that open sagas have done or are trying, and that is not declared.
-    :ivar unread: databases that could not be read, and why.
+    :ivar faults: a message for each undeclared step in the journals of open sagas.
+    :ivar unread: the error of each database that cannot be read.
     """
 
     faults: list[str]
@@ -29,14 +27,14 @@ class UndeclaredSteps(NamedTuple):
 
 
 def find_undeclared_steps(choreography: Choreography) -> UndeclaredSteps:
-    """Compare the journals of sagas that have not ended with the declared steps."""
+    """Compare the journals of open sagas with the declared steps."""
     found = UndeclaredSteps([], {})
     initiator = choreography.participants[choreography.saga.initiator]
     try:
         with initiator.database.begin() as tx:
             tx.cursor.execute(OPEN_SAGAS)
             sagas = [saga for (saga,) in tx.cursor.fetchall()]
-    except Exception as error:  # noqa: BLE001 - any driver's; said to whoever asks
+    except Exception as error:  # noqa: BLE001 - drivers differ; the error is returned
         found.unread[initiator.name] = first_line(error)
         return found
     for participant in choreography.participants.values():

@@ -3,8 +3,8 @@
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-# Refuses UPDATE, TRUNCATE and DELETE, even of no row. A pruning transaction may delete the rows that a trigger of
-# webapp.ops allows.
+# Refuses UPDATE, TRUNCATE and DELETE, even of no row. A pruning transaction may delete the rows that a
+# trigger of webapp.ops allows.
 APPEND_ONLY = """
 CREATE FUNCTION audit_sagaevent_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -30,7 +30,9 @@ class Command(BaseCommand):
 
 
 def fold_text(text: str, width: int) -> Iterator[str]:
-    """Yield lines of at most ``width``: paragraphs are filled, an indented line is folded below its last column."""
+    """Yield lines of at most ``width``: paragraphs are filled, an indented line is folded below its last
+    column.
+    """
     paragraph: list[str] = []
     for line in [*text.splitlines(), ""]:
         if line and not line.startswith(" "):

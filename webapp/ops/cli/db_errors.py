@@ -24,7 +24,8 @@ UNREACHABLE = ("08", "28", "3D", "57P")
 
 @contextmanager
 def explain_orders_errors() -> Iterator[None]:
-    """Turn errors of the orders database that come through Django into CommandError; faults of this program stay.
+    """Turn errors of the orders database that come through Django into CommandError; faults of this program
+    stay.
 
     :raises CommandError: with the explanation and the exit status FAILED.
     """
@@ -39,7 +40,7 @@ def explain_orders_errors() -> Iterator[None]:
 
 @contextmanager
 def explain_errors(domain: str) -> Iterator[None]:
-    """Do as :func:`explain_orders_errors` for SQLAlchemy and the database of ``inventory`` or ``payments``."""
+    """As :func:`explain_orders_errors`, for SQLAlchemy and the database of ``inventory`` or ``payments``."""
     try:
         yield
     except exc.DBAPIError as error:
@@ -60,11 +61,15 @@ def explain(domain: str, error: BaseException, cause: BaseException, *, at: str 
         return f"The {domain} database lacks tables ({said}). Run: manage.py migrate"
     if code == DENIED:
         return (
-            f"The {domain} database denied access: {said}. Its tables belong to another role: migrate with the "
+            f"The {domain} database denied access: {said}. Its tables belong to another role: migrate with "
+            f"the "
             f"role that {_variable_of(domain)} names, or GRANT it the privileges."
         )
     if code == READ_ONLY:
-        return f"The {domain} database cannot be written to: {said}. {_variable_of(domain)} must name the primary server."
+        return (
+            f"The {domain} database cannot be written to: {said}. {_variable_of(domain)} must name the "
+            f"primary server."
+        )
     if code.startswith(UNREACHABLE) or (
         not code and type(cause).__name__ in {"OperationalError", "InterfaceError"}
     ):

@@ -1,9 +1,7 @@
-"""The whole house on one machine: servers, pools and pages started, orders run, books compared, all put away
-again.
+"""The demo runs the complete system on one machine: servers, pools, pages, orders, reconciliation.
 
-paths      where things lie under ``.run/``        lock        one demo a clone at a time servers
-embedded, or those of the environment   prepare     schemas, catalogue, login (a process of its own) processes
-children with their logs                ports       pages on free ports warden      ends what was started,
-whatever happens script      what happens, in its order telling     what is said of it                  trail
-waiting for the audit
+``runner``     the order of events           ``servers``    embedded servers, or those of the environment
+``prepare``    schemas, catalogue, login     ``processes``  child processes, their logs and ports
+``reaper``     ends everything at the end    ``paths``      files below ``.run/``, and the lock
+``output``     what is printed
 """

@@ -1,4 +1,4 @@
-"""What the demo says: calm, one line for each thing that is done."""
+"""The demo's output: one line for each step."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ from webapp.ops.cli.console import Console
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on.
+    """The demo cannot continue.
 
-    :ivar fault: what happened.
-    :ivar remedy: what to do.
-    :ivar tail: the last lines of the log that tells more.
+    :ivar tail: the last lines of the log with details.
     """
 
     def __init__(self, fault: str, remedy: str, tail: str = "") -> None:
@@ -30,14 +28,14 @@ class DemoFailed(Exception):
 
 
 class Output:
-    """The demo's voice.
+    """Prints the demo's steps.
 
-    :ivar steps: what was done, and how many seconds it took.
+    :ivar steps: the finished steps and their durations in seconds.
     """
 
     def __init__(self, since: float, *, aside: bool = False) -> None:
-        """:param since: when it all began, as ``time.time()``.
-        :param aside: speak on standard error: the other one is for machines.
+        """:param since: the start of the demo, as ``time.time()``.
+        :param aside: print to standard error, because standard output is for JSON.
         """
         self._console = Console(highlight=False, stderr=aside)
         self._since = since
@@ -51,7 +49,7 @@ class Output:
 
     @contextmanager
     def step(self, what: str, detail: str) -> Iterator[None]:
-        """Say that it is being done, and how long it took."""
+        """Print that a step is running, and how long it took."""
         began = time.monotonic()
         with self._console.status(f"{what} …", spinner="dots"):
             yield
@@ -60,12 +58,12 @@ class Output:
         self._print(("  ✓ ", "green"), f"{what:<30}", (f"{detail:<52}", "dim"), f"{took:5.1f} s")
 
     def pages(self, rows: Mapping[str, str]) -> None:
-        """A name and where it is found, line by line."""
+        """Print names and addresses, one per line."""
         for name, where in rows.items():
             self._print(f"  {name:<18}", (where, "cyan"))
 
     def age(self) -> float:
-        """Seconds since it all began."""
+        """Return the seconds since the start."""
         return max(0.0, time.time() - self._since)
 
     def failure(self, failed: DemoFailed) -> None:
@@ -80,12 +78,12 @@ class Output:
 
 @dataclass
 class Result:
-    """What is known of a demo, at any moment.
+    """The result of a demo, as far as it is known.
 
-    :ivar clean: whether every order has settled and the books agree, once that is known.
-    :ivar fault: why it could not go on, and what to do.
-    :ivar orders: what ``seed_orders --json`` has said.
-    :ivar books: what ``reconcile --json`` has said.
+    :ivar clean: whether every order has settled and the databases agree; None until it is known.
+    :ivar fault: why it failed, and the remedy.
+    :ivar orders: the output of ``seed_orders --json``.
+    :ivar books: the output of ``reconcile --json``.
     """
 
     clean: bool | None = None
@@ -94,8 +92,8 @@ class Result:
     books: dict[str, Any] | None = None
 
     def as_json(self, steps: list[tuple[str, float]], seconds: float, logs: Path) -> str:
-        """One object; ``steps`` are the demo's own, with the seconds that each took."""
-        told = {
+        """Return one JSON object; ``steps`` are the demo's steps with their seconds."""
+        result = {
             "clean": bool(self.clean),
             "fault": self.fault,
             "orders": self.orders,
@@ -104,11 +102,11 @@ class Result:
             "seconds": round(seconds, 3),
             "logs": str(logs),
         }
-        return json.dumps(told, indent=2)
+        return json.dumps(result, indent=2)
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
-    """The object that a command has printed; None when it ended before."""
+    """Read the JSON object that a command has printed; None when it ended before."""
     text = path.read_text()
-    said: dict[str, Any] | None = json.loads(text) if text else None
-    return said
+    result: dict[str, Any] | None = json.loads(text) if text else None
+    return result

@@ -1,4 +1,7 @@
-"""Where the demo keeps its things: all under ``.run/`` of this clone."""
+"""The demo's files, all below ``.run/`` of this clone, and the lock that allows one demo per clone.
+
+The lock is released when its last holder ends: the demo or its reaper.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ from webapp.ops.demo.output import DemoFailed
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRETS = {"password": 9, "secret_key": 48, "flower": 24}
-"""Which there are, with their length in bytes."""
+"""The secrets, with their length in bytes."""
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The paths under one folder; deleting that folder is always allowed while no demo runs."""
+    """The paths below one folder, which may be deleted while no demo runs."""
 
     run: Path = ROOT / ".run"
 
@@ -38,7 +41,7 @@ class Paths:
 
     @property
     def pools(self) -> Path:
-        """Where the pools show that they are alive."""
+        """The heartbeats of the pools."""
         return self.run / "pools"
 
     @property
@@ -47,35 +50,33 @@ class Paths:
 
     @property
     def started(self) -> Path:
-        """What has been started and must be ended: the warden reads it."""
+        """What has been started and must be ended; the reaper reads it."""
         return self.run / "demo.started"
 
     @property
     def env(self) -> Path:
-        """The demo's servers as variables, for commands in another terminal."""
+        """Environment variables with the demo's servers, for commands in another terminal."""
         return self.run / "env"
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 
     def result(self, name: str) -> Path:
-        """What a command says in JSON."""
+        """The JSON output of a command."""
         return self.logs / f"{name}.json"
 
     def make(self) -> None:
-        """:raises DemoFailed: when nothing may be written there."""
+        """:raises DemoFailed: when the folder cannot be created."""
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DemoFailed(
-                f"{display_path(self.logs)} cannot be made: {error.strerror}.",
-                "Name another folder: manage.py demo --folder FOLDER",
+                f"{display_path(self.logs)} cannot be created: {error.strerror}.",
+                "Use another folder: manage.py demo --folder FOLDER",
             ) from error
 
     def secrets(self) -> dict[str, str]:
-        """The login's password, Django's secret and Flower's password: made once, readable by their owner
-        alone.
-        """
+        """Return the login's password, Django's secret key and Flower's password, which are created once."""
         path = self.run / "demo.secrets"
         try:
             kept = json.loads(path.read_text())
@@ -87,14 +88,14 @@ class Paths:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that its owner alone may read."""
+    """Write a file that only its owner may read."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
 
 
 def display_path(path: Path) -> str:
-    """``path`` as one would type it here."""
+    """Return ``path`` relative to the current directory, if it is below it."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
@@ -102,21 +103,21 @@ def display_path(path: Path) -> str:
 
 
 LOCK_SECONDS = 60.0
-"""Seconds granted to the warden of a killed demo."""
+"""Seconds that the reaper of a killed demo may take."""
 
 
 class Lock:
-    """The lock while it is held; the file says whose it is."""
+    """The held lock; its file describes the holder."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
     def fileno(self) -> int:
-        """To hand the lock on to the warden, too."""
+        """The descriptor that the reaper inherits."""
         return self._file.fileno()
 
     def tell(self, **known: Any) -> None:
-        """Note what another demo should be able to say about this one."""
+        """Write what another demo reports about this one."""
         whose = {"pid": os.getpid(), "since": psutil.Process().create_time(), **known}
         self._file.seek(0)
         self._file.truncate()
@@ -135,11 +136,12 @@ def hold_lock(paths: Paths) -> Iterator[Lock]:
                 page = f" Its pages: {other['page']}." if other.get("page") else ""
                 raise DemoFailed(
                     f"The demo of this clone is already running, as process {other['pid']}.{page}",
-                    "End it with Ctrl-C where it was started, or run the demo in another clone.",
+                    "Stop it with Ctrl-C in its terminal, or run the demo in another clone.",
                 )
             if time.monotonic() > deadline:
                 raise DemoFailed(
-                    "The last demo is still being put away.", f"Wait, or see who holds {paths.lock}."
+                    "The last demo is still shutting down.",
+                    f"Wait, or find the process that holds {paths.lock}.",
                 )
             time.sleep(0.1)
         lock = Lock(file)
@@ -156,7 +158,7 @@ def _take(file: IO[str]) -> bool:
 
 
 def _read_holder(file: IO[str]) -> dict[str, Any] | None:
-    """The demo that holds the lock, if it still lives; its warden may have outlived it."""
+    """Return the demo that holds the lock if it still runs; its reaper may have outlived it."""
     file.seek(0)
     try:
         known: dict[str, Any] = json.loads(file.read())

@@ -1,5 +1,5 @@
-"""Make the databases ready: schemas, catalogue, a login. A process of its own, with the servers in its
-environment.
+"""Prepare the databases: schemas, catalogue, a login. It runs as a separate process with the servers'
+addresses.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from workers.django_setup import setup
 USER = "admin"
 PASSWORD = "DEMO_PASSWORD"  # noqa: S105 - the name of a variable
 OURS = "--ours"
-"""Given when the orders database is the demo's own: the login's password is set, whatever it was."""
+"""The option that the demo passes for its embedded orders database: the login's password is always set."""
 FOREIGN_LOGIN = 3
-"""How this process ends when all is ready, and the user is there already with a password that is not ours."""
+"""The exit status when everything is ready, but the user already exists with another password."""
 
 
 def prepare(*, ours: bool) -> int:

@@ -1,4 +1,4 @@
-"""The demo's children: each in a session of its own, its output in a file, known to the warden."""
+"""The demo's child processes: each in a separate session, logged to a file, recorded for the reaper."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PORTS_TRIED = 5
 class Child:
     """One process of the demo.
 
-    :ivar log: where it writes; None: it writes to the terminal.
-    :ivar result: where its standard output alone goes.
+    :ivar log: the file of its output; None for the terminal.
+    :ivar result: the file of its standard output alone.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Child:
                 stderr=subprocess.STDOUT if self.log else None,
                 cwd=ROOT,
                 env=self._env,
-                # Ctrl-C at the terminal is heard by the demo alone, which ends all in order
+                # Ctrl-C in the terminal reaches only the demo, which stops its children in order
                 start_new_session=True,
             )
         finally:
@@ -77,23 +77,24 @@ class Child:
         return self.log is not None and text in self.log.read_text(errors="replace")
 
     def ready(self) -> bool:
-        """Whether it does its work; a child that answers nobody is ready at once."""
+        """Return whether it is ready; a child without a service is ready at once."""
         return True
 
     def interrupt(self, patience: float) -> None:
-        """Ctrl-C for this child: it has so many seconds to say goodbye."""
+        """Send SIGINT to this child and wait for its end, at most ``patience`` seconds."""
         if self._popen is not None and self.returncode is None:
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 self._popen.send_signal(signal.SIGINT)
                 self._popen.wait(patience)
 
     def failed(self) -> DemoFailed:
-        """That it ended when it should not have, with the end of its log."""
+        """Return the error that it ended unexpectedly, with the end of its log."""
         code = self.returncode or 0
         how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
         if self.log is None:
-            return DemoFailed(f"{self.name} {how}.", "What it said stands above.")
-        remedy = f"All it said stands in {display_path(self.log)}. To begin with new data: rm -r {display_path(self._paths.run)}"
+            return DemoFailed(f"{self.name} {how}.", "Its output is above.")
+        log, run = display_path(self.log), display_path(self._paths.run)
+        remedy = f"Its output is in {log}. To start with new data: rm -r {run}"
         return DemoFailed(f"{self.name} {how}.", remedy, self.tail())
 
     def tail(self) -> str:
@@ -152,15 +153,15 @@ class Page(Child):
 
     def ready(self) -> bool:
         if self.returncode is not None and is_port_taken(self.port) and self._tries < PORTS_TRIED:
-            self._tries += 1  # somebody was quicker
+            self._tries += 1  # another process has taken the port
             self.start()
         return is_listening(self.pid, self.port)
 
 
 def wait_until_ready(children: Sequence[Child], timeout: float) -> None:
-    """Until all are.
+    """Wait until all children are ready.
 
-    :raises DemoFailed: one has ended, or time is up.
+    :raises DemoFailed: when one has ended, or after the timeout.
     """
     deadline = time.monotonic() + timeout
     waiting = list(children)
@@ -169,22 +170,22 @@ def wait_until_ready(children: Sequence[Child], timeout: float) -> None:
         if waiting and time.monotonic() > deadline:
             slow = waiting[0]
             fault = f"{slow.name} is not ready after {timeout:g} s"
-            raise DemoFailed(f"{fault}.", "Is the machine very busy? Try again.", slow.tail())
+            raise DemoFailed(f"{fault}.", "The machine may be overloaded. Try again.", slow.tail())
         require_running(children)
         time.sleep(PAUSE)
 
 
 def require_running(children: Sequence[Child]) -> None:
-    """:raises DemoFailed: one of them has ended, though nobody asked it to."""
+    """:raises DemoFailed: when a child has ended."""
     for child in children:
         if child.returncode is not None:
             raise child.failed()
 
 
 def run_child(child: Child, beside: Sequence[Child], goodbye: float = 5) -> int:
-    """Run ``child`` to its end, watching those that work ``beside`` it; its exit status.
+    """Run ``child`` to its end while the children ``beside`` it run; return its exit status.
 
-    :raises DemoFailed: one of those has ended.
+    :raises DemoFailed: when one of those has ended.
     """
     child.start()
     try:
@@ -202,12 +203,12 @@ TRIED = 200
 
 
 def free_port(wanted: int) -> int:
-    """``wanted`` or the next one that nobody listens at. Another process may take it before it is used."""
+    """Return ``wanted`` or the next free port. Another process may take it before it is used."""
     for port in range(wanted, wanted + TRIED):
         with socket.socket() as probe:
             probe.setsockopt(
                 socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # connections of an earlier server may linger
+            )  # the port may still have connections in TIME_WAIT
             try:
                 probe.bind((HOST, port))
             except OSError:
@@ -218,14 +219,14 @@ def free_port(wanted: int) -> int:
 
 
 def is_port_taken(port: int) -> bool:
-    """Whether somebody answers there."""
+    """Return whether a process accepts connections there."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
 
 
 def is_listening(pid: int, port: int) -> bool:
-    """Whether it is this very process that listens there, and not a stranger who was quicker."""
+    """Return whether this process listens there, and not another one that took the port."""
     try:
         connections = psutil.Process(pid).net_connections("tcp")
     except psutil.Error:

@@ -1,8 +1,8 @@
-"""Ends what the demo has started: a process of its own, listening at a pipe.
+"""End the demo's processes, from a separate process that reads a pipe.
 
-When the pipe closes, for whatever reason (the end, Ctrl-C, ``kill -9``), it ends the process groups noted in
-``demo.started``, politely at first, and then the embedded PostgreSQL. Should it be killed as well, the next
-demo does what it left undone.
+When the pipe closes for any reason (the end, Ctrl-C, ``kill -9``), it sends SIGTERM and then SIGKILL to the
+process groups recorded in ``demo.started``, and stops the embedded PostgreSQL. If the reaper is killed too,
+the next demo does this.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from webapp.ops import embedded
 from webapp.ops.demo.paths import ROOT, Paths
 
 TERM_SECONDS = 4.0
-"""Seconds between TERM and KILL. Work under way takes less; on the embedded broker it is Celery's own threads
-that take longer to end, and a killed pool loses nothing.
+"""Seconds between SIGTERM and SIGKILL. Work in progress takes less; with the embedded broker Celery's threads
+may take longer, and a killed pool loses nothing.
 """
 
 
 def start_reaper(paths: Paths, lock: int) -> subprocess.Popen[bytes]:
-    """Start the warden; close its ``stdin`` to have everything ended, and wait for it."""
-    return subprocess.Popen(  # noqa: S603 - this very module
+    """Start the reaper; closing its ``stdin`` makes it end everything."""
+    return subprocess.Popen(  # noqa: S603 - this module
         [sys.executable, "-m", "webapp.ops.demo.reaper", str(paths.run)],
         stdin=subprocess.PIPE,
-        stdout=paths.log("warden").open("wb"),
+        stdout=paths.log("reaper").open("wb"),
         stderr=subprocess.STDOUT,
         cwd=ROOT,
         pass_fds=[lock],
-        start_new_session=True,  # Ctrl-C at the terminal is not for the warden
+        start_new_session=True,  # Ctrl-C in the terminal must not reach the reaper
     )
 
 
 def record_started(paths: Paths, pid: int | None = None, *, postgres: bool = False) -> None:
-    """Remember that the process group ``pid``, or the embedded PostgreSQL, has to be ended."""
+    """Record that the process group ``pid``, or the embedded PostgreSQL, must be ended."""
     what: dict[str, Any] = {"postgres": True} if postgres else {"pid": pid, "since": _created_at(pid or 0)}
     with paths.started.open("a") as file:
         file.write(json.dumps(what) + "\n")
 
 
 def end_recorded(paths: Paths) -> None:
-    """End all that is noted and still runs. What bears a noted number by chance is left alone."""
+    """End all that is recorded and still runs; another process with a recorded pid is not touched."""
     try:
         noted = [json.loads(line) for line in paths.started.read_text().splitlines()]
     except FileNotFoundError:
@@ -60,7 +60,7 @@ def end_recorded(paths: Paths) -> None:
     deadline = time.monotonic() + TERM_SECONDS
     while time.monotonic() < deadline and any(_is_alive(pid) for pid in groups):
         time.sleep(0.05)
-    _log(f"stubborn: {[pid for pid in groups if _is_alive(pid)]}")
+    _log(f"still running: {[pid for pid in groups if _is_alive(pid)]}")
     _signal(groups, signal.SIGKILL)
     if any("postgres" in one for one in noted):
         embedded.stop(paths.postgres)
@@ -69,13 +69,13 @@ def end_recorded(paths: Paths) -> None:
 
 
 def _log(text: str) -> None:
-    """To its log; called by the demo itself, to nobody."""
+    """Write to the reaper's log; nothing when the demo calls it."""
     if __name__ == "__main__":
         sys.stderr.write(f"{time.strftime('%X')} {text}\n")
 
 
 def _signal(groups: list[int], number: int, *, leader_only: bool = False) -> None:
-    """To Celery's main process alone at first: it ends its children itself, after their work."""
+    """Signal process groups, or only their leaders: Celery ends its children after their work."""
     for pid in groups:
         with suppress(ProcessLookupError, PermissionError):
             if leader_only:
@@ -85,7 +85,7 @@ def _signal(groups: list[int], number: int, *, leader_only: bool = False) -> Non
 
 
 def _is_same_process(pid: int, since: float | None) -> bool:
-    """A number is not given again while its group lives, so a missing leader's group is ours, too."""
+    """A pid is not reused while its group exists, so the group of a missing leader is the recorded one."""
     born = _created_at(pid)
     return born is None or (since is not None and abs(born - since) < 1)
 

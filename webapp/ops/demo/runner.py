@@ -1,4 +1,4 @@
-"""What happens in a demo, in its order."""
+"""Run the demo: start servers and processes, place orders, reconcile, show the pages, stop everything."""
 
 from __future__ import annotations
 
@@ -31,26 +31,23 @@ from workers.settings import settings
 
 MIX = {"--decline": "10%", "--out-of-stock": "5%", "--cancel": "5%", "--free": "2%"}
 GRACE_SECONDS = 10
-"""Seconds that the auditor grants to what is still on its way."""
+"""The --grace of reconcile, in seconds."""
 LINGER = "0.25"
-"""On the embedded broker an envelope costs more than on RabbitMQ, so fuller ones are waited for a little
-longer.
+"""With the embedded broker an envelope is more expensive than with RabbitMQ, so relays wait for fuller ones.
 """
 WEB, FLOWER = 8000, 5555
-"""The ports that are wanted."""
+"""The preferred ports."""
 READY, SETTLED = 180.0, 300
-"""Seconds granted to the pools and pages to be ready, and to the orders to settle; a loaded machine needs
-some.
-"""
+"""Seconds until pools and pages must be ready, and until orders must have settled, on a loaded machine."""
 FAILED = 1
 
 
 class Interrupted(BaseException):
-    """Ctrl-C, TERM or the terminal's end."""
+    """Ctrl-C, SIGTERM, or the terminal was closed."""
 
 
 class Demo:
-    """The demo; :meth:`play` does it all and puts all away, whatever happens."""
+    """The demo; :meth:`run` always stops what it has started."""
 
     def __init__(
         self,
@@ -62,8 +59,8 @@ class Demo:
         as_json: bool = False,
         since: float | None = None,
     ) -> None:
-        """:param as_json: nothing is said on standard output; :meth:`as_json` is for there.
-        :param since: when the user asked for it, as ``time.time()``.
+        """:param as_json: keep standard output free for :meth:`as_json`.
+        :param since: when the user started it, as ``time.time()``.
         """
         self._orders, self._seed, self._stay = orders, seed, stay
         self._paths, self._as_json = paths, as_json
@@ -73,12 +70,12 @@ class Demo:
         self._result = Result()
 
     def run(self) -> int:
-        """The exit status: 0 when every order has settled and the books agree."""
+        """Run everything; return 0 when every order has settled and the databases agree."""
         try:
             _refuse_production()
             self._paths.make()
-            with _catch_signals(), paths.hold_lock(self._paths) as mine, self._with_reaper(mine):
-                return self._run_phases(mine)
+            with _catch_signals(), paths.hold_lock(self._paths) as held, self._with_reaper(held):
+                return self._run_phases(held)
         except DemoFailed as failed:
             return self._failed(failed)
         except Interrupted:
@@ -88,7 +85,7 @@ class Demo:
             return INTERRUPTED
 
     def as_json(self) -> str:
-        """How it went."""
+        """Return the result as JSON."""
         return self._result.as_json(self._output.steps, self._output.age(), self._paths.logs)
 
     @property
@@ -100,9 +97,9 @@ class Demo:
         self._output.failure(failed)
         return FAILED
 
-    def _run_phases(self, mine: paths.Lock) -> int:
+    def _run_phases(self, held: paths.Lock) -> int:
         try:
-            self._start(mine)
+            self._start(held)
             self._run_orders()
             self._show_pages()
             while self._stay:
@@ -115,9 +112,11 @@ class Demo:
     # -------------------------------------------------------------------------------------------------------
     # starting
 
-    def _start(self, mine: paths.Lock) -> None:
+    def _start(self, held: paths.Lock) -> None:
         say, secrets = self._output, self._paths.secrets()
-        say.title("OrderSaga", "an order saga on four Celery pools and three databases; nobody conducts")
+        say.title(
+            "OrderSaga", "an order saga on four Celery pools and three databases, without a coordinator"
+        )
         say.line()
         with say.step("servers", self._servers.describe(self._paths)):
             env = environment(self._servers.start(self._paths), secrets["secret_key"])
@@ -139,13 +138,13 @@ class Demo:
             for child in self._children:
                 child.start()
             wait_until_ready([flower], READY)
-            # the web process is told where Flower is, which is sure only now
+            # Flower's port, which the web process needs, is final only now
             env["ORDERSAGA_FLOWER_URL"] = f"http://{_flower_login(secrets)}@{HOST}:{flower.port}"
             write_private(self._paths.env, as_shell(env))
             self._web = Page("web", _web, WEB, env, self._paths)
             self._children.append(self._web.start())
             wait_until_ready(self._children, READY)
-        mine.tell(page=f"{self._web.url}/admin/")
+        held.tell(page=f"{self._web.url}/admin/")
 
     def _prepare(self) -> None:
         ours = [] if DATABASES["orders"] in self._servers.given else [prepare.OURS]
@@ -154,15 +153,15 @@ class Demo:
         code = run_child(child, [])
         self._login = f"{prepare.USER}, password {self._password}"
         if code == prepare.FOREIGN_LOGIN:
-            self._login = f"your own: {prepare.USER} is there already, and its password was left alone"
+            self._login = f"the existing user {prepare.USER}, with its password unchanged"
         elif code:
             raise child.failed()
 
     # --------------------------------------------------------------------------------------------------------
-    # trading
+    # orders
 
     def _run_orders(self) -> None:
-        """Orders until they have settled, then the books."""
+        """Place orders, wait until they have settled, and reconcile the databases."""
         parts = ("10 % declined", "5 % out of stock", "5 % cancelled", "2 % free of charge")
         self._output.title(f"{self._orders:,} orders", ", ".join(parts))
         mix = [word for pair in MIX.items() for word in pair]
@@ -178,14 +177,14 @@ class Demo:
         ]
         settled, self._result.orders = self._run_command("seed_orders", *wanted)
         self._output.line()
-        with self._output.step("the audit trail is complete", "the audit pool has heard all that was said"):
+        with self._output.step("the audit trail is complete", "the audit pool has received all events"):
             wait_for_audit(self._env[DATABASES["orders"]], lambda: require_running(self._children))
-        self._output.title("The books", "an auditor that trusts nobody compares the three databases")
+        self._output.title("Reconciliation", "the three databases are compared, order by order")
         balanced, self._result.books = self._run_command("reconcile", "--grace", str(GRACE_SECONDS))
         self._result.clean = settled == balanced == 0
 
     def _run_command(self, *words: str) -> tuple[int, dict[str, Any] | None]:
-        """The exit status of a command, and for machines what it has said."""
+        """Run a command; return its exit status, and its JSON output if that is wanted."""
         self._output.line(f"$ manage.py {' '.join(words)}\n", "dim")
         if not self._as_json:
             return run_child(
@@ -198,7 +197,7 @@ class Demo:
         return run_child(child, self._children), read_result(file)
 
     # --------------------------------------------------------------------------------------------------------
-    # showing
+    # pages
 
     def _show_pages(self) -> None:
         say, admin = self._output, f"{self._web.url}/admin"
@@ -216,31 +215,34 @@ class Demo:
         )
         if self._result.clean:
             say.line(
-                f"\n  Every order has settled and the books agree, {say.age():.0f} s after the start.",
+                f"\n  Every order has settled and the databases agree, {say.age():.0f} s after the start.",
                 "green",
             )
         else:
-            say.line("\n  Not every order has settled, or the books disagree: see above.", "bold red")
+            say.line("\n  Some orders have not settled, or the databases disagree: see above.", "bold red")
         if self._stay:
-            command = f"(set -a; . {display_path(self._paths.env)}; {_python()} manage.py seed_orders --count 300 --rate 5)"
-            say.line("Ctrl-C ends it all. More orders, from another terminal here:")
+            command = (
+                f"(set -a; . {display_path(self._paths.env)}; {_python()} manage.py seed_orders "
+                f"--count 300 --rate 5)"
+            )
+            say.line("Ctrl-C stops everything. To place more orders from another terminal:")
             say.line(f"  {command}", "dim")
 
-    # ---------------------------------------------------------------------------------------------------------
-    # ending
+    # ----------------------------------------------------------------------------------------------------
+    # end
 
     @contextmanager
-    def _with_reaper(self, mine: paths.Lock) -> Iterator[None]:
-        """Begin by ending what an earlier demo left, and end whatever this one has started."""
+    def _with_reaper(self, held: paths.Lock) -> Iterator[None]:
+        """End what an earlier demo left running, and at the end everything that this demo has started."""
         reaper.end_recorded(self._paths)
-        guard = reaper.start_reaper(self._paths, mine.fileno())
+        guard = reaper.start_reaper(self._paths, held.fileno())
         try:
             yield
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # what is begun is finished
+                signal.signal(number, signal.SIG_IGN)  # the clean-up must not be interrupted
             self._output.line()
-            with self._output.step("put away", "processes ended, data kept"):
+            with self._output.step("stopped", "processes ended, data kept"):
                 if guard.stdin:
                     guard.stdin.close()
                 with suppress(subprocess.TimeoutExpired):
@@ -250,7 +252,7 @@ class Demo:
 
 @contextmanager
 def _catch_signals() -> Iterator[None]:
-    """Let Ctrl-C, TERM and the terminal's end be the same."""
+    """Raise :class:`Interrupted` on SIGINT, SIGTERM and SIGHUP."""
 
     def interrupt(*_: Any) -> None:
         raise Interrupted
@@ -268,12 +270,12 @@ def _refuse_production() -> None:
 
 
 def _python() -> str:
-    """The interpreter as one would type it here."""
+    """Return the path of the interpreter, relative to the current directory if possible."""
     return display_path(Path(sys.executable))
 
 
 def _web(port: int) -> list[str]:
-    # --insecure lets it serve the admin's style sheets though DEBUG is off
+    # --insecure serves the admin's style sheets although DEBUG is off
     return ["manage.py", "runserver", "--noreload", "--insecure", "--skip-checks", f"{HOST}:{port}"]
 
 
@@ -284,5 +286,5 @@ def _flower(port: int) -> list[str]:
 
 
 def _flower_login(secrets: Mapping[str, str]) -> str:
-    """What the web process alone knows; people reach Flower through the admin."""
+    """Flower's login, known only to the web process; people reach Flower through the admin."""
     return f"web:{secrets['flower']}"

@@ -1,4 +1,4 @@
-"""The servers of the demo: those named in the environment, embedded ones for all others."""
+"""The demo's servers: those named in the environment, and embedded ones for the others."""
 
 from __future__ import annotations
 
@@ -25,15 +25,13 @@ DATABASES = {name: f"ORDERSAGA_{name.upper()}_DATABASE_URL" for name in ("orders
 
 @dataclass(frozen=True)
 class Servers:
-    """Which servers are given: variable → address. Only true environment variables count,
-    ``.env`` does not.
-    """
+    """The addresses of given servers by variable; only the environment counts, not ``.env``."""
 
     given: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Servers:
-        """``BROKER`` is a shorter name for the broker's variable, and stands before it."""
+        """``BROKER`` is a short name of the broker's variable and takes precedence."""
         wanted = {
             variable: environment[variable]
             for variable in (*DATABASES.values(), BROKER)
@@ -45,11 +43,11 @@ class Servers:
 
     @property
     def embedded(self) -> bool:
-        """Whether an embedded PostgreSQL is needed at all."""
+        """Whether an embedded PostgreSQL is needed."""
         return len(self.given) <= len(DATABASES)
 
     def describe(self, paths: Paths) -> str:
-        """For people, without passwords."""
+        """Describe the servers without passwords."""
         if not self.given:
             return f"embedded PostgreSQL 18 and broker, {display_path(paths.postgres)}"
         names = [name for name, variable in DATABASES.items() if variable in self.given]
@@ -58,9 +56,9 @@ class Servers:
         return ", ".join([*parts, *(["the rest embedded"] if self.embedded else [])])
 
     def start(self, paths: Paths) -> dict[str, str]:
-        """All addresses, by variable, of servers that answer.
+        """Start what is missing; return all addresses by variable.
 
-        :raises DemoFailed: when one does not.
+        :raises DemoFailed: when a server does not answer.
         """
         for name, variable in DATABASES.items():
             if variable in self.given:
@@ -75,8 +73,8 @@ class Servers:
         except (embedded.EmbeddedError, OSError) as error:
             fault, _, tail = str(error).partition("\n")
             raise DemoFailed(
-                f"The embedded PostgreSQL cannot be had: {fault}",
-                f"To begin with new data: rm -r {display_path(paths.run)}",
+                f"The embedded PostgreSQL does not start: {fault}",
+                f"To start with new data: rm -r {display_path(paths.run)}",
                 tail,
             ) from error
         made = {DATABASES.get(role, BROKER): url for role, url in urls.items()}
@@ -84,12 +82,12 @@ class Servers:
 
 
 def environment(addresses: Mapping[str, str], secret_key: str) -> dict[str, str]:
-    """What the demo's processes find in their environment."""
+    """Return the environment of the demo's processes."""
     return {**os.environ, **addresses, "ORDERSAGA_SECRET_KEY": secret_key, "PYTHONUNBUFFERED": "1"}
 
 
 def as_shell(variables: Mapping[str, str]) -> str:
-    """Those of OrderSaga, for a shell to read."""
+    """Return OrderSaga's variables as assignments for a shell."""
     ours = {name: value for name, value in variables.items() if name.startswith("ORDERSAGA_")}
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(ours.items()))
 
@@ -99,14 +97,14 @@ def _require_database(name: str, variable: str, url: str) -> None:
         connect(url, application_name="demo").close()
     except (psycopg2.Error, InvalidConnectionString) as error:
         reason = first_line(error)
-        remedy = f"Start it and create the database, correct {variable}, or unset it to have an embedded one."
+        remedy = f"Start it and create the database, correct {variable}, or unset it to use an embedded one."
         raise DemoFailed(f"The {name} database does not answer: {reason}.", remedy) from error
 
 
 def _require_broker(url: str) -> None:
     if not url.startswith(BROKERS):
         raise DemoFailed(
-            "The broker's address is of an unknown kind.", "Use amqp://… (RabbitMQ) or pgmq://… (PostgreSQL)."
+            "The broker's address has an unknown scheme.", "Use amqp://… (RabbitMQ) or pgmq://… (PostgreSQL)."
         )
     from celery import Celery
 
@@ -125,23 +123,23 @@ def _require_broker(url: str) -> None:
         raise DemoFailed("The broker's address cannot be used.", f"{error}.") from error
     except Exception as error:
         reason = first_line(error)
-        remedy = f"Start it, correct BROKER or {BROKER}, or unset both to have an embedded one."
+        remedy = f"Start it, correct BROKER or {BROKER}, or unset both to use an embedded one."
         raise DemoFailed(f"The broker does not answer: {reason}.", remedy) from error
     if reason is not None:
         raise DemoFailed(
             describe_alarm(reason),
-            "Free memory or disk space there, or unset the address to have an embedded one.",
+            "Free memory or disk space there, or unset the address to use an embedded one.",
         )
 
 
 QUIET_SECONDS, MAX_SECONDS = 2.0, 60.0
-"""Seconds without news after which it has heard all, and seconds after which nobody waits any longer."""
+"""Seconds without new events after which the trail is complete, and the longest wait in seconds."""
 PAUSE = 0.25
 LAST_EVENT = "SELECT max(id) FROM audit_sagaevent"
 
 
 def wait_for_audit(orders_url: str, meanwhile: Callable[[], None]) -> None:
-    """Until nothing has been added to the audit trail for a while; the auditor judges what is there."""
+    """Wait until no event has been added to the audit trail for :data:`QUIET_SECONDS`."""
     connection = connect(orders_url, application_name="demo")
     connection.autocommit = True
     try:

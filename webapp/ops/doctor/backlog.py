@@ -1,4 +1,6 @@
-"""Checks of work in progress: overdue outboxes, paused steps, dead letters, refused writes, idle transactions."""
+"""Checks of work in progress: overdue outboxes, paused steps, dead letters, refused writes, idle
+transactions.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +22,23 @@ OVERDUE_SECONDS = 300
 """Seconds after which a due outbox row counts as overdue."""
 
 OVERDUE_ROWS = """
-SELECT participant, count(*), extract(epoch FROM clock_timestamp() - min(due_at))::float8 FROM ordersaga_outbox
+SELECT participant, count(*), extract(epoch FROM clock_timestamp() - min(due_at))::float8
+FROM ordersaga_outbox
 WHERE due_at < clock_timestamp() - make_interval(secs => %s) GROUP BY participant ORDER BY participant
 """
 REFUSED_ROWS = """
 SELECT participant, refusals IS NOT NULL AS alone, coalesce('to.' || recipient, topic), count(*), min(fault),
     extract(epoch FROM clock_timestamp() - min(created_at))::float8
-FROM ordersaga_outbox WHERE fault IS NOT NULL GROUP BY participant, alone, 3 ORDER BY participant, alone, 3 LIMIT 20
+FROM ordersaga_outbox WHERE fault IS NOT NULL GROUP BY participant, alone, 3
+ORDER BY participant, alone, 3 LIMIT 20
 """
 SAGAS_NEEDING_ATTENTION = """
-SELECT id::text, attention FROM ordersaga_saga WHERE attention IS NOT NULL AND ended_at IS NULL ORDER BY id LIMIT 101
+SELECT id::text, attention FROM ordersaga_saga WHERE attention IS NOT NULL AND ended_at IS NULL
+ORDER BY id LIMIT 101
 """
 ABSENT_PARTICIPANTS = """
-SELECT name FROM (SELECT DISTINCT unnest(participants) AS name FROM ordersaga_saga WHERE ended_at IS NULL) AS awaited
+SELECT name FROM (SELECT DISTINCT unnest(participants) AS name FROM ordersaga_saga
+WHERE ended_at IS NULL) AS awaited
 WHERE name <> ALL(%s) ORDER BY name
 """
 OPEN_DEAD_LETTERS = "SELECT id, error FROM audit_deadletter WHERE outcome IS NULL ORDER BY id DESC LIMIT 101"
@@ -59,7 +65,8 @@ def check_backlog(database: Database, participants: Sequence[str]) -> Iterator[F
                 database.name,
                 f"{participant} cannot publish a signal to {address[:80]}",
                 evidence,
-                "Correct or delete its row in ordersaga_outbox; the saga's watchdog then re-sends what is missing",
+                "Correct or delete its row in ordersaga_outbox; the saga's watchdog then re-sends what is "
+                "missing",
             )
         else:
             yield warning(
@@ -102,7 +109,8 @@ def _count(rows: list[object]) -> str:
 
 
 PAUSED_STEPS = """
-SELECT p.step, p.participant, p.error, p.process, p.paused_at, extract(epoch FROM clock_timestamp() - p.paused_at)::int,
+SELECT p.step, p.participant, p.error, p.process, p.paused_at, extract(epoch
+FROM clock_timestamp() - p.paused_at)::int,
     p.probes, p.probe_at, coalesce(sum(o.signals), 0)::bigint
 FROM ordersaga_paused_step p
 LEFT JOIN unnest(%s, %s) t (step, topic) ON t.step = p.step
@@ -171,14 +179,16 @@ def check_obstacles(database: Database, choreography: Choreography) -> Iterator[
             database.name,
             f"the role {database.role} cannot write to it",
             fault,
-            "Read the server's log; free disk space, grant the privileges, or end the session that holds the lock",
+            "Read the server's log; free disk space, grant the privileges, or end the session that holds the "
+            "lock",
         )
     for step in find_paused_steps(database, choreography):
         yield error(
             "step-paused",
             database.name,
             f"{step.key} failed for every saga and is paused",
-            f"for {step.seconds:,} s, last by process {step.process}: {step.error}; {step.signals:,} signal(s) wait",
+            f"for {step.seconds:,} s, last by process {step.process}: {step.error}; {step.signals:,} "
+            f"signal(s) wait",
             f"Correct the cause; the step then resumes, or at once: manage.py paused_steps resume {step.key}",
         )
     for pid, who, seconds, blocks in database.rows(IDLE_TRANSACTIONS, IDLE_SECONDS):

@@ -86,7 +86,8 @@ def check_server_settings(databases: Iterable[Database]) -> Iterator[Finding]:
 
 def _check_connections(one: Database, where: str, databases: int) -> Iterator[Finding]:
     total, used = one.row(
-        "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,"
+        "SELECT current_setting('max_connections')::int - "
+        "current_setting('superuser_reserved_connections')::int,"
         " (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"
     )
     if total < databases * MIN_CONNECTIONS:
@@ -110,7 +111,10 @@ def _check_connections(one: Database, where: str, databases: int) -> Iterator[Fi
 def check_database_settings(database: Database) -> Iterator[Finding]:
     """Check the settings of new sessions of a role in its database."""
     values = dict(database.rows(SESSION_DEFAULTS, [*SESSION_SETTINGS, *TIMEOUTS]))
-    place = f"ALTER ROLE {database.role} RESET {{0}}; ALTER DATABASE {database.dbname} RESET {{0}}, or the server's configuration"
+    place = (
+        f"ALTER ROLE {database.role} RESET {{0}}; ALTER DATABASE {database.dbname} RESET {{0}}, or the "
+        f"server's configuration"
+    )
     for name, (allowed, otherwise) in SESSION_SETTINGS.items():
         if values.get(name) not in allowed:
             remedy = (

@@ -84,7 +84,8 @@ class RabbitMQ:
                 self.where,
                 "bindings and policies cannot be checked",
                 str(fault),
-                "Enable the plugin (rabbitmq-plugins enable rabbitmq_management), give the user the tag management, "
+                "Enable the plugin (rabbitmq-plugins enable rabbitmq_management), give the user the tag "
+                "management, "
                 "or give the address: --rabbitmq-admin http://user:password@host:15672",
             )
             yield from self._check_by_amqp(connection)
@@ -106,7 +107,10 @@ class RabbitMQ:
             yield error("broker-too-old", self.where, "RabbitMQ 3.10 or newer is needed", shown, "Upgrade it")
 
     def _unreachable(self, fault: Exception) -> Finding:
-        remedy = "Start RabbitMQ, correct ORDERSAGA_BROKER_URL, or create user and virtual host: manage.py provision"
+        remedy = (
+            "Start RabbitMQ, correct ORDERSAGA_BROKER_URL, or create user and virtual host: manage.py "
+            "provision"
+        )
         return error("broker-unreachable", "broker", "it cannot be reached", safe_message(fault), remedy)
 
     # -- with the management interface
@@ -208,7 +212,8 @@ class RabbitMQ:
                 where,
                 "a policy affects its messages",
                 f"{names}: {', '.join(f'{k} = {v}' for k, v in sorted(ruled.items()))}",
-                f"rabbitmqctl clear_policy -p {self.vhost} {found.get('policy') or '…'}, or narrow its pattern",
+                f"rabbitmqctl clear_policy -p {self.vhost} {found.get('policy') or '…'}, or narrow its "
+                f"pattern",
             )
 
     def _check_bindings(self, wanted: Any, found: list[dict[str, Any]]) -> Iterator[Finding]:
@@ -300,7 +305,7 @@ class RabbitMQ:
     # --------------------------------------------------------------------------------------------------
 
     def _check_by_amqp(self, connection: Connection) -> Iterator[Finding]:
-        """Check by passive declarations; then by declarations, which the broker refuses if arguments differ."""
+        """Declare passively to find what is missing; then declare, which fails if arguments differ."""
         missing = False
         try:
             declare_kind(connection, self.choreography)
@@ -342,7 +347,7 @@ class RabbitMQ:
 
 
 def _connection_of(consumer: dict[str, Any]) -> str:
-    """Return the connection's name, or "" for a channel that is not reported yet (details are a list then)."""
+    """Return the connection's name, or "" for a channel that is not reported yet (a list then)."""
     details = consumer["channel_details"]
     return str(details.get("connection_name", "")) if isinstance(details, dict) else ""
 

@@ -23,7 +23,8 @@ WITH RECURSIVE member AS (
     UNION SELECT m.roleid FROM pg_auth_members m JOIN member ON m.member = member.roleid
 )
 SELECT r.rolname FROM member JOIN pg_roles r ON r.oid = member.roleid
-WHERE r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolname LIKE 'pg\\_%%' OR r.rolname = ANY(%s) ORDER BY 1
+WHERE r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolname LIKE 'pg\\_%%' OR r.rolname = ANY(%s) ORDER
+    BY 1
 """
 
 PUBLIC_MAY_CONNECT = """
@@ -48,7 +49,8 @@ def check_role_attributes(database: Database, others: Sequence[str]) -> Iterator
     if too_much:
         no = " ".join(f"NO{word}" for word in too_much)
         yield error(
-            "role-too-strong", f"role {role}", f"a fault in the {database.domain} pool could affect every database",
+            "role-too-strong", f"role {role}", f"a fault in the {database.domain} pool could affect every "
+                                               f"database",
             " ".join(too_much), f"ALTER ROLE {role} {no}",
         )  # fmt: skip
     groups = [name for (name,) in database.rows(MEMBERSHIPS, list(others))]
@@ -63,7 +65,7 @@ def check_role_attributes(database: Database, others: Sequence[str]) -> Iterator
 
 
 def check_isolation(databases: Sequence[Database]) -> Iterator[Finding]:
-    """Check that no two domains share a database or role, and that no role may connect to another's database."""
+    """Check that domains share no database or role, and that no role may connect to another's database."""
     neighbours = [(one, other) for one, other in combinations(databases, 2) if one.server == other.server]
     for one, other in neighbours:
         if one.dbname == other.dbname:

@@ -1,4 +1,4 @@
-"""Run all checks in their order; a server that cannot be reached is one finding and does not stop the others."""
+"""Run all checks in order; a server that cannot be reached is one finding and does not stop the others."""
 
 from __future__ import annotations
 
@@ -151,7 +151,8 @@ def _check_direct_url(ours: Settings, database: Database) -> Iterator[Finding]:
             "direct-elsewhere",
             database.name,
             "its relay publishes the outbox of another database",
-            f"{ours.direct_variable(domain)} leads to {database.dbname}, which is not the database of {variable}",
+            f"{ours.direct_variable(domain)} leads to {database.dbname}, which is not the database of "
+            f"{variable}",
             f"Use the server behind {variable}, and the same database",
         )
 

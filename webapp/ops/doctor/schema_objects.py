@@ -53,7 +53,8 @@ AND 'autovacuum_enabled' = ANY(SELECT split_part(o, '=', 1) FROM unnest(reloptio
 """
 
 UNLOGGED_TABLES = """
-SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u' AND relnamespace = current_schema()::regnamespace
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u'
+AND relnamespace = current_schema()::regnamespace
 ORDER BY 1
 """
 
@@ -90,7 +91,8 @@ def check_schema_objects(database: Database) -> Iterator[Finding]:
             database.name,
             f"{table} has no {kind} {name}",
             "not found, or not valid",
-            f"Create it as in the migrations, once 'manage.py reconcile' is clean; an index: REINDEX INDEX {name}",
+            f"Create it as in the migrations, once 'manage.py reconcile' is clean; an index: REINDEX INDEX "
+            f"{name}",
         )
     for (name,) in database.rows(DISABLED_TRIGGERS):
         table = name.split()[0]

@@ -1,6 +1,4 @@
-"""Random orders over the catalogue, the same for the same seed: planned, placed, followed until they have
-settled.
-"""
+"""Generate load: plan random orders from a seed, place them, and measure until they have settled."""
 
 from __future__ import annotations
 
@@ -11,13 +9,13 @@ from webapp.ops.loadgen.wait import TIMEOUT, SettlementProgress
 
 __all__ = [
     "TIMEOUT",
+    "Catalog",
     "EmptyCatalogue",
     "Figures",
-    "SettlementProgress",
     "Mix",
     "Planned",
     "Run",
-    "Catalog",
+    "SettlementProgress",
     "Stats",
     "plan",
 ]

@@ -1,4 +1,4 @@
-"""What is to be ordered, and by whom: decided before the first order is placed, from the seed alone."""
+"""Plan random orders from a seed, before the first one is placed."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from webapp.orders.models import Product
 from webapp.orders.pricing import Item, NewOrder
 
 CANCEL_WITHIN_SECONDS = 1.0
-"""Customers who cancel do so within so many seconds of placing: some in time, some too late."""
+"""Cancel requests are sent within this time after placing, so that some are too late."""
 MAX_LINES = 3
 MAX_UNITS = 3
 SHARES = ("decline", "out_of_stock", "free", "cancel")
 
 
 class EmptyCatalogue(Exception):
-    """There is nothing to order; the message says what is missing."""
+    """The catalogue lacks products for the plan; the message names them."""
 
 
 class Outcome(IntEnum):
-    """What an order meets on its way, as far as it is planned."""
+    """The planned outcome of an order."""
 
     PAID = 0
     DECLINED = 1
@@ -33,10 +33,10 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How many orders, and the shares of them (0 to 1) that are declined, short of stock, free of charge,
+    """The number of orders, and the shares (0 to 1) that are declined, out of stock, free of charge,
     cancelled.
 
-    The first three exclude one another; anybody may cancel.
+    The first three exclude each other.
     """
 
     count: int
@@ -51,11 +51,11 @@ class Mix:
                 raise ValueError(f"{name} is a share from 0 to 1, not {getattr(self, name)}")
         if (together := self.decline + self.out_of_stock + self.free) > 1 + 1e-9:
             raise ValueError(
-                f"decline, out_of_stock and free exclude one another, and add up to {together:g}: more than 1"
+                f"decline, out_of_stock and free exclude each other, but add up to {together:g}, more than 1"
             )
 
     def outcomes(self, dice: random.Random) -> bytearray:
-        """One :class:`Outcome` for each order: as many of each as the shares say, in a random order."""
+        """Return an :class:`Outcome` for each order, in the given shares and in random order."""
         outcomes = bytearray(self.count)
         start = 0
         for outcome, share in (
@@ -70,7 +70,7 @@ class Mix:
         return outcomes
 
     def cancellations(self, dice: random.Random) -> bytearray:
-        """1 for each order that will be cancelled."""
+        """Return 1 for each order that is cancelled, otherwise 0."""
         asked = round(self.count * self.cancel)
         cancels = bytearray(b"\1" * asked + b"\0" * (self.count - asked))
         dice.shuffle(cancels)
@@ -79,14 +79,14 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The articles that may be ordered, by what becomes of it."""
+    """The SKUs that can be ordered, with and without stock."""
 
     stocked: list[str]
     scarce: list[str]
 
     @classmethod
     def read(cls) -> Catalog:
-        """From the catalogue of the orders database."""
+        """Read the catalogue of the orders database."""
         known = (
             Product.objects.filter(currency=demo_data.CURRENCY).order_by("sku").values_list("sku", "price")
         )
@@ -96,28 +96,28 @@ class Catalog:
         )
 
     def check(self, mix: Mix) -> None:
-        """:raises EmptyCatalogue: when ``mix`` asks for what is not there."""
+        """:raises EmptyCatalogue: when ``mix`` needs missing products."""
         if not self.stocked:
-            raise EmptyCatalogue("The catalogue is empty: there is nothing to order.")
+            raise EmptyCatalogue("The catalogue is empty.")
         if mix.out_of_stock and not self.scarce:
             raise EmptyCatalogue(
-                f"The catalogue lacks the articles that are out of stock ({demo_data.scarce_skus()[0]} …)."
+                f"The catalogue lacks the products without stock ({demo_data.scarce_skus()[0]} …)."
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An order to be placed, and after how many seconds its customer wants it cancelled, if at all."""
+    """An order to place, and the seconds until its cancel request; None without one."""
 
     order: NewOrder
     cancel_after: float | None
 
 
 def plan(mix: Mix, shelf: Catalog, *, seed: int, run: str, customers: int = 100) -> Iterator[Planned]:
-    """The orders of ``seed``: the same customers, articles and amounts every time; ``run`` makes their keys
-    new ones.
+    """Yield the orders of ``seed``: always the same customers, products and amounts.
 
-    :param customers: how many of ``customer-0001`` and on there are to choose from.
+    :param run: the prefix of their idempotency keys, new for each run.
+    :param customers: how many customers ``customer-0001`` … exist.
     """
     dice = random.Random(seed)
     outcomes, cancels = mix.outcomes(dice), mix.cancellations(dice)

@@ -1,4 +1,4 @@
-"""The figures of a run for people, and as JSON."""
+"""Print the figures of a run, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from webapp.ops.loadgen.run import Run
 from webapp.ops.loadgen.stats import Figures
 
 SHOWN = 12
-"""Reasons that are printed; the rest is added up."""
+"""The most reasons that are printed; the rest is summed up."""
 
 
 def as_json(run: Run, figures: Figures, seed: int) -> str:
-    """Everything that is known, for scripts; durations are in seconds."""
-    told = {
+    """Return all figures for scripts; durations are in seconds."""
+    result = {
         "seed": seed,
         "placed": run.placed,
         "placing": round(run.seconds, 3),
@@ -27,12 +27,12 @@ def as_json(run: Run, figures: Figures, seed: int) -> str:
         "settled_per_second": round(figures.settled_per_second, 1),
     }
     return json.dumps(
-        {**told, **{k: v for k, v in figures_as_dict(figures).items() if k not in told}}, indent=2
+        {**result, **{k: v for k, v in figures_as_dict(figures).items() if k not in result}}, indent=2
     )
 
 
 def figures_as_dict(figures: Figures) -> dict[str, Any]:
-    """The figures for JSON."""
+    """Return the figures for JSON."""
     cancels = {outcome or "unanswered": count for outcome, count in figures.cancels.items()}
     return {
         **{k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(figures).items()},
@@ -45,7 +45,7 @@ def placed_per_second(run: Run) -> float:
 
 
 def show_figures(console: Console, run: Run, figures: Figures, seed: int) -> None:
-    """How fast it went, then what became of the orders, then of the wishes to cancel."""
+    """Print the speed, the outcomes of orders, and the outcomes of cancel requests."""
     speed = f" in {format_seconds(run.seconds)} ({placed_per_second(run):,.0f}/s)" if run.placed else ""
     console.print(f"  [bold]{run.placed:,}[/] placed{speed}, seed {seed}")
     if figures.settled:
@@ -62,7 +62,7 @@ def show_figures(console: Console, run: Run, figures: Figures, seed: int) -> Non
 
 
 def outcome_table(figures: Figures) -> Table:
-    """What became of the orders, and why."""
+    """Return a table of outcomes and reasons."""
     table = Table(box=None, header_style="dim", padding=(0, 1), pad_edge=False)
     table.add_column("  outcome", min_width=44)
     table.add_column("orders", justify="right")
@@ -80,7 +80,7 @@ def outcome_table(figures: Figures) -> Table:
     if shown[SHOWN:]:
         row(f"  {len(shown) - SHOWN} more reasons", sum(count for _, count in shown[SHOWN:]), "dim")
     for status, count in figures.open.items():
-        row(f"under way, {status.lower().replace('_', ' ')}", count, "cyan")
+        row(f"open, {status.lower().replace('_', ' ')}", count, "cyan")
     row("needs attention", figures.attention, "bold red" if figures.attention else "")
     return table
 
@@ -89,12 +89,12 @@ def _cancels(asked: int, figures: Figures) -> str:
     cancels = figures.cancels
     parts = [f"{cancels.get('cancelled', 0):,} in time", f"{cancels.get('too_late', 0):,} too late"]
     if waiting := cancels.get("", 0):
-        parts.append(f"{waiting:,} not answered yet")
-    return f"{asked:,} customers asked to cancel: {', '.join(parts)}"
+        parts.append(f"{waiting:,} without an outcome yet")
+    return f"{asked:,} cancel requests: {', '.join(parts)}"
 
 
 def format_seconds(length: float) -> str:
-    """``0.3 s`` and the like, as exact as people want it."""
+    """Format a duration with two or three digits: ``320 ms``, ``4.2 s``, ``130 s``."""
     return (
         f"{length:.0f} s"
         if length >= 100

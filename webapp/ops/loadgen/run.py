@@ -1,6 +1,4 @@
-"""Placing a plan at its pace, a few orders to a transaction, and asking to cancel those whose customers want
-it.
-"""
+"""Place planned orders at a rate, several in each transaction, and send their cancel requests."""
 
 from __future__ import annotations
 
@@ -20,27 +18,27 @@ ASKED_BY = "seed_orders"
 
 
 class Run:
-    """One run of :meth:`place`; its figures are true at any moment.
+    """One run of :meth:`place`, with its current figures.
 
-    :ivar placed: how many orders were placed.
-    :ivar asked: how many were asked to be cancelled.
-    :ivar first: the first one's number; all others have higher ones.
+    :ivar placed: the number of orders placed.
+    :ivar asked: the number of cancel requests sent.
+    :ivar first: the lowest order number.
     :ivar seconds: how long placing has taken.
     """
 
-    def __init__(self, stop: StopRequest, told: Callable[[], None] = lambda: None) -> None:
-        """:param told: called after each transaction."""
-        self._stop, self._told = stop, told
+    def __init__(self, stop: StopRequest, on_progress: Callable[[], None] = lambda: None) -> None:
+        """:param on_progress: called after each transaction."""
+        self._stop, self._on_progress = stop, on_progress
         self._wishes: list[tuple[float, int, Order]] = []
         self.placed = self.asked = 0
         self.first: int | None = None
         self.seconds = 0.0
 
     def place(self, planned: Iterator[Planned], *, batch: int, rate: float = 0) -> None:
-        """Place all that is planned, or what there is time for until it is to stop.
+        """Place all planned orders, or those placed before a stop is requested.
 
         :param batch: the most orders in one transaction.
-        :param rate: orders a second; 0 is as fast as possible. Who falls behind catches up.
+        :param rate: orders per second; 0 is as fast as possible. A delay is caught up.
         """
         started = time.monotonic()
         while not self._stop.requested:
@@ -55,10 +53,10 @@ class Run:
             self._place(wanted)
             self.seconds = time.monotonic() - started
             self._cancel()
-            self._told()
+            self._on_progress()
         while self._wishes and self._wait_until(self._wishes[0][0]):
             self._cancel()
-            self._told()
+            self._on_progress()
 
     def _wait_until(self, moment: float) -> bool:
         while self._wishes and self._wishes[0][0] < moment:
@@ -78,7 +76,7 @@ class Run:
                 heapq.heappush(self._wishes, (now + each.cancel_after, order.id, order))
 
     def _cancel(self) -> None:
-        """Ask for those whose moment has come, in one transaction."""
+        """Send the cancel requests that are due, in one transaction."""
         due = []
         while self._wishes and self._wishes[0][0] <= time.monotonic():
             due.append(heapq.heappop(self._wishes)[2])

@@ -1,4 +1,4 @@
-"""What became of the orders of one run, as the orders database has it; orders of others are not counted."""
+"""Statistics of the orders of one run, read from the orders database."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 from django.db import connection
 
-# A run's orders are known by the beginning of their keys; the numbers keep PostgreSQL from looking at older
-# orders.
-RUN_ORDERS = "FROM orders_order o JOIN ordersaga_saga s ON s.id = o.saga_id WHERE o.id >= %s AND starts_with(o.idempotency_key, %s)"
+# A run's orders share the prefix of their keys; the condition on the number skips older orders.
+RUN_ORDERS = (
+    "FROM orders_order o JOIN ordersaga_saga s ON s.id = o.saga_id WHERE o.id >= %s AND "
+    "starts_with(o.idempotency_key, %s)"
+)
 COUNT_OPEN = f"SELECT count(*), min(o.id) {RUN_ORDERS} AND s.ended_at IS NULL"
 OUTCOMES = f"""
     SELECT s.status, s.ended_at IS NULL, coalesce(s.refusal, ''), coalesce(s.reason, ''),
@@ -17,24 +19,26 @@ OUTCOMES = f"""
 """
 SPEED = f"""
     SELECT coalesce(extract(epoch FROM max(s.ended_at) - min(o.placed_at)), 0)::float,
-        coalesce(percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM s.ended_at - o.placed_at)
+        coalesce(percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY extract(epoch
+        FROM s.ended_at - o.placed_at)
             ) FILTER (WHERE s.ended_at IS NOT NULL), '{{0,0}}')
     {RUN_ORDERS}
 """  # noqa: S608 - constants
 CANCELS = """
-    SELECT coalesce(c.outcome, ''), count(*) FROM orders_cancelrequest c JOIN orders_order o ON o.id = c.order_id
+    SELECT coalesce(c.outcome, ''), count(*) FROM orders_cancelrequest c
+    JOIN orders_order o ON o.id = c.order_id
     WHERE o.id >= %s AND starts_with(o.idempotency_key, %s) GROUP BY 1
 """
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What became of a run's orders; durations are in seconds.
+    """The outcomes of a run's orders; durations are in seconds.
 
-    :ivar reasons: rolled back orders by why.
-    :ivar open: orders that have not settled, by their status.
+    :ivar reasons: rolled back orders by reason.
+    :ivar open: orders that have not settled, by status.
     :ivar settling: from the first order placed to the last one settled.
-    :ivar cancels: requests to cancel by their answer; the empty text is none yet.
+    :ivar cancels: cancel requests by outcome; "" is none yet.
     """
 
     placed: int = 0
@@ -58,20 +62,20 @@ class Figures:
 
 
 class Stats:
-    """Counts the orders whose keys begin with ``run``, the first of which has the number ``first``."""
+    """Counts the orders whose keys begin with ``run``; ``first`` is their lowest number."""
 
     def __init__(self, run: str, first: int) -> None:
         self._run, self._first = run, first
         self._low = first
 
     def open(self) -> int:
-        """How many have not settled."""
+        """Return how many have not settled."""
         ((count, lowest),) = self._rows(COUNT_OPEN, self._low)
         self._low = lowest or self._low
         return int(count)
 
     def figures(self) -> Figures:
-        """All there is to say."""
+        """Return all figures."""
         outcomes = self._rows(OUTCOMES, self._first)
         ((settling, (median, slowest)),) = self._rows(SPEED, self._first)
         reasons: dict[str, int] = {}

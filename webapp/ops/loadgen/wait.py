@@ -1,4 +1,4 @@
-"""Following orders until they have settled."""
+"""Wait until orders have settled, and explain why they may not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workers.celery_app import application
 from workers.settings import settings
 
 TIMEOUT = 120.0
-"""Seconds that ``--wait`` waits unless told otherwise."""
+"""The default of ``--timeout``, in seconds."""
 POLL = 0.25
 
 
@@ -22,22 +22,22 @@ class SettlementProgress:
     """A bar that fills as the orders whose keys begin with ``key`` settle."""
 
     def __init__(self, key: str, bars: Progress, count: int, stop: StopRequest) -> None:
-        """:param count: how many there will be."""
+        """:param count: the expected number of orders."""
         self._key, self._bars, self._stop = key, bars, stop
         self._bar = bars.add_task("settled", total=count)
         self._tally: Stats | None = None
         self._looked = 0.0
 
     def refresh(self, first: int | None, placed: int) -> None:
-        """Count them, unless that was done a moment ago.
+        """Update the bar, unless it was updated a moment ago.
 
-        :param first: the lowest order number among them, once there is one.
+        :param first: the lowest order number, once there is one.
         """
         if time.monotonic() - self._looked > 2 * POLL:
             self._count(first, placed)
 
     def wait(self, first: int | None, placed: int, seconds: float) -> None:
-        """Until all have settled, for so many seconds at most, or until it is to stop."""
+        """Wait until all have settled, for at most ``seconds``, or until a stop is requested."""
         deadline = time.monotonic() + seconds
         self._bars.update(self._bar, total=placed)
         while placed and self._count(first, placed) and time.monotonic() < deadline:
@@ -46,7 +46,7 @@ class SettlementProgress:
                 return
 
     def _count(self, first: int | None, placed: int) -> int:
-        """How many are open."""
+        """Return how many are open."""
         if self._tally is None and first is not None:
             self._tally = Stats(self._key, first)
         self._looked = time.monotonic()
@@ -56,33 +56,31 @@ class SettlementProgress:
 
 
 INSPECT_SECONDS = 2.0
-"""Seconds in which a pool that runs will have answered."""
+"""Seconds within which a running pool answers."""
 
 
 def explain_waiting() -> str:
-    """One sentence for whoever waits in vain."""
+    """Return one sentence on why orders have not settled."""
     wanted = [module.rsplit(".", 1)[-1] for module in settings().participants]
     modules = dict(zip(wanted, settings().participants, strict=True))
     try:
         if reason := why_blocked_at(settings().broker_url):
-            return f"{describe_alarm(reason)} These orders go on as soon as it does."
+            return f"{describe_alarm(reason)} These orders continue as soon as it does."
         listening = _consumed_queues(wanted[0])
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the broker is the hint
-        return (
-            f"The broker does not answer ({first_line(error)}). ORDERSAGA_BROKER_URL says where it should be."
-        )
+        return f"The broker does not answer ({first_line(error)}). Start it, or correct ORDERSAGA_BROKER_URL."
     if missing := [name for name in wanted if name not in listening]:
         commands = " and ".join(f"celery -A {modules[name]} worker" for name in missing)
         return f"No pool answers for {', '.join(missing)}. Start: {commands}"
-    return "All pools answer, so it may only take longer. The admin's page of sagas shows where they stand."
+    return (
+        "All pools answer, so the orders may need more time. The admin's list of sagas shows their progress."
+    )
 
 
 def _consumed_queues(name: str) -> set[str]:
-    """The queues that some pool listens to."""
+    """Return the queues that a pool consumes."""
     app = application(name)
-    app.control.mailbox._producer_pool = (
-        None  # ask on the connection below, which this process closes in time
-    )
+    app.control.mailbox._producer_pool = None  # use the connection below, which is closed here
     with app.connection_for_write(connect_timeout=INSPECT_SECONDS) as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=2 * INSPECT_SECONDS)
         answers = app.control.inspect(timeout=INSPECT_SECONDS, connection=connection).active_queues() or {}

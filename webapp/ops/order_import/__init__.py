@@ -1,11 +1,13 @@
-"""Real orders from a file: read twice, first to judge every line, then to place what was judged.
+"""Import orders from a file in two passes: validate every line, then place the orders.
 
-===========  ============================================================================================
-``source``   the file or standard input, its digest, and its lines as text
-``record``   what a reader makes of a file: one order, or what is wrong with it
-``formats``  the readers by name: ``csv_rows``, ``json_lines``, ``cdnow``
-``check``    the first reading: what is wrong, what was placed before
-``place``    the second reading: some hundred orders to a transaction
-``report``   for people, and as JSON
-===========  ============================================================================================
+=================================  ======================================================================
+``source``                         the file or standard input, its digest, and its lines
+``record``                         what a reader returns: an order, or a fault
+``csv_rows`` ``json_lines``        the readers of the formats
+``cdnow``
+``csv_table``                      CSV with named columns
+``validate``                       the first pass
+``load``                           the second pass, some hundred orders in each transaction
+``report``                         the result, for people and as JSON
+=================================  ======================================================================
 """

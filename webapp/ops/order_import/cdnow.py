@@ -1,6 +1,4 @@
-"""The CDNOW sample: customer, customer's number in the sample, date, CDs, dollars for all of them; one
-purchase a line.
-"""
+"""Read the CDNOW sample, one purchase per line: customer, number, date, CDs, total in dollars."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ COLUMNS = ("customer", "number", "date", "quantity", "amount")
 
 
 def read(lines: Lines) -> Iterator[Record | Fault]:
-    """Each purchase is an order of one line with an amount of its own: it does not always divide by the
-    quantity.
-    """
+    """Yield an order of one line for each purchase, with its total, which may not divide by the quantity."""
     for number, text in lines:
         yield text if isinstance(text, Fault) else _purchase(number, text)
 
@@ -31,10 +27,10 @@ def _purchase(number: int, text: str) -> Record | Fault:
     customer, _, date, quantity, amount = values
     if not re.fullmatch("[0-9]{1,18}", customer):
         return Fault(
-            number, "customer", f"{customer[:40]!r} is no number", "Write the customer's number in digits"
+            number, "customer", f"{customer[:40]!r} is not a number", "Write the customer's number in digits"
         )
     if not re.fullmatch("[0-9]{8}", date):
-        return Fault(number, "date", f"{date[:40]!r} is no date", "Write it as 19970118")
+        return Fault(number, "date", f"{date[:40]!r} is not a date", "Write it as 19970118")
     try:
         item = Item(SKU, parse_integer("quantity", quantity), parse_cents("amount", amount))
     except NotANumber as error:

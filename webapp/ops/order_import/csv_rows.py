@@ -1,4 +1,4 @@
-"""CSV: one order line a row; rows that follow one another under one name of an order are one order."""
+"""Read CSV: each row is an order line; consecutive rows with the same value of ``order`` are one order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIONAL = ("amount", "currency", "order")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row; rows of one ``group`` are one order."""
+    """One row; rows with the same ``group`` are one order."""
 
     line: int
     group: str
@@ -27,7 +27,7 @@ class Row:
 
 
 def read(lines: Lines) -> Iterator[Record | Fault]:
-    """The orders of a CSV file.
+    """Yield the orders of a CSV file.
 
     :raises FileRefused: when its first line does not name the columns.
     """
@@ -59,7 +59,7 @@ def _item(number: int, values: dict[str, str]) -> Item | Fault:
 
 
 def _order(group: Iterator[Row]) -> Record | Fault:
-    """One order of its rows: all are read, no more are kept than are needed to see that they are too many."""
+    """Build an order from its rows; it keeps one row more than allowed, so that too many are detected."""
     rows: list[Row] = []
     fault: Fault | None = None
     for row in group:

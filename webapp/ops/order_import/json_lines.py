@@ -1,4 +1,4 @@
-"""JSON Lines: one order a line."""
+"""Read JSON Lines: one order per line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MalformedLine(Exception):
 
 
 def read(lines: Lines) -> Iterator[Record | Fault]:
-    """The orders of a file of JSON Lines."""
+    """Yield the orders of a file."""
     for number, text in lines:
         if isinstance(text, Fault):
             yield text
@@ -42,7 +42,7 @@ def _parsed(text: str) -> Any:
     except (
         ValueError,
         RecursionError,
-    ) as error:  # a whole number of thousands of digits is a ValueError, too
+    ) as error:  # an integer with thousands of digits also raises ValueError
         said = (
             error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply or a number too long"
         )
@@ -50,7 +50,7 @@ def _parsed(text: str) -> Any:
 
 
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON would let the last one win, in silence."""
+    """Refuse repeated names, of which Python's decoder would keep the last."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -60,7 +60,7 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _reject_constant(name: str) -> NoReturn:
-    raise MalformedLine("line", f"is not JSON: {name} is no number")
+    raise MalformedLine("line", f"is not JSON: {name} is not a number")
 
 
 def _order(number: int, found: Any) -> Record:
@@ -69,8 +69,8 @@ def _order(number: int, found: Any) -> Record:
         if name not in found:
             raise MalformedLine(name, "is missing")
     if not isinstance(found["lines"], list):
-        raise MalformedLine("lines", "is no list")
-    # one more than allowed is enough to see that they are too many
+        raise MalformedLine("lines", "is not a list")
+    # one more than allowed is enough to detect too many
     items = [_item(f"lines[{place}].", line) for place, line in enumerate(found["lines"][: MAX_LINES + 1])]
     return Record(number, found["customer"], items, found.get("currency", DEFAULT_CURRENCY))
 
@@ -85,6 +85,6 @@ def _item(where: str, found: Any) -> Item:
 
 def _require_known_fields(found: Any, known: frozenset[str], where: str) -> None:
     if not isinstance(found, dict):
-        raise MalformedLine(where.removesuffix(".") or "line", "is no object")
+        raise MalformedLine(where.removesuffix(".") or "line", "is not an object")
     if unknown := sorted(found.keys() - known):
-        raise MalformedLine(f"{where}{unknown[0][:40]}", "is a field nobody reads")
+        raise MalformedLine(f"{where}{unknown[0][:40]}", "is an unknown field")

@@ -1,4 +1,4 @@
-"""The second reading: what was judged is placed, some hundred orders to a transaction."""
+"""The second pass: place the orders, some hundred in each transaction."""
 
 from __future__ import annotations
 
@@ -15,32 +15,37 @@ from webapp.orders.services import place_priced
 
 
 class LineRefused(Exception):
-    """A line that was good in the first reading is not any more, and bad ones are not to be skipped."""
+    """A line that the first pass accepted is no longer valid, and bad lines are not skipped."""
 
 
 class Loader:
-    """One run of :meth:`run`; its figures are true at any moment.
+    """One run of :meth:`run`, with its current figures.
 
-    :ivar placed: orders that are new.
-    :ivar before: orders that were placed before.
-    :ivar skipped: orders that were left out.
-    :ivar first: the lowest number of an order of this batch, new or not.
+    :ivar placed: new orders.
+    :ivar before: orders that were placed by an earlier run.
+    :ivar skipped: orders that were skipped as bad.
+    :ivar first: the lowest order number of this batch, new or not.
     :ivar seconds: how long it has taken.
     """
 
     def __init__(
-        self, job: Job, stop: StopRequest, told: Callable[[], None] = lambda: None, *, skip_bad: bool = False
+        self,
+        job: Job,
+        stop: StopRequest,
+        on_progress: Callable[[], None] = lambda: None,
+        *,
+        skip_bad: bool = False,
     ) -> None:
-        """:param told: called after each transaction."""
-        self._job, self._stop, self._told, self._skip_bad = job, stop, told, skip_bad
+        """:param on_progress: called after each transaction."""
+        self._job, self._stop, self._on_progress, self._skip_bad = job, stop, on_progress, skip_bad
         self.placed = self.before = self.skipped = 0
         self.first: int | None = None
         self.seconds = 0.0
 
     def run(self, at_once: int = BATCH_SIZE) -> None:
-        """Place the whole file, or as much as there is time for until it is to stop.
+        """Place the file, or what is placed before a stop is requested.
 
-        :raises LineRefused: when a line is bad and is not to be skipped; the transactions before it stand.
+        :raises LineRefused: when a line is bad and not skipped; earlier transactions stay committed.
         """
         started = time.monotonic()
         for part in self._job.price_batches(at_once):
@@ -57,7 +62,7 @@ class Loader:
                 done = place_priced(
                     [draft for record, draft in wanted if find_conflict((record, draft), known) is None]
                 )
-            except IdempotencyConflict as error:  # somebody places another file under this name right now
+            except IdempotencyConflict as error:  # another import of this batch with other content is running
                 raise LineRefused(str(error)) from error
             self.placed += done.new
             self.before += len(done.orders) - done.new
@@ -66,5 +71,5 @@ class Loader:
                 default=None,
             )
             self.seconds = time.monotonic() - started
-            reset_queries()  # with Django's DEBUG on, it would keep them
-            self._told()
+            reset_queries()  # with DEBUG on, Django keeps all queries in memory
+            self._on_progress()

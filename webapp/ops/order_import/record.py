@@ -1,4 +1,4 @@
-"""What a reader makes of a file: an order with its place, or what is wrong with it."""
+"""What a reader returns: an order with its line number, or a fault."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from webapp.orders.exceptions import OrderRefused
 from webapp.orders.pricing import Item, NewOrder
 
 DEFAULT_CURRENCY = "EUR"
-"""Of what names none."""
+"""The currency of orders that name none."""
 
 
 class FileRefused(Exception):
-    """The file as a whole cannot be placed; the message goes on after its name."""
+    """The file cannot be placed as a whole; the message continues a sentence that begins with its name."""
 
 
 class Fault(NamedTuple):
-    """What is wrong with one line, by its number."""
+    """A fault of one line."""
 
     line: int
     field: str
@@ -28,7 +28,7 @@ class Fault(NamedTuple):
     remedy: str
 
     def __str__(self) -> str:
-        """On one line, printable whatever the file holds."""
+        """Format it on one printable line."""
         return escape_unprintable(f"line {self.line}: {self.field}: {self.fault}. {self.remedy}.")
 
 
@@ -36,8 +36,8 @@ class Fault(NamedTuple):
 class Record:
     """One order of the file.
 
-    :ivar line: where it begins; its place, which tells it from another of the same words.
-    :ivar rows: the file's line of each order line, when each has one of its own.
+    :ivar line: its first line, which distinguishes it from orders with the same content.
+    :ivar rows: the line of the file of each order line, in formats with one line for each.
     """
 
     line: int
@@ -50,7 +50,7 @@ class Record:
         return NewOrder(self.customer, self.items, order_key(batch, self.line), self.currency)
 
     def fault(self, refused: OrderRefused) -> Fault:
-        """A refusal in the words of the file: ``quantity`` of line 7 rather than ``lines[2].quantity``."""
+        """Translate a refusal to the lines of the file: ``quantity`` of line 7, not ``lines[2].quantity``."""
         found = re.fullmatch(r"lines\[(\d+)\]\.(\w+)", refused.field)
         if found and self.rows:
             return Fault(
@@ -60,13 +60,15 @@ class Record:
 
 
 def order_key(batch: str, line: int | str) -> str:
-    """The idempotency key of the order at that line; without a line, how all of the batch begin."""
+    """Return the idempotency key of the order at that line; with line "", the prefix of all keys of the
+    batch.
+    """
     return f"{batch}:{line}"
 
 
 Lines = Iterator[tuple[int, str | Fault]]
 Reader = Callable[[Lines], Iterator[Record | Fault]]
-"""From lines to orders, holding one order at a time; raises FileRefused."""
+"""Turns lines into orders, one at a time; raises FileRefused."""
 
 
 INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -74,15 +76,15 @@ CENTS = re.compile(r"(-?)([0-9]{1,15})\.([0-9]{2})")
 
 
 class NotANumber(Exception):
-    """A field holds no number; ``remedy`` says what it should hold."""
+    """A field is not a number; ``remedy`` describes the expected format."""
 
     def __init__(self, field: str, text: str, remedy: str) -> None:
-        super().__init__(f"{text[:40]!r} is no number" if text else "is missing")
+        super().__init__(f"{text[:40]!r} is not a number" if text else "is missing")
         self.field, self.remedy = field, remedy
 
 
 def parse_integer(field: str, text: str) -> int:
-    """``12``; the sign is let through, so that whoever judges the number can say what is wrong with it.
+    """Parse ``12``; a negative number passes, because the validation of orders explains it better.
 
     :raises NotANumber: for anything else.
     """
@@ -92,7 +94,7 @@ def parse_integer(field: str, text: str) -> int:
 
 
 def parse_cents(field: str, text: str) -> int:
-    """``29.33`` as 2933.
+    """Parse ``29.33`` to 2933.
 
     :raises NotANumber: for anything else.
     """

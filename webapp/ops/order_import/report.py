@@ -1,4 +1,4 @@
-"""What became of a file, for people and as JSON."""
+"""Print the result of an import, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from webapp.ops.order_import.validate import Findings, Job
 
 
 def as_json(job: Job, findings: Findings, placing: Loader, figures: Figures | None, *, ended: str) -> str:
-    """Everything that is known, for scripts; durations are in seconds, money in minor units.
+    """Return the result for scripts; durations are in seconds, money in minor units.
 
     :param ended: ``placed``, ``refused`` or ``interrupted``.
     """
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "ended": ended,
         "batch": job.batch,
         "sha256": job.source.digest,
@@ -32,13 +32,13 @@ def as_json(job: Job, findings: Findings, placing: Loader, figures: Figures | No
         "skipped": placing.skipped,
         "placing": round(placing.seconds, 3),
     }
-    return json.dumps({**told, "outcomes": figures_as_dict(figures) if figures else None}, indent=2)
+    return json.dumps({**result, "outcomes": figures_as_dict(figures) if figures else None}, indent=2)
 
 
 def show_result(
     console: Console, job: Job, findings: Findings, placing: Loader, figures: Figures | None
 ) -> None:
-    """How many were placed and how fast, and with figures what became of them."""
+    """Print how many orders were placed and how fast, and their outcomes if figures are given."""
     speed = (
         f" in {format_seconds(placing.seconds)} ({placing.placed / placing.seconds:,.0f}/s)"
         if placing.placed
@@ -59,7 +59,7 @@ def show_result(
 
 
 def show_faults(console: Console, findings: Findings) -> None:
-    """The first of them, and how many there are."""
+    """Print the first faults, and how many more there are."""
     for fault in findings.faults:
         console.print(f"  {fault}", markup=False, soft_wrap=True)
     if (more := findings.bad - len(findings.faults)) > 0:

@@ -1,4 +1,4 @@
-"""The file to be read, twice, and its lines as text."""
+"""Open a file so that its lines can be read twice."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from webapp.ops.order_import.record import Fault, FileRefused, Reader
 
 STDIN = "-"
 MAX_LINE_BYTES = 100_000
-"""Bytes of one line: more than a hundred order lines need, little enough to hold."""
+"""The most bytes in one line; a hundred order lines need less."""
 CHUNK = 1 << 16
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-"""How UTF-16 and UTF-32 begin."""
+"""The byte order marks of UTF-16 and UTF-32."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -41,10 +41,9 @@ class Source:
         self.digest = seen.hexdigest()
 
     def lines(self) -> Iterator[tuple[int, str | Fault]]:
-        """Each line that is not blank, without its end, with its number from 1; one that is no text is a
-        fault.
+        """Yield each line that is not blank with its number from 1; an undecodable line is a fault.
 
-        :raises FileRefused: when it is no UTF-8 at all, or somebody writes into it meanwhile.
+        :raises FileRefused: when it is UTF-16 or UTF-32, or changes while it is read.
         """
         self._file.seek(0)
         number = 0
@@ -54,7 +53,7 @@ class Source:
                 raise FileRefused("is UTF-16 or UTF-32. Save it as UTF-8")
             if number % 1000 == 1 and self._now() != self._state:
                 raise FileRefused(
-                    "was changed while it was read. Run the command again when nobody writes into it"
+                    "was changed while it was read. Run the command again when no program writes to it"
                 )
             text = self._text(number, line.removeprefix(BOM) if number == 1 else line)
             if isinstance(text, Fault) or text.strip():
@@ -68,7 +67,7 @@ class Source:
                 number, "line", f"is longer than {MAX_LINE_BYTES:,} bytes", "Put one order on a line"
             )
         if b"\0" in line:
-            return Fault(number, "line", "holds NUL", "Write plain text, as UTF-8")
+            return Fault(number, "line", "contains NUL", "Write plain text, as UTF-8")
         try:
             return line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
@@ -82,14 +81,14 @@ class Source:
 
 @contextmanager
 def open_source(name: str) -> Iterator[Source]:
-    """The file of that name; ``-`` and what cannot be read twice is written to a temporary file first.
+    """Open the file of that name; ``-`` and files that cannot be read twice are copied to a temporary file.
 
     :raises FileRefused: when it cannot be read.
     """
     with ExitStack() as stack:
         try:
             if not name:
-                raise FileRefused("is empty. Name a file that is there, or - for standard input")
+                raise FileRefused("is empty. Name an existing file, or - for standard input")
             file: BinaryIO = sys.stdin.buffer if name == STDIN else stack.enter_context(Path(name).open("rb"))
             if name == STDIN or not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 copy = stack.enter_context(tempfile.TemporaryFile(prefix="place-orders-"))
@@ -100,7 +99,7 @@ def open_source(name: str) -> Iterator[Source]:
         except OSError as error:
             fault = error.strerror or error
             raise FileRefused(
-                f"cannot be read: {fault}. Name a file that is there, or - for standard input"
+                f"cannot be read: {fault}. Name an existing file, or - for standard input"
             ) from error
         yield source
 
@@ -110,14 +109,12 @@ FORMAT_OF_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 def guess_format(name: str) -> str:
-    """The format that a file's name tells.
+    """Return the format by the suffix of a file's name.
 
-    :raises FileRefused: when it tells none.
+    :raises FileRefused: when the suffix is unknown.
     """
     try:
         return FORMAT_OF_SUFFIX[PurePath(name).suffix.lower()]
     except KeyError:
         known = ", ".join(FORMAT_OF_SUFFIX)
-        raise FileRefused(
-            f"does not tell its format by its name ({known}). Say --format {' or '.join(READERS)}"
-        ) from None
+        raise FileRefused(f"has none of the suffixes {known}. Use --format {' or '.join(READERS)}") from None

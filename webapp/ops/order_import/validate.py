@@ -1,4 +1,4 @@
-"""The first reading: every line is judged, nothing is written."""
+"""The first pass: validate every line, and write nothing."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from webapp.orders.models import Order
 from webapp.orders.pricing import PricedOrder, price_each
 
 BATCH_SIZE = 200
-"""Orders that are judged together, or placed in one transaction."""
+"""Orders that are validated together, or placed in one transaction."""
 MAX_FAULTS = 20
-"""Faults that are named; the rest is counted."""
+"""The most faults that are listed; the rest is counted."""
 
 PricedRecord = tuple[Record, PricedOrder]
 
 
 @dataclass
 class Findings:
-    """What the first reading has found.
+    """The result of the first pass.
 
-    :ivar good: orders that can be placed, or were.
-    :ivar before: of those, how many were placed before.
-    :ivar money: what the good ones cost in all, by currency, in minor units.
+    :ivar good: valid orders, including those already placed.
+    :ivar before: how many of them are already placed.
+    :ivar money: their total by currency, in minor units.
     """
 
     good: int = 0
@@ -45,14 +45,14 @@ class Findings:
 
 @dataclass(frozen=True)
 class Job:
-    """A file, how it is read, and the name under which its orders are known."""
+    """A file, its reader, and the name of its batch."""
 
     source: Source
     reader: Reader
     batch: str
 
     def price_batches(self, at_once: int = BATCH_SIZE) -> Iterator[list[PricedRecord | Fault]]:
-        """The file from its beginning, so many orders at a time, each judged by itself.
+        """Read the file from its beginning; yield its orders in batches, each order priced or a fault.
 
         :raises FileRefused: when the file as a whole cannot be read.
         """
@@ -70,10 +70,10 @@ def _to_result(record: Record, judged: PricedOrder | OrderRefused) -> PricedReco
     return record.fault(judged) if isinstance(judged, OrderRefused) else (record, judged)
 
 
-def validate(job: Job, stop: StopRequest, told: Callable[[int], None] = lambda _: None) -> Findings:
-    """Judge the whole file, or as much as there is time for until it is to stop.
+def validate(job: Job, stop: StopRequest, on_progress: Callable[[int], None] = lambda _: None) -> Findings:
+    """Validate the file, or what is read before a stop is requested.
 
-    :param told: called with the number of orders judged so far.
+    :param on_progress: called with the number of orders validated so far.
     """
     findings = Findings()
     for part in job.price_batches():
@@ -88,14 +88,14 @@ def validate(job: Job, stop: StopRequest, told: Callable[[int], None] = lambda _
                 findings.good += 1
                 findings.before += each[1].key in known
                 findings.money[each[1].signal.currency] += each[1].signal.amount
-        told(findings.good + findings.bad)
+        on_progress(findings.good + findings.bad)
         if stop.requested:
             break
     return findings
 
 
 def find_placed_orders(drafts: Iterator[PricedOrder]) -> dict[str, tuple[int, str]]:
-    """Number and digest of those that were placed before, by key."""
+    """Return number and digest of the orders that are already placed, by key."""
     rows = Order.objects.filter(idempotency_key__in=[draft.key for draft in drafts])
     return {
         key: (number, digest)
@@ -104,10 +104,10 @@ def find_placed_orders(drafts: Iterator[PricedOrder]) -> dict[str, tuple[int, st
 
 
 def find_conflict(judged: PricedRecord, known: dict[str, tuple[int, str]]) -> Fault | None:
-    """That another order was placed from this place of the batch before."""
+    """Return a fault if this line of the batch was placed with other content."""
     record, draft = judged
     number, digest = known.get(draft.key, (0, draft.digest))
     if digest == draft.digest:
         return None
-    fault = f"was placed in this batch before with other content, as order {number}"
-    return Fault(record.line, "line", fault, "Restore the line, or name another --batch")
+    fault = f"was already placed in this batch with other content, as order {number}"
+    return Fault(record.line, "line", fault, "Restore the line, or use another --batch")

@@ -1,13 +1,11 @@
-"""Servers made ready: what is missing is made, what is there is left alone, and running it again changes
-nothing.
+"""Provision existing servers: create what is missing and keep what exists; running it again changes nothing.
 
-=============  ====================================================================================
-``plan``       what was found missing, and whether it may be made
-``postgres``   databases and the roles that own them
-``reader``     the role of the web's pages on stock and ledger, which may only read
-``rabbitmq``   virtual host, user, permissions
-``topology``   exchanges, queues and bindings, on either broker
-=============  ====================================================================================
+============  ==================================================================
+``plan``      what is missing, and whether it may be created
+``postgres``  databases and the roles that own them
+``reader``    the read-only role of the admin's pages on stock and ledger
+``broker``    virtual host, user, exchanges, queues and bindings
+============  ==================================================================
 """
 
 from webapp.ops.provision.plan import CannotProvision, Plan

@@ -1,4 +1,4 @@
-"""A virtual host of its own, and a user who may do everything there and nothing anywhere else."""
+"""Provision the broker: virtual host, user, permissions, exchanges, queues and bindings."""
 
 from __future__ import annotations
 
@@ -20,34 +20,32 @@ from webapp.ops.doctor.rabbitmq import RabbitMQ
 from webapp.ops.provision.plan import CannotProvision, Plan
 
 USER_TAGS = ["management"]
-"""Lets the user look at its own virtual host, so that the doctor sees bindings and policies; it changes
-nothing.
-"""
+"""Allows the user to read its virtual host through the management interface, as the doctor does."""
 ALL_PERMISSIONS = {"configure": ".*", "write": ".*", "read": ".*"}
 
 
 def ensure_broker(plan: Plan, admin: Management, url: str) -> bool:
-    """Virtual host, user and permissions. Whether they are there now.
+    """Ensure virtual host, user and permissions; return whether they exist now.
 
-    :raises CannotProvision: when the administrator may not, or the address names no user of its own.
+    :raises CannotProvision: when the administrator lacks permissions, or the address names no separate user.
     """
     parts = urlsplit(url.split(";", maxsplit=1)[0])
     user, password, vhost = unquote(parts.username or ""), unquote(parts.password or ""), vhost_of(url)
     if user in {"", "guest"} or not password:
         raise CannotProvision(
-            "ORDERSAGA_BROKER_URL must name a user of its own: amqp://pools:password@host:5672/ordersaga"
+            "ORDERSAGA_BROKER_URL must name a separate user: amqp://pools:password@host:5672/ordersaga"
         )
     try:
         return _ensure_broker(plan, admin, user, password, vhost)
     except ManagementError as error:
-        remedy = "Give an administrator: --rabbitmq-admin http://admin:password@host:15672"
+        remedy = "Use an administrator: --rabbitmq-admin http://admin:password@host:15672"
         raise CannotProvision(f"--rabbitmq-admin: {error}. {remedy}") from error
 
 
 def _ensure_broker(plan: Plan, admin: Management, user: str, password: str, vhost: str) -> bool:
     if admin.get("whoami").get("name") == user:
         raise CannotProvision(
-            "ORDERSAGA_BROKER_URL names the administrator itself; give the pools a user of their own"
+            "ORDERSAGA_BROKER_URL names the administrator itself; use a separate user for the pools"
         )
     there = admin.get("vhosts", vhost) is not None or plan.ensure(
         f"virtual host {vhost}", lambda: admin.put("vhosts", vhost, default_queue_type="quorum")
@@ -85,7 +83,7 @@ def _ensure_user(plan: Plan, admin: Management, user: str, password: str) -> boo
 
 
 def find_other_vhosts(admin: Management, url: str) -> list[str]:
-    """Other virtual hosts that the user may enter: not ours to close."""
+    """Return other virtual hosts that the user has access to; provisioning does not change them."""
     user = unquote(urlsplit(url.split(";", maxsplit=1)[0]).username or "")
     return sorted(
         p["vhost"] for p in admin.get("users", user, "permissions") or [] if p["vhost"] != vhost_of(url)
@@ -93,9 +91,9 @@ def find_other_vhosts(admin: Management, url: str) -> list[str]:
 
 
 def require_broker(url: str) -> None:
-    """That a broker is at the pools' address, be it that it does not know them yet.
+    """Check that a broker answers at the pools' address; an unknown user or virtual host is fine here.
 
-    :raises CannotProvision: when none is: what is made would stand elsewhere.
+    :raises CannotProvision: when none answers, as another broker would be provisioned then.
     """
     with broker.open_connection(url) as connection:
         try:
@@ -103,18 +101,17 @@ def require_broker(url: str) -> None:
         except (amqp.AccessRefused, amqp.NotAllowed):  # no such user, no such virtual host
             return
         except (*connection.connection_errors, *connection.channel_errors) as error:
-            told = f"ORDERSAGA_BROKER_URL: {first_line(error)}. It must be an address of the broker that --rabbitmq-admin names"
-            raise CannotProvision(told) from error
+            remedy = "It must be an address of the broker that --rabbitmq-admin names"
+            raise CannotProvision(f"ORDERSAGA_BROKER_URL: {first_line(error)}. {remedy}") from error
 
 
 def ensure_topology(
     plan: Plan, url: str, choreography: Choreography, management: str = "", *, change_queues: bool = False
 ) -> None:
-    """All of it, on a broker that lets the pools' user in.
+    """Ensure exchanges, queues and bindings, as the pools' user.
 
-    :param change_queues: also change the arguments of queues that stand, with their messages and while pools
-        run.
-    :raises CannotProvision: a queue stands with other arguments and may not be changed, or could not be.
+    :param change_queues: also change the arguments of existing queues; messages are kept, pools may run.
+    :raises CannotProvision: when a queue has other arguments and may not or cannot be changed.
     """
     if change_queues and not url.startswith("pgmq"):  # the embedded broker changes them at any declaration
         _change_queues(plan, RabbitMQ(url, choreography, management))
@@ -144,7 +141,7 @@ def _change_queues(plan: Plan, rabbitmq: RabbitMQ) -> None:
 
 
 def _fixed_by_declaring(finding: Finding) -> bool:
-    """Whether declaring makes it right."""
+    """Return whether declaring corrects the finding."""
     return finding.code.endswith("-missing") or finding.code in {
         "broker-not-furnished",
         "broker-other-version",

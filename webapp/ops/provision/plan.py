@@ -1,4 +1,4 @@
-"""What was found missing, and whether it may be made."""
+"""What provisioning has found missing, and whether it may create it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 
 class CannotProvision(Exception):
-    """The servers cannot be made ready; the message says why and what to do."""
+    """Provisioning failed; the message names the reason and the remedy."""
 
 
 @dataclass
 class Plan:
-    """:ivar dry: nothing is made, only told.
-    :ivar on_missing: called with each thing as it is found missing, before it is made.
+    """:ivar dry: report what is missing, and create nothing.
+    :ivar on_missing: called with each missing object before it is created.
     """
 
     dry: bool
@@ -21,8 +21,10 @@ class Plan:
     missing: list[str] = field(default_factory=list)
 
     def ensure(self, what: str, make: Callable[[], object]) -> bool:
-        """``what`` is missing: make it, unless nothing may be made. Whether it is there now."""
-        if what not in self.missing:  # a dry run meets the readers' role at each of its databases
+        """Record that ``what`` is missing and call ``make``, except in a dry run; return whether it exists
+        now.
+        """
+        if what not in self.missing:  # a dry run finds the reader's role missing at each of its databases
             self.missing.append(what)
             self.on_missing(what)
         if not self.dry:

@@ -1,4 +1,4 @@
-"""A database for each domain, owned by a role that is nobody anywhere else."""
+"""Provision a database for each domain, and a role that has access only to it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ SELECT EXISTS (SELECT FROM pg_database d, aclexplode(coalesce(d.datacl, acldefau
     WHERE d.datname = %s AND a.grantee = 0)
 """
 ADDRESS_OPTIONS = {"host", "hostaddr", "port"}
-SAME_SERVER_REMEDY = "Both must name the same server; for several servers: --postgres-admin orders=URL --postgres-admin inventory=URL …"
+SAME_SERVER_REMEDY = (
+    "Both must name the same server; for several servers: --postgres-admin orders=URL "
+    "--postgres-admin inventory=URL …"
+)
 SERVER_ID = "SELECT system_identifier::text FROM pg_control_system()"
 
 
 @dataclass(frozen=True)
 class Target:
-    """What an address of the settings wants to be there."""
+    """The role and database that an address of the settings names."""
 
     variable: str
     url: str
@@ -44,7 +47,7 @@ class Target:
 
     @classmethod
     def of(cls, variable: str, url: str) -> Target:
-        """:raises CannotProvision: when the address does not say all of it."""
+        """:raises CannotProvision: when the address lacks a role or a database."""
         try:
             given = parse(url)
         except InvalidConnectionString as error:
@@ -58,16 +61,16 @@ class Target:
 
 @contextmanager
 def connect_as_administrator(url: str, database: str = "") -> Iterator[Cursor]:
-    """A cursor in autocommit, in the address's database or another of the same server.
+    """Yield a cursor in autocommit mode, in the address's database or another one of its server.
 
-    :raises CannotProvision: when the server does not answer or refuses.
+    :raises CannotProvision: when the server does not answer, or the role lacks privileges.
     """
     try:
         there = parse(url) | ({"dbname": database} if database else {})
         connection = connect(connection_string(there), application_name="provision")
     except (psycopg2.Error, InvalidConnectionString) as error:
         raise CannotProvision(
-            f"--postgres-admin: {first_line(error)}. Is PostgreSQL running, and is the role right?"
+            f"--postgres-admin: {first_line(error)}. Check that PostgreSQL is running, and the role."
         ) from error
     connection.autocommit = True
     try:
@@ -75,14 +78,14 @@ def connect_as_administrator(url: str, database: str = "") -> Iterator[Cursor]:
             yield cursor
     except psycopg2.errors.InsufficientPrivilege as error:
         raise CannotProvision(
-            f"--postgres-admin may not do this: {first_line(error)}. Give a superuser's address."
+            f"--postgres-admin lacks privileges: {first_line(error)}. Use the address of a superuser."
         ) from error
     finally:
         connection.close()
 
 
 def ensure_database(plan: Plan, admin: str, target: Target) -> None:
-    """The role and its database, closed to all others.
+    """Ensure the role and its database, to which no other role may connect.
 
     :param admin: the address of a superuser of the same server.
     """
@@ -90,7 +93,7 @@ def ensure_database(plan: Plan, admin: str, target: Target) -> None:
         cursor.execute("SELECT current_user")
         if cursor.fetchone()[0] == target.role:
             raise CannotProvision(
-                f"{target.variable} names the administrator itself; give the domain a role of its own"
+                f"{target.variable} names the administrator itself; use a separate role for the domain"
             )
         _require_server_of_settings(cursor, admin, target)
         there = ensure_role(plan, cursor, target)
@@ -106,19 +109,16 @@ def ensure_database(plan: Plan, admin: str, target: Target) -> None:
 
 
 def _require_server_of_settings(cursor: Cursor, admin: str, target: Target) -> None:
-    """Before anything is made: that the settings name the administrator's server, as far as the administrator
-    is let in there.
+    """Check that the settings name the administrator's server, if the administrator may connect there.
 
-    :raises CannotProvision: when nobody answers there, or another server.
+    :raises CannotProvision: when no server answers there, or another one.
     """
     there = {name: value for name, value in parse(admin).items() if name not in ADDRESS_OPTIONS}
     there |= {name: value for name, value in parse(target.url).items() if name in ADDRESS_OPTIONS}
     try:
         connection = connect(connection_string(there))
     except psycopg2.OperationalError as error:
-        if "FATAL" in str(
-            error
-        ):  # a server answers, and does not know this administrator or has no such door
+        if "FATAL" in str(error):  # a server answers, but refuses this administrator
             return
         raise CannotProvision(f"{target.variable}: {first_line(error)}. {SAME_SERVER_REMEDY}") from error
     try:
@@ -129,7 +129,7 @@ def _require_server_of_settings(cursor: Cursor, admin: str, target: Target) -> N
 
 
 def ensure_role(plan: Plan, cursor: Cursor, target: Target) -> bool:
-    """A role that may log in and nothing else. Whether it is there now."""
+    """Ensure a role that may log in and has no other attribute; return whether it exists now."""
     name = sql.Identifier(target.role)
     if not _exists(cursor, "pg_roles", "rolname", target.role):
         make = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(target.password or None))
@@ -162,7 +162,7 @@ def _ensure_database(plan: Plan, cursor: Cursor, target: Target) -> bool:
     owner, encoding = cursor.fetchone()
     if encoding != "UTF8":
         raise CannotProvision(
-            f"Database {target.database} is encoded in {encoding}; drop it, or name another: UTF8 is needed"
+            f"Database {target.database} has the encoding {encoding} instead of UTF8; drop it, or use another"
         )
     if owner != target.role:
         give = sql.SQL("ALTER DATABASE {database} OWNER TO {role}").format(**names)
@@ -172,12 +172,12 @@ def _ensure_database(plan: Plan, cursor: Cursor, target: Target) -> bool:
     cursor.execute(PUBLIC_MAY_CONNECT, [target.database])
     if cursor.fetchone()[0]:
         close = sql.SQL("REVOKE ALL ON DATABASE {database} FROM PUBLIC").format(**names)
-        plan.ensure(f"database {target.database} closed to others", lambda: cursor.execute(close))
+        plan.ensure(f"database {target.database} not open to PUBLIC", lambda: cursor.execute(close))
     return True
 
 
 def _ensure_schema(plan: Plan, cursor: Cursor, target: Target) -> None:
-    """The schema belongs to the role, so that nobody else may put anything in its way."""
+    """Ensure that the role owns the schema public, and that no other role may create objects in it."""
     cursor.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'public'")
     [owner] = cursor.fetchone() or [None]
     if owner != target.role:
@@ -191,11 +191,11 @@ def _ensure_schema(plan: Plan, cursor: Cursor, target: Target) -> None:
     cursor.execute(PUBLIC_MAY_CREATE)
     if cursor.fetchone()[0]:
         close = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
-        plan.ensure(f"schema public of {target.database} closed to others", lambda: cursor.execute(close))
+        plan.ensure(f"schema public of {target.database} not open to PUBLIC", lambda: cursor.execute(close))
 
 
 def ensure_password(plan: Plan, cursor: Cursor, target: Target) -> None:
-    """The role comes in with the password of the settings, which is set when it does not."""
+    """Ensure that the role can log in with the password of the settings."""
     try:
         connect(target.url).close()
     except psycopg2.OperationalError as error:
@@ -209,15 +209,15 @@ def ensure_password(plan: Plan, cursor: Cursor, target: Target) -> None:
                 connect(target.url).close()
             except psycopg2.OperationalError as again:
                 raise CannotProvision(
-                    f"{target.variable}: {first_line(again)}; see pg_hba.conf of that server"
+                    f"{target.variable}: {first_line(again)}; check pg_hba.conf of that server"
                 ) from again
 
 
 def _require_same_server(cursor: Cursor, target: Target) -> None:
-    """The same, once the role itself may come in."""
+    """Check as the role that the settings name the administrator's server."""
     try:
         connection = connect(target.url)
-    except psycopg2.OperationalError:  # a dry run, and the password is still to be set
+    except psycopg2.OperationalError:  # in a dry run the password may still be missing
         return
     try:
         with connection.cursor() as answering:
@@ -238,5 +238,5 @@ def _compare_servers(admins: Cursor, theirs: Cursor, target: Target) -> None:
 
 
 def _exists(cursor: Cursor, table: str, column: str, name: str) -> bool:
-    cursor.execute(f"SELECT EXISTS (SELECT FROM {table} WHERE {column} = %s)", [name])  # noqa: S608 - catalogues, by us
+    cursor.execute(f"SELECT EXISTS (SELECT FROM {table} WHERE {column} = %s)", [name])  # noqa: S608 - constants
     return bool(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""The role of the web's pages on stock and ledger: it reads two databases and changes nothing anywhere."""
+"""Provision the role of the admin's pages on stock and ledger, which may only read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ AND NOT has_table_privilege(%s, oid, 'SELECT')
 """
 READS_FUTURE_TABLES = """
 SELECT EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) AS a
-    WHERE d.defaclrole = %s::regrole AND d.defaclobjtype = 'r' AND d.defaclnamespace IN (0, 'public'::regnamespace)
+    WHERE d.defaclrole = %s::regrole AND d.defaclobjtype = 'r'
+    AND d.defaclnamespace IN (0, 'public'::regnamespace)
     AND a.grantee = %s::regrole AND a.privilege_type = 'SELECT')
 """
 READS_ONLY = """
@@ -32,13 +33,13 @@ SELECT EXISTS (SELECT FROM pg_db_role_setting s, unnest(setconfig) AS c
 
 
 def ensure_reader(plan: Plan, admin: str, target: Target, owner: Target) -> None:
-    """The reader at one domain's database, made ready for tables to come, too.
+    """Ensure the reader's role in one domain's database, including privileges on future tables.
 
-    :raises CannotProvision: when its address leads elsewhere, or names the owner.
+    :raises CannotProvision: when its address names another database, or the owner.
     """
     if target.database != owner.database or target.role == owner.role:
         raise CannotProvision(
-            f"{target.variable} must name the database of {owner.variable}, and a role of its own"
+            f"{target.variable} must name the database of {owner.variable} and a separate role"
         )
     with connect_as_administrator(admin) as cursor:
         there = ensure_role(plan, cursor, target)
@@ -64,13 +65,13 @@ def _ensure_grants(plan: Plan, cursor: Cursor, target: Target, owner: Target) ->
             plan.ensure(f"{target.role} {what} {target.database}", lambda: cursor.execute(grants))
 
     lacks(
-        "may enter", MAY_CONNECT, [target.role, target.database, target.role],
+        "may connect to", MAY_CONNECT, [target.role, target.database, target.role],
         "GRANT CONNECT ON DATABASE {database} TO {reader}", "GRANT USAGE ON SCHEMA public TO {reader}",
     )  # fmt: skip
     lacks("reads the tables of", f"SELECT ({UNREADABLE_TABLES}) = 0", [target.role],
           "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}")  # fmt: skip
     lacks(
-        "reads the tables to come in",
+        "reads future tables of",
         READS_FUTURE_TABLES,
         [owner.role, target.role],
         "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA public GRANT SELECT ON TABLES TO {reader}",

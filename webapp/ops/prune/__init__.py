@@ -1,7 +1,7 @@
-"""Forgetting what ended long ago, so that journals, packs and the audit trail do not grow for ever.
+"""Prune: delete journals, packs and audit events of sagas that ended long ago; see docs/decisions/pruning.md.
 
-What goes and what stays is told in docs/decisions/pruning.md. ``sql`` has the statements, ``databases`` the
-connections, ``sagas`` and ``packs`` the two walks, ``letters`` what dead letters keep, ``pruning`` the whole.
+``run`` does it all, ``sagas`` deletes sagas in batches, ``sql`` has the statements, ``databases`` the
+connections.
 """
 
 from webapp.ops.prune.databases import Databases

@@ -1,4 +1,4 @@
-"""The participants' databases, each over one connection; every batch is a transaction of its own."""
+"""Connections to the participants' databases."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ordersaga.sessions import connect
 
 
 class Databases:
-    """:ivar orders: the initiator's, where the saga's status, the audit trail and the horizon are.
-    :ivar others: each further one, once.
+    """:ivar orders: the initiator's database, with the sagas, the audit trail and the horizon.
+    :ivar others: the other databases, without duplicates.
     """
 
     def __init__(self, orders: str, others: Mapping[str, str]) -> None:
         """:param others: addresses by participant; several may share one database.
 
-        :raises psycopg2.Error: when one cannot be reached: pruning one without the other would help nobody.
+        :raises psycopg2.Error: when one cannot be reached; all are needed.
         """
         self._stack = ExitStack()
         try:
@@ -40,7 +40,7 @@ class Databases:
 
     @property
     def all(self) -> list[Any]:
-        """Those of the participants first, the initiator's last: it knows what is left to do."""
+        """The initiator's is last: an interrupted prune continues by its journal."""
         return [*self.others.values(), self.orders]
 
     def __enter__(self) -> Self:
@@ -63,6 +63,6 @@ def _without_duplicates(orders: str, others: Mapping[str, str]) -> dict[str, str
 
 @contextmanager
 def transaction(connection: Any) -> Iterator[Any]:
-    """A cursor in a transaction that is committed at the end, and rolled back when interrupted."""
+    """Yield a cursor in a transaction, which is rolled back on an exception."""
     with connection, connection.cursor() as cursor:
         yield cursor

@@ -1,4 +1,4 @@
-"""The whole: the horizon first, then sagas, packs and the desk, in batches that are each a transaction."""
+"""Prune: move the horizon, then delete sagas, packs and dead letters, each batch in one transaction."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BATCH = 500
 
 @dataclass
 class Pruned:
-    """:ivar horizon: what ended before it was looked at.
-    :ivar gone: how many rows went (or would go), by kind.
+    """:ivar horizon: only sagas that ended before it are pruned.
+    :ivar gone: how many rows were (or would be) deleted, by kind.
     """
 
     horizon: datetime
@@ -32,13 +32,12 @@ def prune(
     dry: bool = False,
     on_progress: Callable[[Pruned], None] = lambda _: None,
 ) -> Pruned:
-    """Forget what ended longer ago than ``retention``, which the caller has held against the horizon of
-    replays.
+    """Prune what ended longer ago than ``retention``; the caller has compared it with the minimum.
 
-    The horizon is committed before anything goes, so that ``reconcile`` knows at every moment what may be
+    The horizon is committed before the first deletion, so that ``reconcile`` always knows what may be
     missing.
 
-    :param on_progress: called after each batch with what went so far.
+    :param on_progress: called after each batch with the totals so far.
     """
     with transaction(databases.orders) as cursor:
         if not dry:
@@ -78,7 +77,10 @@ def _delete_settled_dead_letters(
 
 
 def _delete_packs(connection: Any, horizon: datetime, batch: int) -> Iterator[int]:
-    """How many went, batch by batch. What points at old packs is read once, for nothing new ever does."""
+    """Delete packs without references; yield the number of each batch.
+
+    References to old packs are read once, because none are added.
+    """
     last = 0
     for window in _old_packs(connection, horizon, batch):
         last = window[-1]
@@ -98,7 +100,7 @@ def _delete_packs(connection: Any, horizon: datetime, batch: int) -> Iterator[in
 
 
 def _old_packs(connection: Any, horizon: datetime, batch: int) -> Iterator[list[int]]:
-    """Their numbers, in order, up to the first that is young."""
+    """Yield the ids of packs in order, in batches, up to the first one that is too recent."""
     after = 0
     while True:
         with transaction(connection) as cursor:

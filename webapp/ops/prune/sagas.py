@@ -1,5 +1,7 @@
-"""Ended sagas, a batch at a time: first at every other participant, then at the initiator, who knows what is
-left.
+"""Delete ended sagas in batches: first at the other participants, then at the initiator.
+
+A saga stays in the initiator's journal until all others have deleted it, so an interrupted prune can
+continue.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ Sagas = list[str]
 
 
 def find_prunable(databases: Databases, horizon: datetime, batch: int) -> Iterator[Sagas]:
-    """The sagas that may be forgotten, some hundred at a time; a list may be empty."""
+    """Yield the sagas that may be pruned, in batches; a batch may be empty."""
     _collect_kept_sagas(databases.orders, horizon)
     after = NO_SAGA
     while True:
@@ -35,7 +37,7 @@ def find_prunable(databases: Databases, horizon: datetime, batch: int) -> Iterat
 
 
 def _without_unsettled(databases: Databases, sagas: Sagas, horizon: datetime) -> Sagas:
-    """Those with which nobody has anything left to do."""
+    """Remove the sagas with unfinished work at any participant."""
     open_: set[str] = set()
     for connection in databases.all:
         with transaction(connection) as cursor:
@@ -45,7 +47,7 @@ def _without_unsettled(databases: Databases, sagas: Sagas, horizon: datetime) ->
 
 
 def delete_sagas(databases: Databases, sagas: Sagas) -> Counter[str]:
-    """What went, by kind. Interrupted after any of its transactions, the next pruning goes on there."""
+    """Delete sagas; return the deleted rows by kind. After an interruption the next prune continues."""
     gone: Counter[str] = Counter()
     these = {"sagas": sagas}
     for connection in databases.others.values():
@@ -59,7 +61,8 @@ def delete_sagas(databases: Databases, sagas: Sagas) -> Counter[str]:
     with transaction(databases.orders) as cursor:
         cursor.execute(sql.ALLOW_DELETES)
         for kind, statement in (
-            ("journal rows", sql.DELETE_JOURNAL), ("answers", sql.DELETE_ANSWERS), ("settled letters", sql.DELETE_PARTICIPANT_DEAD_LETTERS),
+            ("journal rows", sql.DELETE_JOURNAL), ("answers", sql.DELETE_ANSWERS),
+            ("settled letters", sql.DELETE_PARTICIPANT_DEAD_LETTERS),
             ("audit events", sql.DELETE_EVENTS), ("keys", sql.REPLACE_KEYS),
         ):  # fmt: skip
             cursor.execute(statement, these)
@@ -69,7 +72,7 @@ def delete_sagas(databases: Databases, sagas: Sagas) -> Counter[str]:
 
 
 def count_rows(databases: Databases, sagas: Sequence[str]) -> Counter[str]:
-    """What would go, by kind."""
+    """Count the rows that would be deleted, by kind."""
     found: Counter[str] = Counter(sagas=len(sagas))
     for connection in databases.all:
         counts = sql.COUNTS | (sql.ORDERS_COUNTS if connection is databases.orders else {})
@@ -81,10 +84,10 @@ def count_rows(databases: Databases, sagas: Sequence[str]) -> Counter[str]:
 
 
 def _collect_kept_sagas(connection: Any, horizon: datetime) -> None:
-    """Write their sagas into a table of this session, for ``sql.PRUNABLE``; one letter is in memory at a time.
+    """Write the sagas of kept dead messages, which only the bodies name, into a temporary table.
 
-    Once for a whole pruning is enough: a message that dies meanwhile belongs to a younger saga, as the
-    retention is longer than a message may come back.
+    Once per prune is enough: a message that is dead-lettered meanwhile belongs to a more recent saga, because
+    the retention is longer than the time for which a message may be redelivered.
     """
     with transaction(connection) as cursor, connection.cursor("letters") as letters:
         cursor.execute(sql.CREATE_KEPT)
@@ -94,6 +97,6 @@ def _collect_kept_sagas(connection: Any, horizon: datetime) -> None:
             try:
                 rows = read_rows(bytes(body))
             except EnvelopeError:
-                continue  # what cannot be read cannot be replayed
+                continue  # an unreadable message cannot be replayed
             cursor.execute(sql.INSERT_KEPT, [[row.saga for row in rows]])
         cursor.execute("ANALYZE prune_kept")

@@ -1,16 +1,16 @@
-"""The auditor that trusts nobody: it reads the three databases itself and shares no code with engine or
-participants.
+"""Reconcile compares the three databases; it shares no code with the engine or the participants.
 
-=============  ==============================================================================================
-``sql``        one row of facts per saga from each database, sorted by saga ``facts``      those rows side by
-side: everything the snapshots say of one saga ``rules``      what must hold for a facts: money and goods,
-journals, the rest ``totals``     what must hold for a database as a whole: per SKU, per ledger transaction,
-per wallet, the outbox ``books``      the databases, each read in one snapshot ``queue``      the length of
-the audit's queue ``lag``        what is still on its way to the audit trail ``auditor``    survey all, read
-the suspects again after the grace, name what still stands ``codes``      every violation's name, and what it
-says ``report``     for people, and as JSON ``watching``   looking again and again: what has come, what has
-gone =============
-==============================================================================================
+=================  =================================================================================
+``snapshots``      the databases, each read in one snapshot
+``sql``            one row of facts per saga from each database
+``saga_facts``     the three rows of one saga
+``rules``          what must hold for one saga
+``totals``         what must hold for a database as a whole
+``audit_lag``      events that are still in transit to the audit trail
+``auditor``        surveys all sagas, reads suspects again after the grace, reports violations
+``codes``          the codes of violations, and the report
+``report``         prints a report and its changes, for people and as JSON
+=================  =================================================================================
 """
 
 from webapp.ops.reconcile.audit_lag import audit_queue

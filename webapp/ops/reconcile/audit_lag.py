@@ -1,4 +1,4 @@
-"""How many messages wait in the audit's queue, on either kind of broker."""
+"""Events in transit to the audit trail: rows of the outboxes, and messages in the audit's queue."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ from webapp.ops.reconcile.snapshots import Snapshots
 
 QUEUE_NAME = "audit"
 MAX_REPORT_DELAY = 10.0
-"""Seconds. A quorum queue reports its length to RabbitMQ's management every 5 s, which may show it another 5
-s later.
+"""In seconds: a quorum queue reports its length every 5 s, and the management interface shows it up to 5 s
+later.
 """
 
 PGMQ_LENGTH = """
-SELECT m.queue_length, m.oldest_msg_age_sec FROM ordersaga_broker.queue q, pgmq.metrics(q.table_name) m WHERE q.name = %s
+SELECT m.queue_length, m.oldest_msg_age_sec FROM ordersaga_broker.queue q, pgmq.metrics(q.table_name) m
+WHERE q.name = %s
 """
 
 
 class QueueUnknown(Exception):
-    """The broker does not say how many messages the queue holds."""
+    """The broker does not report how many messages the queue holds."""
 
 
 class QueueLength(NamedTuple):
-    """Messages that wait or are being processed; ``oldest`` is the age of the oldest in seconds, None where
-    it is unknown.
-    """
+    """Messages that wait or are being processed; ``oldest`` is the age of the oldest in seconds, if known."""
 
     messages: int
     oldest: float | None = None
@@ -46,7 +45,7 @@ class AuditQueue(NamedTuple):
     """The audit's queue.
 
     :ivar length: asks the broker; raises :class:`QueueUnknown`.
-    :ivar lag: seconds by which the answer may be old.
+    :ivar lag: the greatest age of the answer in seconds.
     """
 
     length: Callable[[], QueueLength]
@@ -54,10 +53,10 @@ class AuditQueue(NamedTuple):
 
 
 def audit_queue(broker_url: str, management: str = "") -> AuditQueue:
-    """The queue at a broker's address; nothing is asked yet.
+    """Return the audit's queue at a broker's address, without connecting.
 
-    :param management: RabbitMQ's management interface, if it is not at the usual place.
-    :raises ValueError: when ``management`` is no address.
+    :param management: RabbitMQ's management interface, if it is not at the default address.
+    :raises ValueError: when ``management`` is not an address.
     """
     if broker_url.startswith("pgmq"):
         return AuditQueue(lambda: _pgmq_length(broker_url), 0.0)
@@ -98,33 +97,32 @@ def _raise_unknown(why: str) -> QueueLength:
     raise QueueUnknown(why)
 
 
-# Rows for participants become due to the observers once they are published; rows for one participant never
-# do.
+# Rows for all participants go to the observers once they are published; rows for one participant never do.
 PENDING_ROWS = """
 SELECT coalesce(o.payload, p.payload), extract(epoch FROM now() - o.created_at)::float8
 FROM ordersaga_outbox o LEFT JOIN ordersaga_pack p ON p.id = o.pack_id AND p.topic = o.topic
 WHERE o.recipient IS NULL OR o.recipient = 'all-observers'
 """
 FETCH = 100
-"""Rows brought at a time: each holds up to some hundred signals."""
+"""Rows fetched at once; each holds up to some hundred signals."""
 
 
 class PendingEvents:
-    """What is owed at one moment.
+    """The events in transit at one moment.
 
-    A row is deleted from the outbox only when its message is in the queue, and a message leaves the queue
-    only when the trail has it. So outboxes are read first, the queue next, and the trail afterwards: an event
-    that was emitted before all of that is found in one of the three places, unless it is lost.
+    A row leaves the outbox only when its message is in the queue, and a message leaves the queue only when
+    the trail contains its events. Therefore outboxes are read first, the queue next, and the trail last: an
+    event that was emitted before is found in one of the three, unless it is lost.
 
-    :ivar read_at: when the outboxes had been read, and ``asked_at`` when the queue was asked; both monotonic
-        seconds.
-    :ivar unknown: why the queue's length is not known, if it was asked and is not.
+    :ivar read_at: when the outboxes had been read, in monotonic seconds; ``asked_at``: when the queue was
+        asked.
+    :ivar unknown: why the queue's length is unknown, if it is.
     """
 
     def __init__(self, snapshots: Snapshots, suspects: Container[str], queue: AuditQueue | None) -> None:
         """Read outboxes and queue.
 
-        :param suspects: the sagas of interest; of others only the number of rows is kept.
+        :param suspects: the sagas whose events are kept; other rows are only counted.
         :raises Unreadable: when a database cannot be read.
         """
         self._sagas: set[str] = set()
@@ -146,26 +144,25 @@ class PendingEvents:
                 self.unknown = str(error)
 
     def to(self, saga: str) -> bool:
-        """Whether the trail of a saga may still become longer. A queue does not say of which sagas its
-        messages are.
-        """
+        """Return whether events of a saga may be in transit; a queue does not show its sagas."""
         return saga in self._sagas or (self._length is not None and self._length.messages > 0)
 
     def settles_in(self, since: float) -> float:
-        """Seconds until the queue's answer tells of all that had left the outboxes at ``since``; 0 or less
-        when it does.
+        """Return the seconds until the queue's length includes all that had left the outboxes at ``since``.
+
+        It is 0 or less when it does already.
         """
         return since + self._lag - self.asked_at
 
     def lag(self, orders: int) -> Lag:
-        """For the report, of so many orders whose trail lacks events."""
+        """Return the lag for the report; ``orders`` lack events."""
         queued, oldest = self._length or (None, None)
         ages = (self._oldest if self._rows else None, oldest)
         return Lag(orders, self._rows, queued, max((age for age in ages if age is not None), default=None))
 
 
 def _sagas(payload: str | None) -> Iterator[str]:
-    """The sagas of a pack's signals; a pack that is missing or cannot be read owes nothing."""
+    """Yield the sagas of a pack's signals; none if the pack is missing or unreadable."""
     try:
         yield from (signal[1] for signal in orjson.loads(payload or "{}")["signals"])
     except (orjson.JSONDecodeError, LookupError, TypeError):

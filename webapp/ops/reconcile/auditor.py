@@ -1,4 +1,4 @@
-"""Survey everything once, read the suspects again after the grace, and name what still stands."""
+"""Survey all sagas once, read suspects again after the grace, and report violations that remain."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from webapp.ops.reconcile.saga_facts import Rows, SagaFacts, shape_of
 from webapp.ops.reconcile.snapshots import Snapshots
 
 MAX_SHAPES = 50_000
-"""How many shapes are remembered; far more than there are, unless much is wrong."""
+"""The most shapes in the cache; there are far fewer unless many rules are broken."""
 MAX_ROUNDS = 5
-"""How often a suspect that keeps changing is read again."""
+"""How often a suspect that changes is read again."""
 SHORT_DELAY = 0.05
-"""Seconds before a trail is read again that lacked nothing before, or was not asked about."""
+"""Seconds until an audit trail is read again whose missing events were not looked for before."""
 
 
 class Suspect(NamedTuple):
-    """A suspect, and since when it breaks these rules.
+    """A saga that breaks rules.
 
+    :ivar since: when it was first found to break ``codes``.
     :ivar unowed: when its missing audit events were first found in no outbox.
     """
 
@@ -34,10 +35,10 @@ class Suspect(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What one read of a suspect has found.
+    """The result of reading a suspect again.
 
-    :ivar left: seconds until the findings are violations, if they stand.
-    :ivar behind: whether its audit trail lacks what is still on its way; that is no finding.
+    :ivar left: seconds until the findings, if they remain, are violations.
+    :ivar behind: whether its audit trail lacks events that are still in transit, which is no finding.
     """
 
     findings: list[Finding]
@@ -47,14 +48,14 @@ class Verdict(NamedTuple):
 
 
 Wait = Callable[[float, int], None]
-"""Waits so many seconds because of so many suspects."""
+"""Waits a number of seconds because of a number of suspects."""
 OnProgress = Callable[[str, int, int], None]
-"""Hears what is looked at, how many of it have been, and how many there are."""
+"""Receives the phase, how many of its items are done, and their total."""
 PROGRESS_INTERVAL = 1_000
-"""Orders after which that is told."""
+"""Orders between two calls of it."""
 
 
-def _wait(seconds: float, suspects: int) -> None:  # noqa: ARG001 - whoever tells people of it needs both
+def _wait(seconds: float, suspects: int) -> None:  # noqa: ARG001 - the signature of Wait
     time.sleep(seconds)
 
 
@@ -73,22 +74,21 @@ class Auditor:
         audited: bool = True,
         queue: AuditQueue | None = None,
         wait: Wait = _wait,
-        tell: OnProgress = _ignore_progress,
+        on_progress: OnProgress = _ignore_progress,
     ) -> None:
         """Prepare an audit.
 
-        :param grace: how old a disagreement must be to be a violation.
-        :param audited: whether an audit trail is kept.
-        :param queue: the audit's; without it, only the outboxes tell what is on its way to the trail.
-        :param wait: called when suspects are younger than the grace, or the queue's length is not reported
-            yet.
-        :param tell: called with what has been looked at.
+        :param grace: the age from which a disagreement is a violation.
+        :param audited: whether the settings include an audit participant.
+        :param queue: the audit's queue; without it, only the outboxes show which events are in transit.
+        :param wait: called when suspects are younger than the grace, or the queue's length is not yet
+            reported.
         """
         self._urls, self._grace, self._audited, self._queue = urls, grace, audited, queue
-        self._wait, self._tell = wait, tell
+        self._wait, self._on_progress = wait, on_progress
 
     def audit(self) -> Report:
-        """Read everything; on settled snapshots this does not wait.
+        """Read everything; when all sagas have settled, it does not wait.
 
         :raises Unreadable: when a database cannot be read.
         """
@@ -116,21 +116,19 @@ class Auditor:
             lambda: totals.check_outboxes(snapshots, self._grace),
         )
         for done, check in enumerate(checks):
-            self._tell("totals", done, len(checks))
+            self._on_progress("totals", done, len(checks))
             yield from check()
 
     def _counted(self, survey: Iterator[Rows], orders: int) -> Iterator[Rows]:
-        """Tells how far it is; sagas that have no order, which should not be, come on top."""
-        self._tell("orders", 0, orders)
+        """Report progress; sagas without an order, which are violations, exceed the total."""
+        self._on_progress("orders", 0, orders)
         for done, rows in enumerate(survey, 1):
             yield rows
             if done % PROGRESS_INTERVAL == 0:
-                self._tell("orders", done, max(done, orders))
+                self._on_progress("orders", done, max(done, orders))
 
     def _suspects(self, survey: Iterator[Rows]) -> Iterator[tuple[str, frozenset[str]]]:
-        """The sagas that break a rule, and which. Stories of one shape break the same, so each shape is
-        judged once.
-        """
+        """Yield the sagas that break rules, with the codes; facts of one shape are checked once."""
         verdicts: dict[tuple[object, ...], frozenset[str]] = {}
         for rows in survey:
             form = shape_of(rows)
@@ -145,8 +143,8 @@ class Auditor:
                 yield next(row[0] for row in rows if row is not None), codes
 
     def _inquire(self, suspects: dict[str, Suspect], report: Report) -> None:
-        """Read suspects again until each is cleared, waits for its audit trail only, or stands for as long as
-        the grace.
+        """Read suspects again until each is cleared, lacks only events in transit, or is older than the
+        grace.
         """
         behind: set[str] = set()
         for _ in range(MAX_ROUNDS):
@@ -158,7 +156,7 @@ class Auditor:
                 now = time.monotonic()
                 longest = 0.0
                 for done, rows in enumerate(snapshots.reread(before)):
-                    self._tell("suspects", done, len(before))
+                    self._on_progress("suspects", done, len(before))
                     facts = SagaFacts(rows)
                     look = self._look(facts, before[facts.saga], owed, now)
                     (behind.add if look.behind else behind.discard)(facts.saga)
@@ -175,7 +173,7 @@ class Auditor:
         report.moving = len(suspects)
 
     def _look(self, facts: SagaFacts, known: Suspect, owed: PendingEvents | None, now: float) -> Verdict:
-        """Judge a suspect by what an earlier read has found of it."""
+        """Compare the findings of a suspect with those of the read before."""
         findings = find_broken_rules(facts, audited=self._audited)
         codes = frozenset(finding.code for finding in findings)
         since = known.since if codes <= known.codes else now
@@ -185,20 +183,22 @@ class Auditor:
         if behind:
             findings = [finding for finding in findings if finding.code != INCOMPLETE]
         elif INCOMPLETE in codes:
-            # Found ended before the outboxes were read, so what its trail lacks had been emitted by then.
+            # The saga ended before the outboxes were read, so its missing events had been emitted by then.
             if unowed is None and owed is not None and INCOMPLETE in known.codes:
                 unowed = owed.read_at
             left = max(left, SHORT_DELAY if unowed is None or owed is None else owed.settles_in(unowed))
         return Verdict(findings, Suspect(since, codes, unowed), left, behind)
 
     def _owed(self, suspects: dict[str, Suspect], report: Report) -> PendingEvents | None:
-        """What is owed to the audit trail, if any suspect's lacks something."""
+        """Read the events in transit, if the audit trail of any suspect lacks some."""
         if not any(INCOMPLETE in suspect.codes for suspect in suspects.values()):
             return None
         with Snapshots(self._urls, self._grace) as snapshots:
             owed = PendingEvents(snapshots, suspects, self._queue)
         if owed.unknown is not None:
-            warning = f"the audit trail is judged by the outboxes alone, as the queue's length is unknown: {owed.unknown}"
+            warning = (
+                f"the length of the audit's queue is unknown, so only outboxes are considered: {owed.unknown}"
+            )
             if warning not in report.warnings:
                 report.warnings.append(warning)
         return owed

@@ -1,4 +1,4 @@
-"""A report for people, and as JSON."""
+"""Print a report or the changes since the report before, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from webapp.ops.reconcile.codes import CHECK_OF, CHECKS, MEANING, Report, Violation
+from webapp.ops.reconcile.codes import CHECK_OF, CHECKS, MAX_KEPT, MEANING, Report, Violation
 
 MAX_SHOWN = 20
 """Violations of one code that are printed."""
 
 
 def report_as_json(report: Report) -> str:
-    """Everything that is known, for scripts."""
+    """Return the complete report for scripts."""
     return json.dumps(
         {
             "clean": report.clean,
@@ -39,7 +39,7 @@ def report_as_json(report: Report) -> str:
 
 
 def show_report(report: Report, console: Console) -> None:
-    """The checks with their counts, then each violation with its evidence, then one line that says it all."""
+    """Print the counts of all checks, the violations with their evidence, and a summary."""
     console.print(_checks(report))
     for code, violations in groupby(report.violations, key=lambda violation: violation.code):
         console.print()
@@ -47,19 +47,19 @@ def show_report(report: Report, console: Console) -> None:
         for violation in islice(violations, MAX_SHOWN):
             console.print(render_violation(violation))
         if (more := report.counts[code] - MAX_SHOWN) > 0:
-            console.print(f"  … and {more:,} more (--json tells more of them)")
+            console.print(f"  … and {more:,} more (--json lists up to {MAX_KEPT:,})")
     show_lag(report, console)
     for warning in report.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"))
     if report.moving:
         console.print(
-            Text(f"warning: {report.moving:,} suspect(s) kept changing; look again", style="yellow")
+            Text(f"warning: {report.moving:,} suspect(s) were still changing; run it again", style="yellow")
         )
     console.print(Text(summarize(report), style="bold green" if report.clean else "bold red"))
 
 
 def show_lag(report: Report, console: Console) -> None:
-    """One line, if the audit trail still waits for something."""
+    """Print one line if events are in transit to the audit trail."""
     if report.lag is None:
         return
     orders, rows, queued, oldest = report.lag
@@ -68,21 +68,22 @@ def show_lag(report: Report, console: Console) -> None:
     )
     console.print(
         Text(
-            f"lag: the audit trail of {_plural(orders, 'order')} waits for {' and '.join(owed)}, oldest: {format_age(oldest)}"
+            f"lag: the audit trail of {_plural(orders, 'order')} waits for {' and '.join(owed)}, oldest: "
+            f"{format_age(oldest)}"
         ),
         style="yellow",
     )
 
 
 def summarize(report: Report) -> str:
-    """``12 checks, 10,000 orders, no violation, 1.2 s``."""
+    """Return ``12 checks, 10,000 orders, no violation, 1.2 s``."""
     looked = ", ".join(f"{count:,} {what}" for what, count in report.looked_at.items())
     found = "no violation" if report.clean else _plural(report.counts.total(), "violation")
     return f"{len(CHECKS)} checks, {looked}, {found}, {report.seconds:.1f} s"
 
 
 def format_age(seconds: float | None) -> str:
-    """How old, in the largest unit that fits."""
+    """Format an age in the largest unit that fits."""
     if seconds is None:
         return "age unknown"
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
@@ -118,21 +119,21 @@ def _plural(count: int, word: str) -> str:
 
 
 IDENTITY = ("SKU", "account", "database", "participant", "topic", "transaction", "pack")
-"""The evidence that says whom a violation is about, where the rest are figures that change."""
+"""The evidence that identifies a violation; the rest are figures that change."""
 Identity = tuple[str | None, ...]
 
 
 @dataclass
 class Watch:
-    """What was wrong when it was last looked.
+    """The violations of the report before.
 
-    Of a code with more violations than a report keeps, comings and goings beyond the kept ones are not told.
+    Only the violations that a report keeps are compared, up to :data:`MAX_KEPT` of each code.
     """
 
     known: dict[Identity, Violation] = field(default_factory=dict)
 
     def changes(self, report: Report) -> tuple[list[Violation], list[Violation]]:
-        """What has come and what has gone since the report before."""
+        """Return the violations that are new and those that are gone since the report before."""
         now = {_identify(violation): violation for violation in report.violations}
         come = [violation for name, violation in now.items() if name not in self.known]
         gone = [violation for name, violation in self.known.items() if name not in now]
@@ -141,7 +142,7 @@ class Watch:
 
 
 def watch_as_json(at: datetime, report: Report, come: list[Violation], gone: list[Violation]) -> str:
-    """One look as one line of JSON."""
+    """Return a report and its changes as one line of JSON."""
     told = {
         "at": at.isoformat(timespec="seconds"),
         "clean": report.clean,
@@ -159,7 +160,7 @@ def watch_as_json(at: datetime, report: Report, come: list[Violation], gone: lis
 def show_changes(
     console: Console, at: datetime, report: Report, come: list[Violation], gone: list[Violation]
 ) -> None:
-    """One line for a look that found nothing new; below it, what has come and gone."""
+    """Print one line for a report, and below it the new and the gone violations."""
     style = "green" if report.clean else "bold red"
     console.print(Text.assemble((f"{at:%H:%M:%S} ", "dim"), (summarize(report), style)), soft_wrap=True)
     show_lag(report, console)
@@ -176,7 +177,7 @@ def show_changes(
 
 
 def _identify(violation: Violation) -> Identity:
-    """What tells a violation from another."""
+    """Return what distinguishes a violation from others."""
     return (
         violation.code,
         violation.order,

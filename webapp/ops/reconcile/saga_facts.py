@@ -1,4 +1,4 @@
-"""What the three databases say of one saga, side by side."""
+"""The facts about one saga from the three databases."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from webapp.ops.reconcile.codes import Finding, Violation
 
 
 class OrderFacts(NamedTuple):
-    """One row of the orders database; in seconds, ``age`` is that of its newest row, ``late`` since the
-    deadline.
+    """The facts from the orders database; ``age`` of the newest row and ``late`` since the deadline, in
+    seconds.
     """
 
     saga: str
@@ -30,7 +30,7 @@ class OrderFacts(NamedTuple):
 
 
 class StockFacts(NamedTuple):
-    """One row of the inventory database."""
+    """The facts from the inventory database."""
 
     saga: str
     age: float | None
@@ -43,7 +43,7 @@ class StockFacts(NamedTuple):
 
 
 class MoneyFacts(NamedTuple):
-    """One row of the payments database."""
+    """The facts from the payments database."""
 
     saga: str
     age: float | None
@@ -62,9 +62,7 @@ NO_MONEY = MoneyFacts("", None, None, None, None, None, None)
 
 
 def shape_of(rows: Rows) -> tuple[object, ...]:
-    """All that rules may branch on: two stories of one shape break the same rules, and there are
-    few shapes.
-    """
+    """Return all that rules may branch on. Facts of one shape break the same rules; shapes are few."""
     o, s, m = rows[0] or NO_ORDER, rows[1] or NO_STOCK, rows[2] or NO_MONEY
     return (
         *o[6:],
@@ -83,12 +81,12 @@ def shape_of(rows: Rows) -> tuple[object, ...]:
 
 
 def is_same_goods(one: str | None, other: str | None) -> bool:
-    """Whether two texts list the same goods, in whatever order."""
+    """Return whether two texts list the same goods in any order."""
     return sorted((one or "").split()) == sorted((other or "").split())
 
 
 class SagaFacts:
-    """One saga as the rules see it."""
+    """One saga as the rules read it."""
 
     def __init__(self, rows: Rows) -> None:
         self.known = rows
@@ -106,59 +104,59 @@ class SagaFacts:
 
     @property
     def age(self) -> float:
-        """Seconds since the newest row that tells of it, the audit trail's left out, by that database's
-        clock.
-        """
+        """Seconds since its newest row, by that database's clock; audit events do not count."""
         return min(
             (row.age for row in self.known if row is not None and row.age is not None), default=math.inf
         )
 
     def violation(self, finding: Finding) -> Violation:
-        """What breaks a rule for good."""
+        """Turn a finding about this saga into a violation."""
         age = None if math.isinf(self.age) else self.age
         return Violation(finding.code, finding.evidence, age, self.order.number, self.saga)
 
     @cached_property
     def _rows(self) -> list[tuple[str, str, str]]:
-        """Of each journal row the step, its state, and if it refused, ``:`` and the refusals in its pack."""
+        """For each journal row: step, state, and for a refused step the refusals of its pack, separated by
+        ``:``.
+        """
         texts = (self.order.journal, self.stock.journal, self.money.journal)
         rows = (row.rsplit("=", 1) for text in texts for row in (text or "").split())
         return [(step, *state.partition(":")[::2]) for step, state in rows]
 
     @cached_property
     def journal(self) -> dict[str, str]:
-        """The state of each step, of all participants whose databases were read."""
+        """The state of each step in all three journals."""
         return {step: state for step, state, _ in self._rows}
 
     def emitted(self, participant: str) -> list[str]:
-        """The refusals in the packs of a participant's refusing steps."""
+        """Return the refusals in the packs of a participant's refused steps."""
         packs = (names for step, _, names in self._rows if names and step.startswith(f"{participant}."))
         return [name for names in packs for name in names.split(":")]
 
     @cached_property
     def states(self) -> list[str]:
-        """Of each reserved line: held, released, shipped."""
+        """The state of each reserved line: held, released or shipped."""
         return (self.stock.states or "").split()
 
     @cached_property
     def charges(self) -> int:
-        """How often money was taken."""
+        """The number of charges."""
         return (self.money.kinds or "").split().count("charge")
 
     @cached_property
     def refunds(self) -> int:
-        """How often money was given back."""
+        """The number of refunds."""
         return (self.money.kinds or "").split().count("refund")
 
     def steps(self, *states: str) -> list[str]:
-        """The steps in one of these states."""
+        """Return the steps in one of these states."""
         return sorted(step for step, state in self.journal.items() if state in states)
 
     # -- evidence: each side in its own words
     # ------------------------------------------------------------------------
 
     def describe_order(self) -> str:
-        """What the orders database says."""
+        """Describe the saga's row, as evidence."""
         if not self.status:
             return "no such saga"
         words = [self.status, "ended" if self.ended else "open"]
@@ -167,20 +165,20 @@ class SagaFacts:
         return " ".join(words)
 
     def describe_stock(self) -> str:
-        """What the reservations say."""
+        """Describe the reservations, as evidence."""
         if not self.states:
             return "nothing reserved"
         counted = {state: self.states.count(state) for state in self.states}
         return ", ".join(f"{n} line(s) {state}" for state, n in counted.items()) + f": {self.stock.goods}"
 
     def describe_money(self) -> str:
-        """What the ledger says."""
+        """Describe the ledger, as evidence."""
         parts = list(self._describe_amount("charged", self.money.charge, self.charges))
         parts += self._describe_amount("refunded", self.money.refund, self.refunds)
         return ", ".join(parts) or "no charge"
 
     def describe_journal(self, *steps: str) -> str:
-        """What the journals say of these steps, or of all."""
+        """Describe the journal rows of these steps, or of all, as evidence."""
         rows = {step: self.journal.get(step, "no row") for step in steps} if steps else self.journal
         return ", ".join(f"{step} {state}" for step, state in sorted(rows.items())) or "nothing"
 

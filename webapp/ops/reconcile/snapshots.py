@@ -1,4 +1,4 @@
-"""The three databases, each read in one snapshot by a thread of its own."""
+"""Read the three databases, each in one snapshot and in a separate thread."""
 
 from __future__ import annotations
 
@@ -20,28 +20,26 @@ from webapp.ops.reconcile import sql
 from webapp.ops.reconcile.saga_facts import MoneyFacts, OrderFacts, Rows, StockFacts
 
 DATABASES = ("orders", "inventory", "payments")
-"""In the order of their snapshots. Orders first: what has ended there has ended everywhere in what is read
-after it.
+"""In the order of their snapshots. Orders is first: a saga that has ended there has ended in the others too.
 """
 
 FETCH = 5_000
-"""Rows brought at a time; a few such batches per database are all that is in memory."""
+"""Rows fetched at once; memory holds a few such batches per database."""
 BATCHES = 3
 SUSPECTS_AT_ONCE = 1_000
-"""Sagas read again at a time."""
+"""Sagas read again with one statement."""
 
 Parameters = dict[str, Any] | None
 
-# Sorts stay in memory a little longer; the plan is for all rows, not for the first. One database's rows may
-# wait for another's.
+# More memory for sorts, a plan for all rows instead of the first ones, and no timeout while the rows of one
+# database wait for those of another.
 SETTINGS = (
     "SET LOCAL work_mem = '64MB'; SET LOCAL cursor_tuple_fraction = 1; SET LOCAL jit = off; "
     "SET LOCAL idle_in_transaction_session_timeout = 0"
 )
 
-# Nobody tells the planner how many sagas there are, and its guess of 200 would have it hash a million. Nor
-# does it know how much a table holds that was filled since it was last analysed, and would read all of it for
-# each order instead of an index.
+# The planner estimates 200 sagas and would hash a million; and it would read a table that was filled since
+# the last ANALYZE completely for each order, instead of its index.
 PLAN_BY_SAGA = "SET LOCAL enable_hashagg = off; SET LOCAL enable_seqscan = off"
 DEFAULT_PLAN = "SET LOCAL enable_hashagg = on; SET LOCAL enable_seqscan = on"
 
@@ -49,7 +47,7 @@ DEFAULT_PLAN = "SET LOCAL enable_hashagg = on; SET LOCAL enable_seqscan = on"
 class Unreadable(Exception):
     """A database cannot be read.
 
-    :ivar database: which: ``orders``, ``inventory`` or ``payments``.
+    :ivar database: ``orders``, ``inventory`` or ``payments``.
     """
 
     def __init__(self, database: str, error: Exception) -> None:
@@ -58,7 +56,7 @@ class Unreadable(Exception):
 
 
 class Snapshot:
-    """One database as it is at one moment; read-only."""
+    """A read-only snapshot of one database."""
 
     def __init__(self, database: str, url: str) -> None:
         self.database = database
@@ -70,9 +68,9 @@ class Snapshot:
             raise Unreadable(database, error) from error
 
     def rows(self, statement: str, parameters: Parameters = None) -> list[Any]:
-        """All rows of a statement that has few.
+        """Return all rows of a statement that has few.
 
-        :raises Unreadable: when the database says no.
+        :raises Unreadable: when the statement fails.
         """
         try:
             with self._connection.cursor() as cursor:
@@ -84,9 +82,9 @@ class Snapshot:
     def facts(
         self, statement: str, parameters: Parameters = None, *, fetch: int = FETCH
     ) -> Iterator[Sequence[Any]]:
-        """The rows of a statement that has many, such as one per saga, in their order, ``fetch`` at a time.
+        """Yield the rows of a statement that has many, in batches of ``fetch``.
 
-        :raises Unreadable: when the database says no.
+        :raises Unreadable: when the statement fails.
         """
         try:
             with self._connection.cursor() as cursor:
@@ -101,16 +99,16 @@ class Snapshot:
             raise Unreadable(self.database, error) from error
 
     def cancel(self) -> None:
-        """End the statement under way in another thread."""
+        """Cancel the statement that runs in another thread."""
         self._connection.cancel()
 
     def close(self) -> None:
-        """Leave the database as it was."""
+
         self._connection.close()
 
 
 class Snapshots:
-    """All three databases. They have no common snapshot: that they disagree for a moment proves nothing."""
+    """The snapshots of all three databases. They differ in time, so a single disagreement proves nothing."""
 
     def __init__(self, urls: dict[str, str], grace: timedelta) -> None:
         self._stack = ExitStack()
@@ -133,9 +131,9 @@ class Snapshots:
         self._stack.close()
 
     def survey(self) -> Iterator[Rows]:
-        """What each saga's rows are, for all sagas, in the order of their ids.
+        """Yield the rows of all sagas, in the order of their ids.
 
-        :raises Unreadable: when a database says no.
+        :raises Unreadable: when a database cannot be read.
         """
         streams = []
         for name in DATABASES:
@@ -145,7 +143,7 @@ class Snapshots:
         return merge_by_saga(*streams)
 
     def reread(self, sagas: Iterable[str]) -> Iterator[Rows]:
-        """What some sagas' rows are."""
+        """Yield the rows of some sagas."""
         ids = sorted(sagas)
         for start in range(0, len(ids), SUSPECTS_AT_ONCE):
             these = {"grace": self._grace, "sagas": ids[start : start + SUSPECTS_AT_ONCE]}
@@ -158,7 +156,7 @@ class Snapshots:
 
 
 def merge_by_saga(orders: Iterator[Any], stock: Iterator[Any], money: Iterator[Any]) -> Iterator[Rows]:
-    """Three streams sorted by saga, side by side; a saga that a stream does not know is None there."""
+    """Merge three streams that are sorted by saga; a saga that a stream lacks is None there."""
     o, s, m = next(orders, None), next(stock, None), next(money, None)
     while o is not None or s is not None or m is not None:
         saga = min(row[0] for row in (o, s, m) if row is not None)
@@ -173,9 +171,7 @@ def merge_by_saga(orders: Iterator[Any], stock: Iterator[Any], money: Iterator[A
 
 
 class Prefetch:
-    """The rows of one survey, fetched in a thread, so that the databases work while their rows
-    are looked at.
-    """
+    """Fetches the rows of a survey in a thread, so that the databases work while rows are compared."""
 
     def __init__(self, snapshot: Snapshot, statement: str, parameters: Parameters) -> None:
         self._snapshot = snapshot
@@ -193,7 +189,7 @@ class Prefetch:
             yield from batch
 
     def close(self) -> None:
-        """Stop, wherever it is."""
+        """Stop the thread, and cancel its statement."""
         self._stopped.set()
         if self._thread.is_alive():
             self._snapshot.cancel()

@@ -1,9 +1,9 @@
-"""One row of facts per saga from each database, sorted by saga.
+"""SQL that yields one row of facts per saga from each database, sorted by saga.
 
-Each branch of a UNION tells what one table knows of its sagas and leaves the other columns NULL; the outer
-query puts a saga's facts together. Every branch reads its table in the order of an index on the saga, so
-PostgreSQL merges them without a sort and a million sagas stream at once. ``{these}`` is empty, or restricts a
-branch to the suspects.
+Each branch of a UNION reads one table and leaves the columns of others NULL; the outer query aggregates the
+facts of a saga. Every branch reads its table in the order of an index on the saga, so PostgreSQL merges the
+branches without a sort and streams millions of sagas. ``{these}`` is empty, or restricts a branch to
+suspects.
 
 Texts have the same form on all sides, so that agreement is equality: goods are ``SKU*quantity``, money is
 ``account amount currency``, journals are ``step=state``, or ``step=refused:Refusal``.
@@ -13,12 +13,13 @@ from __future__ import annotations
 
 THESE = "WHERE {column} = ANY(%(sagas)s::uuid[])"
 
-# Each row of a refusing step names the refusals in its pack; the others have no look at packs.
+# A refused row also lists the refusals of its pack; other rows do not read packs.
 JOURNAL = """
-        step || '=' || state || CASE state WHEN 'refused' THEN coalesce((SELECT string_agg(':' || substr(topic, 9), '')
+        step || '=' || state || CASE state WHEN 'refused' THEN coalesce((SELECT string_agg(':' ||
+        substr(topic, 9), '')
             FROM ordersaga_pack WHERE id = pack_id AND topic LIKE 'refusal.%%'), '') ELSE '' END"""
 
-# The audit trail has no say in a facts's age: it is what may come late.
+# Audit events do not count for the age of the facts, because they may arrive late.
 ORDERS = """
 SELECT saga_id::text,
     extract(epoch FROM now() - max(at))::float8, extract(epoch FROM now() - max(deadline_at))::float8,
@@ -32,7 +33,8 @@ FROM (
             WHEN ended_at < (SELECT forgotten FROM ops_horizon) THEN 'forgotten' ELSE 'ended' END || '|'
             || CASE WHEN ended_at IS NULL AND greatest(deadline_at, moved_at) + %(grace)s < now()
                 THEN 'overdue' ELSE '' END || '|'
-            || coalesce(refusal, '') || '|' || coalesce(refused_by, '') || '|' || array_to_string(participants, ' ')
+            || coalesce(refusal, '') || '|' || coalesce(refused_by, '') || '|' ||
+            array_to_string(participants, ' ')
             AS status,
         NULL::text AS flags, NULL::text AS journal, NULL::text AS answer, NULL::text AS heard,
         NULL::text AS timer
@@ -48,7 +50,8 @@ FROM (
         NULL, NULL, NULL, NULL
     FROM orders_order o LEFT JOIN orders_cancelrequest c ON c.order_id = o.id
     LEFT JOIN LATERAL (
-        SELECT string_agg(sku || '*' || quantity, ' ' ORDER BY number) AS goods, coalesce(sum(amount), 0) AS amount
+        SELECT string_agg(sku || '*' || quantity, ' ' ORDER BY number) AS goods, coalesce(sum(amount), 0) AS
+        amount
         FROM orders_orderline WHERE order_id = o.id
     ) AS l ON true {these} ORDER BY 1)
     UNION ALL
@@ -67,8 +70,7 @@ FROM (
 ) AS fact GROUP BY fact.saga_id ORDER BY fact.saga_id
 """
 
-# What a saga's reservations and movements say of goods held, released and shipped cancels out; SKUs count by
-# a hash.
+# For goods held, released and shipped, reservations minus movements must be zero; SKUs are summed by hash.
 INVENTORY = """
 SELECT saga_id::text, extract(epoch FROM now() - max(at))::float8,
     CASE WHEN min(number) = max(number) THEN max(number) ELSE min(number) || ' ' || max(number) END,
@@ -79,7 +81,8 @@ FROM (
     (SELECT saga_id, at, order_number COLLATE "C" AS number, sku || '*' || quantity AS goods, state,
         NULL::text AS movement, hashtext(sku)::bigint * quantity AS held,
         CASE WHEN state = 'released' THEN hashtext(sku)::bigint * quantity END AS released,
-        CASE WHEN state = 'shipped' THEN hashtext(sku)::bigint * quantity END AS shipped, NULL::text AS journal
+        CASE WHEN state = 'shipped' THEN hashtext(sku)::bigint * quantity END AS shipped, NULL::text AS
+        journal
     FROM reservation {these} ORDER BY 1)
     UNION ALL
     (SELECT saga_id, at, NULL, NULL, NULL, kind || ':' || sku || '*' || quantity,
@@ -96,13 +99,15 @@ FROM (
 PAYMENTS = """
 SELECT saga_id::text, extract(epoch FROM now() - max(at))::float8,
     CASE WHEN min(number) = max(number) THEN max(number) ELSE min(number) || ' ' || max(number) END,
-    string_agg(money, ' ') FILTER (WHERE kind = 'charge'), string_agg(money, ' ') FILTER (WHERE kind = 'refund'),
+    string_agg(money, ' ') FILTER (WHERE kind = 'charge'), string_agg(money, ' ') FILTER (WHERE kind =
+    'refund'),
     string_agg(kind, ' '), string_agg(journal, ' ')
 FROM (
     (SELECT t.saga_id, t.at, t.order_number COLLATE "C" AS number, t.kind, coalesce(e.money, '') AS money,
         NULL::text AS journal
     FROM ledger_transaction t LEFT JOIN LATERAL (
-        SELECT string_agg(account || ' ' || CASE WHEN t.kind = 'charge' THEN -amount ELSE amount END || ' ' || currency,
+        SELECT string_agg(account || ' ' || CASE WHEN t.kind = 'charge' THEN -amount ELSE amount END || ' '
+        || currency,
             ' ' ORDER BY account) AS money
         FROM ledger_entry WHERE transaction_id = t.id AND account LIKE 'wallet:%%'
     ) AS e ON true {present} ORDER BY 1)
@@ -115,12 +120,12 @@ SURVEY = {"orders": ORDERS, "inventory": INVENTORY, "payments": PAYMENTS}
 
 
 def survey_sql(database: str) -> str:
-    """All sagas of one database; parameter ``grace`` (an interval)."""
+    """Return the statement for all sagas of a database; its parameter is ``grace`` (an interval)."""
     return SURVEY[database].format(sagas="", these="", present="WHERE saga_id IS NOT NULL", journal=JOURNAL)
 
 
 def suspects_sql(database: str) -> str:
-    """Some sagas of one database; parameters ``grace`` and ``sagas``."""
+    """Return the statement for some sagas of a database; its parameters are ``grace`` and ``sagas``."""
     these = THESE.format(column="saga_id")
     return SURVEY[database].format(
         sagas=THESE.format(column="id"), these=these, present=these, journal=JOURNAL

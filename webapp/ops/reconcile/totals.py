@@ -1,6 +1,4 @@
-"""What must hold for a database as a whole. Each is read in one snapshot, so a disagreement needs no second
-look.
-"""
+"""Checks of a whole database. Each reads one snapshot, so a disagreement is a violation at once."""
 
 from __future__ import annotations
 
@@ -18,10 +16,11 @@ COUNTS = {
     "payments": ("SELECT count(*) FROM wallet", "wallets"),
 }
 
-# Per SKU: the counters, and what reservations and movements make of them.
+# Per SKU: the counters, and their sums over reservations and movements.
 SKUS = """
 SELECT sku, p.sku IS NOT NULL, coalesce(p.received, 0), coalesce(p.on_hand, 0), coalesce(p.held, 0),
-    coalesce(p.sold, 0), coalesce(r.held, 0)::bigint, coalesce(r.sold, 0)::bigint, coalesce(m.received, 0)::bigint,
+    coalesce(p.sold, 0), coalesce(r.held, 0)::bigint, coalesce(r.sold, 0)::bigint, coalesce(m.received,
+    0)::bigint,
     coalesce(m.held, 0)::bigint, coalesce(m.released, 0)::bigint, coalesce(m.shipped, 0)::bigint,
     extract(epoch FROM now() - greatest(r.at, m.at))::float8
 FROM product p
@@ -29,7 +28,8 @@ FULL JOIN (SELECT sku, sum(quantity) FILTER (WHERE state = 'held') AS held,
     sum(quantity) FILTER (WHERE state = 'shipped') AS sold, max(at) AS at
     FROM reservation GROUP BY sku) AS r USING (sku)
 FULL JOIN (SELECT sku, sum(quantity) FILTER (WHERE kind = 'received') AS received,
-    sum(quantity) FILTER (WHERE kind = 'held') AS held, sum(quantity) FILTER (WHERE kind = 'released') AS released,
+    sum(quantity) FILTER (WHERE kind = 'held') AS held, sum(quantity) FILTER (WHERE kind = 'released') AS
+    released,
     sum(quantity) FILTER (WHERE kind = 'shipped') AS shipped, max(at) AS at
     FROM movement GROUP BY sku) AS m USING (sku)
 WHERE p.on_hand IS DISTINCT FROM p.received - p.held - p.sold
@@ -42,7 +42,8 @@ ORDER BY sku
 UNBALANCED = """
 SELECT b.transaction_id, b.currency, b.amount::bigint, t.kind, t.order_number, t.saga_id::text,
     extract(epoch FROM now() - t.at)::float8
-FROM (SELECT transaction_id, currency, sum(amount) AS amount FROM ledger_entry GROUP BY transaction_id, currency
+FROM (SELECT transaction_id, currency, sum(amount) AS amount FROM ledger_entry
+GROUP BY transaction_id, currency
     HAVING sum(amount) <> 0) AS b
 LEFT JOIN ledger_transaction t ON t.id = b.transaction_id ORDER BY b.transaction_id
 """
@@ -60,7 +61,8 @@ ORDER BY t.id, e.account
 """
 
 WALLETS = """
-SELECT coalesce('wallet:' || w.customer, e.account), w.balance, w.currency, coalesce(e.amount, 0)::bigint, e.currency
+SELECT coalesce('wallet:' || w.customer, e.account), w.balance, w.currency, coalesce(e.amount, 0)::bigint,
+    e.currency
 FROM wallet w FULL JOIN (SELECT account, currency, sum(amount) AS amount FROM ledger_entry
     WHERE account LIKE 'wallet:%' GROUP BY account, currency) AS e
     ON e.account = 'wallet:' || w.customer AND e.currency = w.currency
@@ -74,11 +76,11 @@ FROM ordersaga_outbox WHERE due_at + %(grace)s < now() GROUP BY participant, top
 
 
 def _topic(signal: str) -> str:
-    """Of a signal that is named with its participant."""
+    """Return the topic of a signal that is named with its participant."""
     return f"signal.{signal.partition('.')[2]}"
 
 
-# Which topic a pack must hold, by what refers to it; for a refusing step any refusal will do.
+# The topic that a pack must have, by the row that refers to it; for a refused step any refusal.
 _PACKS = """
 SELECT pack_id, topic, count(*), min(saga_id), extract(epoch FROM now() - max(at))::float8
 FROM (
@@ -93,7 +95,7 @@ FROM (
 WHERE NOT EXISTS (SELECT FROM ordersaga_pack p WHERE p.id = pack_id AND starts_with(p.topic, referring.topic))
 GROUP BY pack_id, topic ORDER BY pack_id, topic
 """
-# Pruning deletes the first pack of an ended saga by the pack's age, not by the saga's.
+# Pruning deletes the first pack of an ended saga by the age of the pack, not of the saga.
 _SAGAS = f"""
     UNION ALL
     SELECT pack_id, '{_topic(FIRST_SIGNAL)}', id::text, started_at FROM ordersaga_saga
@@ -110,12 +112,12 @@ ATTENTION = (
 
 
 def count_rows(snapshots: Snapshots) -> dict[str, int]:
-    """How many orders, SKUs and wallets there are."""
+    """Count orders, SKUs and wallets."""
     return {what: int(snapshots.snapshots[name].rows(count)[0][0]) for name, (count, what) in COUNTS.items()}
 
 
 def check_stock(inventory: Snapshot) -> Iterator[Violation]:
-    """On hand + held + sold = received, and reservations and movements explain each of them."""
+    """Check on hand + held + sold = received, and each counter against reservations and movements."""
     for row in inventory.rows(SKUS):
         (
             sku,
@@ -149,7 +151,7 @@ def check_stock(inventory: Snapshot) -> Iterator[Violation]:
 
 
 def check_ledger(payments: Snapshot) -> Iterator[Violation]:
-    """Every transaction sums to zero in each currency, on its kind's accounts; every wallet is the sum of its
+    """Check that each transaction sums to zero per currency on valid accounts, and wallets equal their
     entries.
     """
     for number, currency, amount, kind, order, saga, age in payments.rows(UNBALANCED):
@@ -168,9 +170,7 @@ def check_ledger(payments: Snapshot) -> Iterator[Violation]:
 
 
 def check_packs(snapshots: Snapshots) -> Iterator[Violation]:
-    """What was emitted is kept for as long as something refers to it: a repeated signal and an
-    undo read it.
-    """
+    """Check that packs exist while rows refer to them, because undos and re-sent signals read them."""
     for name, snapshot in snapshots.snapshots.items():
         for pack, topic, rows, saga, age in snapshot.rows(PACKS[name]):
             referring = f"{rows} row(s)" + (f", such as of saga {saga}" if saga else "")
@@ -179,7 +179,7 @@ def check_packs(snapshots: Snapshots) -> Iterator[Violation]:
 
 
 def check_outboxes(snapshots: Snapshots, grace: timedelta) -> Iterator[Violation]:
-    """What is due leaves."""
+    """Check that due rows are published."""
     for name, snapshot in snapshots.snapshots.items():
         for participant, topic, rows, age in snapshot.rows(STALLED, {"grace": grace}):
             evidence = {"database": name, "participant": participant, "topic": topic, "rows": str(rows)}
@@ -187,7 +187,7 @@ def check_outboxes(snapshots: Snapshots, grace: timedelta) -> Iterator[Violation
 
 
 def find_warnings(snapshots: Snapshots) -> Iterator[str]:
-    """What is no violation, and yet waits for a person."""
+    """Yield what is no violation but needs an operator."""
     count, why = snapshots.snapshots["orders"].rows(ATTENTION)[0]
     if count:
         yield f"{count:,} saga(s) need attention, such as: {why}"
@@ -195,4 +195,4 @@ def find_warnings(snapshots: Snapshots) -> Iterator[str]:
         if letters := snapshot.rows(OPEN_DEAD_LETTERS)[0][0]:
             yield f"{letters:,} open dead letter(s) in the {name} database"
     if letters := snapshots.snapshots["orders"].rows(OPEN_BROKER_DEAD_LETTERS)[0][0]:
-        yield f"{letters:,} dead message(s) from the broker on the audit's desk"
+        yield f"{letters:,} dead letter(s) from the broker in the admin"

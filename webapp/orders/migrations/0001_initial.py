@@ -7,18 +7,18 @@ from django.db import migrations, models
 
 from ordersaga.sql.schema import create, drop
 
-# Indexes on the engine's table for the admin's filters. Confirming a saga changes none of their columns, so that
-# it stays a cheap update (HOT).
-SAGA_INDEXES = [
+# Indexes on the engine's table for the admin's filters. Confirming a saga changes none of their columns, so
+# that it stays a cheap update (HOT).
+SAGA_INDEXES = (
     "CREATE INDEX ordersaga_saga_refusal ON ordersaga_saga (refusal, id) WHERE refusal IS NOT NULL",
     "CREATE INDEX ordersaga_saga_under_way ON ordersaga_saga (id) WHERE ended_at IS NULL",
     "CREATE INDEX ordersaga_saga_refused ON ordersaga_saga (id) WHERE refusal IS NOT NULL",
-]
-DROP_SAGA_INDEXES = ["DROP INDEX ordersaga_saga_refusal, ordersaga_saga_under_way, ordersaga_saga_refused"]
+)
+DROP_SAGA_INDEXES = ("DROP INDEX ordersaga_saga_refusal, ordersaga_saga_under_way, ordersaga_saga_refused",)
 # Each page keeps room for the second version of its orders, which the confirmation writes, so that it updates
 # no index. With 70 % half of the confirmations updated all five.
-FILL_FACTOR = ["ALTER TABLE orders_order SET (fillfactor = 50)"]
-RESET_FILL_FACTOR = ["ALTER TABLE orders_order RESET (fillfactor)"]
+FILL_FACTOR = ("ALTER TABLE orders_order SET (fillfactor = 50)",)
+RESET_FILL_FACTOR = ("ALTER TABLE orders_order RESET (fillfactor)",)
 
 
 class Migration(migrations.Migration):

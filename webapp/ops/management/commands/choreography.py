@@ -84,7 +84,8 @@ class Command(command.Command):
             )
             return
         self.stdout.write(
-            f"The choreography is valid: {steps} steps consume {signals} signals; every recorded signal is readable."
+            f"The choreography is valid: {steps} steps consume {signals} signals; every recorded signal is "
+            f"readable."
         )
         for name, error in found.unread.items():
             self.stdout.write(

@@ -14,8 +14,8 @@ from webapp.ops.cli.command import number_between
 
 EPILOG = """
 --json implies --exit. The object says whether the result is clean or what failed, how the orders settled (as
-seed_orders --json), what reconcile found (as reconcile --json), and how long each step took. Other output goes to
-standard error.
+seed_orders --json), what reconcile found (as reconcile --json), and how long each step took. Other output
+goes to standard error.
 
 All servers listen on the loopback, and all files are below .run/. To use your own servers, set BROKER, or
 ORDERSAGA_ORDERS_DATABASE_URL, ORDERSAGA_INVENTORY_DATABASE_URL and ORDERSAGA_PAYMENTS_DATABASE_URL.

@@ -31,9 +31,9 @@ exit status:
   2    a database cannot be read; the message names the remedy
   130  Ctrl-C; no action is left half done
 
-A step is paused when it fails for five sagas and succeeds for none. Its orders then wait instead of being rolled
-back. One saga tests it after 1, 2, 4 ... 30 seconds; when that succeeds, the others follow. Resuming by hand only
-shortens the wait.
+A step is paused when it fails for five sagas and succeeds for none. Its orders then wait instead of being
+rolled back. One saga tests it after 1, 2, 4 ... 30 seconds; when that succeeds, the others follow. Resuming
+by hand only shortens the wait.
 
 examples:
   manage.py paused_steps list

@@ -30,10 +30,11 @@ LONGEST_NAME = 100
 AGAIN = "Run the same command again: it places the missing orders, and none twice."
 HELP = "Place the orders of a file. Each order is placed once, even if the command runs again."
 EPILOG = """
-The file is read twice. The first pass validates every line; if one is bad, nothing is placed (unless --skip-bad). The
-second pass places the orders, some hundred in each transaction. An order is identified by its batch and line: the same
-file places nothing twice, and two equal lines are two orders. The batch is the SHA-256 of the content unless --batch
-names it; then lines that were placed must not change. Memory use does not depend on the length of the file.
+The file is read twice. The first pass validates every line; if one is bad, nothing is placed (unless
+--skip-bad). The second pass places the orders, some hundred in each transaction. An order is identified by
+its batch and line: the same file places nothing twice, and two equal lines are two orders. The batch is the
+SHA-256 of the content unless --batch names it; then lines that were placed must not change. Memory use does
+not depend on the length of the file.
 
 formats, all UTF-8; money is in minor units (900 is 9.00 EUR):
   csv    the first line names the columns: customer,sku,quantity and, optionally,
@@ -125,7 +126,7 @@ class _Import:
 
     def __init__(self, job: Job, stop: StopRequest, options: dict[str, Any]) -> None:
         self.job, self._stop, self._options = job, stop, options
-        self._told = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False)
         self.findings = Findings()
         self.placing = Loader(job, stop)
         self.figures: Figures | None = None
@@ -179,19 +180,20 @@ class _Import:
         elif ended == "placed":
             show_result(Console(highlight=False), self.job, self.findings, self.placing, self.figures)
         if self.findings.bad:
-            show_faults(self._told, self.findings)
+            show_faults(self._console, self.findings)
         if self._stop.requested:
-            self._told.print(f"  Stopped. {self._so_far} {AGAIN}")
+            self._console.print(f"  Stopped. {self._so_far} {AGAIN}")
             return INTERRUPTED
         if self._refused:
             count = "One line is" if self.findings.bad == 1 else f"{self.findings.bad:,} lines are"
-            self._told.print(
+            self._console.print(
                 f"  [bold red]{count} bad, and nothing was placed.[/] Correct the file, or use --skip-bad."
             )
             return FAILED
         if self.figures and (left := sum(self.figures.open.values())):
-            self._told.print(
-                f"  [bold red]{left:,} of {self.figures.placed:,} orders have not settled in time.[/] {explain_waiting()}"
+            self._console.print(
+                f"  [bold red]{left:,} of {self.figures.placed:,} orders have not settled in time.[/] "
+                f"{explain_waiting()}"
             )
             return INCOMPLETE
         return INCOMPLETE if self.placing.skipped else 0

@@ -27,8 +27,8 @@ MISSING = 1
 READERS = ("inventory", "payments")
 ALL = ""
 EPILOG = """
-Names and passwords come from ORDERSAGA_…_DATABASE_URL, ORDERSAGA_…_READER_URL and ORDERSAGA_BROKER_URL. A server
-without an administrator's address is skipped. Afterwards run manage.py migrate and manage.py doctor.
+Names and passwords come from ORDERSAGA_…_DATABASE_URL, ORDERSAGA_…_READER_URL and ORDERSAGA_BROKER_URL. A
+server without an administrator's address is skipped. Afterwards run manage.py migrate and manage.py doctor.
 
 exit status:
   0    everything exists
@@ -39,7 +39,7 @@ exit status:
 examples:
   manage.py provision --dry-run --postgres-admin postgresql://me:a@db/postgres
   manage.py provision --change-queues
-      only changes queues, with the pools' user and the management interface at port 15672 of the broker's host
+      only changes queues, as the pools' user, with the management interface of the broker's host
   manage.py provision --postgres-admin orders=postgresql://me:a@db1/postgres \\
       --postgres-admin inventory=postgresql://me:b@db2/postgres \\
       --postgres-admin payments=postgresql://me:c@db3/postgres
@@ -50,7 +50,8 @@ examples:
 
 class Command(command.Command):
     help = (
-        "Create what is missing on existing servers: databases, roles with access to their own database only, "
+        "Create what is missing on existing servers: databases, roles with access to their own database "
+        "only, "
         "virtual host, user, queues. Existing objects are kept, so it can run again at any time."
     )
     epilog = EPILOG
@@ -58,7 +59,8 @@ class Command(command.Command):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--postgres-admin", action="append", default=[], metavar="[DOMAIN=]URL",
-            help="the address of a superuser, for all databases or for one domain: orders, inventory, payments or "
+            help="the address of a superuser, for all databases or for one domain: orders, inventory, "
+                 "payments or "
             "broker (default: PROVISION_POSTGRES_ADMIN)",
         )  # fmt: skip
         parser.add_argument(
@@ -69,7 +71,8 @@ class Command(command.Command):
         parser.add_argument(
             "--change-queues",
             action="store_true",
-            help="also change the arguments of queues that another release declared; messages are kept, pools may "
+            help="also change the arguments of queues that another release declared; messages are kept, "
+            "pools may "
             "run, and each participant pauses for about 20 seconds",
         )
         parser.add_argument("--dry-run", action="store_true", help="list what is missing and change nothing")

@@ -24,10 +24,10 @@ from workers.settings import Duration, Settings, settings
 LONGEST = timedelta(days=36_500)
 UNDEFINED_TABLE = "42P01"
 EPILOG = """
-Deleted are journals, packs, answers, audit events and settled dead letters of orders that ended longer ago than the
-retention, and their idempotency keys. Kept are orders and lines, sagas with their status, reservations, movements and
-the ledger; also everything of an order that is open, or whose dead letter is open or was settled since. The retention
-must be longer than the time for which a message may be redelivered.
+Deleted are journals, packs, answers, audit events and settled dead letters of orders that ended longer ago
+than the retention, and their idempotency keys. Kept are orders and lines, sagas with their status,
+reservations, movements and the ledger; also everything of an order that is open, or whose dead letter is open
+or was settled since. The retention must be longer than the time for which a message may be redelivered.
 
 exit status:
   0    done
@@ -62,7 +62,8 @@ def size(text: str) -> int:
 
 class Command(command.Command):
     help = (
-        "Delete journals, packs, audit events and idempotency keys of orders that ended before the retention. It can "
+        "Delete journals, packs, audit events and idempotency keys of orders that ended before the "
+        "retention. It can "
         "run beside the pools and beside another prune, and be interrupted: each batch is one transaction."
     )
     epilog = EPILOG
@@ -84,7 +85,8 @@ class Command(command.Command):
         retention = options["retention"] or ours.retention
         if retention <= (needed := minimum_retention(ours)):
             raise CommandError(
-                f"A retention of {retention} is too short: a message may be redelivered for {needed} (deadline, "
+                f"A retention of {retention} is too short: a message may be redelivered for {needed} "
+                f"(deadline, "
                 "reminders, retries, and a week in the broker) and would then count as new. "
                 "Set ORDERSAGA_RETENTION or --retention to more.",
                 returncode=FAILED,
@@ -112,23 +114,23 @@ class Command(command.Command):
                         on_progress=on_progress,
                     )
             except KeyboardInterrupt:
-                self._told(pruned, options, interrupted=True)
+                self._show_result(pruned, options, interrupted=True)
                 sys.exit(INTERRUPTED)
             except OrderSagaError as error:
                 raise CommandError(str(error), returncode=FAILED) from error
             except psycopg2.Error as error:
                 raise CommandError(_fault(error), returncode=FAILED) from error
-        self._told(pruned, options, interrupted=False)
+        self._show_result(pruned, options, interrupted=False)
 
-    def _told(self, pruned: Pruned | None, options: dict[str, Any], *, interrupted: bool) -> None:
+    def _show_result(self, pruned: Pruned | None, options: dict[str, Any], *, interrupted: bool) -> None:
         if options["json"]:
-            told = {
+            result = {
                 "dry_run": options["dry_run"],
                 "interrupted": interrupted,
                 "horizon": pruned.horizon.isoformat() if pruned else None,
                 "gone": dict(pruned.gone) if pruned else {},
             }
-            self.stdout.write(json.dumps(told, indent=2))
+            self.stdout.write(json.dumps(result, indent=2))
         elif pruned is not None:
             self.stdout.write(
                 _sentence(pruned, dry=options["dry_run"]) + (" (interrupted)" if interrupted else "")

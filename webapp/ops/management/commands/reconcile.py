@@ -23,12 +23,12 @@ VIOLATIONS = 1
 GRACE = timedelta(seconds=60)
 EVERY = 60.0
 EPILOG = """
-With --watch each comparison prints one line, followed by the violations that are new or gone since the one before. If
-a database cannot be read, that is reported and the comparison is repeated. Ctrl-C ends it with the status of the last
-comparison.
+With --watch each comparison prints one line, followed by the violations that are new or gone since the one
+before. If a database cannot be read, that is reported and the comparison is repeated. Ctrl-C ends it with the
+status of the last comparison.
 
-Audit events that are still in an outbox or in the audit's queue are lag. The report shows their number and age; they
-do not change the exit status.
+Audit events that are still in an outbox or in the audit's queue are lag. The report shows their number and
+age; they do not change the exit status.
 
 exit status:
   0    the databases agree
@@ -85,25 +85,25 @@ class Command(command.Command):
             queue = audit_queue(settings().broker_url, options["rabbitmq_admin"])
         except ValueError as error:
             raise CommandError(f"--rabbitmq-admin: {error}", returncode=FAILED) from error
-        looking = _Looking(options["grace"], queue, as_json=options["json"])
+        reconciliation = _Reconciliation(options["grace"], queue, as_json=options["json"])
         try:
             if options["watch"] is None:
-                looking.once()
+                reconciliation.run_once()
             else:
-                looking.on_and_on(options["watch"])
+                reconciliation.repeat(options["watch"])
         except KeyboardInterrupt:
-            if options["watch"] is None or looking.status is None:
-                looking.told.print("Stopped.")
-                looking.status = INTERRUPTED
-        if looking.status:
-            sys.exit(looking.status)
+            if options["watch"] is None or reconciliation.status is None:
+                reconciliation.console.print("Stopped.")
+                reconciliation.status = INTERRUPTED
+        if reconciliation.status:
+            sys.exit(reconciliation.status)
 
 
-class _Looking:
+class _Reconciliation:
     """:ivar status: the exit status of the last comparison; None before the first."""
 
     def __init__(self, grace: timedelta, queue: AuditQueue, *, as_json: bool) -> None:
-        self.told = Console(stderr=True)
+        self.console = Console(stderr=True)
         self.status: int | None = None
         self._json = as_json
         self._bar = Bar(None)
@@ -119,11 +119,11 @@ class _Looking:
             audited="workers.audit" in ours.observers,
             queue=queue,
             wait=self._wait,
-            tell=self._tell,
+            on_progress=self._show_progress,
         )
 
-    def once(self) -> None:
-        report = self._look()
+    def run_once(self) -> None:
+        report = self._compare()
         if report is None:
             return
         if self._json:
@@ -131,10 +131,10 @@ class _Looking:
         else:
             show_report(report, Console(highlight=False))
 
-    def on_and_on(self, seconds: float) -> None:
+    def repeat(self, seconds: float) -> None:
         watch = Watch()
         while True:
-            report = self._look()
+            report = self._compare()
             if report is not None:
                 found = (timezone.now(), report, *watch.changes(report))
                 if self._json:
@@ -143,23 +143,23 @@ class _Looking:
                     show_changes(Console(highlight=False), *found)
             time.sleep(seconds)
 
-    def _look(self) -> Report | None:
+    def _compare(self) -> Report | None:
         """Compare once; None, after an error message, when a database cannot be read."""
         try:
-            with show_bar(self.told, hidden=self._json) as self._bar:
+            with show_bar(self.console, hidden=self._json) as self._bar:
                 report = self._auditor.audit()
         except Unreadable as error:
-            self.told.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
+            self.console.print(str(error), style="bold red", markup=False, highlight=False, soft_wrap=True)
             self.status = FAILED
             return None
         self.status = 0 if report.clean else VIOLATIONS
         return report
 
-    def _tell(self, what: str, done: int, of: int) -> None:
+    def _show_progress(self, what: str, done: int, of: int) -> None:
         self._bar(what, done, of)
 
     def _wait(self, seconds: float, suspects: int) -> None:
-        self.told.print(
+        self.console.print(
             f"{suspects:,} suspect(s) may still be in progress; reading them again in {seconds:.0f} s"
         )
         time.sleep(seconds)

@@ -28,9 +28,9 @@ PARTS = 3
 MOST = 10**12
 PLENTY = 1_000_000
 EPILOG = f"""
-It also creates {demo_data.SCARCE_ARTICLES} products without stock (SCARCE-0001 …), and {demo_data.DECLINED_CUSTOMERS}
-customers of each kind whose payments are declined: poor, blocked and limited (poor-0001 …). With --example it creates
-only what those orders need and ignores the other options.
+It also creates {demo_data.SCARCE_ARTICLES} products without stock (SCARCE-0001 …), and
+{demo_data.DECLINED_CUSTOMERS} customers of each kind whose payments are declined: poor, blocked and limited
+(poor-0001 …). With --example it creates only what those orders need and ignores the other options.
 
 exit status:
   0    everything exists
@@ -98,11 +98,12 @@ class Command(command.Command):
             under_way("wallets", 2, PARTS)
             filled = _funded(wallets)
         if options["json"]:
-            told = {"articles": len(goods), "units": units, "customers": len(wallets), "filled": filled}
-            self.stdout.write(json.dumps(told))
+            result = {"articles": len(goods), "units": units, "customers": len(wallets), "filled": filled}
+            self.stdout.write(json.dumps(result))
         elif options["verbosity"]:
             self.stdout.write(
-                f"{len(goods)} products, {units} units received; {len(wallets)} customers, {filled} wallets filled up"
+                f"{len(goods)} products, {units} units received; {len(wallets)} customers, {filled} wallets "
+                f"filled up"
             )
 
 

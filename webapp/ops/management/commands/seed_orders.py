@@ -36,9 +36,10 @@ OPEN = 1
 MOST = 10_000_000
 HELP = "Place random orders for products of the catalogue, and report how fast and how they settle."
 EPILOG = """
-A share is written 0.1 or 10%. The same --seed gives orders with the same content, which are placed as new orders.
-Declined orders come from customers who are poor, blocked or over their limit; orders out of stock have a line for a
-product without stock. Cancel requests are sent within a second after placing, so that some are too late.
+A share is written 0.1 or 10%. The same --seed gives orders with the same content, which are placed as new
+orders. Declined orders come from customers who are poor, blocked or over their limit; orders out of stock
+have a line for a product without stock. Cancel requests are sent within a second after placing, so that some
+are too late.
 
 exit status:
   0    all orders were placed and, with --wait, have settled
@@ -157,13 +158,14 @@ class Command(command.Command):
         self._end(stop, seeding.run, figures, mix, waited=options["wait"])
 
     def _end(self, stop: StopRequest, run: Run, figures: Figures, mix: Mix, *, waited: bool) -> None:
-        told = Console(stderr=True, highlight=False)
+        console = Console(stderr=True, highlight=False)
         if stop.requested:
-            told.print(f"\n  Stopped. {_placed(run, mix)} These orders continue.")
+            console.print(f"\n  Stopped. {_placed(run, mix)} These orders continue.")
             sys.exit(INTERRUPTED)
         if waited and (left := sum(figures.open.values())):
-            told.print(
-                f"\n  [bold red]{left:,} of {run.placed:,} orders have not settled in time.[/] {explain_waiting()}"
+            console.print(
+                f"\n  [bold red]{left:,} of {run.placed:,} orders have not settled in time.[/] "
+                f"{explain_waiting()}"
             )
             sys.exit(OPEN)
 

@@ -1,5 +1,6 @@
-"""What must hold for one saga's facts. A rule may branch on a facts's shape only, see
-:func:`..facts.shape`.
+"""The rules that the facts about one saga must satisfy.
+
+A rule may branch only on the shape of the facts, see :func:`webapp.ops.reconcile.saga_facts.shape_of`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from webapp.ops.reconcile.saga_facts import SagaFacts
 Rule = Callable[[SagaFacts], Iterator[Finding]]
 
 SAGA_NAME = "order"
-"""The kind of saga that is an order; others are none of this auditor's business."""
+"""The kind of saga that is checked."""
 
 ORDER_RULES: tuple[Rule, ...] = (
     check_status,
@@ -48,15 +49,13 @@ ORDER_RULES: tuple[Rule, ...] = (
 )
 
 PERMANENT_RULES: tuple[Rule, ...] = (check_amount, check_money, check_goods)
-"""What holds for ever. Of orders that ended before the horizon, journals, answers and trail may have been
-pruned.
-"""
+"""Rules that hold even for orders that ended before the horizon, whose journals may have been pruned."""
 
 
 def find_broken_rules(facts: SagaFacts, *, audited: bool) -> list[Finding]:
-    """The rules that a facts breaks.
+    """Return the findings of all rules about one saga.
 
-    :param audited: whether somebody keeps an audit trail at all.
+    :param audited: whether the settings include an audit participant.
     """
     if not facts.status or facts.order.number is None:
         return list(check_orphans(facts)) if facts.name in ("", SAGA_NAME) else []

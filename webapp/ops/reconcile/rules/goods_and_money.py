@@ -9,7 +9,7 @@ from webapp.ops.reconcile.saga_facts import SagaFacts, is_same_goods
 
 
 def check_goods(facts: SagaFacts) -> Iterator[Finding]:
-    """What the reservations and movements of a saga must be, given what became of its order."""
+    """Check reservations and movements against the order and its outcome."""
     states = set(facts.states)
     both = {"orders": f"{facts.describe_order()}, {facts.order.goods}", "inventory": facts.describe_stock()}
     if facts.ended and "held" in states:
@@ -29,7 +29,7 @@ def check_goods(facts: SagaFacts) -> Iterator[Finding]:
 
 
 def check_money(facts: SagaFacts) -> Iterator[Finding]:
-    """Once and confirmed, or net zero; and the very amount, from the customer's own wallet."""
+    """Check charges and refunds: one charge if confirmed, otherwise net zero; and their amount and wallet."""
     charges, refunds = facts.charges, facts.refunds
     both = {
         "orders": f"{facts.describe_order()}, {facts.order.bill or 'free of charge'}",

@@ -1,4 +1,4 @@
-"""Journals: every effect has its row, every row its effect, and an ended saga leaves none open."""
+"""Rules of journals and audit trail: effects match journal rows, and ended sagas leave none open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESERVE, SHIP, CHARGE, COMPLETE = (
 )  # fmt: skip
 OPEN = ("retrying", "intent", "undoing", "cornered")
 CALLING = ("intent", "cornered")
-"""An outside call is under way: whether it has its effect is not known yet."""
+"""A call to an external service is in progress, so its effect is not known yet."""
 STEPS = {
     "orders": (CANCEL, COMPLETE, CONFIRM, EXPIRE),
     "inventory": (RESERVE, SHIP),
@@ -22,7 +22,7 @@ STEPS = {
 
 
 def check_effects(facts: SagaFacts) -> Iterator[Finding]:
-    """Reservations, ledger, confirmation and end, each against its journal row."""
+    """Check reservations, ledger, confirmation and end against their journal rows."""
     yield from _check_stock(facts)
     yield from _check_charge(facts)
     done = facts.journal.get(CONFIRM) in ("done", "undoing")
@@ -67,7 +67,7 @@ def _check_charge(facts: SagaFacts) -> Iterator[Finding]:
 
 
 def check_refusals(facts: SagaFacts) -> Iterator[Finding]:
-    """Who refused, and who heard of it."""
+    """Check that the refusal has a refused step, and that every participant has received it."""
     said = {"saga": facts.describe_order(), "journal": facts.describe_journal()}
     refusers = {step.partition(".")[0] for step in facts.steps("refused")}
     if facts.refused_by in PARTICIPANTS and facts.refused_by not in refusers:
@@ -89,7 +89,7 @@ def check_refusals(facts: SagaFacts) -> Iterator[Finding]:
 
 
 def check_bars(facts: SagaFacts) -> Iterator[Finding]:
-    """From a participant's first refusal on, each of its steps has a row, so that no late signal runs one."""
+    """Check that every step has a row once its participant has received a refusal, so that it cannot run."""
     for participant, steps in STEPS.items():
         missing = [step for step in steps if step not in facts.journal]
         if missing and facts.journal.get(f"{participant}.refusal") == "heard":
@@ -100,7 +100,7 @@ def check_bars(facts: SagaFacts) -> Iterator[Finding]:
 
 
 def check_open_rows(facts: SagaFacts) -> Iterator[Finding]:
-    """An ended saga waits for nobody."""
+    """Check that an ended saga has no unfinished journal rows."""
     left = facts.steps(*OPEN)
     if facts.ended and left:
         yield Finding(
@@ -123,7 +123,7 @@ EMITTED_BY_UNDO = {
 
 
 def check_trail(facts: SagaFacts) -> Iterator[Finding]:
-    """What should have been heard, by the journals, and was not."""
+    """Check that the audit trail of an ended saga contains the events that the journals imply."""
     if not facts.ended:
         return
     heard = set((facts.order.heard or "").split("|"))
@@ -134,14 +134,12 @@ def check_trail(facts: SagaFacts) -> Iterator[Finding]:
 
 
 def _expected_events(facts: SagaFacts) -> Iterator[str]:
-    """Participant and name of each signal and notice; of a refusal, whichever it was, participant
-    and ``!``.
-    """
+    """Yield participant and name of each signal and notice; for any refusal the participant and ``!``."""
     yield FIRST_SIGNAL
     if facts.refused_by:
         yield f"{facts.refused_by}!"
     for participant in (facts.order.answers or "").split():
-        if participant in PARTICIPANTS:  # what another one's outbox still owes is not known here
+        if participant in PARTICIPANTS:  # the outboxes of others are not read
             yield f"{participant}.answer"
     for step, state in sorted(facts.journal.items()):
         participant = step.partition(".")[0]

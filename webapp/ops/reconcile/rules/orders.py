@@ -1,4 +1,4 @@
-"""Orders and sagas: each has the other, the status is what was decided, and who waits is answered."""
+"""Rules of orders and sagas: status, amounts, answers, cancellations, deadlines."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from webapp.ops.reconcile.saga_facts import SagaFacts
 
 CONFIRM, EXPIRE, CANCEL = "orders.confirm_order", "orders.expire_order", "orders.cancel"
 PARTICIPANTS = ("orders", "inventory", "payments")
-"""The participants of every order, whose journals are read; others, wherever they are, are taken at their
-word.
-"""
+"""The participants of every order, whose journals are read; the answers of others are trusted."""
 WAS_CONFIRMED = ("done", "undoing", "undone")
 CANCEL_STATES = {"cancelled": ("refused",), "too_late": ("void", "barred")}
-"""What the journal may say of the cancelling step, by what the customer was told. Barred: another refusal
-came first.
+"""The allowed states of the cancelling step by the outcome of the request; barred: another refusal was first.
 """
 
 
 def check_orphans(facts: SagaFacts) -> Iterator[Finding]:
-    """Order, saga and everybody else's rows, when one of the first two is missing."""
+    """Check for an order without a saga, a saga without an order, and rows of a saga that does not exist."""
     order = f"order {facts.order.number}" if facts.order.number is not None else "no order"
     if facts.status:
         yield Finding("saga-without-order", {"saga": facts.describe_order(), "orders": order})
@@ -46,7 +43,7 @@ def check_orphans(facts: SagaFacts) -> Iterator[Finding]:
 
 
 def check_status(facts: SagaFacts) -> Iterator[Finding]:
-    """The saga's status is what the deciding steps have decided, and :func:`check_amount`."""
+    """Check the saga's status against the deciding steps, and the order's amount."""
     state = facts.journal.get(CONFIRM, "no row")
     confirmed = {"PENDING": state not in WAS_CONFIRMED, "CONFIRMED": state == "done"}
     agrees = confirmed.get(facts.status, True)
@@ -61,7 +58,7 @@ def check_status(facts: SagaFacts) -> Iterator[Finding]:
 
 
 def check_participants(facts: SagaFacts) -> Iterator[Finding]:
-    """The list that was frozen when the saga began names all that take part in every order."""
+    """Check that the list of the saga's start contains the participants of every order."""
     if missing := [name for name in PARTICIPANTS if name not in facts.participants]:
         yield Finding(
             "participant-not-listed", {"listed": " ".join(facts.participants), "missing": " ".join(missing)}
@@ -69,14 +66,14 @@ def check_participants(facts: SagaFacts) -> Iterator[Finding]:
 
 
 def check_amount(facts: SagaFacts) -> Iterator[Finding]:
-    """The order is worth its lines."""
+    """Check that the order's amount is the sum of its lines."""
     if facts.wrong_sum:
         said = {"order": facts.order.bill or "0", "lines": f"{facts.order.goods or 'none'}, of another sum"}
         yield Finding("order-not-its-lines", said)
 
 
 def check_answers(facts: SagaFacts) -> Iterator[Finding]:
-    """A saga is rolled back when every participant on its list has said that nothing is left with it."""
+    """Check that every participant of a rolled back saga has answered."""
     given = (facts.order.answers or "").split()
     missing = [name for name in facts.participants if name not in given]
     if facts.status == "ROLLED_BACK" and missing:
@@ -89,7 +86,7 @@ def check_answers(facts: SagaFacts) -> Iterator[Finding]:
 
 
 def check_cancellation(facts: SagaFacts) -> Iterator[Finding]:
-    """Who asked for a cancellation is told what became of it."""
+    """Check that the outcome of a cancel request matches the journal."""
     asked, state = facts.cancel, facts.journal.get(CANCEL, "no row")
     if not asked:
         return
@@ -102,7 +99,7 @@ def check_cancellation(facts: SagaFacts) -> Iterator[Finding]:
 
 
 def check_deadline(facts: SagaFacts) -> Iterator[Finding]:
-    """No saga is open for long past its deadline, whatever it waits for."""
+    """Check that no saga is open long after its deadline."""
     if facts.overdue:
         late = f"{facts.order.late:,.0f} s ago" if facts.order.late is not None else "unknown"
         yield Finding(
@@ -111,6 +108,6 @@ def check_deadline(facts: SagaFacts) -> Iterator[Finding]:
 
 
 def check_timers(facts: SagaFacts) -> Iterator[Finding]:
-    """The transaction that ends a saga deletes its timers."""
+    """Check that an ended saga has no timers, which its last transaction deletes."""
     if facts.ended and facts.order.timers:
         yield Finding("timer-left", {"saga": facts.describe_order(), "timers": facts.order.timers})

@@ -28,7 +28,7 @@ def number(name: str, default: int) -> int:
     """Return a positive whole number from the environment; exit if it is none."""
     text = os.environ.get(name, "") or str(default)
     if not text.isdecimal() or int(text) < 1:
-        sys.exit(f"{name}={text!r} is no number of processes or threads; write 1, 2, 3 …")
+        sys.exit(f"{name}={text!r} is not a number of processes or threads; write 1, 2, 3 …")
     return int(text)
 
 

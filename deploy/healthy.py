@@ -15,7 +15,7 @@ TIMEOUT = 8.0
 def fault(url: str) -> str:
     """Return one line that describes the fault, or an empty string."""
     if not url.startswith(("http://", "https://")):
-        return f"{url} is no address; write http://host:port/path"
+        return f"{url} is not an address; write http://host:port/path"
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - http or https, see above
             return "" if answer.status == http.HTTPStatus.OK else f"{url} answers with {answer.status}"

@@ -47,7 +47,7 @@ def test_a_customer_is_found_by_a_prefix(operator: PageDriver) -> None:
 FILTERS = [
     ("order", "status", "rolled back", "status", {"rolled back"}),
     ("order", "status", "confirmed", "status", {"confirmed"}),
-    ("order", "open", "under way", "status", {"pending", "rolling back"}),
+    ("order", "open", "in progress", "status", {"pending", "rolling back"}),
     ("saga", "status", "rolling back", "status_and_stand", {"rolling back"}),
     ("saga", "attention", "needed", "status_and_stand", {"rolling back"}),
     ("saga", "refusal", "OutOfStock", "why", {"Out of stock: GONE"}),

@@ -186,9 +186,9 @@ def test_json_output_is_one_object_and_the_rest_goes_to_stderr(demos: Demos) -> 
     )
     assert result["books"]["clean"] is True
     steps = [step["step"] for step in result["steps"]]
-    assert (steps[0], steps[-1]) == ("servers", "put away")
+    assert (steps[0], steps[-1]) == ("servers", "stopped")
     assert sum(step["seconds"] for step in result["steps"]) < result["seconds"]
-    assert "Every order has settled and the books agree" in demo.stderr
+    assert "Every order has settled and the databases agree" in demo.stderr
     assert demos.left() == []
 
 

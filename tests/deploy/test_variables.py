@@ -120,7 +120,7 @@ def test_an_invalid_number_of_processes_is_refused() -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr.strip()) == (
         1,
-        "WEB_PROCESSES='many' is no number of processes or threads; write 1, 2, 3 …",
+        "WEB_PROCESSES='many' is not a number of processes or threads; write 1, 2, 3 …",
     )
 
 

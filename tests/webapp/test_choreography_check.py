@@ -47,5 +47,5 @@ def test_unreadable_databases_are_named(databases: Databases) -> None:
     )
 
     assert (text.returncode, as_json.returncode) == (0, 0), text.stderr
-    assert "Not compared with the work in progress at inventory" in text.stdout
+    assert "Not compared with the work in progress of inventory" in text.stdout
     assert list(json.loads(as_json.stdout)["unread"]) == ["inventory"]

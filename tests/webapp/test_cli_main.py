@@ -98,7 +98,7 @@ def test_the_traceback_option_shows_the_traceback() -> None:
     [
         (
             "REVOKE ALL ON orders_product FROM orders; ALTER TABLE orders_product OWNER TO {owner}",
-            "migrate with the one that",
+            "migrate with the role that",
         ),
         ("ALTER DATABASE {name} SET default_transaction_read_only = on", "must name the primary"),
         ("ALTER TABLE orders_product DROP COLUMN price", "Run: manage.py migrate"),
@@ -121,9 +121,9 @@ def test_a_database_error_is_shown_with_a_remedy(
     [
         (("dead_letters", "list", "--participant", "\udcff"), "--participant: use printable characters"),
         (("prune", "--retention", "P99999999D"), "is longer than 36,500 days"),
-        (("prune", "--batch", "\u0663"), "is no number from 1 to 10000"),
-        (("place_orders", "", "--format", "csv"), "FILE is empty. Name a file that is there"),
-        (("migrate", "orders", "--json"), "leave out what asks for a part"),
+        (("prune", "--batch", "\u0663"), "is not a number from 1 to 10000"),
+        (("place_orders", "", "--format", "csv"), "FILE is empty. Name an existing file"),
+        (("migrate", "orders", "--json"), "omit the options that select a part"),
         (
             ("demo", "--folder", "/dev/null/nowhere", "--exit"),
             "Name another folder: manage.py demo --folder FOLDER",

@@ -43,7 +43,7 @@ def test_a_seeded_catalogue_is_seeded_once(databases: Databases) -> None:
     wanted = ["seed_catalog", "--products", "5", "--stock", "7", "--customers", "2", "--balance", "900"]
     first, second = manage(databases, *wanted), manage(databases, *wanted)
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
-    assert "8 articles, 35 units received; 32 customers, 22 wallets filled up" in first.stdout
+    assert "8 products, 35 units received; 32 customers, 22 wallets filled up" in first.stdout
     assert "8 articles, 0 units received; 32 customers, 0 wallets filled up" in second.stdout
     assert one(databases.orders, "SELECT count(*), min(price) > 100 FROM orders_product") == (8, True)
     assert one(databases.inventory, "SELECT count(*), sum(on_hand) FROM product") == (8, 35)
@@ -77,5 +77,5 @@ def test_an_unreachable_database_is_named(databases: Databases, domain: str) -> 
     refused = manage(env, "seed_catalog")
     assert refused.returncode == 2
     assert f"The {domain} database does not answer" in refused.stderr
-    assert f"ORDERSAGA_{domain.upper()}_DATABASE_URL says where it should be." in refused.stderr
+    assert f"ORDERSAGA_{domain.upper()}_DATABASE_URL if it names the wrong server." in refused.stderr
     assert "Traceback" not in refused.stderr

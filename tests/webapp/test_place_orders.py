@@ -92,8 +92,8 @@ CSV_FAULTS = [
     ),
     ("ann,TEA,-3", "line 2: quantity: Input should be greater than or equal to 1"),
     ("ann,TEA,10001", "line 2: quantity: Input should be less than or equal to 10000"),
-    ("ann,TEA,1.5", "line 2: quantity: '1.5' is no number. Write a whole number in digits"),
-    ("ann,TEA,١", "line 2: quantity: '١' is no number"),
+    ("ann,TEA,1.5", "line 2: quantity: '1.5' is not a number. Write a whole number in digits"),
+    ("ann,TEA,١", "line 2: quantity: '١' is not a number"),
     ("ann,TEA," + "9" * 5000, "line 2: quantity: '9999"),
     ("ann,TEA,", "line 2: quantity: is missing"),
     ("ann,GOLD,2", "line 2: amount: Input should be less than or equal to 1000000000000"),
@@ -108,7 +108,7 @@ CSV_FAULTS = [
     ("ann,TEA", "line 2: line: has 2 values for 3 columns"),
     ("ann,TEA,1,2", "line 2: line: has 4 values for 3 columns"),
     ('ann,"TEA,1', "line 2: line: is not CSV: unexpected end of data. Close the quotes on the same line."),
-    (b"ann,T\0A,1", "line 2: line: holds NUL. Write plain text, as UTF-8."),
+    (b"ann,T\0A,1", "line 2: line: contains NUL. Write plain text, as UTF-8."),
     (b"ann,T\xe9,1", "line 2: line: is not UTF-8 from byte 6 on. Save the file as UTF-8"),
     (
         b"ann,T\xed\xa0\x80,1",
@@ -127,7 +127,7 @@ def test_a_bad_row_is_named_and_nothing_is_placed(
     refused = run(write(b"customer,sku,quantity\n" + row + b"\nbob,MUG,1\n"))
     assert refused.status == 2
     assert fault in refused.err
-    assert "One line is bad, and nothing was placed. Mend the file, or say --skip-bad." in refused.err
+    assert "One line is bad, and nothing was placed. Correct the file, or use --skip-bad." in refused.err
     assert nothing_is_written()
 
 
@@ -145,7 +145,7 @@ ORDER_FAULTS = [
         "line 3: currency: is 'GBP' here and 'EUR' in line 2 of the same order",
     ),
     ("A,ann,EUR,TEA,1,-5", "line 2: amount: Input should be greater than or equal to 0"),
-    ("A,ann,EUR,TEA,1,4.50", "line 2: amount: '4.50' is no number. Write a whole number"),
+    ("A,ann,EUR,TEA,1,4.50", "line 2: amount: '4.50' is not a number. Write a whole number"),
     ("A,ann,euros,TEA,1,", "line 2: currency: String should match pattern"),
     (
         "\n".join(f"A,ann,EUR,SKU-{n},1," for n in range(500)),
@@ -168,7 +168,7 @@ LINE = {"sku": "TEA", "quantity": 1}
 JSON_FAULTS = [
     ('{"customer": ', "line 1: line: is not JSON: Expecting value"),
     (DEEP, "line 1: line: is not JSON: nested too deeply or a number too long"),
-    ("[1]", "line 1: line: is no object. Write one object like"),
+    ("[1]", "line 1: line: is not an object. Write one object like"),
     ('{"customer": "ann"}', "line 1: lines: is missing"),
     ({"customer": "ann", "lines": []}, "line 1: lines: are missing"),
     (
@@ -176,8 +176,8 @@ JSON_FAULTS = [
         "line 1: lines: are too many",
     ),
     ({"customer": "ann", "lines": [LINE, LINE]}, "line 1: lines[1].sku: TEA is repeated"),
-    ({"customer": "ann", "lines": {"sku": "TEA"}}, "line 1: lines: is no list"),
-    ({"customer": "ann", "lines": [5]}, "line 1: lines[0]: is no object"),
+    ({"customer": "ann", "lines": {"sku": "TEA"}}, "line 1: lines: is not a list"),
+    ({"customer": "ann", "lines": [5]}, "line 1: lines[0]: is not an object"),
     ({"customer": 5, "lines": [LINE]}, "line 1: customer: Input should be a valid string"),
     ({"customer": "a\0b", "lines": [LINE]}, "line 1: customer: String should match pattern"),
     ({"customer": "\ud800", "lines": [LINE]}, "line 1: customer: "),
@@ -194,12 +194,12 @@ JSON_FAULTS = [
     ({"customer": "ann", "lines": [{"sku": "TEA", "quantity": 10**30}]}, "line 1: lines[0].quantity: "),
     (
         {"customer": "ann", "lines": [{"sku": "TEA", "quantiy": 1}]},
-        "line 1: lines[0].quantiy: is a field nobody reads",
+        "line 1: lines[0].quantiy: is an unknown field",
     ),
     ('{"customer": "ann", "customer": "bob", "lines": []}', "line 1: customer: is repeated"),
     (
         '{"customer": "ann", "lines": [{"sku": "TEA", "quantity": NaN}]}',
-        "line 1: line: is not JSON: NaN is no number",
+        "line 1: line: is not JSON: NaN is not a number",
     ),
     (
         {"customer": "ann", "lines": [LINE, {"sku": "HAT", "quantity": 1}]},
@@ -221,7 +221,7 @@ def test_a_bad_line_of_json_is_named_and_nothing_is_placed(
 
 FILES = [
     ("", "orders.csv", "is empty. Its first line names the columns"),
-    ("customer,sku,quantity\n", "orders.csv", "holds no order"),
+    ("customer,sku,quantity\n", "orders.csv", "contains no order"),
     (
         "customer,sku\nann,TEA\n",
         "orders.csv",
@@ -235,7 +235,7 @@ FILES = [
     ("customer,sku,quantity,colour\n", "orders.csv", "has the unknown column 'colour'"),
     ("customer,sku,quantity,sku\n", "orders.csv", "has the column sku twice"),
     (GOOD.encode("utf-16"), "orders.csv", "is UTF-16 or UTF-32. Save it as UTF-8"),
-    (GOOD, "orders.xls", "does not tell its format by its name (.csv, .jsonl, .ndjson). Say --format"),
+    (GOOD, "orders.xls", "has none of the suffixes (.csv, .jsonl, .ndjson). Say --format"),
 ]
 
 
@@ -256,7 +256,7 @@ def test_a_missing_file_and_invalid_options_are_refused(
     assert "no.csv cannot be read: No such file or directory." in run(str(tmp_path / "no.csv")).err
     assert "cannot be read: Is a directory." in run(str(tmp_path), "--format=csv").err
     assert "--batch: use 1 to 100 printable characters" in run("x.csv", "--batch", "a\nb").err
-    assert "say --wait, too" in run("x.csv", "--timeout=3").err
+    assert "--timeout needs --wait" in run("x.csv", "--timeout=3").err
     assert "'0' is not a whole number from 1 to 1,000" in run("x.csv", "--at-once=0").err
 
 

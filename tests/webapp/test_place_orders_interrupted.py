@@ -68,7 +68,7 @@ def test_a_placed_line_must_not_change_in_its_batch(
     refused = run(write(changed), "--batch=monday")
     assert refused.status == 2
     assert (
-        f"line 3: line: was placed in this batch before with other content, as order {number}. "
+        f"line 3: line: was already placed in this batch with other content, as order {number}. "
         in refused.err
     )
     assert Order.objects.count() == 3
@@ -150,7 +150,7 @@ def test_a_product_removed_between_readings_stops_at_its_line(
     stopped = run(write(GOOD), "--at-once=1")
     assert stopped.status == 2
     assert (
-        "1 of 3 orders are placed. Then one was refused. line 3: sku: MUG is not in the catalogue."
+        "1 of 3 orders are placed. Then an order was refused. line 3: sku: MUG is not in the catalogue."
         in stopped.err
     )
     assert "Run the same command again" in stopped.err
@@ -204,11 +204,11 @@ def test_the_real_orders_are_unchanged_and_valid(run: Callable[..., CommandRun])
     [
         (
             "00004 0001 19970101 2 29.3",
-            "line 1: amount: '29.3' is no number. Write an amount with two decimals",
+            "line 1: amount: '29.3' is not a number. Write an amount with two decimals",
         ),
         ("00004 0001 19970101 2 -29.33", "line 1: amount: Input should be greater than or equal to 0"),
         ("00004 0001 19970101 2", "line 1: line: has 4 values, not 5"),
-        ("4x 0001 19970101 2 29.33", "line 1: customer: '4x' is no number"),
+        ("4x 0001 19970101 2 29.33", "line 1: customer: '4x' is not a number"),
         ("4 0001 1997-01-01 2 29.33", "line 1: date: '1997-01-01' is no date"),
     ],
 )

@@ -241,9 +241,9 @@ def migrate(ours: Settings) -> None:
 @pytest.mark.parametrize(
     ("options", "output"),
     [
-        ([], "Nothing to do"),
+        ([], "There is nothing to do"),
         (["--postgres-admin", "mysql://x"], "write postgresql://"),
-        (["--postgres-admin", "stock=postgresql://x"], "DOMAIN being orders"),
+        (["--postgres-admin", "stock=postgresql://x"], "where DOMAIN is orders"),
         (["--postgres-admin", "postgresql://nobody@127.0.0.1:1/postgres"], "Is PostgreSQL running"),
         (["--rabbitmq-admin", "mq.local"], "begins with http"),
         (["--rabbitmq-admin", "http://127.0.0.1:1"], "does not answer"),

@@ -191,7 +191,7 @@ def test_interrupted_pruning_leaves_whole_batches(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pruned(in_process, MONTH, batch=1, tell=interrupt)
+        pruned(in_process, MONTH, batch=1, on_progress=interrupt)
     in_process.probe.wait_until_clean(timeout=0)
     assert all(rows(in_process, saga) == {} or len(rows(in_process, saga)) >= 4 for saga in old)
     pruned(in_process, MONTH)
@@ -283,7 +283,7 @@ def test_the_command_reports_what_was_deleted(
     calls = json.loads(capsys.readouterr().out)
     assert calls["gone"]["sagas"] == 5
     call_command("prune", "--retention", "P30D")
-    assert "nothing gone" in capsys.readouterr().out
+    assert "nothing deleted" in capsys.readouterr().out
 
 
 def test_ctrl_c_exits_with_130_and_reports_progress(

@@ -74,7 +74,7 @@ def test_an_invalid_share_is_refused_with_an_example(text: str) -> None:
         (["--batch", "many"], "'many' is not a whole number from 1 to 1,000"),
         (["--rate=-1"], "'-1' is not a number from 0 to"),
         (["--decline", "60%", "--free", "0.5"], "add up to 1.1: more than 1"),
-        (["--timeout", "5"], "say --wait, too"),
+        (["--timeout", "5"], "--timeout needs --wait"),
     ],
 )
 def test_an_invalid_option_is_refused_with_a_reason(words: list[str], output: str) -> None:
@@ -161,7 +161,7 @@ def test_orders_not_settled_in_time_are_named_with_a_hint(
     output = capsys.readouterr()
     assert ended.value.code == 1
     assert "5 of 5 orders have not settled in time. No pool answers." in " ".join(output.err.split())
-    assert "under way, pending" in output.out
+    assert "open, pending" in output.out
 
 
 @pytest.mark.usefixtures("orders_database")

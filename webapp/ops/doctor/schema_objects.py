@@ -52,9 +52,10 @@ AND 'autovacuum_enabled' = ANY(SELECT split_part(o, '=', 1) FROM unnest(reloptio
     WHERE split_part(o, '=', 2) IN ('false', 'off', 'no', '0')) ORDER BY 1
 """
 
+# The counters of API requests may be lost; other tables may not.
 UNLOGGED_TABLES = """
 SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u'
-AND relnamespace = current_schema()::regnamespace
+AND relnamespace = current_schema()::regnamespace AND relname <> 'api_usage'
 ORDER BY 1
 """
 

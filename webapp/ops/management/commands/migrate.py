@@ -31,7 +31,7 @@ exit status:
 
 examples:
   manage.py migrate                  migrate all three databases
-  manage.py migrate --check          check for missing migrations before a deploy
+  manage.py migrate --check          check for missing migrations
   manage.py migrate --plan           list the missing migrations
 """
 

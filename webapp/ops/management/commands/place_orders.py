@@ -140,7 +140,7 @@ class _Import:
             if self._stop.requested or self._refused:
                 return
             if not self.findings.good and not self.findings.bad:
-                raise FileRefused("holds no order")
+                raise FileRefused("contains no order")
             bars.remove_task(checking)
             self._place(bars)
 

@@ -79,7 +79,7 @@ def check_answers(facts: SagaFacts) -> Iterator[Finding]:
     if facts.status == "ROLLED_BACK" and missing:
         said = {
             "saga": facts.describe_order(),
-            "answered": " ".join(given) or "nobody",
+            "answered": " ".join(given) or "none",
             "missing": " ".join(missing),
         }
         yield Finding("answer-missing", said)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from ordersaga.conninfo import parse
-
-if TYPE_CHECKING:
-    from workers.settings import Settings
 
 SAMPLE_SECRET = "sample-secret-change-me-0123456789abcdef"  # noqa: S105 - production refuses it
 MIN_SECRET_BYTES = 32
@@ -34,12 +31,28 @@ def signing_pairs(text: str) -> dict[str, str]:
     return pairs
 
 
-def unsafe_defaults(settings: Settings) -> list[tuple[str, str]]:
+class CheckedSettings(Protocol):
+    """What is checked of the settings; iterating yields each field with its value."""
+
+    @property
+    def debug(self) -> bool: ...
+    @property
+    def secret_key(self) -> str: ...
+    @property
+    def signing_keys(self) -> str: ...
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]: ...
+    @property
+    def broker_url(self) -> str: ...
+    def __iter__(self) -> Iterator[tuple[str, Any]]: ...
+
+
+def unsafe_defaults(settings: CheckedSettings) -> list[tuple[str, str]]:
     """The unsafe settings as ``(field, fault and remedy)``."""
     return list(_faults(settings))
 
 
-def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
+def _faults(settings: CheckedSettings) -> Iterator[tuple[str, str]]:
     if settings.debug:
         yield "debug", "is on and would show internals to everyone; unset it"
     if fault := _weak(settings.secret_key):
@@ -53,8 +66,8 @@ def _faults(settings: Settings) -> Iterator[tuple[str, str]]:
             "broker_url",
             "uses guest:guest or a password equal to its user; create a separate user of the broker",
         )
-    for name in type(settings).model_fields:
-        if name.endswith(("_database_url", "_direct_url", "_reader_url")) and _same(getattr(settings, name)):
+    for name, value in settings:
+        if name.endswith(("_database_url", "_direct_url", "_reader_url")) and _same(value):
             yield name, "has a password equal to its user; give the role a random password"
 
 

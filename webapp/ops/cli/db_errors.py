@@ -10,10 +10,11 @@ from django.db import DatabaseError, connection
 from django.db.utils import InterfaceError
 from sqlalchemy import exc
 
+from ordersaga.classification import UNDEFINED_TABLE
 from ordersaga.database import first_line
 from webapp.ops.cli import FAILED
 
-MISSING_OBJECT = {"42P01", "42703", "42883", "3F000"}
+MISSING_OBJECT = {UNDEFINED_TABLE, "42703", "42883", "3F000"}
 """SQLSTATEs of a missing table, column, function or schema: migrations are missing."""
 DENIED, READ_ONLY = "42501", "25006"
 TRANSIENT = ("40", "53", "55", "57")

@@ -17,10 +17,11 @@ from webapp.ops import embedded
 from webapp.ops.demo import reaper
 from webapp.ops.demo.output import DemoFailed
 from webapp.ops.demo.paths import Paths, display_path
+from workers.settings import DOMAINS
 
 BROKER = "ORDERSAGA_BROKER_URL"
 BROKERS = ("amqp://", "amqps://", "pyamqp://", "pgmq://")
-DATABASES = {name: f"ORDERSAGA_{name.upper()}_DATABASE_URL" for name in ("orders", "inventory", "payments")}
+DATABASES: dict[str, str] = {name: f"ORDERSAGA_{name.upper()}_DATABASE_URL" for name in DOMAINS}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, Self
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
 
+from ordersaga.database import has_tables
 from ordersaga.sessions import connect
 
 IDENTITY = """
@@ -53,6 +54,11 @@ class Database:
     def one(self, statement: str, *values: object) -> Any:
         """Run a statement; return the only column of its only row."""
         return self.row(statement, *values)[0]
+
+    def has_tables(self) -> bool:
+        """Return whether the engine's tables exist."""
+        with self._connection.cursor() as cursor:
+            return has_tables(cursor)
 
     def close(self) -> None:
 

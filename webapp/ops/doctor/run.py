@@ -179,7 +179,7 @@ def _check_reader_roles(ours: Settings) -> Iterator[Finding]:
 
 def _check_tables(database: Database, choreography: Choreography) -> Iterator[Finding]:
     yield from schema_objects.check_migrations(database)
-    if schema_objects.has_tables(database):
+    if database.has_tables():
         yield from schema_objects.check_schema_objects(database)
         yield from backlog.check_obstacles(database, choreography)
         yield from backlog.check_backlog(database, list(choreography.participants))

@@ -119,9 +119,9 @@ def check_schema_objects(database: Database) -> Iterator[Finding]:
 
 def main() -> None:
     """Print the record from the databases of the settings."""
-    from workers.settings import settings
+    from workers.settings import DOMAINS, settings
 
-    for domain in ("orders", "inventory", "payments"):
+    for domain in DOMAINS:
         with Database(domain, settings().direct_url(domain)) as database:
             sys.stdout.writelines(f"{domain} {guard}\n" for guard in sorted(read_objects(database)))
 
@@ -131,11 +131,6 @@ if __name__ == "__main__":
 
 
 MIGRATE = "Run: manage.py migrate"
-
-
-def has_tables(database: Database) -> bool:
-    """Return whether the engine's tables exist."""
-    return bool(database.one("SELECT to_regclass('ordersaga_outbox') IS NOT NULL"))
 
 
 def check_migrations(database: Database) -> Iterator[Finding]:

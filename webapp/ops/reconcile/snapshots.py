@@ -18,8 +18,9 @@ from ordersaga.sessions import connect
 from webapp.ops.cli.db_errors import explain_read_error
 from webapp.ops.reconcile import sql
 from webapp.ops.reconcile.saga_facts import MoneyFacts, OrderFacts, Rows, StockFacts
+from workers.settings import DOMAINS
 
-DATABASES = ("orders", "inventory", "payments")
+DATABASES: tuple[str, ...] = DOMAINS
 """In the order of their snapshots. Orders is first: a saga that has ended there has ended in the others too.
 """
 

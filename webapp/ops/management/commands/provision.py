@@ -13,6 +13,7 @@ from django.core.management.base import CommandError
 
 from ordersaga.database import first_line
 from ordersaga.errors import OrderSagaError
+from webapp.mirrors.router import DOMAINS as MIRRORED
 from webapp.ops import broker
 from webapp.ops.broker import Management, ManagementError
 from webapp.ops.cli import FAILED, command
@@ -24,7 +25,6 @@ from webapp.ops.provision.reader import ensure_reader
 from workers.settings import DOMAINS, PREFIX, Domain, Settings, settings
 
 MISSING = 1
-READERS = ("inventory", "payments")
 ALL = ""
 EPILOG = """
 Names and passwords come from ORDERSAGA_…_DATABASE_URL, ORDERSAGA_…_READER_URL and ORDERSAGA_BROKER_URL. A
@@ -155,7 +155,7 @@ def _admins(given: list[str]) -> dict[str, str]:
 def _domain(plan: Plan, ours: Settings, domain: Domain, admin: str) -> None:
     owner = Target.of(ours.direct_variable(domain), ours.direct_url(domain))
     ensure_database(plan, admin, owner)
-    if domain in READERS and (url := getattr(ours, f"{domain}_reader_url", None)):
+    if domain in MIRRORED and (url := getattr(ours, f"{domain}_reader_url", None)):
         ensure_reader(plan, admin, Target.of(f"{PREFIX}{domain.upper()}_READER_URL", url), owner)
 
 

@@ -13,6 +13,7 @@ from django.core.management.base import CommandError
 from pydantic import TypeAdapter, ValidationError
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from ordersaga.classification import UNDEFINED_TABLE
 from ordersaga.database import first_line
 from ordersaga.errors import OrderSagaError
 from webapp.ops.cli import FAILED, INTERRUPTED, command
@@ -22,7 +23,6 @@ from workers.retention import minimum_retention
 from workers.settings import Duration, Settings, settings
 
 LONGEST = timedelta(days=36_500)
-UNDEFINED_TABLE = "42P01"
 EPILOG = """
 Deleted are journals, packs, answers, audit events and settled dead letters of orders that ended longer ago
 than the retention, and their idempotency keys. Kept are orders and lines, sagas with their status,

@@ -15,6 +15,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
 
 from ordersaga.database import first_line
+from ordersaga.log import LogEvent
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,9 @@ def _report_ready() -> HttpResponse:
                 f"{missing} of the orders database's migrations are not applied: manage.py migrate"
             )
     except (DatabaseError, InterfaceError) as error:
-        logger.warning("orders_database_away: The orders database does not answer: %s", first_line(error))
+        logger.warning(
+            LogEvent("orders_database_away", "The orders database does not answer.", error=first_line(error))
+        )
         connection.close()
         reasons.append("the orders database does not answer")
     return JsonResponse({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)

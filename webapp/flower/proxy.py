@@ -34,6 +34,7 @@ from django.utils.cache import patch_cache_control
 from django.utils.html import format_html
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
+from ordersaga.log import LogEvent
 from webapp.flower.links import flower_url
 from webapp.flower.models import Pool
 
@@ -193,7 +194,7 @@ def _guarded(request: HttpRequest, page: str) -> HttpResponseBase:
             _log_action(request, page, answer.status)
         return _build_response(request, answer, page)
     except FlowerUnavailable as fault:
-        logger.warning("flower_unavailable: Flower cannot be shown: %s", fault)
+        logger.warning(LogEvent("flower_unavailable", "Flower cannot be shown.", fault=str(fault)))
         return _unavailable_page(request, str(fault))
 
 

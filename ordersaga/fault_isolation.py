@@ -24,7 +24,7 @@ Rows = Sequence[SignalRow[Any]]
 Work = Callable[[Context, Rows], Ran | None]
 """Handles rows in a transaction; returns the result of a step."""
 OnFailure = Callable[[SignalRow[Any], Exception], None]
-"""Handles a row whose transaction failed for good, in a transaction of its own."""
+"""Handles a row whose transaction failed for good, in a new transaction."""
 
 
 def handle_rows(

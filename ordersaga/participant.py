@@ -59,7 +59,7 @@ class Participant:
             raise DeclarationError(
                 name,
                 "is not a valid name of a participant",
-                "Use lower-case letters, digits and _, at most 31",
+                "Use a-z, 0-9 and _, at most 31 characters",
             )
         self.name, self.database = name, database
         self.steps: dict[str, Step] = {}

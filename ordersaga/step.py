@@ -253,7 +253,7 @@ class Step:
         for given in (name, formerly):
             if given is not None and not NAME.fullmatch(given):
                 raise DeclarationError(
-                    self.task, f"has the name {given!r}", "Use letters, digits and _, at most 60"
+                    self.task, f"has the name {given!r}", "Use a-z, A-Z, 0-9 and _, at most 60 characters"
                 )
         self.signature = StepSignature.of(function, self.key)
         self.retry, self.time_limit, self.decides = retry, time_limit, decides

@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     """
     linger: Pause = timedelta(milliseconds=100)
     hold: Duration = timedelta(seconds=60)
-    """How long a pool holds an envelope while its database is not available; then it publishes it again."""
+    """How long a pool holds an envelope while its database is down, before it publishes it again."""
     run_dir: Annotated[Path | None, BeforeValidator(_nothing)] = None
     """The folder of heartbeat files; None: ``ordersaga-<user id>`` in the temporary folder."""
     flower_url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:5555"

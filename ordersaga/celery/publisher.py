@@ -1,4 +1,4 @@
-"""Publishes a relay's envelopes: all of a claim at once, then their confirms together."""
+"""Publish the envelopes of a claim together, then wait for all confirms."""
 
 from __future__ import annotations
 
@@ -23,29 +23,27 @@ from ordersaga.signing import Keyring
 logger = logging.getLogger(__name__)
 
 CONFIRM_SECONDS = 10.0
-"""How long the broker may take to confirm what was published together."""
+"""Seconds for the confirms of envelopes that were published together."""
 RETRY_SECONDS = 1.0
-"""How long it may take for what is sent to an address that has refused before: other addresses wait
-meanwhile.
-"""
+"""Seconds for the confirm of an address that has refused before; other addresses wait for it."""
 OPEN_SECONDS = 15.0
-"""How long connecting and declaring may take."""
+"""Seconds for connecting and declaring."""
 CALL_SECONDS = 5.0
-"""How long any other answer of the broker's may take, and any write to it."""
+"""Seconds for any other response of the broker, and for a write."""
 CHECK_EVERY = 5.0
-"""Seconds between two looks at a connection on which nothing is sent."""
+"""Seconds between two checks of an idle connection."""
 BLOCKED = "the broker takes no messages: a memory or disk alarm"
 
 _NOT_ANSWERED: tuple[type[Exception], ...] = (OSError, amqp.ConnectionError)
 
 
 class Publisher:
-    """Publishes on a connection of its own; makes a new one after an error. Not for several threads."""
+    """Publishes on a separate connection, and reconnects after an error. Not thread-safe."""
 
     def __init__(self, connection: Connection, choreography: Choreography, keyring: Keyring) -> None:
         self._template, self._choreography, self._keyring = connection, choreography, keyring
         self._connection: Any = None
-        self._amqp: Any = None  # py-amqp's connection; kombu's would connect anew where ours must notice
+        self._amqp: Any = None  # py-amqp's connection, because kombu's reconnects silently
         self._asking: Any = None
         self._channel: Any = None
         self._producer: Any = None
@@ -53,10 +51,10 @@ class Publisher:
         self._checked = 0.0
 
     def open(self) -> None:
-        """Connect and declare the topology, unless that was done; it takes a bounded time.
+        """Connect and declare the topology once, within a limited time.
 
-        :raises PublishFailed: while the broker takes no messages because of an alarm.
-        :raises Exception: whatever connecting and declaring raise.
+        :raises PublishFailed: while the broker accepts no messages because of an alarm.
+        :raises Exception: of connecting and declaring.
         """
         if self._blocked and self._still_blocked():
             raise PublishFailed(BLOCKED)
@@ -82,9 +80,9 @@ class Publisher:
             raise
 
     def __call__(self, envelopes: Sequence[OutgoingEnvelope]) -> list[Refused]:
-        """Publish, and return once the broker has confirmed all but the given ones.
+        """Publish, wait for the confirms, and return the refused envelopes.
 
-        :raises PublishFailed: when the connection was lost or nothing answers.
+        :raises PublishFailed: when the connection was lost, or the broker does not respond.
         """
         self.open()
         try:
@@ -133,9 +131,7 @@ class Publisher:
             return []
 
     def check(self) -> None:
-        """Drop a connection that the broker has closed, before it is needed; looks at most every
-        few seconds.
-        """
+        """Drop a connection that the broker has closed; checks at most every :data:`CHECK_EVERY` seconds."""
         now = time.monotonic()
         if self._amqp is None or now - self._checked < CHECK_EVERY:
             return
@@ -169,9 +165,7 @@ class Publisher:
         return self._amqp is not None and self._amqp.blocked is not None
 
     def _still_blocked(self) -> bool:
-        """Whether the alarm lasts; if not, the connection is closed, as what was sent on it is not known to
-        have arrived.
-        """
+        """Whether the alarm continues; if not, close the connection, whose messages may not have arrived."""
         with suppress(*_NOT_ANSWERED):
             self._read_pending()
             if self._blocked:
@@ -180,25 +174,23 @@ class Publisher:
         return False
 
     def _read_pending(self) -> None:
-        """Take note of what the broker has sent meanwhile."""
+        """Process pending frames of the broker."""
         if self._amqp is not None:
             with suppress(TimeoutError):
                 while True:
                     self._amqp.drain_events(timeout=0)
 
     # -- RabbitMQ
-    # ----------------------------------------------------------------------------------------------------
 
     def _with_confirms(self, envelopes: Sequence[OutgoingEnvelope]) -> list[Refused]:
         refused = self._together(
             [envelope for envelope in envelopes if not envelope.tries_again], CONFIRM_SECONDS
         )
-        # a channel waits for a queue that hangs, so an address that has refused before is tried on a channel
-        # of its own
+        # a hanging queue blocks its channel, so an address that has refused before gets a separate channel
         return self._by_address([envelope for envelope in envelopes if envelope.tries_again], refused)
 
     def _by_address(self, envelopes: Sequence[OutgoingEnvelope], refused: list[Refused]) -> list[Refused]:
-        """Publish each address's envelopes by themselves, in a short time, and add what is refused."""
+        """Publish the envelopes of each address separately, with a short limit; return all refused ones."""
         groups: defaultdict[str, list[OutgoingEnvelope]] = defaultdict(list)
         for envelope in envelopes:
             groups[envelope.routing_key].append(envelope)
@@ -221,7 +213,7 @@ class Publisher:
         return refused
 
     def _together(self, envelopes: Sequence[OutgoingEnvelope], seconds: float) -> list[Refused]:
-        """Publish all, then await their confirms."""
+        """Publish all, then wait for their confirms."""
         channel: _ConfirmChannel = self._channel
         refused: list[Refused] = []
         try:
@@ -241,9 +233,9 @@ class Publisher:
         return [*refused, *channel.refused()]
 
     def _await(self, channel: _ConfirmChannel, seconds: float) -> None:
-        """Wait until the broker has settled all that was sent.
+        """Wait until the broker has confirmed or refused all.
 
-        :raises TimeoutError: when that takes too long.
+        :raises TimeoutError: after ``seconds``.
         """
         until = time.monotonic() + seconds
         while channel.pending:
@@ -256,9 +248,7 @@ class Publisher:
                 self._amqp.drain_events(timeout=min(left, 1.0))
 
     def _not_confirmed(self, envelopes: Sequence[OutgoingEnvelope], refused: list[Refused]) -> list[Refused]:
-        """Confirms that did not come: a queue is not available, or it hangs and the others' envelopes wait
-        for it.
-        """
+        """Handle missing confirms: a queue is not available, or it hangs and delays other envelopes."""
         try:
             self._renew_channel()
         except (*_NOT_ANSWERED, amqp.ChannelError) as error:
@@ -270,9 +260,7 @@ class Publisher:
     def _one_by_one(
         self, envelopes: Sequence[OutgoingEnvelope], error: amqp.ChannelError, refused: Sequence[Refused]
     ) -> list[Refused]:
-        """The broker has closed the channel because of one envelope: find out which, and publish
-        the others.
-        """
+        """After the broker closed the channel because of one envelope, find it and publish the others."""
         found: list[Refused] = []
         sentence = "The broker closed the channel because of one envelope; each is published alone."
         fields = {"fault": safe_message(error), "envelopes": len(envelopes)}
@@ -284,9 +272,7 @@ class Publisher:
                 found += self._send(channel, envelope)
                 self._await(channel, RETRY_SECONDS)
             except amqp.ChannelError as closed:
-                if (
-                    closed.reply_code == amqp.NotFound.code
-                ):  # the exchange is gone: all has to be declared again
+                if closed.reply_code == amqp.NotFound.code:  # the exchange was deleted: declare again
                     raise _Unsettled(safe_message(closed), envelopes[n:], before) from closed
                 found.append(
                     Refused(envelope, f"the broker closes the channel: {safe_message(closed)}", address=False)
@@ -302,16 +288,14 @@ class Publisher:
         return found
 
     def _renew_channel(self) -> _ConfirmChannel:
-        """Another channel. The old one is not closed, which a queue that hangs would delay; it goes with the
-        connection.
-        """
+        """Open another channel. The old one stays open, because a hanging queue would delay its close."""
         self._stale = True
         with self._amqp.within(CALL_SECONDS):
             self._channel = channel = _ConfirmChannel(self._amqp)
         return channel
 
     def _send(self, channel: _ConfirmChannel, envelope: OutgoingEnvelope) -> list[Refused]:
-        """Write one envelope; gives it back when it cannot be encoded."""
+        """Write one envelope; return it as refused if it cannot be encoded."""
         try:
             message = amqp.Message(
                 envelope.body, application_headers=self._headers(envelope), **_properties(envelope)
@@ -323,10 +307,9 @@ class Publisher:
         return []
 
     # -- the embedded broker
-    # -----------------------------------------------------------------------------------------
 
     def _without_confirms(self, envelopes: Sequence[OutgoingEnvelope]) -> list[Refused]:
-        """Each publish is a statement, and so its own confirm."""
+        """Publish with one statement for each envelope, which confirms it."""
         refused: list[Refused] = []
         lost = (*self._connection.connection_errors, *self._connection.channel_errors)
         for n, envelope in enumerate(envelopes):
@@ -340,7 +323,7 @@ class Publisher:
                 )
             except lost as error:
                 raise _Unsettled(safe_message(error), envelopes[n:], refused) from error
-            except Exception as error:  # noqa: BLE001 - the connection is there, so it is the envelope
+            except Exception as error:  # noqa: BLE001 - the connection works, so the envelope is faulty
                 refused.append(
                     Refused(envelope, f"the broker does not take it: {safe_message(error)}", address=False)
                 )
@@ -371,7 +354,7 @@ def _properties(envelope: OutgoingEnvelope) -> dict[str, Any]:
 
 
 class _Unsettled(Exception):
-    """The broker does not answer, and these envelopes may or may not have arrived."""
+    """The broker does not respond; these envelopes may or may not have arrived."""
 
     def __init__(self, fault: str, envelopes: Sequence[OutgoingEnvelope], refused: Sequence[Refused]) -> None:
         super().__init__(fault)
@@ -379,7 +362,7 @@ class _Unsettled(Exception):
 
 
 class _ConfirmChannel:
-    """A channel in confirm mode that knows which envelopes the broker has settled."""
+    """A channel in confirm mode with the unconfirmed envelopes."""
 
     def __init__(self, connection: amqp.Connection) -> None:
         self._channel = connection.channel()
@@ -399,11 +382,11 @@ class _ConfirmChannel:
         self._tag += 1
 
     def forget(self, envelope: OutgoingEnvelope) -> None:
-        """An envelope that was not sent after all."""
+        """Remove an envelope that was not sent."""
         self.pending = {tag: each for tag, each in self.pending.items() if each is not envelope}
 
     def refused(self) -> list[Refused]:
-        """What the broker has refused since the last call."""
+        """The envelopes that the broker refused since the last call."""
         nacks, self._nacks = self._nacks, []
         return [
             Refused(envelope, "a queue does not take it: it is full or not available", address=True)
@@ -411,7 +394,7 @@ class _ConfirmChannel:
         ]
 
     def unsettled(self) -> list[OutgoingEnvelope]:
-        """What it has neither confirmed nor refused; it is forgotten here."""
+        """Remove and return the envelopes that are neither confirmed nor refused."""
         pending, self.pending = self.pending, {}
         return list(pending.values())
 

@@ -1,21 +1,19 @@
-"""Changes the arguments of a RabbitMQ queue that holds messages and has consumers, without losing a message.
+"""Change the arguments of a RabbitMQ queue with messages and consumers, without losing a message.
 
-RabbitMQ keeps the arguments with which a queue was declared and refuses any other declaration. So the queue
-is deleted and declared again. Meanwhile a temporary queue has its bindings and its messages:
+RabbitMQ refuses a declaration with other arguments, so the queue is deleted and declared again. Meanwhile a
+temporary queue has its bindings and its messages:
 
-1. The temporary queue is bound to everything the queue is bound to; then the queue is unbound. A signal that
-   is published in between arrives twice, which the journal absorbs.
+1. The temporary queue is bound like the queue; then the queue is unbound. A signal that is published in
+   between arrives twice, and the journal discards the duplicate.
 2. Messages are published to the temporary queue with confirms and acknowledged, until the broker reports that
-   the queue holds none, those in the hands of consumers included, for longer than it takes to report.
-   Consumers that hold messages for long, such as those whose database is away, are disconnected, which
-   returns the messages to the queue.
+   the queue has none, including unacknowledged ones, for longer than its reporting interval. Consumers that
+   hold messages for long are disconnected, which returns the messages to the queue.
 3. The queue is deleted, declared and bound, and all connections of the virtual host are closed: RabbitMQ
-   moves consumers to the new queue without telling them, where they receive nothing. Which connections
-   consume is reported too late to close only these: a pool may connect just before the deletion. Pools and
-   relays connect again by themselves.
+   moves consumers to the new queue without a notification, and they receive nothing. Pools and relays
+   reconnect. Closing only the consuming connections would not do, because they are reported too late.
 4. The temporary queue is unbound, emptied into the new one and deleted.
 
-Each step looks at what stands, so an interrupted change is finished by the next run.
+Each step checks the present state, so that the next run completes an interrupted change.
 """
 
 from __future__ import annotations
@@ -32,39 +30,33 @@ from ordersaga.celery.topology import KEEPING, bind, bindings_of
 from ordersaga.errors import OrderSagaError
 
 SETTLED = timedelta(seconds=15)
-"""How long the broker must report an empty queue. Quorum queues report every 5 seconds unless configured
-otherwise.
-"""
+"""How long the broker must report an empty queue; quorum queues report every 5 seconds by default."""
 PATIENCE = timedelta(minutes=5)
-"""How long to wait without progress, such as for consumers that hold messages while their
-database is away.
-"""
+"""How long to wait without progress, such as for consumers whose database is not available."""
 ATTEMPTS = 3
-"""A pool of another release that connects between deletion and declaration declares its own arguments."""
+"""Attempts: a pool of another release may declare its arguments between deletion and declaration."""
 CONFIRM_SECONDS = 10
 COUNTS = ("x-delivery-count", "x-acquired-count")
 """Headers that the broker sets at a delivery."""
 
 
 class Broker(Protocol):
-    """What the management interface knows and AMQP does not tell."""
+    """The queries of the management interface that AMQP lacks."""
 
     def bindings(self, queue: str) -> Iterable[tuple[str, str]]:
         """Exchange and routing key of every binding of a queue."""
         ...
 
     def messages(self, queue: str) -> int | None:
-        """How many messages it holds, those delivered and not acknowledged included; None while that is not
-        known.
-        """
+        """The number of messages, including unacknowledged ones; None while it is unknown."""
         ...
 
     def consuming(self, queue: str) -> Iterable[str]:
-        """The names of the connections that consume it, as far as they are reported."""
+        """The names of the reported connections that consume a queue."""
         ...
 
     def connections(self) -> Iterable[str]:
-        """The names of all connections of the virtual host but this one."""
+        """The names of all other connections of the virtual host."""
         ...
 
     def disconnect(self, connection: str) -> None:
@@ -73,11 +65,11 @@ class Broker(Protocol):
 
 
 class QueueChangeError(OrderSagaError):
-    """The queue could not be changed; it works as before, or the next run continues."""
+    """The queue could not be changed; it works as before, or the next run completes the change."""
 
 
 def temporary_name(queue: str) -> str:
-    """The queue that holds the messages meanwhile."""
+    """The name of the temporary queue."""
     return f"{queue}.changing"
 
 
@@ -97,15 +89,15 @@ class QueueChange:
         )
 
     def run(self) -> None:
-        """Change it if it differs, and finish what an earlier run has begun.
+        """Change the queue if its arguments differ, or complete an earlier run.
 
-        :raises QueueChangeError: consumers hold messages for too long, or another release declares the queue
-            otherwise.
+        :raises QueueChangeError: when consumers hold messages for too long, or another release declares the
+            queue with the old arguments.
         """
         attempts = 0
         while not self._declared():
             if attempts == ATTEMPTS:
-                self._give_back()
+                self._restore()
                 raise QueueChangeError(
                     f"Queue {self._queue.name} was declared with the old arguments again. "
                     "Stop the pools of the previous release, then run this again."
@@ -114,13 +106,13 @@ class QueueChange:
             self._empty()
             with self._connection.channel() as channel:
                 channel.queue_delete(self._queue.name)
-        if self._stands(self._temporary):
+        if self._exists(self._temporary):
             for name in self._broker.connections():
                 self._broker.disconnect(name)
-            self._give_back()
+            self._restore()
 
     def _declared(self) -> bool:
-        """Declare and bind the queue. False: it stands with other arguments."""
+        """Declare and bind the queue; return False if it exists with other arguments."""
         try:
             with self._connection.channel() as channel:
                 self._queue(channel).declare()
@@ -128,7 +120,7 @@ class QueueChange:
             return False
         return True
 
-    def _stands(self, queue: Any) -> bool:
+    def _exists(self, queue: Any) -> bool:
         try:
             with self._connection.channel() as channel:
                 queue(channel).queue_declare(passive=True)
@@ -137,7 +129,7 @@ class QueueChange:
         return True
 
     def _empty(self) -> None:
-        """Until nothing is in the queue or in the hands of its consumers, and nothing arrives there."""
+        """Move messages until the queue is empty, without unacknowledged or new messages."""
         with self._connection.channel() as channel:
             self._temporary(channel).declare()
         progress = time.monotonic()
@@ -151,13 +143,13 @@ class QueueChange:
             if moved or self._broker.messages(self._queue.name) != 0:
                 empty_since = None
                 if now - progress > self._settled:
-                    self._take_back()
+                    self._disconnect_holders()
             elif empty_since is None:
                 empty_since = now
             elif now - empty_since >= self._settled:
                 return
             if now - progress > self._patience:
-                self._give_back()
+                self._restore()
                 raise QueueChangeError(
                     f"Consumers of {self._queue.name} do not acknowledge their messages "
                     f"(the broker counts {self._broker.messages(self._queue.name)}); the queue is as before. "
@@ -165,26 +157,24 @@ class QueueChange:
                 )
             time.sleep(min(0.5, self._settled / 4))
 
-    def _take_back(self) -> None:
-        """Close the connections of consumers that hold messages and do not acknowledge them, and be there
-        first.
-        """
+    def _disconnect_holders(self) -> None:
+        """Disconnect consumers that do not acknowledge, and take the returned messages before others do."""
         for name in self._broker.consuming(self._queue.name):
             self._broker.disconnect(name)
         for _ in range(10):
             self._move(self._queue.name, self._temporary.name)
             time.sleep(0.05)
 
-    def _give_back(self) -> None:
-        """Bind the queue as it stands, and empty the temporary one into it."""
+    def _restore(self) -> None:
+        """Bind the queue, and empty the temporary one into it."""
         with self._connection.channel() as channel:
             bind(self._queue(channel))
         deadline = time.monotonic() + self._patience
-        while self._stands(self._temporary):
+        while self._exists(self._temporary):
             self._unbind(self._temporary.name)
             try:
                 moved = self._move(self._temporary.name, self._queue.name)
-            except amqp.exceptions.MessageNacked:  # the queue is full: its consumers will make room
+            except amqp.exceptions.MessageNacked:  # the queue is full; wait for its consumers
                 if time.monotonic() > deadline:
                     raise QueueChangeError(
                         f"Queue {self._queue.name} is full; {self._temporary.name} holds the rest. "
@@ -192,7 +182,7 @@ class QueueChange:
                     ) from None
                 time.sleep(0.5)
                 continue
-            if not moved:  # nobody else consumes it, and nothing is bound to it
+            if not moved:  # it has no other consumer and no binding
                 with self._connection.channel() as channel:
                     channel.queue_delete(self._temporary.name)
 
@@ -203,9 +193,7 @@ class QueueChange:
                     channel.queue_unbind(name, exchange, routing_key=key)
 
     def _move(self, source: str, target: str) -> int:
-        """Publish what is in one queue to another, each message confirmed before it is acknowledged; how
-        many.
-        """
+        """Move messages, each confirmed before it is acknowledged; return their number."""
         moved = 0
         with self._connection.channel() as channel:
             while (message := channel.basic_get(source)) is not None:

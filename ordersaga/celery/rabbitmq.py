@@ -33,11 +33,11 @@ from ordersaga.log import LogEvent
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 15.0
-"""How long a call waits for the broker's answer unless it says otherwise."""
+"""The default limit in seconds for the broker's response to a call."""
 CLOSE_SECONDS = 3.0
-"""How long closing waits for it; then the socket is closed without it."""
+"""Seconds to wait for the response to a close; then the socket is closed."""
 WRITE_SECONDS = 15.0
-"""How long a write waits for the broker to take what was written before."""
+"""Seconds that a write may block."""
 SOCKET = {
     name: value
     for name, value in {
@@ -48,21 +48,17 @@ SOCKET = {
     }.items()
     if name is not None
 }
-"""Of every connection: a broker whose host vanished is noticed after 30 seconds, as a database is
-(ordersaga.conninfo).
-"""
+"""TCP options with which a lost broker is noticed after 30 seconds, as a database is (ordersaga.conninfo)."""
 MAX_DEPTH = 16
-"""Tables and arrays in a header may be nested so deep; deeper ones are not decoded."""
+"""The deepest nesting of tables and arrays in a header that is decoded."""
 PROBE = "ordersaga.probe"
-"""No queue has this name: a message sent there by way of the default exchange is dropped by the broker."""
+"""A name that no queue has: the broker drops messages to it through the default exchange."""
 UNDECODABLE = "ordersaga-undecodable"
-"""The only header of a message whose properties could not be decoded; its value is what was received, in
-hexadecimal digits.
-"""
+"""The only header of a message with undecodable properties; its value is the received bytes in hex."""
 
 
 def install() -> None:
-    """Let ``amqp://`` and ``amqps://`` mean this transport, in this process; a second time does nothing."""
+    """Register this transport for ``amqp://`` and ``amqps://`` in this process; idempotent."""
     for alias, transport in {"amqp": Transport, "pyamqp": Transport, "amqps": SSLTransport}.items():
         name = f"{transport.__module__}:{transport.__qualname__}"
         if kombu_transports.TRANSPORT_ALIASES.get(alias) != name:
@@ -75,17 +71,17 @@ def install() -> None:
 
 
 class Alarm:
-    """Whether the broker accepts messages from this process, as it tells the connections that publish.
+    """Whether the broker accepts messages from this process.
 
-    RabbitMQ stops reading from a connection that publishes while its memory or disk alarm is on, and says so
-    to it alone. The alarm is the whole broker's, so one blocked connection speaks for all. It ends when a
-    connection is unblocked, or another has a message confirmed, and not when the blocked one is closed.
-    Threads may share it.
+    While its memory or disk alarm is on, RabbitMQ stops reading from connections that publish, and notifies
+    only these. The alarm concerns the whole broker, so one blocked connection is enough. It ends when a
+    connection is unblocked or another one has a message confirmed, not when the blocked one is closed.
+    Thread-safe.
     """
 
     def __init__(self) -> None:
         self.reason: str | None = None
-        """What the broker said, such as ``low on memory``; None while it accepts messages."""
+        """The broker's reason, such as ``low on memory``; None while it accepts messages."""
         self._since = 0.0
         self._lock = threading.Lock()
         self._listeners: list[Callable[[str | None], None]] = []
@@ -95,26 +91,26 @@ class Alarm:
         self._listeners.append(listener)
 
     def begin(self, reason: str) -> None:
-        """The broker has blocked a connection."""
+        """Record that the broker has blocked a connection."""
         with self._lock:
             if self.reason is not None:
                 return
             self.reason, self._since = reason, time.monotonic()
         sentence = "The broker accepts no messages; the outboxes keep them."
         logger.error(LogEvent("broker_alarm", sentence, reason=reason))
-        self._tell()
+        self._notify()
 
     def end(self) -> None:
-        """The broker accepts messages."""
+        """Record that the broker accepts messages."""
         with self._lock:
             if (reason := self.reason) is None:
                 return
             self.reason, seconds = None, round(time.monotonic() - self._since, 1)
         sentence = "The broker accepts messages again."
         logger.warning(LogEvent("broker_alarm_cleared", sentence, reason=reason, seconds=seconds))
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in self._listeners:
             listener(self.reason)
 
@@ -143,10 +139,10 @@ class Connection(pyamqp.Connection):
         self._deadline: float | None = None
         super().__init__(*args, **options)
 
-    def Transport(  # noqa: N802 - kombu asks by this name
+    def Transport(  # noqa: N802 - kombu uses this name
         self, host: str, connect_timeout: float, ssl: Any = False, *timeouts: Any, **options: Any
     ) -> Any:
-        """py-amqp's way to a socket."""
+        """Create the socket's transport."""
         names = dict(zip(("read_timeout", "write_timeout"), timeouts, strict=False))
         if ssl:
             return _SSLSocket(host, connect_timeout=connect_timeout, ssl=ssl, **names, **options)
@@ -154,7 +150,7 @@ class Connection(pyamqp.Connection):
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """End every wait inside the block when ``seconds`` have passed since its beginning.
+        """Limit the waits inside the block to ``seconds`` in total.
 
         :raises TimeoutError: from the call that waits.
         """
@@ -190,7 +186,7 @@ class Connection(pyamqp.Connection):
             return super().wait(method, callback, limit, returns_tuple)
 
     def close(self, *args: Any, **kwargs: Any) -> None:
-        """Close it, with the broker's agreement if it gives it soon."""
+        """Close the connection; wait shortly for the broker's response."""
         if self.blocked is not None:
             self.collect()
             return
@@ -228,7 +224,7 @@ class Channel(pyamqp.Channel):
             return super().wait(method, callback, limit, returns_tuple)
 
     def close(self, *args: Any, **kwargs: Any) -> None:
-        """Close it; on a blocked connection nobody would answer."""
+        """Close the channel; on a blocked connection, without a response of the broker."""
         connection = self.connection
         if connection is None:
             return
@@ -239,7 +235,7 @@ class Channel(pyamqp.Channel):
             super().close(*args, **kwargs)
 
     def dispatch_method(self, method_sig: Any, payload: bytes, content: Any) -> None:
-        """Called with each method that has arrived."""
+        """Handle a received method."""
         if method_sig == spec.Basic.Deliver:
             payload = _decodable(payload)
         super().dispatch_method(method_sig, payload, content)
@@ -254,7 +250,7 @@ Connection.Channel = Channel
 
 
 class Transport(pyamqp.Transport):
-    """What kombu knows as ``amqp://``."""
+    """The transport for ``amqp://``."""
 
     Connection = Connection
 

@@ -7,8 +7,8 @@ HORIZON = "interval '250 milliseconds'"
 
 # Whether a row fell due within the relay's longest sleep, so that the relay is awake or polls soon. If not,
 # the writer sends NOTIFY; at commit it takes a lock that all databases of the server share, so it is avoided.
-# The query sees the table without the rows of its own statement. The lower bound excludes deleted rows, which
-# an old snapshot keeps. ORDER BY makes the planner use the index.
+# The query does not see the rows of its statement. The lower bound excludes deleted rows, which an old
+# snapshot keeps. ORDER BY makes the planner use the index.
 PENDING = f"""
     SELECT 1 FROM ordersaga_outbox WHERE participant = {{participant}}
     AND due_at > statement_timestamp() - {HORIZON} AND due_at <= statement_timestamp()

@@ -127,7 +127,7 @@ def test_an_interrupted_change_is_finished_by_the_next(installation: Installatio
         pass
 
     sagas = installation.factory.place_many(10)
-    for step in ("_move", "_give_back"):
+    for step in ("_move", "_restore"):
         with (
             patch.object(queue_change.QueueChange, step, side_effect=Interrupted),
             pytest.raises(Interrupted),

@@ -1,20 +1,19 @@
-"""``pgmq://``: the queues of the embedded default, in PostgreSQL, mended until they keep RabbitMQ's promises.
+"""``pgmq://``: the embedded broker, queues in PostgreSQL with the guarantees of RabbitMQ.
 
-kombu 5.7 ships this transport; as shipped it loses or strands messages in ways the engine cannot live with.
-Here is the repair, a subclass of kombu's, and nothing else: the same declarations as on RabbitMQ work, and
-mean the same. Each departure is signed *Upstream:* with the fault it mends, and
-``tests/ordersaga/pgmq/test_upstream_faults.py`` fails once a fault is gone, so that the repair can be thrown
-away piece by piece.
+kombu 5.7 ships this transport, but loses or blocks messages in some cases. This package is a subclass that
+fixes these faults only: the same declarations as on RabbitMQ work and have the same meaning. The note
+*Upstream:* names the fault behind each change, and ``tests/ordersaga/pgmq/test_upstream_faults.py`` fails
+when kombu fixes it, so that the change can be removed.
 
-    names.py      what a queue's table is called, what a topic pattern means
-    sql/          the broker's own tables and functions: who is bound to whom, dead letters, delivery limits
-    schema.py     installs them, once
-    connection.py       one connection for statements; one that listens, and wakes the consumer
-    topology.py   declaring: exchanges, queues, bindings, known to every process
-    channel.py    publishing, taking, acknowledging, keeping what is in hand
-    transport.py  the connection as kombu knows it
+    names.py       table names of queues, regular expressions of topic patterns
+    sql/           tables and functions: bindings, dead letters, delivery limits
+    schema.py      installs them once
+    connection.py  a connection for statements, and one that listens and wakes the consumer
+    topology.py    exchanges, queues and bindings, shared by all processes
+    channel.py     publish, receive, acknowledge, extend visibility
+    transport.py   the transport for kombu
 
-Not honoured: message priority, message and queue TTL (a transient queue itself ends with its consumer), FIFO
+Not supported: message priority, message and queue TTL (a transient queue ends with its consumer), and FIFO
 groups.
 """
 

@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 DELIVERY_COUNT = "x-delivery-count"
 TRANSIENT = 1
-"""AMQP's delivery mode of a message that need not survive the broker's fall."""
+"""AMQP's delivery mode of a message that need not survive a crash of the broker."""
 LONGEST = 1800.0
-"""Seconds after which a message in hand is no longer kept from others, as RabbitMQ's ``consumer_timeout``."""
+"""Seconds after which a message's visibility is no longer extended, like RabbitMQ's ``consumer_timeout``."""
 
 
 class Held(NamedTuple):
-    """A delivered message, not yet acknowledged. ``read_ct`` proves that nobody has been given it since."""
+    """A delivered, unacknowledged message. ``read_ct`` shows whether it was delivered again since."""
 
     table: str
     msg_id: int
@@ -42,16 +42,17 @@ class Held(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What the broker's functions know it by."""
+        """Its key for the broker's functions."""
         return self.table, self.msg_id, self.read_ct
 
 
 class Channel(Topology):
-    """Delivered messages stay this consumer's for ``visibility_timeout`` seconds, longer by
-    ``extend_visibility``.
+    """A channel whose delivered messages stay invisible to others for ``visibility_timeout`` seconds.
 
-    Upstream: half an hour, never longer: a killed worker's messages come back after half an hour, and a
-    longer task runs twice. Prefetched messages of a worker that stops wait as long.
+    ``extend_visibility`` extends this.
+
+    Upstream: fixed at half an hour. The messages of a killed worker, and prefetched messages of a worker that
+    stops, return after half an hour, and a longer task runs twice.
     """
 
     default_visibility_timeout = 30
@@ -77,7 +78,7 @@ class Channel(Topology):
         """
         self._inplace_augment_message(message, exchange, routing_key)
         properties = message["properties"]
-        heard = self.database.one(
+        routed = self.database.one(
             "SELECT ordersaga_broker.publish(%s, %s, %s::jsonb, %s, %s)",
             exchange or "",
             routing_key or "",
@@ -85,10 +86,10 @@ class Channel(Topology):
             max(0, int(properties.get("DelaySeconds") or 0)),
             properties.get("delivery_mode") != TRANSIENT,
         )
-        if heard < 0:
+        if routed < 0:
             raise not_found("exchange", exchange)
-        if mandatory and not heard:
-            text = f"NO_ROUTE - nobody hears {routing_key!r} at exchange {exchange!r}"
+        if mandatory and not routed:
+            text = f"NO_ROUTE - no queue is bound to {routing_key!r} at exchange {exchange!r}"
             raise ChannelError(text, (60, 50), "Channel.basic_publish", "312")
 
     # -------------------------------------------------------------------------------------------------
@@ -184,10 +185,9 @@ class Channel(Topology):
         self._settled(delivery_tag)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """Give it back, or send it to the dead letters.
+        """Return the message to the queue, or move it to the dead letters.
 
-        Upstream: what is rejected is deleted, and what kills every worker that touches it comes back for
-        ever.
+        Upstream: rejected messages are deleted, and a message that kills each worker returns without limit.
         """
         held = self._let_go(delivery_tag)
         if held is not None and requeue:
@@ -215,13 +215,13 @@ class Channel(Topology):
             self.connection.notifier.ring()  # a slot is free
 
     def extend_visibility(self) -> int:
-        """Keep what is in hand for another ``visibility_timeout``, one statement a queue; how many are still
-        in hand.
+        """Extend the visibility of unacknowledged messages, with one statement for each queue.
 
-        From any thread. What another consumer was given meanwhile is not touched, nor what was taken
-        :data:`LONGEST` ago.
+        Thread-safe. Excludes messages that were delivered to another consumer meanwhile, or :data:`LONGEST`
+        seconds ago.
 
-        :raises psycopg.OperationalError: the database is away.
+        :returns: the number of extended messages.
+        :raises psycopg.OperationalError: when the database is not available.
         """
         with self._held_lock:
             in_hand = [held for held in self._held.values() if time.monotonic() - held.since < self.longest]
@@ -240,7 +240,7 @@ class Channel(Topology):
         )
 
     def close(self) -> None:
-        """Give back what is in hand, as RabbitMQ does, and stop consuming."""
+        """Return unacknowledged messages, as RabbitMQ does, and stop consuming."""
         if not self.closed and self.connection is not None and self.database.usable:
             try:
                 while self._held:
@@ -254,7 +254,5 @@ class Channel(Topology):
 
 
 def extend_visibility(channel: Any) -> int:
-    """Keep what ``channel`` has in hand from being given to others; of another transport's channel, nothing
-    is kept.
-    """
+    """Extend the visibility of a channel's messages; 0 for a channel of another transport."""
     return channel.extend_visibility() if isinstance(channel, Channel) and not channel.closed else 0

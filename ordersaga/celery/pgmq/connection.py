@@ -19,12 +19,11 @@ LINE = "line"
 
 
 class DatabaseConnection:
-    """One connection for statements, each its own transaction; threads take turns.
+    """One connection in autocommit for statements; a lock serializes threads.
 
-    It is made when first needed, again after it was lost (whoever was using it is told), and again after a
-    fork.
+    It is opened at the first use, after a loss (which raises in the current call) and after a fork.
 
-    Upstream: a pool of up to ten connections with four threads of its own, which a fork leaves dead.
+    Upstream: a pool of up to ten connections with four threads, which do not survive a fork.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
@@ -34,9 +33,9 @@ class DatabaseConnection:
         self._turn = threading.RLock()
 
     def rows(self, statement: LiteralString, *values: object) -> list[Row]:
-        """Run one statement; its rows.
+        """Run one statement and return its rows.
 
-        :raises psycopg.OperationalError: the database is away.
+        :raises psycopg.OperationalError: when the database is not available.
         """
         with self._turn:
             connection = self._ready()
@@ -47,12 +46,12 @@ class DatabaseConnection:
                 raise
 
     def one(self, statement: LiteralString, *values: object) -> Any:
-        """Run one statement; the only column of its only row."""
+        """Run one statement and return the only column of its only row."""
         return self.rows(statement, *values)[0][0]
 
     @property
     def usable(self) -> bool:
-        """Whether a statement would find an open connection; nothing is asked of the server."""
+        """Whether the connection is open, without a query."""
         return self._connection is not None and self._owner == os.getpid() and not self._connection.closed
 
     def close(self) -> None:
@@ -74,9 +73,9 @@ class DatabaseConnection:
 
 
 class Notifier:
-    """Wakes the consumer when one of its queues was given a message, and when a thread has freed a slot.
+    """Wakes the consumer when one of its queues receives a message, and when a thread has freed a slot.
 
-    While it listens to a queue it also holds that queue's consumer key, so that nobody sweeps the queue away.
+    While it listens to a queue it holds the queue's consumer lock, so that the queue is not dropped.
 
     Upstream: a message that follows another within a quarter of a second rings no notifier, nor does an
     acknowledgement while the prefetch is used up: both wait for the next poll. Each process re-creates the
@@ -105,16 +104,16 @@ class Notifier:
             self._line.execute("SELECT pg_advisory_unlock_shared(ordersaga_broker.consumer_key(%s))", [queue])
 
     def ring(self) -> None:
-        """From any thread."""
+        """Wake the consumer, from any thread."""
         try:
             self._hammer.send(b".")
         except OSError:
-            return  # it is ringing already, or the transport is closed
+            return  # a notification is pending, or the transport is closed
 
     def wait(self, timeout: float) -> None:
-        """Until it rings, at most ``timeout`` seconds.
+        """Wait for a notification, at most ``timeout`` seconds.
 
-        :raises psycopg.OperationalError: the line is dead; the consumer has to begin anew.
+        :raises psycopg.OperationalError: when the connection is lost; the consumer must restart.
         """
         for key, _ in self._selector.select(timeout):
             if key.data == LINE and self._line is not None:

@@ -1,4 +1,4 @@
-"""What a queue's table is called, and what a topic pattern means."""
+"""Table names of queues, and regular expressions of topic patterns."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import hashlib
 import re
 
 MAX_LENGTH = 47
-"""Characters PGMQ grants a queue's name, so that its tables' names fit PostgreSQL's 63 bytes."""
+"""PGMQ's limit for queue names, so that table names fit PostgreSQL's 63 bytes."""
 
 SAFE = re.compile(rf"[a-z0-9_]{{1,{MAX_LENGTH}}}")
 DIGEST_LENGTH = 8
 
 
 def table_name(queue: str) -> str:
-    """PGMQ's name for ``queue``: the name itself where it is safe, else legible and made unique by a digest.
+    """PGMQ's name of ``queue``: the name if it is valid, else a readable one with a digest.
 
     Upstream: names over 47 characters are refused, and ``a.b``, ``a-b`` and ``A_b`` share one table.
     """
@@ -25,14 +25,12 @@ def table_name(queue: str) -> str:
 
 
 def topic_regex(pattern: str) -> str | None:
-    r"""A binding's ``pattern`` as regular expression, to be held against the routing key and a dot; None: a
-    plain key.
+    r"""The regular expression of a binding's ``pattern``, for a routing key with a dot appended.
 
-    ``*`` is one word and ``#`` is none, one or many, as in AMQP. With a dot after every word, the last one
-    too, no case needs another rule: ``refusal.#`` becomes ``^refusal\.([^.]*\.)*$`` and hears ``refusal.``.
+    None for a pattern without wildcards. As in AMQP, ``*`` is one word and ``#`` is any number of words. Each
+    word, including the last, ends with a dot: ``refusal.#`` becomes ``^refusal\.([^.]*\.)*$``.
 
-    Upstream: ``#`` is at least one word, and a routing key may hold nothing but letters, digits, ``-`` and
-    ``_``.
+    Upstream: ``#`` is at least one word, and a routing key may contain only a-z, A-Z, 0-9, ``-`` and ``_``.
     """
     words = pattern.split(".")
     if not {"*", "#"} & set(words):

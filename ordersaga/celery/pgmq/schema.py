@@ -1,8 +1,8 @@
-"""The broker's own tables and functions, beside PGMQ's: whatever moves a message is a function in ``sql/``.
+"""Install the broker's tables and functions in ``sql/``, in addition to PGMQ's.
 
-Each function is one transaction (the connection commits by itself). Publishing is durable before it returns.
-Taking, acknowledging and keeping need not be: what a power cut undoes there is delivered once more, which the
-journal absorbs. So these spare themselves the wait for the disk.
+Each function is one transaction, on a connection in autocommit. Publishing is durable when it returns. Other
+functions do not wait for the disk: after a power failure, messages are delivered again, and the journal
+discards duplicates.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STAMP = hashlib.sha256(SQL.encode()).hexdigest()[:16]
 
 
 def ensure_schema(connection: Connection[Any]) -> None:
-    """Install PGMQ's SQL and ours, unless they stand; any number of processes may start at once.
+    """Install PGMQ's SQL and this package's, if missing; several processes may start at once.
 
     Upstream: needs ``CREATE EXTENSION``; the wheel's own SQL script fails when it is run a second time.
     """

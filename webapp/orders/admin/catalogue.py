@@ -64,9 +64,14 @@ class ProductAdmin(KeysetAdmin):
     def cost(self, product: Product) -> str:
         return format_money(product.price, product.currency)
 
+    def get_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
+        """Whoever may not change a product sees its formatted price instead of the stored minor units."""
+        price = "price" if obj is None or self.has_change_permission(request, obj) else "cost"
+        return ("sku", "name", price, *(() if price == "cost" else ("currency",)), "active")
+
     def get_readonly_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
         """A SKU never changes: orders and stock refer to it."""
-        return ("sku",) if obj else ()
+        return ("sku", "cost") if obj else ()
 
     def has_delete_permission(self, request: HttpRequest, obj: Product | None = None) -> bool:
         """Old orders name their products, so a product is withdrawn instead."""

@@ -98,7 +98,7 @@ def test_an_order_is_cancelled_while_it_is_pending_and_not_after(operator: PageD
         assert_reason_required(operator, "Cancel")
         submit_reason(operator, "Cancel")
         assert operator.messages() == [
-            f"Order {order}: asked for it to be cancelled. Its saga decides; look at it again in a moment."
+            f"Order {order}: a cancel request was sent. The saga decides; reload the page in a moment."
         ]
         assert_in_history(operator, WHY)
         operator.until(lambda _: operator.field("status") == "rolling back", "the order rolling back")
@@ -125,7 +125,7 @@ def test_a_saga_that_needs_attention_is_resumed(operator: PageDriver, site: Site
     try:
         site.installation.switches.off(skus.UNDO_FAILS)
         submit_reason(operator, "Resume")
-        assert operator.messages() == [f"Saga {saga} is reminded now of what it waits for."]
+        assert operator.messages() == [f"Saga {saga} is resumed: the signal that it waits for is sent again."]
         assert_in_history(operator, WHY)
         operator.until(lambda _: operator.field("shown_status") == "rolled back", "the saga rolled back")
     finally:
@@ -147,14 +147,14 @@ def test_a_dead_letter_is_replayed_once_and_its_order_confirms(
     address = operator.page.url
     assert_reason_required(operator, "Replay")
     submit_reason(operator, "Replay")
-    assert operator.messages() == [f"Dead letter {dead_letter}: 1 signal goes to inventory."]
+    assert operator.messages() == [f"Dead letter {dead_letter}: 1 signal was sent to inventory."]
     assert "replayed by" in operator.field("settled")
     assert "(olga)" in operator.field("settled")
     assert operator.page.get_by_role("link", name="Replay …").count() == 0
     assert_in_history(operator, WHY)
     assert operator.post(address, reason=WHY) == 302
     operator.open(f"/admin/audit/deadletter/{dead_letter}/change/")
-    assert "was replayed before, by" in operator.messages()[0]
+    assert "was already replayed by" in operator.messages()[0]
     assert_in_timeline(operator, saga, "sent again")
     operator.until(lambda _: operator.field("shown_status") == "confirmed", "the order confirmed")
 
@@ -172,8 +172,8 @@ def test_a_selection_is_replayed_despite_a_settled_dead_letter(
     )
     submit_reason(operator, "Replay")
     result = operator.messages()
-    assert sum("1 signal goes to inventory." in line for line in result) == 2
-    assert sum("has ended, so that replaying it would do nothing. Discard it" in line for line in result) == 1
+    assert sum("1 signal was sent to inventory." in line for line in result) == 2
+    assert sum("has ended, so a replay has no effect. Discard it" in line for line in result) == 1
     site.installation.probe.wait_until_confirmed(dataset.lost[1:3], timeout=30)
 
 
@@ -194,7 +194,7 @@ def test_a_selection_is_discarded(forged: bool, operator: PageDriver, site: Site
     assert not set(map(str, dead_letters)) & set(operator.column("id"))
     assert operator.post(address, reason=WHY) == 302
     operator.open("/admin/audit/deadletter/?outcome=discarded")
-    assert all("was discarded before, by" in line for line in operator.messages())
+    assert all("was already discarded by" in line for line in operator.messages())
     assert set(map(str, dead_letters)) <= set(operator.column("id"))
     if not forged:
         assert_in_timeline(operator, dataset.given_up[0], "dead letter discarded")
@@ -205,7 +205,7 @@ def test_a_forged_dead_letter_is_discarded_and_not_replayed(operator: PageDriver
     operator.open(f"/admin/audit/deadletter/{dead_letter}/change/")
     operator.follow("Replay …")
     submit_reason(operator, "Replay")
-    assert "not one of our messages" in operator.messages()[0]
+    assert "not signed by this installation" in operator.messages()[0]
     operator.follow("Discard …")
     operator.follow("Back")
     assert operator.field("settled") == "open"

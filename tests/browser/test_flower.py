@@ -12,7 +12,7 @@ STYLED = "getComputedStyle(document.querySelector('.app-navbar')).display"
 
 def test_the_index_links_to_flowers_pools_and_back(operator: PageDriver) -> None:
     operator.open("/admin/")
-    operator.follow("Pools and tasks, in Flower")
+    operator.follow("Pools and tasks (Flower)")
     table = operator.page.locator("#workers-table")
     for pool in ("orders", "inventory", "payments", "audit"):
         table.get_by_role("link", name=f"{pool}-1@test").wait_for()

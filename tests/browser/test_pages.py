@@ -108,10 +108,10 @@ def test_the_login_accepts_staff_and_explains_a_failure(open_as: OpenAs) -> None
 @pytest.mark.parametrize(
     ("path", "status", "message"),
     [
-        ("/admin/nowhere/", 404, "leads nowhere"),
+        ("/admin/nowhere/", 404, "No page exists at"),
         ("/nowhere", 404, "Page not found"),
-        ("/admin/audit/deadletter/act/discard/?id=999999", 404, "there is no such thing"),
-        ("/admin/go/nobody-knows", 404, "Nothing here is called nobody-knows"),
+        ("/admin/audit/deadletter/act/discard/?id=999999", 404, "no such dead letter"),
+        ("/admin/go/nobody-knows", 404, "No order, saga, event or task has the id nobody-knows"),
         ("/admin/orders/order/add/", 403, "Permission denied"),
     ],
 )

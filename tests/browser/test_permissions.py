@@ -42,7 +42,7 @@ def test_an_action_without_permission_is_refused(
     for act, address in action_urls.items():
         window.open(address, 403)
         assert "Permission denied" in window.page.locator("body").inner_text(), act
-        assert "Nothing was done" in window.page.locator("body").inner_text(), act
+        assert "Nothing was changed" in window.page.locator("body").inner_text(), act
         assert window.post(address, reason="because") == 403, act
     logged = "SELECT count(*) FROM django_admin_log JOIN auth_user u ON u.id = user_id WHERE username = %s"
     assert site.installation.probe.query("orders", logged, who) == [(0,)]

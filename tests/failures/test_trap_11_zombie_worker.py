@@ -5,6 +5,7 @@ import signal
 
 import psutil
 
+from tests.support.databases import LOCK_WAITERS
 from tests.support.fault_injection.skus import PAUSES
 from tests.support.installation import Installation
 from tests.support.polling import eventually
@@ -13,7 +14,6 @@ CUT_OFF = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND state = 'idle in transaction' AND application_name NOT LIKE 'relay%%'
 """
-WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def test_a_resumed_process_cannot_commit_redelivered_work(
@@ -30,7 +30,7 @@ def test_a_resumed_process_cannot_commit_redelivered_work(
     try:
         installation.rabbitmq.close_connections(installation.vhost)
         # The other process has the message, and waits for the outcome of the zombie's transaction.
-        eventually(lambda: installation.probe.query("inventory", WAITING), 60, "the rival waits")
+        eventually(lambda: installation.probe.query("inventory", LOCK_WAITERS)[0][0], 60, "the rival waits")
         installation.switches.off(PAUSES)
         installation.probe.query("inventory", CUT_OFF)
         installation.probe.wait_until_confirmed([saga])

@@ -16,6 +16,7 @@ from ordersaga.journal import Entry, Journal
 from ordersaga.protocol.context import Context
 from ordersaga.testing import QueuedEnvelope, Rehearsal
 from tests.ordersaga.toy_saga import DESK, Shape, Toy, empty_outbox, toy_database
+from tests.support.databases import LOCK_WAITERS
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 from tests.support.time_scale import scaled
@@ -23,9 +24,6 @@ from tests.support.time_scale import scaled
 ROUNDS = 12
 SAGAS = 6
 SHAPE = Shape(owners=("shelf", "till"), batched=(True, True), ships="shelf")
-BLOCKED = (
-    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-)
 
 
 class Gate:
@@ -72,7 +70,7 @@ class RacingSagas:
         assert gate.reached.wait(scaled(20))
         waiting = self._pool.submit(self.rehearsal.deliver, second)
         eventually(
-            lambda: self.toy.rows(BLOCKED)[0][0],
+            lambda: self.toy.rows(LOCK_WAITERS)[0][0],
             20,
             f"{second.envelope.topic} to wait for {first.envelope.topic}",
         )
@@ -265,7 +263,7 @@ def test_a_partly_repeated_refusal_locks_all_sagas_in_one_order(url: str):
     answers = racing.take(DESK, "answer")
     gate = Gate()
 
-    with held_at(gate, Context, "turn", after=True):
+    with held_at(gate, Context, "roll_back", after=True):
         racing.queue_up(gate, refusal, answers)
 
     assert racing.end() == {"ROLLED_BACK"}

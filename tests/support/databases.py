@@ -17,6 +17,13 @@ OWNERS = ("orders", "inventory", "payments")
 _numbers = itertools.count(1)
 
 
+LOCK_WAITERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
+"""Counts the sessions of a database that wait for a lock."""
+
+
 @dataclass(frozen=True)
 class Databases:
     """The URLs of a test's databases, each with its own role."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import psycopg2
 import pytest
 
-from tests.support.databases import Databases
+from tests.support.databases import LOCK_WAITERS, Databases
 from tests.support.polling import eventually
 from tests.support.postgres import OWNER, Postgres
 from tests.support.processes import ROOT, Process
@@ -23,9 +23,6 @@ from webapp.ops.cli.console import escape_unprintable
 
 NOWHERE = {"ORDERSAGA_ORDERS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nowhere"}
 SUPERUSER = ("createsuperuser", "--noinput", "--username=ann", "--email=")
-WAITING = (
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
 
 
 def test_ctrl_c_during_a_statement_writes_nothing(
@@ -35,7 +32,7 @@ def test_ctrl_c_during_a_statement_writes_nothing(
     with link, link.cursor() as cursor:
         cursor.execute("LOCK TABLE orders_product")
         process = spawn("seed", [sys.executable, "manage.py", "seed_catalog"])
-        eventually(lambda: one(databases.orders, WAITING) == (1,), 20, "the command waits for the lock")
+        eventually(lambda: one(databases.orders, LOCK_WAITERS) == (1,), 20, "the command waits for the lock")
         process.send(signal.SIGINT)
         assert process.wait(10) == 130
     link.close()

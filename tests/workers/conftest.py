@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.orm import Session
 
-from tests.support.databases import Databases, copies
+from tests.support.databases import LOCK_WAITERS, Databases, copies
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 from workers.payments.seed import NewWallet, open_wallets
@@ -59,14 +59,12 @@ def payments_session(payments_engine: Engine) -> Iterator[Session]:
 @pytest.fixture
 def wait_for_lock_waiter() -> Callable[[Engine], None]:
     """Returns a function that waits until a session of an engine's database waits for a lock."""
-    waiting = text("""
-        SELECT count(*) FROM pg_stat_activity
-        WHERE wait_event_type = 'Lock' AND datname = current_database()
-    """)
 
     def wait(engine: Engine) -> None:
         with engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
-            eventually(lambda: connection.scalar(waiting), what="a session waits for another's lock")
+            eventually(
+                lambda: connection.scalar(text(LOCK_WAITERS)), what="a session waits for another's lock"
+            )
 
     return wait

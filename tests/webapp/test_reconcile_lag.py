@@ -140,7 +140,7 @@ def test_a_trail_that_was_complete_before_is_read_once_more(corruptible: Corrupt
             corruptible.corrupt("orders", DELETE_COMPLETION, order)
 
     waits = RecordedWaits(lambda: corruptible.corrupt("orders", INSERT_COMPLETION, order))
-    assert corruptible.audit(wait=waits, tell=after_the_survey).clean
+    assert corruptible.audit(wait=waits, on_progress=after_the_survey).clean
     assert [suspects for _, suspects in waits.recorded] == [1]
 
 

@@ -123,7 +123,7 @@ def test_a_database_error_is_shown_with_a_remedy(
         (("migrate", "orders", "--json"), "omit the options that select a part"),
         (
             ("demo", "--folder", "/dev/null/nowhere", "--exit"),
-            "Name another folder: manage.py demo --folder FOLDER",
+            "Use another folder: manage.py demo --folder FOLDER",
         ),
     ],
 )
@@ -142,7 +142,7 @@ def test_a_database_of_a_newer_release_is_left_alone(databases: Databases) -> No
     for words in (("migrate",), ("migrate", "--check", "--json")):
         refused = manage(databases, *words)
         assert refused.returncode == 2, refused.stderr
-        assert "The payments database is newer than this program: it stands at 9999" in refused.stderr
+        assert "The payments database is newer than this program: its revision 9999 is unknown" in refused.stderr
 
 
 def test_text_of_a_dead_letter_cannot_control_the_terminal() -> None:

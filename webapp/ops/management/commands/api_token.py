@@ -22,7 +22,7 @@ exit status:
   2    refused; the message says what to do
 
 examples:
-  manage.py api_token create "web shop" --scope orders:write --scope orders:read
+  manage.py api_token create shop --scope orders:write --scope orders:read
   manage.py api_token create importer --scope products:write --days 30
   manage.py api_token list
   manage.py api_token revoke 3

@@ -27,7 +27,7 @@ exit status:
   130  Ctrl-C
 
 examples:
-  manage.py doctor --no-pools                           before the pools are started
+  manage.py doctor --no-pools                           before pools start
   manage.py doctor                                      after a deploy
   manage.py doctor --json | jq -r '.findings[].code'    for monitoring
   manage.py doctor --rabbitmq-admin http://mq:15672     with another address

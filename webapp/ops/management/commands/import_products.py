@@ -41,7 +41,7 @@ exit status:
 examples:
   manage.py import_products products.csv --dry-run
   manage.py import_products products.csv --decimal-prices
-  manage.py import_products - --format jsonl --json < products.jsonl
+  cat products.jsonl | manage.py import_products - --format jsonl --json
 """
 
 

@@ -44,7 +44,7 @@ def test_a_seeded_catalogue_is_seeded_once(databases: Databases) -> None:
     first, second = manage(databases, *wanted), manage(databases, *wanted)
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     assert "8 products, 35 units received; 32 customers, 22 wallets filled up" in first.stdout
-    assert "8 articles, 0 units received; 32 customers, 0 wallets filled up" in second.stdout
+    assert "8 products, 0 units received; 32 customers, 0 wallets filled up" in second.stdout
     assert one(databases.orders, "SELECT count(*), min(price) > 100 FROM orders_product") == (8, True)
     assert one(databases.inventory, "SELECT count(*), sum(on_hand) FROM product") == (8, 35)
     assert one(databases.payments, "SELECT count(*), count(*) FILTER (WHERE blocked) FROM wallet") == (32, 10)

@@ -118,7 +118,7 @@ def test_orders_not_settled_in_time_are_reported_with_a_hint(
     ended = run(write(GOOD), "--wait", "--timeout=0.1")
     assert ended.status == 1
     assert "3 of 3 orders have not settled in time. No pool answers." in ended.err
-    assert "under way, pending" in ended.out
+    assert "open, pending" in ended.out
 
 
 def test_a_file_that_changes_meanwhile_is_not_placed(

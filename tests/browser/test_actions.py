@@ -133,7 +133,7 @@ def test_a_saga_that_needs_attention_is_resumed(operator: PageDriver, site: Site
     assert operator.page.get_by_role("link", name="Resume …").count() == 0
     assert operator.post(address, reason=WHY) == 302
     operator.open(f"/admin/orders/saga/{saga}/change/")
-    assert operator.messages() == [f"Saga {saga} has ended (rolled back): nothing to resume."]
+    assert operator.messages() == [f"Saga {saga} has ended (rolled back): there is nothing to resume."]
     assert_in_timeline(operator, saga, "resumed")
 
 

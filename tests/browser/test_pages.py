@@ -49,7 +49,7 @@ PAGES: dict[str, tuple[str | UrlOf, str]] = {
     "a saga given up": (lambda _, dataset: f"/admin/orders/saga/{dataset.given_up[0]}/change/", "StepFailed"),
     "a saga in need": (lambda _, dataset: f"/admin/orders/saga/{dataset.stuck[0]}/change/", "the undo fails"),
     "events": ("/admin/audit/sagaevent/", "Saga events"),
-    "an event": ("/admin/audit/sagaevent/1/change/", "Said at"),
+    "an event": ("/admin/audit/sagaevent/1/change/", "Emitted"),
     "dead letters": ("/admin/audit/deadletter/", "Dead letters"),
     "dead letters in groups": ("/admin/audit/deadletter/groups/", "inventory.reserve_stock"),
     "a step's dead letter": (lambda site, dataset: dead_letter_url(site, dataset.given_up[2]), "Traceback"),
@@ -111,7 +111,7 @@ def test_the_login_accepts_staff_and_explains_a_failure(open_as: OpenAs) -> None
         ("/admin/nowhere/", 404, "No page exists at"),
         ("/nowhere", 404, "Page not found"),
         ("/admin/audit/deadletter/act/discard/?id=999999", 404, "no such dead letter"),
-        ("/admin/go/nobody-knows", 404, "No order, saga, event or task has the id nobody-knows"),
+        ("/admin/go/nobody-knows", 404, "No record matches nobody-knows"),
         ("/admin/orders/order/add/", 403, "Permission denied"),
     ],
 )

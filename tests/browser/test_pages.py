@@ -111,7 +111,7 @@ def test_the_login_accepts_staff_and_explains_a_failure(open_as: OpenAs) -> None
         ("/admin/nowhere/", 404, "No page exists at"),
         ("/nowhere", 404, "Page not found"),
         ("/admin/audit/deadletter/act/discard/?id=999999", 404, "no such dead letter"),
-        ("/admin/go/nobody-knows", 404, "No record matches nobody-knows"),
+        ("/admin/go/unknown-id", 404, "No record matches unknown-id"),
         ("/admin/orders/order/add/", 403, "Permission denied"),
     ],
 )

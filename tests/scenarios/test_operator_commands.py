@@ -67,7 +67,7 @@ def test_the_json_timeline_has_every_event_once(declined: str, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    "term", ["0", "nobody knows it", "00000000-0000-0000-0000-000000000000", "\0", "9" * 30]
+    "term", ["0", "an unknown id", "00000000-0000-0000-0000-000000000000", "\0", "9" * 30]
 )
 def test_an_unknown_id_exits_with_1_and_lists_what_was_tried(in_process: InProcessSagas, term: str) -> None:
     code, message = run_failing_command("saga", term)

@@ -142,7 +142,9 @@ def test_a_database_of_a_newer_release_is_left_alone(databases: Databases) -> No
     for words in (("migrate",), ("migrate", "--check", "--json")):
         refused = manage(databases, *words)
         assert refused.returncode == 2, refused.stderr
-        assert "The payments database is newer than this program: its revision 9999 is unknown" in refused.stderr
+        assert (
+            "The payments database is newer than this program: its revision 9999 is unknown" in refused.stderr
+        )
 
 
 def test_text_of_a_dead_letter_cannot_control_the_terminal() -> None:

@@ -53,7 +53,7 @@ def prune(
     if dry:
         with transaction(databases.orders) as cursor:
             cursor.execute(sql.COUNT_DEAD_LETTERS, {"horizon": pruned.horizon})
-            pruned.gone["letters of the desk"] += cursor.fetchone()[0]
+            pruned.gone["dead letters"] += cursor.fetchone()[0]
         return pruned
     for connection in databases.all:
         for dropped in _delete_packs(connection, pruned.horizon, batch):
@@ -70,7 +70,7 @@ def _delete_settled_dead_letters(
         with transaction(databases.orders) as cursor:
             cursor.execute(sql.DELETE_DEAD_LETTERS, {"horizon": pruned.horizon, "batch": batch})
             gone = cursor.rowcount
-        pruned.gone["letters of the desk"] += gone
+        pruned.gone["dead letters"] += gone
         on_progress(pruned)
         if gone < batch:
             return

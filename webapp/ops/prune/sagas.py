@@ -54,7 +54,7 @@ def delete_sagas(databases: Databases, sagas: Sagas) -> Counter[str]:
         with transaction(connection) as cursor:
             for kind, statement in (
                 ("journal rows", sql.DELETE_JOURNAL),
-                ("settled letters", sql.DELETE_PARTICIPANT_DEAD_LETTERS),
+                ("dead letters of participants", sql.DELETE_PARTICIPANT_DEAD_LETTERS),
             ):
                 cursor.execute(statement, these)
                 gone[kind] += cursor.rowcount
@@ -62,7 +62,7 @@ def delete_sagas(databases: Databases, sagas: Sagas) -> Counter[str]:
         cursor.execute(sql.ALLOW_DELETES)
         for kind, statement in (
             ("journal rows", sql.DELETE_JOURNAL), ("answers", sql.DELETE_ANSWERS),
-            ("settled letters", sql.DELETE_PARTICIPANT_DEAD_LETTERS),
+            ("dead letters of participants", sql.DELETE_PARTICIPANT_DEAD_LETTERS),
             ("audit events", sql.DELETE_EVENTS), ("keys", sql.REPLACE_KEYS),
         ):  # fmt: skip
             cursor.execute(statement, these)

@@ -102,7 +102,7 @@ DELETE FROM ordersaga_pack p USING gone WHERE p.id = gone.id AND p.topic = gone.
 
 COUNTS = {
     "journal rows": "SELECT count(*) FROM ordersaga_journal WHERE saga_id = ANY(%(sagas)s::uuid[])",
-    "settled letters": (
+    "dead letters of participants": (
         "SELECT count(*) FROM ordersaga_dead_letter WHERE saga_id = ANY(%(sagas)s::uuid[]) AND state <> "
         "'open'"
     ),

@@ -65,7 +65,7 @@ class ProductAdmin(KeysetAdmin):
         return format_money(product.price, product.currency)
 
     def get_fields(self, request: HttpRequest, obj: Product | None = None) -> tuple[str, ...]:
-        """Whoever may not change a product sees its formatted price instead of the stored minor units."""
+        """Users who may not change a product see its formatted price instead of the stored minor units."""
         price = "price" if obj is None or self.has_change_permission(request, obj) else "cost"
         return ("sku", "name", price, *(() if price == "cost" else ("currency",)), "active")
 

@@ -209,7 +209,7 @@ def test_the_real_orders_are_unchanged_and_valid(run: Callable[..., CommandRun])
         ("00004 0001 19970101 2 -29.33", "line 1: amount: Input should be greater than or equal to 0"),
         ("00004 0001 19970101 2", "line 1: line: has 4 values, not 5"),
         ("4x 0001 19970101 2 29.33", "line 1: customer: '4x' is not a number"),
-        ("4 0001 1997-01-01 2 29.33", "line 1: date: '1997-01-01' is no date"),
+        ("4 0001 1997-01-01 2 29.33", "line 1: date: '1997-01-01' is not a date"),
     ],
 )
 def test_a_bad_purchase_is_named(

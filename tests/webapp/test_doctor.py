@@ -427,6 +427,6 @@ def test_the_exit_status_is_1_for_findings_and_2_if_it_cannot_check(
         doctor_env.run("orders", "ALTER DATABASE {orders} RESET synchronous_commit")
     assert ended.value.code == 1
     assert "synchronous-commit" in capsys.readouterr().out
-    with pytest.raises(CommandError, match="begins with http") as refused:
+    with pytest.raises(CommandError, match="must begin with http") as refused:
         call_command("doctor", "--rabbitmq-admin", "mq.local")
     assert refused.value.returncode == 2

@@ -235,7 +235,7 @@ FILES = [
     ("customer,sku,quantity,colour\n", "orders.csv", "has the unknown column 'colour'"),
     ("customer,sku,quantity,sku\n", "orders.csv", "has the column sku twice"),
     (GOOD.encode("utf-16"), "orders.csv", "is UTF-16 or UTF-32. Save it as UTF-8"),
-    (GOOD, "orders.xls", "has none of the suffixes (.csv, .jsonl, .ndjson). Say --format"),
+    (GOOD, "orders.xls", "has none of the suffixes .csv, .jsonl, .ndjson. Use --format"),
 ]
 
 

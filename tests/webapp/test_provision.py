@@ -137,7 +137,7 @@ def test_excessive_privileges_are_revoked(
     assert made == [
         "role new_orders NOSUPERUSER",
         "password of role new_orders",
-        "database new_payments closed to others",
+        "database new_payments not open to PUBLIC",
         "queue payments",
     ]
 
@@ -244,8 +244,8 @@ def migrate(ours: Settings) -> None:
         ([], "There is nothing to do"),
         (["--postgres-admin", "mysql://x"], "write postgresql://"),
         (["--postgres-admin", "stock=postgresql://x"], "where DOMAIN is orders"),
-        (["--postgres-admin", "postgresql://nobody@127.0.0.1:1/postgres"], "Is PostgreSQL running"),
-        (["--rabbitmq-admin", "mq.local"], "begins with http"),
+        (["--postgres-admin", "postgresql://nobody@127.0.0.1:1/postgres"], "Check that PostgreSQL is running"),
+        (["--rabbitmq-admin", "mq.local"], "must begin with http"),
         (["--rabbitmq-admin", "http://127.0.0.1:1"], "does not answer"),
     ],
 )

@@ -310,5 +310,5 @@ def test_a_stopped_audit_pool_is_lag_until_it_catches_up(
 
 
 def test_an_invalid_management_address_is_refused() -> None:
-    with pytest.raises(CommandError, match="--rabbitmq-admin: the management address begins with http"):
+    with pytest.raises(CommandError, match="--rabbitmq-admin: the management address must begin with http"):
         call_command("reconcile", "--rabbitmq-admin", "mq.local")

@@ -73,7 +73,7 @@ def test_an_invalid_share_is_refused_with_an_example(text: str) -> None:
         (["--count", "0"], "'0' is not a whole number from 1 to 10,000,000"),
         (["--batch", "many"], "'many' is not a whole number from 1 to 1,000"),
         (["--rate=-1"], "'-1' is not a number from 0 to"),
-        (["--decline", "60%", "--free", "0.5"], "add up to 1.1: more than 1"),
+        (["--decline", "60%", "--free", "0.5"], "add up to 1.1, more than 1"),
         (["--timeout", "5"], "--timeout needs --wait"),
     ],
 )

@@ -244,7 +244,10 @@ def migrate(ours: Settings) -> None:
         ([], "There is nothing to do"),
         (["--postgres-admin", "mysql://x"], "write postgresql://"),
         (["--postgres-admin", "stock=postgresql://x"], "where DOMAIN is orders"),
-        (["--postgres-admin", "postgresql://nobody@127.0.0.1:1/postgres"], "Check that PostgreSQL is running"),
+        (
+            ["--postgres-admin", "postgresql://nobody@127.0.0.1:1/postgres"],
+            "Check that PostgreSQL is running",
+        ),
         (["--rabbitmq-admin", "mq.local"], "must begin with http"),
         (["--rabbitmq-admin", "http://127.0.0.1:1"], "does not answer"),
     ],

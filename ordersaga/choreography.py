@@ -167,7 +167,7 @@ class Choreography:
         for step in self.steps:
             for signal in step.signature.emits:
                 yield signal, step.key
-            for signal in step.undoing.signature.emits if step.undoing else ():
+            for signal in step.declared_undo.signature.emits if step.declared_undo else ():
                 yield signal, step.key
 
     def _check_deciding(self) -> None:
@@ -180,7 +180,7 @@ class Choreography:
                     "decides and belongs to another participant than the initiator",
                     f"Only {self.saga.initiator} holds the saga's status",
                 )
-            if step.refusals and step.undoing:
+            if step.refusals and step.declared_undo:
                 raise DeclarationError(
                     step.key,
                     "is a deciding step that refuses, and has an undo",
@@ -260,7 +260,7 @@ class Choreography:
     def _check_undo(self, step: Step) -> None:
         """A step may have no undo only if no step can refuse after it."""
         pivot = step in self.pivots()
-        if pivot and step.undoing:
+        if pivot and step.declared_undo:
             raise DeclarationError(
                 step.key,
                 "runs after the confirmation and has an undo",
@@ -274,7 +274,7 @@ class Choreography:
             )
         if step.never_gives_up or step.confirms or pivot:
             return
-        if step.undoing is None and step.successes:
+        if step.declared_undo is None and step.successes:
             raise DeclarationError(
                 step.key,
                 "has no undo, and a later step can refuse",

@@ -49,7 +49,7 @@ def _text(choreography: Choreography) -> str:
     ]
     rows = []
     for step in choreography.in_order():
-        undo = f"undo: {step.undoing.name}" if step.undoing else ""
+        undo = f"undo: {step.declared_undo.name}" if step.declared_undo else ""
         role = _role(choreography, step)
         rows.append(
             (step.signature.consumes.__name__, step.key, _outputs(step), undo, "" if role == "step" else role)
@@ -73,7 +73,7 @@ def _mermaid(choreography: Choreography) -> str:
         if participant.steps:
             lines.append(f"    subgraph {participant.name}")
             for step in participant.steps.values():
-                undo = f"<br/>undo: {step.undoing.name}" if step.undoing else ""
+                undo = f"<br/>undo: {step.declared_undo.name}" if step.declared_undo else ""
                 lines.append(f'        {_id(step)}["{step.name}{undo}"]')
             lines.append("    end")
     lines += _arrows(choreography, saga.begins_with, "start")
@@ -112,7 +112,7 @@ def _json(choreography: Choreography) -> str:
             "hears": step.signature.consumes.__name__,
             "says": [s.__name__ for s in step.successes],
             "refuses": [s.__name__ for s in step.refusals],
-            "undo": step.undoing.name if step.undoing else None,
+            "undo": step.declared_undo.name if step.declared_undo else None,
             "role": _role(choreography, step),
             "batched": step.signature.batched,
             "attempts": step.retry.attempts,

@@ -1,4 +1,4 @@
-"""A leaky bucket, which tells a stream of events from occasional ones."""
+"""A leaky bucket, which distinguishes a stream of events from occasional ones."""
 
 from __future__ import annotations
 

@@ -15,13 +15,13 @@ NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 ENGINE_TASKS = frozenset(
     {
         "refusal",
-        "hear_refusal",
-        "hear_answer",
-        "hear_attention",
+        "receive_refusal",
+        "record_answer",
+        "record_attention",
         "retry_undo",
         "watch",
         "observe",
-        "settle_letter",
+        "settle_dead_letter",
         "resume_step",
     }
 )

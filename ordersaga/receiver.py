@@ -79,7 +79,7 @@ class Receiver:
         self.transactions = Transactions(participant, sleep)
         self.breakers = {step.key: CircuitBreaker() for step in steps}
         self._readers = {step.key: Reader(step.signature.consumes) for step in steps}
-        limits = (step.max_signals for step in steps if step.undoing)
+        limits = (step.max_signals for step in steps if step.declared_undo)
         self._max_undos = min((limit for limit in limits if limit is not None), default=None)
 
     def receive(self, topic: str, body: bytes, delivery: Delivery = Delivery()) -> None:

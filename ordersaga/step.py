@@ -112,27 +112,25 @@ class StepSignature:
                 f"has the parameter {', '.join(sorted(unknown))}",
                 "A step may have `db` and `saga` after its signal",
             )
-        batched, given = _unwrap(hints[parameters[0]])
-        takes = _members(given)
-        says_batched, said = _unwrap(hints["return"])
-        if not all(isinstance(heard, type) and issubclass(heard, Signal) for heard in takes) or (
-            len(takes) > 1 and not several
-        ):
+        batched, consumed = _unwrap(hints[parameters[0]])
+        inputs = _members(consumed)
+        emits_batched, result = _unwrap(hints["return"])
+        if not all(_is_signal(each) for each in inputs) or (len(inputs) > 1 and not several):
             raise DeclarationError(
                 name,
                 "does not consume one signal",
                 "Annotate its first parameter with a Signal, or a Batch of one",
             )
-        members = _members(said)
-        says = tuple(m for m in members if m is not type(None))
-        for member in says:
-            if not (isinstance(member, type) and issubclass(member, Signal)):
+        members = _members(result)
+        emits = tuple(m for m in members if m is not type(None))
+        for member in emits:
+            if not _is_signal(member):
                 raise DeclarationError(name, f"returns {member!r}", "Return a Signal or None")
             if member is StepFailed:
                 raise DeclarationError(
                     name, "returns StepFailed", "Raise an exception instead: the engine emits StepFailed"
                 )
-        if says and batched != says_batched:
+        if emits and batched != emits_batched:
             raise DeclarationError(
                 name,
                 "consumes a batch and returns a single signal, or the reverse",
@@ -144,7 +142,7 @@ class StepSignature:
                 "consumes a batch and has the parameter `saga`",
                 "Iterate .items() of the batch: its keys are the sagas",
             )
-        return cls(takes[0], says, type(None) in members, batched, frozenset(parameters[1:]), takes)
+        return cls(inputs[0], emits, type(None) in members, batched, frozenset(parameters[1:]), inputs)
 
     def run(
         self, function: Callable[..., Any], signals: Mapping[SagaId, Signal], db: Any
@@ -194,6 +192,10 @@ def _unwrap(hint: Any) -> tuple[bool, Any]:
     return False, hint
 
 
+def _is_signal(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Signal)
+
+
 def _members(hint: Any) -> tuple[Any, ...]:
     if get_origin(hint) in (Union, types.UnionType):
         return get_args(hint)
@@ -207,11 +209,11 @@ class Undo:
         self.function, self.retry = function, retry
         self.name = function.__name__
         self.signature = StepSignature.of(function, f"{step.participant}.{self.name}", several=True)
-        for heard in self.signature.inputs:
-            if heard not in step.successes:
+        for given in self.signature.inputs:
+            if given not in step.successes:
                 raise DeclarationError(
                     f"{step.participant}.{self.name}",
-                    f"undoes {step.name} and takes {heard.__name__}, which that step does not emit",
+                    f"undoes {step.name} and takes {given.__name__}, which that step does not emit",
                     f"Take what it emits: {' or '.join(s.__name__ for s in step.successes) or 'nothing'}",
                 )
         if missing := [s.__name__ for s in step.successes if s not in self.signature.inputs]:
@@ -258,7 +260,7 @@ class Step:
         self.signature = StepSignature.of(function, self.key)
         self.retry, self.time_limit, self.decides = retry, time_limit, decides
         self.max_signals = max_signals or (None if self.signature.batched else SINGLES_AT_ONCE)
-        self.undoing: Undo | None = None
+        self.declared_undo: Undo | None = None
         self.late: tuple[StepSignature, Callable[..., Any]] | None = None
         if time_limit <= timedelta(0):
             raise DeclarationError(self.key, "has no time limit", "Give a positive time_limit")
@@ -317,10 +319,10 @@ class Step:
         """
 
         def declare(undo: Callable[..., Any]) -> Undo:
-            if self.undoing is not None:
+            if self.declared_undo is not None:
                 raise DeclarationError(self.key, "has two undos", "Keep one undo")
-            self.undoing = Undo(self, undo, retry or Retry(attempts=5))
-            return self.undoing
+            self.declared_undo = Undo(self, undo, retry or Retry(attempts=5))
+            return self.declared_undo
 
         return declare if function is None else declare(function)
 

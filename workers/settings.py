@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     orders_direct_url: OptionalDatabaseUrl = ""
     inventory_direct_url: OptionalDatabaseUrl = ""
     payments_direct_url: OptionalDatabaseUrl = ""
-    """Direct URLs of the servers, if the database URLs lead to a connection pooler; see :meth:`direct_url`."""
+    """Direct URLs of the servers, if the database URLs lead to a pooler; see :meth:`direct_url`."""
     inventory_reader_url: OptionalDatabaseUrl = ""
     payments_reader_url: OptionalDatabaseUrl = ""
     """Read-only roles for the pages on stock and ledger; see :meth:`reader_url`."""

@@ -172,15 +172,15 @@ def _names(participant: Participant, choreography: Choreography) -> list[tuple[s
         return [(topic, f"{name}.observe") for topic in topics]
     found = [(f"signal.{s.signature.consumes.__name__}", s.task) for s in participant.steps.values()]
     found += [
-        ("refusal.", f"{name}.hear_refusal"),
+        ("refusal.", f"{name}.receive_refusal"),
         (UNDO, f"{name}.retry_undo"),
-        (SETTLE_DEAD_LETTER, f"{name}.settle_letter"),
+        (SETTLE_DEAD_LETTER, f"{name}.settle_dead_letter"),
     ]
     found += [(RESUME_STEP, f"{name}.resume_step")]
     if name == choreography.saga.initiator:
         found += [
-            (ANSWER, f"{name}.hear_answer"),
-            (ATTENTION, f"{name}.hear_attention"),
+            (ANSWER, f"{name}.record_answer"),
+            (ATTENTION, f"{name}.record_attention"),
             (WATCHDOG, f"{name}.watch"),
         ]
     return found

@@ -123,7 +123,7 @@ class Publisher:
             with self._amqp.within(CALL_SECONDS) if self._amqp is not None else nullcontext():
                 found = [self._asking.queue_declare(queue=p.name, passive=True) for p in workers]
             return [(int(queue.message_count), int(queue.consumer_count)) for queue in found]
-        except Exception as error:  # noqa: BLE001 - publishing will tell
+        except Exception as error:  # noqa: BLE001 - a broken connection fails the next publish
             sentence = "The broker does not report the lengths of its queues."
             logger.debug(LogEvent("queue_lengths_unknown", sentence, error=safe_message(error)))
             if not self._blocked:

@@ -256,17 +256,16 @@ class Transport(pyamqp.Transport):
 
 
 class SSLTransport(pyamqp.SSLTransport):
-    """What kombu knows as ``amqps://``."""
+    """The transport for ``amqps://``."""
 
     Connection = Connection
 
 
 class _Interruptible:
-    """A socket that gives up in the middle of a frame when nothing more is there, and keeps what it has read.
+    """A socket that returns in the middle of a frame when no data is available, and keeps the data read.
 
-    py-amqp would ask again and again without a pause until the rest comes, so that the worker's event loop
-    stands still and cannot notice that the broker is gone. A heartbeat may be written by another thread, so
-    each write is whole frames.
+    py-amqp would poll without a pause until the rest arrives, which blocks the worker's event loop, so that
+    it cannot notice a lost broker. Each write is whole frames, because another thread may write heartbeats.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -278,9 +277,7 @@ class _Interruptible:
         return found
 
     def write(self, s: bytes) -> None:
-        """Write all of it; a connection on which that failed is not used again, as half a frame may have been
-        sent.
-        """
+        """Write all; after an error the connection is not used again, because half a frame may be sent."""
         try:
             with self._writing:
                 self._write(s)  # type: ignore[attr-defined]
@@ -298,12 +295,11 @@ class _SSLSocket(_Interruptible, amqp_transport.SSLTransport):
 
 
 def why_blocked(connection: kombu.Connection, seconds: float = 5.0) -> str | None:
-    """What the broker says when asked to take a message, such as ``low on memory``; None when it takes it.
+    """Probe the broker with a message; return its alarm, such as ``low on memory``, or None if it accepts.
 
-    The message goes to no queue. A connection that is blocked can be used for nothing else until the alarm
-    ends.
+    The message reaches no queue. A blocked connection cannot be used until the alarm ends.
 
-    :raises TimeoutError: when the broker says nothing.
+    :raises TimeoutError: when the broker does not respond.
     """
     raw = connection.connection
     if not isinstance(raw, Connection):
@@ -317,27 +313,22 @@ def why_blocked(connection: kombu.Connection, seconds: float = 5.0) -> str | Non
         try:
             while not confirmed and raw.blocked is None:
                 raw.drain_events()
-        except (
-            amqp.AccessRefused
-        ):  # this user may not use the default exchange: the broker has read the message, at least
+        except amqp.AccessRefused:  # no permission for the default exchange, but the broker has read it
             return None
     return raw.blocked
 
 
-# ---------------------------------------------------------------------------------------------------- what
-# was received
+# -- received messages
 
 
 def decode_properties(buffer: bytes, offset: int) -> tuple[dict[str, Any], int]:
-    """A message's properties; of those that cannot be decoded one header, :data:`UNDECODABLE`, and nothing
-    else.
-    """
+    """Decode the properties of a message; if that fails, return only the header :data:`UNDECODABLE`."""
     try:
         properties, end = serialization.decode_properties_basic(buffer, offset)
         for value in properties.get("application_headers", {}).values():
             if isinstance(value, dict | list):
                 _check_depth(value, MAX_DEPTH)
-    except Exception:  # noqa: BLE001 - text, numbers, dates, types, lengths, depth: whatever a sender gets wrong
+    except Exception:  # noqa: BLE001 - a sender may send any bytes
         return {"application_headers": {UNDECODABLE: bytes(buffer[offset:]).hex()}}, len(buffer)
     return properties, end
 
@@ -355,9 +346,7 @@ def _decodable(payload: bytes) -> bytes:
     tag_end = 5 + payload[4]
     start = tag_end + 9
     try:
-        payload[start:].decode(
-            "utf-8"
-        )  # with the lengths before the names: what is not ASCII is looked at again
+        payload[start:].decode("utf-8")  # includes the length bytes, so this may fail for valid names
     except UnicodeDecodeError:
         exchange_end = start + 1 + payload[start]
         names = (payload[start + 1 : exchange_end], payload[exchange_end + 1 :])

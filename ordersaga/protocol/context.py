@@ -77,7 +77,9 @@ class Context:
     def is_undeclared(self, entry: Entry) -> bool:
         """Whether an effect must be undone whose step or undo this release does not declare."""
         if entry.state == "undoing":
-            return all(step.key != entry.step for step in self.participant.steps.values() if step.undoing)
+            return all(
+                step.key != entry.step for step in self.participant.steps.values() if step.declared_undo
+            )
         return entry.state == "done" and entry.step not in self.keys
 
     def by_saga(self, rows: Sequence[SignalRow[Any]]) -> dict[SagaId, SignalRow[Any]]:

@@ -41,7 +41,7 @@ def defer_undos(context: Context, row: SignalRow[Any], error: Exception) -> bool
     :returns: False when there is nothing to undo; the refusal itself must then be handled again.
     """
     _, entries = _record_refusals(context, [row])
-    undoable = {s.key for s in context.participant.steps.values() if s.undoing}
+    undoable = {s.key for s in context.participant.steps.values() if s.declared_undo}
     waiting = [e.step for e in entries if e.state == "done" and e.step in undoable]
     for step in waiting:
         context.journal.set(step, "undoing", [row.saga])
@@ -85,7 +85,7 @@ def _schedule_retry(context: Context, row: SignalRow[Any], error: Exception) -> 
 
     After the undo's attempts the saga needs attention, and the retries go on at the longest interval.
     """
-    undos = {s.key: s.undoing for s in context.participant.steps.values() if s.undoing}
+    undos = {s.key: s.declared_undo for s in context.participant.steps.values() if s.declared_undo}
     waiting = [e.step for e in context.journal.read([row.saga]) if e.step in undos and e.state == "undoing"]
     if not waiting:
         return False
@@ -164,14 +164,16 @@ def _undo(
     undone: dict[SagaId, list[str]] = {}
     for step in context.choreography.undo_order(list(context.participant.steps.values())):
         mine = {e.saga: e for e in entries if e.step == step.key}
-        if not mine or step.undoing is None:
+        if not mine or step.declared_undo is None:
             continue
         sagas = sorted(mine)
-        signals = _emitted_signals(context, step, step.undoing, [mine[saga] for saga in sagas])
+        signals = _emitted_signals(context, step, step.declared_undo, [mine[saga] for saga in sagas])
         results: dict[SagaId, Any] = {}
         if signals:
             with log_context(step=step.key):
-                results = step.undoing.signature.run(step.undoing.function, signals, context.tx.db)
+                results = step.declared_undo.signature.run(
+                    step.declared_undo.function, signals, context.tx.db
+                )
         context.journal.set(step.key, "undone", sagas)
         for saga in sagas:
             undone.setdefault(saga, []).append(step.key)

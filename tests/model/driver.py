@@ -82,7 +82,9 @@ class ModelDriver:
 
         with patch.object(forward, "run", run_and_raise):
             undone = [
-                self._wrap_undo(s.undoing, f"undo {s.name}") for s in self.choreography.steps if s.undoing
+                self._wrap_undo(s.declared_undo, f"undo {s.name}")
+                for s in self.choreography.steps
+                if s.declared_undo
             ]
             try:
                 yield

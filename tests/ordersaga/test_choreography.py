@@ -62,7 +62,7 @@ def test_a_step_on_a_signal_that_nothing_emits_is_refused(trip: Trip) -> None:
 
 
 def test_a_step_without_undo_before_one_that_can_refuse_is_refused(trip: Trip) -> None:
-    trip.book.undoing = None
+    trip.book.declared_undo = None
     refused(trip.whole, "hotel.book", "no undo", "@book.undo")
 
 
@@ -261,7 +261,7 @@ def test_a_coroutine_or_generator_step_is_refused(trip: Trip) -> None:
 
     async def write_later(events: list[Event], db: object) -> None: ...
 
-    trip.book.undoing = None
+    trip.book.declared_undo = None
     write: Any = write_later
     declarations: list[Callable[[], object]] = [
         lambda: trip.hotel.step(later),

@@ -64,17 +64,16 @@ class Channel(Topology):
         self._held_lock = threading.Lock()
         super().__init__(connection, **options)
 
-    # -------------------------------------------------------------------------------------------------
-    # publishing
+    # -- publishing
 
     def basic_publish(
         self, message: dict[str, Any], exchange: str, routing_key: str, mandatory: bool = False, **_: Any
     ) -> None:
-        """Route it, durably; one statement.
+        """Route a message durably, with one statement.
 
         Upstream: a message with headers and without a delay finds no SQL function when it goes to a topic.
 
-        :raises ChannelError: there is no such exchange, or it was ``mandatory`` and no queue hears it.
+        :raises ChannelError: when the exchange does not exist, or a ``mandatory`` message has no queue.
         """
         self._inplace_augment_message(message, exchange, routing_key)
         properties = message["properties"]
@@ -92,8 +91,7 @@ class Channel(Topology):
             text = f"NO_ROUTE - no queue is bound to {routing_key!r} at exchange {exchange!r}"
             raise ChannelError(text, (60, 50), "Channel.basic_publish", "312")
 
-    # -------------------------------------------------------------------------------------------------
-    # consuming
+    # -- consuming
 
     def basic_consume(
         self,
@@ -173,8 +171,7 @@ class Channel(Topology):
             else:  # a callback has just cancelled the consumer
                 self.basic_reject(payload["properties"]["delivery_tag"], requeue=True)
 
-    # ---------------------------------------------------------------------------------------------
-    # acknowledging
+    # -- acknowledging
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         if multiple:

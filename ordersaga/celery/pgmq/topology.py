@@ -19,15 +19,14 @@ KINDS = ("direct", "topic", "fanout")
 
 
 class Topology(upstream.Channel):
-    """What of a channel declares.
+    """The declarations of a channel.
 
-    A declaration that says nothing of arguments leaves those that are known. One that names them replaces
-    those of a queue, so that a changed limit takes effect without emptying the broker (RabbitMQ would refuse
-    it); those of an exchange stay.
+    A declaration without arguments keeps the stored ones. One with arguments replaces those of a queue, so
+    that a changed limit takes effect at once (RabbitMQ would refuse it); those of an exchange are kept.
 
-    Upstream: direct exchanges are remembered by the one connection that declared them: a message published
-    elsewhere vanishes. Alternate exchanges, delivery limits and dead-letter arguments are ignored. Queues
-    that should end with their consumer never do, and Flower's go on collecting events.
+    Upstream: only the connection that declared a direct exchange knows it, and messages published elsewhere
+    are lost. Alternate exchanges, delivery limits and dead-letter arguments are ignored. Queues that should
+    end with their consumer are kept, and Flower's collect events without limit.
     """
 
     @property
@@ -47,8 +46,7 @@ class Topology(upstream.Channel):
     def prepare_queue_arguments(self, arguments: Arguments, **options: Any) -> dict[str, Any]:
         return dict(to_rabbitmq_queue_arguments(arguments or {}, **options))
 
-    # --------------------------------------------------------------------------------------------------
-    # exchanges
+    # -- exchanges
 
     def exchange_declare(
         self,
@@ -88,8 +86,7 @@ class Topology(upstream.Channel):
     def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
         self.database.rows("DELETE FROM ordersaga_broker.exchange WHERE name = %s RETURNING 1", exchange)
 
-    # -----------------------------------------------------------------------------------------------------
-    # queues
+    # -- queues
 
     def queue_declare(
         self,

@@ -1,7 +1,7 @@
-"""The transport as kombu knows it, its registration, and the settings that Celery wants."""
+"""The transport for kombu, its registration, and Celery's settings for it."""
 
 # mypy: allow-untyped-calls
-# kombu is typed here and there only, and super() hides whose method it is.
+# kombu is only partly typed.
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ordersaga.sessions import prepare_own_session
 
 ALIAS = "pgmq"
 STATEMENT_TIMEOUT = 15
-"""Seconds after which the server gives up a statement of ours: all are short, so something is stuck."""
+"""Seconds after which the server cancels a statement; all are short, so a slow one hangs."""
 
 
 class Transport(upstream.Transport):
-    """One statement connection, one notifier.
+    """A transport with a connection for statements and a notifier.
 
-    The loss of the connection or the notifier raises a connection error at once: Celery then connects and
-    declares again, and what was in hand comes back when its visibility ends.
+    The loss of either raises a connection error at once: Celery then reconnects and declares again, and
+    unacknowledged messages return when their visibility ends.
     """
 
     Channel = Channel
@@ -53,10 +53,10 @@ class Transport(upstream.Transport):
         return self._notifier
 
     def _connect(self) -> psycopg.Connection[Any]:
-        """Connect with all that libpq understands.
+        """Connect with all options of libpq.
 
-        Upstream: of ``conn_string`` only host, port, database, user and password are kept, the socket folder
-        of a URL not even that, and ``DATABASE_URL`` in the environment wins over the broker's URL.
+        Upstream: only host, port, database, user and password of ``conn_string`` are used, but no socket
+        folder of a URL, and ``DATABASE_URL`` in the environment overrides the broker's URL.
         """
         client: Any = self.client
         options = client.transport_options
@@ -91,19 +91,18 @@ class Transport(upstream.Transport):
         return virtual.Transport.establish_connection(self)
 
     def verify_connection(self, connection: Any) -> bool:
-        """Whether the connection looks open.
+        """Whether the connection is open, without a query.
 
-        Upstream: asks the server, before every single message.
+        Upstream: queries the server before each message.
         """
         return self.database.usable
 
     def drain_events(self, connection: Any, timeout: float | None = None, **_: Any) -> None:
-        """Deliver what is there; else wait for the notifier, and look again every ``polling_interval``
-        seconds.
+        """Deliver available messages; otherwise wait for the notifier and poll each ``polling_interval``.
 
-        Looking again finds what no notifier announces: delayed messages, and those of consumers that died.
+        Polling finds messages without a notification: delayed ones, and those of dead consumers.
 
-        :raises socket.timeout: nothing came within ``timeout`` seconds.
+        :raises socket.timeout: when no message arrives within ``timeout`` seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         interval = self.polling_interval or 1.0
@@ -130,21 +129,21 @@ class Transport(upstream.Transport):
 
 
 def install() -> None:
-    """Let ``pgmq://`` mean this transport, in this process; a second time does nothing."""
+    """Register this transport for ``pgmq://`` in this process; idempotent."""
     name = f"{Transport.__module__}:{Transport.__qualname__}"
     if kombu_transports.TRANSPORT_ALIASES.get(ALIAS) != name:
         kombu_transports.TRANSPORT_ALIASES[ALIAS] = name
-        kombu_transports._transport_cache.pop(ALIAS, None)  # it may hold kombu's own by now
+        kombu_transports._transport_cache.pop(ALIAS, None)  # it may contain kombu's transport
 
 
 def broker_settings(url: str, **options: Any) -> dict[str, Any]:
-    """Celery's settings for a broker at ``url``, written as libpq writes its URLs but for the scheme.
+    """Celery's settings for a broker at ``url``, a libpq URL with the scheme ``pgmq``.
 
-    ``pgmq://broker@/broker?host=/run/postgres`` is a socket's folder, ``pgmq://user:secret@host:5432/broker``
-    a server. ``options`` are transport options over the defaults. The password stays in ``broker_url``, where
+    ``pgmq://broker@/broker?host=/run/postgres`` is a socket folder, ``pgmq://user:secret@host:5432/broker`` a
+    server. ``options`` override the default transport options. The password stays in ``broker_url``, where
     Celery masks it.
 
-    :raises ConfigurationError: ``url`` is of another scheme, or names no database.
+    :raises ConfigurationError: when ``url`` has another scheme or no database.
     """
     scheme = url.partition("://")[0]
     if scheme != ALIAS:
@@ -155,7 +154,7 @@ def broker_settings(url: str, **options: Any) -> dict[str, Any]:
         raise ConfigurationError(f"BROKER: {ALIAS}://user@host/database is wanted: {error}") from None
     secret, user, database = given.pop("password", ""), given.get("user", ""), given.get("dbname", "")
     login = quote(user, safe="") + (f":{quote(secret, safe='')}" if secret else "")
-    # for people, and for Celery, which knows one host: the connection is made by conn_string
+    # for display, and for Celery, which supports one host; the connection uses conn_string
     host, port = conninfo.hosts(given)[0], given.get("port", "").split(",")[0]
     shown = f"{host if host and not host.startswith('/') else 'localhost'}:{port or Transport.default_port}"
     return {

@@ -2,12 +2,12 @@ CREATE OR REPLACE FUNCTION ordersaga_broker.lock_topology() RETURNS void LANGUAG
     SELECT pg_advisory_xact_lock(hashtextextended('ordersaga_broker topology', 0));
 $$;
 
--- A consumer's listening session holds this key, shared, while it consumes the queue.
+-- The shared advisory lock of a consumer's listening session, while it consumes the queue.
 CREATE OR REPLACE FUNCTION ordersaga_broker.consumer_key(p_queue text) RETURNS bigint LANGUAGE sql AS $$
     SELECT hashtextextended('ordersaga_broker queue ' || p_queue, 0);
 $$;
 
--- Null: it is declared. Otherwise what is known of it and is not what was declared: its kind or, where one is named, its alternate.
+-- Null: it is declared. Otherwise the stored property that differs: its kind or, if one is given, its alternate.
 DROP FUNCTION IF EXISTS ordersaga_broker.declare_exchange(text, text, boolean, text);  -- of an earlier type
 CREATE FUNCTION ordersaga_broker.declare_exchange(p_name text, p_kind text, p_given boolean, p_alternate text)
 RETURNS text[] LANGUAGE plpgsql AS $$
@@ -27,7 +27,7 @@ BEGIN
             THEN ARRAY['alternate-exchange', coalesce(e.alternate, 'none'), coalesce(p_alternate, 'none')] END;
 END $$;
 
--- Without arguments, what is known of dead letters and limit stays.
+-- Without arguments, the stored dead-letter exchange and limit are kept.
 CREATE OR REPLACE FUNCTION ordersaga_broker.declare_queue(
     p_name text, p_table text, p_transient boolean, p_given boolean, p_limit integer, p_exchange text, p_key text
 ) RETURNS void LANGUAGE plpgsql AS $$
@@ -48,7 +48,7 @@ BEGIN
         dead_key = excluded.dead_key WHERE p_given;
 END $$;
 
--- False: there is no such exchange.
+-- False: the exchange does not exist.
 CREATE OR REPLACE FUNCTION ordersaga_broker.bind(p_exchange text, p_queue text, p_key text, p_regex text)
 RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -79,7 +79,7 @@ BEGIN
     END IF;
 END $$;
 
--- Transient queues whose consumers were killed. A minute's grace: a queue is declared before it is consumed.
+-- Drops transient queues whose consumers were killed, a minute after their declaration or later.
 CREATE OR REPLACE FUNCTION ordersaga_broker.sweep() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     n text;

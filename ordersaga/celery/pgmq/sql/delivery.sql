@@ -1,5 +1,4 @@
--- To the dead letters, in this transaction. False: another consumer has the message by now, or nobody hears the dead
--- letters of this queue.
+-- Moves the message to the dead letters. False: another consumer has it, or the queue has no dead-letter queue.
 CREATE OR REPLACE FUNCTION ordersaga_broker.bury(p_table text, p_id bigint, p_read integer, p_reason text)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -66,7 +65,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Taken and acknowledged in one.
+-- Delivers and acknowledges in one transaction.
 CREATE OR REPLACE FUNCTION ordersaga_broker.pop(p_table text, p_quantity integer)
 RETURNS TABLE (msg_id bigint, read_ct integer, message text) LANGUAGE plpgsql AS $$
 BEGIN
@@ -74,7 +73,7 @@ BEGIN
     RETURN QUERY SELECT x.msg_id, x.read_ct + 1, x.message::text FROM pgmq.pop(p_table, p_quantity) x ORDER BY 1;
 END $$;
 
--- Whoever has done the work may delete the message, even if it was given to another meanwhile.
+-- A consumer that has finished may delete the message, even if it was delivered to another meanwhile.
 CREATE OR REPLACE FUNCTION ordersaga_broker.acknowledge(p_table text, p_id bigint)
 RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -82,7 +81,7 @@ BEGIN
     RETURN pgmq.delete(p_table, p_id);
 END $$;
 
--- Back at its place, to be delivered at once; false: another consumer has it by now, or it was buried.
+-- Returns the message to its place; false: another consumer has it, or it is a dead letter.
 CREATE OR REPLACE FUNCTION ordersaga_broker.give_back(p_table text, p_id bigint, p_read integer)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
@@ -99,7 +98,7 @@ BEGIN
     RETURN n > 0;
 END $$;
 
--- How many are still this consumer's, and now for p_visibility seconds more.
+-- Extends the visibility by p_visibility seconds; returns how many messages are still this consumer's.
 CREATE OR REPLACE FUNCTION ordersaga_broker.keep(p_table text, p_ids bigint[], p_reads integer[], p_visibility integer)
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE

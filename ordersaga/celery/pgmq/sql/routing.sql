@@ -5,7 +5,7 @@ BEGIN
     PERFORM pg_notify('broker.' || p_table, '');
 END $$;
 
--- How many queues heard it; -1: there is no such exchange.
+-- The number of queues that received the message; -1: the exchange does not exist.
 CREATE OR REPLACE FUNCTION ordersaga_broker.route(p_exchange text, p_key text, p_message jsonb, p_delay integer)
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE

@@ -143,7 +143,7 @@ def test_an_undeclared_done_step_keeps_the_saga_open(
     status, attention = without.saga_status(saga)
     assert (status, without.reserved_units(saga)) == ("ROLLING_BACK", 1)
     assert attention is not None
-    assert "shelf.reserve was done and is not declared" in attention
+    assert "shelf.reserve is done and no longer declared" in attention
 
     mended = Release(database, "hold", formerly="reserve")
     with database.begin() as tx:
@@ -174,4 +174,4 @@ def test_a_journal_name_of_another_step_is_refused() -> None:
 def test_a_name_that_is_not_an_identifier_is_refused(name: str) -> None:
     def other(agreed: Ordered) -> None: ...
 
-    refused(lambda: Trip().hotel.step(name=name)(other), "hotel.", "letters, digits")
+    refused(lambda: Trip().hotel.step(name=name)(other), "hotel.", "0-9 and _")

@@ -252,7 +252,7 @@ def test_passwords_and_services_can_be_in_files(
     passwords.chmod(0o600)
     monkeypatch.setenv("PGSERVICEFILE", str(services))
     with WAYS[way](f"postgresql://?service=shop&passfile={passwords}") as query:
-        assert query("SELECT current_database()") == "stage"
+        assert query("SELECT current_database()") == "webapp"
 
 
 @pytest.mark.parametrize("driver", ["postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg"])
@@ -301,15 +301,15 @@ MALFORMED = {
     "hunter2": "begins with postgresql://",
     "mysql://a:hunter2@b/c": "begins with postgresql://",
     "postgresql://a:hunter2@b/": "ends with the database's name",
-    "postgresql://a:hunter2@b:port/c": "a port that is no number",
-    "postgresql://a:hunter2@b:70000/c": "a port that is no number",
+    "postgresql://a:hunter2@b:port/c": "a port that is not a number",
+    "postgresql://a:hunter2@b:70000/c": "a port that is not a number",
     "postgresql://a:hunter2@x,y,z/c?port=1,2": "3 hosts and 2 ports",
     "postgresql://a:hunter2@[::1/c": "cannot be read by libpq",
     "postgresql://a:hunter2%zz@b/c": "write it as %25",
     "postgresql://a:hunter2@b/c?sslmod=require": "an option that libpq does not know",
     "postgresql://a:hunter2@b/c?sslmode=required": "verify-full",
     "postgresql://a:hunter2@b/c?target_session_attrs=master": "read-write",
-    "postgresql://a:hunter2@b/c?connect_timeout=soon": "connect_timeout that is no number",
+    "postgresql://a:hunter2@b/c?connect_timeout=soon": "connect_timeout that is not a number",
 }
 
 
@@ -402,24 +402,24 @@ WANTED = {
 
 
 @pytest.fixture
-def foreign(webapp_database: str, postgres: Postgres) -> Iterator[str]:
+def unusual_defaults(webapp_database: str, postgres: Postgres) -> Iterator[str]:
     """The web application's database, whose role has unusual defaults."""
     with postgres.connect() as cursor:
         for name, value in STRANGE.items():
-            cursor.execute(f"ALTER ROLE orders IN DATABASE stage SET {name} = '{value}'")
+            cursor.execute(f"ALTER ROLE orders IN DATABASE webapp SET {name} = '{value}'")
     connections.close_all()
     yield webapp_database
     connections.close_all()
     with postgres.connect() as cursor:
-        cursor.execute("ALTER ROLE orders IN DATABASE stage RESET ALL")
+        cursor.execute("ALTER ROLE orders IN DATABASE webapp RESET ALL")
 
 
 @pytest.mark.parametrize("way", SESSIONS)
-def test_a_session_ignores_the_roles_defaults(foreign: str, way: str) -> None:
+def test_a_session_ignores_the_roles_defaults(unusual_defaults: str, way: str) -> None:
     isolation, wanted = "read committed", dict(WANTED)
     if way == "reconcile":  # one snapshot, which waits for the other databases' rows
         isolation, wanted["idle_in_transaction_session_timeout"] = "repeatable read", "0"
-    with SESSIONS[way](foreign) as query:
+    with SESSIONS[way](unusual_defaults) as query:
         assert {name: query(f"SELECT current_setting('{name}')") for name in WANTED} == wanted
         assert query("SELECT current_setting('transaction_isolation')") == isolation
 
@@ -430,7 +430,7 @@ def test_the_reader_of_pages_only_reads(webapp_database: str) -> None:
         assert query("SELECT current_setting('statement_timeout')") == "5s"
 
 
-def test_pages_and_orders_work_with_any_role_defaults(orders_database: str, foreign: str) -> None:
+def test_pages_and_orders_work_with_any_role_defaults(orders_database: str, unusual_defaults: str) -> None:
     create_products()
     order = place()
     client = Client(SERVER_NAME="localhost")
@@ -440,7 +440,7 @@ def test_pages_and_orders_work_with_any_role_defaults(orders_database: str, fore
     assert client.get(f"/admin/orders/order/{order.pk}/change/").status_code == 200
 
 
-def test_the_outbox_is_read_with_any_role_defaults(orders_database: str, foreign: str) -> None:
+def test_the_outbox_is_read_with_any_role_defaults(orders_database: str, unusual_defaults: str) -> None:
     create_products()
     place()
     sent: list[Any] = []

@@ -145,15 +145,15 @@ def test_an_undeclared_done_step_keeps_the_saga_open(
     assert attention is not None
     assert "shelf.reserve is done and no longer declared" in attention
 
-    mended = Release(database, "hold", formerly="reserve")
+    repaired = Release(database, "hold", formerly="reserve")
     with database.begin() as tx:
         assert Operations(SAGA).resume(
             saga, db=tx.db, by="staff 1", reason="the release that can undo it is deployed"
         )
-    mended.rehearsal.run()
+    repaired.rehearsal.run()
 
-    assert mended.reserved_units(saga) == 0
-    assert mended.saga_status(saga) == ("ROLLED_BACK", None)
+    assert repaired.reserved_units(saga) == 0
+    assert repaired.saga_status(saga) == ("ROLLED_BACK", None)
 
 
 def test_the_task_has_the_new_name_and_the_journal_the_first(database: SQLAlchemyDatabase) -> None:

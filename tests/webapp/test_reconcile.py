@@ -211,7 +211,7 @@ def without(databases: Databases, owner: str) -> Databases:
 
 @pytest.mark.parametrize("text", ["-1", "soon", "nan", "1e9", "1e400"])
 def test_an_invalid_grace_period_is_refused(text: str) -> None:
-    with pytest.raises(ArgumentTypeError, match="no number of seconds"):
+    with pytest.raises(ArgumentTypeError, match="not a number of seconds"):
         grace(text)
 
 

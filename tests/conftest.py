@@ -42,8 +42,7 @@ for name in [name for name in os.environ if name.startswith(("ORDERSAGA_", "PROV
 os.environ |= {"ORDERSAGA_ENV": "test", "ORDERSAGA_DOTENV": ""}
 
 
-# ----------------------------------------------------------------------------------------------------------
-# servers
+# -- servers ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -98,8 +97,7 @@ def environment(databases: Databases, vhost: str) -> dict[str, str]:
     return {**databases.env, "ORDERSAGA_BROKER_URL": vhost}
 
 
-# --------------------------------------------------------------------------------------------------------
-# processes
+# -- processes -------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -205,8 +203,7 @@ def celery_worker_cluster(pools: Pools, pool_plan: tuple[Pool, ...]) -> PoolClus
     return PoolCluster(*(worker for cluster in pools.launch(*pool_plan).values() for worker in cluster))
 
 
-# ------------------------------------------------------------------------------------------------------------
-# rules
+# -- rules -----------------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(wrapper=True)

@@ -124,8 +124,7 @@ def test_pools_can_share_one_host_name() -> None:
         assert f"--hostname={name}@%h" in service["command"]
 
 
-# -----------------------------------------------------------------------------------------------------------
-# secrets
+# -- secrets ---------------------------------------------------------------------------------------------
 
 
 def test_no_secret_has_a_default_value() -> None:

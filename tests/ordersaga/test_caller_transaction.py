@@ -134,8 +134,7 @@ def test_a_saga_accepts_only_its_declared_signals(
             SAGA.send("00000000-0000-0000-0000-000000000000", Other(), db=connection)
 
 
-# ----------------------------------------------------------------------------------------------------
-# in one statement with the caller's insert
+# -- in one statement with the caller's insert -----------------------------------------------------------
 
 THINGS = "CREATE TABLE thing (id bigint GENERATED ALWAYS AS IDENTITY, name text UNIQUE)"
 WRITING = """

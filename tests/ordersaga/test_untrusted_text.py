@@ -136,8 +136,7 @@ def test_a_traceparent_of_any_version_but_ff_is_valid() -> None:
     assert is_traceparent(f"fe{TRACE[2:]}")
 
 
-# ----------------------------------------------------------------------------------------------------
-# traces of started sagas
+# -- traces of started sagas -----------------------------------------------------------------------------
 
 
 class Named(Signal):

@@ -255,8 +255,7 @@ def test_a_confirmed_order_is_too_late_to_cancel(order: Order) -> None:
     assert not CancelRequest.objects.exists()
 
 
-# ----------------------------------------------------------------------------------------------------
-# a test order
+# -- a test order ----------------------------------------------------------------------------------------
 
 PLACE = "/admin/orders/order/place/"
 FORM = {

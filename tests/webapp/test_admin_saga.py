@@ -264,8 +264,7 @@ def test_a_superuser_cannot_change_the_audit_trail(order: Order, staff: Client) 
     assert SagaEvent.objects.get().name == "OrderPlaced"
 
 
-# ----------------------------------------------------------------------------------------------------
-# dead letters
+# -- dead letters ----------------------------------------------------------------------------------------
 
 
 def dead(**changed: Any) -> DeadLetter:

@@ -44,8 +44,7 @@ Ask = Callable[[str], Any]
 REFUSED = (psycopg2.OperationalError, psycopg.OperationalError, DatabaseError, DBAPIError, Unreadable)
 """The errors of drivers and frameworks when a server is refused."""
 
-# ----------------------------------------------------------------------------------------------------
-# every way to a participant's database
+# -- every way to a participant's database ---------------------------------------------------------------
 
 
 @contextmanager
@@ -188,8 +187,7 @@ SESSIONS = {name: way for name, way in WAYS.items() if name != "the_embedded_bro
 """The processes that read and write dates or times."""
 
 
-# ------------------------------------------------------------------------------------------------------------
-# one meaning
+# -- one meaning -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -272,8 +270,7 @@ def test_values_of_the_string_override_defaults() -> None:
     assert (given["keepalives_idle"], given["connect_timeout"], given["keepalives_count"]) == ("2", "9", "3")
 
 
-# ------------------------------------------------------------------------------------------------------------
-# Django's
+# -- Django's --------------------------------------------------------------------------------------------
 
 
 def test_a_url_is_parsed_for_django() -> None:
@@ -294,8 +291,7 @@ def test_a_socket_folder_is_in_the_query() -> None:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------
-# malformed
+# -- malformed -------------------------------------------------------------------------------------------
 
 MALFORMED = {
     "hunter2": "begins with postgresql://",
@@ -371,8 +367,7 @@ def test_a_process_exits_at_once_with_the_variables_name(name: str) -> None:
     assert "hunter2" not in done.stderr
 
 
-# ----------------------------------------------------------------------------------------------------
-# the session's settings
+# -- the session's settings ------------------------------------------------------------------------------
 
 STRANGE = {
     "DateStyle": "German",

@@ -49,8 +49,7 @@ def test_a_healthy_installation_has_no_finding(doctor_env: DoctorEnvironment) ->
     assert doctor_env.examine() == []
 
 
-# ----------------------------------------------------------------------------------------------------
-# faults in PostgreSQL
+# -- faults in PostgreSQL --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", IN_POSTGRES, ids=lambda fault: f"{fault.code}: {fault.plant[0][:40]}")
@@ -71,8 +70,7 @@ def test_a_fault_in_postgresql_is_the_only_finding(doctor_env: DoctorEnvironment
     assert found[0].evidence
 
 
-# ----------------------------------------------------------------------------------------------------
-# faults in RabbitMQ
+# -- faults in RabbitMQ ----------------------------------------------------------------------------------
 
 
 def queue(
@@ -255,8 +253,7 @@ def test_the_installation_is_healthy_again(doctor_env: DoctorEnvironment) -> Non
     eventually(lambda: not doctor_env.examine(), 10, "health")
 
 
-# ----------------------------------------------------------------------------------------------------
-# faults in the embedded broker
+# -- faults in the embedded broker -----------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -311,8 +308,7 @@ def test_a_fault_in_the_embedded_broker_is_the_only_finding(
             declare(connection, choreography())
 
 
-# ----------------------------------------------------------------------------------------------------
-# faults in the settings
+# -- faults in the settings ------------------------------------------------------------------------------
 
 
 def test_each_missing_server_is_named(doctor_env: DoctorEnvironment) -> None:
@@ -382,8 +378,7 @@ def test_a_wrong_host_clock_is_found(doctor_env: DoctorEnvironment, monkeypatch:
     assert codes(doctor_env.examine()) == {"clock-apart"}
 
 
-# ----------------------------------------------------------------------------------------------------
-# record and report
+# -- record and report -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

@@ -22,8 +22,7 @@ def _products(orders_database: str) -> None:
     create_products()
 
 
-# -----------------------------------------------------------------------------------------------------------
-# formats
+# -- formats ---------------------------------------------------------------------------------------------
 
 
 def test_a_csv_row_is_an_order_and_equal_rows_are_two(
@@ -80,8 +79,7 @@ def test_standard_input_is_read_to_its_end_first(
     assert (again.result["placed"], again.result["placed_before"]) == (0, 3)
 
 
-# ----------------------------------------------------------------------------------------------------
-# bad lines and files
+# -- bad lines and files ---------------------------------------------------------------------------------
 
 DEEP = "[" * 5000
 CSV_FAULTS = [

@@ -32,8 +32,7 @@ def _products(orders_database: str) -> None:
     create_products()
 
 
-# ------------------------------------------------------------------------------------------------------------
-# twice
+# -- twice -----------------------------------------------------------------------------------------------
 
 
 def test_the_same_file_again_places_nothing(
@@ -86,8 +85,7 @@ def test_an_interrupted_file_continues(run: Callable[..., CommandRun], write: Ca
     assert Order.objects.count() == OrderLine.objects.count() == 50
 
 
-# ----------------------------------------------------------------------------------------------------
-# while it happens
+# -- while it happens ------------------------------------------------------------------------------------
 
 
 def test_ctrl_c_leaves_whole_transactions_and_says_how_to_continue(
@@ -178,8 +176,7 @@ def test_a_long_file_needs_no_more_memory_than_a_short_one(
     assert peak_memory(long) < 1.2 * peak_memory(short) + 100_000
 
 
-# ----------------------------------------------------------------------------------------------------
-# real orders
+# -- real orders -----------------------------------------------------------------------------------------
 
 
 def test_the_real_orders_are_unchanged_and_valid(run: Callable[..., CommandRun]) -> None:

@@ -223,8 +223,7 @@ def test_reconcile_finds_missing_money_of_a_pruned_order(in_process: InProcessSa
         in_process.probe.query("inventory", "ALTER TABLE reservation ENABLE TRIGGER USER")
 
 
-# ----------------------------------------------------------------------------------------------------
-# what the database refuses
+# -- what the database refuses ---------------------------------------------------------------------------
 
 
 def test_the_audit_trail_refuses_to_delete_young_events(in_process: InProcessSagas) -> None:
@@ -257,8 +256,7 @@ def test_the_horizon_is_a_week_away_and_never_moves_back(in_process: InProcessSa
         in_process.probe.query("orders", statement)
 
 
-# ----------------------------------------------------------------------------------------------------
-# the command
+# -- the command -----------------------------------------------------------------------------------------
 
 
 def test_the_command_reports_what_was_deleted(

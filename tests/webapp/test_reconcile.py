@@ -64,8 +64,7 @@ def change(url: str, sql: str, *parameters: object) -> None:
         connection.close()
 
 
-# ------------------------------------------------------------------------------------------------------
-# violations
+# -- violations ------------------------------------------------------------------------------------------
 
 
 def test_settled_orders_give_no_violation(corruptible: CorruptibleDatabases) -> None:
@@ -152,8 +151,7 @@ def test_an_ended_sagas_first_pack_may_be_pruned_first(
     assert corruptible.audit().clean
 
 
-# ----------------------------------------------------------------------------------------------------
-# the command
+# -- the command -----------------------------------------------------------------------------------------
 
 
 def test_a_clean_result_exits_with_0_and_a_summary(samples: SampleDatabases) -> None:
@@ -215,8 +213,7 @@ def test_an_invalid_grace_period_is_refused(text: str) -> None:
         grace(text)
 
 
-# ----------------------------------------------------------------------------------------------------
-# the grace
+# -- the grace -------------------------------------------------------------------------------------------
 
 
 MOVES = "UPDATE ordersaga_saga SET moved_at = now() WHERE id = %(saga)s"
@@ -324,8 +321,7 @@ def _place_some(rehearsed: RehearsedOrders) -> None:
         rehearsed.rehearsal.collect()
 
 
-# ---------------------------------------------------------------------------------------------------------
-# the size
+# -- the size --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

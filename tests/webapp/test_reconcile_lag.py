@@ -66,8 +66,7 @@ def insert_outbox_row(
     corruptible.corrupt(database, sql.format(kind=kind, recipient=recipient, payload=payload))
 
 
-# ----------------------------------------------------------------------------------------------------
-# the outboxes
+# -- the outboxes ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("database", OWNERS)
@@ -144,8 +143,7 @@ def test_a_trail_that_was_complete_before_is_read_once_more(corruptible: Corrupt
     assert [suspects for _, suspects in waits.recorded] == [1]
 
 
-# ---------------------------------------------------------------------------------------------------------
-# the queue
+# -- the queue -------------------------------------------------------------------------------------------
 
 
 def management(rabbitmq: RabbitMQ) -> str:
@@ -255,8 +253,7 @@ def test_the_broker_is_not_queried_without_lag(corruptible: CorruptibleDatabases
     assert not [warning for warning in report.warnings if "outboxes" in warning]
 
 
-# ----------------------------------------------------------------------------------------------------
-# the command
+# -- the command -----------------------------------------------------------------------------------------
 
 
 def test_a_stopped_audit_pool_is_lag_until_it_catches_up(

@@ -50,8 +50,7 @@ def shop(orders_database: str) -> None:
     )
 
 
-# -----------------------------------------------------------------------------------------------------------
-# options
+# -- options ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -83,8 +82,7 @@ def test_an_invalid_option_is_refused_with_a_reason(words: list[str], output: st
     assert output in str(refused.value)
 
 
-# ------------------------------------------------------------------------------------------------------------
-# plan
+# -- plan ------------------------------------------------------------------------------------------------
 
 
 def test_the_same_seed_plans_the_same_orders() -> None:
@@ -111,8 +109,7 @@ def test_kinds_are_shuffled() -> None:
     assert 400 < sum(a != b for a, b in pairwise(outcomes)) < 600
 
 
-# -----------------------------------------------------------------------------------------------------------
-# placing
+# -- placing ---------------------------------------------------------------------------------------------
 
 
 def run_seed_orders(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
@@ -171,8 +168,7 @@ def test_an_empty_catalogue_names_the_command_to_run() -> None:
     assert refused.value.returncode == 2
 
 
-# -----------------------------------------------------------------------------------------------------------
-# summary
+# -- summary ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("shop")
@@ -203,8 +199,7 @@ def test_the_summary_counts_orders_and_reasons_of_roll_back(
     assert figures.settling >= figures.slowest >= figures.median > 0
 
 
-# ----------------------------------------------------------------------------------------------------
-# as a user meets it
+# -- as a user meets it ----------------------------------------------------------------------------------
 
 
 def test_an_unreachable_database_is_named_with_its_address() -> None:

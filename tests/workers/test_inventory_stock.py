@@ -14,8 +14,7 @@ from workers.inventory import seed, stock
 from workers.inventory.steps import release_stock, reserve_stock, ship_stock
 from workers.signals import OrderConfirmed, OutOfStock, StockReleased, StockReserved, StockShipped
 
-# ------------------------------------------------------------------------------------------------------------
-# holding
+# -- holding ---------------------------------------------------------------------------------------------
 
 
 def test_an_order_that_fits_is_held_line_by_line(inventory_session: Session) -> None:
@@ -107,8 +106,7 @@ def test_a_batch_of_very_many_skus_does_not_exhaust_the_lock_table(inventory_ses
     assert 0 < held <= stock.LOCK_SLOTS
 
 
-# ----------------------------------------------------------------------------------------------------
-# releasing, shipping
+# -- releasing, shipping ---------------------------------------------------------------------------------
 
 
 def test_released_units_are_on_hand_again(inventory_session: Session) -> None:
@@ -153,8 +151,7 @@ def test_a_saga_that_holds_nothing_has_nothing_to_release(inventory_session: Ses
         stock.release(inventory_session, [saga_id(7)])
 
 
-# ---------------------------------------------------------------------------------------------------------
-# seed, steps
+# -- seed, steps -----------------------------------------------------------------------------------------
 
 
 def test_seeding_twice_only_refills_missing_units(inventory_session: Session) -> None:

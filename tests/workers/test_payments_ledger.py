@@ -26,8 +26,7 @@ from workers.payments.seed import NewWallet, open_wallets
 from workers.payments.steps import charge, refund
 from workers.signals import Decline, PaymentCharged, PaymentDeclined, PaymentRefunded, StockReserved
 
-# ------------------------------------------------------------------------------------------------------------
-# charging
+# -- charging --------------------------------------------------------------------------------------------
 
 
 def test_a_charge_moves_money_from_the_wallet_to_the_sales(payments_session: Session) -> None:
@@ -115,8 +114,7 @@ def test_four_hundred_orders_take_as_few_statements_as_one(
     assert find_ledger_mismatches(payments_session) == []
 
 
-# -----------------------------------------------------------------------------------------------------------
-# refunding
+# -- refunding -------------------------------------------------------------------------------------------
 
 
 def test_a_refund_returns_the_amount_in_the_ledger(payments_session: Session) -> None:
@@ -187,8 +185,7 @@ def test_a_refund_to_a_missing_wallet_raises(payments_session: Session) -> None:
         refund_sagas(payments_session, 1)
 
 
-# ---------------------------------------------------------------------------------------------------------
-# seed, steps
+# -- seed, steps -----------------------------------------------------------------------------------------
 
 
 def test_opening_wallets_twice_adds_no_money(payments_session: Session) -> None:

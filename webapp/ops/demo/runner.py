@@ -109,8 +109,7 @@ class Demo:
             return self._failed(failed)
         return self._status
 
-    # -------------------------------------------------------------------------------------------------------
-    # starting
+    # -- starting ----------------------------------------------------------------------------------------
 
     def _start(self, held: paths.Lock) -> None:
         say, secrets = self._output, self._paths.secrets()
@@ -157,8 +156,7 @@ class Demo:
         elif code:
             raise child.failed()
 
-    # --------------------------------------------------------------------------------------------------------
-    # orders
+    # -- orders ------------------------------------------------------------------------------------------
 
     def _run_orders(self) -> None:
         """Place orders, wait until they have settled, and reconcile the databases."""
@@ -196,8 +194,7 @@ class Demo:
         )
         return run_child(child, self._children), read_result(file)
 
-    # --------------------------------------------------------------------------------------------------------
-    # pages
+    # -- pages -------------------------------------------------------------------------------------------
 
     def _show_pages(self) -> None:
         say, admin = self._output, f"{self._web.url}/admin"
@@ -228,8 +225,7 @@ class Demo:
             say.line("Ctrl-C stops everything. To place more orders from another terminal:")
             say.line(f"  {command}", "dim")
 
-    # ----------------------------------------------------------------------------------------------------
-    # end
+    # -- end ---------------------------------------------------------------------------------------------
 
     @contextmanager
     def _with_reaper(self, held: paths.Lock) -> Iterator[None]:

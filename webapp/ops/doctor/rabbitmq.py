@@ -113,8 +113,7 @@ class RabbitMQ:
         )
         return error("broker-unreachable", "broker", "it cannot be reached", safe_message(fault), remedy)
 
-    # -- with the management interface
-    # -------------------------------------------------------------------------------
+    # -- with the management interface -------------------------------------------------------------------
 
     def _check_by_management(self) -> Iterator[Finding]:
         found = {q["name"]: q for q in self.management.get("queues", self.vhost) or []}
@@ -301,8 +300,7 @@ class RabbitMQ:
 
         self.management.delete("connections", connection)
 
-    # -- without it
-    # --------------------------------------------------------------------------------------------------
+    # -- without it --------------------------------------------------------------------------------------
 
     def _check_by_amqp(self, connection: Connection) -> Iterator[Finding]:
         """Declare passively to find what is missing; then declare, which fails if arguments differ."""

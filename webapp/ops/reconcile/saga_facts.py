@@ -152,8 +152,7 @@ class SagaFacts:
         """Return the steps in one of these states."""
         return sorted(step for step, state in self.journal.items() if state in states)
 
-    # -- evidence: each side in its own words
-    # ------------------------------------------------------------------------
+    # -- evidence: each side in its own words ------------------------------------------------------------
 
     def describe_order(self) -> str:
         """Describe the saga's row, as evidence."""

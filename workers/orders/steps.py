@@ -1,7 +1,7 @@
 """The participant ``orders``: it holds the order's status and decides between confirm, expire and cancel.
 
-Before a deciding step runs, the engine changes the saga's status by compare-and-set; the step receives only
-the sagas that its transaction has changed. Import after :func:`workers.django_setup.setup`.
+The engine locks the sagas that are PENDING, runs a deciding step for those only, and then changes their
+status, all in one transaction. Import after :func:`workers.django_setup.setup`.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def record_too_late(asked: Batch[CancelAsked]) -> None:
 
 @orders.step
 def complete_order(shipped: Batch[StockShipped]) -> None:
-    """Consume the pivot's signal; the engine then completes the saga."""
+    """Declare the end: the engine completes a saga when the initiator consumes the pivot's signal."""
 
 
 def _answer(asked: Batch[CancelAsked], outcome: CancelRequest.Outcome) -> None:

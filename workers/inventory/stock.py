@@ -25,7 +25,7 @@ LOCK_SLOTS = 1024
 
 # Rows are one JSON parameter, which PostgreSQL reads in half the time of arrays.
 ON_HAND = text("SELECT sku, on_hand FROM product WHERE sku = ANY(:skus)")
-KNOW = text("INSERT INTO product (sku) SELECT unnest(CAST(:skus AS text[])) ON CONFLICT DO NOTHING")
+ADD_PRODUCTS = text("INSERT INTO product (sku) SELECT unnest(CAST(:skus AS text[])) ON CONFLICT DO NOTHING")
 RESERVE = text("""
     INSERT INTO reservation (saga_id, line, order_number, sku, quantity) SELECT saga, n, "of", sku, quantity
     FROM json_to_recordset(:rows) AS row (saga uuid, n smallint, "of" text, sku text, quantity int)
@@ -36,16 +36,16 @@ RESERVED = text("""
     SELECT DISTINCT sku FROM reservation
     WHERE saga_id = ANY(CAST(:sagas AS uuid[])) AND saga_id BETWEEN :first AND :last
 """)
-END = text("""
+END_RESERVATIONS = text("""
     UPDATE reservation SET state = :state, at = now()
     WHERE saga_id = ANY(CAST(:sagas AS uuid[])) AND saga_id BETWEEN :first AND :last AND state = 'held'
     RETURNING CAST(saga_id AS text), sku, quantity
 """)
-MOVE = text("""
+INSERT_MOVEMENTS = text("""
     INSERT INTO movement (saga_id, sku, kind, quantity) SELECT saga, sku, :kind, n
     FROM json_to_recordset(:rows) AS row (saga uuid, sku text, n int)
 """)
-COUNT = text("""
+UPDATE_COUNTERS = text("""
     UPDATE product
     SET received = received + n * :received, on_hand = on_hand + n * :on_hand,
         held = held + n * :held, sold = sold + n * :sold
@@ -143,7 +143,7 @@ def ship(session: Session, sagas: Collection[SagaId]) -> None:
 def receive(session: Session, goods: Mapping[Sku, int]) -> None:
     """Add received units; unknown SKUs are created, also with 0 units."""
     _lock(session, goods)
-    session.execute(KNOW, {"skus": sorted(goods)})
+    session.execute(ADD_PRODUCTS, {"skus": sorted(goods)})
     arrived: dict[tuple[SagaId | None, Sku], int] = {(None, sku): n for sku, n in goods.items() if n}
     if arrived:
         _move(session, Kind.RECEIVED, arrived)
@@ -167,7 +167,7 @@ def _end(session: Session, kind: Kind, sagas: Collection[SagaId]) -> None:
     these = {"sagas": array(ids), "first": ids[0], "last": ids[-1]}
     # a reservation's SKU never changes, so it may be read before the lock
     _lock(session, session.scalars(RESERVED, these))
-    ended = session.execute(END, {**these, "state": State(kind).value}).all()
+    ended = session.execute(END_RESERVATIONS, {**these, "state": State(kind).value}).all()
     if missing := set(sagas) - {saga for saga, _, _ in ended}:
         raise NotHeld(kind, missing)
     units: dict[tuple[SagaId | None, Sku], int] = defaultdict(int)
@@ -182,11 +182,11 @@ def _move(session: Session, kind: Kind, units: Mapping[tuple[SagaId | None, Sku]
     for (_, sku), n in units.items():
         totals[sku] += n
     rows: list[object] = [{"sku": sku, "n": n} for sku, n in totals.items()]
-    counted = session.scalars(COUNT, {**EFFECT[kind], "rows": _json(rows)})
+    counted = session.scalars(UPDATE_COUNTERS, {**EFFECT[kind], "rows": _json(rows)})
     if uncounted := totals.keys() - set(counted):
         raise StockMoved(kind, uncounted)
     rows = [{"saga": saga, "sku": sku, "n": n} for (saga, sku), n in units.items()]
-    session.execute(MOVE, {"kind": kind.value, "rows": _json(rows)})
+    session.execute(INSERT_MOVEMENTS, {"kind": kind.value, "rows": _json(rows)})
 
 
 def _json(rows: object) -> str:

@@ -115,11 +115,11 @@ class Load:
             )
 
     def _cancel_due(self) -> None:
-        from webapp.orders.services import cancel_order
+        from webapp.orders.services import send_cancel_request
 
         while self._cancels and self._cancels[0][0] <= time.monotonic():
             _, _, placed = heapq.heappop(self._cancels)
-            self._retry_on_error(partial(cancel_order, placed, "the customer"))
+            self._retry_on_error(partial(send_cancel_request, placed, "the customer"))
 
     def _retry_on_error(self, act: Callable[[], Any]) -> Any:
         """Retry until it succeeds or the run ends."""

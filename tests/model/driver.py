@@ -24,7 +24,7 @@ from tests.model.state import AGAIN, CONSUMED_BY, OWNED, Act, SagaState
 from tests.support.databases import Databases
 from webapp.orders.models import CancelRequest, Product
 from webapp.orders.pricing import Item
-from webapp.orders.services import cancel_order, place_order
+from webapp.orders.services import place_order, send_cancel_request
 from workers.inventory import stock
 from workers.payments.seed import NewWallet, open_wallets
 
@@ -175,7 +175,7 @@ class ReplayedSaga:
         elif act.signal == "deadline":
             self.rehearsal.due("deadline", self.saga)
         elif act.signal == "cancel":
-            cancel_order(self.order, "the customer")
+            send_cancel_request(self.order, "the customer")
         elif act.signal == "watchdog":
             self.run_watchdog()
             self.gather()

@@ -10,7 +10,7 @@ import pytest
 
 from ordersaga.testing import QueuedEnvelope
 from tests.model.driver import ModelDriver, ReplayedSaga
-from webapp.orders.services import cancel_order
+from webapp.orders.services import send_cancel_request
 
 GOOD = {("CONFIRMED", 1, 0, 0, 1), ("ROLLED_BACK", 0, 0, 0, 0), ("ROLLED_BACK", 1, 1, 0, 0)}
 
@@ -65,7 +65,7 @@ def run(
         if provided:
             replayed.provide(step)
     if course.cancelled:
-        cancel_order(replayed.order, "the customer")
+        send_cancel_request(replayed.order, "the customer")
         deliver_first(replayed, "signal.CancelAsked")
     if course.expired:
         replayed.rehearsal.due("deadline", replayed.saga)

@@ -26,7 +26,7 @@ setup()
 from webapp.orders import services  # noqa: E402 - needs Django's models
 from webapp.orders.models import CancelRequest, Order, Product  # noqa: E402
 from webapp.orders.pricing import Item, NewOrder  # noqa: E402
-from webapp.orders.services import cancel_order  # noqa: E402
+from webapp.orders.services import send_cancel_request  # noqa: E402
 from workers.order_saga import order_saga  # noqa: E402
 
 __all__ = ["Item", "OrderFactory"]
@@ -127,7 +127,7 @@ class OrderFactory:
     def cancel(self, saga: SagaId) -> None:
         """Request a cancellation."""
         with django_at(self.databases.orders):
-            cancel_order(Order.objects.get(saga_id=saga), "the customer")
+            send_cancel_request(Order.objects.get(saga_id=saga), "the customer")
 
     def cancel_outcome(self, saga: SagaId) -> str | None:
         """Return the outcome of the request to cancel, or None while it is open."""

@@ -21,7 +21,7 @@ from tests.support.postgres import OWNER, Postgres
 from webapp.ops.reconcile import Auditor, Report
 from webapp.orders.models import Order, Product
 from webapp.orders.pricing import Item
-from webapp.orders.services import cancel_order, place_order
+from webapp.orders.services import place_order, send_cancel_request
 from workers.choreography import choreography
 from workers.inventory import stock
 from workers.inventory.seed import receive
@@ -91,19 +91,19 @@ def create_sample_orders(databases: Databases) -> dict[str, SampleOrder]:
         orders["declined"] = rehearsed.place("eve")
         orders["out of stock"] = rehearsed.place("ann", Item("TEA", 1), Item("GONE", 1), Item("CUP", 1))
         orders["cancelled at once"] = rehearsed.place()
-        cancel_order(orders["cancelled at once"], "ann")
+        send_cancel_request(orders["cancelled at once"], "ann")
         rehearsed.run()
 
         orders["cancelled when charged"] = rehearsed.place()
         rehearsed.run_all_but("signal.PaymentCharged")
-        cancel_order(orders["cancelled when charged"], "ann")
+        send_cancel_request(orders["cancelled when charged"], "ann")
         rehearsed.run_all_but("signal.PaymentCharged")
         orders["expired"] = rehearsed.place()
         rehearsed.run_all_but("signal.OrderPlaced")
         rehearsed.rehearsal.due("deadline", str(orders["expired"].saga_id))
         rehearsed.run()
 
-        cancel_order(orders["confirmed"], "ann")
+        send_cancel_request(orders["confirmed"], "ann")
         orders["unshippable"] = rehearsed.place()
         with patch.object(stock, "ship", _failing(stock.ship, str(orders["unshippable"].saga_id))):
             rehearsed.run()

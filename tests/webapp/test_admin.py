@@ -14,7 +14,7 @@ from ordersaga.ids import new_id
 from webapp.audit.models import DeadLetter, SagaEvent
 from webapp.orders.models import Order, Product
 from webapp.orders.pricing import Item
-from webapp.orders.services import cancel_order, place_order
+from webapp.orders.services import place_order, send_cancel_request
 
 OURS = [
     m
@@ -30,7 +30,7 @@ def order(orders_database: str) -> Order:
     for n in range(3):
         place_order(customer=f"other-{n}", lines=[Item("TEA", 1)], idempotency_key=f"other-{n}")
     order = place_order(customer="ann", lines=[Item("TEA", 2)], idempotency_key="k")
-    cancel_order(order, "ann")
+    send_cancel_request(order, "ann")
     return order
 
 

@@ -8,7 +8,7 @@ from django.db import connection
 from ordersaga import Batch, DeadlinePassed
 from tests.webapp.sample_orders import create_products, emitted_topics, place
 from webapp.orders.models import CancelRequest, Order
-from webapp.orders.services import cancel_order
+from webapp.orders.services import send_cancel_request
 from workers.orders import steps
 from workers.signals import CancelAsked, OrderCancelled, OrderConfirmed, OrderExpired, PaymentCharged
 
@@ -20,23 +20,23 @@ def _catalogue(orders_database: str) -> None:
 
 def test_a_cancel_is_recorded_with_its_signal_in_one_transaction() -> None:
     order = place()
-    request = cancel_order(order, "ann")
+    request = send_cancel_request(order, "ann")
     assert (request.asked_by, request.outcome) == ("ann", None)
     assert emitted_topics() == ["signal.OrderPlaced", "signal.CancelAsked"]
 
 
 def test_two_requests_to_cancel_are_one() -> None:
     order = place()
-    assert cancel_order(order, "ann") == cancel_order(order, "shop")
+    assert send_cancel_request(order, "ann") == send_cancel_request(order, "shop")
     assert order.cancel_request.asked_by == "ann"
 
 
 def test_an_answered_request_emits_no_more_signals() -> None:
     order = place()
-    request = cancel_order(order, "ann")
+    request = send_cancel_request(order, "ann")
     request.outcome, request.answered_at = "too_late", request.asked_at
     request.save()
-    cancel_order(order, "ann")
+    send_cancel_request(order, "ann")
     assert emitted_topics().count("signal.CancelAsked") == 1
 
 
@@ -46,7 +46,7 @@ def test_an_answered_request_emits_no_more_signals() -> None:
 def test_a_timely_cancel_refuses_the_saga() -> None:
     order, other = place(), place(idempotency_key="other")
     for each in (order, other):
-        cancel_order(each, "ann")
+        send_cancel_request(each, "ann")
     asked = Batch({str(order.saga_id): CancelAsked(order=str(order.id))})
     assert dict(steps.cancel.function(asked)) == {str(order.saga_id): OrderCancelled(order=str(order.id))}
     assert set(CancelRequest.objects.values_list("order", "outcome")) == {
@@ -57,7 +57,7 @@ def test_a_timely_cancel_refuses_the_saga() -> None:
 
 def test_a_late_cancel_gets_its_final_outcome() -> None:
     order = place()
-    cancel_order(order, "ann")
+    send_cancel_request(order, "ann")
     asked = Batch({str(order.saga_id): CancelAsked(order=str(order.id))})
     steps.record_too_late(asked)
     steps.cancel.function(asked)
@@ -72,7 +72,7 @@ def test_undoing_a_confirmation_clears_the_order() -> None:
     confirmed = steps.confirm_order.function(charged, connection)
     assert dict(confirmed) == {str(order.saga_id): OrderConfirmed(order=str(order.id))}
     assert list(Order.objects.filter(confirmed_at=None)) == [other]
-    steps.cancel_order.function(confirmed)
+    steps.revoke_confirmation.function(confirmed)
     assert Order.objects.filter(confirmed_at=None).count() == 2
 
 

@@ -34,7 +34,7 @@ from webapp.audit.models import SagaEvent
 from webapp.orders.exceptions import IdempotencyConflict, OrderRefused
 from webapp.orders.models import CancelRequest, Order, Saga
 from webapp.orders.pricing import Item, NewOrder, PricedOrder, price_each
-from webapp.orders.services import cancel_order, place_all, place_priced
+from webapp.orders.services import place_all, place_priced, send_cancel_request
 
 router = Router(tags=["orders"])
 read, write = ScopedToken(Scope.READ_ORDERS), ScopedToken(Scope.WRITE_ORDERS)
@@ -138,7 +138,7 @@ def read_order(request: HttpRequest, number: Number, wait: Wait = 0) -> dict[str
 @router.post("/{number}/cancel", auth=write, response={202: OrderOutput, 404: ProblemOutput, **ERRORS})
 def cancel(request: HttpRequest, number: Number) -> Status[Any]:
     """Ask for an order to be cancelled. Its saga decides: `cancellation.outcome` is cancelled or too_late."""
-    cancel_order(_found(number), request.api_client.recorded_name)  # type: ignore[attr-defined]
+    send_cancel_request(_found(number), request.api_client.recorded_name)  # type: ignore[attr-defined]
     return Status(202, _output(_found(number)))
 
 

@@ -201,8 +201,8 @@ def _to_order(priced: PricedOrder, saga: UUID, number: int, placed_at: datetime)
     return order
 
 
-def cancel_order(order: Order, asked_by: str) -> CancelRequest:
-    """Request that ``order`` is cancelled; its saga sets the request's ``outcome``: cancelled, or too late.
+def send_cancel_request(order: Order, asked_by: str) -> CancelRequest:
+    """Send the saga of ``order`` a request to cancel; it sets ``outcome`` to cancelled or too late.
 
     A repeated call returns the same request and, while it has no outcome, sends its signal again.
 
@@ -252,7 +252,7 @@ def request_cancellation(order: int, *, by: str, reason: str) -> str:
             raise ActionRefused(
                 f"Order {order}: an earlier request was answered: {asked_before.get_outcome_display()}."
             )
-        cancel_order(found, by)
+        send_cancel_request(found, by)
         order_operations.note(str(found.saga_id), "cancel asked", db=connection, by=by, reason=reason)
     if asked_before is not None:
         return f"Order {order}: the cancel request of {asked_before.asked_by} was sent again."

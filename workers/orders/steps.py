@@ -43,7 +43,7 @@ def confirm_order(charged: Batch[PaymentCharged], db: BaseDatabaseWrapper) -> Ba
 
 
 @confirm_order.undo
-def cancel_order(confirmed: Batch[OrderConfirmed]) -> None:
+def revoke_confirmation(confirmed: Batch[OrderConfirmed]) -> None:
     """Revoke the confirmation, after shipping has failed for the last time."""
     Order.objects.filter(saga_id__in=confirmed).update(confirmed_at=None)
 

@@ -12,7 +12,7 @@ from django.db import transaction
 from webapp.ops.cli.graceful_stop import StopRequest
 from webapp.ops.loadgen.plan import Planned
 from webapp.orders.models import Order
-from webapp.orders.services import cancel_order, place_orders
+from webapp.orders.services import place_orders, send_cancel_request
 
 ASKED_BY = "seed_orders"
 
@@ -83,5 +83,5 @@ class Run:
         if due:
             with transaction.atomic():
                 for order in due:
-                    cancel_order(order, ASKED_BY)
+                    send_cancel_request(order, ASKED_BY)
             self.asked += len(due)

@@ -68,7 +68,10 @@ def test_a_user_with_view_permission_sees_orders(order: Order) -> None:
     assert "ann" in page(client_of(user), Order)
 
 
-@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+READ_ONLY = [model for model in OURS if model is not Product]
+
+
+@pytest.mark.parametrize("model", READ_ONLY, ids=lambda model: model.__name__)
 def test_adding_changing_and_deleting_are_forbidden(model: type, order: Order, staff: Client) -> None:
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}"  # type: ignore[attr-defined]
     assert page(staff, model)

@@ -323,7 +323,9 @@ def test_a_token_is_made_listed_and_revoked_by_command(
     assert Caller(secret).get(ORDERS).status_code == 200
 
     call_command("api_token", "list")
-    [listed] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert "web shop" in capsys.readouterr().out
+    call_command("api_token", "list", "--json")
+    [listed] = json.loads(capsys.readouterr().out)["tokens"]
     assert (listed["name"], listed["scopes"], listed["revoked_at"]) == ("web shop", ["orders:read"], None)
     assert secret not in json.dumps(listed)
 

@@ -131,9 +131,10 @@ def claim(
 ) -> Claim:
     """Claim due rows as envelopes; the caller publishes them and commits, or rolls back.
 
-    Rows for participants become due for the observers of ``choreography``. A signal that no participant
-    consumes is sent to the observers alone or is dropped, because the broker would keep it as a message
-    without a queue. Timers become due again by the intervals of the saga's watchdog.
+    After a row is published to participants, it is kept and published once more, to the observers of
+    ``choreography``. A signal that no participant consumes is published to the observers only, or is deleted,
+    because the broker would keep it as a message without a queue. Timers become due again by the intervals of
+    the saga's watchdog.
 
     :param since: the earliest due time to scan; see :class:`ordersaga.scan_bound.ScanBound`.
     :param holds: whether to hold a timer this time.

@@ -5,11 +5,11 @@ from ordersaga.sql import AMONG
 HORIZON = "interval '250 milliseconds'"
 """The longest sleep of a relay."""
 
-# Whether a row fell due within the relay's longest sleep, so that the relay is awake or polls soon. If not,
-# the writer sends NOTIFY; at commit it takes a lock that all databases of the server share, so it is avoided.
-# The query does not see the rows of its statement. The lower bound excludes deleted rows, which an old
-# snapshot keeps. ORDER BY makes the planner use the index.
-PENDING = f"""
+# Finds a row that fell due within the relay's longest sleep; if there is one, the relay is awake or polls
+# soon. If there is none, the writer sends NOTIFY. A NOTIFY takes a lock at commit that all databases of the
+# server share, so it is avoided. The query does not see the rows that its own statement inserts. The lower
+# bound excludes deleted rows that an old snapshot keeps. ORDER BY makes the planner use the index.
+RECENTLY_DUE = f"""
     SELECT 1 FROM ordersaga_outbox WHERE participant = {{participant}}
     AND due_at > statement_timestamp() - {HORIZON} AND due_at <= statement_timestamp()
     ORDER BY participant DESC, due_at DESC, id DESC LIMIT 1
@@ -18,14 +18,14 @@ PENDING = f"""
 # One statement writes all messages of a transaction. Notices are batched by the second, because nothing
 # blocks on them. NOTIFY names the participant, because several may share a database.
 _RECORD = f"""
-WITH said AS (
+WITH packs AS (
     INSERT INTO ordersaga_pack (id, topic, payload) SELECT * FROM unnest(%s::bigint[], %s::text[], {{packs}})
     RETURNING id
-), owed AS (
+), pack_rows AS (
     INSERT INTO ordersaga_outbox (participant, topic, signals, pack_id)
     SELECT %s, w.topic, w.signals, w.pack
     FROM unnest(%s::bigint[], %s::text[], %s::integer[]) AS w(pack, topic, signals)
-), posted AS (
+), message_rows AS (
     INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, signals, payload, due_at)
     SELECT %s, w.kind, w.topic, w.recipient, w.signals, w.payload, CASE
         WHEN w.topic = 'notice' THEN date_trunc('second', clock_timestamp()) + interval '1 second'
@@ -33,7 +33,7 @@ WITH said AS (
     FROM unnest(%s::text[], %s::text[], %s::text[], %s::integer[], {{rows}}, %s::interval[])
         AS w(kind, topic, recipient, signals, payload, later)
 )
-SELECT pg_notify('ordersaga_outbox', %s) WHERE ({PENDING.format(participant="%s")}) IS NULL
+SELECT pg_notify('ordersaga_outbox', %s) WHERE ({RECENTLY_DUE.format(participant="%s")}) IS NULL
 """
 
 
@@ -73,10 +73,12 @@ CANCEL_TIMERS = f"DELETE FROM ordersaga_outbox WHERE {AMONG} AND kind = ANY(%s::
 OBSERVERS = "all-observers"
 """The recipient of the observers' copies; no participant can have this name."""
 
-# Claims rows up to a number of bytes; octet_length() does not decompress a text. Timers are not deleted but
-# become due again, because a lost message must not stop them: after the watchdog's first interval, which
-# doubles up to its longest, until they are cancelled. Rows for participants become rows for the observers,
-# batched by topic and second, because nothing blocks on those.
+# Claims rows up to a number of bytes; octet_length() does not decompress a text.
+# * A timer is kept and becomes due again, because a lost message must not stop it. The interval starts at the
+#   watchdog's first and doubles up to its longest, until the timer is cancelled.
+# * A row for participants is kept, if there are observers, and becomes due once more, with the observers as
+#   its recipient. These copies are batched by topic and second, because nothing blocks on them.
+# * Any other row is deleted.
 _CLAIM = """
 WITH due AS (
     SELECT id, kind, topic, recipient, saga_id IS NOT NULL AS timer,

@@ -1,6 +1,6 @@
 """Statements on the sagas' rows in the initiator's database. Rows are locked in the order of their ids."""
 
-from ordersaga.sql.outbox import PENDING
+from ordersaga.sql.outbox import RECENTLY_DUE
 
 OPEN = "coalesce(ended_at, 'infinity') = 'infinity'"
 """Condition for sagas that are selected by id.
@@ -18,10 +18,10 @@ WITH {first}pack AS (
     INSERT INTO ordersaga_saga (id, name, participants, pack_id, deadline_at)
     SELECT saga, %(name)s, %(participants)s::text[], pack.id, clock_timestamp() + %(deadline)s
     FROM unnest(%(sagas)s::uuid[]) AS saga, pack
-), owed AS (
+), pack_row AS (
     INSERT INTO ordersaga_outbox (participant, topic, signals, pack_id)
     SELECT %(initiator)s, %(topic)s, %(signals)s, pack.id FROM pack
-), timed AS (
+), timers AS (
     INSERT INTO ordersaga_outbox (participant, kind, topic, recipient, saga_id, signals, payload, due_at)
     SELECT %(initiator)s, timer.kind, timer.topic, %(initiator)s, saga, 1,
         format(%(timer)s, gen_random_uuid(), saga), clock_timestamp() + timer.later
@@ -29,10 +29,10 @@ WITH {first}pack AS (
         ('deadline', %(deadline_topic)s, %(deadline)s), ('watchdog', %(watchdog_topic)s, %(watchdog)s)
     ) AS timer(kind, topic, later)
 )
-SELECT {answer}CASE WHEN ({pending}) IS NULL THEN pg_notify('ordersaga_outbox', %(initiator)s) END {rows}
+SELECT {answer}CASE WHEN ({recently_due}) IS NULL THEN pg_notify('ordersaga_outbox', %(initiator)s) END {rows}
 """
-_PENDING = PENDING.format(participant="%(initiator)s")
-START = _START.format(first="", payload="%(payload)s", answer="", pending=_PENDING, rows="")
+_RECENTLY_DUE = RECENTLY_DUE.format(participant="%(initiator)s")
+START = _START.format(first="", payload="%(payload)s", answer="", recently_due=_RECENTLY_DUE, rows="")
 
 
 def start_with(writing: str) -> str:
@@ -43,7 +43,11 @@ def start_with(writing: str) -> str:
     number = "to_json(begun.number::text)::text"  # without its quotes it is valid within any JSON string
     payload = f"replace(%(payload)s, %(mark)s, substr({number}, 2, length({number}) - 2)) FROM begun"
     return _START.format(
-        first=f"{writing.strip()}, ", payload=payload, answer="begun.*, ", pending=_PENDING, rows="FROM begun"
+        first=f"{writing.strip()}, ",
+        payload=payload,
+        answer="begun.*, ",
+        recently_due=_RECENTLY_DUE,
+        rows="FROM begun",
     )
 
 

@@ -23,7 +23,7 @@ from ordersaga.envelope import (
 )
 from ordersaga.ids import new_id
 from ordersaga.saga import Watchdog
-from ordersaga.sql import outbox as sql
+from ordersaga.sql import outbox as outbox_sql
 
 CLAIM_ROWS = 400
 """Rows claimed at a time; a row is a pack of up to :data:`FULL_SIGNALS` signals."""
@@ -124,7 +124,7 @@ def claim(
     participant: str,
     choreography: Choreography | None = None,
     *,
-    statement: str = sql.CLAIM,
+    statement: str = outbox_sql.CLAIM,
     since: float = 0.0,
     limit: int = CLAIM_ROWS,
     holds: Callable[[OutboxRow], bool] = lambda _: False,

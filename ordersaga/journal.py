@@ -9,7 +9,7 @@ from ordersaga.batch import SagaId
 from ordersaga.database import Cursor
 from ordersaga.outbox import next_pack
 from ordersaga.sql import among, array
-from ordersaga.sql import journal as sql
+from ordersaga.sql import journal as journal_sql
 
 LATE = frozenset({"barred", "refused", "undone"})
 """States in which a forward signal is late, because its saga is being rolled back."""
@@ -49,7 +49,7 @@ class Journal:
         The caller runs the step for ``runnable`` in this transaction, so that row and effect stand or fall
         together.
         """
-        self._cursor.execute(sql.BEGIN, [step, array(sagas)])
+        self._cursor.execute(journal_sql.BEGIN, [step, array(sagas)])
         rows = self._cursor.fetchall()
         runnable = [saga for saga, _ in rows]
         pack_id = rows[0][1] if rows else next_pack(self._cursor)
@@ -58,34 +58,34 @@ class Journal:
         found = self.lock(step, sorted(set(sagas) - set(runnable)))
         again = [e for e in found.values() if e.state == "retrying"]
         if again:
-            self._cursor.execute(sql.RESUME, [pack_id, step, *among(e.saga for e in again)])
+            self._cursor.execute(journal_sql.RESUME, [pack_id, step, *among(e.saga for e in again)])
             runnable = sorted([*runnable, *(e.saga for e in again)])
         attempts = 1 + max((e.attempts for e in again), default=0)
         return Begun(pack_id, runnable, attempts, {s: e for s, e in found.items() if e.state != "retrying"})
 
     def lock(self, step: str, sagas: Sequence[SagaId]) -> dict[SagaId, Entry]:
         """Lock the committed rows of one step and return them by saga."""
-        self._cursor.execute(sql.LOCK, [step, *among(sagas)])
+        self._cursor.execute(journal_sql.LOCK, [step, *among(sagas)])
         return {saga: Entry(saga, step, state, n, pack) for saga, state, n, pack in self._cursor.fetchall()}
 
     def set(self, step: str, state: str, sagas: Sequence[SagaId]) -> None:
         """Change the state of one step's rows."""
         if sagas:
-            self._cursor.execute(sql.SET_STATE, [state, step, *among(sagas)])
+            self._cursor.execute(journal_sql.SET_STATE, [state, step, *among(sagas)])
 
     def count_attempt(self, step: str, saga: SagaId) -> int | None:
         """Record a failed attempt; return the number of attempts, or None when the step may no longer run."""
-        self._cursor.execute(sql.COUNT_ATTEMPT, [saga, step])
+        self._cursor.execute(journal_sql.COUNT_ATTEMPT, [saga, step])
         row = self._cursor.fetchone()
         return None if row is None else int(row[0])
 
     def give_up(self, step: str, saga: SagaId, pack_id: int) -> None:
         """Change ``retrying`` to ``refused`` (docs/PROTOCOL.md, rule 2), so that a late copy does not run."""
-        self._cursor.execute(sql.GIVE_UP, [pack_id, saga, step])
+        self._cursor.execute(journal_sql.GIVE_UP, [pack_id, saga, step])
 
     def record_refusal(self, sagas: Sequence[SagaId]) -> list[SagaId]:
         """Record that the participant received a refusal; return the sagas for which it is the first."""
-        self._cursor.execute(sql.HEARD, [self._refusal_key, array(sagas)])
+        self._cursor.execute(journal_sql.HEARD, [self._refusal_key, array(sagas)])
         return [saga for (saga,) in self._cursor.fetchall()]
 
     def bar(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:
@@ -93,7 +93,7 @@ class Journal:
 
         These include rows of steps that this release does not declare.
         """
-        self._cursor.execute(sql.BAR, [array(sagas), list(steps)])
+        self._cursor.execute(journal_sql.BAR, [array(sagas), list(steps)])
         entries = self.lock_all(sagas)
         for step in sorted({e.step for e in entries}):
             self.set(step, "barred", [e.saga for e in entries if e.step == step and e.state == "retrying"])
@@ -103,17 +103,17 @@ class Journal:
 
     def lock_all(self, sagas: Sequence[SagaId]) -> list[Entry]:
         """Lock and return the committed rows of these sagas' steps at this participant."""
-        self._cursor.execute(sql.LOCK_ALL, [*among(sagas), self._mine])
+        self._cursor.execute(journal_sql.LOCK_ALL, [*among(sagas), self._mine])
         return [Entry(*row) for row in self._cursor.fetchall()]
 
     def read(self, sagas: Sequence[SagaId]) -> list[Entry]:
         """All rows of these sagas at this participant, including the row ``heard`` of a refusal."""
-        self._cursor.execute(sql.READ_ALL, [*among(sagas), self._mine])
+        self._cursor.execute(journal_sql.READ_ALL, [*among(sagas), self._mine])
         return [Entry(*row) for row in self._cursor.fetchall()]
 
     def count_undo_attempt(self, saga: SagaId, steps: Sequence[str]) -> int:
         """Record a failed undo; return the largest number of attempts, 0 when no row is ``undoing``."""
-        self._cursor.execute(sql.COUNT_UNDO_ATTEMPT, [saga, list(steps)])
+        self._cursor.execute(journal_sql.COUNT_UNDO_ATTEMPT, [saga, list(steps)])
         return max((n for (n,) in self._cursor.fetchall()), default=0)
 
     def add_dead_letter(
@@ -130,7 +130,7 @@ class Journal:
         """Store a signal whose step was given up, for operators."""
         name = f"{type(error).__module__}.{type(error).__qualname__}"
         values = [participant, saga, step, topic, signal, name, clean(str(error)), clean(trace), attempts]
-        self._cursor.execute(sql.DEAD_LETTER, values)
+        self._cursor.execute(journal_sql.DEAD_LETTER, values)
 
 
 def clean(text: str, limit: int = 20_000) -> str:

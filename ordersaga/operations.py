@@ -25,7 +25,7 @@ from ordersaga.protocol.context import Context
 from ordersaga.saga import Saga
 from ordersaga.sql import NO_SAGA
 from ordersaga.sql import journal as journal_sql
-from ordersaga.sql import saga as sql
+from ordersaga.sql import saga as saga_sql
 from ordersaga.sql.outbox import OBSERVERS
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Operations:
         :raises NoTransaction: when no transaction is open.
         """
         cursor = borrow(db)
-        cursor.execute(sql.RESUME, [str(UUID(saga))])
+        cursor.execute(saga_sql.RESUME, [str(UUID(saga))])
         if cursor.fetchone() is None:
             return False
         outbox = self._outbox()

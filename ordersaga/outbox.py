@@ -26,7 +26,7 @@ from ordersaga.ids import derived_id, new_id
 from ordersaga.signal import Refusal, Signal, topic_of
 from ordersaga.sql import among
 from ordersaga.sql import journal as journal_sql
-from ordersaga.sql import outbox as sql
+from ordersaga.sql import outbox as outbox_sql
 
 ANSWER, ATTENTION, NOTICE = "answer", "attention", "notice"
 WATCHDOG, UNDO = "watchdog", "undo"
@@ -180,12 +180,12 @@ class Outbox:
                 _OutboxRow._fields
             )
             values = [ids, topics, *packs, me, ids, topics, counts, me, *columns, *texts, later, me, me]
-            cursor.execute(sql.record(len(packs), len(texts)), values)
+            cursor.execute(outbox_sql.record(len(packs), len(texts)), values)
         for topic, saga, text, wait in self._retries:
-            cursor.execute(sql.RETRY, [me, topic, me, saga, text, wait])
+            cursor.execute(outbox_sql.RETRY, [me, topic, me, saga, text, wait])
         for (kind, topic), timers in self._timers.items():
             sagas, later = (list(column) for column in zip(*timers, strict=True))
-            cursor.execute(sql.TIMERS, [me, kind, topic, me, timer_text(me), sagas, later])
+            cursor.execute(outbox_sql.TIMERS, [me, kind, topic, me, timer_text(me), sagas, later])
 
     def _packs(
         self, cursor: Cursor, pack_id: int | None
@@ -250,7 +250,7 @@ def timer_text(participant: str) -> str:
 
 def cancel_timers(cursor: Cursor, sagas: list[SagaId], *kinds: str) -> None:
     """Remove the sagas' timers of these kinds."""
-    cursor.execute(sql.CANCEL_TIMERS, [*among(sagas), list(kinds)])
+    cursor.execute(outbox_sql.CANCEL_TIMERS, [*among(sagas), list(kinds)])
 
 
 def next_pack(cursor: Cursor) -> int:

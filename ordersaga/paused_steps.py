@@ -27,7 +27,7 @@ from ordersaga.log import LogEvent, failure, safe_message
 from ordersaga.protocol import forward
 from ordersaga.protocol.context import Context
 from ordersaga.signal import topic_of
-from ordersaga.sql import paused_step as sql
+from ordersaga.sql import paused_step as paused_step_sql
 from ordersaga.step import Step
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,9 @@ class Admission(NamedTuple):
 def pause(context: Context, step: Step, row: SignalRow[Any], error: Exception) -> bool:
     """Record that a step is paused and keep ``row`` for a probe; return False if it was paused before."""
     process = f"{os.getpid()}@{socket.gethostname()}"
-    context.cursor.execute(sql.PAUSE, [step.key, step.participant, clean(safe_message(error), 500), process])
+    context.cursor.execute(
+        paused_step_sql.PAUSE, [step.key, step.participant, clean(safe_message(error), 500), process]
+    )
     new, wait = context.cursor.fetchone()
     defer(context, [row], wait)
     context.outbox.flush(context.cursor)
@@ -64,14 +66,14 @@ def admit(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> Admis
 
     The others are deferred.
     """
-    context.cursor.execute(sql.PROBE, [step.key])
+    context.cursor.execute(paused_step_sql.PROBE, [step.key])
     probe = context.cursor.fetchone() is not None
     chosen: list[SignalRow[Any]] = []
     if probe:
         # at random: a faulty order at the front must not be the probe each time
         chosen = [random.choice(rows)]
     else:
-        context.cursor.execute(sql.WAIT, [step.key])
+        context.cursor.execute(paused_step_sql.WAIT, [step.key])
         if context.cursor.fetchone() is None:
             return Admission(list(rows), probe=False)
     defer(context, [row for row in rows if row not in chosen])
@@ -81,7 +83,7 @@ def admit(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> Admis
 
 def defer_if_paused(context: Context, step: Step, row: SignalRow[Any]) -> bool:
     """Defer a row that failed here if another process has paused the step; return whether it has."""
-    context.cursor.execute(sql.WAIT, [step.key])
+    context.cursor.execute(paused_step_sql.WAIT, [step.key])
     found = context.cursor.fetchone()
     if found is not None:
         defer(context, [row])
@@ -91,7 +93,7 @@ def defer_if_paused(context: Context, step: Step, row: SignalRow[Any]) -> bool:
 
 def defer_probe(context: Context, step: Step, row: SignalRow[Any]) -> None:
     """Keep the row of a failed probe for the next one."""
-    context.cursor.execute(sql.WAIT, [step.key])
+    context.cursor.execute(paused_step_sql.WAIT, [step.key])
     found = context.cursor.fetchone()
     defer(context, [row], found[0] if found else timedelta(seconds=1))
     context.outbox.flush(context.cursor)
@@ -99,9 +101,11 @@ def defer_probe(context: Context, step: Step, row: SignalRow[Any]) -> None:
 
 def resume(context: Context, step: Step) -> bool:
     """Record that a step works, and make its deferred signals due; return False if it was not paused."""
-    context.cursor.execute(sql.RESUME, [step.key])
+    context.cursor.execute(paused_step_sql.RESUME, [step.key])
     resumed = context.cursor.fetchone() is not None
-    context.cursor.execute(sql.RELEASE, [context.participant.name, topic_of(step.signature.consumes)])
+    context.cursor.execute(
+        paused_step_sql.RELEASE, [context.participant.name, topic_of(step.signature.consumes)]
+    )
     return resumed
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ordersaga.claim import OutboxRow, OutgoingEnvelope, Refused
 from ordersaga.database import Cursor
-from ordersaga.sql import outbox as sql
+from ordersaga.sql import outbox as outbox_sql
 
 ROW_FIRST, ROW_CAP = 1.0, 60.0
 """Seconds between two attempts of a row that cannot be published: the first interval, which doubles, and the
@@ -70,4 +70,6 @@ class PutBack:
             )
             for row, due, later, refusals, fault in self._rows.values()
         ]  # fmt: skip
-        cursor.execute(sql.PUT_BACK, [participant, *(list(column) for column in zip(*rows, strict=True))])
+        cursor.execute(
+            outbox_sql.PUT_BACK, [participant, *(list(column) for column in zip(*rows, strict=True))]
+        )

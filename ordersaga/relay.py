@@ -27,11 +27,11 @@ from ordersaga.log import LogEvent
 from ordersaga.outbox import NOTICE, WATCHDOG
 from ordersaga.put_back import ROW_CAP, PutBack
 from ordersaga.scan_bound import Poll, ScanBound
-from ordersaga.sql import outbox as sql
+from ordersaga.sql import outbox as outbox_sql
 
 logger = logging.getLogger(__name__)
 
-OF_OBSERVERS = {NOTICE, address_of("", sql.OBSERVERS)}
+OF_OBSERVERS = {NOTICE, address_of("", outbox_sql.OBSERVERS)}
 """Addresses whose messages do not block a saga."""
 LINGER = timedelta(milliseconds=100)
 """How long a relay waits for more rows while many arrive."""
@@ -181,7 +181,7 @@ class Relay:
                     cursor,
                     self._participant,
                     self._choreography,
-                    statement=sql.CLAIM_PREPARED,
+                    statement=outbox_sql.CLAIM_PREPARED,
                     since=self._bound.since,
                     limit=self._limit,
                     holds=self._holds,
@@ -204,7 +204,7 @@ class Relay:
                 for address in self._backoff.taken(envelope.routing_key for envelope in taken):
                     self._release(cursor, address)
                 self._forget(taken)
-                cursor.execute(sql.COMMIT, self._poll_values())
+                cursor.execute(outbox_sql.COMMIT, self._poll_values())
                 self._record_poll(cursor.fetchone())
         except BaseException:
             self.close()  # this releases the claimed rows
@@ -250,7 +250,7 @@ class Relay:
                 "fault": fault,
                 "later": AddressBackoff.PARKED,
             }
-            cursor.execute(sql.PARK, {**values, "since": self._bound.since, "rows": 10 * CLAIM_ROWS})
+            cursor.execute(outbox_sql.PARK, {**values, "since": self._bound.since, "rows": 10 * CLAIM_ROWS})
 
     def _address_refused(self, address: str, fault: str) -> float:
         """Record a refusal; return the seconds until the address is tried again."""
@@ -279,7 +279,7 @@ class Relay:
     def _release(self, cursor: Any, address: str) -> None:
         """Make postponed rows of a recovered address due, as many as one claim takes."""
         cursor.execute(
-            sql.RELEASE, {"participant": self._participant, "address": address, "rows": CLAIM_ROWS}
+            outbox_sql.RELEASE, {"participant": self._participant, "address": address, "rows": CLAIM_ROWS}
         )
         if not cursor.rowcount:
             self._backoff.recovered(address)
@@ -309,7 +309,7 @@ class Relay:
     def _due(self) -> bool:
         """Poll whether a row is due; if not, :meth:`_sleep` knows for how long."""
         with self._connect().cursor() as cursor:
-            cursor.execute(sql.DUE, self._poll_values())
+            cursor.execute(outbox_sql.DUE, self._poll_values())
             self._record_poll(cursor.fetchone())
         return self._idle == 0.0
 
@@ -338,7 +338,7 @@ class Relay:
             sum(
                 envelope.packs
                 for envelope in sent
-                if envelope.recipient != sql.OBSERVERS and envelope.topic != NOTICE
+                if envelope.recipient != outbox_sql.OBSERVERS and envelope.topic != NOTICE
             )
         )
         if not self._linger or sum(envelope.signals for envelope in sent) >= FULL_SIGNALS:
@@ -396,7 +396,7 @@ class Relay:
             connection.autocommit = True
             try:
                 with connection.cursor() as cursor:
-                    cursor.execute(sql.PREPARE)
+                    cursor.execute(outbox_sql.PREPARE)
             except psycopg2.Error:
                 connection.close()
                 raise

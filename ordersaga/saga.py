@@ -20,7 +20,7 @@ from ordersaga.ids import new_id
 from ordersaga.outbox import WATCHDOG, Outbox, next_pack, timer_text
 from ordersaga.signal import DeadlinePassed, Refusal, Signal, topic_of
 from ordersaga.sql import array
-from ordersaga.sql import saga as sql
+from ordersaga.sql import saga as saga_sql
 from ordersaga.trace import check_traceparent
 
 _CHECKED: set[tuple[object, ...]] = set()
@@ -147,7 +147,7 @@ class Saga:
             while part := dict(islice(rest, (len(signals) + 1) // 2)):
                 self._insert(cursor, part, trace)
             return
-        cursor.execute(sql.START, values)
+        cursor.execute(saga_sql.START, values)
 
     def start_with(
         self,
@@ -182,7 +182,7 @@ class Saga:
             raise ValueError(f"the engine has parameters named {', '.join(sorted(reserved))}: rename yours")
         cursor = borrow(db, planned=True, alone=True)
         self._check_database(cursor)
-        cursor.execute(sql.start_with(writing), {**values, **own})
+        cursor.execute(saga_sql.start_with(writing), {**values, **own})
         begun = cursor.fetchone()
         return None if begun is None else tuple(begun[:-1])
 
@@ -197,7 +197,7 @@ class Saga:
         key = (self.initiator, *address_of(cursor))
         if key in _CHECKED:
             return
-        cursor.execute(sql.PARTICIPANTS)
+        cursor.execute(saga_sql.PARTICIPANTS)
         names = [name for (name,) in cursor.fetchall()]
         if names and self.initiator not in names:
             raise WrongDatabase(
@@ -242,7 +242,7 @@ class Saga:
                 f"saga {self.name} does not accept {type(signal).__name__} from outside: list it in `accepts`"
             )
         cursor, saga = borrow(db), str(UUID(saga))
-        cursor.execute(sql.STATUS, [saga])
+        cursor.execute(saga_sql.STATUS, [saga])
         if cursor.fetchone() is None:
             raise UnknownSaga(
                 f"this database has no saga {saga}: check the id, and that `db` is a connection to the "
@@ -258,6 +258,6 @@ class Saga:
         :raises NoTransaction: when no transaction is open on ``db``.
         """
         cursor = borrow(db)
-        cursor.execute(sql.STATUS, [str(UUID(saga))])
+        cursor.execute(saga_sql.STATUS, [str(UUID(saga))])
         found = cursor.fetchone()
         return None if found is None else SagaStatus(*found)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ordersaga.envelope import SignalRow
 from ordersaga.protocol.context import Context
-from ordersaga.sql import saga as sql
+from ordersaga.sql import saga as saga_sql
 
 
 def record_answers(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
@@ -22,4 +22,4 @@ def record_attention(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """Flag sagas that a participant cannot continue, until they move or end."""
     context.lock_sagas(row.saga for row in rows)
     for row in rows:
-        context.cursor.execute(sql.ATTENTION, [row.reason or "needs attention", [row.saga]])
+        context.cursor.execute(saga_sql.ATTENTION, [row.reason or "needs attention", [row.saga]])

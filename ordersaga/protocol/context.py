@@ -16,7 +16,7 @@ from ordersaga.outbox import Outbox, cancel_timers, read_emitted
 from ordersaga.participant import Participant
 from ordersaga.signal import Refusal, Signal
 from ordersaga.sql import array
-from ordersaga.sql import saga as sql
+from ordersaga.sql import saga as saga_sql
 
 VALIDATED_KEY = re.compile(r"^[\w.:-]{1,64}$")
 UNVALIDATED_KEY = re.compile(r"^[\d._/-]{1,64}$")
@@ -101,7 +101,7 @@ class Context:
         if look_up and name is not None and name not in fields:
             packs = [entry.pack_id for entry in self.journal.read([row.saga]) if entry.pack_id is not None]
             if self.initiates:
-                self.cursor.execute(sql.BEGUN_WITH, [row.saga])
+                self.cursor.execute(saga_sql.BEGUN_WITH, [row.saga])
                 packs += [pack for (pack,) in self.cursor.fetchall()]
             emitted = read_emitted(self.cursor, {row.saga: packs})[row.saga]
             found = (_fields(row.saga, name, other.data.get(name), VALIDATED_KEY) for _, other in emitted)
@@ -112,13 +112,13 @@ class Context:
 
     def lock_sagas(self, sagas: Iterable[SagaId]) -> dict[SagaId, str]:
         """Lock the rows of the sagas and return their status; unknown ones are left out."""
-        self.cursor.execute(sql.LOCK, [array(sorted(sagas))])
+        self.cursor.execute(saga_sql.LOCK, [array(sorted(sagas))])
         return dict(self.cursor.fetchall())
 
     def confirm(self, sagas: Sequence[SagaId], *, complete: bool) -> None:
         """PENDING → CONFIRMED for sagas that this transaction has locked as PENDING."""
         if sagas:
-            self.cursor.execute(sql.CONFIRM, [complete, array(sagas)])
+            self.cursor.execute(saga_sql.CONFIRM, [complete, array(sagas)])
             cancel_timers(self.cursor, list(sagas), "deadline", *(["watchdog"] if complete else []))
 
     def roll_back(self, causes: dict[SagaId, RollbackCause]) -> None:
@@ -127,7 +127,7 @@ class Context:
             columns = [
                 list(c) for c in zip(*((saga, *cause) for saga, cause in sorted(causes.items())), strict=True)
             ]
-            self.cursor.execute(sql.ROLL_BACK, columns)
+            self.cursor.execute(saga_sql.ROLL_BACK, columns)
             cancel_timers(self.cursor, list(causes), "deadline")
 
     # -- answers
@@ -147,15 +147,15 @@ class Context:
         known = self.lock_sagas(saga for saga, _ in answers)
         if not known:
             return
-        self.cursor.execute(sql.ANSWER, [[s for s, _ in answers], [p for _, p in answers]])
+        self.cursor.execute(saga_sql.ANSWER, [[s for s, _ in answers], [p for _, p in answers]])
         new = {saga for (saga,) in self.cursor.fetchall()}
         if new:
-            self.cursor.execute(sql.MOVED, [array(sorted(new))])
+            self.cursor.execute(saga_sql.MOVED, [array(sorted(new))])
         self.close(known, causes)
 
     def close(self, sagas: Iterable[SagaId], causes: dict[SagaId, SignalRow[Any]]) -> None:
         """ROLLING_BACK → ROLLED_BACK where every participant of the saga's list has answered."""
-        self.cursor.execute(sql.CLOSE, [array(sorted(sagas))])
+        self.cursor.execute(saga_sql.CLOSE, [array(sorted(sagas))])
         closed = sorted(saga for (saga,) in self.cursor.fetchall())
         if closed:
             cancel_timers(self.cursor, closed, "watchdog", "deadline")

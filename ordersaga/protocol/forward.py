@@ -17,7 +17,7 @@ from ordersaga.outbox import cancel_timers, next_pack, read_emitted
 from ordersaga.protocol.context import Context, RollbackCause
 from ordersaga.signal import Refusal, Signal, StepFailed
 from ordersaga.sql import array
-from ordersaga.sql import saga as sql
+from ordersaga.sql import saga as saga_sql
 from ordersaga.step import Step
 
 logger = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def _call_too_late(
 def _complete(context: Context, received: dict[SagaId, SignalRow[Any]], sagas: list[SagaId]) -> None:
     """Complete sagas whose pivot is done (rule 12), and cancel their watchdogs."""
     context.lock_sagas(received)
-    context.cursor.execute(sql.COMPLETE, [array(sagas)])
+    context.cursor.execute(saga_sql.COMPLETE, [array(sagas)])
     completed = {saga for (saga,) in context.cursor.fetchall()}
     if len(completed) < len(sagas):
         missing = sorted(set(sagas) - completed)[:3]

@@ -15,7 +15,7 @@ from ordersaga.log import LogEvent
 from ordersaga.outbox import WATCHDOG, cancel_timers, read_emitted
 from ordersaga.protocol.context import Context
 from ordersaga.sql import array
-from ordersaga.sql import saga as sql
+from ordersaga.sql import saga as saga_sql
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def watch(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     A row marked *again*, from an operator who resumes a saga, reminds it even if it has moved.
     """
     causes = context.by_saga(rows)
-    context.cursor.execute(sql.WATCH, [array(sorted(causes))])
+    context.cursor.execute(saga_sql.WATCH, [array(sorted(causes))])
     watched = [Watched(*row) for row in context.cursor.fetchall()]
     watchdog = context.choreography.saga.watchdog
     ended = [w.saga for w in watched if w.ended]
@@ -67,7 +67,7 @@ def watch(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
 
 
 def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, SignalRow[Any]]) -> None:
-    context.cursor.execute(sql.ROUND, [array(w.saga for w in waiting)])
+    context.cursor.execute(saga_sql.ROUND, [array(w.saga for w in waiting)])
     sentence = "Sagas that did not move are reminded of the signals that they wait for."
     logger.info(LogEvent("sagas_reminded", sentence, sagas=len(waiting)))
     packs = {w.saga: [w.pack_id] for w in waiting if w.status == "PENDING"}
@@ -100,7 +100,7 @@ def _confirmations(context: Context, sagas: Sequence[SagaId]) -> dict[SagaId, li
 def _flag(context: Context, watched: Watched, cause: SignalRow[Any]) -> None:
     reminders = watched.rounds + 1
     reason = f"{watched.status} and still after {reminders} reminders"
-    context.cursor.execute(sql.ATTENTION, [reason, [watched.saga]])
+    context.cursor.execute(saga_sql.ATTENTION, [reason, [watched.saga]])
     fields = {**context.log_fields(cause, look_up=True), "status": watched.status, "reminders": reminders}
     sentence = "The saga does not move despite reminders; it needs attention."
     logger.error(LogEvent("saga_stalled", sentence, **fields))

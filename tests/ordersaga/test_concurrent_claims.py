@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, claim
-from ordersaga.sql import outbox as sql
+from ordersaga.sql import outbox as outbox_sql
 from tests.ordersaga.toy_saga import DESK, empty_outbox, toy_database
 from tests.support.postgres import Postgres
 
@@ -49,9 +49,9 @@ def test_rows_claimed_by_another_relay_are_skipped(url: str, statement: str):
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_a_statement_that_waits_for_claimed_rows_is_detected(url: str, statement: str):
     """Tests the test above."""
-    waiting = getattr(sql, statement).replace(" SKIP LOCKED", "")
+    waiting = getattr(outbox_sql, statement).replace(" SKIP LOCKED", "")
 
-    with patch.object(sql, statement, waiting), pytest.raises(psycopg2.errors.LockNotAvailable):
+    with patch.object(outbox_sql, statement, waiting), pytest.raises(psycopg2.errors.LockNotAvailable):
         rows_taken_beside_a_claim(url, statement)
 
 
@@ -64,7 +64,7 @@ def rows_taken_beside_a_claim(url: str, statement: str) -> int:
         assert claim(claiming.cursor(), DESK, limit=1).rows == 1
         cursor = connection.cursor()
         cursor.execute("SET LOCAL lock_timeout = '200ms'")
-        cursor.execute(getattr(sql, statement), VALUES)
+        cursor.execute(getattr(outbox_sql, statement), VALUES)
         if statement == "PREPARE":
-            cursor.execute(sql.CLAIM_PREPARED, VALUES)
+            cursor.execute(outbox_sql.CLAIM_PREPARED, VALUES)
         return cursor.rowcount

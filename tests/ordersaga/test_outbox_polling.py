@@ -21,7 +21,7 @@ from ordersaga.ids import new_id
 from ordersaga.outbox import Outbox
 from ordersaga.relay import Relay
 from ordersaga.scan_bound import Poll, ScanBound
-from ordersaga.sql import outbox as sql
+from ordersaga.sql import outbox as outbox_sql
 from ordersaga.sql import saga as saga_sql
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
@@ -107,7 +107,7 @@ def test_deleted_rows_of_settled_orders_cost_nothing_under_a_snapshot(url: str) 
             for _ in range(3):
                 relay.drain()
             with relay._connect().cursor() as asking:
-                look = pages(explained(asking, sql.DUE, relay._poll_values()))
+                look = pages(explained(asking, outbox_sql.DUE, relay._poll_values()))
                 values = {
                     "observed": True,
                     "rows": CLAIM_ROWS,
@@ -116,17 +116,17 @@ def test_deleted_rows_of_settled_orders_cost_nothing_under_a_snapshot(url: str) 
                     "cap": 600.0,
                 }
                 asking.execute("BEGIN")
-                execute = sql.CLAIM_PREPARED.removeprefix("BEGIN; ")
+                execute = outbox_sql.CLAIM_PREPARED.removeprefix("BEGIN; ")
                 claim = pages(explained(asking, execute, {**values, **relay._poll_values()}))
                 asking.execute("ROLLBACK")
 
             start = pages(
                 explained(cursor, saga_sql.START, SAGA._parameters({new_id(): Begun(number=1)}, None))
             )
-            record = pages(explained(cursor, sql.record(1, 1), recording()))
+            record = pages(explained(cursor, outbox_sql.record(1, 1), recording()))
             cursor.execute(HELD)
             assert cursor.fetchall() == [(1,)], "the old snapshot is still held"
-            everything = sql.CLAIM.replace("FOR UPDATE SKIP LOCKED", "")
+            everything = outbox_sql.CLAIM.replace("FOR UPDATE SKIP LOCKED", "")
             whole = pages(explained(cursor, everything, {**values, "since": 0.0, "participant": "desk"}))
     finally:
         relay.close()

@@ -6,7 +6,7 @@ import psycopg2
 import pytest
 
 from ordersaga.sql import array
-from ordersaga.sql import saga as sql
+from ordersaga.sql import saga as saga_sql
 from tests.support.databases import Databases
 
 STARTED = """
@@ -39,6 +39,6 @@ def test_sagas_of_an_envelope_are_found_by_their_ids(
         "ATTENTION": ["look", ids],
     }
     with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN {getattr(sql, name)}", values.get(name, [ids]))
+        cursor.execute(f"EXPLAIN {getattr(saga_sql, name)}", values.get(name, [ids]))
         plan = [line for (line,) in cursor.fetchall()]
     assert [line for line in plan if "ordersaga_saga_open" in line] == []

@@ -43,18 +43,18 @@ class Database(Protocol):
         """Close this thread's connection, if any; the next :meth:`begin` opens a new one."""
 
 
-def borrow(db: Any, *, planned: bool = False, alone: bool = False) -> Cursor:
+def borrow(db: Any, *, planned: bool = False, allow_autocommit: bool = False) -> Cursor:
     """Return a cursor in the caller's open transaction on ``db``; the engine never commits it.
 
     :param db: a Django connection, a SQLAlchemy session or connection, or a psycopg connection.
     :param planned: whether PostgreSQL may keep the plan of the statement. It does on a Django connection
         whose ``OPTIONS`` have a ``prepare_threshold``, and on a connection of psycopg 3.
-    :param alone: accept a connection in autocommit, where one statement is a transaction.
+    :param allow_autocommit: accept a connection in autocommit, where each statement is a transaction.
     :raises NoTransaction: when no transaction is open.
     :raises TypeError: for other objects, including asynchronous connections.
     """
     if hasattr(db, "in_atomic_block"):  # Django
-        if alone:
+        if allow_autocommit:
             db.ensure_connection()
         elif not db.in_atomic_block:
             raise NoTransaction(
@@ -74,7 +74,7 @@ def borrow(db: Any, *, planned: bool = False, alone: bool = False) -> Cursor:
             raise NoTransaction("the SQLAlchemy connection is in autocommit: use a session with transactions")
         return _cursor(dbapi)
     if hasattr(db, "autocommit") and hasattr(db, "cursor"):  # psycopg2, psycopg
-        if db.autocommit and not alone:
+        if db.autocommit and not allow_autocommit:
             raise NoTransaction("the connection is in autocommit: set autocommit = False")
         return _cursor(db)
     raise TypeError(

@@ -151,9 +151,9 @@ class Saga:
 
     def start_with(
         self,
-        writing: str,
+        ctes: str,
         values: Mapping[str, object],
-        signal: Callable[[str], Signal],
+        build_signal: Callable[[str], Signal],
         *,
         db: object,
         saga: SagaId,
@@ -163,28 +163,28 @@ class Saga:
 
         This takes one round trip. On a connection in autocommit the statement is a transaction by itself.
 
-        :param writing: SQL, one or more CTEs. The CTE named ``begun`` returns a row with a column ``number``,
-            such as a generated key. If it returns no row, for example after ``ON CONFLICT DO NOTHING``, no
-            saga starts.
-        :param values: the named parameters (``%(name)s``) of ``writing``.
-        :param signal: returns the signal; its argument is a placeholder for the text of ``number``, which
-            PostgreSQL replaces.
+        :param ctes: the application's inserts: one or more CTEs without ``WITH``. The CTE ``begun`` returns a
+            row with a column ``number``, such as a generated key. If it returns no row, for example after
+            ``ON CONFLICT DO NOTHING``, no saga starts.
+        :param values: the parameters of ``ctes``, written there as ``%(name)s``.
+        :param build_signal: builds the first signal. ``number`` is not known before the statement runs, so
+            this receives a placeholder text; PostgreSQL replaces it with ``number`` in the stored signal.
         :param saga: the text of a new UUID.
-        :returns: the row of ``begun`` without its last column.
+        :returns: the row of ``begun``; None if no saga started.
         :raises ValueError: as :meth:`start`, and when a name of ``values`` is reserved by the engine.
         :raises NoTransaction: when no transaction is open on a SQLAlchemy session or connection.
         """
-        mark, saga = new_id(), str(UUID(saga))
-        first = signal(mark)
-        self._check(first)
-        own = {**self._parameters({saga: first}, trace), "mark": mark}
+        placeholder, saga = new_id(), str(UUID(saga))
+        signal = build_signal(placeholder)
+        self._check(signal)
+        own = {**self._parameters({saga: signal}, trace), "placeholder": placeholder}
         if reserved := own.keys() & values.keys():
             raise ValueError(f"the engine has parameters named {', '.join(sorted(reserved))}: rename yours")
-        cursor = borrow(db, planned=True, alone=True)
+        cursor = borrow(db, planned=True, allow_autocommit=True)
         self._check_database(cursor)
-        cursor.execute(saga_sql.start_with(writing), {**values, **own})
-        begun = cursor.fetchone()
-        return None if begun is None else tuple(begun[:-1])
+        cursor.execute(saga_sql.start_with(ctes), {**values, **own})
+        row = cursor.fetchone()
+        return None if row is None else tuple(row[:-1])
 
     def _check(self, signal: Signal) -> None:
         if type(signal) is not self.begins_with:

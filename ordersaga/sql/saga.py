@@ -29,23 +29,23 @@ WITH {first}pack AS (
         ('deadline', %(deadline_topic)s, %(deadline)s), ('watchdog', %(watchdog_topic)s, %(watchdog)s)
     ) AS timer(kind, topic, later)
 )
-SELECT {answer}CASE WHEN ({recently_due}) IS NULL THEN pg_notify('ordersaga_outbox', %(initiator)s) END {rows}
+SELECT {begun}CASE WHEN ({recently_due}) IS NULL THEN pg_notify('ordersaga_outbox', %(initiator)s) END {rows}
 """
 _RECENTLY_DUE = RECENTLY_DUE.format(participant="%(initiator)s")
-START = _START.format(first="", payload="%(payload)s", answer="", recently_due=_RECENTLY_DUE, rows="")
+START = _START.format(first="", payload="%(payload)s", begun="", recently_due=_RECENTLY_DUE, rows="")
 
 
-def start_with(writing: str) -> str:
-    """The statement that starts a saga if the CTE ``begun`` of ``writing`` returns a row.
+def start_with(ctes: str) -> str:
+    """The statement that starts a saga if the CTE ``begun`` of ``ctes`` returns a row.
 
-    It returns that row and a last column without meaning.
+    It returns that row and a further column, which the caller ignores.
     """
     number = "to_json(begun.number::text)::text"  # without its quotes it is valid within any JSON string
-    payload = f"replace(%(payload)s, %(mark)s, substr({number}, 2, length({number}) - 2)) FROM begun"
+    payload = f"replace(%(payload)s, %(placeholder)s, substr({number}, 2, length({number}) - 2)) FROM begun"
     return _START.format(
-        first=f"{writing.strip()}, ",
+        first=f"{ctes.strip()}, ",
         payload=payload,
-        answer="begun.*, ",
+        begun="begun.*, ",
         recently_due=_RECENTLY_DUE,
         rows="FROM begun",
     )

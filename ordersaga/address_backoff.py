@@ -1,4 +1,4 @@
-"""Which addresses refuse envelopes, and when each may be tried again."""
+"""Which addresses (routing keys) refuse envelopes, and when each may be tried again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Backoff:
 
 
 class AddressBackoff:
-    """The refusing addresses of one relay.
+    """The addresses of one relay that refuse envelopes; an address is a routing key.
 
     A topic may be bound to several queues of which one refuses, and each new attempt duplicates the message
     in the others. A refusing address is therefore tried with one envelope at a time, at growing intervals.
@@ -36,39 +36,39 @@ class AddressBackoff:
     def __contains__(self, address: str) -> bool:
         return address in self._known
 
-    def sort(
+    def partition(
         self, envelopes: Iterable[OutgoingEnvelope]
     ) -> tuple[list[OutgoingEnvelope], list[OutgoingEnvelope]]:
-        """Divide envelopes into those that may be published now and those that must wait."""
+        """Divide envelopes into those that may be published now and those that must wait, in this order."""
         now, trying = time.monotonic(), set()
-        go, wait = [], []
+        ready, deferred = [], []
         for envelope in envelopes:
             address = envelope.routing_key
             known = self._known.get(address)
             if known is None or not known.refuses:
-                go.append(envelope)
+                ready.append(envelope)
             elif now < known.until or address in trying:
-                wait.append(envelope)
+                deferred.append(envelope)
             else:
                 trying.add(address)
-                go.append(envelope)
-        return go, wait
+                ready.append(envelope)
+        return ready, deferred
 
-    def refused(self, address: str, fault: str) -> float:
+    def record_refusal(self, address: str, fault: str) -> float:
         """Record that an address refuses; return the seconds until it may be tried again."""
         known = self._known.get(address)
         wait = min(known.wait * 2, self.CAP) if known is not None and known.refuses else self.FIRST
         self._known[address] = _Backoff(fault, wait, time.monotonic() + wait)
         return wait
 
-    def taken(self, addresses: Iterable[str]) -> list[str]:
-        """Record accepted envelopes; return those addresses that had refused, whose rows must be released."""
+    def record_accepted(self, addresses: Iterable[str]) -> list[str]:
+        """Record accepted envelopes; return the addresses that had refused, whose rows must be released."""
         recovering = [address for address in sorted(set(addresses)) if address in self._known]
         for address in recovering:
             self._known[address].refuses = False
         return recovering
 
-    def recovered(self, address: str) -> None:
+    def forget(self, address: str) -> None:
         """Forget an address whose postponed rows are all released."""
         self._known.pop(address, None)
 

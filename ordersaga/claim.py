@@ -29,7 +29,7 @@ CLAIM_ROWS = 400
 """Rows claimed at a time; a row is a pack of up to :data:`FULL_SIGNALS` signals."""
 CLAIM_BYTES = 8 * 1024 * 1024
 """Bytes of payload claimed at a time; the last row may exceed it."""
-MAX_ADDRESS_BYTES = 255
+MAX_ROUTING_KEY_BYTES = 255
 """The largest routing key of AMQP."""
 
 
@@ -58,7 +58,7 @@ class OutboxRow(NamedTuple):
     sent: int
 
     @property
-    def alone(self) -> bool:
+    def own_envelope(self) -> bool:
         """Whether it must have an envelope for itself: it may kill workers, or could not be published."""
         return self.kind == "retry" or self.refusals is not None
 
@@ -80,25 +80,25 @@ class OutgoingEnvelope(NamedTuple):
 
     @property
     def routing_key(self) -> str:
-        return address_of(self.topic, self.recipient)
+        return routing_key_of(self.topic, self.recipient)
 
     @property
-    def tries_again(self) -> bool:
-        """Whether it tests an address that has refused."""
+    def retries_routing_key(self) -> bool:
+        """Whether it tests a routing key that was rejected before."""
         return any(row.fault is not None and row.refusals is None for row in self.rows)
 
 
-class Refused(NamedTuple):
+class RejectedEnvelope(NamedTuple):
     """An envelope that was not published.
 
     :ivar fault: a sentence for operators without any payload.
-    :ivar address: True: the queues of its address accept no envelopes now. False: the envelope itself cannot
-        be published.
+    :ivar by_queue: True: a queue of its routing key accepts no envelopes now. False: the envelope itself
+        cannot be published.
     """
 
     envelope: OutgoingEnvelope
     fault: str
-    address: bool
+    by_queue: bool
 
 
 class Claim(NamedTuple):
@@ -109,12 +109,12 @@ class Claim(NamedTuple):
     """
 
     envelopes: list[OutgoingEnvelope]
-    refused: list[Refused]
+    rejected: list[RejectedEnvelope]
     rows: int
     size: int
 
 
-def address_of(topic: str, recipient: str | None) -> str:
+def routing_key_of(topic: str, recipient: str | None) -> str:
     """The routing key of a topic, or of one participant if there is a recipient."""
     return topic if recipient is None else f"to.{recipient}"
 
@@ -154,25 +154,25 @@ def claim(
     sent = [row for row in rows if not (row.stays and holds(row))]
     if choreography is not None:
         sent = [row for row in sent if choreography.is_consumed(row.topic, row.recipient)]
-    envelopes = [*build_envelopes([row for row in sent if not row.alone])]
-    envelopes += (envelope for row in sent if row.alone for envelope in build_envelopes([row]))
+    envelopes = [*build_envelopes([row for row in sent if not row.own_envelope])]
+    envelopes += (envelope for row in sent if row.own_envelope for envelope in build_envelopes([row]))
     good: list[OutgoingEnvelope] = []
-    refused: list[Refused] = []
+    rejected: list[RejectedEnvelope] = []
     for envelope in envelopes:
-        _check(envelope, good, refused)
-    return Claim(good, refused, len(rows), size)
+        _check(envelope, good, rejected)
+    return Claim(good, rejected, len(rows), size)
 
 
 def build_envelopes(rows: Sequence[OutboxRow]) -> Iterator[OutgoingEnvelope]:
     """Join packs of one topic and recipient into envelopes, in their order."""
     open_: dict[tuple[str, str | None], list[tuple[OutboxRow, int, bytes]]] = {}
 
-    def seal(address: tuple[str, str | None]) -> OutgoingEnvelope:
-        packs = open_.pop(address)
-        body = join_packs(address[0], [pack for _, _, pack in packs])
+    def seal(target: tuple[str, str | None]) -> OutgoingEnvelope:
+        packs = open_.pop(target)
+        body = join_packs(target[0], [pack for _, _, pack in packs])
         return OutgoingEnvelope(
             new_id(),
-            *address,
+            *target,
             sum(n for _, n, _ in packs),
             body,
             len(packs),
@@ -180,18 +180,18 @@ def build_envelopes(rows: Sequence[OutboxRow]) -> Iterator[OutgoingEnvelope]:
         )
 
     for row in rows:
-        address = (row.topic, row.recipient)
+        target = (row.topic, row.recipient)
         for signals, pack in _packs(row):
-            packs = open_.setdefault(address, [])
+            packs = open_.setdefault(target, [])
             if packs and (
                 sum(n for _, n, _ in packs) + signals > FULL_SIGNALS
                 or sum(len(p) for _, _, p in packs) + len(pack) > FULL_BYTES
             ):
-                yield seal(address)
-                packs = open_.setdefault(address, [])
+                yield seal(target)
+                packs = open_.setdefault(target, [])
             packs.append((row, signals, pack))
-    for address in list(open_):
-        yield seal(address)
+    for target in list(open_):
+        yield seal(target)
 
 
 def _packs(row: OutboxRow) -> list[tuple[int, bytes]]:
@@ -202,27 +202,29 @@ def _packs(row: OutboxRow) -> list[tuple[int, bytes]]:
     return [(signals, part.encode()) for signals, part in split_pack(row.payload)] or [(row.signals, pack)]
 
 
-def _check(envelope: OutgoingEnvelope, good: list[OutgoingEnvelope], refused: list[Refused]) -> None:
-    """Add an envelope to ``good`` or ``refused``; an invalid pack does not affect the others."""
+def _check(
+    envelope: OutgoingEnvelope, good: list[OutgoingEnvelope], rejected: list[RejectedEnvelope]
+) -> None:
+    """Add an envelope to ``good`` or ``rejected``; an invalid pack does not affect the others."""
     if (fault := _fault_of(envelope)) is None:
         good.append(envelope)
     elif len(envelope.rows) > 1:
-        rows = [row for row in envelope.rows if not any(_fault_of(alone) for alone in build_envelopes([row]))]
+        rows = [row for row in envelope.rows if not any(map(_fault_of, build_envelopes([row])))]
         good += build_envelopes(rows)
-        refused += (
-            Refused(alone, fault, address=False)
+        rejected += (
+            RejectedEnvelope(single, fault, by_queue=False)
             for row in envelope.rows
             if row not in rows
-            for alone in build_envelopes([row])
-            if (fault := _fault_of(alone))
+            for single in build_envelopes([row])
+            if (fault := _fault_of(single))
         )
     else:
-        refused.append(Refused(envelope, fault, address=False))
+        rejected.append(RejectedEnvelope(envelope, fault, by_queue=False))
 
 
 def _fault_of(envelope: OutgoingEnvelope) -> str | None:
-    if len(envelope.routing_key.encode()) > MAX_ADDRESS_BYTES:
-        return f"its address has more than {MAX_ADDRESS_BYTES} bytes"
+    if len(envelope.routing_key.encode()) > MAX_ROUTING_KEY_BYTES:
+        return f"its routing key has more than {MAX_ROUTING_KEY_BYTES} bytes"
     if len(envelope.body) > MAX_BYTES:
         return f"{len(envelope.body):,} bytes are over the limit of {MAX_BYTES:,}"
     return find_fault(envelope.body, envelope.signals)

@@ -73,12 +73,12 @@ class PublishFailed(OrderSagaError):
     """The broker did not confirm some envelopes, for a general reason; the outbox keeps them.
 
     :ivar confirmed: the envelopes of the same call that the broker confirmed.
-    :ivar refused: envelopes that it refused individually. All others may or may not have arrived.
+    :ivar rejected: envelopes that it rejected individually. All others may or may not have arrived.
     """
 
-    def __init__(self, fault: str, confirmed: Sequence[Any] = (), refused: Sequence[Any] = ()) -> None:
+    def __init__(self, fault: str, confirmed: Sequence[Any] = (), rejected: Sequence[Any] = ()) -> None:
         super().__init__(fault)
-        self.confirmed, self.refused = confirmed, refused
+        self.confirmed, self.rejected = confirmed, rejected
 
 
 class EnvelopeError(OrderSagaError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ordersaga.claim import OutboxRow, OutgoingEnvelope, Refused
+from ordersaga.claim import OutboxRow, OutgoingEnvelope, RejectedEnvelope
 from ordersaga.database import Cursor
 from ordersaga.sql import outbox as outbox_sql
 
@@ -32,31 +32,31 @@ class PutBack:
         self._rows: dict[int, _Postponed] = {}
 
     def unchanged(self, envelopes: Sequence[OutgoingEnvelope]) -> None:
-        """Keep the due times of rows that were not refused."""
+        """Keep the due times of rows that were not rejected."""
         for envelope in envelopes:
             for row in envelope.rows:
                 self._rows[row.id] = _Postponed(row, row.due, 0.0, row.refusals, row.fault)
 
-    def unpublishable(self, refused: Refused) -> float:
-        """Postpone the rows of an envelope that cannot be published; each is tried alone from now on.
+    def unpublishable(self, rejected: RejectedEnvelope) -> float:
+        """Postpone the rows of an envelope that cannot be published; each then gets its own envelope.
 
         :returns: the seconds until then.
         """
-        rows = refused.envelope.rows
+        rows = rejected.envelope.rows
         later = 0.0
         for row in rows:
             refusals = (row.refusals or 0) + 1
             if len(rows) == 1:
                 later = min(ROW_FIRST * 2.0 ** min(refusals - 1, 10), ROW_CAP)
-            self._rows[row.id] = _Postponed(row, None, later, refusals, refused.fault)
+            self._rows[row.id] = _Postponed(row, None, later, refusals, rejected.fault)
         return later
 
-    def retry_address(self, row: OutboxRow, later: float, fault: str) -> None:
-        """Set the row with which a refusing address is tried next."""
+    def retry_routing_key(self, row: OutboxRow, later: float, fault: str) -> None:
+        """Set the row with which a refused routing key is tried next."""
         self._rows[row.id] = _Postponed(row, None, later, None, fault)
 
     def park(self, rows: Sequence[OutboxRow], later: float, fault: str) -> None:
-        """Postpone rows until their address accepts envelopes, unless they are collected already."""
+        """Postpone rows until their routing key is accepted again, unless they are collected already."""
         for row in rows:
             self._rows.setdefault(row.id, _Postponed(row, None, later, None, fault))
 

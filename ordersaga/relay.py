@@ -1,7 +1,7 @@
 """The relay publishes an outbox: claim due rows, build envelopes, publish with confirms, commit.
 
 A crash between a confirm and the commit publishes an envelope twice; the journal discards the duplicate. The
-commit that removes confirmed rows postpones those that the broker refused.
+commit that removes confirmed rows postpones those that the broker rejected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ import psycopg2
 from ordersaga import sessions
 from ordersaga.address_backoff import AddressBackoff
 from ordersaga.choreography import Choreography
-from ordersaga.claim import CLAIM_BYTES, CLAIM_ROWS, OutboxRow, OutgoingEnvelope, Refused, address_of, claim
+from ordersaga.claim import (
+    CLAIM_BYTES,
+    CLAIM_ROWS,
+    OutboxRow,
+    OutgoingEnvelope,
+    RejectedEnvelope,
+    claim,
+    routing_key_of,
+)
 from ordersaga.envelope import FULL_SIGNALS
 from ordersaga.errors import PublishFailed
 from ordersaga.leaky_bucket import LeakyBucket
@@ -31,17 +39,17 @@ from ordersaga.sql import outbox as outbox_sql
 
 logger = logging.getLogger(__name__)
 
-OF_OBSERVERS = {NOTICE, address_of("", outbox_sql.OBSERVERS)}
-"""Addresses whose messages do not block a saga."""
+OF_OBSERVERS = {NOTICE, routing_key_of("", outbox_sql.OBSERVERS)}
+"""Routing keys whose messages do not block a saga."""
 LINGER = timedelta(milliseconds=100)
 """How long a relay waits for more rows while many arrive."""
 
 
-Publish = Callable[[Sequence[OutgoingEnvelope]], Sequence[Refused] | None]
-"""Publishes envelopes, waits for the broker's confirms and returns the refused envelopes.
+Publish = Callable[[Sequence[OutgoingEnvelope]], Sequence[RejectedEnvelope] | None]
+"""Publishes envelopes, waits for the broker's confirms and returns the rejected envelopes.
 
-Raises :class:`PublishFailed` if some envelopes are neither confirmed nor refused; after any other error, none
-counts as published.
+Raises :class:`PublishFailed` if some envelopes are neither confirmed nor rejected. After any other error, no
+envelope counts as published.
 """
 
 
@@ -162,7 +170,8 @@ class Relay:
         now = time.monotonic()
         self._unpublishable = {row: found for row, found in self._unpublishable.items() if found[1] > now}
         words = [
-            f"{address} is refused: {fault}" for address, fault in sorted(self._backoff.refusing.items())[:3]
+            f"{routing_key} is refused: {fault}"
+            for routing_key, fault in sorted(self._backoff.refusing.items())[:3]
         ]
         words += [
             f"outbox row {row} cannot be published: {fault}"
@@ -186,24 +195,24 @@ class Relay:
                     limit=self._limit,
                     holds=self._holds,
                 )
-                go, wait = self._backoff.sort(claimed.envelopes)
-                refused = list(claimed.refused)
-                taken: Sequence[OutgoingEnvelope] = ()
-                if go:
+                ready, deferred = self._backoff.partition(claimed.envelopes)
+                rejected = list(claimed.rejected)
+                accepted: Sequence[OutgoingEnvelope] = ()
+                if ready:
                     try:
-                        refused += self._publish(go) or ()
-                        taken = _without(go, [each.envelope for each in refused])
+                        rejected += self._publish(ready) or ()
+                        accepted = _without(ready, [each.envelope for each in rejected])
                     except PublishFailed as error:
-                        if not error.confirmed and not error.refused:
+                        if not error.confirmed and not error.rejected:
                             raise
-                        failed, taken = error, error.confirmed
-                        refused += error.refused
-                unsettled = _without(go, [*taken, *(each.envelope for each in refused)])
-                if refused or wait or unsettled:
-                    self._put_back(cursor, refused, wait, unsettled)
-                for address in self._backoff.taken(envelope.routing_key for envelope in taken):
-                    self._release(cursor, address)
-                self._forget(taken)
+                        failed, accepted = error, error.confirmed
+                        rejected += error.rejected
+                unconfirmed = _without(ready, [*accepted, *(each.envelope for each in rejected)])
+                if rejected or deferred or unconfirmed:
+                    self._put_back(cursor, rejected, deferred, unconfirmed)
+                for routing_key in self._backoff.record_accepted(each.routing_key for each in accepted):
+                    self._release(cursor, routing_key)
+                self._forget(accepted)
                 cursor.execute(outbox_sql.COMMIT, self._poll_values())
                 self._record_poll(cursor.fetchone())
         except BaseException:
@@ -214,77 +223,77 @@ class Relay:
         self._limit = max(2 * claimed.rows, 1) if claimed.size >= CLAIM_BYTES else CLAIM_ROWS
         if failed is not None:
             raise failed
-        return list(taken)
+        return list(accepted)
 
     def _put_back(
         self,
         cursor: Any,
-        refused: Sequence[Refused],
-        wait: Sequence[OutgoingEnvelope],
-        unsettled: Sequence[OutgoingEnvelope],
+        rejected: Sequence[RejectedEnvelope],
+        deferred: Sequence[OutgoingEnvelope],
+        unconfirmed: Sequence[OutgoingEnvelope],
     ) -> None:
-        """Put unpublished rows back: later if they were refused, otherwise unchanged."""
+        """Put unpublished rows back: later if they were rejected, otherwise unchanged."""
         back = PutBack()
-        back.unchanged(unsettled)
-        for envelope in wait:
+        back.unchanged(unconfirmed)
+        for envelope in deferred:
             back.park(envelope.rows, AddressBackoff.PARKED, self._backoff.fault(envelope.routing_key))
-        for each in refused:
-            if not each.address:
+        for each in rejected:
+            if not each.by_queue:
                 later = back.unpublishable(each)
                 if len(each.envelope.rows) == 1:
                     self._note_unpublishable(each.envelope.rows[0], each.fault, later)
-        faults = {each.envelope.routing_key: each.fault for each in refused if each.address}
-        for address, fault in faults.items():
-            rows = [
-                row for each in refused if each.envelope.routing_key == address for row in each.envelope.rows
-            ]
-            later = self._address_refused(address, fault)
+        faults = {each.envelope.routing_key: each.fault for each in rejected if each.by_queue}
+        for routing_key, fault in faults.items():
+            envelopes = [each.envelope for each in rejected if each.envelope.routing_key == routing_key]
+            rows = [row for envelope in envelopes for row in envelope.rows]
+            later = self._record_refusal(routing_key, fault)
             if rows:
-                back.retry_address(rows[0], later + 0.1, fault)
+                back.retry_routing_key(rows[0], later + 0.1, fault)
             back.park(rows, AddressBackoff.PARKED, fault)
         back.write(cursor, self._participant)
-        for address, fault in faults.items():
+        for routing_key, fault in faults.items():
             values = {
                 "participant": self._participant,
-                "address": address,
+                "routing_key": routing_key,
                 "fault": fault,
                 "later": AddressBackoff.PARKED,
             }
             cursor.execute(outbox_sql.PARK, {**values, "since": self._bound.since, "rows": 10 * CLAIM_ROWS})
 
-    def _address_refused(self, address: str, fault: str) -> float:
-        """Record a refusal; return the seconds until the address is tried again."""
-        new = address not in self._backoff.refusing
-        later = self._backoff.refused(address, fault)
+    def _record_refusal(self, routing_key: str, fault: str) -> float:
+        """Record that a queue refuses; return the seconds until its routing key is tried again."""
+        new = routing_key not in self._backoff.refusing
+        later = self._backoff.record_refusal(routing_key, fault)
         if new:
             sentence = "The queues of an address do not accept envelopes; the outbox keeps them."
-            fields = {"address": address[:80], "fault": fault, "wait": later}
+            fields = {"address": routing_key[:80], "fault": fault, "wait": later}
             logger.warning(LogEvent("address_refused", sentence, **fields))
         return later
 
     def _note_unpublishable(self, row: OutboxRow, fault: str, later: float) -> None:
         if row.id not in self._unpublishable:
-            address = address_of(row.topic, row.recipient)[:80]
+            routing_key = routing_key_of(row.topic, row.recipient)[:80]
             sentence = "An outbox row cannot be published; it is retried alone."
-            fields = {"row": row.id, "address": address, "fault": fault}
+            fields = {"row": row.id, "address": routing_key, "fault": fault}
             logger.error(LogEvent("outbox_row_refused", sentence, **fields))
         self._unpublishable[row.id] = (fault, time.monotonic() + later + 2 * ROW_CAP)
 
-    def _forget(self, taken: Sequence[OutgoingEnvelope]) -> None:
+    def _forget(self, accepted: Sequence[OutgoingEnvelope]) -> None:
         if self._unpublishable:
-            for envelope in taken:
+            for envelope in accepted:
                 for row in envelope.rows:
                     self._unpublishable.pop(row.id, None)
 
-    def _release(self, cursor: Any, address: str) -> None:
-        """Make postponed rows of a recovered address due, as many as one claim takes."""
+    def _release(self, cursor: Any, routing_key: str) -> None:
+        """Make postponed rows of a routing key that is accepted again due, as many as one claim takes."""
         cursor.execute(
-            outbox_sql.RELEASE, {"participant": self._participant, "address": address, "rows": CLAIM_ROWS}
+            outbox_sql.RELEASE,
+            {"participant": self._participant, "routing_key": routing_key, "rows": CLAIM_ROWS},
         )
         if not cursor.rowcount:
-            self._backoff.recovered(address)
+            self._backoff.forget(routing_key)
             sentence = "The queues of an address accept envelopes again."
-            logger.info(LogEvent("address_recovered", sentence, address=address))
+            logger.info(LogEvent("address_recovered", sentence, address=routing_key))
 
     def _serve(self) -> None:
         polls: Iterator[float] = iter(())
@@ -296,7 +305,7 @@ class Relay:
             due = due and self._claimed > 0 and self._idle == 0.0
             if sent:
                 polls = iter(self.REPOLL_DELAYS)
-                if self._should_linger(sent):
+                if self._decide_linger(sent):
                     self._stop.wait(self._pause() if lingered else self._linger)
                     lingered = due = True
             elif (poll := next(polls, None)) is not None:
@@ -328,12 +337,12 @@ class Relay:
         self._idle = min(due_in, self.MAX_IDLE_SECONDS)
         self._poll_at = time.monotonic() + (self._idle or self.MAX_IDLE_SECONDS)
 
-    def _should_linger(self, sent: Sequence[OutgoingEnvelope]) -> bool:
-        """Whether it pays to wait for more rows.
+    def _decide_linger(self, sent: Sequence[OutgoingEnvelope]) -> bool:
+        """Add the published packs to the bucket, and decide whether it pays to wait for more rows.
 
-        This counts packs, not rounds, because the number of rounds decreases with their duration.
+        The bucket counts packs, not rounds, because the number of rounds decreases with their duration.
         """
-        alone = self._bucket.empty
+        was_idle = self._bucket.empty
         self._bucket.pour(
             sum(
                 envelope.packs
@@ -343,7 +352,7 @@ class Relay:
         )
         if not self._linger or sum(envelope.signals for envelope in sent) >= FULL_SIGNALS:
             return False
-        return self._bucket.full or (not alone and self._behind() >= self.BACKLOG_THRESHOLD)
+        return self._bucket.full or (not was_idle and self._behind() >= self.BACKLOG_THRESHOLD)
 
     def _holds(self, row: OutboxRow) -> bool:
         """Whether to hold a reminder, because it would only add copies behind messages that already wait.

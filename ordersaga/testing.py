@@ -68,9 +68,9 @@ class Rehearsal:
                 if retries:
                     tx.cursor.execute(RETRIES, [name, OBSERVERS])
                 claimed = claim(tx.cursor, name, self.choreography)
-            if claimed.refused:
+            if claimed.rejected:
                 raise ValueError(
-                    f"the outbox of {name} holds what cannot be published: {claimed.refused[0].fault}"
+                    f"the outbox of {name} holds what cannot be published: {claimed.rejected[0].fault}"
                 )
             for envelope in claimed.envelopes:
                 self.queued += [m for m in self._addressed(envelope) if not self._lose(m)]

@@ -194,8 +194,8 @@ def _publisher(
     def publish(envelope: OutgoingEnvelope) -> None:
         publisher = Publisher(app.connection_for_write(), choreography, keyring)
         try:
-            if refused := publisher([envelope]):
-                raise PublishFailed(refused[0].fault)
+            if rejected := publisher([envelope]):
+                raise PublishFailed(rejected[0].fault)
         finally:
             publisher.close()
 

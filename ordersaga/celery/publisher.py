@@ -15,7 +15,7 @@ from kombu import Connection, Producer
 from ordersaga.celery.messages import CONTENT_TYPE
 from ordersaga.celery.topology import SIGNALS, declare
 from ordersaga.choreography import Choreography
-from ordersaga.claim import OutgoingEnvelope, Refused
+from ordersaga.claim import OutgoingEnvelope, RejectedEnvelope
 from ordersaga.errors import PublishFailed
 from ordersaga.log import LogEvent, safe_message
 from ordersaga.signing import Keyring
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 CONFIRM_SECONDS = 10.0
 """Seconds for the confirms of envelopes that were published together."""
 RETRY_SECONDS = 1.0
-"""Seconds for the confirm of an address that has refused before; other addresses wait for it."""
+"""Seconds for the confirm of a routing key that was rejected before; the others wait for it."""
 OPEN_SECONDS = 15.0
 """Seconds for connecting and declaring."""
 CALL_SECONDS = 5.0
@@ -44,7 +44,7 @@ class Publisher:
         self._template, self._choreography, self._keyring = connection, choreography, keyring
         self._connection: Any = None
         self._amqp: Any = None  # py-amqp's connection, because kombu's reconnects silently
-        self._asking: Any = None
+        self._query_channel: Any = None
         self._channel: Any = None
         self._producer: Any = None
         self._stale = False
@@ -56,7 +56,7 @@ class Publisher:
         :raises PublishFailed: while the broker accepts no messages because of an alarm.
         :raises Exception: of connecting and declaring.
         """
-        if self._blocked and self._still_blocked():
+        if self._blocked and self._check_blocked():
             raise PublishFailed(BLOCKED)
         if self._connection is not None:
             return
@@ -68,41 +68,43 @@ class Publisher:
                 self._amqp = established
                 with established.within(OPEN_SECONDS):
                     declare(connection, self._choreography)
-                    self._asking = connection.channel()
+                    self._query_channel = connection.channel()
                     self._channel = _ConfirmChannel(established)
             else:
                 declare(connection, self._choreography)
-                self._asking = connection.channel()
+                self._query_channel = connection.channel()
                 self._producer = Producer(connection)
             self._checked = time.monotonic()
         except BaseException:
             self.close()
             raise
 
-    def __call__(self, envelopes: Sequence[OutgoingEnvelope]) -> list[Refused]:
-        """Publish, wait for the confirms, and return the refused envelopes.
+    def __call__(self, envelopes: Sequence[OutgoingEnvelope]) -> list[RejectedEnvelope]:
+        """Publish, wait for the confirms, and return the rejected envelopes.
 
         :raises PublishFailed: when the connection was lost, or the broker does not respond.
         """
         self.open()
         try:
-            refused = (
-                self._without_confirms(envelopes) if self._channel is None else self._with_confirms(envelopes)
+            rejected = (
+                self._publish_without_confirms(envelopes)
+                if self._channel is None
+                else self._publish_with_confirms(envelopes)
             )
-        except _Unsettled as error:
+        except _Unconfirmed as error:
             if not self._blocked:
                 self.close()
             left = {envelope.id for envelope in error.envelopes} | {
-                each.envelope.id for each in error.refused
+                each.envelope.id for each in error.rejected
             }
             confirmed = [envelope for envelope in envelopes if envelope.id not in left]
-            raise PublishFailed(error.fault, confirmed, error.refused) from error.__cause__
+            raise PublishFailed(error.fault, confirmed, error.rejected) from error.__cause__
         except BaseException:
             self.close()
             raise
         if self._stale:
             self.close()
-        return refused
+        return rejected
 
     def queue_depth(self) -> int:
         """The number of messages in the fullest queue of a participant with steps; 0 if it is unknown."""
@@ -121,7 +123,7 @@ class Publisher:
             self.open()
             workers = [p for p in self._choreography.participants.values() if p.steps]
             with self._amqp.within(CALL_SECONDS) if self._amqp is not None else nullcontext():
-                found = [self._asking.queue_declare(queue=p.name, passive=True) for p in workers]
+                found = [self._query_channel.queue_declare(queue=p.name, passive=True) for p in workers]
             return [(int(queue.message_count), int(queue.consumer_count)) for queue in found]
         except Exception as error:  # noqa: BLE001 - a broken connection fails the next publish
             sentence = "The broker does not report the lengths of its queues."
@@ -146,12 +148,12 @@ class Publisher:
     def close(self) -> None:
         """Close the connection; the next call opens a new one."""
         connection = self._connection
-        self._connection = self._amqp = self._asking = self._channel = self._producer = None
+        self._connection = self._amqp = self._query_channel = self._channel = self._producer = None
         if connection is not None:
             socket = getattr(connection._connection, "transport", None)
             if (
                 socket is not None
-            ):  # py-amqp: without the handshake, which a broker that hangs would never answer
+            ):  # py-amqp: skip the close handshake, because a hanging broker never answers
                 socket.close()
             with suppress(*connection.connection_errors, OSError):
                 connection.release()
@@ -164,8 +166,8 @@ class Publisher:
     def _blocked(self) -> bool:
         return self._amqp is not None and self._amqp.blocked is not None
 
-    def _still_blocked(self) -> bool:
-        """Whether the alarm continues; if not, close the connection, whose messages may not have arrived."""
+    def _check_blocked(self) -> bool:
+        """Check whether the alarm continues; if not, close the connection, whose messages may be lost."""
         with suppress(*_NOT_ANSWERED):
             self._read_pending()
             if self._blocked:
@@ -182,15 +184,19 @@ class Publisher:
 
     # -- RabbitMQ
 
-    def _with_confirms(self, envelopes: Sequence[OutgoingEnvelope]) -> list[Refused]:
-        refused = self._together(
-            [envelope for envelope in envelopes if not envelope.tries_again], CONFIRM_SECONDS
+    def _publish_with_confirms(self, envelopes: Sequence[OutgoingEnvelope]) -> list[RejectedEnvelope]:
+        rejected = self._publish_batch(
+            [envelope for envelope in envelopes if not envelope.retries_routing_key], CONFIRM_SECONDS
         )
-        # a hanging queue blocks its channel, so an address that has refused before gets a separate channel
-        return self._by_address([envelope for envelope in envelopes if envelope.tries_again], refused)
+        # a hanging queue blocks its channel, so routing keys that were rejected before get separate channels
+        return self._publish_by_routing_key(
+            [envelope for envelope in envelopes if envelope.retries_routing_key], rejected
+        )
 
-    def _by_address(self, envelopes: Sequence[OutgoingEnvelope], refused: list[Refused]) -> list[Refused]:
-        """Publish the envelopes of each address separately, with a short limit; return all refused ones."""
+    def _publish_by_routing_key(
+        self, envelopes: Sequence[OutgoingEnvelope], rejected: list[RejectedEnvelope]
+    ) -> list[RejectedEnvelope]:
+        """Publish the envelopes of each routing key separately, with a short limit; return all rejected."""
         groups: defaultdict[str, list[OutgoingEnvelope]] = defaultdict(list)
         for envelope in envelopes:
             groups[envelope.routing_key].append(envelope)
@@ -200,91 +206,98 @@ class Publisher:
             group = rest.pop(0)
             try:
                 if time.monotonic() > until:
-                    refused += _late(group)
+                    rejected += _reject_unconfirmed(group)
                     continue
                 self._renew_channel()
-                refused += self._together(group, RETRY_SECONDS)
+                rejected += self._publish_batch(group, RETRY_SECONDS)
             except _NOT_ANSWERED as error:
                 left = [envelope for each in (group, *rest) for envelope in each]
-                raise _Unsettled(safe_message(error), left, refused) from error
-            except _Unsettled as error:
+                raise _Unconfirmed(safe_message(error), left, rejected) from error
+            except _Unconfirmed as error:
                 left = [*error.envelopes, *(envelope for each in rest for envelope in each)]
-                raise _Unsettled(error.fault, left, [*refused, *error.refused]) from error
-        return refused
+                raise _Unconfirmed(error.fault, left, [*rejected, *error.rejected]) from error
+        return rejected
 
-    def _together(self, envelopes: Sequence[OutgoingEnvelope], seconds: float) -> list[Refused]:
+    def _publish_batch(self, envelopes: Sequence[OutgoingEnvelope], seconds: float) -> list[RejectedEnvelope]:
         """Publish all, then wait for their confirms."""
         channel: _ConfirmChannel = self._channel
-        refused: list[Refused] = []
+        rejected: list[RejectedEnvelope] = []
         try:
             for envelope in envelopes:
-                refused += self._send(channel, envelope)
-            self._await(channel, seconds)
+                rejected += self._send(channel, envelope)
+            self._await_confirms(channel, seconds)
         except amqp.ChannelError as error:
-            refused += channel.refused()
-            return [*refused, *self._one_by_one(channel.unsettled(), error, refused)]
+            rejected += channel.take_rejected()
+            return [*rejected, *self._publish_one_by_one(channel.take_unconfirmed(), error, rejected)]
         except TimeoutError:
-            refused += channel.refused()
-            return self._not_confirmed(channel.unsettled(), refused)
+            rejected += channel.take_rejected()
+            return self._handle_missing_confirms(channel.take_unconfirmed(), rejected)
         except _NOT_ANSWERED as error:
-            raise _Unsettled(
-                safe_message(error), channel.unsettled(), [*refused, *channel.refused()]
+            raise _Unconfirmed(
+                safe_message(error), channel.take_unconfirmed(), [*rejected, *channel.take_rejected()]
             ) from error
-        return [*refused, *channel.refused()]
+        return [*rejected, *channel.take_rejected()]
 
-    def _await(self, channel: _ConfirmChannel, seconds: float) -> None:
-        """Wait until the broker has confirmed or refused all.
+    def _await_confirms(self, channel: _ConfirmChannel, seconds: float) -> None:
+        """Wait until the broker has confirmed or rejected all.
 
         :raises TimeoutError: after ``seconds``.
         """
         until = time.monotonic() + seconds
         while channel.pending:
             if self._blocked:
-                raise _Unsettled(BLOCKED, channel.unsettled(), channel.refused())
+                raise _Unconfirmed(BLOCKED, channel.take_unconfirmed(), channel.take_rejected())
             left = until - time.monotonic()
             if left <= 0:
                 raise TimeoutError
             with suppress(TimeoutError):
                 self._amqp.drain_events(timeout=min(left, 1.0))
 
-    def _not_confirmed(self, envelopes: Sequence[OutgoingEnvelope], refused: list[Refused]) -> list[Refused]:
+    def _handle_missing_confirms(
+        self, envelopes: Sequence[OutgoingEnvelope], rejected: list[RejectedEnvelope]
+    ) -> list[RejectedEnvelope]:
         """Handle missing confirms: a queue is not available, or it hangs and delays other envelopes."""
         try:
             self._renew_channel()
         except (*_NOT_ANSWERED, amqp.ChannelError) as error:
-            raise _Unsettled("the broker does not answer", envelopes, refused) from error
+            raise _Unconfirmed("the broker does not answer", envelopes, rejected) from error
         if len({envelope.routing_key for envelope in envelopes}) == 1:
-            return [*refused, *_late(envelopes)]
-        return self._by_address(envelopes, refused)
+            return [*rejected, *_reject_unconfirmed(envelopes)]
+        return self._publish_by_routing_key(envelopes, rejected)
 
-    def _one_by_one(
-        self, envelopes: Sequence[OutgoingEnvelope], error: amqp.ChannelError, refused: Sequence[Refused]
-    ) -> list[Refused]:
+    def _publish_one_by_one(
+        self,
+        envelopes: Sequence[OutgoingEnvelope],
+        error: amqp.ChannelError,
+        rejected: Sequence[RejectedEnvelope],
+    ) -> list[RejectedEnvelope]:
         """After the broker closed the channel because of one envelope, find it and publish the others."""
-        found: list[Refused] = []
+        found: list[RejectedEnvelope] = []
         sentence = "The broker closed the channel because of one envelope; each is published alone."
         fields = {"fault": safe_message(error), "envelopes": len(envelopes)}
         logger.warning(LogEvent("channel_closed", sentence, **fields))
         for n, envelope in enumerate(envelopes):
-            before = [*refused, *found]
+            before = [*rejected, *found]
             try:
                 channel = self._renew_channel()
                 found += self._send(channel, envelope)
-                self._await(channel, RETRY_SECONDS)
+                self._await_confirms(channel, RETRY_SECONDS)
             except amqp.ChannelError as closed:
                 if closed.reply_code == amqp.NotFound.code:  # the exchange was deleted: declare again
-                    raise _Unsettled(safe_message(closed), envelopes[n:], before) from closed
+                    raise _Unconfirmed(safe_message(closed), envelopes[n:], before) from closed
                 found.append(
-                    Refused(envelope, f"the broker closes the channel: {safe_message(closed)}", address=False)
+                    RejectedEnvelope(
+                        envelope, f"the broker closes the channel: {safe_message(closed)}", by_queue=False
+                    )
                 )
             except TimeoutError:
-                found += _late([envelope])
-            except _Unsettled as failed:
-                raise _Unsettled(failed.fault, envelopes[n:], before) from failed
+                found += _reject_unconfirmed([envelope])
+            except _Unconfirmed as failed:
+                raise _Unconfirmed(failed.fault, envelopes[n:], before) from failed
             except _NOT_ANSWERED as lost:
-                raise _Unsettled(safe_message(lost), envelopes[n:], before) from lost
+                raise _Unconfirmed(safe_message(lost), envelopes[n:], before) from lost
             else:
-                found += channel.refused()
+                found += channel.take_rejected()
         return found
 
     def _renew_channel(self) -> _ConfirmChannel:
@@ -294,8 +307,8 @@ class Publisher:
             self._channel = channel = _ConfirmChannel(self._amqp)
         return channel
 
-    def _send(self, channel: _ConfirmChannel, envelope: OutgoingEnvelope) -> list[Refused]:
-        """Write one envelope; return it as refused if it cannot be encoded."""
+    def _send(self, channel: _ConfirmChannel, envelope: OutgoingEnvelope) -> list[RejectedEnvelope]:
+        """Write one envelope; return it as rejected if it cannot be encoded."""
         try:
             message = amqp.Message(
                 envelope.body, application_headers=self._headers(envelope), **_properties(envelope)
@@ -303,14 +316,16 @@ class Publisher:
             channel.publish(envelope, message)
         except (ValueError, TypeError) as error:
             channel.forget(envelope)
-            return [Refused(envelope, f"it cannot be encoded: {safe_message(error)}", address=False)]
+            return [
+                RejectedEnvelope(envelope, f"it cannot be encoded: {safe_message(error)}", by_queue=False)
+            ]
         return []
 
     # -- the embedded broker
 
-    def _without_confirms(self, envelopes: Sequence[OutgoingEnvelope]) -> list[Refused]:
+    def _publish_without_confirms(self, envelopes: Sequence[OutgoingEnvelope]) -> list[RejectedEnvelope]:
         """Publish with one statement for each envelope, which confirms it."""
-        refused: list[Refused] = []
+        rejected: list[RejectedEnvelope] = []
         lost = (*self._connection.connection_errors, *self._connection.channel_errors)
         for n, envelope in enumerate(envelopes):
             try:
@@ -322,12 +337,14 @@ class Publisher:
                     **_properties(envelope),
                 )
             except lost as error:
-                raise _Unsettled(safe_message(error), envelopes[n:], refused) from error
+                raise _Unconfirmed(safe_message(error), envelopes[n:], rejected) from error
             except Exception as error:  # noqa: BLE001 - the connection works, so the envelope is faulty
-                refused.append(
-                    Refused(envelope, f"the broker does not take it: {safe_message(error)}", address=False)
+                rejected.append(
+                    RejectedEnvelope(
+                        envelope, f"the broker does not take it: {safe_message(error)}", by_queue=False
+                    )
                 )
-        return refused
+        return rejected
 
     def _headers(self, envelope: OutgoingEnvelope) -> dict[str, Any]:
         signature = self._keyring.sign(envelope.id, envelope.topic, envelope.signals, envelope.body)
@@ -339,8 +356,11 @@ class Publisher:
         }
 
 
-def _late(envelopes: Sequence[OutgoingEnvelope]) -> list[Refused]:
-    return [Refused(envelope, "its queues did not confirm in time", address=True) for envelope in envelopes]
+def _reject_unconfirmed(envelopes: Sequence[OutgoingEnvelope]) -> list[RejectedEnvelope]:
+    return [
+        RejectedEnvelope(envelope, "its queues did not confirm in time", by_queue=True)
+        for envelope in envelopes
+    ]
 
 
 def _properties(envelope: OutgoingEnvelope) -> dict[str, Any]:
@@ -353,12 +373,14 @@ def _properties(envelope: OutgoingEnvelope) -> dict[str, Any]:
     }
 
 
-class _Unsettled(Exception):
+class _Unconfirmed(Exception):
     """The broker does not respond; these envelopes may or may not have arrived."""
 
-    def __init__(self, fault: str, envelopes: Sequence[OutgoingEnvelope], refused: Sequence[Refused]) -> None:
+    def __init__(
+        self, fault: str, envelopes: Sequence[OutgoingEnvelope], rejected: Sequence[RejectedEnvelope]
+    ) -> None:
         super().__init__(fault)
-        self.fault, self.envelopes, self.refused = fault, envelopes, refused
+        self.fault, self.envelopes, self.rejected = fault, envelopes, rejected
 
 
 class _ConfirmChannel:
@@ -385,25 +407,25 @@ class _ConfirmChannel:
         """Remove an envelope that was not sent."""
         self.pending = {tag: each for tag, each in self.pending.items() if each is not envelope}
 
-    def refused(self) -> list[Refused]:
-        """The envelopes that the broker refused since the last call."""
+    def take_rejected(self) -> list[RejectedEnvelope]:
+        """The envelopes that the broker rejected since the last call."""
         nacks, self._nacks = self._nacks, []
         return [
-            Refused(envelope, "a queue does not take it: it is full or not available", address=True)
+            RejectedEnvelope(envelope, "a queue does not take it: it is full or not available", by_queue=True)
             for envelope in nacks
         ]
 
-    def unsettled(self) -> list[OutgoingEnvelope]:
-        """Remove and return the envelopes that are neither confirmed nor refused."""
+    def take_unconfirmed(self) -> list[OutgoingEnvelope]:
+        """Remove and return the envelopes that are neither confirmed nor rejected."""
         pending, self.pending = self.pending, {}
         return list(pending.values())
 
     def _acked(self, tag: int, multiple: bool) -> None:
-        self._settle(tag, multiple)
+        self._remove(tag, multiple)
 
     def _nacked(self, tag: int, multiple: bool) -> None:
-        self._nacks += self._settle(tag, multiple)
+        self._nacks += self._remove(tag, multiple)
 
-    def _settle(self, tag: int, multiple: bool) -> list[OutgoingEnvelope]:
+    def _remove(self, tag: int, multiple: bool) -> list[OutgoingEnvelope]:
         tags = [each for each in self.pending if each <= tag] if multiple else [tag]
         return [self.pending.pop(each) for each in tags if each in self.pending]

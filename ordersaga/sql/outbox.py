@@ -155,20 +155,20 @@ ON CONFLICT (id) DO UPDATE SET recipient = excluded.recipient, due_at = excluded
     refusals = excluded.refusals, fault = excluded.fault
 """
 
-# All rows of an address that refuses are postponed at once, so that they do not fill each claim.
-_OF_ADDRESS = "participant = %(participant)s AND coalesce('to.' || recipient, topic) = %(address)s"
+# All rows of a routing key that a queue refuses are postponed at once, so that they do not fill each claim.
+_OF_ROUTING_KEY = "participant = %(participant)s AND coalesce('to.' || recipient, topic) = %(routing_key)s"
 PARK = f"""
 UPDATE ordersaga_outbox SET due_at = clock_timestamp() + make_interval(secs => %(later)s), fault = %(fault)s
 WHERE id IN (
     SELECT id FROM ordersaga_outbox
-    WHERE {_OF_ADDRESS} AND due_at >= to_timestamp(%(since)s) AND due_at <= now()
+    WHERE {_OF_ROUTING_KEY} AND due_at >= to_timestamp(%(since)s) AND due_at <= now()
     ORDER BY participant, due_at, id LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 )
 """
 RELEASE = f"""
 UPDATE ordersaga_outbox SET due_at = clock_timestamp(), fault = NULL
 WHERE id IN (
-    SELECT id FROM ordersaga_outbox WHERE {_OF_ADDRESS} AND fault IS NOT NULL AND refusals IS NULL
+    SELECT id FROM ordersaga_outbox WHERE {_OF_ROUTING_KEY} AND fault IS NOT NULL AND refusals IS NULL
     ORDER BY id LIMIT %(rows)s FOR UPDATE SKIP LOCKED
 )
 """

@@ -17,10 +17,10 @@ from tests.support.postgres import Postgres
 # Rows that RELEASE selects too: they were deferred because their queue refused them, and are due again.
 TWO_ROWS = """
 INSERT INTO ordersaga_outbox (participant, topic, signals, payload, fault)
-SELECT %(participant)s, %(address)s, 1, '{}', %(fault)s FROM generate_series(1, 2)
+SELECT %(participant)s, %(routing_key)s, 1, '{}', %(fault)s FROM generate_series(1, 2)
 """
 VALUES = {
-    "participant": DESK, "address": "signal.Heard0", "fault": "its queue is full", "later": 60.0,
+    "participant": DESK, "routing_key": "signal.Heard0", "fault": "its queue is full", "later": 60.0,
     "observed": False, "since": 0.0, "rows": CLAIM_ROWS, "size": CLAIM_BYTES, "first": 30.0, "cap": 600.0,
 }  # fmt: skip
 STATEMENTS = ["CLAIM", "PREPARE", "PARK", "RELEASE"]

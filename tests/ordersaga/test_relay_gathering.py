@@ -57,30 +57,30 @@ def test_gathering_counts_packs_whatever_the_round_takes(
     result = []
     for _ in range(40):
         now[0] += every
-        result.append(relay._should_linger([OutgoingEnvelope("", "signal.Begun", None, packs, b"", packs)]))
+        result.append(relay._decide_linger([OutgoingEnvelope("", "signal.Begun", None, packs, b"", packs)]))
     assert result[-1] is gathers
 
 
 def test_observer_signals_and_full_envelopes_are_not_gathered(url: str) -> None:
     relay = Relay(url, "desk", RecordingBroker())
-    assert not relay._should_linger(
+    assert not relay._decide_linger(
         [
             OutgoingEnvelope("", "signal.Begun", OBSERVERS, 90, b"", 90),
             OutgoingEnvelope("", "notice", None, 90, b"", 90),
         ]
     )
-    assert not relay._should_linger([OutgoingEnvelope("", "signal.Begun", None, FULL_SIGNALS, b"", 90)])
-    assert relay._should_linger([OutgoingEnvelope("", "signal.Begun", None, 90, b"", 90)])
+    assert not relay._decide_linger([OutgoingEnvelope("", "signal.Begun", None, FULL_SIGNALS, b"", 90)])
+    assert relay._decide_linger([OutgoingEnvelope("", "signal.Begun", None, 90, b"", 90)])
 
 
 def test_the_relay_gathers_while_the_workers_are_behind(url: str) -> None:
     waiting = [0]
     relay = Relay(url, "desk", RecordingBroker(), queue_depth=lambda: waiting[0])
     few = [OutgoingEnvelope("", "signal.Begun", None, 3, b"", 3)]
-    relay._should_linger(few)
-    assert not relay._should_linger(few)
+    relay._decide_linger(few)
+    assert not relay._decide_linger(few)
     waiting[0], relay._query_at = Relay.BACKLOG_THRESHOLD, 0.0
-    assert relay._should_linger(few)
+    assert relay._decide_linger(few)
 
 
 def test_longer_queues_make_the_relay_gather_longer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,13 @@ from ordersaga.errors import Stopping
 from ordersaga.job import Job, StepJob
 from ordersaga.log import LogEvent, failure
 from ordersaga.protocol.context import Context
-from ordersaga.protocol.forward import Ran
+from ordersaga.protocol.forward import StepResult
 from ordersaga.retries import postpone
 
 logger = logging.getLogger(__name__)
 
 Rows = Sequence[SignalRow[Any]]
-Work = Callable[[Context, Rows], Ran | None]
+Work = Callable[[Context, Rows], StepResult | None]
 """Handles rows in a transaction; returns the result of a step."""
 OnFailure = Callable[[SignalRow[Any], Exception], None]
 """Handles a row whose transaction failed for good, in a new transaction."""
@@ -111,7 +111,7 @@ def log_batch_failed(signals: int, error: Exception) -> None:
     logger.warning(LogEvent("batch_failed", sentence, signals=signals, **failure(error)))
 
 
-def _log_success(job: Job, rows: Rows, ran: Ran | None, began: float, level: int) -> None:
+def _log_success(job: Job, rows: Rows, ran: StepResult | None, began: float, level: int) -> None:
     if isinstance(job, StepJob) and ran is not None and ran.sagas:
         job.breaker.succeeded()
     if logger.isEnabledFor(level):

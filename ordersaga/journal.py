@@ -26,8 +26,13 @@ class Entry(NamedTuple):
     pack_id: int | None
 
 
-class Begun(NamedTuple):
-    """The sagas for which a step may run in this transaction, and the rows of the others."""
+class BeginResult(NamedTuple):
+    """The sagas for which a step may run in this transaction, and the rows of the others.
+
+    :ivar runnable: the sagas for which the caller must now run the step; their rows are ``done``.
+    :ivar attempts: the largest number of this attempt among them, from 1.
+    :ivar found: the rows of the sagas for which the step may not run.
+    """
 
     pack_id: int
     runnable: list[SagaId]
@@ -43,25 +48,28 @@ class Journal:
         self._mine = f"{participant}."
         self._refusal_key = f"{participant}.refusal"
 
-    def begin(self, step: str, sagas: Sequence[SagaId]) -> Begun:
-        """Insert ``done`` rows for all sagas without one (docs/PROTOCOL.md, rule 1), after rivals have ended.
+    def begin_step(self, step: str, sagas: Sequence[SagaId]) -> BeginResult:
+        """Insert a ``done`` row for each saga where the step has no row (docs/PROTOCOL.md, rule 1).
 
-        The caller runs the step for ``runnable`` in this transaction, so that row and effect stand or fall
-        together.
+        Rows that are ``retrying`` also become ``done``. The caller then runs the step for ``runnable`` in the
+        same transaction; if the step raises, the rollback removes the rows. The insert waits for concurrent
+        transactions that insert the same rows.
         """
         self._cursor.execute(journal_sql.BEGIN, [step, array(sagas)])
         rows = self._cursor.fetchall()
         runnable = [saga for saga, _ in rows]
         pack_id = rows[0][1] if rows else next_pack(self._cursor)
         if len(runnable) == len(sagas):
-            return Begun(pack_id, runnable, 1, {})
+            return BeginResult(pack_id, runnable, 1, {})
         found = self.lock(step, sorted(set(sagas) - set(runnable)))
         again = [e for e in found.values() if e.state == "retrying"]
         if again:
             self._cursor.execute(journal_sql.RESUME, [pack_id, step, *among(e.saga for e in again)])
             runnable = sorted([*runnable, *(e.saga for e in again)])
         attempts = 1 + max((e.attempts for e in again), default=0)
-        return Begun(pack_id, runnable, attempts, {s: e for s, e in found.items() if e.state != "retrying"})
+        return BeginResult(
+            pack_id, runnable, attempts, {s: e for s, e in found.items() if e.state != "retrying"}
+        )
 
     def lock(self, step: str, sagas: Sequence[SagaId]) -> dict[SagaId, Entry]:
         """Lock the committed rows of one step and return them by saga."""

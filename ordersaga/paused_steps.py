@@ -148,7 +148,7 @@ def probe(job: StepJob, reader: Reader, row: SignalRow[Any]) -> None:
     """Run the paused step for one saga; if it succeeds, the same transaction resumes the step."""
 
     def run_one(context: Context) -> int:
-        ran = forward.run(context, job.step, [row._replace(data=reader.signal_of(row))])
+        ran = forward.run_step(context, job.step, [row._replace(data=reader.signal_of(row))])
         if ran.sagas:
             resume(context, job.step)
         return ran.sagas

@@ -107,7 +107,7 @@ class Receiver:
         attempts = {row.id: header.attempt for header, rows in packs for row in rows}
 
         def on_failure(row: SignalRow[Any], error: Exception) -> None:
-            if not _is_handled(job, handler, row, error):
+            if not _record_failure(job, handler, row, error):
                 retry_engine_signal(job, row, attempts[row.id], error)
 
         rows = [row for _, rows in packs for row in rows]
@@ -122,17 +122,24 @@ class Receiver:
         )
         rows = [row for _, rows in read_packs(body) for row in rows]
         with log_context(step=step.key):
-            if job.breaker.paused and not self._is_resumed(job, rows):
+            if job.breaker.paused and not self._try_resume(job, rows):
                 return
             good, bad = self._readers[step.key].validate(rows)
             on_failure = partial(_handle_step_failure, job)
             handle_rows(
-                job, good, lambda c, some: forward.run(c, step, some), on_failure, at_most=step.max_signals
+                job,
+                good,
+                lambda c, some: forward.run_step(c, step, some),
+                on_failure,
+                at_most=step.max_signals,
             )
             run_all(partial(handle_failure, job, row, error, on_failure) for row, error in bad)
 
-    def _is_resumed(self, job: StepJob, rows: Rows) -> bool:
-        """Whether a step that is paused in this process was resumed; if not, this handles ``rows``."""
+    def _try_resume(self, job: StepJob, rows: Rows) -> bool:
+        """Resume a step in this process if the database no longer pauses it.
+
+        :returns: whether the caller must handle ``rows``; if not, they are deferred or tested here.
+        """
         admitted = job.run(lambda context: paused_steps.admit(context, job.step, rows), wait_for_locks=True)
         if admitted.probe:
             paused_steps.probe(job, self._readers[job.step.key], admitted.rows[0])
@@ -183,8 +190,8 @@ class Receiver:
         return Job(self.transactions, self.choreography, topic, name, delivery.task)
 
 
-def _is_handled(job: Job, handler: Handler, row: SignalRow[Any], error: Exception) -> bool:
-    """Whether the handler takes care of the failure, as of a failing undo."""
+def _record_failure(job: Job, handler: Handler, row: SignalRow[Any], error: Exception) -> bool:
+    """Let the handler record the failure, such as of an undo; return False if the row must be retried."""
     if (on_failure := handler.on_failure) is None:
         return False
     try:
@@ -211,8 +218,8 @@ def _handle_step_failure(job: StepJob, row: SignalRow[Any], error: Exception) ->
 def _count_attempt(context: Context, step: Step, row: SignalRow[Any], error: Exception, trace: str) -> None:
     if paused_steps.defer_if_paused(context, step, with_plain_data(row)):
         return
-    if not forward.fail(context, step, row, error, trace):
-        forward.run(context, step, [row])
+    if not forward.record_failure(context, step, row, error, trace):
+        forward.run_step(context, step, [row])
 
 
 def _event(topic: str, header: PackHeader, row: SignalRow[Any]) -> Event:

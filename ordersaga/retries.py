@@ -55,7 +55,7 @@ def await_release(job: StepJob, row: SignalRow[Any], error: NewerVersion) -> Non
     def handle_if_late(context: Context) -> bool:
         late = not forward.may_run(context, job.step, row.saga)
         if late:
-            forward.run(context, job.step, [row])
+            forward.run_step(context, job.step, [row])
         return late
 
     if not job.run(handle_if_late):

@@ -12,9 +12,9 @@ from ordersaga.sql import saga as saga_sql
 
 def record_answers(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """Record which participants have compensated their sagas (docs/PROTOCOL.md, rule 7)."""
-    causes = {row.saga: row for row in rows}
+    received = {row.saga: row for row in rows}
     answers = sorted({(row.saga, str(row.data["participant"])) for row in rows})
-    context.record_answers(answers, causes)
+    context.record_answers(answers, received)
     context.outbox.flush(context.cursor)
 
 

@@ -48,6 +48,8 @@ class RollbackCause(NamedTuple):
 
 
 class Context:
+    """What the rules of the protocol work on: one open transaction, its journal, outbox and sagas."""
+
     def __init__(
         self,
         tx: Transaction,
@@ -132,15 +134,15 @@ class Context:
 
     # -- answers
 
-    def answer(self, causes: dict[SagaId, SignalRow[Any]]) -> None:
+    def answer(self, received: dict[SagaId, SignalRow[Any]]) -> None:
         """Emit answers; the initiator also records its own, and closes sagas that all have answered."""
-        for saga, cause in sorted(causes.items()):
-            self.outbox.answer(saga, cause)
-        if self.initiates and causes:
-            self.record_answers([(saga, self.participant.name) for saga in causes], causes)
+        for saga, row in sorted(received.items()):
+            self.outbox.answer(saga, row)
+        if self.initiates and received:
+            self.record_answers([(saga, self.participant.name) for saga in received], received)
 
     def record_answers(
-        self, answers: Sequence[tuple[SagaId, str]], causes: dict[SagaId, SignalRow[Any]]
+        self, answers: Sequence[tuple[SagaId, str]], received: dict[SagaId, SignalRow[Any]]
     ) -> None:
         """Record answers at any status, and close sagas that all have answered (docs/PROTOCOL.md, rule 7)."""
         # Lock first: of two transactions that add the last two answers, the second must see the first's.
@@ -151,16 +153,16 @@ class Context:
         new = {saga for (saga,) in self.cursor.fetchall()}
         if new:
             self.cursor.execute(saga_sql.MOVED, [array(sorted(new))])
-        self.close(known, causes)
+        self.close(known, received)
 
-    def close(self, sagas: Iterable[SagaId], causes: dict[SagaId, SignalRow[Any]]) -> None:
+    def close(self, sagas: Iterable[SagaId], received: dict[SagaId, SignalRow[Any]]) -> None:
         """ROLLING_BACK → ROLLED_BACK where every participant of the saga's list has answered."""
         self.cursor.execute(saga_sql.CLOSE, [array(sorted(sagas))])
         closed = sorted(saga for (saga,) in self.cursor.fetchall())
         if closed:
             cancel_timers(self.cursor, closed, "watchdog", "deadline")
         for saga in closed:
-            self.outbox.notice(saga, causes.get(saga), "rolled back")
+            self.outbox.notice(saga, received.get(saga), "rolled back")
 
     def compensated(self, sagas: Sequence[SagaId]) -> tuple[set[SagaId], dict[SagaId, list[int]]]:
         """Find the compensated sagas among ``sagas``: refused, and nothing is being undone here.

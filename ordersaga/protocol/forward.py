@@ -23,21 +23,24 @@ from ordersaga.step import Step
 logger = logging.getLogger(__name__)
 
 
-class Ran(NamedTuple):
-    """The attempt of a step, and the number of sagas for which its function ran."""
+class StepResult(NamedTuple):
+    """The number of the attempt, and the number of sagas for which the step's function ran."""
 
     attempt: int
     sagas: int
 
 
-def run(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> Ran:
-    """Run a step for each saga where it is not done; for the others, re-send what rule 9 demands."""
+def run_step(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> StepResult:
+    """Run a step for each saga where it is not done; for the others, re-send what rule 9 demands.
+
+    All of this is one transaction: the journal rows, the step's function, the status and the outbox.
+    """
     received = context.by_saga(rows)
-    begun = context.journal.begin(step.key, sorted(received))
+    begun = context.journal.begin_step(step.key, sorted(received))
     context.outbox.header = context.outbox.header._replace(attempt=begun.attempts)
     runnable = begun.runnable
     if step.decides:
-        runnable = _decide(context, step, received, runnable)
+        runnable = _lock_pending(context, step, received, runnable)
         barred = [saga for saga, entry in begun.found.items() if entry.state == "barred"]
         _call_too_late(context, step, received, barred)
     if runnable:
@@ -58,7 +61,7 @@ def run(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> Ran:
     if begun.found:
         _repeat(context, received, begun.found)
     context.outbox.flush(context.cursor, begun.pack_id)
-    return Ran(begun.attempts, len(runnable))
+    return StepResult(begun.attempts, len(runnable))
 
 
 def _emit(
@@ -78,10 +81,13 @@ def _emit(
     return causes
 
 
-def _decide(
+def _lock_pending(
     context: Context, step: Step, received: dict[SagaId, SignalRow[Any]], sagas: list[SagaId]
 ) -> list[SagaId]:
-    """Compare and set (rule 3): return the PENDING sagas, locked; the step becomes void for the others."""
+    """Lock the sagas and return those that are PENDING; for the others the step becomes void (rule 3).
+
+    The caller changes the status of the returned sagas after the step's function has run.
+    """
     # One statement locks all received sagas, because late ones may be answered in this transaction.
     # Two statements could deadlock with a rival.
     status = context.lock_sagas(received) if sagas else {}
@@ -138,7 +144,7 @@ def _repeat(context: Context, received: dict[SagaId, SignalRow[Any]], found: dic
             context.outbox.repeat(saga, topic, row, received[saga])
 
 
-def fail(context: Context, step: Step, row: SignalRow[Any], error: Exception, trace: str) -> bool:
+def record_failure(context: Context, step: Step, row: SignalRow[Any], error: Exception, trace: str) -> bool:
     """Record that a step raised: retry it with backoff, or give it up after its last attempt (rule 2).
 
     :returns: False when the step may no longer run, because a rival ran it or a refusal barred it.

@@ -28,10 +28,10 @@ def receive_refusals(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
 
     A repeated refusal marked *again* also retries failed undos, because their own retry may be lost.
     """
-    causes, entries = _record_refusals(context, rows)
-    undone = _undo(context, [e for e in entries if e.state in ("done", "undoing")], causes)
-    compensated, _ = context.compensated(sorted(causes))
-    context.answer({saga: cause for saga, cause in causes.items() if saga in compensated})
+    received, entries = _record_refusals(context, rows)
+    undone = _undo(context, [e for e in entries if e.state in ("done", "undoing")], received)
+    compensated, _ = context.compensated(sorted(received))
+    context.answer({saga: row for saga, row in received.items() if saga in compensated})
     context.outbox.flush(context.cursor, _pack(context, undone))
 
 
@@ -61,10 +61,10 @@ def defer_undos(context: Context, row: SignalRow[Any], error: Exception) -> bool
 
 def retry_undos(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
     """Run the undos of steps that are ``undoing``, and answer for sagas that are then compensated."""
-    causes = context.by_saga(rows)
-    undone = _undo(context, _undoing(context, sorted(causes)), causes)
+    received = context.by_saga(rows)
+    undone = _undo(context, _undoing(context, sorted(received)), received)
     compensated, _ = context.compensated(sorted(undone))
-    context.answer({saga: causes[saga] for saga in undone if saga in compensated})
+    context.answer({saga: received[saga] for saga in undone if saga in compensated})
     context.outbox.flush(context.cursor, _pack(context, undone))
 
 
@@ -116,8 +116,8 @@ def _record_refusals(
         is still to be undone of those that are repeated. The journal is locked before the sagas, each in one
         statement: another order could deadlock.
     """
-    causes = context.by_saga(rows)
-    first = sorted(context.journal.record_refusal(sorted(causes)))
+    received = context.by_saga(rows)
+    first = sorted(context.journal.record_refusal(sorted(received)))
     entries: list[Entry] = []
     if first:
         before = {(e.saga, e.step) for e in context.journal.read(first) if e.state != "retrying"}
@@ -125,27 +125,27 @@ def _record_refusals(
         barred = [e for e in entries if e.state == "barred" and (e.saga, e.step) not in before]
         for saga in first:
             if steps := [e.step for e in barred if e.saga == saga]:
-                context.outbox.notice(saga, causes[saga], "barred", steps=steps)
-    if repeated := sorted(saga for saga, row in causes.items() if row.again and saga not in first):
+                context.outbox.notice(saga, received[saga], "barred", steps=steps)
+    if repeated := sorted(saga for saga, row in received.items() if row.again and saga not in first):
         # a row that is still ``done`` belongs to a step that the previous release did not declare
         entries += _undoing(context, repeated, "done")
-    _flag_undeclared(context, entries, causes)
+    _flag_undeclared(context, entries, received)
     if first and context.initiates:
-        status = context.lock_sagas(causes)
+        status = context.lock_sagas(received)
         name = context.topic.removeprefix("refusal.")
         turning = [saga for saga in first if status.get(saga) in ("PENDING", "CONFIRMED")]
-        context.roll_back({saga: _cause_of(causes[saga], name) for saga in turning})
-    return causes, entries
+        context.roll_back({saga: _cause_of(received[saga], name) for saga in turning})
+    return received, entries
 
 
 def _flag_undeclared(
-    context: Context, entries: Sequence[Entry], causes: dict[SagaId, SignalRow[Any]]
+    context: Context, entries: Sequence[Entry], received: dict[SagaId, SignalRow[Any]]
 ) -> None:
     """Flag sagas with a done step that this release does not declare and so cannot undo; they stay open."""
     for entry in entries:
         if context.is_undeclared(entry):
             reason = f"{entry.step} is done and no longer declared, so it cannot be undone: declare it again"
-            context.outbox.attention(entry.saga, causes[entry.saga], reason)
+            context.outbox.attention(entry.saga, received[entry.saga], reason)
             sentence = "A done step is no longer declared and cannot be undone; the saga needs attention."
             logger.error(LogEvent("undeclared_step_done", sentence, saga=entry.saga, step=entry.step))
 
@@ -155,7 +155,7 @@ def _cause_of(row: SignalRow[Any], name: str) -> RollbackCause:
 
 
 def _undo(
-    context: Context, entries: Sequence[Entry], causes: dict[SagaId, SignalRow[Any]]
+    context: Context, entries: Sequence[Entry], received: dict[SagaId, SignalRow[Any]]
 ) -> dict[SagaId, list[str]]:
     """Run the undos of these rows, the newest step first, each for all its sagas at once.
 
@@ -178,9 +178,9 @@ def _undo(
         for saga in sagas:
             undone.setdefault(saga, []).append(step.key)
             if (signal := results.get(saga)) is not None:
-                context.outbox.emit(saga, signal, cause=causes[saga])
+                context.outbox.emit(saga, signal, cause=received[saga])
     for saga, steps in undone.items():
-        context.outbox.notice(saga, causes[saga], "undone", steps=steps)
+        context.outbox.notice(saga, received[saga], "undone", steps=steps)
     return undone
 
 

@@ -20,7 +20,7 @@ from ordersaga.sql import saga as saga_sql
 logger = logging.getLogger(__name__)
 
 
-class Watched(NamedTuple):
+class WatchedSaga(NamedTuple):
     """A saga's row as the watchdog reads it.
 
     :ivar rounds: reminders since the saga last moved.
@@ -44,9 +44,9 @@ def watch(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
 
     A row marked *again*, from an operator who resumes a saga, reminds it even if it has moved.
     """
-    causes = context.by_saga(rows)
-    context.cursor.execute(saga_sql.WATCH, [array(sorted(causes))])
-    watched = [Watched(*row) for row in context.cursor.fetchall()]
+    received = context.by_saga(rows)
+    context.cursor.execute(saga_sql.WATCH, [array(sorted(received))])
+    watched = [WatchedSaga(*row) for row in context.cursor.fetchall()]
     watchdog = context.choreography.saga.watchdog
     ended = [w.saga for w in watched if w.ended]
     if ended:
@@ -56,17 +56,17 @@ def watch(context: Context, rows: Sequence[SignalRow[Any]]) -> None:
         if w.ended:
             continue
         interval = watchdog.wait(w.rounds)
-        if w.still < interval and not causes[w.saga].again:
+        if w.still < interval and not received[w.saga].again:
             context.outbox.timer(w.saga, "watchdog", WATCHDOG, interval - w.still)
         else:
             waiting.append(w)
             context.outbox.timer(w.saga, "watchdog", WATCHDOG, watchdog.wait(w.rounds + 1))
     if waiting:
-        _remind(context, waiting, causes)
+        _remind(context, waiting, received)
     context.outbox.flush(context.cursor)
 
 
-def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, SignalRow[Any]]) -> None:
+def _remind(context: Context, waiting: Sequence[WatchedSaga], received: dict[SagaId, SignalRow[Any]]) -> None:
     context.cursor.execute(saga_sql.ROUND, [array(w.saga for w in waiting)])
     sentence = "Sagas that did not move are reminded of the signals that they wait for."
     logger.info(LogEvent("sagas_reminded", sentence, sagas=len(waiting)))
@@ -76,15 +76,15 @@ def _remind(context: Context, waiting: Sequence[Watched], causes: dict[SagaId, S
     signals = read_emitted(context.cursor, packs, published_by=context.participant.name)
     for saga, emitted in signals.items():
         for topic, row in emitted:
-            context.outbox.repeat(saga, topic, row, causes[saga])
+            context.outbox.repeat(saga, topic, row, received[saga])
     for w in waiting:
         if w.status == "ROLLING_BACK":
             version, data = orjson.loads(w.refused_with or "[1, {}]")
             row = SignalRow("", w.saga, None, version, "", 1, None, w.reason, data)
-            context.outbox.repeat(w.saga, f"refusal.{w.refusal}", row, causes[w.saga])
-        context.outbox.notice(w.saga, causes[w.saga], "reminded", round=w.rounds + 1, status=w.status)
+            context.outbox.repeat(w.saga, f"refusal.{w.refusal}", row, received[w.saga])
+        context.outbox.notice(w.saga, received[w.saga], "reminded", round=w.rounds + 1, status=w.status)
         if w.rounds + 1 >= context.choreography.saga.watchdog.rounds:
-            _flag(context, w, causes[w.saga])
+            _flag(context, w, received[w.saga])
 
 
 def _confirmations(context: Context, sagas: Sequence[SagaId]) -> dict[SagaId, list[int]]:
@@ -97,7 +97,7 @@ def _confirmations(context: Context, sagas: Sequence[SagaId]) -> dict[SagaId, li
     }
 
 
-def _flag(context: Context, watched: Watched, cause: SignalRow[Any]) -> None:
+def _flag(context: Context, watched: WatchedSaga, cause: SignalRow[Any]) -> None:
     reminders = watched.rounds + 1
     reason = f"{watched.status} and still after {reminders} reminders"
     context.cursor.execute(saga_sql.ATTENTION, [reason, [watched.saga]])

@@ -71,16 +71,16 @@ class ModelDriver:
     @contextmanager
     def inject_faults(self) -> Iterator[None]:
         """Make steps and undos raise as often as ``failing`` sets, just before the commit."""
-        run = forward.run
+        run = forward.run_step
 
-        def run_and_raise(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> forward.Ran:
+        def run_and_raise(context: Context, step: Step, rows: Sequence[SignalRow[Any]]) -> forward.StepResult:
             found = context.journal.read([row.saga for row in rows])
             ran = run(context, step, rows)
             if all(entry.state == "retrying" for entry in found if entry.step == step.key):
                 self._raise(step.name)
             return ran
 
-        with patch.object(forward, "run", run_and_raise):
+        with patch.object(forward, "run_step", run_and_raise):
             undone = [
                 self._wrap_undo(s.declared_undo, f"undo {s.name}")
                 for s in self.choreography.steps

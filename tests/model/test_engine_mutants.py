@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ordersaga import outbox, paused_steps, receiver
 from ordersaga.envelope import SignalRow
-from ordersaga.journal import Begun, Journal
+from ordersaga.journal import BeginResult, Journal
 from ordersaga.protocol import context, forward, rollback
 from ordersaga.protocol.context import Context
 from ordersaga.sql import journal as journal_sql
@@ -33,11 +33,11 @@ DECLINED = [*RESERVED, Act("payments", "StockReserved", "refuses")]
 EXPIRED = [Act("clock", "deadline", "falls due"), Act("orders", "DeadlinePassed", "done")]
 BARRED = [Act("inventory", "OrderExpired!", "rolls back")]
 RELEASED = [Act("inventory", "PaymentDeclined!", "rolls back")]
-begin, bar, answer, record_answers = Journal.begin, Journal.bar, Context.answer, Context.record_answers
+begin, bar, answer, record_answers = Journal.begin_step, Journal.bar, Context.answer, Context.record_answers
 repeat, defer = forward._repeat, paused_steps.defer
 
 
-def begin_though_barred(journal: Journal, step: str, sagas: Sequence[str]) -> Begun:
+def begin_though_barred(journal: Journal, step: str, sagas: Sequence[str]) -> BeginResult:
     begun = begin(journal, step, sagas)
     return begun._replace(
         runnable=sorted([*begun.runnable, *(s for s, e in begun.found.items() if e.state == "barred")])
@@ -94,7 +94,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         [*EXPIRED, *BARRED],
     ),
     "a barred step runs": (
-        lambda: patch.object(Journal, "begin", begin_though_barred),
+        lambda: patch.object(Journal, "begin_step", begin_though_barred),
         [
             *EXPIRED,
             Act("inventory", "OrderExpired!", "rolls back"),
@@ -131,7 +131,7 @@ MUTANTS: dict[str, tuple[Callable[[], AbstractContextManager[Any]], list[Act]]] 
         [*DECLINED, *EXPIRED, Act("inventory", "OrderExpired!", "rolls back")],
     ),
     "who lost the compare-and-set goes on": (
-        lambda: patch.object(forward, "_decide", lambda *arguments: arguments[-1]),
+        lambda: patch.object(forward, "_lock_pending", lambda *arguments: arguments[-1]),
         [*CHARGED, *EXPIRED],
     ),
     "a deadline is not deleted": (

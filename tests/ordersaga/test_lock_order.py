@@ -78,7 +78,7 @@ LOCKINGS = [
     Locking(
         journal_sql,
         "BEGIN",
-        lambda context, sagas: context.journal.begin(STEPS[0], sagas),
+        lambda context, sagas: context.journal.begin_step(STEPS[0], sagas),
         INSERT_ROW,
         STEPS[:1],
     ),

@@ -27,7 +27,7 @@ def sagas(databases: Databases) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["LOCK", "CONFIRM", "TURN", "COMPLETE", "MOVED", "CLOSE", "WATCH", "ROUND", "ATTENTION"]
+    "name", ["LOCK", "CONFIRM", "ROLL_BACK", "COMPLETE", "MOVED", "CLOSE", "WATCH", "ROUND", "ATTENTION"]
 )
 def test_sagas_of_an_envelope_are_found_by_their_ids(
     name: str, databases: Databases, sagas: list[str]
@@ -35,7 +35,7 @@ def test_sagas_of_an_envelope_are_found_by_their_ids(
     ids = array(sagas)
     values: dict[str, list[object]] = {
         "CONFIRM": [True, ids],
-        "TURN": [ids, *[["text"] * len(sagas)] * 4],
+        "ROLL_BACK": [ids, *[["text"] * len(sagas)] * 4],
         "ATTENTION": ["look", ids],
     }
     with psycopg2.connect(databases.orders) as connection, connection.cursor() as cursor:

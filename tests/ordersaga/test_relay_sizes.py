@@ -62,7 +62,7 @@ def test_many_large_signals_are_cut_into_valid_envelopes(url: str) -> None:
 def test_a_steps_signals_are_cut_into_packs_of_its_journal(url: str) -> None:
     sagas = sorted(new_id() for _ in range(50))
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-        begun = Journal(cursor, "desk").begin("desk.step", sagas)
+        begun = Journal(cursor, "desk").begin_step("desk.step", sagas)
         outbox = Outbox(PackHeader("desk", "step", None, 1), notices=False)
         for number, saga in enumerate(sagas):
             outbox.emit(saga, Begun(number=number, text="x" * 50_000))

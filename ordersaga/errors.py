@@ -15,7 +15,7 @@ OrderSagaError                      all errors of this package
 │   ├── PoolerRefused               a direct connection is needed, and this is a connection pooler
 │   └── OtherSaga                   a virtual host carries the signals of another kind of saga
 ├── Unhandled                       an envelope could not be handled; for Celery, without personal data
-└── Stopping                        the process stops while the database is not available
+└── WaitAborted                     the wait for a database ended before the database worked
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ class OtherSaga(ConfigurationError):
         self.saga, self.other = saga, other
 
 
-class Stopping(OrderSagaError):
-    """The process stops while its database is not available; the envelope returns to the broker."""
+class WaitAborted(OrderSagaError):
+    """The wait for a database was given up: the process stops, or the envelope was published again."""
 
 
 class Unhandled(OrderSagaError):

@@ -11,7 +11,7 @@ from typing import Any
 from ordersaga import paused_steps
 from ordersaga.classification import ErrorKind, classify, is_of_the_signal
 from ordersaga.envelope import SignalRow
-from ordersaga.errors import Stopping
+from ordersaga.errors import WaitAborted
 from ordersaga.job import Job, StepJob
 from ordersaga.log import LogEvent, failure
 from ordersaga.protocol.context import Context
@@ -66,7 +66,7 @@ def run_all(works: Iterable[Callable[[], object]]) -> None:
     for work in works:
         try:
             work()
-        except Stopping:
+        except WaitAborted:
             raise
         except Exception as error:  # noqa: BLE001 - raised below
             failed = failed or error
@@ -92,7 +92,7 @@ def _handle_together(job: Job, rows: Rows, work: Work, on_failure: OnFailure, le
     rows = sorted(rows, key=lambda row: row.saga)
     try:
         ran = job.run(lambda context: work(context, rows), job.time_limit, signals=len(rows))
-    except Stopping:
+    except WaitAborted:
         raise
     except Exception as error:  # noqa: BLE001 - handled below, outside this block
         caught = error

@@ -1,4 +1,4 @@
-"""A process's heartbeat: a small locked file with the time at which each part of the process last worked.
+"""Write and read the heartbeat of a process: a small locked file with the time when each part last worked.
 
 The kernel releases the lock (``flock``) when the process ends, so that neither a killed process nor a reused
 process id counts as alive. Times are seconds since the machine's start and do not depend on the clock.
@@ -30,13 +30,13 @@ class ProcessStatus(NamedTuple):
     """The last state that a process wrote.
 
     :ivar ages: the seconds since each part's last beat; None for a part that has not begun or cannot work.
-    :ivar words: a sentence for each part with a problem.
+    :ivar problems: a sentence for each part with a problem.
     """
 
     pid: int
     node: str
     ages: dict[str, float | None]
-    words: dict[str, str]
+    problems: dict[str, str]
 
     @property
     def faults(self) -> dict[str, str]:
@@ -49,18 +49,18 @@ class ProcessStatus(NamedTuple):
                     if age is None
                     else f"has not made a round for {age:.0f} s"
                 )
-                found[part] = f"{since}{': ' if part in self.words else ''}{self.words.get(part, '')}"
+                found[part] = f"{since}{': ' if part in self.problems else ''}{self.problems.get(part, '')}"
         return found
 
 
 class Heartbeat:
-    """Writes the heartbeat: parts call :meth:`beat` in each round, and a thread writes the file."""
+    """Writes the heartbeat: parts call :meth:`report_alive` in each round, and a thread writes the file."""
 
     def __init__(self, folder: Path, participant: str, node: str, parts: tuple[str, ...]) -> None:
         self._path = folder / f"{participant}.{socket.gethostname()}.{os.getpid()}.json"
         self._node = node
         self._beats: dict[str, float | None] = dict.fromkeys(parts)
-        self._words: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
         self._file = -1
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -69,24 +69,24 @@ class Heartbeat:
         self.conditions: Callable[[], dict[str, str]] = dict
         """Returns the problems of the process's children, by part."""
 
-    def beat(self, part: str, words: str = "") -> None:
+    def report_alive(self, part: str, problem: str = "") -> None:
         """Record a round of ``part``, with its problem if there is one."""
         self._beats[part] = time.monotonic()
-        if words:
-            self._words[part] = words
+        if problem:
+            self._problems[part] = problem
         else:
-            self._words.pop(part, None)
+            self._problems.pop(part, None)
 
-    def rest(self, part: str) -> None:
+    def report_unavailable(self, part: str) -> None:
         """Record that ``part`` cannot work now."""
         self._beats[part] = None
 
-    def note(self, subject: str, words: str) -> None:
-        """Show a problem of something outside the process, such as its broker; empty ``words`` end it."""
-        if words:
-            self._words[subject] = words
+    def report_problem(self, subject: str, problem: str) -> None:
+        """Show a problem of something outside the process, such as its broker; an empty one ends it."""
+        if problem:
+            self._problems[subject] = problem
         else:
-            self._words.pop(subject, None)
+            self._problems.pop(subject, None)
 
     def start(self) -> None:
         """Create the file and the thread that writes it.
@@ -135,8 +135,8 @@ class Heartbeat:
 
     def _write(self) -> None:
         for part in self.occupied():
-            self.beat(part)
-        words = {**self._words, **self.conditions()}
+            self.report_alive(part)
+        words = {**self._problems, **self.conditions()}
         text = json.dumps(
             {"pid": os.getpid(), "node": self._node, "beats": dict(self._beats), "words": words}
         )

@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from ordersaga.envelope import Reader, SignalRow, with_plain_data
-from ordersaga.errors import Stopping
+from ordersaga.errors import WaitAborted
 from ordersaga.job import StepJob
 from ordersaga.journal import clean
 from ordersaga.log import LogEvent, failure, safe_message
@@ -155,7 +155,7 @@ def probe(job: StepJob, reader: Reader, row: SignalRow[Any]) -> None:
 
     try:
         ran = job.run(run_one, job.time_limit)
-    except Stopping:
+    except WaitAborted:
         raise
     except Exception as error:  # noqa: BLE001 - the step stays paused
         job.run(lambda context: defer_probe(context, job.step, row), wait_for_locks=True)

@@ -22,7 +22,7 @@ from ordersaga.choreography import Choreography
 from ordersaga.circuit_breaker import CircuitBreaker
 from ordersaga.classification import ErrorKind, classify, is_of_the_signal
 from ordersaga.envelope import PackHeader, Reader, SignalRow, read_packs, with_plain_data
-from ordersaga.errors import EnvelopeError, NewerVersion, Stopping
+from ordersaga.errors import EnvelopeError, NewerVersion, WaitAborted
 from ordersaga.fault_isolation import Rows, handle_failure, handle_rows, log_batch_failed, run_all, since
 from ordersaga.job import Delivery, Job, StepJob
 from ordersaga.log import LogEvent, failure, log_context
@@ -86,7 +86,7 @@ class Receiver:
         """Handle one envelope. When this returns, its effects are committed and it may be acknowledged.
 
         :raises EnvelopeError: when the body is not an envelope, or not for this participant.
-        :raises Stopping: when the process must stop while the database does not work.
+        :raises WaitAborted: when the wait for the database was given up.
         """
         with log_context(participant=self.participant.name, topic=topic, task=delivery.task):
             if self.participant.observer is not None:
@@ -153,7 +153,7 @@ class Receiver:
         began = time.perf_counter()
         try:
             self.transactions.run(lambda tx: observer(events, tx.db), wait_for_locks=True)
-        except Stopping:
+        except WaitAborted:
             raise
         except Exception as error:  # noqa: BLE001 - an error that recurs with a single event is raised
             log_batch_failed(len(events), error)
@@ -197,7 +197,7 @@ def _record_failure(job: Job, handler: Handler, row: SignalRow[Any], error: Exce
     try:
         return job.run(lambda context: on_failure(context, row, error))
     except Exception as further:
-        if classify(further) is not ErrorKind.SIGNAL or isinstance(further, Stopping):
+        if classify(further) is not ErrorKind.SIGNAL or isinstance(further, WaitAborted):
             raise
         sentence = "The failure could not be recorded; the signal is retried."
         logger.log(logging.ERROR, LogEvent("failure_not_recorded", sentence, **failure(further, whole=True)))

@@ -25,7 +25,7 @@ from ordersaga.classification import (
     state_of,
 )
 from ordersaga.database import TABLES_MISSING, Cursor, Transaction, has_tables, is_answering, is_writable
-from ordersaga.errors import Stopping
+from ordersaga.errors import WaitAborted
 from ordersaga.log import LogEvent, safe_message
 from ordersaga.log_throttle import LogThrottle
 from ordersaga.participant import Participant
@@ -34,7 +34,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Sleep = Callable[[float], bool]
-"""Waits the given seconds; returns False if the process must stop instead."""
+"""Waits the given seconds; returns False if the caller must give up the work: the process stops, or the
+envelope was published again.
+"""
 Guard = Callable[[timedelta], AbstractContextManager[None]]
 """Enforces a time limit from outside the transaction, if the process can."""
 Report = Callable[[str, str], None]
@@ -107,7 +109,7 @@ class Transactions:
         :raises Exception: of kind SIGNAL; of kind CONTENTION, when other transactions hold locks for too
             long; of kind SERVER, when the database works and refuses only this work. See
             :func:`ordersaga.classification.is_of_the_signal`.
-        :raises Stopping: when the process must stop while it waits.
+        :raises WaitAborted: when ``sleep`` returns False during a wait.
         """
         lost = conflicts = 0
         wait = self.FIRST_WAIT
@@ -133,9 +135,7 @@ class Transactions:
                     raise
                 self._report_fault(kind, error)
                 if not self.sleep(wait * random.uniform(0.5, 1.0)):
-                    raise Stopping(
-                        f"{self.participant.name} stops while its database does not work"
-                    ) from error
+                    raise WaitAborted(f"{self.participant.name} no longer waits for its database") from error
                 wait = min(wait * 2, self.MAX_WAIT)
             else:
                 if self._faulty:

@@ -26,14 +26,14 @@ from workers.settings import DOMAINS, PREFIX, Domain, settings
 
 
 @contextmanager
-def _exit_on_refusal() -> Iterator[None]:
+def _exit_on_invalid_settings() -> Iterator[None]:
     try:
         yield
-    except (ConfigurationError, DeclarationError) as refused:
-        sys.exit(str(refused))
+    except (ConfigurationError, DeclarationError) as error:
+        sys.exit(str(error))
 
 
-with _exit_on_refusal():
+with _exit_on_invalid_settings():
     from workers.choreography import choreography  # its import reads the settings
 
 
@@ -49,7 +49,7 @@ def pool(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
 
 def application(name: str, *, bootsteps: Sequence[type] = ()) -> Celery:
     """The Celery application of a participant."""
-    with _exit_on_refusal():
+    with _exit_on_invalid_settings():
         whole = choreography()
     return create_app(
         whole.participants[name],

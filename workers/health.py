@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     alive = bool(found) and not any(status.faults for status in found)
     if options.json:
         processes = [
-            {"node": status.node, "pid": status.pid, "faults": status.faults, "words": status.words}
+            {"node": status.node, "pid": status.pid, "faults": status.faults, "words": status.problems}
             for status in found
         ]
         lines = [json.dumps({"pool": options.pool, "alive": alive, "processes": processes})]
@@ -69,7 +69,7 @@ def _line(status: ProcessStatus) -> str:
         return f"{name} is not well: " + "; ".join(
             f"its {part} {fault}" for part, fault in status.faults.items()
         )
-    words = "; ".join(f"its {part}: {text}" for part, text in status.words.items())
+    words = "; ".join(f"its {part}: {text}" for part, text in status.problems.items())
     return f"{name} is alive" + (f", though {words}" if words else "")
 
 

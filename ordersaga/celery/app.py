@@ -15,18 +15,18 @@ from celery.exceptions import Reject
 
 from ordersaga.celery import gc_tuning, rabbitmq, time_limit
 from ordersaga.celery.background import BackgroundPublisher, Dispatcher
-from ordersaga.celery.bootsteps import KeepVisible, RelayStep, ShutdownFlag, SideMessages
+from ordersaga.celery.bootsteps import ExtendVisibilityTimeout, RelayStep, ShutdownFlag, SideMessages
 from ordersaga.celery.child_heartbeat import ChildHeartbeats, EndSilentChildren
 from ordersaga.celery.conditions import Conditions
 from ordersaga.celery.heartbeats import HEARTBEAT
 from ordersaga.celery.messages import SERIALIZER, install
 from ordersaga.celery.publisher import Publisher
 from ordersaga.celery.requeue import HOLD, Requeue
-from ordersaga.celery.topology import used_queue
+from ordersaga.celery.topology import consumer_queue
 from ordersaga.celery.worker import ConsumerHeartbeatStep, HeartbeatStep, NamedWorker
 from ordersaga.choreography import Choreography
 from ordersaga.claim import OutgoingEnvelope
-from ordersaga.errors import EnvelopeError, PublishFailed, Stopping, Unhandled
+from ordersaga.errors import EnvelopeError, PublishFailed, Unhandled, WaitAborted
 from ordersaga.heartbeat import Heartbeat, default_folder
 from ordersaga.log import LogEvent, failure, log_context, safe_message
 from ordersaga.outbox import ANSWER, ATTENTION, RESUME_STEP, SETTLE_DEAD_LETTER, UNDO, WATCHDOG
@@ -68,20 +68,20 @@ class WorkerContext:
         self.children = ChildHeartbeats()
         self.heartbeat: Heartbeat | None = None
 
-    def beat(self, part: str, words: str = "") -> None:
+    def report_alive(self, part: str, problem: str = "") -> None:
         """Record a round of a part of the process, with its problem if there is one."""
         if (heartbeat := self.heartbeat) is not None:
-            heartbeat.beat(part, words)
+            heartbeat.report_alive(part, problem)
 
-    def rest(self, part: str) -> None:
+    def report_unavailable(self, part: str) -> None:
         """Record that a part of the process cannot work now."""
         if (heartbeat := self.heartbeat) is not None:
-            heartbeat.rest(part)
+            heartbeat.report_unavailable(part)
 
-    def note(self, subject: str, words: str) -> None:
-        """Show a problem of something outside the process; empty ``words`` end it."""
+    def report_problem(self, subject: str, problem: str) -> None:
+        """Show a problem of something outside the process; an empty one ends it."""
         if (heartbeat := self.heartbeat) is not None:
-            heartbeat.note(subject, words)
+            heartbeat.report_problem(subject, problem)
 
 
 def create_app(
@@ -108,11 +108,11 @@ def create_app(
     # At DEBUG this logger logs the arguments of tasks, which are whole envelopes.
     logging.getLogger("celery.pool").setLevel(logging.INFO)
     app = Celery(participant.name, set_as_current=True, fixups=[])
-    app.conf.update(broker(broker_url))
+    app.conf.update(configure_broker(broker_url))
     app.conf.update(
         worker_consumer="ordersaga.celery.consumer:Consumer",
         accept_content=["json", SERIALIZER],
-        task_queues=[used_queue(participant, choreography)],
+        task_queues=[consumer_queue(participant, choreography)],
         task_default_queue=participant.name,
         task_create_missing_queues=False,
         task_acks_late=True,
@@ -136,25 +136,32 @@ def create_app(
     background = BackgroundPublisher(lambda: app.connection_for_write(heartbeat=app.conf.broker_heartbeat))
     shutdown = ShutdownFlag()
     requeue = Requeue(_publisher(app, choreography, keyring), shutdown.sleep, hold)
-    receiver.transactions.sleep = requeue.sleep
-    tasks = {topic: _task(app, name, receiver, requeue) for topic, name in _names(participant, choreography)}
+    receiver.transactions.sleep = requeue.wait_or_requeue
+    tasks = {
+        topic: _task(app, name, receiver, requeue) for topic, name in _task_names(participant, choreography)
+    }
     folder = run_dir or default_folder()
-    context = WorkerContext(participant, choreography, keyring, linger, tasks, folder, background, shutdown)
-    app.ordersaga = context
-    receiver.transactions.report = context.conditions.report
+    worker_context = WorkerContext(
+        participant, choreography, keyring, linger, tasks, folder, background, shutdown
+    )
+    app.ordersaga = worker_context
+    receiver.transactions.report = worker_context.conditions.report
     _limit_children(receiver)
     gc_tuning.connect()
     app.Worker = app.subclass_with_self(NamedWorker, "Worker")
     app.events.dispatcher_cls = Dispatcher
     app.steps["worker"].update({HeartbeatStep, RelayStep, SideMessages, EndSilentChildren})
-    app.steps["consumer"].update({ConsumerHeartbeatStep, KeepVisible})
+    app.steps["consumer"].update({ConsumerHeartbeatStep, ExtendVisibilityTimeout})
     for step in bootsteps:
         app.steps["worker"].add(step)
     return app
 
 
-def broker(url: str) -> dict[str, Any]:
-    """Celery's settings for a broker URL. Only the relay uses publisher confirms."""
+def configure_broker(url: str) -> dict[str, Any]:
+    """Install the transport of a broker URL; return Celery's settings for it, without publisher confirms.
+
+    Only the relay's own connection uses confirms.
+    """
     if url.startswith("pgmq"):
         from ordersaga.celery import pgmq
 
@@ -164,8 +171,8 @@ def broker(url: str) -> dict[str, Any]:
     return {"broker_url": url, "broker_heartbeat": HEARTBEAT, "broker_transport_options": {}}
 
 
-def _names(participant: Participant, choreography: Choreography) -> list[tuple[str, str]]:
-    """Topics, or their beginnings with a dot, and the Celery task of each."""
+def _task_names(participant: Participant, choreography: Choreography) -> list[tuple[str, str]]:
+    """The Celery task of each topic that the participant consumes; a topic may be a beginning with a dot."""
     name = participant.name
     if participant.observer is not None:
         topics = ["signal.", "refusal.", ANSWER, ATTENTION, "notice"]
@@ -218,7 +225,7 @@ def _task(app: Celery, name: str, receiver: Receiver, requeue: Requeue) -> str:
         ):
             try:
                 receiver.receive(topic, body, Delivery(request.id, request.ordersaga_count))
-            except Stopping as error:
+            except WaitAborted as error:
                 if not held.requeued:
                     raise Reject(error, requeue=True) from None
             except EnvelopeError as error:

@@ -1,4 +1,4 @@
-"""Celery bootsteps of every pool: the relay, background messages, visibility, and the shutdown flag."""
+"""Celery bootsteps of every pool: relay, background messages, visibility timeout and shutdown flag."""
 
 from __future__ import annotations
 
@@ -55,17 +55,22 @@ class RelayStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Start the relay's thread."""
-        context = worker.app.ordersaga
-        publisher = Publisher(worker.app.connection_for_write(), context.choreography, context.keyring)
-        database = context.participant.database
-        self._beat, self._name = partial(context.beat, RELAY), context.participant.name
+        worker_context = worker.app.ordersaga
+        publisher = Publisher(
+            worker.app.connection_for_write(), worker_context.choreography, worker_context.keyring
+        )
+        database = worker_context.participant.database
+        self._report_alive, self._name = (
+            partial(worker_context.report_alive, RELAY),
+            worker_context.participant.name,
+        )
         self._publisher = publisher
         self._relay = Relay(
             database.dsn,
-            context.participant.name,
+            worker_context.participant.name,
             publisher,
-            choreography=context.choreography,
-            linger=context.linger,
+            choreography=worker_context.choreography,
+            linger=worker_context.linger,
             queue_depth=publisher.queue_depth,
             has_unconsumed_queue=publisher.has_unconsumed_queue,
             on_round=self._on_round,
@@ -95,11 +100,11 @@ class RelayStep(bootsteps.StartStopStep):
     def _on_round(self) -> None:
         self._publisher.check()
         if self._relay is not None:
-            self._beat(self._relay.problem)
+            self._report_alive(self._relay.problem)
 
     def _on_error(self, error: Exception, wait: float) -> None:
         lacks = classify(error) is ErrorKind.MISSING_TABLE
-        self._beat(TABLES_MISSING if lacks else f"the last round failed: {type(error).__name__}")
+        self._report_alive(TABLES_MISSING if lacks else f"the last round failed: {type(error).__name__}")
         if lacks:
             if self._throttle.due(TABLES_MISSING):
                 sentence = f"The relay waits for its database: {TABLES_MISSING}"
@@ -119,9 +124,11 @@ class SideMessages(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Report alarms from now on."""
-        context = worker.app.ordersaga
+        worker_context = worker.app.ordersaga
         alarm.listen(
-            lambda reason: context.note("broker", f"accepts no messages: {reason}" if reason else "")
+            lambda reason: worker_context.report_problem(
+                "broker", f"accepts no messages: {reason}" if reason else ""
+            )
         )
 
     def stop(self, worker: Any) -> None:
@@ -131,7 +138,7 @@ class SideMessages(bootsteps.StartStopStep):
     terminate = stop
 
 
-class KeepVisible(bootsteps.StartStopStep):
+class ExtendVisibilityTimeout(bootsteps.StartStopStep):
     """Extends the visibility timeout of messages in progress on the embedded broker."""
 
     requires = {"celery.worker.consumer.tasks:Tasks"}

@@ -1,4 +1,4 @@
-"""Celery's consumer with a check of every message: refused messages become dead letters."""
+"""Celery's consumer, which verifies every message; one that fails is rejected to the dead-letter queue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celery.worker.consumer.gossip import Gossip
 
 from ordersaga.celery.background import NoConnection
 from ordersaga.celery.heartbeats import Heartbeats
-from ordersaga.celery.messages import raw_body, validate
+from ordersaga.celery.messages import raw_body, verify_and_build_headers
 from ordersaga.celery.topology import declare
 from ordersaga.celery.worker import CONSUMER
 from ordersaga.envelope import digest
@@ -33,7 +33,7 @@ EVENT_NUMBERS = ("clock", "timestamp", "utcoffset", "pid", "freq", "local_receiv
 
 
 class Consumer(consumer.Consumer):
-    """Validates every message before Celery handles it, and maps topics to the participant's tasks.
+    """Verifies every message before Celery handles it, and maps topics to the participant's tasks.
 
     It does not publish on its connection: during an alarm the broker stops reading from connections that
     publish, and would not read acknowledgements either.
@@ -74,7 +74,12 @@ class Consumer(consumer.Consumer):
         return connection
 
     def _declare(self, connection: Any) -> None:
-        """Declare all queues; Celery would end the worker if a queue has the arguments of another release."""
+        """Declare exchanges and queues, also those with the arguments of another release.
+
+        Celery's own declaration ends the worker if a queue has other arguments.
+
+        :raises WorkerShutdown: when the broker refuses, or the virtual host carries another kind of saga.
+        """
         try:
             declare(connection, self.app.ordersaga.choreography)
         except OtherSaga as refused:
@@ -91,20 +96,20 @@ class Consumer(consumer.Consumer):
         return NoConnection()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
-        """The function that receives each message."""
+        """Return the function that receives each message."""
         handle = super().create_task_handler(*args, **kwargs)
-        context = self.app.ordersaga
+        worker_context = self.app.ordersaga
 
         def on_message(message: Any) -> Any:
             try:
-                headers = validate(message, context.keyring, context.tasks)
+                headers = verify_and_build_headers(message, worker_context.keyring, worker_context.tasks)
             except Exception as error:  # noqa: BLE001 - no message may end the process
-                self._refuse(message, error)
+                self._reject(message, error)
                 return None
-            message._raw_headers, message.headers = message.headers, headers
+            message.headers = headers
             message.properties, message.content_encoding = {"correlation_id": headers["root_id"]}, "binary"
             if message.delivery_info is not None:
-                message.delivery_info["routing_key"] = context.participant.name
+                message.delivery_info["routing_key"] = worker_context.participant.name
             return handle(message)
 
         return on_message
@@ -113,15 +118,15 @@ class Consumer(consumer.Consumer):
         """Celery calls this in each round of a pool without an event loop."""
         super().perform_pending_operations()
         if self._heartbeats is not None:
-            self._heartbeats.turn()
+            self._heartbeats.check()
         if self.hub is None:
-            self.app.ordersaga.beat(CONSUMER)
+            self.app.ordersaga.report_alive(CONSUMER)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Reject the message; Celery would acknowledge it and log its body."""
-        self._refuse(message, exc)
+        self._reject(message, exc)
 
-    def _refuse(self, message: Any, error: Exception) -> None:
+    def _reject(self, message: Any, error: Exception) -> None:
         if _needs_no_answer(message):
             self._drop("message", safe_message(error))
             return

@@ -16,9 +16,10 @@ FRAME = bytes([8, 0, 0, 0, 0, 0, 0, 0xCE])
 
 
 class Heartbeats:
-    """The heartbeats of one connection, from :meth:`turn` in each round, and from a thread while a task runs.
+    """The heartbeats of one connection.
 
-    The thread writes only then, so that it never uses a TLS connection at the same time as the loop.
+    :meth:`check` sends them in each round, and a thread sends them while a task runs. The thread writes only
+    then, so that it never uses a TLS connection at the same time as the loop.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -27,12 +28,12 @@ class Heartbeats:
         self._interval = (
             float(connection.get_heartbeat_interval() or 0) if connection.supports_heartbeats else 0.0
         )
-        self._turned = time.monotonic()
+        self._checked_at = time.monotonic()
         self._stop = threading.Event()
         if self._interval:
             threading.Thread(target=self._while_busy, name="heartbeats", daemon=True).start()
 
-    def turn(self) -> None:
+    def check(self) -> None:
         """Send a heartbeat if one is due.
 
         :raises amqp.ConnectionForced: when the broker sent nothing for twice the interval.
@@ -40,9 +41,9 @@ class Heartbeats:
         if not self._interval:
             return
         now = time.monotonic()
-        if now - self._turned > self._interval / 2:  # pending data has not been read yet
+        if now - self._checked_at > self._interval / 2:  # pending data has not been read yet
             self._raw.last_heartbeat_received = now
-        self._turned = now
+        self._checked_at = now
         self._connection.heartbeat_check()
 
     def stop(self) -> None:
@@ -54,7 +55,7 @@ class Heartbeats:
             transport = self._raw.transport
             if transport is None or not transport.connected:
                 return
-            if time.monotonic() - self._turned > self._interval / 2:
+            if time.monotonic() - self._checked_at > self._interval / 2:
                 try:
                     transport.write(FRAME)
                 except OSError:  # the loop notices it, too

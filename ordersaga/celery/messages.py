@@ -1,4 +1,4 @@
-"""The AMQP messages of envelopes: content type, and validation of received messages."""
+"""The AMQP messages of envelopes: content type, and verification of received messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ MAX_REDELIVERIES = 10**6
 
 
 def install() -> None:
-    """Register the content type with kombu, and disable decompression, which an attacker could abuse."""
+    """Register the content type with kombu, and disable decompression.
+
+    Otherwise a small message could expand without limit.
+    """
     register(SERIALIZER, _no_encoder, _decode, content_type=CONTENT_TYPE, content_encoding="binary")
     kombu.compression._decoders.clear()
 
@@ -43,14 +46,14 @@ def raw_body(message: Any) -> bytes:
     return body.encode(errors="surrogateescape") if isinstance(body, str) else bytes(body or b"")
 
 
-def validate(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, Any]:
-    """Validate a message; return Celery headers built from its signed headers only.
+def verify_and_build_headers(message: Any, keyring: Keyring, tasks: dict[str, str]) -> dict[str, Any]:
+    """Verify a message's signature and limits; return Celery headers built from its signed headers only.
 
     The signature covers all that is used, so that a sender cannot set an ETA, an expiry or another task.
 
     :param tasks: the task for each topic that this participant consumes; a key that ends with a dot matches
         all topics with this beginning.
-    :raises EnvelopeError: when the message must be refused.
+    :raises EnvelopeError: when the message must be rejected.
     """
     body = raw_body(message)
     headers = message.headers or {}

@@ -24,7 +24,7 @@ HOLD = timedelta(seconds=60)
 """How long an envelope is held while its database is not available."""
 
 
-class Held(threading.local):
+class HeldEnvelope(threading.local):
     """The envelope that this thread handles.
 
     :ivar until: when to publish it again, by the monotonic clock.
@@ -37,7 +37,7 @@ class Held(threading.local):
 
 
 class Requeue:
-    """Serves all threads of a process; a forked child publishes on a new connection."""
+    """Publishes held envelopes again. One object serves all threads of a process and its forked children."""
 
     def __init__(
         self,
@@ -49,10 +49,10 @@ class Requeue:
         :param sleep: waits the given seconds; returns False if the process must stop instead.
         """
         self._publish, self._sleep, self._hold = publish, sleep, hold.total_seconds()
-        self._held = Held()
+        self._held = HeldEnvelope()
 
     @contextmanager
-    def holding(self, envelope: OutgoingEnvelope) -> Iterator[Held]:
+    def holding(self, envelope: OutgoingEnvelope) -> Iterator[HeldEnvelope]:
         """Register ``envelope`` as the one that this thread handles."""
         held = self._held
         held.envelope, held.until, held.requeued = envelope, time.monotonic() + self._hold, False
@@ -61,11 +61,12 @@ class Requeue:
         finally:
             held.envelope = None
 
-    def sleep(self, seconds: float) -> bool:
-        """Wait for the database; False when the envelope was published again, or the process must stop.
+    def wait_or_requeue(self, seconds: float) -> bool:
+        """Wait for the database; return False if the caller must give up the envelope.
 
-        A process that must stop also publishes its envelope again, so that restarts during an outage do not
-        count as deliveries.
+        That is when the envelope was held for too long and is published again, or when the process must stop.
+        A process that stops also publishes its envelope again, so that restarts during an outage do not count
+        as deliveries.
         """
         if self._sleep(seconds):
             return not (time.monotonic() >= self._held.until and self._requeue())

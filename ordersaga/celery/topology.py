@@ -65,8 +65,8 @@ def queue_of(participant: Participant, choreography: Choreography) -> Queue:
     )
 
 
-def used_queue(participant: Participant, choreography: Choreography) -> Any:
-    """The queue for consumers, without a second declaration, which the broker might refuse."""
+def consumer_queue(participant: Participant, choreography: Choreography) -> Any:
+    """The queue that Celery consumes; Celery does not declare it again, which the broker might refuse."""
     queue: Any = queue_of(participant, choreography)
     queue.no_declare = True
     return queue

@@ -44,18 +44,20 @@ class HeartbeatStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Start to write; if that fails, log a warning and work without a heartbeat."""
-        context = worker.app.ordersaga
-        heartbeat = Heartbeat(context.run_dir, context.participant.name, worker.hostname, (CONSUMER, RELAY))
-        if isinstance(worker.pool, solo.TaskPool):  # its only thread cannot beat while it works
+        worker_context = worker.app.ordersaga
+        heartbeat = Heartbeat(
+            worker_context.run_dir, worker_context.participant.name, worker.hostname, (CONSUMER, RELAY)
+        )
+        if isinstance(worker.pool, solo.TaskPool):  # its only thread cannot report while it works
             heartbeat.occupied = lambda: (CONSUMER,) if state.active_requests else ()
-        heartbeat.conditions = context.conditions.read
+        heartbeat.conditions = worker_context.conditions.read
         try:
             heartbeat.start()
         except OSError as error:
             sentence = "The heartbeat file cannot be written; health checks do not find this process."
             logger.warning(LogEvent("heartbeat_not_written", sentence, error=safe_message(error)))
             return
-        context.heartbeat = self._heartbeat = heartbeat
+        worker_context.heartbeat = self._heartbeat = heartbeat
 
     def stop(self, worker: Any) -> None:
         """Remove the heartbeat."""
@@ -68,9 +70,9 @@ class HeartbeatStep(bootsteps.StartStopStep):
 
 
 class ConsumerHeartbeatStep(bootsteps.StartStopStep):
-    """Beats for the consumer while it is connected, in pools with an event loop.
+    """Reports the consumer as alive while it is connected, in pools with an event loop.
 
-    In others, :class:`ordersaga.celery.consumer.Consumer` does.
+    In pools without one, :class:`ordersaga.celery.consumer.Consumer` reports it.
     """
 
     requires = {"celery.worker.consumer.tasks:Tasks"}
@@ -79,15 +81,15 @@ class ConsumerHeartbeatStep(bootsteps.StartStopStep):
         self._entry: Any = None
 
     def start(self, consumer: Any) -> None:
-        """The consumer is connected."""
-        context = consumer.app.ordersaga
-        context.beat(CONSUMER)
+        """Report that the consumer is connected, and go on reporting."""
+        worker_context = consumer.app.ordersaga
+        worker_context.report_alive(CONSUMER)
         if consumer.hub is not None:
-            self._entry = consumer.timer.call_repeatedly(EVERY, context.beat, (CONSUMER,))
+            self._entry = consumer.timer.call_repeatedly(EVERY, worker_context.report_alive, (CONSUMER,))
 
     def stop(self, consumer: Any) -> None:
-        """The connection is lost, or the process stops."""
+        """Report that the connection is lost, or that the process stops."""
         if self._entry is not None:
             self._entry.cancel()
             self._entry = None
-        consumer.app.ordersaga.rest(CONSUMER)
+        consumer.app.ordersaga.report_unavailable(CONSUMER)

@@ -8,7 +8,7 @@ from kombu import Connection
 
 from ordersaga import Choreography
 from ordersaga.celery import publisher as publishing
-from ordersaga.celery.app import broker
+from ordersaga.celery.app import configure_broker
 from ordersaga.celery.publisher import Publisher
 from ordersaga.claim import OutgoingEnvelope
 from ordersaga.errors import PublishFailed
@@ -26,7 +26,7 @@ def envelope(topic: str, recipient: str | None = None) -> OutgoingEnvelope:
 
 
 def publisher(url: str, whole: Choreography) -> Publisher:
-    settings = broker(url)
+    settings = configure_broker(url)
     return Publisher(
         Connection(settings["broker_url"], transport_options=settings["broker_transport_options"]),
         whole,

@@ -34,7 +34,7 @@ def test_a_blocked_loop_keeps_its_connection(proxied: tuple[Proxy, Connection]) 
     heartbeats = Heartbeats(connection)
     # the loop does not run, as during a long task
     throughout(lambda: between.connections, SILENCE, "the connection")
-    heartbeats.turn()
+    heartbeats.check()
     with connection.channel() as channel:
         channel.queue_declare("kept", exclusive=True)
     heartbeats.stop()
@@ -47,7 +47,7 @@ def test_the_loop_detects_a_silent_broker(proxied: tuple[Proxy, Connection]) -> 
 
     def noticed() -> bool:
         try:
-            heartbeats.turn()
+            heartbeats.check()
         except amqp.ConnectionForced:
             return True
         return False

@@ -19,8 +19,8 @@ import os, sys, time
 from pathlib import Path
 from ordersaga.heartbeat import Heartbeat
 heartbeat = Heartbeat(Path(sys.argv[1]), "stock", "stock-1@host", ("consumer", "relay"))
-heartbeat.beat("consumer")
-heartbeat.beat("relay", "the last round failed: OperationalError")
+heartbeat.report_alive("consumer")
+heartbeat.report_alive("relay", "the last round failed: OperationalError")
 heartbeat.start()
 if os.fork() == 0:
     print("begun", flush=True)
@@ -34,11 +34,11 @@ def heartbeat(tmp_path: Path) -> Heartbeat:
 
 
 def test_a_process_is_healthy_once_its_loop_runs(heartbeat: Heartbeat, tmp_path: Path) -> None:
-    heartbeat.beat("relay")
+    heartbeat.report_alive("relay")
     heartbeat.start()
     [life] = live_processes(tmp_path, "stock")
     assert life.faults == {"consumer": "has not begun or lost its connection"}
-    heartbeat.beat("consumer")
+    heartbeat.report_alive("consumer")
     heartbeat._write()
     [life] = live_processes(tmp_path, "stock")
     assert (life.pid, life.node, life.faults) == (os.getpid(), "stock-1@host", {})
@@ -51,12 +51,12 @@ def test_a_process_is_healthy_once_its_loop_runs(heartbeat: Heartbeat, tmp_path:
 def test_a_hung_component_is_named(
     heartbeat: Heartbeat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heartbeat.beat("consumer")
-    heartbeat.beat("relay", "the last round failed: OperationalError")
+    heartbeat.report_alive("consumer")
+    heartbeat.report_alive("relay", "the last round failed: OperationalError")
     heartbeat.start()
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + STALE + 5)
-    heartbeat.beat("consumer")
+    heartbeat.report_alive("consumer")
     heartbeat._write()
     [life] = live_processes(tmp_path, "stock")
     assert life.faults == {"relay": "has not made a round for 35 s: the last round failed: OperationalError"}
@@ -64,7 +64,7 @@ def test_a_hung_component_is_named(
 
 
 def test_a_busy_component_does_not_count_as_hung(heartbeat: Heartbeat, tmp_path: Path) -> None:
-    heartbeat.beat("relay")
+    heartbeat.report_alive("relay")
     heartbeat.occupied = lambda: ("consumer",)
     heartbeat.start()
     assert live_processes(tmp_path, "stock")[0].faults == {}
@@ -81,7 +81,7 @@ def test_a_killed_parents_heartbeat_files_are_removed(tmp_path: Path) -> None:
     assert parent.stdout is not None
     assert parent.stdout.readline() == "begun\n"
     try:
-        assert live_processes(tmp_path, "stock")[0].words == {
+        assert live_processes(tmp_path, "stock")[0].problems == {
             "relay": "the last round failed: OperationalError"
         }
         parent.kill()

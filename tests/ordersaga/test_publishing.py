@@ -17,7 +17,7 @@ from kombu import Connection
 from ordersaga.address_backoff import AddressBackoff
 from ordersaga.celery import publisher as publishing
 from ordersaga.celery import topology
-from ordersaga.celery.app import broker
+from ordersaga.celery.app import configure_broker
 from ordersaga.celery.publisher import Publisher
 from ordersaga.claim import OutgoingEnvelope
 from ordersaga.envelope import (
@@ -115,7 +115,7 @@ def broker_url(rabbitmq: RabbitMQ) -> Iterator[str]:
 
 
 def publisher_at(url: str) -> Publisher:
-    settings = broker(url)
+    settings = configure_broker(url)
     connection = Connection(settings["broker_url"], transport_options=settings["broker_transport_options"])
     return Publisher(connection, choreography(), KEYRING)
 

@@ -12,7 +12,7 @@ import pytest
 from kombu import Connection
 
 from ordersaga.celery import rabbitmq as transport
-from ordersaga.celery.app import broker
+from ordersaga.celery.app import configure_broker
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.time_scale import scaled
@@ -24,7 +24,7 @@ def test_a_broker_that_stops_answering_ends_every_call(
     vhost: str, rabbitmq: RabbitMQ, proxy: Callable[[int], Proxy]
 ) -> None:
     between = proxy(rabbitmq.port)
-    given = broker(between.through(vhost))
+    given = configure_broker(between.through(vhost))
     connection = Connection(given["broker_url"], transport_options=given["broker_transport_options"])
     channel = connection.channel()
     between.stall()
@@ -41,7 +41,7 @@ def test_heartbeats_do_not_lengthen_a_wait(vhost: str) -> None:
     """py-amqp restarts its limit at each frame, so a broker that sends only heartbeats would block a call
     without end.
     """
-    connection = Connection(broker(vhost)["broker_url"])
+    connection = Connection(configure_broker(vhost)["broker_url"])
     raw = connection.connection
     reads = iter(range(10**6))
 

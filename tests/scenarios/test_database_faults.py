@@ -93,7 +93,7 @@ def met(installation: Installation, state: str, before: int) -> bool:
 
 
 def words(pool: str) -> str:
-    return " ".join(text for life in live_processes(Path(run_dir()), pool) for text in life.words.values())
+    return " ".join(text for life in live_processes(Path(run_dir()), pool) for text in life.problems.values())
 
 
 def logs(installation: Installation, pool: str) -> str:

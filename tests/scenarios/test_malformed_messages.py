@@ -17,7 +17,7 @@ from kombu.transport import pyamqp
 
 from ordersaga.celery import rabbitmq
 from ordersaga.celery.dead_letters import dead_message
-from ordersaga.celery.messages import install, validate
+from ordersaga.celery.messages import install, verify_and_build_headers
 from ordersaga.errors import EnvelopeError
 from tests.support.amqp_client import KEYRING
 from tests.support.fuzz import Fuzz, Mutant, Sender
@@ -108,7 +108,7 @@ def test_no_mutated_message_is_accepted_and_all_can_be_stored(in_process: InProc
     for mutant in mutants:
         message = received(mutant)
         with pytest.raises(EnvelopeError) as refused:
-            validate(message, KEYRING, {"signal.OrderPlaced": "inventory.reserve_stock"})
+            verify_and_build_headers(message, KEYRING, {"signal.OrderPlaced": "inventory.reserve_stock"})
         assert str(refused.value).isprintable()
         keep(dead_message(message, "inventory"))
     found = {

@@ -47,7 +47,7 @@ def paused(installation: Installation) -> bool:
 
 def words() -> str:
     return " ".join(
-        text for life in live_processes(Path(run_dir()), "inventory") for text in life.words.values()
+        text for life in live_processes(Path(run_dir()), "inventory") for text in life.problems.values()
     )
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from kombu import Connection
 
-from ordersaga.celery.app import broker
+from ordersaga.celery.app import configure_broker
 from ordersaga.celery.rabbitmq import why_blocked
 
 MANAGEMENT_PORT = 15672
@@ -135,6 +135,6 @@ def open_connection(url: str) -> Connection:
 
     :raises ConfigurationError: when the address names an unsupported broker.
     """
-    given = broker(url)
+    given = configure_broker(url)
     options = given["broker_transport_options"]
     return Connection(given["broker_url"], transport_options=options, connect_timeout=CONNECT_SECONDS)

@@ -32,7 +32,7 @@ LONGEST = 1800.0
 """Seconds after which a message's visibility is no longer extended, like RabbitMQ's ``consumer_timeout``."""
 
 
-class Held(NamedTuple):
+class HeldMessage(NamedTuple):
     """A delivered, unacknowledged message. ``read_ct`` shows whether it was delivered again since."""
 
     table: str
@@ -60,7 +60,7 @@ class Channel(Topology):
     default_init_extension = False
 
     def __init__(self, connection: Any, **options: Any) -> None:
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, HeldMessage] = {}
         self._held_lock = threading.Lock()
         super().__init__(connection, **options)
 
@@ -143,7 +143,9 @@ class Channel(Topology):
         properties["delivery_info"] = {**properties.get("delivery_info", {}), "redelivered": read_ct > 1}
         if not no_ack:
             with self._held_lock:
-                self._held[tag] = Held(self.canonical_queue_name(queue), msg_id, read_ct, time.monotonic())
+                self._held[tag] = HeldMessage(
+                    self.canonical_queue_name(queue), msg_id, read_ct, time.monotonic()
+                )
         return payload
 
     def _get(self, queue: str, timeout: float | None = None, no_ack: bool = False) -> dict[str, Any]:
@@ -198,7 +200,7 @@ class Channel(Topology):
         if held is not None:
             self.database.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
 
-    def _let_go(self, delivery_tag: str) -> Held | None:
+    def _let_go(self, delivery_tag: str) -> HeldMessage | None:
         with self._held_lock:
             held = self._held.pop(delivery_tag, None)
         if held is None:
@@ -222,7 +224,7 @@ class Channel(Topology):
         """
         with self._held_lock:
             in_hand = [held for held in self._held.values() if time.monotonic() - held.since < self.longest]
-        by_table: defaultdict[str, list[Held]] = defaultdict(list)
+        by_table: defaultdict[str, list[HeldMessage]] = defaultdict(list)
         for held in in_hand:
             by_table[held.table].append(held)
         return sum(

@@ -109,14 +109,14 @@ def _require_broker(url: str) -> None:
         )
     from celery import Celery
 
-    from ordersaga.celery.app import broker
+    from ordersaga.celery.app import configure_broker
     from ordersaga.celery.rabbitmq import why_blocked
     from ordersaga.errors import ConfigurationError
     from webapp.ops.broker import describe_alarm
 
     try:
         app = Celery("demo", set_as_current=False, fixups=[])
-        app.conf.update(broker(url))
+        app.conf.update(configure_broker(url))
         with app.connection_for_write(connect_timeout=5) as connection:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=10)
             reason = why_blocked(connection)

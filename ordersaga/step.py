@@ -74,8 +74,11 @@ class Retry:
 class StepSignature:
     """The type hints of a step or an undo: what it consumes and emits, singly or in batches.
 
-    :ivar inputs: all signals that it consumes; more than one only for an undo.
+    :ivar consumes: the signal that it consumes; the first of ``inputs``.
+    :ivar emits: the signals that it may return.
     :ivar may_be_silent: whether it may return None.
+    :ivar parameters: which of ``db`` and ``saga`` it takes.
+    :ivar inputs: all signals that it consumes; more than one only for an undo.
     """
 
     consumes: type[Signal]
@@ -112,37 +115,37 @@ class StepSignature:
                 f"has the parameter {', '.join(sorted(unknown))}",
                 "A step may have `db` and `saga` after its signal",
             )
-        batched, consumed = _unwrap(hints[parameters[0]])
-        inputs = _members(consumed)
-        emits_batched, result = _unwrap(hints["return"])
-        if not all(_is_signal(each) for each in inputs) or (len(inputs) > 1 and not several):
+        consumes_batch, consumed = _read_hint(hints[parameters[0]])
+        emits_batch, returned = _read_hint(hints["return"])
+        if not all(_is_signal(each) for each in consumed) or (len(consumed) > 1 and not several):
             raise DeclarationError(
                 name,
                 "does not consume one signal",
                 "Annotate its first parameter with a Signal, or a Batch of one",
             )
-        members = _members(result)
-        emits = tuple(m for m in members if m is not type(None))
-        for member in emits:
-            if not _is_signal(member):
-                raise DeclarationError(name, f"returns {member!r}", "Return a Signal or None")
-            if member is StepFailed:
+        emitted = tuple(each for each in returned if each is not type(None))
+        for each in emitted:
+            if not _is_signal(each):
+                raise DeclarationError(name, f"returns {each!r}", "Return a Signal or None")
+            if each is StepFailed:
                 raise DeclarationError(
                     name, "returns StepFailed", "Raise an exception instead: the engine emits StepFailed"
                 )
-        if emits and batched != emits_batched:
+        if emitted and consumes_batch != emits_batch:
             raise DeclarationError(
                 name,
                 "consumes a batch and returns a single signal, or the reverse",
                 "Use Batch for both or for neither",
             )
-        if batched and "saga" in parameters:
+        if consumes_batch and "saga" in parameters:
             raise DeclarationError(
                 name,
                 "consumes a batch and has the parameter `saga`",
                 "Iterate .items() of the batch: its keys are the sagas",
             )
-        return cls(inputs[0], emits, type(None) in members, batched, frozenset(parameters[1:]), inputs)
+        may_be_silent = type(None) in returned
+        extra = frozenset(parameters[1:])
+        return cls(consumed[0], emitted, may_be_silent, consumes_batch, extra, consumed)
 
     def run(
         self, function: Callable[..., Any], signals: Mapping[SagaId, Signal], db: Any
@@ -186,17 +189,18 @@ def check_synchronous(function: Callable[..., Any], name: str) -> None:
         )
 
 
-def _unwrap(hint: Any) -> tuple[bool, Any]:
+def _read_hint(hint: Any) -> tuple[bool, tuple[Any, ...]]:
+    """Whether a hint is a Batch, and the types of its union; NoneType for None."""
     if get_origin(hint) is Batch:
-        return True, get_args(hint)[0]
-    return False, hint
+        return True, _union_members(get_args(hint)[0])
+    return False, _union_members(hint)
 
 
 def _is_signal(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, Signal)
 
 
-def _members(hint: Any) -> tuple[Any, ...]:
+def _union_members(hint: Any) -> tuple[Any, ...]:
     if get_origin(hint) in (Union, types.UnionType):
         return get_args(hint)
     return (type(None),) if hint is None else (hint,)

@@ -32,10 +32,15 @@ class ScanBound:
     """A due time before which no row can be waiting.
 
     A row's due time is read from the clock at its insert, so a transaction without an id at the time of a
-    poll cannot insert a row due before it. When all transactions that had an id have ended, a scan from the
-    old bound finds their rows, and the bound moves to the time of the poll. While one of them runs for longer
-    than :attr:`PATIENCE`, scans follow the clock at that distance; the scan from the old bound follows when
-    it ends. No row is missed, and each deleted row is scanned about twice.
+    poll cannot insert a row due before it. Once all transactions that had an id have ended, the bound moves
+    to the time of the poll. No row is missed, and each deleted row is scanned about twice. Example: the
+    bound is at 10.0, and one transaction inserts a row due at 10.1 and commits at 15.0::
+
+        10.5  A poll finds the transaction running; its time (less MARGIN) is the candidate for the bound.
+        12.5  The transaction has run for over 2 s (PATIENCE): scans now start 2 s before the clock.
+        15.0  The transaction commits. A scan that starts at 13.0 does not find its row.
+        15.1  A poll finds that it has ended: record() asks for a scan from 10.0, which finds the row.
+        15.2  The row is published, and the next polls move the bound past it.
 
     A periodic scan of everything finds rows whose due time was set back manually or by a clock change.
     """

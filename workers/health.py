@@ -24,7 +24,7 @@ ALIVE, DEAD, UNKNOWN = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; see the module's docstring."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m workers.health",
         description=__doc__,
@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines = [json.dumps({"pool": options.pool, "alive": alive, "processes": processes})]
     else:
         lines = [_line(status) for status in found]
-        lines = lines or [
-            f"no process of {options.pool} runs here (looked in {folder}; ORDERSAGA_RUN_DIR says where)"
-        ]
+        if not lines:
+            remedy = "set ORDERSAGA_RUN_DIR if its heartbeats are elsewhere"
+            lines = [f"no process of {options.pool} runs here (looked in {folder}; {remedy})"]
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return ALIVE if alive else DEAD
 
@@ -66,7 +66,7 @@ def _known(pool: str) -> str:
 def _line(status: ProcessStatus) -> str:
     name = f"{status.node} (process {status.pid})"
     if status.faults:
-        return f"{name} is not well: " + "; ".join(
+        return f"{name} does not work: " + "; ".join(
             f"its {part} {fault}" for part, fault in status.faults.items()
         )
     words = "; ".join(f"its {part}: {text}" for part, text in status.problems.items())

@@ -115,7 +115,7 @@ def test_the_health_check_follows_a_pool_from_start_to_end(
     broker_proxy.refuse()
     broker_proxy.cut()
     eventually(
-        lambda: result(1, "is not well: its consumer has not begun or lost its connection"),
+        lambda: result(1, "does not work: its consumer has not begun or lost its connection"),
         20,
         "not connected",
     )

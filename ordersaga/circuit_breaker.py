@@ -18,13 +18,13 @@ class CircuitBreaker:
         self._failed: set[SagaId] = set()
         self._lock = Lock()
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Forget earlier failures."""
         if self._failed:
             with self._lock:
                 self._failed.clear()
 
-    def failed(self, saga: SagaId) -> bool:
+    def record_failure(self, saga: SagaId) -> bool:
         """Record a failure; return whether the step must be paused."""
         with self._lock:
             self._failed.add(saga)

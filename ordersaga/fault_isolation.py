@@ -113,7 +113,7 @@ def log_batch_failed(signals: int, error: Exception) -> None:
 
 def _log_success(job: Job, rows: Rows, ran: StepResult | None, began: float, level: int) -> None:
     if isinstance(job, StepJob) and ran is not None and ran.sagas:
-        job.breaker.succeeded()
+        job.breaker.record_success()
     if logger.isEnabledFor(level):
         fields: dict[str, Any] = dict(job.log_fields(rows[0])) if len(rows) == 1 else {}
         fields |= {"attempt": ran.attempt if ran else None, "signals": len(rows), "seconds": since(began)}

@@ -208,7 +208,7 @@ def _handle_step_failure(job: StepJob, row: SignalRow[Any], error: Exception) ->
     """Count an attempt of a step; or pause the step, or wait for a release that can read the signal."""
     if isinstance(error, NewerVersion):
         await_release(job, row, error)
-    elif not is_of_the_signal(error) or job.breaker.failed(row.saga):
+    elif not is_of_the_signal(error) or job.breaker.record_failure(row.saga):
         paused_steps.pause_in_process(job, row, error)
     else:
         trace = "".join(traceback.format_exception(error))

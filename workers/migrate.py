@@ -96,7 +96,7 @@ def _connect(config: Config) -> Connection:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; see the module's docstring."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m workers.migrate", description=migrate.__doc__)
     parser.add_argument("which", choices=DOMAINS)
     parser.add_argument("--revision", metavar="WORDS", help="create a new revision instead")

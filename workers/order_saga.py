@@ -11,7 +11,7 @@ from workers.settings import settings
 from workers.signals import CancelAsked, OrderPlaced
 
 
-def _names(modules: Sequence[str]) -> tuple[str, ...]:
+def _participant_names(modules: Sequence[str]) -> tuple[str, ...]:
     """Each participant has the name of its package."""
     return tuple(module.rsplit(".", 1)[-1] for module in modules)
 
@@ -20,7 +20,7 @@ order_saga = Saga(
     "order",
     begins_with=OrderPlaced,
     initiator="orders",
-    participants=_names(settings().participants),
+    participants=_participant_names(settings().participants),
     deadline=settings().deadline,
     accepts=(CancelAsked,),
     watchdog=Watchdog(settings().watchdog, settings().watchdog_cap, settings().watchdog_rounds),
@@ -30,4 +30,4 @@ order_saga = Saga(
 step_retry = Retry.within(settings().step_retry_horizon)
 """The retries of a step that raises, before its order is rolled back."""
 
-order_operations = Operations(order_saga, observers=_names(settings().observers))
+order_operations = Operations(order_saga, observers=_participant_names(settings().observers))

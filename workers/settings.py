@@ -20,7 +20,7 @@ from workers.production_checks import SAMPLE_SECRET, signing_pairs, unsafe_defau
 PREFIX = "ORDERSAGA_"
 
 
-def _names(value: Any) -> Any:
+def _split_names(value: Any) -> Any:
     """Split comma separated text; leave everything else to pydantic."""
     return (
         tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
@@ -76,7 +76,7 @@ def _seconds(value: Any) -> Any:
         return value
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 Text = Annotated[str, Field(min_length=1)]
 DatabaseUrl = Annotated[str, Field(min_length=1), AfterValidator(_database)]
 BrokerUrl = Annotated[str, Field(min_length=1), AfterValidator(_broker)]

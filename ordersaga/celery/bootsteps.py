@@ -54,7 +54,6 @@ class RelayStep(bootsteps.StartStopStep):
         self._throttle = LogThrottle()
 
     def start(self, worker: Any) -> None:
-        """Start the relay's thread."""
         worker_context = worker.app.ordersaga
         publisher = Publisher(
             worker.app.connection_for_write(), worker_context.choreography, worker_context.keyring

@@ -59,7 +59,6 @@ class Drain(bootsteps.StartStopStep):
         self._thread: threading.Thread | None = None
 
     def start(self, worker: Any) -> None:
-        """Start the thread."""
         self._thread = threading.Thread(
             target=self._run, args=(worker.app,), name="dead letters", daemon=True
         )

@@ -47,7 +47,6 @@ class Heartbeats:
         self._connection.heartbeat_check()
 
     def stop(self) -> None:
-        """End the thread."""
         self._stop.set()
 
     def _while_busy(self) -> None:

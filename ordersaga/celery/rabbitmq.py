@@ -118,12 +118,11 @@ class Alarm:
 alarm = Alarm()
 
 
-# ---------------------------------------------------------------------------------------------------- the
-# connection
+# -- the connection
 
 
 class Connection(pyamqp.Connection):
-    """An AMQP connection; see the module."""
+    """An AMQP connection that waits only for a limited time and knows whether the broker blocks it."""
 
     _METHODS = {
         **pyamqp.Connection._METHODS,
@@ -162,7 +161,10 @@ class Connection(pyamqp.Connection):
             self._deadline = before
 
     def blocking_read(self, timeout: float | None = None) -> Any:
-        """The next frame."""
+        """Return the next frame.
+
+        :raises TimeoutError: when it does not arrive within ``timeout`` or :meth:`within`.
+        """
         if self._deadline is None:
             return super().blocking_read(timeout)
         left = self._deadline - time.monotonic()
@@ -177,9 +179,9 @@ class Connection(pyamqp.Connection):
     def wait(
         self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False
     ) -> Any:
-        """The broker's answer.
+        """Return the broker's response.
 
-        :raises TimeoutError: when it does not come in time.
+        :raises TimeoutError: when it does not arrive in time.
         """
         limit = ANSWER_SECONDS if timeout is None else timeout
         with self.within(limit):
@@ -207,7 +209,7 @@ class Connection(pyamqp.Connection):
 
 
 class Channel(pyamqp.Channel):
-    """An AMQP channel; see the module."""
+    """An AMQP channel that waits only for a limited time and delivers undecodable messages."""
 
     connection: Any
     """None once it is closed."""
@@ -235,7 +237,7 @@ class Channel(pyamqp.Channel):
             super().close(*args, **kwargs)
 
     def dispatch_method(self, method_sig: Any, payload: bytes, content: Any) -> None:
-        """Handle a received method."""
+        """Handle a received method; replace undecodable names in a delivery."""
         if method_sig == spec.Basic.Deliver:
             payload = _decodable(payload)
         super().dispatch_method(method_sig, payload, content)

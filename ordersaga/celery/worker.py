@@ -60,7 +60,6 @@ class HeartbeatStep(bootsteps.StartStopStep):
         worker_context.heartbeat = self._heartbeat = heartbeat
 
     def stop(self, worker: Any) -> None:
-        """Remove the heartbeat."""
         if self._heartbeat is not None:
             worker.app.ordersaga.heartbeat = None
             self._heartbeat.stop()

@@ -43,11 +43,11 @@ def handle_rows(
     :param level: of the log event of each transaction.
     :raises Exception: the first one that ``on_failure`` raises, after all rows are handled.
     """
-    run_all(_parts(job, rows, work, on_failure, at_most, level))
+    run_all(_transactions(job, rows, work, on_failure, at_most, level))
 
 
 def handle_failure(job: Job, row: SignalRow[Any], error: Exception, on_failure: OnFailure) -> None:
-    """Call ``on_failure``; postpone the row if another transaction's locks are the cause, here or there."""
+    """Call ``on_failure``; postpone the row if locks of another transaction caused an error."""
     if not _is_contention(error):
         try:
             on_failure(row, error)
@@ -74,30 +74,31 @@ def run_all(works: Iterable[Callable[[], object]]) -> None:
         raise failed
 
 
-def _parts(
+def _transactions(
     job: Job, rows: Rows, work: Work, on_failure: OnFailure, at_most: int | None, level: int
 ) -> Iterator[Callable[[], None]]:
+    """The transactions to run in order; they end with the one that defers the rows of a paused step."""
     size = at_most or max(len(rows), 1)
     for at in range(0, len(rows), size):
         if isinstance(job, StepJob) and job.breaker.paused:
             yield partial(paused_steps.defer_rest, job, rows[at:])
             return
-        yield partial(_handle_together, job, rows[at : at + size], work, on_failure, level)
+        yield partial(_handle_in_transaction, job, rows[at : at + size], work, on_failure, level)
 
 
-def _handle_together(job: Job, rows: Rows, work: Work, on_failure: OnFailure, level: int) -> None:
+def _handle_in_transaction(job: Job, rows: Rows, work: Work, on_failure: OnFailure, level: int) -> None:
     if not rows:
         return
     began = time.perf_counter()
     rows = sorted(rows, key=lambda row: row.saga)
     try:
-        ran = job.run(lambda context: work(context, rows), job.time_limit, signals=len(rows))
+        result = job.run(lambda context: work(context, rows), job.time_limit, signals=len(rows))
     except WaitAborted:
         raise
     except Exception as error:  # noqa: BLE001 - handled below, outside this block
         caught = error
     else:
-        _log_success(job, rows, ran, began, level)
+        _log_success(job, rows, result, began, level)
         return
     if len(rows) == 1:
         handle_failure(job, rows[0], caught, on_failure)
@@ -111,12 +112,16 @@ def log_batch_failed(signals: int, error: Exception) -> None:
     logger.warning(LogEvent("batch_failed", sentence, signals=signals, **failure(error)))
 
 
-def _log_success(job: Job, rows: Rows, ran: StepResult | None, began: float, level: int) -> None:
-    if isinstance(job, StepJob) and ran is not None and ran.sagas:
+def _log_success(job: Job, rows: Rows, result: StepResult | None, began: float, level: int) -> None:
+    if isinstance(job, StepJob) and result is not None and result.sagas:
         job.breaker.record_success()
     if logger.isEnabledFor(level):
         fields: dict[str, Any] = dict(job.log_fields(rows[0])) if len(rows) == 1 else {}
-        fields |= {"attempt": ran.attempt if ran else None, "signals": len(rows), "seconds": since(began)}
+        fields |= {
+            "attempt": result.attempt if result else None,
+            "signals": len(rows),
+            "seconds": since(began),
+        }
         logger.log(level, LogEvent("signals_handled", "The signals are handled.", **fields))
 
 

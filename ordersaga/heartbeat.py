@@ -91,8 +91,7 @@ class Heartbeat:
     def start(self) -> None:
         """Create the file and the thread that writes it.
 
-        :raises OSError: when the folder cannot be created or belongs to another user, or the file cannot be
-            written.
+        :raises OSError: when the folder belongs to another user, or the folder or the file cannot be written.
         """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._path.parent.stat().st_uid != os.geteuid():

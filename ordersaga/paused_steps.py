@@ -148,13 +148,13 @@ def probe(job: StepJob, reader: Reader, row: SignalRow[Any]) -> None:
     """Run the paused step for one saga; if it succeeds, the same transaction resumes the step."""
 
     def run_one(context: Context) -> int:
-        ran = forward.run_step(context, job.step, [row._replace(data=reader.signal_of(row))])
-        if ran.sagas:
+        result = forward.run_step(context, job.step, [row._replace(data=reader.signal_of(row))])
+        if result.sagas:
             resume(context, job.step)
-        return ran.sagas
+        return result.sagas
 
     try:
-        ran = job.run(run_one, job.time_limit)
+        sagas = job.run(run_one, job.time_limit)
     except WaitAborted:
         raise
     except Exception as error:  # noqa: BLE001 - the step stays paused
@@ -162,7 +162,7 @@ def probe(job: StepJob, reader: Reader, row: SignalRow[Any]) -> None:
         _report_paused(job, error)
         logger.info(LogEvent("step_probe_failed", "The step stays paused.", **failure(error)))
     else:
-        if ran:
+        if sagas:
             resume_in_process(job)
 
 

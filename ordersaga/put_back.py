@@ -10,9 +10,7 @@ from ordersaga.database import Cursor
 from ordersaga.sql import outbox as outbox_sql
 
 ROW_FIRST, ROW_CAP = 1.0, 60.0
-"""Seconds between two attempts of a row that cannot be published: the first interval, which doubles, and the
-longest.
-"""
+"""Seconds between two attempts of a row that cannot be published: first (it doubles) and longest."""
 
 
 class _Postponed(NamedTuple):

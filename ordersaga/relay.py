@@ -59,9 +59,7 @@ class Relay:
     MAX_IDLE_SECONDS = 0.25
     """Seconds between two polls of the outbox without a NOTIFY."""
     REPOLL_DELAYS = (0.003, 0.012)
-    """Seconds between polls after a round: a writer that saw its rows pending sent no NOTIFY and may commit
-    only now.
-    """
+    """Seconds between polls after a round: a writer that saw a due row sent no NOTIFY and may commit now."""
     QUEUED_LINGER = 0.05
     MAX_LINGER = 1.0
     """Seconds of linger for each envelope in the fullest queue, and the largest linger."""
@@ -102,8 +100,7 @@ class Relay:
         :param linger: how long to wait after an envelope that was not full, so that the next contains more.
             It applies only in a stream; single signals are published at once.
         :param queue_depth: the number of envelopes in the fullest queue of a participant with steps. The more
-            there are, the longer the linger: rows in the outbox still join one envelope, envelopes in the
-            broker do not.
+            there are, the longer the linger, because rows that wait in the outbox still join one envelope.
         :param has_unconsumed_queue: whether messages wait in a queue of such a participant without consumers.
         :param on_round: called after each round, also after an empty one.
         :param connect: called before each claim; connects to the broker or raises, so that claimed rows are
@@ -169,15 +166,15 @@ class Relay:
         """Why some rows cannot be published although others can; empty if all can."""
         now = time.monotonic()
         self._unpublishable = {row: found for row, found in self._unpublishable.items() if found[1] > now}
-        words = [
+        problems = [
             f"{routing_key} is refused: {fault}"
             for routing_key, fault in sorted(self._backoff.refusing.items())[:3]
         ]
-        words += [
+        problems += [
             f"outbox row {row} cannot be published: {fault}"
             for row, (fault, _) in sorted(self._unpublishable.items())[:3]
         ]
-        return "; ".join(words)
+        return "; ".join(problems)
 
     def _round(self) -> list[OutgoingEnvelope]:
         self._connect_broker()
@@ -306,7 +303,7 @@ class Relay:
             if sent:
                 polls = iter(self.REPOLL_DELAYS)
                 if self._decide_linger(sent):
-                    self._stop.wait(self._pause() if lingered else self._linger)
+                    self._stop.wait(self._long_linger() if lingered else self._linger)
                     lingered = due = True
             elif (poll := next(polls, None)) is not None:
                 lingered = False  # no row arrived during the wait, so a longer wait would not help
@@ -331,8 +328,7 @@ class Relay:
         if self._bound.record(poll):
             self._due()
             return
-        # Sleep no longer: rows falling due on their own send no NOTIFY, and writers skip it while a due row
-        # is pending.
+        # Sleep no longer: rows that fall due send no NOTIFY, nor do writers while a row is due.
         due_in = self.MAX_IDLE_SECONDS if poll.first is None else max(poll.first - poll.clock, 0.0)
         self._idle = min(due_in, self.MAX_IDLE_SECONDS)
         self._poll_at = time.monotonic() + (self._idle or self.MAX_IDLE_SECONDS)
@@ -352,7 +348,7 @@ class Relay:
         )
         if not self._linger or sum(envelope.signals for envelope in sent) >= FULL_SIGNALS:
             return False
-        return self._bucket.full or (not was_idle and self._behind() >= self.BACKLOG_THRESHOLD)
+        return self._bucket.full or (not was_idle and self._queue_depth_now() >= self.BACKLOG_THRESHOLD)
 
     def _holds(self, row: OutboxRow) -> bool:
         """Whether to hold a reminder, because it would only add copies behind messages that already wait.
@@ -363,15 +359,16 @@ class Relay:
             return False
         if self._backoff.refusing.keys() - OF_OBSERVERS:
             return True
-        if not self._behind():
+        if not self._queue_depth_now():
             return False
         stalled = time.monotonic() - self._shrank_at > self.STALLED_AFTER
         return row.sent < self.MAX_HELD_REMINDERS or stalled or self._has_unconsumed_queue()
 
-    def _pause(self) -> float:
-        return max(self._linger, min(self._behind() * self.QUEUED_LINGER, self.MAX_LINGER))
+    def _long_linger(self) -> float:
+        """Seconds to wait for more rows when the previous wait found some."""
+        return max(self._linger, min(self._queue_depth_now() * self.QUEUED_LINGER, self.MAX_LINGER))
 
-    def _behind(self) -> int:
+    def _queue_depth_now(self) -> int:
         """The number of envelopes in the fullest queue, cached for a moment."""
         if (now := time.monotonic()) >= self._query_at:
             before, self._queued, self._query_at = (

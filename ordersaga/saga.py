@@ -65,10 +65,8 @@ class Saga:
     :ivar name: of the kind of saga, such as ``order``.
     :ivar begins_with: the signal that starts a saga.
     :ivar initiator: the participant whose database holds the saga's status.
-    :ivar participants: the names of all with steps, including the initiator; stored in each saga's row when
-        it starts.
-    :ivar deadline: the time after which the initiator receives :class:`DeadlinePassed`, by its database's
-        clock.
+    :ivar participants: the names of all with steps, including the initiator; a saga's row stores them.
+    :ivar deadline: the time until the initiator receives :class:`DeadlinePassed`, by its database's clock.
     :ivar accepts: signals that :meth:`send` may send to an open saga, such as a request to cancel.
     :ivar ends: signals that no step needs to consume.
     :ivar log_key: the field of the first signal that identifies a saga to people, such as ``order``; log

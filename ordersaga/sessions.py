@@ -98,9 +98,8 @@ def prepare_session(
     Behind a pooler only :data:`REPORTED` settings are set, where they differ.
 
     :param connection: of psycopg or psycopg2, without a transaction.
-    :param more: further settings. Settings in the connection string (``options=-c name=value``) are not
-        changed.
-    :param behind_pooler: set all although a pooler is in between, which must be in session mode.
+    :param more: further settings. Those of the connection string (``options=-c name=value``) stay.
+    :param behind_pooler: set all settings behind a pooler too, which must be in session mode.
     """
     # autocommit, so that no rollback reverts the settings
     autocommit, connection.autocommit = connection.autocommit, True

@@ -40,9 +40,7 @@ envelope was published again.
 Guard = Callable[[timedelta], AbstractContextManager[None]]
 """Enforces a time limit from outside the transaction, if the process can."""
 Report = Callable[[str, str], None]
-"""Reports the problem of a part of the process to the health check (part, sentence); an empty sentence ends
-it.
-"""
+"""Reports the problem of a part of the process to the health check: part, sentence (empty: no problem)."""
 
 ENGINE_LIMIT = timedelta(seconds=60)
 """The time limit of transactions without a forward step."""
@@ -76,9 +74,10 @@ class Transactions:
     LOCK_TIMEOUT = timedelta(seconds=2)
     """How long a statement waits for another transaction's lock."""
     BUSY_LOCK_TIMEOUT, LONGEST_BUSY_LOCK_TIMEOUT = timedelta(milliseconds=10), timedelta(milliseconds=250)
-    """The same for :attr:`BUSY_FOR` after a timeout, for each signal of the transaction and in all, so that
-    signals which need the lock do not delay others. More signals wait longer, because postponing them costs
-    more.
+    """The same during :attr:`BUSY_FOR` after a timeout: for each signal of the transaction, and in all.
+
+    Signals that need the lock then hardly delay others. The limit grows with the number of signals, because
+    postponing more signals costs more.
     """
     BUSY_FOR = 10.0
     """Seconds. Then one statement waits for the full time again, so that processes which only waited for each

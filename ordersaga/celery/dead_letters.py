@@ -39,9 +39,7 @@ class DeadMessage:
 
     @property
     def reason(self) -> str:
-        """The broker's reason: ``rejected``, ``delivery_limit``, ``expired``, ``maxlen`` or
-        ``unheard``.
-        """
+        """The broker's ``rejected``, ``delivery_limit``, ``expired`` or ``maxlen``; or ``unheard``."""
         return "unheard" if self.unheard else str(self.headers.get("x-first-death-reason", "rejected"))
 
 

@@ -100,7 +100,7 @@ def queues(choreography: Choreography) -> Iterator[Queue]:
 def declare(connection: Connection, choreography: Choreography) -> None:
     """Declare all exchanges and queues; idempotent, also from several processes at once.
 
-    A queue with other arguments, such as those of another release, is bound and used as it is, with a
+    A queue with other arguments, such as those of another release, is bound and used as it is; this logs a
     warning.
 
     :raises OtherSaga: when the virtual host carries another kind of saga.

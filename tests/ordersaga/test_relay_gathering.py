@@ -91,5 +91,5 @@ def test_longer_queues_make_the_relay_gather_longer(url: str, monkeypatch: pytes
     )
     pauses = []
     for waiting[0] in (0, 4, 1000):
-        pauses.append(relay._pause())
+        pauses.append(relay._long_linger())
     assert pauses == [0.025, pytest.approx(0.2), 1.0]

@@ -13,8 +13,8 @@ when kombu fixes it, so that the change can be removed.
     channel.py     publish, receive, acknowledge, extend visibility
     transport.py   the transport for kombu
 
-Not supported: message priority, message and queue TTL (a transient queue ends with its consumer), and FIFO
-groups.
+Not supported: message priority, FIFO groups, and TTL of messages and queues. A transient queue ends with its
+consumer.
 """
 
 from __future__ import annotations

@@ -128,11 +128,10 @@ class Channel(Topology):
         )
 
     def _payload(self, queue: str, row: Row, no_ack: bool) -> dict[str, Any]:
-        """The message as kombu wants it, and in hand from now on.
+        """Convert a message to kombu's form, and record it as held.
 
-        Upstream: the delivery tag is made by the publisher, so copies of one message share it, and so do its
-        second and third delivery: one acknowledgement then ends the wrong one. The delivery count stays
-        hidden.
+        Upstream: the publisher creates the delivery tag, so the copies and the redeliveries of a message
+        share it, and an acknowledgement may end the wrong one. The delivery count is not passed on.
         """
         msg_id, read_ct, text = row
         payload: dict[str, Any] = loads(text)
@@ -155,9 +154,7 @@ class Channel(Topology):
         return self._payload(queue, rows[0], no_ack)
 
     def _get_bulk(self, queue: str, *_: Any, **__: Any) -> None:
-        """Deliver what the prefetch allows, a few at most; never wait here, or another queue's messages wait
-        too.
-        """
+        """Deliver a few messages, as the prefetch allows; do not wait, because other queues would wait."""
         no_ack = queue in self._noack_queues
         quantity = self._get_message_estimate() if self.qos.can_consume() else 0
         if no_ack:

@@ -27,10 +27,10 @@ FROM ordersaga_outbox
 WHERE due_at < clock_timestamp() - make_interval(secs => %s) GROUP BY participant ORDER BY participant
 """
 REFUSED_ROWS = """
-SELECT participant, refusals IS NOT NULL AS alone, coalesce('to.' || recipient, topic), count(*), min(fault),
-    extract(epoch FROM clock_timestamp() - min(created_at))::float8
-FROM ordersaga_outbox WHERE fault IS NOT NULL GROUP BY participant, alone, 3
-ORDER BY participant, alone, 3 LIMIT 20
+SELECT participant, refusals IS NOT NULL AS own_envelope, coalesce('to.' || recipient, topic) AS routing_key,
+    count(*), min(fault), extract(epoch FROM clock_timestamp() - min(created_at))::float8
+FROM ordersaga_outbox WHERE fault IS NOT NULL GROUP BY participant, own_envelope, routing_key
+ORDER BY participant, own_envelope, routing_key LIMIT 20
 """
 SAGAS_NEEDING_ATTENTION = """
 SELECT id::text, attention FROM ordersaga_saga WHERE attention IS NOT NULL AND ended_at IS NULL
@@ -57,13 +57,13 @@ def check_backlog(database: Database, participants: Sequence[str]) -> Iterator[F
             f"{rows:,} row(s), due for up to {age / 60:,.0f} min",
             f"Start the {participant} pool, or read its log",
         )
-    for participant, alone, address, rows, fault, age in database.rows(REFUSED_ROWS):
+    for participant, own_envelope, routing_key, rows, fault, age in database.rows(REFUSED_ROWS):
         evidence = f"{rows:,} row(s), the oldest {age / 60:,.0f} min old: {fault}"
-        if alone:
+        if own_envelope:
             yield error(
                 "outbox-row-refused",
                 database.name,
-                f"{participant} cannot publish a signal to {address[:80]}",
+                f"{participant} cannot publish a signal to {routing_key[:80]}",
                 evidence,
                 "Correct or delete its row in ordersaga_outbox; the saga's watchdog then re-sends what is "
                 "missing",
@@ -72,7 +72,7 @@ def check_backlog(database: Database, participants: Sequence[str]) -> Iterator[F
             yield warning(
                 "outbox-address-refused",
                 database.name,
-                f"the queues of {address[:80]} refuse messages of {participant}",
+                f"the queues of {routing_key[:80]} refuse messages of {participant}",
                 evidence,
                 "Start the pool that consumes them, or free space; waiting messages are then sent",
             )

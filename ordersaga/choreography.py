@@ -40,7 +40,7 @@ class Choreography:
         }
         self._order = {step.key: n for n, step in enumerate(self._forward(self.saga.begins_with))}
 
-    # -- what follows from the declarations
+    # -- derived from the declarations
 
     def consumers(self, signal: type[Signal]) -> list[Step]:
         """The steps that consume a signal."""

@@ -186,11 +186,13 @@ def find_fault(body: bytes, signals: int) -> str | None:
         named = all(isinstance(pack["participant"], str) for pack in packs)
         whole = all(len(row) == COLUMNS for row in rows)
     except (ValueError, KeyError, TypeError):
-        return "its payload is no pack"
+        return "its payload is not a pack"
     if not named or not whole:
         return "its payload lacks a pack's participant or a signal's columns"
     return (
-        None if len(rows) == signals else f"its payload holds {len(rows)} signals and its row says {signals}"
+        None
+        if len(rows) == signals
+        else f"its payload holds {len(rows)} signals and its row counts {signals}"
     )
 
 

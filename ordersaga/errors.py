@@ -32,7 +32,7 @@ class DeclarationError(OrderSagaError):
     """A signal, step or choreography is declared wrongly; raised before the first message.
 
     :ivar subject: the name of the declaration (``inventory.reserve_stock``).
-    :ivar fault: what is wrong with it.
+    :ivar fault: the broken rule, as the predicate of a sentence about ``subject``.
     :ivar remedy: what to do.
     """
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Delivery(NamedTuple):
-    """What the transport knows of an envelope.
+    """An envelope's delivery by the transport.
 
     :ivar task: the id of the Celery task that handles it.
     :ivar redeliveries: how often it was delivered before.

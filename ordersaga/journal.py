@@ -93,7 +93,7 @@ class Journal:
 
     def record_refusal(self, sagas: Sequence[SagaId]) -> list[SagaId]:
         """Record that the participant received a refusal; return the sagas for which it is the first."""
-        self._cursor.execute(journal_sql.HEARD, [self._refusal_key, array(sagas)])
+        self._cursor.execute(journal_sql.RECORD_REFUSAL, [self._refusal_key, array(sagas)])
         return [saga for (saga,) in self._cursor.fetchall()]
 
     def bar(self, sagas: Sequence[SagaId], steps: Sequence[str]) -> list[Entry]:

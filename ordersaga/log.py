@@ -1,4 +1,4 @@
-"""Log events: a code, a sentence, the fields of the work in progress, and what is safe to log of an error.
+"""Log events: a code, a sentence, the fields of the work in progress, and the safe part of an error.
 
 An ordinary formatter prints a :class:`LogEvent` as text; ``contrib.structlog`` reads its fields.
 

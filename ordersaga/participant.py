@@ -53,6 +53,8 @@ Observer = Callable[..., None]
 
 
 class Participant:
+    """A named set of steps, or an observer, with a database, a queue and a pool of workers."""
+
     def __init__(self, name: str, *, database: Database) -> None:
         """:raises DeclarationError: when the name is not a lower-case identifier of at most 31 characters."""
         if not NAME.fullmatch(name):

@@ -313,7 +313,7 @@ class Relay:
                 due = self._sleep()
 
     def _due(self) -> bool:
-        """Poll whether a row is due; if not, :meth:`_sleep` knows for how long."""
+        """Poll whether a row is due; if not, record for how long :meth:`_sleep` waits."""
         with self._connect().cursor() as cursor:
             cursor.execute(outbox_sql.DUE, self._poll_values())
             self._record_poll(cursor.fetchone())

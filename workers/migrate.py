@@ -44,7 +44,7 @@ def migrate(which: Domain, *, url: str | None = None) -> None:
 def pending(which: Domain, *, url: str | None = None) -> list[str]:
     """The revisions that :func:`migrate` would run, oldest first, as ``0001 words``.
 
-    :raises alembic.util.exc.CommandError: when this program does not know the database's revision.
+    :raises alembic.util.exc.CommandError: when the database's revision is not in this release.
     """
     config = configuration(which, url=url)
     with _connect(config) as connection:

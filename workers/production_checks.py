@@ -32,7 +32,7 @@ def signing_pairs(text: str) -> dict[str, str]:
 
 
 class CheckedSettings(Protocol):
-    """What is checked of the settings; iterating yields each field with its value."""
+    """The settings that are checked; iterating yields each field with its value."""
 
     @property
     def debug(self) -> bool: ...

@@ -122,7 +122,7 @@ alarm = Alarm()
 
 
 class Connection(pyamqp.Connection):
-    """An AMQP connection that waits only for a limited time and knows whether the broker blocks it."""
+    """An AMQP connection that waits only for a limited time and records whether the broker blocks it."""
 
     _METHODS = {
         **pyamqp.Connection._METHODS,

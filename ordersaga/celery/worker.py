@@ -80,7 +80,7 @@ class ConsumerHeartbeatStep(bootsteps.StartStopStep):
         self._entry: Any = None
 
     def start(self, consumer: Any) -> None:
-        """Report that the consumer is connected, and go on reporting."""
+        """Report now, and then periodically, that the consumer is connected."""
         worker_context = consumer.app.ordersaga
         worker_context.report_alive(CONSUMER)
         if consumer.hub is not None:

@@ -70,7 +70,7 @@ def _emit(
     received: dict[SagaId, SignalRow[Any]],
     results: dict[SagaId, Signal | None],
 ) -> dict[SagaId, RollbackCause]:
-    """Emit what the step returned; give the causes of the sagas that it refused."""
+    """Emit what the step returned; return the causes of the sagas that it refused."""
     causes: dict[SagaId, RollbackCause] = {}
     for saga, signal in results.items():
         if signal is None:

@@ -35,7 +35,7 @@ UPDATE ordersaga_journal SET state = 'refused', pack_id = %s, at = now()
 WHERE saga_id = %s AND step = %s AND state = 'retrying'
 """
 
-HEARD = """
+RECORD_REFUSAL = """
 INSERT INTO ordersaga_journal (saga_id, step, state)
 SELECT saga, %s, 'heard' FROM unnest(%s::uuid[]) AS saga ORDER BY saga
 ON CONFLICT DO NOTHING RETURNING saga_id::text

@@ -84,7 +84,7 @@ LOCKINGS = [
     ),
     Locking(
         journal_sql,
-        "HEARD",
+        "RECORD_REFUSAL",
         lambda context, sagas: context.journal.record_refusal(sagas),
         INSERT_ROW,
         (HEARD,),

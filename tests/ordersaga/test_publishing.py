@@ -216,8 +216,8 @@ def test_a_queue_without_confirms_delays_no_other(
 @pytest.mark.parametrize(
     ("topic", "payload", "fault"),
     [
-        (TO_INVENTORY, "{]", "its payload is no pack"),
-        (TO_INVENTORY, '{"signals": []}', "its payload is no pack"),
+        (TO_INVENTORY, "{]", "its payload is not a pack"),
+        (TO_INVENTORY, '{"signals": []}', "its payload is not a pack"),
         (
             TO_INVENTORY,
             encode_pack(PackHeader("orders", None, None, 1), ["[1, 2]"]),
@@ -226,7 +226,7 @@ def test_a_queue_without_confirms_delays_no_other(
         (
             TO_INVENTORY,
             encode_pack(PackHeader("orders", None, None, 1), []),
-            "holds 0 signals and its row says 1",
+            "holds 0 signals and its row counts 1",
         ),
         ("signal." + "x" * 300, pack(0), "more than 255 bytes"),
         (TO_INVENTORY, pack(0, MAX_BYTES), "over the limit of 8,388,608"),

@@ -1,4 +1,4 @@
-"""Declaring exchanges, queues and bindings: in tables, so that every process knows them."""
+"""Declare exchanges, queues and bindings in tables that every process reads."""
 
 from __future__ import annotations
 

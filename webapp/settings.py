@@ -129,5 +129,5 @@ CSRF_TRUSTED_ORIGINS = (
 
 # Commands log for people. Servers log in the format of the environment: see webapp/wsgi.py and
 # workers/celery_app.py.
-LOGGING = configuration(json=False, words=_ours.debug)
-SERVER_LOGGING = configuration(json=_ours.logs_json, words=_ours.debug)
+LOGGING = configuration(json=False, error_messages=_ours.debug)
+SERVER_LOGGING = configuration(json=_ours.logs_json, error_messages=_ours.debug)

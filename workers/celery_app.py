@@ -68,7 +68,9 @@ def set_up_logs(loglevel: int | str | None = logging.INFO, logfile: str | None =
     ours = settings()
     logging.captureWarnings(True)
     dictConfig(
-        configuration(json=ours.logs_json, level=loglevel or logging.INFO, file=logfile, words=ours.debug)
+        configuration(
+            json=ours.logs_json, level=loglevel or logging.INFO, file=logfile, error_messages=ours.debug
+        )
     )
 
 

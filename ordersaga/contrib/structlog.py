@@ -26,22 +26,22 @@ WEB = ("django.server", "django.request", "django.security", "gunicorn")
 ACCESS = "gunicorn.access"
 SERVERS = ("django", "django.server", "gunicorn.error", ACCESS)
 """Loggers with their own handlers, which are removed."""
-SECRETIVE = "django.db.backends"
+SQL_LOGGER = "django.db.backends"
 """A logger that logs parameters of statements at DEBUG. Each pool silences Celery's, which logs arguments."""
-REPEATING = ("celery.app.trace", "celery.worker.strategy", "alembic.runtime.plugins")
+DUPLICATING = ("celery.app.trace", "celery.worker.strategy", "alembic.runtime.plugins")
 """Loggers whose INFO events repeat those of the engine."""
 ACCESS_FORMAT = "%(m)s %(U)s"
 """Gunicorn's ``access_log_format`` without query, referer, user and host; the rest are fields."""
 
 
 def configuration(
-    *, json: bool, level: int | str = "INFO", file: str | None = None, words: bool = False
+    *, json: bool, level: int | str = "INFO", file: str | None = None, error_messages: bool = False
 ) -> dict[str, Any]:
     """The configuration for :func:`logging.config.dictConfig`, Django's ``LOGGING`` and gunicorn.
 
     :param level: of the root logger.
     :param file: the log file, instead of standard error; it is reopened after a rotation.
-    :param words: log exceptions with their messages; for development only.
+    :param error_messages: log exceptions with their messages; for development only.
     """
     output = {"class": "logging.handlers.WatchedFileHandler", "filename": file, "encoding": "utf-8"}
     return {
@@ -51,7 +51,7 @@ def configuration(
             "ordersaga": {
                 "()": formatter,
                 "json": json,
-                "words": words,
+                "error_messages": error_messages,
                 "colors": not file and sys.stderr.isatty(),
             }
         },
@@ -63,14 +63,14 @@ def configuration(
         },
         "root": {"handlers": ["ordersaga"], "level": level},
         "loggers": {
-            SECRETIVE: {"level": "INFO"},
-            **{name: {"level": "WARNING"} for name in REPEATING if level not in ("DEBUG", logging.DEBUG)},
+            SQL_LOGGER: {"level": "INFO"},
+            **{name: {"level": "WARNING"} for name in DUPLICATING if level not in ("DEBUG", logging.DEBUG)},
             **{name: {"level": "INFO", "handlers": [], "propagate": True} for name in SERVERS},
         },
     }
 
 
-def formatter(*, json: bool, words: bool = False, colors: bool = False) -> logging.Formatter:
+def formatter(*, json: bool, error_messages: bool = False, colors: bool = False) -> logging.Formatter:
     """The formatter of all lines; this also routes structlog's loggers through the standard library."""
     first: list[Any] = [
         structlog.stdlib.add_log_level,
@@ -90,15 +90,15 @@ def formatter(*, json: bool, words: bool = False, colors: bool = False) -> loggi
     renderer = (
         structlog.processors.JSONRenderer(_dumps) if json else structlog.dev.ConsoleRenderer(colors=colors)
     )
-    errors = structlog.processors.format_exc_info if words else _errors
+    errors = structlog.processors.format_exc_info if error_messages else _errors
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[*first, _take_apart],
+        foreign_pre_chain=[*first, _extract_fields],
         pass_foreign_args=True,
         processors=[_fields, errors, structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
 
 
-def _take_apart(_: Any, __: str, event: Event) -> Event:
+def _extract_fields(_: Any, __: str, event: Event) -> Event:
     """Extract the fields of an engine event or a gunicorn access, and remove the query of a URL."""
     record: logging.LogRecord = event["_record"]
     atoms = event.pop("positional_args")

@@ -1,4 +1,4 @@
-"""`celery -A workers.audit worker`."""
+"""The application of ``audit`` for ``celery -A workers.audit worker``."""
 
 from workers.celery_app import pool
 from workers.django_setup import setup

@@ -47,7 +47,7 @@ KINDS = frozenset(SagaEvent.Kind.values)
 NAME = 200
 """The longest name of a step or an exception in characters, because both are indexed."""
 DEAD_LETTER = "dead letter"
-"""The engine's notice of a dead dead_letter."""
+"""The engine's notice that a participant gave up a step and kept its signal as a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)

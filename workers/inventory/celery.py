@@ -1,4 +1,4 @@
-"""`celery -A workers.inventory worker`."""
+"""The application of ``inventory`` for ``celery -A workers.inventory worker``."""
 
 from workers.celery_app import pool
 

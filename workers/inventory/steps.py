@@ -41,11 +41,11 @@ def reserve_stock(orders: Batch[OrderPlaced], db: Session) -> Batch[StockReserve
 def release_stock(held: Batch[StockReserved], db: Session) -> Batch[StockReleased]:
     """Release the reserved stock."""
     stock.release(db, held)
-    return Batch({saga: StockReleased(order=reserved.order) for saga, reserved in held.items()})
+    return Batch({saga: StockReleased(order=signal.order) for saga, signal in held.items()})
 
 
 @inventory.step(retry=step_retry)
 def ship_stock(confirmed: Batch[OrderConfirmed], db: Session) -> Batch[StockShipped]:
     """Count the reserved stock as sold (the pivot)."""
     stock.ship(db, confirmed)
-    return Batch({saga: StockShipped(order=order.order) for saga, order in confirmed.items()})
+    return Batch({saga: StockShipped(order=signal.order) for saga, signal in confirmed.items()})

@@ -1,4 +1,4 @@
-"""`celery -A workers.orders worker`."""
+"""The application of ``orders`` for ``celery -A workers.orders worker``."""
 
 from workers.celery_app import pool
 

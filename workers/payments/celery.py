@@ -1,4 +1,4 @@
-"""`celery -A workers.payments worker`."""
+"""The application of ``payments`` for ``celery -A workers.payments worker``."""
 
 from workers.celery_app import pool
 

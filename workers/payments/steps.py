@@ -26,11 +26,11 @@ def charge(reserved: Batch[StockReserved], db: Session) -> Batch[PaymentCharged 
         [Charge(saga, s.order, s.customer, s.currency, s.amount) for saga, s in reserved.items()]
     )
     results: dict[str, PaymentCharged | PaymentDeclined] = {}
-    for saga, stock in reserved.items():
+    for saga, signal in reserved.items():
         if saga in declined:
-            results[saga] = PaymentDeclined(order=stock.order, cause=declined[saga])
+            results[saga] = PaymentDeclined(order=signal.order, cause=declined[saga])
         else:
-            results[saga] = PaymentCharged(order=stock.order, currency=stock.currency, amount=stock.amount)
+            results[saga] = PaymentCharged(order=signal.order, currency=signal.currency, amount=signal.amount)
     return Batch(results)
 
 
@@ -38,4 +38,4 @@ def charge(reserved: Batch[StockReserved], db: Session) -> Batch[PaymentCharged 
 def refund(charged: Batch[PaymentCharged], db: Session) -> Batch[PaymentRefunded]:
     """Refund the amounts that the ledger recorded."""
     gateway(db).refund(charged.keys())
-    return Batch({saga: PaymentRefunded(order=payment.order) for saga, payment in charged.items()})
+    return Batch({saga: PaymentRefunded(order=signal.order) for saga, signal in charged.items()})

@@ -1,7 +1,7 @@
-"""A channel that publishes, takes and acknowledges with RabbitMQ's meaning."""
+"""A channel that publishes, receives and acknowledges messages as RabbitMQ does."""
 
 # mypy: allow-untyped-calls
-# kombu is typed here and there only, and super() hides whose method it is.
+# kombu is only partly typed, and super() hides which class has the method.
 
 from __future__ import annotations
 
@@ -162,9 +162,8 @@ class Channel(Topology):
         rows = self._receive(queue, quantity, no_ack) if quantity else []
         if not rows:
             raise Empty
-        for payload in [
-            self._payload(queue, row, no_ack) for row in rows
-        ]:  # all in hand, whatever a callback raises
+        payloads = [self._payload(queue, row, no_ack) for row in rows]  # record all before a callback raises
+        for payload in payloads:
             if queue in self._active_queues:
                 self.connection._deliver(payload, queue)
             else:  # a callback has just cancelled the consumer
@@ -175,29 +174,29 @@ class Channel(Topology):
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         if multiple:
             raise NotImplementedError("multiple acknowledgements")
-        held = self._let_go(delivery_tag)
+        held = self._take_held(delivery_tag)
         if held is not None:
             self.database.rows("SELECT ordersaga_broker.acknowledge(%s, %s)", held.table, held.msg_id)
-        self._settled(delivery_tag)
+        self._finish(delivery_tag)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Return the message to the queue, or move it to the dead letters.
 
         Upstream: rejected messages are deleted, and a message that kills each worker returns without limit.
         """
-        held = self._let_go(delivery_tag)
+        held = self._take_held(delivery_tag)
         if held is not None and requeue:
             self.database.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
         elif held is not None:
             self.database.rows("SELECT ordersaga_broker.bury(%s, %s, %s, 'rejected')", *held.key)
-        self._settled(delivery_tag)
+        self._finish(delivery_tag)
 
     def _restore(self, message: Any, *_: Any) -> None:
-        held = self._let_go(message.delivery_tag)
+        held = self._take_held(message.delivery_tag)
         if held is not None:
             self.database.rows("SELECT ordersaga_broker.give_back(%s, %s, %s)", *held.key)
 
-    def _let_go(self, delivery_tag: str) -> HeldMessage | None:
+    def _take_held(self, delivery_tag: str) -> HeldMessage | None:
         with self._held_lock:
             held = self._held.pop(delivery_tag, None)
         if held is None:
@@ -205,10 +204,10 @@ class Channel(Topology):
             logger.warning(LogEvent("acknowledgement_too_late", sentence, tag=delivery_tag))
         return held
 
-    def _settled(self, delivery_tag: str) -> None:
+    def _finish(self, delivery_tag: str) -> None:
         self.qos.ack(delivery_tag)
         if self.connection is not None:
-            self.connection.notifier.ring()  # a slot is free
+            self.connection.notifier.wake()  # the prefetch allows another message
 
     def extend_visibility(self) -> int:
         """Extend the visibility of unacknowledged messages, with one statement for each queue.
@@ -220,9 +219,11 @@ class Channel(Topology):
         :raises psycopg.OperationalError: when the database is not available.
         """
         with self._held_lock:
-            in_hand = [held for held in self._held.values() if time.monotonic() - held.since < self.longest]
+            held_messages = [
+                held for held in self._held.values() if time.monotonic() - held.since < self.longest
+            ]
         by_table: defaultdict[str, list[HeldMessage]] = defaultdict(list)
-        for held in in_hand:
+        for held in held_messages:
             by_table[held.table].append(held)
         return sum(
             self.database.one(

@@ -15,7 +15,7 @@ from psycopg import sql
 from ordersaga.celery.pgmq.schema import ensure_schema
 
 Row = tuple[Any, ...]
-LINE = "line"
+NOTIFICATION = "notification"
 
 
 class DatabaseConnection:
@@ -30,14 +30,14 @@ class DatabaseConnection:
         self._connect = connect
         self._connection: psycopg.Connection[Any] | None = None
         self._owner = 0
-        self._turn = threading.RLock()
+        self._lock = threading.RLock()
 
     def rows(self, statement: LiteralString, *values: object) -> list[Row]:
         """Run one statement and return its rows.
 
         :raises psycopg.OperationalError: when the database is not available.
         """
-        with self._turn:
+        with self._lock:
             connection = self._ready()
             try:
                 return connection.execute(statement, values).fetchall()
@@ -55,7 +55,7 @@ class DatabaseConnection:
         return self._connection is not None and self._owner == os.getpid() and not self._connection.closed
 
     def close(self) -> None:
-        with self._turn:
+        with self._lock:
             connection, self._connection = self._connection, None
             if connection is not None and self._owner == os.getpid():
                 connection.close()
@@ -73,40 +73,42 @@ class DatabaseConnection:
 
 
 class Notifier:
-    """Wakes the consumer when one of its queues receives a message, and when a thread has freed a slot.
+    """Wakes the consumer when one of its queues receives a message or a thread acknowledges one.
 
     While it listens to a queue it holds the queue's consumer lock, so that the queue is not dropped.
 
-    Upstream: a message that follows another within a quarter of a second rings no notifier, nor does an
+    Upstream: a message that follows another within a quarter of a second wakes no consumer, nor does an
     acknowledgement while the prefetch is used up: both wait for the next poll. Each process re-creates the
-    triggers at its start, locking the queue; here the publishing function notifies.
+    triggers at its start, which locks the queue; here the publishing function notifies.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
         self._connect = connect
-        self._line: psycopg.Connection[Any] | None = None
-        self._ear, self._hammer = socket.socketpair()
-        self._ear.setblocking(False)
-        self._hammer.setblocking(False)
+        self._connection: psycopg.Connection[Any] | None = None
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver.setblocking(False)
+        self._wake_sender.setblocking(False)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._ear, selectors.EVENT_READ)
+        self._selector.register(self._wake_receiver, selectors.EVENT_READ)
 
     def listen(self, queue: str, table: str) -> None:
-        if self._line is None:
-            self._line = self._connect()
-            self._selector.register(self._line.fileno(), selectors.EVENT_READ, LINE)
-        self._line.execute(sql.SQL("LISTEN {}").format(sql.Identifier(f"broker.{table}")))
-        self._line.execute("SELECT pg_advisory_lock_shared(ordersaga_broker.consumer_key(%s))", [queue])
+        if self._connection is None:
+            self._connection = self._connect()
+            self._selector.register(self._connection.fileno(), selectors.EVENT_READ, NOTIFICATION)
+        self._connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(f"broker.{table}")))
+        self._connection.execute("SELECT pg_advisory_lock_shared(ordersaga_broker.consumer_key(%s))", [queue])
 
     def ignore(self, queue: str, table: str) -> None:
-        if self._line is not None and not self._line.closed:
-            self._line.execute(sql.SQL("UNLISTEN {}").format(sql.Identifier(f"broker.{table}")))
-            self._line.execute("SELECT pg_advisory_unlock_shared(ordersaga_broker.consumer_key(%s))", [queue])
+        if self._connection is not None and not self._connection.closed:
+            self._connection.execute(sql.SQL("UNLISTEN {}").format(sql.Identifier(f"broker.{table}")))
+            self._connection.execute(
+                "SELECT pg_advisory_unlock_shared(ordersaga_broker.consumer_key(%s))", [queue]
+            )
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the consumer, from any thread."""
         try:
-            self._hammer.send(b".")
+            self._wake_sender.send(b".")
         except OSError:
             return  # a notification is pending, or the transport is closed
 
@@ -116,23 +118,23 @@ class Notifier:
         :raises psycopg.OperationalError: when the connection is lost; the consumer must restart.
         """
         for key, _ in self._selector.select(timeout):
-            if key.data == LINE and self._line is not None:
-                self._line.pgconn.consume_input()
-                while self._line.pgconn.notifies():
+            if key.data == NOTIFICATION and self._connection is not None:
+                self._connection.pgconn.consume_input()
+                while self._connection.pgconn.notifies():
                     pass
             else:
-                self._hush()
+                self._discard_wakeups()
 
     def close(self) -> None:
         self._selector.close()
-        self._ear.close()
-        self._hammer.close()
-        if self._line is not None:
-            self._line.close()
+        self._wake_receiver.close()
+        self._wake_sender.close()
+        if self._connection is not None:
+            self._connection.close()
 
-    def _hush(self) -> None:
+    def _discard_wakeups(self) -> None:
         try:
-            while self._ear.recv(4096):
+            while self._wake_receiver.recv(4096):
                 pass
         except BlockingIOError:
             return

@@ -20,8 +20,8 @@ def table_name(queue: str) -> str:
     if SAFE.fullmatch(queue):
         return queue
     digest = hashlib.sha256(queue.encode()).hexdigest()[:DIGEST_LENGTH]
-    legible = re.sub(r"[^a-z0-9]+", "_", queue.lower()).strip("_")
-    return f"{legible[: MAX_LENGTH - DIGEST_LENGTH - 1]}_{digest}"
+    readable = re.sub(r"[^a-z0-9]+", "_", queue.lower()).strip("_")
+    return f"{readable[: MAX_LENGTH - DIGEST_LENGTH - 1]}_{digest}"
 
 
 def topic_regex(pattern: str) -> str | None:

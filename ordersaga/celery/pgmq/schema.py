@@ -29,8 +29,8 @@ def ensure_schema(connection: Connection[Any]) -> None:
     with connection.transaction():
         connection.execute("SET LOCAL statement_timeout = '60s'")
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('ordersaga_broker install', 0))")
-        standing = connection.execute("SELECT to_regtype('pgmq.message_record') IS NOT NULL").fetchone()
-        if standing is None or not standing[0]:
+        found = connection.execute("SELECT to_regtype('pgmq.message_record') IS NOT NULL").fetchone()
+        if found is None or not found[0]:
             connection.execute(get_embedded_install_sql())
         connection.execute(SQL)
         connection.execute(

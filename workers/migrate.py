@@ -42,7 +42,7 @@ def migrate(which: Domain, *, url: str | None = None) -> None:
 
 
 def pending(which: Domain, *, url: str | None = None) -> list[str]:
-    """The revisions that :func:`migrate` would run, oldest first, as ``0001 words``.
+    """The revisions that :func:`migrate` would run, oldest first, as ``0001 title``.
 
     :raises alembic.util.exc.CommandError: when the database's revision is not in this release.
     """
@@ -96,7 +96,7 @@ def _connect(config: Config) -> Connection:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; return its exit status."""
+    """Run the command with ``arguments``, by default those of the process."""
     parser = argparse.ArgumentParser(prog="python -m workers.migrate", description=migrate.__doc__)
     parser.add_argument("which", choices=DOMAINS)
     parser.add_argument("--revision", metavar="WORDS", help="create a new revision instead")

@@ -10,7 +10,7 @@ from ordersaga.conninfo import parse
 
 SAMPLE_SECRET = "sample-secret-change-me-0123456789abcdef"  # noqa: S105 - production refuses it
 MIN_SECRET_BYTES = 32
-MAKE_ONE = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+HOW_TO_MAKE_ONE = "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
 def signing_pairs(text: str) -> dict[str, str]:
@@ -55,38 +55,38 @@ def unsafe_defaults(settings: CheckedSettings) -> list[tuple[str, str]]:
 def _faults(settings: CheckedSettings) -> Iterator[tuple[str, str]]:
     if settings.debug:
         yield "debug", "is on and would show internals to everyone; unset it"
-    if fault := _weak(settings.secret_key):
+    if fault := _secret_fault(settings.secret_key):
         yield "secret_key", fault
-    for fault in {_weak(secret) for secret in signing_pairs(settings.signing_keys).values()} - {""}:
+    for fault in {_secret_fault(secret) for secret in signing_pairs(settings.signing_keys).values()} - {""}:
         yield "signing_keys", fault
     if any(host.strip(".") == "*" for host in settings.allowed_hosts):
         yield "allowed_hosts", "accepts any host (*); list the names people type"
-    if any(_guest(url) or _same(url) for url in settings.broker_url.split(";")):
+    if any(_is_guest(url) or _password_equals_user(url) for url in settings.broker_url.split(";")):
         yield (
             "broker_url",
             "uses guest:guest or a password equal to its user; create a separate user of the broker",
         )
     for name, value in settings:
-        if name.endswith(("_database_url", "_direct_url", "_reader_url")) and _same(value):
+        if name.endswith(("_database_url", "_direct_url", "_reader_url")) and _password_equals_user(value):
             yield name, "has a password equal to its user; give the role a random password"
 
 
-def _weak(secret: str) -> str:
+def _secret_fault(secret: str) -> str:
     if SAMPLE_SECRET in secret:
-        return f"holds the sample secret, which everyone knows; {MAKE_ONE}"
+        return f"holds the sample secret, which everyone knows; {HOW_TO_MAKE_ONE}"
     if len(secret.encode()) < MIN_SECRET_BYTES:
-        return f"holds a secret shorter than {MIN_SECRET_BYTES} bytes; {MAKE_ONE}"
+        return f"holds a secret shorter than {MIN_SECRET_BYTES} bytes; {HOW_TO_MAKE_ONE}"
     return ""
 
 
-def _guest(url: str) -> bool:
+def _is_guest(url: str) -> bool:
     """Whether an AMQP URL uses guest:guest, kombu's default."""
     parts = urlsplit(url)
     known = (parts.username or "guest") == "guest" and (parts.password or "guest") == "guest"
     return known and parts.scheme in {"amqp", "amqps", "pyamqp"}
 
 
-def _same(url: str) -> bool:
+def _password_equals_user(url: str) -> bool:
     if url.startswith(("postgres", "pgmq")):
         options = parse(url)
         return bool(options.get("password")) and options.get("user") == options["password"]

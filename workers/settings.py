@@ -27,21 +27,21 @@ def _split_names(value: Any) -> Any:
     )
 
 
-def _pairs(value: str) -> str:
+def _check_signing_keys(value: str) -> str:
     signing_pairs(value)
     return value
 
 
-def _database(value: str) -> str:
+def _check_database_url(value: str) -> str:
     if value:
         parse_address(value)
     return value
 
 
-def _broker(value: str) -> str:
+def _check_broker_url(value: str) -> str:
     """Check the addresses of a broker's servers; the application checks the kind of broker."""
     if value.startswith("pgmq"):
-        return _database(value)
+        return _check_database_url(value)
     try:
         any(urlsplit(node).port for node in value.split(";"))
     except ValueError:
@@ -51,7 +51,7 @@ def _broker(value: str) -> str:
     return value
 
 
-def _origin(value: str) -> str:
+def _check_origin(value: str) -> str:
     try:
         parts = urlsplit(value)
         known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -64,11 +64,11 @@ def _origin(value: str) -> str:
     return value
 
 
-def _nothing(value: Any) -> Any:
+def _empty_to_none(value: Any) -> Any:
     return value or None
 
 
-def _seconds(value: Any) -> Any:
+def _read_seconds(value: Any) -> Any:
     """Read ``900`` or ``0.025`` as seconds; leave everything else to pydantic."""
     try:
         return timedelta(seconds=float(value)) if isinstance(value, str) else value
@@ -78,12 +78,12 @@ def _seconds(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 Text = Annotated[str, Field(min_length=1)]
-DatabaseUrl = Annotated[str, Field(min_length=1), AfterValidator(_database)]
-BrokerUrl = Annotated[str, Field(min_length=1), AfterValidator(_broker)]
-OptionalDatabaseUrl = Annotated[str, AfterValidator(_database)]
+DatabaseUrl = Annotated[str, Field(min_length=1), AfterValidator(_check_database_url)]
+BrokerUrl = Annotated[str, Field(min_length=1), AfterValidator(_check_broker_url)]
+OptionalDatabaseUrl = Annotated[str, AfterValidator(_check_database_url)]
 SomeNames = Annotated[Names, Field(min_length=1)]
-Duration = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
-Pause = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0), le=timedelta(seconds=1))]
+Duration = Annotated[timedelta, BeforeValidator(_read_seconds), Field(gt=timedelta(0))]
+Pause = Annotated[timedelta, BeforeValidator(_read_seconds), Field(ge=timedelta(0), le=timedelta(seconds=1))]
 
 
 Domain = Literal["orders", "inventory", "payments"]
@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     payments_reader_url: OptionalDatabaseUrl = ""
     """Read-only roles for the pages on stock and ledger; see :meth:`reader_url`."""
     broker_url: BrokerUrl = "amqp://guest:guest@127.0.0.1:5672//"
-    signing_keys: Annotated[str, AfterValidator(_pairs)] = f"sample:{SAMPLE_SECRET}"
+    signing_keys: Annotated[str, AfterValidator(_check_signing_keys)] = f"sample:{SAMPLE_SECRET}"
     """``id:secret`` pairs, comma separated; the first signs, all are accepted."""
     participants: SomeNames = ("workers.orders", "workers.inventory", "workers.payments")
     """Packages of participants with steps, comma separated; stored in each saga when it starts."""
@@ -128,20 +128,20 @@ class Settings(BaseSettings):
     watchdog: Duration = timedelta(seconds=30)
     watchdog_cap: Duration = timedelta(minutes=10)
     watchdog_rounds: Annotated[int, Field(ge=1)] = 5
-    retry_horizon: Annotated[Duration | None, BeforeValidator(_nothing)] = None
+    retry_horizon: Annotated[Duration | None, BeforeValidator(_empty_to_none)] = None
     """How long a step that raises is retried before its order is rolled back; see
     :attr:`step_retry_horizon`.
     """
     linger: Pause = timedelta(milliseconds=100)
     hold: Duration = timedelta(seconds=60)
     """How long a pool holds an envelope while its database is down, before it publishes it again."""
-    run_dir: Annotated[Path | None, BeforeValidator(_nothing)] = None
+    run_dir: Annotated[Path | None, BeforeValidator(_empty_to_none)] = None
     """The folder of heartbeat files; None: ``ordersaga-<user id>`` in the temporary folder."""
-    flower_url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:5555"
+    flower_url: Annotated[str, AfterValidator(_check_origin)] = "http://127.0.0.1:5555"
     """Flower's URL for the web process, with the name and password of its basic auth, if any."""
     retention: Duration = timedelta(days=90)
     """How long ended sagas are kept; ``manage.py prune`` refuses less than the minimum retention."""
-    log_format: Annotated[Literal["json", "console"] | None, BeforeValidator(_nothing)] = None
+    log_format: Annotated[Literal["json", "console"] | None, BeforeValidator(_empty_to_none)] = None
     """The log format of pools, web and Flower; None: json in production, console elsewhere."""
 
     @property
@@ -200,15 +200,15 @@ def read(**overrides: Any) -> Settings:
         return Settings(**{"_env_file": dotenv or None, **overrides})
     except ValidationError as error:
         faults = [
-            f"{PREFIX}{str(fault['loc'][0]).upper()}: {_plain(fault['msg'])}"
+            f"{PREFIX}{str(fault['loc'][0]).upper()}: {_without_prefix(fault['msg'])}"
             if fault["loc"]
-            else _plain(fault["msg"])
+            else _without_prefix(fault["msg"])
             for fault in error.errors(include_input=False, include_url=False)
         ]
         raise ConfigurationError("Settings refused:\n  " + "\n  ".join(faults)) from None
 
 
-def _plain(message: str) -> str:
+def _without_prefix(message: str) -> str:
     return message.removeprefix("Value error, ")
 
 

@@ -59,7 +59,7 @@ class Operations:
         outbox = self._outbox()
         # marked *again*, so that the watchdog reminds the saga even if it has just moved
         row: SignalRow[Any] = SignalRow(new_id(), str(UUID(saga)), None, 1, outbox.now, 1, None, None, {})
-        outbox.forward(row, outbox.header, WATCHDOG, to=self.saga.initiator)
+        outbox.send_row(row, outbox.header, WATCHDOG, to=self.saga.initiator)
         outbox.notice(saga, None, "resumed", reason=reason, by=by)
         outbox.flush(cursor)
         return True
@@ -79,10 +79,10 @@ class Operations:
         outbox, observed = self._outbox(), self.only_observed(topic, to)
         for header, rows in packs:
             if observed:
-                outbox.forward_together(rows, header, topic, to=to)
+                outbox.send_rows(rows, header, topic, to=to)
                 continue
             for row in rows:
-                outbox.forward(row._replace(again=1), header, topic, to=to)
+                outbox.send_row(row._replace(again=1), header, topic, to=to)
                 outbox.notice(
                     row.saga, row, "sent again", reason=reason, id_=new_id(), by=by, topic=topic, to=to
                 )
@@ -114,7 +114,7 @@ class Operations:
         outbox = self._outbox()
         data = {"step": step, "decision": decision, "by": by}
         row = SignalRow(new_id(), str(UUID(saga)), None, 1, outbox.now, 0, None, reason, data)
-        outbox.forward(row, outbox.header, SETTLE_DEAD_LETTER, to=participant)
+        outbox.send_row(row, outbox.header, SETTLE_DEAD_LETTER, to=participant)
         outbox.flush(cursor)
 
     def resume_step(self, step: str, *, participant: str, db: object, by: str, reason: str) -> None:
@@ -128,7 +128,7 @@ class Operations:
         cursor = borrow(db)
         outbox = self._outbox()
         row = SignalRow(new_id(), NO_SAGA, None, 1, outbox.now, 0, None, reason, {"step": step, "by": by})
-        outbox.forward(row, outbox.header, RESUME_STEP, to=participant)
+        outbox.send_row(row, outbox.header, RESUME_STEP, to=participant)
         outbox.flush(cursor)
 
     def note(self, saga: SagaId, what: str, *, db: object, by: str, reason: str) -> None:

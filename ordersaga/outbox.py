@@ -118,7 +118,7 @@ class Outbox:
 
     def retry(self, row: SignalRow[Any], header: PackHeader, topic: str, later: timedelta = NOW) -> None:
         """Put a received signal, alone, into the participant's own queue."""
-        self.forward(row, header, topic, to=self.header.participant, later=later)
+        self.send_row(row, header, topic, to=self.header.participant, later=later)
 
     def retry_later(self, row: SignalRow[Any], header: PackHeader, topic: str, later: timedelta) -> None:
         """As :meth:`retry`, but replace a retry that is pending for this saga and topic.
@@ -129,7 +129,7 @@ class Outbox:
         text = encode_row(row._replace(data=orjson.dumps(row.data).decode()))
         self._retries.append((topic, row.saga, encode_pack(header, [text]), later))
 
-    def forward(
+    def send_row(
         self, row: SignalRow[Any], header: PackHeader, topic: str, *, to: str | None, later: timedelta = NOW
     ) -> None:
         """Send a row unchanged to one participant, or (None) to all that consume its topic."""
@@ -140,9 +140,9 @@ class Outbox:
 
     def defer(self, rows: Sequence[SignalRow[Any]], header: PackHeader, topic: str, later: timedelta) -> None:
         """Keep rows of a paused step for the participant's own queue."""
-        self.forward_together(rows, header, topic, to=self.header.participant, kind="paused", later=later)
+        self.send_rows(rows, header, topic, to=self.header.participant, kind="paused", later=later)
 
-    def forward_together(
+    def send_rows(
         self,
         rows: Sequence[SignalRow[Any]],
         header: PackHeader,
@@ -152,7 +152,7 @@ class Outbox:
         kind: str = "said",
         later: timedelta = NOW,
     ) -> None:
-        """As :meth:`forward`, with rows in as few packs as possible."""
+        """As :meth:`send_row`, with rows in as few packs as possible."""
         texts = [encode_row(row._replace(data=orjson.dumps(row.data).decode())) for row in rows]
         for part in split_rows(texts):
             count = part.stop - part.start

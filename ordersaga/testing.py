@@ -90,7 +90,9 @@ class Rehearsal:
         return [queued for queued in self.queued if queued.to == to and queued.envelope.topic == topic]
 
     def run(self, *, steps: int = 10_000) -> None:
-        """Deliver until no envelope is left and no outbox has a due row. Timers do not run: see :meth:`due`.
+        """Deliver until no envelope is left and no outbox has a due row.
+
+        Timers do not run before they are due; see :meth:`make_timers_due`.
 
         :raises AssertionError: when this needs more than ``steps`` deliveries.
         """
@@ -101,7 +103,7 @@ class Rehearsal:
             self.deliver(self._random.choice(self.queued))
         raise AssertionError(f"the saga does not end: {dict(self.delivered)}")
 
-    def due(self, kind: str, saga: str | None = None) -> None:
+    def make_timers_due(self, kind: str, saga: str | None = None) -> None:
         """Make the timers of a kind (``deadline``, ``watchdog``) due now, for one saga or for all."""
         initiator = self.choreography.saga.initiator
         with self.choreography.participants[initiator].database.begin() as tx:

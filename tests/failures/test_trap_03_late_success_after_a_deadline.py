@@ -8,7 +8,7 @@ def test_a_payment_after_the_deadline_is_refunded(in_process: InProcessSagas) ->
     rehearsal = in_process.rehearsal()
     deliver_all(rehearsal, but=to("orders", "PaymentCharged"))
     assert in_process.probe.ledger(saga) == [("charge", -450)]
-    rehearsal.due("deadline", saga)
+    rehearsal.make_timers_due("deadline", saga)
 
     deliver_all(rehearsal, but=to("orders", "PaymentCharged"))
     rehearsal.run()
@@ -24,7 +24,7 @@ def test_a_step_after_the_sagas_end_is_barred(in_process: InProcessSagas) -> Non
     saga = in_process.factory.place("TEA")
     rehearsal = in_process.rehearsal()
     deliver_all(rehearsal, but=to("inventory", "OrderPlaced"))
-    rehearsal.due("deadline", saga)
+    rehearsal.make_timers_due("deadline", saga)
     deliver_all(rehearsal, but=to("inventory", "OrderPlaced"))
     in_process.probe.wait_until_rolled_back([saga], timeout=0)
 

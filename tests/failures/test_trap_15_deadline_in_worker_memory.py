@@ -56,7 +56,7 @@ def test_a_deadline_sent_again_starts_no_second_series_of_retries(
     monkeypatch.setattr(expire, "function", fail)
     for attempt in (1, 2, 3):
         rehearsal.queued.clear()
-        rehearsal.due("deadline", saga)
+        rehearsal.make_timers_due("deadline", saga)
         rehearsal.collect(retries=False)
         [queued] = [queued for queued in rehearsal.queued if queued.envelope.topic == "signal.DeadlinePassed"]
         rehearsal.deliver(queued)

@@ -114,7 +114,7 @@ def test_a_newer_version_that_waits_too_long_is_dead_lettered(in_process: InProc
     rehearsal.collect("inventory")
     late = rehearsal.waiting("inventory", "signal.OrderPlaced")
     rehearsal.queued.clear()
-    rehearsal.due("deadline", saga)
+    rehearsal.make_timers_due("deadline", saga)
     rehearsal.run()
     in_process.probe.wait_until_rolled_back([saga], timeout=0)
 

@@ -173,7 +173,7 @@ class ReplayedSaga:
             del self.messages[act.signal, act.to]
             self.owed.remove((act.signal, act.to))
         elif act.signal == "deadline":
-            self.rehearsal.due("deadline", self.saga)
+            self.rehearsal.make_timers_due("deadline", self.saga)
         elif act.signal == "cancel":
             send_cancel_request(self.order, "the customer")
         elif act.signal == "watchdog":
@@ -189,7 +189,7 @@ class ReplayedSaga:
         """Make the saga look idle for a day, and its watchdog due."""
         sql = "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s"
         self.driver.read("orders", sql, [self.saga])
-        self.rehearsal.due("watchdog", self.saga)
+        self.rehearsal.make_timers_due("watchdog", self.saga)
 
     def _deliver(self, act: Act) -> None:
         signal = act.signal.removesuffix(AGAIN)

@@ -68,12 +68,12 @@ def run(
         send_cancel_request(replayed.order, "the customer")
         deliver_first(replayed, "signal.CancelAsked")
     if course.expired:
-        replayed.rehearsal.due("deadline", replayed.saga)
+        replayed.rehearsal.make_timers_due("deadline", replayed.saga)
         deliver_first(replayed, "signal.DeadlinePassed")
     replayed.rehearsal.run()
     remind(replayed, rounds=4)
     if replayed.observe().status == "PENDING":
-        replayed.rehearsal.due("deadline", replayed.saga)
+        replayed.rehearsal.make_timers_due("deadline", replayed.saga)
         replayed.rehearsal.run()
         remind(replayed, rounds=3)
     driver.failing.clear()

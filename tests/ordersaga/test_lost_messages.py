@@ -26,7 +26,7 @@ def test_a_refusal_lost_to_the_initiator_waits_for_the_deadline(url: str):
 
     remind(toy, rehearsal, saga)
     assert toy.is_open(saga)
-    rehearsal.due("deadline", saga)
+    rehearsal.make_timers_due("deadline", saga)
     rehearsal.run()
 
     assert toy.assert_all_or_nothing(saga, lost=True) == "ROLLED_BACK"
@@ -71,5 +71,5 @@ def run(url: str, shape: Shape, to: str, topic: str, *, retry: bool = False) -> 
 
 def remind(toy: Toy, rehearsal: Rehearsal, saga: str) -> None:
     toy.let_wait([saga])
-    rehearsal.due("watchdog")
+    rehearsal.make_timers_due("watchdog")
     rehearsal.run()

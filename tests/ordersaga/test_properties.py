@@ -87,7 +87,7 @@ def test_every_saga_ends_with_all_its_effects_or_with_none(
     )
     sagas = toy.start(count)
     if late:
-        rehearsal.due("deadline", sagas[0])
+        rehearsal.make_timers_due("deadline", sagas[0])
 
     rehearsal.run()
     assert lost or all(toy.strays(number) for number, saga in enumerate(sagas) if toy.is_open(saga))
@@ -110,10 +110,10 @@ def remind(toy: Toy, rehearsal: Rehearsal, sagas: list[str]) -> None:
         if not waiting:
             return
         toy.let_wait([saga for _, saga in waiting])
-        rehearsal.due("watchdog")
+        rehearsal.make_timers_due("watchdog")
         for number, saga in waiting:
             if toy.strays(number) or number_of_round >= REMINDERS:
-                rehearsal.due("deadline", saga)
+                rehearsal.make_timers_due("deadline", saga)
         rehearsal.run()
 
 

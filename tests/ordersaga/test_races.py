@@ -61,7 +61,7 @@ class RacingSagas:
 
     def expire(self) -> None:
         """Let the deadline of all sagas pass before any other signal is delivered."""
-        self.rehearsal.due("deadline")
+        self.rehearsal.make_timers_due("deadline")
         self.deliver(DESK, "signal.DeadlinePassed")
 
     def queue_up(self, gate: Gate, first: QueuedEnvelope, second: QueuedEnvelope) -> None:
@@ -108,7 +108,7 @@ def step_against_refusal(racing: RacingSagas) -> list[QueuedEnvelope]:
 
 
 def confirm_against_expire(racing: RacingSagas) -> list[QueuedEnvelope]:
-    racing.rehearsal.due("deadline")
+    racing.rehearsal.make_timers_due("deadline")
     expired = racing.take(DESK, "signal.DeadlinePassed")
     racing.deliver("shelf", "signal.Heard0")
     racing.deliver("till", "signal.Heard1")
@@ -275,9 +275,9 @@ def test_a_partly_late_confirmation_locks_all_sagas_in_one_order(url: str):
     racing.deliver("till", "signal.Heard1")
     charged = racing.take(DESK, "signal.Heard2")
     for saga in racing.sagas[:-2]:
-        racing.rehearsal.due("deadline", saga)
+        racing.rehearsal.make_timers_due("deadline", saga)
     racing.deliver(DESK, "signal.DeadlinePassed", "refusal.Expired")
-    racing.rehearsal.due("watchdog")
+    racing.rehearsal.make_timers_due("watchdog")
     reminders = racing.take(DESK, "watchdog")
     gate = Gate()
 

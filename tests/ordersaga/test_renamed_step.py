@@ -103,7 +103,7 @@ def reserved(database: SQLAlchemyDatabase) -> tuple[str, Any]:
 def expire(release: Release, saga: str) -> None:
     """Let the deadline pass before the initiator receives the reservation."""
     rehearsal = release.rehearsal
-    rehearsal.due("deadline", saga)
+    rehearsal.make_timers_due("deadline", saga)
     rehearsal.collect()
     [late] = rehearsal.waiting("desk", "signal.DeadlinePassed")
     rehearsal.deliver(late)

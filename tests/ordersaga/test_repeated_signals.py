@@ -64,7 +64,7 @@ def undone(url: str, marks: Marks) -> bool:
     """Return whether an undo whose retry was lost runs when both copies of the refusal arrive."""
     toy, rehearsal, saga = began(url, Plan(undo_failures=1))
     deliver(rehearsal, "shelf", "signal.Heard0")
-    rehearsal.due("deadline", saga)
+    rehearsal.make_timers_due("deadline", saga)
     deliver(rehearsal, DESK, "signal.DeadlinePassed")
     refusal = deliver(rehearsal, "shelf", "refusal.Expired")
     assert toy.rows(STATE, saga) == [("undoing",)]
@@ -150,7 +150,7 @@ def test_a_reminder_re_sends_no_signal_still_in_the_outbox(url: str):
     toy, rehearsal, saga = began(url, Plan())
     toy.execute("UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga)
     toy.execute("UPDATE ordersaga_outbox SET due_at = now() + interval '1 day' WHERE kind = 'said'")
-    rehearsal.due("watchdog", saga)
+    rehearsal.make_timers_due("watchdog", saga)
 
     deliver(rehearsal, DESK, "watchdog")
 

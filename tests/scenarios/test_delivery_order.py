@@ -187,7 +187,7 @@ def test_each_reminder_adds_its_own_audit_rows(in_process: InProcessSagas) -> No
         probe.query(
             "orders", "UPDATE ordersaga_saga SET moved_at = now() - interval '1 day' WHERE id = %s", saga
         )
-        rehearsal.due("watchdog", saga)
+        rehearsal.make_timers_due("watchdog", saga)
         deliver_all(rehearsal, but=to("inventory"))
 
     assert Counter(probe.audit_trail(saga)) == {"orders: OrderPlaced": 3, "orders: reminded": 2}

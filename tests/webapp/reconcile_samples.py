@@ -100,7 +100,7 @@ def create_sample_orders(databases: Databases) -> dict[str, SampleOrder]:
         rehearsed.run_all_but("signal.PaymentCharged")
         orders["expired"] = rehearsed.place()
         rehearsed.run_all_but("signal.OrderPlaced")
-        rehearsed.rehearsal.due("deadline", str(orders["expired"].saga_id))
+        rehearsed.rehearsal.make_timers_due("deadline", str(orders["expired"].saga_id))
         rehearsed.run()
 
         send_cancel_request(orders["confirmed"], "ann")

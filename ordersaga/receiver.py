@@ -91,7 +91,7 @@ class Receiver:
         with log_context(participant=self.participant.name, topic=topic, task=delivery.task):
             if self.participant.observer is not None:
                 self._observe(self.participant.observer, topic, body)
-            elif self._split(topic, body, delivery):
+            elif self._split_if_redelivered(topic, body, delivery):
                 return
             elif topic.startswith("signal."):
                 self._handle_step_signals(topic, body, delivery)
@@ -165,8 +165,8 @@ class Receiver:
     def _observe_one(self, observer: Observer, event: Event) -> None:
         self.transactions.run(lambda tx: observer([event], tx.db), wait_for_locks=True)
 
-    def _split(self, topic: str, body: bytes, delivery: Delivery) -> bool:
-        """Put the signals of an envelope that was redelivered repeatedly into the queue, each alone."""
+    def _split_if_redelivered(self, topic: str, body: bytes, delivery: Delivery) -> bool:
+        """Put each signal of a repeatedly redelivered envelope into the queue alone; False for others."""
         if delivery.redeliveries < self.SPLIT_AT:
             return False
         packs = read_packs(body)

@@ -113,7 +113,7 @@ class Relay:
             choreography,
         )
         self._linger = linger.total_seconds()
-        self._queue_depth, self._has_unconsumed_queue = queue_depth, has_unconsumed_queue
+        self._query_queue_depth, self._has_unconsumed_queue = queue_depth, has_unconsumed_queue
         self._on_round, self._connect_broker = on_round, connect
         self._connection: Any = None
         self._queued, self._query_at = 0, 0.0
@@ -190,7 +190,7 @@ class Relay:
                     statement=outbox_sql.CLAIM_PREPARED,
                     since=self._bound.since,
                     limit=self._limit,
-                    holds=self._holds,
+                    holds=self._must_hold,
                 )
                 ready, deferred = self._backoff.partition(claimed.envelopes)
                 rejected = list(claimed.rejected)
@@ -216,7 +216,7 @@ class Relay:
             self.close()  # this releases the claimed rows
             raise
         self._claimed = claimed.rows
-        # a claim that its byte limit ended has also locked the rows behind, so the next asks for fewer rows
+        # a claim that its byte limit ended has also locked the next rows, so the next asks for fewer rows
         self._limit = max(2 * claimed.rows, 1) if claimed.size >= CLAIM_BYTES else CLAIM_ROWS
         if failed is not None:
             raise failed
@@ -348,10 +348,10 @@ class Relay:
         )
         if not self._linger or sum(envelope.signals for envelope in sent) >= FULL_SIGNALS:
             return False
-        return self._bucket.full or (not was_idle and self._queue_depth_now() >= self.BACKLOG_THRESHOLD)
+        return self._bucket.full or (not was_idle and self._cached_queue_depth() >= self.BACKLOG_THRESHOLD)
 
-    def _holds(self, row: OutboxRow) -> bool:
-        """Whether to hold a reminder, because it would only add copies behind messages that already wait.
+    def _must_hold(self, row: OutboxRow) -> bool:
+        """Whether to hold a reminder, because a copy would only wait after messages that wait already.
 
         The claim has set its next time, after twice the interval.
         """
@@ -359,21 +359,21 @@ class Relay:
             return False
         if self._backoff.refusing.keys() - OF_OBSERVERS:
             return True
-        if not self._queue_depth_now():
+        if not self._cached_queue_depth():
             return False
         stalled = time.monotonic() - self._shrank_at > self.STALLED_AFTER
         return row.sent < self.MAX_HELD_REMINDERS or stalled or self._has_unconsumed_queue()
 
     def _long_linger(self) -> float:
         """Seconds to wait for more rows when the previous wait found some."""
-        return max(self._linger, min(self._queue_depth_now() * self.QUEUED_LINGER, self.MAX_LINGER))
+        return max(self._linger, min(self._cached_queue_depth() * self.QUEUED_LINGER, self.MAX_LINGER))
 
-    def _queue_depth_now(self) -> int:
+    def _cached_queue_depth(self) -> int:
         """The number of envelopes in the fullest queue, cached for a moment."""
         if (now := time.monotonic()) >= self._query_at:
             before, self._queued, self._query_at = (
                 self._queued,
-                self._queue_depth(),
+                self._query_queue_depth(),
                 now + self.QUEUE_DEPTH_TTL,
             )
             if self._queued < before:

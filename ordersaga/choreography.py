@@ -71,7 +71,7 @@ class Choreography:
         """The steps in the reverse of the order in which the saga reaches them."""
         return sorted(steps, key=lambda s: -self._order.get(s.key, len(self._order)))
 
-    def in_order(self) -> list[Step]:
+    def forward_order(self) -> list[Step]:
         """All steps in the order in which the saga reaches them; steps off the forward path come last."""
         return sorted(self.steps, key=lambda s: self._order.get(s.key, len(self._order)))
 

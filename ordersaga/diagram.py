@@ -48,7 +48,7 @@ def _text(choreography: Choreography) -> str:
         "",
     ]
     rows = []
-    for step in choreography.in_order():
+    for step in choreography.forward_order():
         undo = f"undo: {step.declared_undo.name}" if step.declared_undo else ""
         role = _role(choreography, step)
         rows.append(
@@ -128,7 +128,7 @@ def _json(choreography: Choreography) -> str:
             "participants": list(saga.participants),
             "observers": [p.name for p in choreography.participants.values() if p.observer],
             "deadline_seconds": saga.deadline.total_seconds(),
-            "steps": [described(step) for step in choreography.in_order()],
+            "steps": [described(step) for step in choreography.forward_order()],
             "signals": {
                 s.__name__: {"version": s.version, "schema": s.model_json_schema()}
                 for s in sorted(signals, key=lambda s: s.__name__)

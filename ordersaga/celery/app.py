@@ -15,7 +15,7 @@ from celery.exceptions import Reject
 
 from ordersaga.celery import gc_tuning, rabbitmq, time_limit
 from ordersaga.celery.background import BackgroundPublisher, Dispatcher
-from ordersaga.celery.bootsteps import ExtendVisibilityTimeout, RelayStep, ShutdownFlag, SideMessages
+from ordersaga.celery.bootsteps import BackgroundMessages, ExtendVisibilityTimeout, RelayStep, ShutdownFlag
 from ordersaga.celery.child_heartbeat import ChildHeartbeats, EndSilentChildren
 from ordersaga.celery.conditions import Conditions
 from ordersaga.celery.heartbeats import HEARTBEAT
@@ -150,7 +150,7 @@ def create_app(
     gc_tuning.connect()
     app.Worker = app.subclass_with_self(NamedWorker, "Worker")
     app.events.dispatcher_cls = Dispatcher
-    app.steps["worker"].update({HeartbeatStep, RelayStep, SideMessages, EndSilentChildren})
+    app.steps["worker"].update({HeartbeatStep, RelayStep, BackgroundMessages, EndSilentChildren})
     app.steps["consumer"].update({ConsumerHeartbeatStep, ExtendVisibilityTimeout})
     for step in bootsteps:
         app.steps["worker"].add(step)

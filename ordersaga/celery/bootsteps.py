@@ -55,20 +55,15 @@ class RelayStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         worker_context = worker.app.ordersaga
-        publisher = Publisher(
-            worker.app.connection_for_write(), worker_context.choreography, worker_context.keyring
-        )
-        database = worker_context.participant.database
-        self._report_alive, self._name = (
-            partial(worker_context.report_alive, RELAY),
-            worker_context.participant.name,
-        )
+        participant, choreography = worker_context.participant, worker_context.choreography
+        publisher = Publisher(worker.app.connection_for_write(), choreography, worker_context.keyring)
+        self._report_alive, self._name = partial(worker_context.report_alive, RELAY), participant.name
         self._publisher = publisher
         self._relay = Relay(
-            database.dsn,
-            worker_context.participant.name,
+            participant.database.dsn,
+            participant.name,
             publisher,
-            choreography=worker_context.choreography,
+            choreography=choreography,
             linger=worker_context.linger,
             queue_depth=publisher.queue_depth,
             has_unconsumed_queue=publisher.has_unconsumed_queue,
@@ -102,9 +97,11 @@ class RelayStep(bootsteps.StartStopStep):
             self._report_alive(self._relay.problem)
 
     def _on_error(self, error: Exception, wait: float) -> None:
-        lacks = classify(error) is ErrorKind.MISSING_TABLE
-        self._report_alive(TABLES_MISSING if lacks else f"the last round failed: {type(error).__name__}")
-        if lacks:
+        tables_missing = classify(error) is ErrorKind.MISSING_TABLE
+        self._report_alive(
+            TABLES_MISSING if tables_missing else f"the last round failed: {type(error).__name__}"
+        )
+        if tables_missing:
             if self._throttle.due(TABLES_MISSING):
                 sentence = f"The relay waits for its database: {TABLES_MISSING}"
                 logger.warning(LogEvent("relay_tables_missing", sentence))
@@ -113,13 +110,13 @@ class RelayStep(bootsteps.StartStopStep):
         logger.warning(LogEvent("relay_failed", sentence, error=safe_message(error), wait=wait))
 
 
-class SideMessages(bootsteps.StartStopStep):
+class BackgroundMessages(bootsteps.StartStopStep):
     """Closes the background publisher with the worker, and reports the broker's alarm in the heartbeat."""
 
     requires = {"celery.worker.components:Pool"}
 
     def __init__(self, worker: Any, **_: Any) -> None:
-        """Accept Celery's arguments."""
+        """Create the step; Celery passes its arguments."""
 
     def start(self, worker: Any) -> None:
         """Report alarms from now on."""

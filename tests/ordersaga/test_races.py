@@ -197,7 +197,7 @@ def test_a_refusal_waits_for_a_running_step_and_undoes_it(url: str):
     step, refusal = racing.take("shelf", "signal.Heard0"), racing.take("shelf", "refusal.Expired")
     gate = Gate()
 
-    with held_at(gate, Journal, "begin", after=True):
+    with held_at(gate, Journal, "begin_step", after=True):
         racing.queue_up(gate, step, refusal)
 
     journal = racing.toy.rows("SELECT state FROM ordersaga_journal WHERE step = 'shelf.step0'" + mine(racing))
@@ -219,7 +219,7 @@ def test_a_refusal_without_a_re_read_is_detected(url: str):
         return [e for e in bar(journal, sagas, steps) if (e.saga, e.step) in before]
 
     with (
-        held_at(gate, Journal, "begin", after=True),
+        held_at(gate, Journal, "begin_step", after=True),
         patch.object(Journal, "bar", bar_by_what_was_read_before),
     ):
         racing.queue_up(gate, step, refusal)

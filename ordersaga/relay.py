@@ -262,7 +262,7 @@ class Relay:
         new = routing_key not in self._backoff.refusing
         later = self._backoff.record_refusal(routing_key, fault)
         if new:
-            sentence = "The queues of an address do not accept envelopes; the outbox keeps them."
+            sentence = "The queues of a routing key do not accept envelopes; the outbox keeps them."
             fields = {"address": routing_key[:80], "fault": fault, "wait": later}
             logger.warning(LogEvent("address_refused", sentence, **fields))
         return later
@@ -289,7 +289,7 @@ class Relay:
         )
         if not cursor.rowcount:
             self._backoff.forget(routing_key)
-            sentence = "The queues of an address accept envelopes again."
+            sentence = "The queues of a routing key accept envelopes again."
             logger.info(LogEvent("address_recovered", sentence, address=routing_key))
 
     def _serve(self) -> None:

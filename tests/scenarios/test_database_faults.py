@@ -144,7 +144,9 @@ def test_an_answer_that_cannot_be_recorded_is_tried_again(installation: Installa
     before = len(logs(installation, "orders"))
     with refusing(installation, "orders", "P0001", "ordersaga_answer"):
         saga = installation.factory.place(customer="poor")
-        eventually(lambda: "step_failed_retrying" in logs(installation, "orders")[before:], 30, "a retry")
+        eventually(
+            lambda: "engine_signal_failed_retrying" in logs(installation, "orders")[before:], 30, "a retry"
+        )
     installation.probe.wait_until_rolled_back([saga])
 
     assert len(installation.probe.dead_letters()) == dead_letter_count

@@ -127,7 +127,7 @@ def visitor(login_page: str, password: str) -> Callable[[str], str]:
 @pytest.mark.usefixtures("busy")
 def test_the_demo_settles_all_orders_and_runs_until_ctrl_c(demos: Demos) -> None:
     demo = demos.start()
-    demo.wait_for_log("Ctrl-C ends it all", timeout=120)
+    demo.wait_for_log("Ctrl-C stops everything", timeout=120)
     assert f"{ORDERS} settled in" in demo.logs()
     assert "no violation" in demo.logs()
 
@@ -168,7 +168,7 @@ def test_an_unreachable_server_is_named_with_a_remedy(demos: Demos, monkeypatch:
     demo = demos.start("--exit")
     assert demo.wait(30) == 1
     assert "The payments database does not answer" in demo.logs()
-    assert "correct ORDERSAGA_PAYMENTS_DATABASE_URL, or unset it to have an embedded one" in demo.logs()
+    assert "correct ORDERSAGA_PAYMENTS_DATABASE_URL, or unset it to use an embedded one" in demo.logs()
     assert "Traceback" not in demo.logs()
     assert demos.left() == []
 

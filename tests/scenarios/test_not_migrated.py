@@ -55,7 +55,7 @@ def test_pools_started_before_the_tables_wait_and_recover(
 
             [inventory], [payments] = pools["inventory"], pools["payments"]
             inventory.process.wait_for_log(f"inventory {WAITS}")
-            inventory.process.wait_for_log(f"relay: {WAITS}")
+            inventory.process.wait_for_log(f"The relay {WAITS}")
             payments.process.wait_for_log("does not exist")
             eventually(lambda: rabbitmq.unsettled(name)["inventory"] == 1, 10, "the message is kept")
 

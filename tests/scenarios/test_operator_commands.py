@@ -89,9 +89,9 @@ def test_dead_letters_are_listed_shown_and_settled_once(
     assert "no shelf" in result(capsys, "dead_letters", "list", "--participant", "inventory")
     assert "Traceback" in result(capsys, "dead_letters", "show", message)
     assert run_failing_command("dead_letters", "replay", message, "--reason", "the shelf is there")[0] == 1
-    assert "is discarded" in result(capsys, "dead_letters", "discard", message, "--reason", "known")
+    assert "was discarded" in result(capsys, "dead_letters", "discard", message, "--reason", "known")
     assert run_failing_command("dead_letters", "discard", message, "--reason", "known")[0] == 1
-    assert "was discarded before, by command line: known" in capsys.readouterr().err
+    assert "was already discarded by command line: known" in capsys.readouterr().err
     assert message not in [line.split()[0] for line in result(capsys, "dead_letters", "list").splitlines()]
     assert run_failing_command("dead_letters", "show", "999999999")[0] == 1
 
@@ -99,7 +99,7 @@ def test_dead_letters_are_listed_shown_and_settled_once(
 def test_a_missing_reason_or_an_invalid_id_is_refused(in_process: InProcessSagas) -> None:
     assert "--reason" in run_failing_command("dead_letters", "discard", "1")[1]
     assert (
-        "no number from 1 up"
+        "is not a whole number of 1 or more"
         in run_failing_command("dead_letters", "show", "-1")[1]
         + run_failing_command("dead_letters", "show", "x")[1]
     )

@@ -209,6 +209,7 @@ def test_doctor_names_the_address_that_must_be_direct(
     }
     done = manage(env, "doctor", "--json")
     assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout, done.stderr
     assert {"database-pooled", "direct-elsewhere"} <= {
         finding["code"] for finding in json.loads(done.stdout)["findings"]
     }

@@ -142,11 +142,11 @@ def _check_direct_url(ours: Settings, database: Database) -> Iterator[Finding]:
     try:
         with closing(connect(url, application_name="doctor")) as connection, connection.cursor() as cursor:
             cursor.execute(IDENTITY)
-            database, _, server, _ = cursor.fetchone()
+            name, _, server, _ = cursor.fetchone()
     except psycopg2.Error as fault:
         yield _unreachable_finding(database.name, variable, fault)
         return
-    if (database, server) != (database.dbname, database.server):
+    if (name, server) != (database.dbname, database.server):
         yield error(
             "direct-elsewhere",
             database.name,

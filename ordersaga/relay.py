@@ -17,7 +17,6 @@ from typing import Any
 import psycopg2
 
 from ordersaga import sessions
-from ordersaga.address_backoff import AddressBackoff
 from ordersaga.choreography import Choreography
 from ordersaga.claim import (
     CLAIM_BYTES,
@@ -34,6 +33,7 @@ from ordersaga.leaky_bucket import LeakyBucket
 from ordersaga.log import LogEvent
 from ordersaga.outbox import NOTICE, WATCHDOG
 from ordersaga.put_back import ROW_CAP, PutBack
+from ordersaga.routing_key_backoff import RoutingKeyBackoff
 from ordersaga.scan_bound import Poll, ScanBound
 from ordersaga.sql import outbox as outbox_sql
 
@@ -119,7 +119,7 @@ class Relay:
         self._queued, self._query_at = 0, 0.0
         self._shrank_at = float("-inf")  # when the fullest queue last became shorter
         self._idle = self._poll_at = 0.0
-        self._bound, self._backoff = ScanBound(), AddressBackoff()
+        self._bound, self._backoff = ScanBound(), RoutingKeyBackoff()
         self._unpublishable: dict[int, tuple[str, float]] = {}
         self._limit, self._claimed = CLAIM_ROWS, 0
         self._bucket = LeakyBucket(self.STREAM, self.BURST)
@@ -233,7 +233,7 @@ class Relay:
         back = PutBack()
         back.unchanged(unconfirmed)
         for envelope in deferred:
-            back.park(envelope.rows, AddressBackoff.PARKED, self._backoff.fault(envelope.routing_key))
+            back.park(envelope.rows, RoutingKeyBackoff.PARKED, self._backoff.fault(envelope.routing_key))
         for each in rejected:
             if not each.by_queue:
                 later = back.unpublishable(each)
@@ -246,14 +246,14 @@ class Relay:
             later = self._record_refusal(routing_key, fault)
             if rows:
                 back.retry_routing_key(rows[0], later + 0.1, fault)
-            back.park(rows, AddressBackoff.PARKED, fault)
+            back.park(rows, RoutingKeyBackoff.PARKED, fault)
         back.write(cursor, self._participant)
         for routing_key, fault in faults.items():
             values = {
                 "participant": self._participant,
                 "routing_key": routing_key,
                 "fault": fault,
-                "later": AddressBackoff.PARKED,
+                "later": RoutingKeyBackoff.PARKED,
             }
             cursor.execute(outbox_sql.PARK, {**values, "since": self._bound.since, "rows": 10 * CLAIM_ROWS})
 

@@ -13,13 +13,13 @@ from billiard import current_process
 from celery import Celery, signals
 from celery.exceptions import Reject
 
-from ordersaga.celery import gc_tuning, rabbitmq, time_limit
+from ordersaga.celery import gc_tuning, rabbitmq_transport, time_limit
+from ordersaga.celery.amqp_heartbeats import HEARTBEAT
 from ordersaga.celery.background import BackgroundPublisher, Dispatcher
 from ordersaga.celery.bootsteps import BackgroundMessages, ExtendVisibilityTimeout, RelayStep, ShutdownFlag
-from ordersaga.celery.child_heartbeat import ChildHeartbeats, EndSilentChildren
 from ordersaga.celery.conditions import Conditions
-from ordersaga.celery.heartbeats import HEARTBEAT
-from ordersaga.celery.messages import SERIALIZER, install
+from ordersaga.celery.hung_children import ChildHeartbeats, EndSilentChildren
+from ordersaga.celery.message_verification import SERIALIZER, install
 from ordersaga.celery.publisher import Publisher
 from ordersaga.celery.requeue import HOLD, Requeue
 from ordersaga.celery.topology import consumer_queue
@@ -167,7 +167,7 @@ def configure_broker(url: str) -> dict[str, Any]:
 
         pgmq.install()
         return pgmq.broker_settings(url)
-    rabbitmq.install()
+    rabbitmq_transport.install()
     return {"broker_url": url, "broker_heartbeat": HEARTBEAT, "broker_transport_options": {}}
 
 

@@ -12,7 +12,7 @@ from celery import bootsteps, signals
 from celery.utils.log import get_logger
 
 from ordersaga.celery.publisher import Publisher
-from ordersaga.celery.rabbitmq import alarm
+from ordersaga.celery.rabbitmq_transport import alarm
 from ordersaga.celery.worker import RELAY
 from ordersaga.classification import ErrorKind, classify
 from ordersaga.database import TABLES_MISSING

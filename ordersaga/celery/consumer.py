@@ -12,9 +12,9 @@ from celery.worker import consumer
 from celery.worker.consumer.control import Control
 from celery.worker.consumer.gossip import Gossip
 
+from ordersaga.celery.amqp_heartbeats import Heartbeats
 from ordersaga.celery.background import NoConnection
-from ordersaga.celery.heartbeats import Heartbeats
-from ordersaga.celery.messages import raw_body, verify_and_build_headers
+from ordersaga.celery.message_verification import raw_body, verify_and_build_headers
 from ordersaga.celery.topology import declare
 from ordersaga.celery.worker import CONSUMER
 from ordersaga.envelope import digest

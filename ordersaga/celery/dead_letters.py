@@ -11,7 +11,7 @@ from celery import bootsteps
 from celery.utils.log import get_logger
 from kombu import Consumer, Queue
 
-from ordersaga.celery.messages import raw_body
+from ordersaga.celery.message_verification import raw_body
 from ordersaga.celery.topology import DEAD_SUFFIX, dead_queue_of, declare, unheard_queue
 from ordersaga.envelope import digest
 from ordersaga.log import LogEvent, safe_message

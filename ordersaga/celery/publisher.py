@@ -12,7 +12,7 @@ from typing import Any
 import amqp
 from kombu import Connection, Producer
 
-from ordersaga.celery.messages import CONTENT_TYPE
+from ordersaga.celery.message_verification import CONTENT_TYPE
 from ordersaga.celery.topology import SIGNALS, declare
 from ordersaga.choreography import Choreography
 from ordersaga.claim import OutgoingEnvelope, RejectedEnvelope

@@ -11,7 +11,7 @@ from tests.documents.markdown import SHELLS, Page, page, pages
 from tests.support.processes import ROOT
 
 CHECKED_LANGUAGES = {
-    "python": "run by test_code.py, or written and run by test_getting_started.py",
+    "python": "run by test_python_blocks.py, or written and run by test_getting_started.py",
     "mermaid": "compared by test_architecture.py",
     "": "a drawing in characters; names in it are those of test_references.py, and code may not hide there",
     **dict.fromkeys(SHELLS, "parsed by test_commands.py"),

@@ -74,7 +74,9 @@ def test_messages_within_the_horizon_find_their_journal_rows(
 
 @pytest.mark.parametrize("days", ["P1D", "P7D"])
 def test_a_retention_below_the_minimum_is_refused(days: str) -> None:
-    with pytest.raises(CommandError, match="is too short: a message may be redelivered for 7 days") as refused:
+    with pytest.raises(
+        CommandError, match="is too short: a message may be redelivered for 7 days"
+    ) as refused:
         call_command("prune", "--retention", days)
     assert refused.value.returncode == 2
 

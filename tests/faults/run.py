@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import amqp
 import psycopg2
 
-from ordersaga.address_backoff import AddressBackoff
+from ordersaga.routing_key_backoff import RoutingKeyBackoff
 from tests.faults.installation import VHOST, FaultInstallation, installed
 from tests.faults.kinds import KINDS, Fault
 from tests.faults.load import ENDS, Kind
@@ -267,7 +267,7 @@ class Run:
         found += self._dead_letters()
         try:
             self.installation.probe.wait_until_clean(
-                timeout=AddressBackoff.CAP + 60
+                timeout=RoutingKeyBackoff.CAP + 60
             )  # a relay may wait before it tries a queue again
         except AssertionError as error:
             found.append(f"reconcile: {error}")

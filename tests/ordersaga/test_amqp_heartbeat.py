@@ -8,8 +8,8 @@ import amqp
 import pytest
 from kombu import Connection
 
-from ordersaga.celery import rabbitmq as transport
-from ordersaga.celery.heartbeats import Heartbeats
+from ordersaga.celery import rabbitmq_transport as transport
+from ordersaga.celery.amqp_heartbeats import Heartbeats
 from tests.support.polling import eventually, throughout
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ

@@ -14,7 +14,6 @@ import psycopg2
 import pytest
 from kombu import Connection
 
-from ordersaga.address_backoff import AddressBackoff
 from ordersaga.celery import publisher as publishing
 from ordersaga.celery import topology
 from ordersaga.celery.app import configure_broker
@@ -32,6 +31,7 @@ from ordersaga.envelope import (
 from ordersaga.errors import PublishFailed
 from ordersaga.ids import new_id
 from ordersaga.relay import Relay
+from ordersaga.routing_key_backoff import RoutingKeyBackoff
 from tests.support.amqp_client import KEYRING
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
@@ -136,8 +136,8 @@ def setup(database: str, rabbitmq: RabbitMQ, broker_url: str) -> Iterator[RelayA
 def test_a_full_queue_delays_only_its_own_messages(
     setup: RelayAndQueues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(AddressBackoff, "FIRST", 0.2)
-    monkeypatch.setattr(AddressBackoff, "CAP", 0.4)
+    monkeypatch.setattr(RoutingKeyBackoff, "FIRST", 0.2)
+    monkeypatch.setattr(RoutingKeyBackoff, "CAP", 0.4)
     sent: list[OutgoingEnvelope] = []
     publish = setup.relay._publish
 

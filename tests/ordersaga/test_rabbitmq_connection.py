@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 from kombu import Connection
 
-from ordersaga.celery import rabbitmq as transport
+from ordersaga.celery import rabbitmq_transport as transport
 from ordersaga.celery.app import configure_broker
 from tests.support.proxy import Proxy
 from tests.support.rabbitmq import RabbitMQ

@@ -15,9 +15,9 @@ import pytest
 from amqp import basic_message, spec
 from kombu.transport import pyamqp
 
-from ordersaga.celery import rabbitmq
+from ordersaga.celery import rabbitmq_transport
 from ordersaga.celery.dead_letters import dead_message
-from ordersaga.celery.messages import install, verify_and_build_headers
+from ordersaga.celery.message_verification import install, verify_and_build_headers
 from ordersaga.errors import EnvelopeError
 from tests.support.amqp_client import KEYRING
 from tests.support.fuzz import Fuzz, Mutant, Sender
@@ -103,7 +103,7 @@ def test_no_mutated_message_is_accepted_and_all_can_be_stored(in_process: InProc
     processes.
     """
     install()
-    rabbitmq.install()
+    rabbitmq_transport.install()
     mutants = list(Fuzz(SEED + 1).messages(2 * COUNT, ["inventory"]))
     for mutant in mutants:
         message = received(mutant)

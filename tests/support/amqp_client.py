@@ -9,7 +9,7 @@ from typing import Any
 
 import amqp
 
-from ordersaga.celery.messages import CONTENT_TYPE
+from ordersaga.celery.message_verification import CONTENT_TYPE
 from ordersaga.envelope import PackHeader, SignalRow, encode_envelope, encode_pack, encode_row
 from ordersaga.ids import new_id
 from ordersaga.signing import Keyring

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import amqp
 from amqp import spec
 
-from ordersaga.celery.messages import CONTENT_TYPE
+from ordersaga.celery.message_verification import CONTENT_TYPE
 from ordersaga.ids import new_id
 from tests.support.amqp_client import KEYRING, envelope_body
 from tests.support.rabbitmq import RabbitMQ

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from kombu import Connection
 
 from ordersaga.celery.app import configure_broker
-from ordersaga.celery.rabbitmq import why_blocked
+from ordersaga.celery.rabbitmq_transport import why_blocked
 
 MANAGEMENT_PORT = 15672
 TIMEOUT_SECONDS = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from ordersaga.celery.dead_letters import DeadMessage
-from ordersaga.celery.messages import redeliveries
+from ordersaga.celery.message_verification import redeliveries
 from ordersaga.envelope import digest, read_rows
 from ordersaga.errors import EnvelopeError
 from workers.audit.writer import NewDeadLetter, audit, write_dead_letters

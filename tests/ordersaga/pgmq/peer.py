@@ -19,7 +19,7 @@ from typing import Any
 from celery import Celery, bootsteps
 from kombu import Connection, Consumer, Exchange, Queue, binding
 
-from ordersaga.celery import child_heartbeat
+from ordersaga.celery import hung_children
 from ordersaga.celery.pgmq import broker_settings, extend_visibility, install
 from tests.support.time_scale import scaled
 
@@ -125,9 +125,9 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=True,
 )
 app.steps["consumer"].add(Keeper)
-child_heartbeat.EVERY = 0.4
-app.ordersaga = SimpleNamespace(children=child_heartbeat.ChildHeartbeats())
-app.steps["worker"].add(child_heartbeat.EndSilentChildren)
+hung_children.EVERY = 0.4
+app.ordersaga = SimpleNamespace(children=hung_children.ChildHeartbeats())
+app.steps["worker"].add(hung_children.EndSilentChildren)
 
 
 @app.task(name="peer.note")

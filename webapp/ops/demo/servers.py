@@ -110,7 +110,7 @@ def _require_broker(url: str) -> None:
     from celery import Celery
 
     from ordersaga.celery.app import configure_broker
-    from ordersaga.celery.rabbitmq import why_blocked
+    from ordersaga.celery.rabbitmq_transport import why_blocked
     from ordersaga.errors import ConfigurationError
     from webapp.ops.broker import describe_alarm
 

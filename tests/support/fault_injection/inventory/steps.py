@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from ordersaga import Batch, Retry, Signal
-from ordersaga.celery import child_heartbeat
+from ordersaga.celery import hung_children
 from tests.support.fault_injection import skus
 from tests.support.fault_injection.switches import switches
 from workers.inventory.steps import participant, release_stock, reserve_stock, ship_stock
@@ -103,4 +103,4 @@ quick = Retry(
 reserve_stock.retry = ship_stock.retry = quick
 release_stock.retry = replace(quick, attempts=2)
 reserve_stock.time_limit = timedelta(seconds=float(os.environ.get("TEST_STEP_TIME_LIMIT", "30")))
-child_heartbeat.EVERY = float(os.environ.get("TEST_CHILD_HEARTBEAT", child_heartbeat.EVERY))
+hung_children.EVERY = float(os.environ.get("TEST_CHILD_HEARTBEAT", hung_children.EVERY))

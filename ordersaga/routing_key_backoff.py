@@ -17,7 +17,7 @@ class _Backoff:
     refuses: bool = True
 
 
-class AddressBackoff:
+class RoutingKeyBackoff:
     """The addresses of one relay that refuse envelopes; an address is a routing key.
 
     A topic may be bound to several queues of which one refuses, and each new attempt duplicates the message

@@ -41,7 +41,8 @@ timeout = 60
 graceful_timeout = 30
 keepalive = 5
 max_requests, max_requests_jitter = 10_000, 1_000  # limits memory leaks of packages
-logconfig_dict = configuration(json=settings().logs_json, words=settings().debug)  # access and error logs too
+# access and error logs, too
+logconfig_dict = configuration(json=settings().logs_json, error_messages=settings().debug)
 access_log_format = ACCESS_FORMAT
 control_socket_disable = True  # its file would be in a home folder that may not exist
 if Path("/dev/shm").is_dir():  # noqa: S108 - gunicorn creates a private file there

@@ -196,7 +196,7 @@ def test_repeated_events_are_grouped(order: Order, staff: Client) -> None:
         == 5
     )
     assert html.count("25 more times, last at +0.0") == 2
-    assert re.findall(r"<td>(\d+)</td>\s*<td class=\"told\">stuck", html) == ["1", "2", "3", "4", "5"]
+    assert re.findall(r"<td>(\d+)</td>\s*<td class=\"event-text\">stuck", html) == ["1", "2", "3", "4", "5"]
 
 
 def test_the_saga_list_shows_progress_and_deadline(order: Order, staff: Client) -> None:

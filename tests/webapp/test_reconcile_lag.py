@@ -233,7 +233,7 @@ def test_an_unreachable_broker_is_a_warning(url: str, why: str, corruptible: Cor
     report = corruptible.audit(queue=queue, wait=waits)
     assert report.counts == {"audit-incomplete": 1}
     assert not waits.recorded
-    [warning] = [warning for warning in report.warnings if "judged by the outboxes alone" in warning]
+    [warning] = [warning for warning in report.warnings if "so only outboxes are considered" in warning]
     assert why in warning
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Any
 
@@ -172,7 +171,7 @@ def problem_of(error: OrderRefused | IdempotencyConflict) -> Problem:
     if isinstance(error, IdempotencyConflict):
         return Problem(409, "conflict", str(error), more={"order": error.order})
     wrong = field_error(error.field, error.fault, error.remedy)
-    return Problem(422, "refused", f"{error.field}: {error.fault}. {error.remedy}.", errors=[wrong])
+    return Problem(422, "refused", str(error), errors=[wrong])
 
 
 @api.exception_handler(OrderRefused)
@@ -218,8 +217,3 @@ def on_error(request: HttpRequest, error: Exception) -> HttpResponse:
         raise error
     logger.error("api_failed", exc_info=error)
     return _respond(request, Problem(500, "failed", "The server failed. Its log has the reason."))
-
-
-def openapi_text() -> str:
-    """The OpenAPI document as JSON."""
-    return json.dumps(api.get_openapi_schema(), indent=2)

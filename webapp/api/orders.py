@@ -74,12 +74,11 @@ def place(
 def place_batch(request: HttpRequest, payload: BatchInput) -> dict[str, Any]:
     """Place up to 1,000 orders. Each is judged by itself; with `atomic` all are placed, or none."""
     results: list[dict[str, Any]] = [{"idempotency_key": each.idempotency_key} for each in payload.orders]
-    good = _price(payload.orders, results)
+    good, known = _price(payload.orders, results)
     if payload.atomic and len(good) < len(results):
         for number in good:
             results[number]["result"] = "not placed"
         good = {}
-    known = _known(good.values())
     orders = place_priced(list(good.values())).orders if good else []
     for number, order in zip(good, orders, strict=True):
         if (before := known.get(order.idempotency_key)) is None:
@@ -164,15 +163,17 @@ def wait_for(saga: UUID, seconds: float) -> None:
 
 
 def _new_order(order: OrderInput, key: str) -> NewOrder:
-    return NewOrder(order.customer, [Item(*line) for line in _lines(order)], key, order.currency)
+    items = [Item(line.sku, line.quantity, line.amount) for line in order.lines]
+    return NewOrder(order.customer, items, key, order.currency)
 
 
-def _lines(order: OrderInput) -> list[tuple[str, int, int | None]]:
-    return [(line.sku, line.quantity, line.amount) for line in order.lines]
+def _price(
+    orders: Sequence[BatchOrderInput], results: list[dict[str, Any]]
+) -> tuple[dict[int, PricedOrder], dict[str, Order]]:
+    """Price the orders of a batch; write the results of those that cannot be placed.
 
-
-def _price(orders: Sequence[BatchOrderInput], results: list[dict[str, Any]]) -> dict[int, PricedOrder]:
-    """The orders that can be placed, by their place in the batch; the others' results are written."""
+    :returns: the others by their place in the batch, and by their keys the orders that were placed before.
+    """
     good: dict[int, PricedOrder] = {}
     places: dict[str, int] = {}
     verdicts = price_each(_new_order(order, order.idempotency_key) for order in orders)
@@ -192,7 +193,7 @@ def _price(orders: Sequence[BatchOrderInput], results: list[dict[str, Any]]) -> 
             problem = problem_of(IdempotencyConflict(draft.key, before.id))
             results[number] |= {"result": "conflict", "problem": problem.as_dict()}
             del good[number]
-    return good
+    return good, known
 
 
 def _known(drafts: Iterable[PricedOrder]) -> dict[str, Order]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from ninja import Schema
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -153,8 +153,3 @@ class BatchOutput(Schema):
     known: int
     refused: int
     results: list[BatchResult]
-
-
-def example_order() -> dict[str, Any]:
-    """An order for the documentation."""
-    return {"customer": "customer-0001", "currency": "EUR", "lines": [{"sku": "SKU-0001", "quantity": 2}]}

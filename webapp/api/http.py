@@ -15,9 +15,10 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.docs import DocsBase
 from ninja.parser import Parser
-from ninja.security import HttpBearer
+from ninja.security.http import HttpAuthBase
 
 from ordersaga.database import first_line
+from ordersaga.log import LogEvent
 from webapp.api.models import Scope
 from webapp.api.problems import CONTENT_TYPE, Problem, field_error
 from webapp.api.tokens import Client, authenticate
@@ -34,10 +35,11 @@ REMEDIES = {
 }
 
 
-class ScopedToken(HttpBearer):
+class ScopedToken(HttpAuthBase):
     """Admits requests whose bearer token has a scope and is within its budget."""
 
     openapi_name = "token"
+    openapi_scheme = "bearer"
 
     def __init__(self, scope: Scope) -> None:
         super().__init__()
@@ -65,10 +67,6 @@ class ScopedToken(HttpBearer):
         if self.scope not in client.scopes:
             raise Problem(403, "forbidden", f"This needs a token with the scope {self.scope.value}.")
         return client
-
-    def authenticate(self, request: HttpRequest, token: str) -> Client | None:
-        """Not used; ninja requires it."""
-        raise NotImplementedError
 
 
 class JsonParser(Parser):
@@ -205,7 +203,8 @@ def on_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
 @api.exception_handler(InterfaceError)
 def on_database_error(request: HttpRequest, error: Exception) -> HttpResponse:
     """The database failed: what was asked is repeated safely, with the same idempotency key."""
-    logger.error("api_database_failed: %s", first_line(error))
+    sentence = "A request to the API failed, because the database does."
+    logger.error(LogEvent("api_database_failed", sentence, error=first_line(error)))
     detail = "The database does not answer. Repeat the request with the same idempotency key."
     return _respond(request, Problem(503, "unavailable", detail, headers={"Retry-After": "5"}))
 
@@ -215,5 +214,5 @@ def on_error(request: HttpRequest, error: Exception) -> HttpResponse:
     """A fault of this program: logged with its traceback, answered without."""
     if settings.DEBUG:
         raise error
-    logger.error("api_failed", exc_info=error)
+    logger.error(LogEvent("api_failed", "A request to the API failed."), exc_info=error)
     return _respond(request, Problem(500, "failed", "The server failed. Its log has the reason."))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 
 import psycopg2
@@ -32,14 +32,12 @@ def examine(
     :raises psycopg2.Error: when a connected database cannot be read.
     """
     with ExitStack() as stack:
-        findings = list(_examine(ours, choreography, management, stack))
-        if pools_running:
-            findings += _check_pools(ours, choreography)
+        findings = list(_examine(ours, choreography, management, stack, pools_running=pools_running))
     return sorted(findings, key=lambda finding: finding.level != "error")
 
 
 def _examine(
-    ours: Settings, choreography: Choreography, management: str, stack: ExitStack
+    ours: Settings, choreography: Choreography, management: str, stack: ExitStack, *, pools_running: bool
 ) -> Iterator[Finding]:
     yield from check_settings(ours)
     databases: list[Database] = []
@@ -95,22 +93,23 @@ def _examine(
                 first_line(fault),
                 f"Let their owner GRANT privileges to {database.role}, or migrate with the role of the pools",
             )
+    if pools_running:
+        yield from _check_pools(ours, choreography, databases)
 
 
-def _check_pools(ours: Settings, choreography: Choreography) -> list[Finding]:
+def _check_pools(
+    ours: Settings, choreography: Choreography, databases: Sequence[Database]
+) -> Iterator[Finding]:
     """Find pools that are not running; servers that cannot be reached are reported elsewhere."""
-    examined: set[str] = set()
-    running: set[str] = set()
-    for domain in DOMAINS:
-        with suppress(PoolerRefused, psycopg2.Error), Database(domain, ours.direct_url(domain)) as database:
-            running |= pools.running_pools(database)
-            examined.add(domain)
+    if not databases:
+        return
+    running = set().union(*(pools.running_pools(database) for database in databases))
     if ours.broker_url.startswith(broker.AMQP_SCHEMES):
         connection = broker.open_connection(ours.broker_url)
         with suppress(*connection.connection_errors), connection:
             connection.connect()
             running |= pools.consumed_queues(connection, list(choreography.participants))
-    return list(pools.check_pools(choreography, examined, running)) if examined else []
+    yield from pools.check_pools(choreography, {database.domain for database in databases}, running)
 
 
 def _connect_databases(ours: Settings, databases: list[Database], stack: ExitStack) -> Iterator[Finding]:

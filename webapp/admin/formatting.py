@@ -19,9 +19,14 @@ DECIMALS = {
 }
 
 
+def decimals(currency: str) -> int:
+    """The number of decimals of a currency's amounts."""
+    return DECIMALS.get(currency, 2)
+
+
 def amount(minor: int, currency: str) -> str:
     """Minor units as a decimal number: ``-1,304.83`` for -130483 of EUR."""
-    digits = DECIMALS.get(currency, 2)
+    digits = decimals(currency)
     whole, part = divmod(abs(minor), 10**digits)
     sign = "-" if minor < 0 else ""
     return f"{sign}{whole:,}.{part:0{digits}}" if digits else f"{sign}{whole:,}"

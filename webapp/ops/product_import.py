@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from webapp.ops.order_import.csv_table import read_table
+from webapp.ops.order_import.json_lines import MalformedLine, parse_line
 from webapp.ops.order_import.record import Fault, FileRefused, Lines
 from webapp.orders.catalogue import NewProduct, minor_units
 
@@ -59,19 +59,20 @@ def read_products(lines: Lines, file_format: str, *, decimal_prices: bool = Fals
 
 
 def _json_rows(lines: Lines) -> Iterator[tuple[int, dict[str, Any] | Fault]]:
-    example = '{"sku": "TEA", "name": "Tea", "price": 450, "currency": "EUR", "active": true}'
+    remedy = (
+        'Write one object like {"sku": "TEA", "name": "Tea", "price": 450, "currency": "EUR", "active": true}'
+    )
     for line, text in lines:
         if isinstance(text, Fault):
             yield line, text
             continue
         try:
-            values = json.loads(text, parse_float=Decimal)
-        except (ValueError, RecursionError):
-            values = None
-        if isinstance(values, dict):
-            yield line, values
-        else:
-            yield line, Fault(line, "line", "is not a JSON object", f"Write one object like {example}")
+            values = parse_line(text, parse_float=Decimal)
+        except MalformedLine as error:
+            yield line, Fault(line, error.field, str(error), remedy)
+            continue
+        is_object = isinstance(values, dict)
+        yield line, values if is_object else Fault(line, "line", "is not a JSON object", remedy)
 
 
 def _product(line: int, values: dict[str, Any], *, decimal_prices: bool) -> NewProduct | Fault:

@@ -10,7 +10,7 @@ from django.db import transaction
 from pydantic import AfterValidator, Field
 
 from ordersaga.signal import Part
-from webapp.admin.formatting import DECIMALS
+from webapp.admin.formatting import decimals
 from webapp.orders.models import NAME_LENGTH, Product
 from workers.signals import Currency, Money, Sku
 
@@ -87,7 +87,7 @@ def minor_units(price: Decimal, currency: str) -> int:
 
     :raises ValueError: when the currency has fewer decimals than the price.
     """
-    digits = DECIMALS.get(currency, 2)
+    digits = decimals(currency)
     scaled = price.scaleb(digits)
     if scaled != scaled.to_integral_value():
         raise ValueError(f"has more decimals than {currency} ({digits})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from webapp.ops.order_import.record import DEFAULT_CURRENCY, Fault, Lines, Record
@@ -29,14 +29,23 @@ def read(lines: Lines) -> Iterator[Record | Fault]:
             yield text
             continue
         try:
-            yield _order(number, _parsed(text))
+            yield _order(number, parse_line(text))
         except MalformedLine as error:
             yield Fault(number, error.field, str(error), REMEDY)
 
 
-def _parsed(text: str) -> Any:
+def parse_line(text: str, *, parse_float: Callable[[str], Any] = float) -> Any:
+    """Parse one line of JSON.
+
+    :raises MalformedLine: when it is not JSON, repeats a name, or holds NaN or an infinity.
+    """
     try:
-        return json.loads(text, object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant)
+        return json.loads(
+            text,
+            object_pairs_hook=_reject_duplicates,
+            parse_constant=_reject_constant,
+            parse_float=parse_float,
+        )
     except MalformedLine:
         raise
     except (

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from pydantic import ValidationError
 
 from webapp.admin.base import KeysetAdmin
-from webapp.admin.formatting import DECIMALS, format_money
+from webapp.admin.formatting import decimals, format_money
 from webapp.orders.catalogue import NewProduct, minor_units
 from webapp.orders.models import Product
 
@@ -31,7 +31,7 @@ class ProductForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk:
-            digits = DECIMALS.get(self.instance.currency, 2)
+            digits = decimals(self.instance.currency)
             self.initial["price"] = Decimal(self.instance.price).scaleb(-digits)
         else:
             self.initial.setdefault("currency", "EUR")
